@@ -1,0 +1,58 @@
+# `make` lists the targets. Everything that is missing is installed: a venv here, Java and Maven with apt-get.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help install up down start demo test lint bench clean
+
+PYTHON ?= python3
+VENV ?= .venv
+STAMP := $(VENV)/.installed
+# The options of one run: `make test ARGS="tests/unit -x"`, `make demo DATA=sales.csv.gz`.
+ARGS ?=
+DATA ?=
+ALL ?=
+ONCE ?=
+export PATH := $(abspath $(VENV)/bin):$(PATH)
+export PYTHONUNBUFFERED := 1
+APT := $(if $(filter 0,$(shell id -u)),,sudo )env DEBIAN_FRONTEND=noninteractive apt-get
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+install: $(STAMP) ## the venv with everything in it
+
+up: ## Kafka and Cassandra on this machine; returns when they answer
+	@$(PYTHON) -m servers up
+
+down: ## stop them, and the workers of make start and make demo
+	@$(PYTHON) -m servers down
+
+start: $(STAMP) up ## one worker of each kind in the foreground; Ctrl-C stops them all
+	@python -m servers record start honcho start
+
+demo: $(STAMP) ## a month of sales replayed, the answers printed (DATA=file.csv[.gz]; ALL=1: all of it; ONCE=1: then stop)
+	@python -m servers.demo $(if $(DATA),--data '$(DATA)') $(if $(ALL),--all) $(if $(ONCE),--once)
+
+test: $(STAMP) up lint ## all tests, on real servers; ARGS="tests/unit -x" for some
+	python -m pytest $(ARGS)
+
+lint: $(STAMP) ## ruff, and mypy in strict mode
+	ruff check .
+	mypy
+
+bench: $(STAMP) up ## how fast it is here
+	python -m tests.bench $(ARGS)
+
+clean: down ## stop all, delete the servers with their data and every local file; the venv stays
+	rm -rf .servers .data build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "installing python3-venv"; $(APT) update -q >/dev/null && $(APT) install -y -q python3-venv >/dev/null; } \
+		|| { echo "the venv module is missing: install python3-venv, then try again"; exit 1; }
+	@echo "installing into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

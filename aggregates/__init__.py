@@ -1,0 +1,1 @@
+"""The domain: pure deciders, free of Kafka, Cassandra and Faust."""

@@ -1,0 +1,65 @@
+"""The decider: an aggregate as a value of pure functions.
+
+Source: J. Chassaing, "Functional Event Sourcing Decider" (2021).
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
+
+C = TypeVar("C")
+E = TypeVar("E")
+S = TypeVar("S")
+
+
+class Rejected(Exception):
+    """The domain says no. Nothing is written; the sender gets the reason.
+
+    `type` is a stable name for programs (`OutOfStock`), `message` is for people.
+    """
+
+    def __init__(self, type: str, message: str) -> None:
+        super().__init__(f"{type}: {message}")
+        self.type = type
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Decider(Generic[C, E, S]):
+    """An aggregate type: its name, its initial state and its two pure functions.
+
+    `decide(command, state)` returns the events that follow, `[]` for a command that was honoured
+    before, or raises `Rejected`. `evolve(state, event)` returns the next state and never fails:
+    an event is a fact. Both annotate their first and second argument with the unions of commands
+    and events, from which the engine learns which there are. Raise `state_version` when `State`
+    changes its meaning: older snapshots are then ignored and rebuilt from the events.
+    """
+
+    type: str
+    initial: S
+    decide: Callable[[C, S], list[E]]
+    evolve: Callable[[S, E], S]
+    state_version: int = 1
+
+    @cached_property
+    def commands(self) -> dict[str, builtins.type]:
+        """The command classes by name."""
+        return _members(self.decide, "command")
+
+    @cached_property
+    def events(self) -> dict[str, builtins.type]:
+        """The event classes by name."""
+        return _members(self.evolve, "event")
+
+    def fold(self, events: Iterable[E], state: S | None = None) -> S:
+        """The state after `events`, from `state` or else from the beginning."""
+        return reduce(self.evolve, events, self.initial if state is None else state)
+
+
+def _members(function: Callable[..., Any], argument: str) -> dict[str, type]:
+    annotation = get_type_hints(function)[argument]
+    return {member.__name__: member for member in get_args(annotation) or (annotation,)}

@@ -1,0 +1,1 @@
+"""The shop's aggregates, one module each."""

@@ -1,0 +1,276 @@
+"""An order: lines are added while it is open, then it is placed, confirmed or rejected, and shipped.
+
+    new -> open -> placed -> confirmed -> shipped
+           open, placed, confirmed -> cancelled          placed -> rejected
+
+A sale waits after placing until its stock is reserved. A credit, which gives money back, reserves
+nothing and ships nothing: it is confirmed at once. Totals are positive for both; the kind says the sign.
+An order has at most `MAX_LINES` lines, equal ones merged, and `MAX_PIECES` pieces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import ClassVar, Literal, assert_never
+
+from aggregates.decider import Decider, Rejected
+from aggregates.shop.values import MAX_TEXT, country, identity, price, quantity, text, time
+
+MAX_LINES = 5_000
+MAX_LINE_PIECES = 1_000_000
+MAX_PIECES = 10_000_000
+NEVER = datetime.fromtimestamp(0, UTC)
+
+Kind = Literal["sale", "credit"]
+Status = Literal["new", "open", "placed", "confirmed", "rejected", "cancelled", "shipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    sku: str
+    description: str
+    quantity: int
+    unit_price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """What an order brings in, or takes out when it is a credit: all that analytics needs to know of it."""
+
+    user_id: str
+    kind: Kind
+    country: str | None
+    opened_at: datetime
+    lines: tuple[Line, ...]
+    total: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """A naive `opened_at` is taken as UTC. `time_field` names the field that the adapter of commands fills
+    with the command's time when it is None, because a decider has no clock."""
+
+    user_id: str
+    kind: Kind
+    country: str | None = None
+    opened_at: datetime | None = None
+
+    time_field: ClassVar[str] = "opened_at"
+
+
+@dataclass(frozen=True, slots=True)
+class AddLine:
+    """Adds pieces each time: only its command id tells a repeat."""
+
+    sku: str
+    description: str
+    quantity: int
+    unit_price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveLine:
+    """Removes all lines of this stock code, whatever their prices."""
+
+    sku: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOrder:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmOrder:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class RejectOrder:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShipOrder:
+    pass
+
+
+Command = OpenOrder | AddLine | RemoveLine | PlaceOrder | ConfirmOrder | RejectOrder | CancelOrder | ShipOrder
+
+
+@dataclass(frozen=True, slots=True)
+class OrderOpened:
+    user_id: str
+    kind: Kind
+    country: str | None
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LineAdded(Line):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class LineRemoved:
+    sku: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlaced(Sale):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class OrderConfirmed:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRejected:
+    reason: str
+    withdrawn: Sale
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCancelled:
+    """`withdrawn` is None when the order was never placed."""
+
+    reason: str
+    withdrawn: Sale | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderShipped:
+    pass
+
+
+Event = (
+    OrderOpened | LineAdded | LineRemoved | OrderPlaced | OrderConfirmed | OrderRejected | OrderCancelled | OrderShipped
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`lines` by stock code and price, in the order of their adding; `pieces` is the sum of their quantities."""
+
+    status: Status = "new"
+    user_id: str = ""
+    kind: Kind = "sale"
+    country: str | None = None
+    opened_at: datetime = NEVER
+    lines: dict[str, Line] = field(default_factory=dict)
+    pieces: int = 0
+
+
+def decide(command: Command, state: State) -> list[Event]:
+    match command, state.status:
+        case OpenOrder(), _:
+            return _open(command, state)
+        case _, "new":
+            raise Rejected("UnknownOrder", "the order is not opened")
+        case AddLine(), "open":
+            return [_line_added(command, state)]
+        case RemoveLine(sku), "open":
+            if all(line.sku != sku for line in state.lines.values()):
+                raise Rejected("UnknownLine", "the order has no line of this stock code")
+            return [LineRemoved(sku)]
+        case PlaceOrder(), "open":
+            if not state.lines:
+                raise Rejected("EmptyOrder", "an order without lines cannot be placed")
+            sale = _sale(state)
+            placed = OrderPlaced(sale.user_id, sale.kind, sale.country, sale.opened_at, sale.lines, sale.total)
+            return [placed] if state.kind == "sale" else [placed, OrderConfirmed()]
+        case PlaceOrder(), "placed" | "confirmed" | "shipped":
+            return []
+        case ConfirmOrder(), "placed":
+            return [OrderConfirmed()]
+        case ConfirmOrder(), "confirmed" | "shipped":
+            return []
+        case RejectOrder(reason), "placed":
+            return [OrderRejected(text("the reason", reason, MAX_TEXT), _sale(state))]
+        case RejectOrder(), "rejected":
+            return []
+        case CancelOrder(reason), "open" | "placed" | "confirmed":
+            withdrawn = None if state.status == "open" else _sale(state)
+            return [OrderCancelled(text("the reason", reason, MAX_TEXT), withdrawn)]
+        case CancelOrder(), "cancelled":
+            return []
+        case ShipOrder(), "confirmed":
+            if state.kind == "credit":
+                raise Rejected("NothingToShip", "a credit takes no stock, so there is nothing to ship")
+            return [OrderShipped()]
+        case ShipOrder(), "shipped":
+            return []
+        case _:
+            raise Rejected("WrongStatus", f"the order is {state.status}: too early or too late for this command")
+
+
+def _open(command: OpenOrder, state: State) -> list[Event]:
+    opened = OrderOpened(
+        identity("user_id", command.user_id),
+        command.kind,
+        None if command.country is None else country(command.country),
+        time("opened_at", command.opened_at),
+    )
+    if state.status == "new":
+        return [opened]
+    if opened != OrderOpened(state.user_id, state.kind, state.country, state.opened_at):
+        raise Rejected("AlreadyOpened", "the order is opened with another user, kind, country or time")
+    return []
+
+
+def _line_added(command: AddLine, state: State) -> LineAdded:
+    sku, description = identity("sku", command.sku), text("the description", command.description, MAX_TEXT, 0)
+    pieces, unit_price = quantity(command.quantity, MAX_LINE_PIECES), price(command.unit_price)
+    if state.pieces + pieces > MAX_PIECES:
+        raise Rejected("TooManyPieces", f"the order would have more than {MAX_PIECES} pieces")
+    if len(state.lines) >= MAX_LINES and _key(sku, unit_price) not in state.lines:
+        raise Rejected("TooManyLines", f"the order would have more than {MAX_LINES} lines")
+    return LineAdded(sku, description, pieces, unit_price)
+
+
+def _key(sku: str, unit_price: Decimal) -> str:
+    return f"{sku}@{unit_price:.4f}"
+
+
+def _sale(state: State) -> Sale:
+    lines = tuple(state.lines.values())
+    total = sum((line.quantity * line.unit_price for line in lines), Decimal(0))
+    return Sale(state.user_id, state.kind, state.country, state.opened_at, lines, total)
+
+
+def evolve(state: State, event: Event) -> State:
+    match event:
+        case LineAdded(sku, description, pieces, unit_price):
+            key = _key(sku, unit_price)
+            line = state.lines.get(key, Line(sku, description, 0, unit_price))
+            lines = {**state.lines, key: replace(line, quantity=line.quantity + pieces)}
+            return replace(state, lines=lines, pieces=state.pieces + pieces)
+        case LineRemoved(sku):
+            lines = {key: line for key, line in state.lines.items() if line.sku != sku}
+            return replace(state, lines=lines, pieces=sum(line.quantity for line in lines.values()))
+        case OrderOpened():
+            return State("open", event.user_id, event.kind, event.country, event.opened_at)
+        case OrderPlaced():
+            return replace(state, status="placed")
+        case OrderConfirmed():
+            return replace(state, status="confirmed")
+        case OrderRejected():
+            return replace(state, status="rejected")
+        case OrderCancelled():
+            return replace(state, status="cancelled")
+        case OrderShipped():
+            return replace(state, status="shipped")
+        case _:
+            assert_never(event)
+
+
+order = Decider("order", State(), decide, evolve)

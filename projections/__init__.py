@@ -1,0 +1,1 @@
+"""The read side: tailer, tables and views."""

@@ -1,0 +1,240 @@
+"""Applies events to tables in batches: each touched row is read once and written once.
+
+A row keeps the position of the last event applied to it, and an event that is not newer is left out, so
+delivery may repeat as it likes. Rows are written before the events are acknowledged; Faust flushes the
+tables' changelogs before it commits what was acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from projections.projection import Projection, PublishedEvent, Row
+from projections.tables import Table, writing
+from projections.tailer import COMMIT_END, read_position
+from schemas.codec import Codec, UnknownSchema
+from schemas.registry import SchemaError
+from streams.journal import stream_name
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+Place = tuple[int, int]
+
+_decode_row = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+class MissingEvents(Exception):
+    """An aggregate's sequence jumps: an event was lost on the way, and the row would be wrong."""
+
+
+class Applier:
+    """Applies the events of one aggregate type to the tables of its projections.
+
+    `tables` has a table by the name of each projection; `positions` keeps how far each stream was applied.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        projections: Sequence[Projection],
+        tables: dict[str, Table],
+        positions: Table,
+        codec: Codec,
+        journal_schemas: Callable[[], Awaitable[Any]],
+        let_go: Callable[[Any], None],
+        caught_up: Callable[[int], bool],
+    ) -> None:
+        self.source = source
+        self._applied: dict[int, int] = {}
+        self._projections = projections
+        self._tables = tables
+        self._positions = positions
+        self._codec = codec
+        self._journal_schemas = journal_schemas
+        self._let_go = let_go
+        self._caught_up = caught_up
+        self._lanes: dict[int, _Lane] = {}
+        self._moved = asyncio.Condition()
+
+    def applied(self, partition: int) -> int | None:
+        """The newest commit of the stream that is applied whole; None while that is not known.
+
+        What the tables say counts when there is nothing left to read: a table that was recovered on another
+        machine may be behind the one that keeps the positions, until Faust has delivered again.
+        """
+        if partition not in self._applied and self._caught_up(partition):
+            value = self._positions.get(partition, stream_name(self.source, partition).encode())
+            self._applied[partition] = 0 if value is None else msgspec.json.decode(value, type=int)
+        return self._applied.get(partition)
+
+    async def wait_for(self, partition: int, nr: int, seconds: float) -> bool:
+        """Whether commit `nr` of a partition is applied within `seconds`."""
+
+        def reached() -> bool:
+            applied = self.applied(partition)
+            return applied is not None and applied >= nr
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._moved:
+                await self._moved.wait_for(reached)
+        return reached()
+
+    async def deliver(self, event: Any) -> None:
+        """Take an event of the stream; waits while its partition has enough to do."""
+        partition = event.message.partition
+        lane = self._lanes.get(partition)
+        if lane is None:
+            lane = self._lanes[partition] = _Lane(self)
+        await lane.put(event)
+
+    async def suspend(self) -> None:
+        """Let go of all that is not applied; it will be delivered again."""
+        lanes, self._lanes = self._lanes, {}
+        self._applied.clear()
+        for lane in lanes.values():
+            await lane.close(self._let_go)
+
+    async def apply(self, batch: Sequence[Any]) -> None:
+        """Apply a batch of events of one partition. Raises what decoding or a projection raises; then nothing is done."""
+        partition = batch[-1].message.partition
+        rows: dict[tuple[str, str], Row | None] = {}
+        changed: set[tuple[str, str]] = set()
+        published = None
+        for event in batch:
+            published = await self._read(event)
+            for projection in self._projections:
+                for key in projection.keys(published):
+                    self._fold(projection, key, published, partition, rows, changed)
+        assert published is not None
+        complete = published.nr if COMMIT_END in batch[-1].message.headers else published.nr - 1
+        with writing(batch[-1]):
+            for name, key in changed:
+                row = rows[name, key]
+                if row is not None:
+                    self._tables[name].put(key.encode(), _encode(row))
+                else:
+                    self._tables[name].delete(key.encode())
+            self._positions.put(published.stream.encode(), _encode(complete))
+        self._applied[partition] = complete
+        async with self._moved:
+            self._moved.notify_all()
+
+    def _fold(
+        self,
+        projection: Projection,
+        key: str,
+        event: PublishedEvent,
+        partition: int,
+        rows: dict[tuple[str, str], Row | None],
+        changed: set[tuple[str, str]],
+    ) -> None:
+        place = (projection.name, key)
+        if place in rows:
+            row = rows[place]
+        else:
+            value = self._tables[projection.name].get(partition, key.encode())
+            row = rows[place] = None if value is None else _decode_row(value)
+        if row is not None and (event.nr, event.index) <= _place(row):
+            return
+        if not projection.local:
+            known = row["sequence"] if row is not None else 0
+            if event.sequence != known + 1:
+                raise MissingEvents(
+                    f"{projection.name}: {self.source} {key} stands at sequence {known}, {event.position} brings {event.sequence}"
+                )
+        row = projection.evolve(row, key, event)
+        if row is not None:
+            row = {**row, "position": event.position}
+            if not projection.local:
+                row["sequence"] = event.sequence
+        rows[place] = row
+        changed.add(place)
+
+    async def _read(self, event: Any) -> PublishedEvent:
+        headers = event.message.headers
+        stream, at = read_position(headers)
+        attributes = dict(headers)
+        try:
+            value = self._codec.decode(event.message.value)
+        except UnknownSchema:
+            for fingerprint, schema in (await self._journal_schemas()).items():
+                with contextlib.suppress(SchemaError):
+                    self._codec.add(fingerprint, schema)
+            value = self._codec.decode(event.message.value)
+        return PublishedEvent(
+            value,
+            attributes["ce_type"].decode(),
+            event.message.key.decode(),
+            int(attributes["ce_sequence"]),
+            attributes["ce_time"].decode(),
+            stream,
+            at.nr,
+            at.index,
+        )
+
+
+def _place(row: Row) -> Place:
+    _, nr, index = row["position"].rsplit(":", 2)
+    return int(nr), int(index)
+
+
+class _Lane:
+    """The events of one partition on their way: a bounded queue, and a task that applies what is in it."""
+
+    def __init__(self, applier: Applier) -> None:
+        self._applier = applier
+        self._queue: deque[Any] = deque()
+        self._changed = asyncio.Event()
+        self._open = True
+        self._task = asyncio.create_task(self._work())
+
+    async def put(self, event: Any) -> None:
+        while self._open and len(self._queue) >= 2 * BATCH:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._open:
+            self._queue.append(event)
+            self._changed.set()
+        else:
+            self._applier._let_go(event)
+
+    async def close(self, let_go: Callable[[Any], None]) -> None:
+        self._open = False
+        self._changed.set()
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        while self._queue:
+            let_go(self._queue.popleft())
+
+    async def _work(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            while not self._queue:
+                self._changed.clear()
+                await self._changed.wait()
+            batch = [self._queue[i] for i in range(min(BATCH, len(self._queue)))]
+            try:
+                await self._applier.apply(batch)
+            except Exception as error:
+                log.error("%s events wait, nothing is lost: %s: %s", self._applier.source, type(error).__name__, error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            pause = FIRST_PAUSE
+            for event in batch:
+                self._queue.popleft()
+                event.ack()
+            self._changed.set()
+            await asyncio.sleep(0)

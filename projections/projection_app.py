@@ -1,0 +1,132 @@
+"""The read side as a Faust app: tails the journals, keeps the tables, serves the queries. The wiring only."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from projections.applier import Applier
+from projections.doors import Doors, problems_middleware
+from projections.projection import Projection
+from projections.tables import Table
+from projections.tailer import Tailers
+from streams import commands, topics
+from streams.broker import Broker
+from streams.command_app import Context
+from streams.faust_app import Application, Supervisor
+from streams.health import add_health
+from streams.journal import Journal
+from streams.retry import until_it_answers
+from streams.settings import Settings
+from streams.setup import prepare
+
+log = logging.getLogger(__name__)
+
+
+class ReadSide:
+    """What the views of a projection app need: tables by projection, journals and contexts by type, doors."""
+
+    def __init__(
+        self, module: str, settings: Settings, contexts: Mapping[str, Context], projections: Sequence[Projection]
+    ) -> None:
+        self.contexts = contexts
+        self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
+        self.app = app = Application(
+            module,
+            "projections",
+            settings,
+            store="rocksdb://",
+            web_application_options={"middlewares": [problems_middleware()]},
+        )
+        self._broker = Broker(settings.bootstrap_servers, settings.partitions)
+        self.tables = {projection.name: Table(app, projection.name) for projection in projections}
+        positions = Table(app, "positions")
+        self.appliers: dict[str, Applier] = {}
+        self.tailers: dict[str, Tailers] = {}
+        for type_, context in contexts.items():
+            self._add_tailers(type_, context)
+            self._add_applier(type_, context, [p for p in projections if p.source == type_], positions)
+        self.doors = Doors(app, positions, self.appliers)
+        self.doors.add_views()
+        app.starting.append(self._start)
+        app.stopping.append(self._stop)
+        app.revoking.append(self._suspend)
+        app.position_sources.append(self._positions)
+        app.serves = lambda: bool(app.tables.actives_ready)
+        app.partitions_served = lambda: self._partitions(positions)
+        add_health(app)
+        commands.register(app, contexts)
+
+    def _partitions(self, anchor: Table) -> list[int]:
+        return sorted(tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == anchor.changelog)
+
+    def _add_tailers(self, type_: str, context: Context) -> None:
+        events = topics.events_topic(context.settings.namespace, type_)
+        source = f"/{context.settings.namespace}{context.name}"
+        tailers = Tailers(type_, events, source, self.journals[type_], self._broker, context.events)
+        self.tailers[type_] = tailers
+        hints = self.app.topic(context.commits_topic, key_type=bytes, value_type=bytes)
+
+        @self.app.agent(hints, supervisor_strategy=Supervisor, name=f"{type_}-hints")
+        async def wake(stream: Any) -> None:
+            async for event in stream.events():
+                tailers.wake(event.message.partition)
+
+    def _add_applier(
+        self, type_: str, context: Context, projections: Sequence[Projection], positions: Table
+    ) -> None:
+        topic = topics.events_topic(context.settings.namespace, type_)
+        app = self.app
+
+        def caught_up(partition: int) -> bool:
+            tp = TP(topic, partition)
+            committed, end = app.consumer._committed_offset[tp], app.consumer.highwater(tp)
+            return end is not None and (committed or 0) >= end
+
+        applier = Applier(
+            type_,
+            projections,
+            {projection.name: self.tables[projection.name] for projection in projections},
+            positions,
+            context.events,
+            self.journals[type_].schemas,
+            lambda event: app.consumer.let_go(event.message),
+            caught_up,
+        )
+        self.appliers[type_] = applier
+        events = app.topic(topic, key_type=bytes, value_type=bytes)
+
+        @app.agent(events, isolated_partitions=True, supervisor_strategy=Supervisor, name=f"{type_}-events")
+        async def receive(stream: Any) -> None:
+            async for event in stream.noack().events():
+                await applier.deliver(event)
+
+    async def _start(self) -> None:
+        await until_it_answers(self._broker.start, "Kafka", KafkaError)
+        settings = self.app.settings
+        for type_, journal in self.journals.items():
+            await prepare(settings, journal, topics.type_topics(settings.namespace, type_, settings.partitions))
+
+    async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
+        for type_, tailers in self.tailers.items():
+            tailers.assign({tp.partition for tp in assignment if tp.topic == self.contexts[type_].commits_topic})
+        return {}
+
+    async def _suspend(self) -> None:
+        for applier in self.appliers.values():
+            await applier.suspend()
+
+    async def _stop(self) -> None:
+        await self._suspend()
+        for tailers in self.tailers.values():
+            await tailers.close()
+        await self.doors.close()
+        await self._broker.stop()
+        for journal in self.journals.values():
+            with contextlib.suppress(Exception):
+                await journal.close()

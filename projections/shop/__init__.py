@@ -1,0 +1,1 @@
+"""The shop's projections and their app."""

@@ -1,0 +1,33 @@
+"""The shop's read side: `faust -A projections.shop.app worker`."""
+
+from aggregates.shop.order import order
+from aggregates.shop.product import product
+from aggregates.shop.user import user
+from projections.history import add_history
+from projections.lag import add_lag
+from projections.projection_app import ReadSide
+from projections.shop.analytics import revenue, sales_by_product
+from projections.shop.orders import orders, orders_by_user
+from projections.shop.products import products
+from projections.shop.users import users
+from projections.shop.views import add_views
+from streams.command_app import Context
+from streams.settings import Settings
+from streams.setup import stop_on_user_error
+from streams.shop import replay
+
+with stop_on_user_error():
+    settings = Settings.from_environment()
+    contexts = {
+        decider.type: Context(name, decider, settings, "shop")
+        for name, decider in (("orders", order), ("products", product), ("users", user))
+    }
+    side = ReadSide(
+        __name__, settings, contexts, [orders, orders_by_user, revenue, sales_by_product, products, users]
+    )
+    add_lag(side)
+    add_views(side)
+    for type_ in contexts:
+        add_history(side, type_)
+    app = side.app
+    replay.register(app, settings)

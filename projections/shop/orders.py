@@ -1,0 +1,80 @@
+"""One row per order: header, status, lines and total as the order stands now."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+from aggregates.shop.order import (
+    Line,
+    LineAdded,
+    LineRemoved,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderOpened,
+    OrderPlaced,
+    OrderRejected,
+    OrderShipped,
+)
+from projections.projection import Projection, PublishedEvent, Row
+from projections.shop.money import amount
+
+
+def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
+    match published.event:
+        case OrderOpened(user_id, kind, country, opened_at):
+            header = {"id": key, "user_id": user_id, "kind": kind, "country": country}
+            return {**header, "opened_at": _time(opened_at), "status": "open", "lines": [], "total": amount(Decimal(0))}
+        case LineAdded() as line:
+            assert row is not None
+            return _with_lines(row, _merged(row["lines"], line))
+        case LineRemoved(sku):
+            assert row is not None
+            return _with_lines(row, [line for line in row["lines"] if line["sku"] != sku])
+        case OrderPlaced():
+            return {**(row or {}), "status": "placed", "placed_at": published.time}
+        case OrderConfirmed():
+            return {**(row or {}), "status": "confirmed"}
+        case OrderRejected(reason):
+            return {**(row or {}), "status": "rejected", "reason": reason}
+        case OrderCancelled(reason):
+            return {**(row or {}), "status": "cancelled", "reason": reason}
+        case OrderShipped():
+            return {**(row or {}), "status": "shipped"}
+        case unknown:
+            raise TypeError(f"no rule for {type(unknown).__name__}")
+
+
+def _merged(lines: list[Row], added: Line) -> list[Row]:
+    """Lines of one stock code at one price are one line."""
+    price = amount(added.unit_price)
+    for index, line in enumerate(lines):
+        if line["sku"] == added.sku and line["unit_price"] == price:
+            more = {**line, "quantity": line["quantity"] + added.quantity}
+            return [*lines[:index], more, *lines[index + 1 :]]
+    return [*lines, {**asdict(added), "unit_price": price}]
+
+
+def _with_lines(row: Row, lines: list[Row]) -> Row:
+    total = sum((line["quantity"] * Decimal(line["unit_price"]) for line in lines), Decimal(0))
+    return {**row, "lines": lines, "total": amount(total)}
+
+
+def _time(moment: Any) -> str:
+    return str(moment.isoformat()).replace("+00:00", "Z")
+
+
+orders = Projection("orders", 1, "order", evolve)
+
+
+def _users_orders(row: Row | None, key: str, published: PublishedEvent) -> Row:
+    ids = row["orders"] if row else []
+    return {"orders": ids if published.aggregate_id in ids else [*ids, published.aggregate_id]}
+
+
+def _user(published: PublishedEvent) -> tuple[str, ...]:
+    return (published.event.user_id,) if isinstance(published.event, OrderOpened) else ()
+
+
+orders_by_user = Projection("orders-by-user", 1, "order", _users_orders, _user, local=True)

@@ -1,0 +1,171 @@
+"""The tailer: publishes a journal's commits as events, in order, without a gap, one task per stream.
+
+The log of commits is dense, so reading nr + 1 until it is there can miss nothing. Hints only wake it. Where
+to go on is what the events topic itself says: its last record carries the position it was published from;
+where retention has removed that, a copy beside the journal does. A record sent twice has the same position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from schemas.codec import Codec, Undecodable
+from streams.broker import Broker, Record
+from streams.journal import Commit, Journal, Published, Unavailable, stream_name
+from streams.retry import until_it_answers
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+COMMITS_AT_ONCE = 50
+REMEMBER_SECONDS = 5.0
+COMMIT_END = ("ce_commitend", b"1")
+"""Marks the last event of a commit."""
+
+
+class Tail:
+    """One stream, from its last published event onwards."""
+
+    def __init__(
+        self, stream: str, partition: int, topic: str, source: str, journal: Journal, broker: Broker, codec: Codec
+    ) -> None:
+        self.stream = stream
+        self.published = Published(0, -1)
+        self._partition = partition
+        self._topic = topic
+        self._source = source.encode()
+        self._journal = journal
+        self._broker = broker
+        self._codec = codec
+        self._wake = asyncio.Event()
+        self._remembered = 0.0
+
+    def wake(self) -> None:
+        """There may be something new."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish for ever."""
+        self.published = await until_it_answers(
+            self._find, f"{self.stream}: finding the last published event", (Unavailable, KafkaError, TimeoutError)
+        )
+        while True:
+            if not await self._publish():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+            self._wake.clear()
+
+    async def _find(self) -> Published:
+        record = await self._broker.last_record(self._topic, self._partition)
+        if record is None:
+            return await self._journal.published(self.stream) or Published(0, -1)
+        return read_position(record.headers)[1]
+
+    async def _publish(self) -> bool:
+        at = self.published
+        after = at.nr - 1 if at.index >= 0 else at.nr
+        commits = await until_it_answers(
+            lambda: self._journal.commits(self.stream, after, COMMITS_AT_ONCE), f"{self.stream}: reading", Unavailable
+        )
+        records: list[Record] = []
+        for commit in commits:
+            records.extend(self._records(commit, at.index if commit.nr == at.nr else -1))
+        if records:
+            await self._broker.publish(self._topic, self._partition, records)
+        if not commits or (len(commits) == 1 and commits[0].nr == at.nr):
+            return False
+        # Everything up to this commit is out, whether its last event stands at index 0 or 99.
+        self.published = Published(commits[-1].nr, -1)
+        if time.monotonic() - self._remembered > REMEMBER_SECONDS:
+            self._remembered = time.monotonic()
+            with contextlib.suppress(Unavailable):
+                await self._journal.save_published(self.stream, self.published)
+        return True
+
+    def _records(self, commit: Commit, done: int) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
+        records: list[tuple[bytes, bytes, list[tuple[str, bytes]]]] = []
+        moment = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+        for index, event in enumerate(commit.events):
+            if index <= done or not event.type:
+                continue
+            subject = event.aggregate_id.encode()
+            position = f"{commit.stream}:{commit.nr}:{index}".encode()
+            headers = [
+                ("ce_specversion", b"1.0"),
+                ("ce_id", position),
+                ("ce_type", event.type.encode()),
+                ("ce_source", self._source),
+                ("ce_subject", subject),
+                ("ce_time", moment),
+                ("ce_sequence", b"%d" % event.sequence),
+                ("ce_position", position),
+                ("ce_correlationid", event.correlation_id.encode()),
+                ("ce_causationid", event.command_id.encode()),
+                ("ce_dataschema", self._dataschema(event.data)),
+                ("content-type", b"avro/binary"),
+            ]
+            if event.traceparent:
+                headers.append(("ce_traceparent", event.traceparent.encode()))
+            records.append((subject, event.data, headers))
+        if records:
+            # Who waits for a commit wants all of it, and one commit may come in several batches.
+            records[-1][2].append(COMMIT_END)
+        return records
+
+    def _dataschema(self, data: bytes) -> bytes:
+        try:
+            schema = self._codec.schema_of(data)
+        except Undecodable:
+            # Written by a newer version: the fingerprint is enough to find the schema in the journal.
+            return b"urn:avro:" + data[2:10].hex().encode()
+        return f"urn:avro:{schema.full_name}:{schema.version}:{schema.fingerprint}".encode()
+
+
+class Tailers:
+    """The tails of one aggregate type in this worker: those of the hint partitions that Kafka gave it."""
+
+    def __init__(self, type: str, topic: str, source: str, journal: Journal, broker: Broker, codec: Codec) -> None:
+        self.tails: dict[int, Tail] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._type = type
+        self._make = lambda p: Tail(stream_name(type, p), p, topic, source, journal, broker, codec)
+
+    def assign(self, partitions: set[int]) -> None:
+        """Tail exactly these. Cheap to repeat."""
+        for partition in self._tasks.keys() - partitions:
+            self._tasks.pop(partition).cancel()
+            del self.tails[partition]
+        for partition in partitions - self._tasks.keys():
+            self.tails[partition] = tail = self._make(partition)
+            self._tasks[partition] = asyncio.create_task(self._run(tail), name=f"tail {tail.stream}")
+
+    async def _run(self, tail: Tail) -> None:
+        while True:
+            try:
+                await tail.run()
+            except Exception:
+                log.exception("%s: the tail failed, and begins again", tail.stream)
+                await asyncio.sleep(POLL_SECONDS)
+
+    def wake(self, partition: int) -> None:
+        """A hint came."""
+        if partition in self.tails:
+            self.tails[partition].wake()
+
+    async def close(self) -> None:
+        """Tail nothing any more."""
+        tasks = list(self._tasks.values())
+        self.assign(set())
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def read_position(headers: Any) -> tuple[str, Published]:
+    """The stream and the place in it that an event was published from. Raises `KeyError`, `ValueError`."""
+    stream, nr, index = dict(headers)["ce_position"].decode().rsplit(":", 2)
+    return stream, Published(int(nr), int(index))

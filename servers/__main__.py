@@ -1,0 +1,146 @@
+"""The command line: up, down, status, logs, and `record` for `make start`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from servers import control, process
+from servers.where import DEFAULT_PORTS, HOST, NAMES, ServersError, Where, used_instead
+
+WORKER_STOP_SECONDS = 30.0
+
+HELP = """\
+Runs Apache Kafka 4.1.1 and Apache Cassandra 5.0.5 on this machine, for development and tests.
+
+  python3 -m servers up               start both, return when they answer
+  python3 -m servers up kafka         only one of them
+  python3 -m servers status           what runs and answers
+  python3 -m servers logs cassandra   the end of its log
+  python3 -m servers down             stop what was started here, and the Faust workers of make start and make demo
+"""
+ENVIRONMENT = """\
+environment:
+  SERVERS_DIR      jars, data, logs and pids (default .servers); delete it to begin afresh
+  KAFKA_PORT       default 9092; the port after it is used too
+  CASSANDRA_PORT   default 9042; 7000 is used too, or with another port the one after it
+  KAFKA_BROKERS, JOURNAL_URL   when they point elsewhere, that server is not started
+  JAVA_HOME        a Java from 17 to 23, else the one on PATH, else apt installs it
+
+Java and Maven are installed with apt-get when they are missing; Maven fetches the jars, once.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit status: 0 done, 1 a server failed, 3 (status only) something does not answer."""
+    options = _parser().parse_args(arguments)
+    try:
+        where = Where.from_environment()
+        names: list[str] = options.names or list(NAMES)
+        match options.action:
+            case "up":
+                return up(names, where)
+            case "down":
+                return down(names, where, workers=not options.names)
+            case "status":
+                print(*(control.status(name, where) for name in names), sep="\n")
+                return 0 if all(control.is_ready(name, where) for name in names) else 3
+            case "logs":
+                for name in names:
+                    print(f"{where.log(name)}:\n{process.last_lines(where.log(name), options.lines)}")
+                return 0
+            case _:
+                return record(options.name, options.command, where)
+    except ServersError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def up(names: list[str], where: Where) -> int:
+    """Start them side by side; a failure of one does not hide the other's."""
+    wanted = []
+    for name in names:
+        if instead := used_instead(name, where):
+            print(f"{name}: using {instead}")
+        else:
+            wanted.append(name)
+    failed = 0
+    with ThreadPoolExecutor(max_workers=len(NAMES)) as pool:
+        for attempt in [pool.submit(control.start, name, where, say=_say) for name in wanted]:
+            try:
+                attempt.result()
+            except ServersError as error:
+                print(error, file=sys.stderr, flush=True)
+                failed += 1
+    if failed:
+        return 1
+    if "kafka" in wanted and where.kafka_port != DEFAULT_PORTS["kafka"]:
+        print(f"for the workers: KAFKA_BROKERS=kafka://{HOST}:{where.kafka_port}")
+    if "cassandra" in wanted and where.cassandra_port != DEFAULT_PORTS["cassandra"]:
+        print(f"for the workers: JOURNAL_URL=cassandra://{HOST}:{where.cassandra_port}/shop")
+    return 0
+
+
+def down(names: list[str], where: Where, *, workers: bool = True) -> int:
+    """Workers first, so that they can still commit what they hold."""
+    # `start` and `demo` before `demo-orders` and the like: they stop their own workers, and would miss them.
+    for pid_file in sorted(where.workers.glob("*.pid"), key=lambda file: "-" in file.stem) if workers else []:
+        if process.running(pid_file):
+            print(f"{pid_file.stem}: {process.terminate(pid_file, WORKER_STOP_SECONDS)}", flush=True)
+        pid_file.unlink(missing_ok=True)
+    with ThreadPoolExecutor(max_workers=len(NAMES)) as pool:
+        for name, how in zip(names, pool.map(lambda name: control.stop(name, where), names), strict=True):
+            print(f"{name}: {how}", flush=True)
+    return 0
+
+
+def record(name: str, command: list[str], where: Where) -> int:
+    """Become the command, after noting our pid where `down` looks for it."""
+    pid_file = where.workers / f"{name}.pid"
+    if pid := process.running(pid_file):
+        raise ServersError(f"it runs already (pid {pid}): `make down` stops it")
+    process.record(pid_file, os.getpid())
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        raise ServersError(f"{command[0]}: {error.strerror}") from None
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _name(text: str) -> str:
+    if text not in NAMES:
+        raise argparse.ArgumentTypeError(f"no server {text!r}: use {' or '.join(NAMES)}")
+    return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "servers", description=HELP, epilog=ENVIRONMENT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="up|down|status|logs|record")
+    for action, what in {
+        "up": "start, and wait until they answer",
+        "down": "stop what was started here",
+        "status": "what runs and answers; exit status 3 when one does not",
+        "logs": "the end of the logs",
+    }.items():
+        sub = actions.add_parser(action, help=what, description=what)
+        sub.add_argument("names", nargs="*", type=_name, metavar="kafka|cassandra", help="default: both")
+        if action == "logs":
+            sub.add_argument("-n", "--lines", type=int, default=40, help="how many lines (default 40)")
+    sub = actions.add_parser("record", help="run COMMAND so that `down` stops it too")
+    sub.add_argument("name")
+    sub.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    sub.set_defaults(names=[])
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Apache Cassandra on one node, for development and tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from servers.where import HOST, ServersError, Where
+
+YAML = """\
+# Written by `python3 -m servers up`; edits are lost at the next start.
+cluster_name: development
+num_tokens: 1
+partitioner: org.apache.cassandra.dht.Murmur3Partitioner
+endpoint_snitch: SimpleSnitch
+dynamic_snitch: false
+seed_provider:
+  - class_name: org.apache.cassandra.locator.SimpleSeedProvider
+    parameters:
+      - seeds: "{host}:{storage_port}"
+listen_address: {host}
+rpc_address: {host}
+native_transport_port: {port}
+storage_port: {storage_port}
+hinted_handoff_enabled: false
+# Periodic: a write is acknowledged before it is forced to the disk. The segments are memory-mapped, so a killed
+# process loses nothing, but a machine that loses power can lose the last 10 seconds. Right for development, and for
+# three replicas on three machines; a single node in earnest wants `commitlog_sync: group`.
+commitlog_sync: periodic
+commitlog_sync_period: 10000ms
+# Paxos v2: fewer round trips, and contention is handled better. Operators: set it on every node.
+paxos_variant: v2
+# The derived rows are written in unlogged batches over several partitions, on purpose; at the defaults (5 KiB, 10
+# partitions) each would log a line.
+batch_size_warn_threshold: 1MiB
+batch_size_fail_threshold: 5MiB
+unlogged_batch_across_partitions_warn_threshold: 1000
+# A dropped keyspace of a test is not kept.
+auto_snapshot: false
+"""
+
+LOGBACK = """\
+<configuration>
+  <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d{ISO8601} %-5level [%thread] %logger{30} - %msg%n</pattern></encoder>
+  </appender>
+  <root level="INFO"><appender-ref ref="out"/></root>
+</configuration>
+"""
+
+EXPORTS = (
+    "java.base/jdk.internal.misc", "java.base/java.lang.ref", "java.management.rmi/com.sun.jmx.remote.internal.rmi",
+    "java.rmi/sun.rmi.registry", "java.rmi/sun.rmi.server", "java.sql/java.sql", "jdk.unsupported/sun.misc",
+    "jdk.attach/sun.tools.attach",
+)  # fmt: skip
+OPENS = (
+    "java.base/java.lang.module", "java.base/jdk.internal.loader", "java.base/jdk.internal.ref",
+    "java.base/jdk.internal.reflect", "java.base/jdk.internal.math", "java.base/jdk.internal.module",
+    "java.base/jdk.internal.util.jar", "java.base/sun.nio.ch", "java.base/java.io", "java.base/java.lang",
+    "java.base/java.lang.reflect", "java.base/java.util", "java.base/java.util.concurrent",
+    "java.base/java.util.concurrent.atomic", "java.base/java.nio", "jdk.management/com.sun.management.internal",
+)  # fmt: skip
+
+
+def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
+    """Write the configuration, return what to run. Raises `ServersError` when a jar is missing."""
+    folder = where.folder("cassandra")
+    data, yaml, logback = folder / "data", folder / "cassandra.yaml", folder / "logback.xml"
+    data.mkdir(parents=True, exist_ok=True)
+    yaml.write_text(YAML.format(host=HOST, port=where.cassandra_port, storage_port=where.storage_port))
+    logback.write_text(LOGBACK)
+    agent = next(libs.glob("jamm-*.jar"), None)  # measures objects, and must come in before the others
+    if agent is None:
+        raise ServersError(f"cassandra: no jamm jar in {libs}; delete that folder and try again")
+    properties = {
+        "cassandra.config": yaml.as_uri(),
+        "cassandra.storagedir": data,
+        "cassandra.logdir": folder,
+        "logback.configurationFile": logback,
+        "cassandra-foreground": "true",
+        # One node has nobody to hear from.
+        "cassandra.skip_wait_for_gossip_to_settle": "0",
+        "cassandra.ring_delay_ms": "100",
+        "jdk.attach.allowAttachSelf": "true",
+        "io.netty.tryReflectionSetAccessible": "true",
+        # From Java 18 on, Cassandra's security manager must be asked for.
+        "java.security.manager": "allow",
+    }
+    flags = [f"-D{name}={value}" for name, value in properties.items()]
+    for option, packages in (("--add-exports", EXPORTS), ("--add-opens", OPENS)):
+        flags += [f"{option}={package}=ALL-UNNAMED" for package in packages]
+    return [java, "-Xms1g", "-Xmx1g", "-Xss256k", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", f"-javaagent:{agent}",
+            *flags, "-cp", f"{libs}/*", "org.apache.cassandra.service.CassandraDaemon"]  # fmt: skip

@@ -1,0 +1,89 @@
+"""Start, stop and watch one server. Tests use these functions as the command line does."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from servers import cassandra, kafka, process, tools
+from servers.probe import Answer, probe
+from servers.where import HOST, ServersError, Where
+
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+
+_COMMANDS = {"kafka": kafka.command, "cassandra": cassandra.command}
+
+
+def start(
+    name: str, where: Where | None = None, seconds: float = START_SECONDS, say: Callable[[str], None] = print
+) -> None:
+    """Return when the server answers: at once when it did before. Raises `ServersError` when it does not in time."""
+    where = where or Where.from_environment()
+    with _only_one(where, name):
+        port, log, pid_file = where.port(name), where.log(name), where.pid_file(name)
+        answer = probe(name, port)
+        began, address = time.monotonic(), f"{HOST}:{port}"
+        if answer is Answer.READY:
+            return say(f"{name}: answers on {address} already")
+        if process.running(pid_file) is None:
+            if answer is not Answer.CLOSED:
+                raise ServersError(
+                    f"{name}: port {port} is taken by something that does not answer as {name.capitalize()}. "
+                    f"Stop it, or set {name.upper()}_PORT to a free port"
+                )
+            java = tools.java()
+            libs = tools.fetch(name, where.folder(name))
+            command = _COMMANDS[name](where, java, libs)
+            began = time.monotonic()
+            process.spawn(command, log, pid_file)
+        say(f"{name}: starting")
+        _wait(name, port, pid_file, log, began + seconds)
+        say(f"{name}: answers on {address} after {time.monotonic() - began:.1f} s")
+
+
+def stop(name: str, where: Where | None = None, seconds: float = STOP_SECONDS) -> str:
+    """SIGTERM to the server started here, SIGKILL after `seconds`. Returns what happened, for people."""
+    where = where or Where.from_environment()
+    how = process.terminate(where.pid_file(name), seconds)
+    if how == "was not running" and probe(name, where.port(name)) is not Answer.CLOSED:
+        return f"port {where.port(name)} is in use, but by nothing that was started here; left alone"
+    return how
+
+
+def kill(name: str, where: Where | None = None) -> bool:
+    """SIGKILL, as a crash would; False when the server was not running."""
+    return process.kill((where or Where.from_environment()).pid_file(name))
+
+
+def is_ready(name: str, where: Where | None = None) -> bool:
+    """Whether the server answers in its own protocol now."""
+    return probe(name, (where or Where.from_environment()).port(name)) is Answer.READY
+
+
+def status(name: str, where: Where) -> str:
+    """One line: pid, address, state."""
+    pid = process.running(where.pid_file(name))
+    who = f"pid {pid}" if pid else "not started here"
+    return f"{name}: {who}, {HOST}:{where.port(name)} {probe(name, where.port(name)).value}"
+
+
+def _wait(name: str, port: int, pid_file: Path, log: Path, deadline: float) -> None:
+    while probe(name, port) is not Answer.READY:
+        dead = process.running(pid_file) is None
+        if dead or time.monotonic() > deadline:
+            why = "ended before it answered" if dead else "does not answer in time"
+            raise ServersError(f"{name}: {why}. The end of {log}:\n{process.last_lines(log)}")
+        time.sleep(0.1)
+
+
+@contextmanager
+def _only_one(where: Where, name: str) -> Iterator[None]:
+    """Two `up` at the same time: the second waits, then finds the server answering."""
+    where.folder(name).mkdir(parents=True, exist_ok=True)
+    with (where.folder(name) / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,75 @@
+"""Does a server answer in its own protocol? One request over a raw socket, no client library."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from enum import Enum
+
+from servers.where import HOST
+
+
+class Answer(Enum):
+    """What came back from a port."""
+
+    CLOSED = "nothing listens"
+    FOREIGN = "something listens and does not answer in this protocol"
+    STARTING = "the protocol is spoken, the server is not yet in service"
+    READY = "in service"
+
+
+def probe(name: str, port: int, timeout: float = 2.0) -> Answer:
+    """Ask what listens on a port of this machine. `timeout` in seconds covers each step."""
+    try:
+        with socket.create_connection((HOST, port), timeout) as connection:
+            connection.settimeout(timeout)
+            return {"kafka": _kafka, "cassandra": _cassandra}[name](connection)
+    except ConnectionRefusedError:
+        return Answer.CLOSED
+    except OSError:  # timed out, reset: it listens, but this is not an answer
+        return Answer.FOREIGN
+
+
+def _kafka(connection: socket.socket) -> Answer:
+    """ApiVersions says that it is Kafka; Metadata lists the broker once the controller lets it serve."""
+    versions = _kafka_request(connection, api=18, version=0, body=b"")
+    if versions is None or versions[:2] != b"\x00\x00":  # error code 0
+        return Answer.FOREIGN
+    metadata = _kafka_request(connection, api=3, version=5, body=struct.pack(">ib", 0, 0))  # no topics, create none
+    if metadata is None or len(metadata) < 8:
+        return Answer.STARTING
+    brokers: int = struct.unpack_from(">i", metadata, 4)[0]  # after the throttle time
+    return Answer.READY if brokers > 0 else Answer.STARTING
+
+
+def _kafka_request(connection: socket.socket, api: int, version: int, body: bytes) -> bytes | None:
+    """Send one request, return the response without its header; None when it is not one."""
+    client, correlation = b"probe", 77
+    request = struct.pack(">hhih", api, version, correlation, len(client)) + client + body
+    connection.sendall(struct.pack(">i", len(request)) + request)
+    head = _exactly(connection, 8)
+    if head is None:
+        return None
+    size, echoed = struct.unpack(">ii", head)
+    return _exactly(connection, size - 4) if echoed == correlation and 4 <= size < 1 << 24 else None
+
+
+def _cassandra(connection: socket.socket) -> Answer:
+    """An OPTIONS frame is answered by SUPPORTED. Cassandra opens this port last, so an answer means in service."""
+    connection.sendall(struct.pack(">BBhBi", 4, 0, 7, 0x05, 0))
+    head = _exactly(connection, 9)
+    if head is None:
+        return Answer.FOREIGN
+    version, _, stream, opcode, _ = struct.unpack(">BBhBi", head)
+    return Answer.READY if (version, stream, opcode) == (0x84, 7, 0x06) else Answer.FOREIGN
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes | None:
+    """That many bytes, or None when the peer closed before."""
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            return None
+        data += part
+    return data

@@ -1,0 +1,97 @@
+"""What the servers need from the machine: Java, Maven, and the jars that Maven brings."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from servers.where import ServersError
+
+OLDEST_JAVA, NEWEST_JAVA = 17, 23
+"""Cassandra 5.0 sets a security manager, which Java 24 no longer has."""
+
+
+def java() -> Path:
+    """A Java that runs both servers, installed by apt when there is none. Raises `ServersError`."""
+    found = _find_java()
+    if found is None:
+        _apt_install("Java 17", ["openjdk-17-jre-headless", "openjdk-21-jre-headless"])
+        found = _find_java()
+    if found is None:
+        raise ServersError(f"no Java {OLDEST_JAVA} to {NEWEST_JAVA}: install one and put it on PATH, or set JAVA_HOME")
+    return found
+
+
+def fetch(name: str, folder: Path) -> Path:
+    """The folder of the jars; Maven fills it once, and again when the pom changes. Raises `ServersError`."""
+    pom = Path(__file__).with_name(f"{name}.pom.xml")
+    libs, draft, stamp = folder / "libs", folder / "libs.part", folder / "libs.pom"
+    digest = hashlib.sha256(pom.read_bytes()).hexdigest()
+    if libs.is_dir() and stamp.is_file() and stamp.read_text() == digest:
+        return libs
+    if shutil.which("mvn") is None:
+        _apt_install("Maven", ["maven"])
+    print(f"{name}: fetching its jars with Maven", flush=True)
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    command = [
+        "mvn",
+        "-q",
+        "-B",
+        "-f",
+        str(pom),
+        "dependency:copy-dependencies",
+        f"-DoutputDirectory={draft.absolute()}",
+    ]
+    result = subprocess.run([*command, "-DincludeScope=runtime"], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise ServersError(f"{name}: Maven could not fetch the jars\n{(result.stdout + result.stderr).strip()[-4000:]}")
+    shutil.rmtree(libs, ignore_errors=True)
+    draft.rename(libs)
+    stamp.write_text(digest)
+    return libs
+
+
+def java_version(banner: str) -> int:
+    """The major version in what `java -version` prints; 0 when it can not be told."""
+    found = re.search(r'version "(?:1\.)?(\d+)', banner)
+    return int(found[1]) if found else 0
+
+
+def _find_java() -> Path | None:
+    candidates = [Path(home, "bin", "java") for home in [os.environ.get("JAVA_HOME")] if home]
+    candidates += [Path(on_path) for on_path in [shutil.which("java")] if on_path]
+    candidates += sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
+    for candidate in candidates:
+        if candidate.exists():
+            answer = subprocess.run([candidate, "-version"], capture_output=True, text=True, check=False)
+            if OLDEST_JAVA <= java_version(answer.stderr) <= NEWEST_JAVA:
+                return candidate
+    return None
+
+
+def _apt_install(what: str, packages: list[str]) -> None:
+    """Install the first of the packages that this distribution has."""
+    if shutil.which("apt-get") is None:
+        raise ServersError(f"{what} is missing and there is no apt-get: install {what}, then try again")
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    if sudo and shutil.which("sudo") is None:
+        raise ServersError(f"{what} is missing: run as root `apt-get install {packages[0]}`, then try again")
+    print(f"{what} is missing: installing it with apt-get", flush=True)
+    _run([*sudo, "apt-get", "update", "-q"])
+    known = [name for name in packages if _run(["apt-cache", "show", name], check=False)]
+    if not known:
+        raise ServersError(f"apt has none of {', '.join(packages)}: install {what} by hand, then try again")
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", known[0]]
+    _run([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", *install])
+
+
+def _run(command: list[str], *, check: bool = True) -> bool:
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if check and result.returncode != 0:
+        raise ServersError(f"`{' '.join(command)}` failed:\n{(result.stdout + result.stderr).strip()[-2000:]}")
+    return result.returncode == 0

@@ -1,0 +1,95 @@
+"""Where the servers listen and keep their files, as the environment says."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+NAMES = ("kafka", "cassandra")
+HOST = "127.0.0.1"
+LOCAL = (HOST, "localhost")
+DEFAULT_PORTS = {"kafka": 9092, "cassandra": 9042}
+
+
+class ServersError(Exception):
+    """Something the user can put right; the message says what and how."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """The folder of all servers, and the port of each."""
+
+    root: Path = Path(".servers")
+    kafka_port: int = DEFAULT_PORTS["kafka"]
+    cassandra_port: int = DEFAULT_PORTS["cassandra"]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Where:
+        """From SERVERS_DIR, KAFKA_PORT and CASSANDRA_PORT. Raises `ServersError`."""
+        return cls(
+            Path(environment.get("SERVERS_DIR") or ".servers").absolute(),
+            _port("KAFKA_PORT", environment.get("KAFKA_PORT") or str(cls.kafka_port)),
+            _port("CASSANDRA_PORT", environment.get("CASSANDRA_PORT") or str(cls.cassandra_port)),
+        )
+
+    @property
+    def controller_port(self) -> int:
+        """Kafka's second listener, for its own metadata log."""
+        return self.kafka_port + 1
+
+    @property
+    def storage_port(self) -> int:
+        """Cassandra's listener for other nodes; used even when there are none."""
+        return 7000 if self.cassandra_port == DEFAULT_PORTS["cassandra"] else self.cassandra_port + 1
+
+    def port(self, name: str) -> int:
+        """The port that clients of this server use."""
+        return {"kafka": self.kafka_port, "cassandra": self.cassandra_port}[name]
+
+    def folder(self, name: str) -> Path:
+        """Everything of one server: jars, configuration, data, log, pid."""
+        return self.root / name
+
+    def log(self, name: str) -> Path:
+        """What the server wrote to standard output and error, across restarts."""
+        return self.folder(name) / "log"
+
+    def pid_file(self, name: str) -> Path:
+        """The process that was started here."""
+        return self.folder(name) / "pid"
+
+    @property
+    def workers(self) -> Path:
+        """Pid files of Faust workers started by `make start` and `make demo`."""
+        return self.root / "workers"
+
+
+def used_instead(name: str, where: Where, environment: Mapping[str, str] = os.environ) -> str | None:
+    """What the user set in place of our server, as `NAME=value` without a password; None when ours is meant."""
+    variable = {"kafka": "KAFKA_BROKERS", "cassandra": "JOURNAL_URL"}[name]
+    given = environment.get(variable, "")
+    if not given:
+        return None
+    # One address of ours among several is enough: whoever lists it expects it to answer.
+    urls = [urlsplit(url if "//" in url else f"//{url}") for url in given.split(";") if url]
+    for url in urls:
+        if url.scheme not in ("", "kafka", "aiokafka", "cassandra") or (url.scheme == "cassandra") != (
+            name == "cassandra"
+        ):
+            continue
+        hosts = url.netloc.rpartition("@")[2].split(",")
+        for host, _, port in (host.partition(":") for host in hosts):
+            last = hosts[-1].partition(":")[2]  # cassandra://a,b:9042 gives the port once
+            if host in LOCAL and (port or last or str(DEFAULT_PORTS[name])) == str(where.port(name)):
+                return None
+    return f"{variable}={re.sub(r'//[^/;]*@', '//', given)}"
+
+
+def _port(variable: str, text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65535:
+        raise ServersError(f"{variable}={text!r}: use a port number from 1 to 65534")
+    return int(text)

@@ -1,0 +1,1 @@
+"""The write side: command agents, exclusive owners and the journal."""

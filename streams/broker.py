@@ -1,0 +1,243 @@
+"""The worker's own Kafka client: an idempotent producer for replies, hints and dead letters, and looks at the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from streams.messages import Failure
+from streams.owner import Delivery
+from streams.retry import until_it_answers
+from streams.topics import Described, TopicError, describe, ensure_topics, may_take_replies, reply_topic
+
+log = logging.getLogger(__name__)
+
+MAX_PENDING_REPLIES = 50_000
+MAX_REPLY_TOPICS = 1_000
+BATCH_BYTES = 256 * 1024
+PROBE_SECONDS = 10.0
+
+Record = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Where Kafka's Java client puts a key."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+class Broker:
+    """Started and stopped with the worker. All sends are idempotent and wait for all replicas."""
+
+    def __init__(self, bootstrap_servers: list[str], partitions: int, security: dict[str, Any] | None = None) -> None:
+        self._servers = bootstrap_servers
+        self._security = security or {}
+        self._partitions = partitions
+        self._producer: AIOKafkaProducer | None = None
+        self._reply_topics: dict[str, int] = {}
+        self._refused: set[str] = set()
+        self._waiting: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
+        self._waiting_count = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def producer(self) -> AIOKafkaProducer:
+        assert self._producer is not None, "the broker is not started"
+        return self._producer
+
+    async def start(self) -> None:
+        """Connect. Raises `KafkaError`."""
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._servers,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=2,
+            max_batch_size=BATCH_BYTES,
+            **self._security,
+        )
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Send what is waiting, then disconnect."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5.0)
+        if self._producer is not None:
+            await self._producer.stop()
+            self._producer = None
+
+    async def describe(self, topics: Iterable[str]) -> dict[str, Described]:
+        """Topics as the broker has them. Raises `KafkaError`."""
+        return await describe(self.producer.client, topics)
+
+    async def send_records(self, topic: str, partition: int, records: Sequence[Record]) -> list[asyncio.Future[Any]]:
+        """Hand over records of one partition in order; the futures are done when the broker has them."""
+        futures = []
+        batch = self.producer.create_batch()
+        for key, value, headers in records:
+            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+                futures.append(await self.producer.send_batch(batch, topic, partition=partition))
+                batch = self.producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None, headers=headers)
+        if batch.record_count():
+            futures.append(await self.producer.send_batch(batch, topic, partition=partition))
+        return futures
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> None:
+        """Send records of one partition in order; durable on return, however long it takes.
+
+        After an error all of them are sent again, so a reader may see some twice.
+        """
+
+        async def once() -> None:
+            for future in await self.send_records(topic, partition, records):
+                await future
+
+        await until_it_answers(once, f"Kafka: publishing to {topic}-{partition}", (KafkaError, TimeoutError))
+
+    # -- replies -------------------------------------------------------------------------------------
+
+    def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        """Send replies (topic, key, value) in the background; those that nobody can be found for are dropped.
+
+        A topic that does not exist is made. One that the system itself reads is refused.
+        """
+        ready: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
+        for topic, key, value in replies:
+            partitions = self._reply_topics.get(topic)
+            if partitions is not None:
+                encoded = key.encode()
+                ready[topic, partition_of(encoded, partitions)].append((encoded, value, ()))
+            elif topic not in self._refused and self._waiting_count < MAX_PENDING_REPLIES:
+                if topic not in self._waiting:
+                    self._spawn(self._find_reply_topic(topic))
+                self._waiting[topic].append((key, value))
+                self._waiting_count += 1
+        if ready:
+            self._spawn(self._send_replies(ready))
+
+    async def _send_replies(self, ready: dict[tuple[str, int], list[Record]]) -> None:
+        for (topic, partition), records in ready.items():
+            try:
+                await self.send_records(topic, partition, records)
+            except (KafkaError, AssertionError) as error:
+                self._reply_topics.pop(topic, None)
+                log.warning("%d replies to %s are lost: %r", len(records), topic, error)
+
+    async def _find_reply_topic(self, topic: str) -> None:
+        try:
+            if not may_take_replies(topic):
+                raise TopicError("it is not a legal name, or the system itself reads it")
+            if len(self._reply_topics) >= MAX_REPLY_TOPICS:
+                raise TopicError(f"there are {MAX_REPLY_TOPICS} reply topics already")
+            present = await self.describe([topic])
+            if topic not in present:
+                present = dict(
+                    await ensure_topics(self._servers, [reply_topic(topic, self._partitions)], **self._security)
+                )
+            self._reply_topics[topic] = present[topic].partitions
+        except (KafkaError, TopicError, TimeoutError) as error:
+            if isinstance(error, TopicError) and len(self._refused) < MAX_REPLY_TOPICS:
+                self._refused.add(topic)
+            log.warning("no replies to %r: %s", topic, error)
+        waiting = self._waiting.pop(topic)
+        self._waiting_count -= len(waiting)
+        if topic in self._reply_topics:
+            self.reply([(topic, key, value) for key, value in waiting])
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def hint(self, topic: str, partition: int, nr: int) -> None:
+        """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
+        self._spawn(self._hint(topic, partition, nr))
+
+    async def _hint(self, topic: str, partition: int, nr: int) -> None:
+        try:
+            await self.producer.send(topic, str(nr).encode(), partition=partition)
+        except (KafkaError, AssertionError) as error:
+            log.debug("hint to %s lost: %r", topic, error)
+
+    # -- looks at the log ------------------------------------------------------------------------------
+
+    async def gap_is_empty(self, topic: str, partition: int, start: int, end: int) -> bool:
+        """Whether Kafka has no record with start <= offset < end for a reader: transaction markers, or retention.
+
+        False also when Kafka does not answer: reading again from `start` is always right.
+        """
+        try:
+            record = await self._first_record(topic, partition, start)
+        except (KafkaError, TimeoutError):
+            return False
+        return record is not None and record.offset >= end
+
+    async def last_record(self, topic: str, partition: int) -> Any:
+        """The last record of a partition without transactions, or None when it holds none. Raises `KafkaError`."""
+        async with _reader(self._servers, self._security, topic, partition) as (consumer, tp):
+            first = (await consumer.beginning_offsets([tp]))[tp]
+            end = (await consumer.end_offsets([tp]))[tp]
+            if first >= end:
+                return None
+            consumer.seek(tp, end - 1)
+            return await asyncio.wait_for(consumer.getone(), PROBE_SECONDS)
+
+    async def _first_record(self, topic: str, partition: int, start: int) -> Any:
+        async with _reader(self._servers, self._security, topic, partition) as (consumer, tp):
+            consumer.seek(tp, start)
+            return await asyncio.wait_for(consumer.getone(), PROBE_SECONDS)
+
+
+class _reader:
+    """A consumer without a group, of one partition."""
+
+    def __init__(self, servers: list[str], security: dict[str, Any], topic: str, partition: int) -> None:
+        self._tp = TopicPartition(topic, partition)
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest", **security)
+
+    async def __aenter__(self) -> tuple[AIOKafkaConsumer, TopicPartition]:
+        await self._consumer.start()
+        self._consumer.assign([self._tp])
+        return self._consumer, self._tp
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._consumer.stop()
+
+
+class TypeOutbox:
+    """The outbox of the owners of one aggregate type."""
+
+    def __init__(self, broker: Broker, commits_topic: str, commands_topic: str, dead_letters_topic: str) -> None:
+        self._broker = broker
+        self._commits = commits_topic
+        self._commands = commands_topic
+        self._dead_letters = dead_letters_topic
+
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
+        """Keep the original bytes and headers, with reason, time and place added as `dl_` headers."""
+        time_now = str(int(time.time() * 1000)).encode()
+        records: list[Record] = []
+        for delivery, failure in letters:
+            reason = [
+                ("dl_type", failure.type.encode()),
+                ("dl_message", failure.message.encode(errors="replace")[:4096]),
+                ("dl_time", time_now),
+                ("dl_position", f"{self._commands}:{partition}:{delivery.offset}".encode()),
+            ]
+            records.append((delivery.key, delivery.value, [*delivery.headers, *reason]))
+        await self._broker.publish(self._dead_letters, partition, records)
+
+    def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        self._broker.reply(replies)
+
+    def hint(self, partition: int, nr: int) -> None:
+        self._broker.hint(self._commits, partition, nr)
+
+

@@ -1,0 +1,106 @@
+"""The tables of a journal in Cassandra, and what the names and options mean to who operates them.
+
+Rows are written once (`commits`, `events`) or replaced (`snapshots`, `published`, `streams`); nothing is ever
+deleted and nothing expires, so there are no tombstones, and repair and compaction stay cheap.
+"""
+
+from __future__ import annotations
+
+import re
+
+from streams.settings import SettingsError
+
+COMMITS_PER_BUCKET = 1000
+"""A partition of `commits` holds so many rows: at 100 KB each 100 MB, which is as large as a partition should be."""
+
+TABLES = {
+    "commits": """
+        CREATE TABLE IF NOT EXISTS {keyspace}.commits (
+            stream         text,       -- <type>-<partition>
+            bucket         bigint,     -- nr / 1000
+            nr             bigint,     -- 1, 2, 3, .. within the stream, over all buckets
+            epoch          bigint,
+            owner          text,
+            topic_id       text,
+            command_offset bigint,
+            indexed_nr     bigint,
+            eventful_nr    bigint,
+            recorded_at    timestamp,
+            payload        blob,
+            PRIMARY KEY ((stream, bucket), nr)
+        ) WITH comment = 'THE LOG, the only truth: append-only, by conditional inserts. Never write, delete or
+expire rows here. payload: Avro single-object encoding, its schema is in the table schemas.'
+          AND compaction = {{'class': 'SizeTieredCompactionStrategy'}}
+          AND compression = {{'class': 'LZ4Compressor', 'chunk_length_in_kb': 64}}""",
+    "streams": """
+        CREATE TABLE IF NOT EXISTS {keyspace}.streams (
+            stream text PRIMARY KEY,
+            bucket bigint
+        ) WITH comment = 'A bucket of commits that holds rows, to find the newest quickly. May be truncated.'""",
+    "events": """
+        CREATE TABLE IF NOT EXISTS {keyspace}.events (
+            type           text,
+            id             text,
+            sequence       bigint,
+            nr             bigint,
+            idx            int,
+            event          text,
+            data           blob,
+            command_id     text,
+            correlation_id text,
+            traceparent    text,
+            recorded_at    timestamp,
+            PRIMARY KEY ((type, id), sequence, nr, idx)
+        ) WITH comment = 'Derived from commits: the events of an aggregate. Without event: a command that had none.'
+          AND compaction = {{'class': 'LeveledCompactionStrategy'}}
+          AND compression = {{'class': 'LZ4Compressor', 'chunk_length_in_kb': 16}}""",
+    "snapshots": """
+        CREATE TABLE IF NOT EXISTS {keyspace}.snapshots (
+            type     text,
+            id       text,
+            sequence bigint,
+            nr       bigint,
+            version  int,
+            state    blob,
+            PRIMARY KEY ((type, id))
+        ) WITH comment = 'Derived: the state of an aggregate after commit nr. May be truncated, loading is slower then.'
+          AND compaction = {{'class': 'LeveledCompactionStrategy'}}""",
+    "schemas": """
+        CREATE TABLE IF NOT EXISTS {keyspace}.schemas (
+            fingerprint text PRIMARY KEY,
+            avsc        text
+        ) WITH comment = 'Avro schemas of payloads and events, by the CRC-64-AVRO fingerprint in their header.'""",
+    "published": """
+        CREATE TABLE IF NOT EXISTS {keyspace}.published (
+            stream text PRIMARY KEY,
+            nr     bigint,
+            idx    int
+        ) WITH comment = 'How far the events of a stream were published, in case the topic does not say it.'""",
+}
+
+_KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
+
+
+def keyspace_name(namespace: str, keyspace: str, context: str) -> str:
+    """The keyspace of a context: `<namespace><keyspace>_<context>` as Cassandra allows it. Raises `SettingsError`."""
+    name = re.sub(r"[^a-z0-9_]", "_", f"{namespace}{keyspace}_{context}".lower())
+    if not keyspace or not _KEYSPACE.fullmatch(name):
+        raise SettingsError(
+            f"JOURNAL_URL and NAMESPACE give the keyspace {name!r}: it has to start with a letter"
+            " and to have at most 48 characters"
+        )
+    return name
+
+
+def create_keyspace(keyspace: str, datacenter: str, replication: int) -> str:
+    """The statement that makes the keyspace; with a data center its replicas are there only."""
+    if datacenter:
+        options = "'class': 'NetworkTopologyStrategy', '{}': {}".format(datacenter.replace("'", "''"), replication)
+    else:
+        options = f"'class': 'SimpleStrategy', 'replication_factor': {replication}"
+    return f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {{{options}}}"
+
+
+def create_tables(keyspace: str) -> list[str]:
+    """The statements that make the tables."""
+    return [statement.format(keyspace=keyspace).strip() for statement in TABLES.values()]

@@ -1,0 +1,143 @@
+"""A bounded context as a Faust app: command agent, owners, journal, outbox. The wiring, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import uuid
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from aggregates.decider import Decider
+from schemas.codec import Codec
+from schemas.registry import Schemas
+from streams import commands, topics
+from streams.broker import Broker, TypeOutbox, partition_of
+from streams.cache import Cache
+from streams.faust_app import Application, Supervisor, acknowledge, let_go
+from streams.handler import Handler
+from streams.health import add_health
+from streams.journal import Journal, stream_name
+from streams.journals import open_journal
+from streams.owner import Delivery, Limits, Owner
+from streams.ownership import Ownership
+from streams.retry import until_it_answers
+from streams.settings import Settings
+from streams.setup import prepare, stop_on_user_error
+
+log = logging.getLogger(__name__)
+
+
+class Context:
+    """One aggregate type, its codecs, topics and journal: what the agents and the command line share."""
+
+    def __init__(self, name: str, decider: Decider[Any, Any, Any], settings: Settings, shop: str) -> None:
+        schemas = list(Schemas.load(shop, decider.type))
+        self.name = name
+        self.decider = decider
+        self.settings = settings
+        self.events = Codec([s for s in schemas if s.name not in decider.commands], decider.events)
+        self.commands = Codec([s for s in schemas if s.name in decider.commands], decider.commands)
+        self.commands_topic = topics.commands_topic(settings.namespace, decider.type)
+        self.commits_topic = topics.commits_topic(settings.namespace, decider.type)
+        self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, decider.type)
+
+    def journal(self) -> Journal:
+        """The context's own journal, not yet open. Raises `SettingsError`."""
+        return open_journal(self.settings.journal_url, self.settings.namespace, self.name)
+
+
+def command_app(module: str, name: str, decider: Decider[Any, Any, Any], shop: str = "shop") -> Application:
+    """The Faust app `module` of the context `name`, whose commands `decider` decides.
+
+    A new aggregate is its decider, its schemas and one call of this.
+    """
+    with stop_on_user_error():
+        settings = Settings.from_environment()
+        context = Context(name, decider, settings, shop)
+        journal = context.journal()
+    app = Application(module, name, settings)
+    broker = Broker(settings.bootstrap_servers, settings.partitions)
+    ownership = _ownership(app, context, journal, broker)
+    channel = app.topic(context.commands_topic, key_type=bytes, value_type=bytes, partitions=settings.partitions)
+
+    @app.agent(channel, isolated_partitions=True, supervisor_strategy=Supervisor, name=f"{name}-commands")
+    async def receive(stream: Any) -> None:
+        async for event in stream.noack().events():
+            message = event.message
+            await ownership.deliver(
+                message.partition,
+                Delivery(
+                    message.offset,
+                    message.key,
+                    message.value,
+                    message.headers or (),
+                    message.timestamp or 0.0,
+                    acknowledge(event),
+                    let_go(app, event),
+                ),
+            )
+
+    async def start() -> None:
+        with stop_on_user_error():
+            await until_it_answers(broker.start, "Kafka", KafkaError)
+            await prepare(settings, journal, topics.type_topics(settings.namespace, decider.type, settings.partitions))
+            await journal.save_schemas(context.events.schemas)
+
+    async def stop() -> None:
+        await ownership.close()
+        await broker.stop()
+        await journal.close()
+
+    async def positions(assignment: set[TP]) -> dict[TP, int]:
+        mine = {tp.partition: tp for tp in assignment if tp.topic == context.commands_topic}
+        return {mine[p]: offset for p, offset in (await ownership.assign(set(mine))).items()}
+
+    app.starting.append(start)
+    app.stopping.append(stop)
+    app.revoking.append(ownership.revoke)
+    app.position_sources.append(positions)
+    app.serves = lambda: ownership.ready
+    app.partitions_served = lambda: sorted(ownership.assigned)
+    app.ownership = ownership
+    add_health(app)
+    commands.register(app, {decider.type: context})
+    return app
+
+
+def _ownership(app: Application, context: Context, journal: Journal, broker: Broker) -> Ownership:
+    settings, decider = context.settings, context.decider
+    identity = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    outbox = TypeOutbox(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
+    limits = Limits(settings.group_commands, settings.group_bytes, settings.group_linger, settings.snapshot_every)
+
+    def new_owner(partition: int, topic_id: str, count: int) -> Owner:
+        stream = stream_name(decider.type, partition)
+        cache = Cache(settings.cache_weight // count)
+        handler = Handler(decider, context.events, context.commands, journal, stream, cache, settings.dedupe_window)
+
+        async def gap_is_empty(start: int, end: int) -> bool:
+            return await broker.gap_is_empty(context.commands_topic, partition, start, end)
+
+        return Owner(
+            stream,
+            partition,
+            topic_id,
+            identity,
+            journal,
+            handler,
+            outbox,
+            limits,
+            gap_is_empty,
+            lambda owner: ownership.lost(owner),
+            lambda key: partition_of(key, settings.partitions),
+        )
+
+    async def describe() -> topics.Described | None:
+        return (await broker.describe([context.commands_topic])).get(context.commands_topic)
+
+    ownership = Ownership(new_owner, describe, lambda: app.consumer.rejoin())
+    return ownership

@@ -1,0 +1,168 @@
+"""The Faust application beneath every process: its settings, and the places where Faust must be held right."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar
+
+import faust
+import mode
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from yarl import URL
+
+from streams import worker_command  # noqa: F401  (registers the command)
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SESSION_SECONDS = 6.0
+HEARTBEAT_SECONDS = 1.0
+RESTARTS_AT_ONCE = 100.0
+
+Positions = Callable[[set[TP]], Awaitable[dict[TP, int]]]
+
+
+class Supervisor(mode.OneForOneSupervisor):  # type: ignore[misc]
+    """Restarts an agent without end. Faust's bucket holds one token: two restarts within 10 ms end the worker."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._bucket.capacity = self._bucket._tokens = RESTARTS_AT_ONCE
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """Resumes where the application says, not where Faust has committed."""
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        offsets = dict(await super().seek_to_committed())
+        wanted = await self.app.positions(set(self.assignment()))
+        moved = {tp: offset for tp, offset in wanted.items() if offsets.get(tp) != offset}
+        if moved:
+            await self.seek_wait(moved)
+        offsets.update(wanted)
+        return offsets
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        # Faust forgets acknowledged offsets before it commits, so what was done since the last commit would
+        # come again; and it waits for every message in work, which has an end only when owners let go.
+        await self.app.before_revoke()
+        await self.commit()
+        await super().on_partitions_revoked(revoked)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        # Faust counts the first message after a gap as part of it, and commits it before it is done.
+        if offset_to - 1 >= offset_from:
+            await super()._add_gap(tp, offset_from, offset_to - 1)
+
+    def rejoin(self) -> None:
+        """Ask for a rebalance."""
+        thread = self._thread
+        consumer = thread._consumer
+        if consumer is not None and thread.thread_loop is not None:
+            thread.thread_loop.call_soon_threadsafe(consumer._coordinator.request_rejoin)
+
+    def let_go(self, message: Any) -> None:
+        """Forget a message that will be delivered again, so that nothing waits for its acknowledgement."""
+        self._unacked_messages.discard(message)
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Kafka by aiokafka, with the consumer above."""
+
+    Consumer: ClassVar[type] = Consumer
+
+
+class Application(faust.App):  # type: ignore[misc]
+    """A Faust app with the hooks that exact positions need. Parts register by `before_start`, `on_revoke` ..."""
+
+    def __init__(self, name: str, group: str, settings: Settings, **options: Any) -> None:
+        self.module = name
+        self.settings = settings
+        self.starting: list[Callable[[], Awaitable[None]]] = []
+        self.stopping: list[Callable[[], Awaitable[None]]] = []
+        self.revoking: list[Callable[[], Awaitable[None]]] = []
+        self.position_sources: list[Positions] = []
+        self.serves: Callable[[], bool] = lambda: True
+        self.partitions_served: Callable[[], list[int]] = list
+        self.rebalanced = False
+        local = all(host.startswith(("127.", "localhost", "[::1]")) for host in settings.bootstrap_servers)
+        options.setdefault("datadir", str(settings.data_dir / group))
+        if local:
+            options.update(web_bind="127.0.0.1", web_host="127.0.0.1")
+        super().__init__(
+            settings.namespace + group,
+            broker=[URL(url) for url in settings.kafka_brokers.split(";") if url],
+            key_serializer="raw",
+            value_serializer="raw",
+            topic_partitions=settings.partitions,
+            topic_disable_leader=True,
+            table_standby_replicas=1,
+            broker_heartbeat_interval=HEARTBEAT_SECONDS,
+            broker_session_timeout=SESSION_SECONDS,
+            consumer_auto_offset_reset="earliest",
+            processing_guarantee="at_least_once",
+            stream_wait_empty=True,
+            web_tables_enabled=False,
+            web_router_enabled=False,
+            worker_redirect_stdouts=False,
+            autodiscover=False,
+            **options,
+        )
+        self.on_before_shutdown.connect(self._let_go_before_shutdown, weak=False)
+
+    def _new_transport(self) -> Any:
+        return Transport(self.conf.broker_consumer, self)
+
+    async def on_first_start(self) -> None:
+        self.conf.datadir.mkdir(parents=True, exist_ok=True)
+        await super().on_first_start()
+        for start in self.starting:
+            await start()
+
+    async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:
+        self.rebalanced = False
+        for stop in self.stopping:
+            await stop()
+
+    async def positions(self, assignment: set[TP]) -> dict[TP, int]:
+        """Where to read the assigned partitions from, for those that do not follow Faust's commits."""
+        positions: dict[TP, int] = {}
+        for source in self.position_sources:
+            positions.update(await source(assignment))
+        return positions
+
+    async def before_revoke(self) -> None:
+        """A rebalance begins."""
+        self.rebalanced = False
+        for revoke in self.revoking:
+            await revoke()
+
+    def on_rebalance_end(self) -> None:
+        super().on_rebalance_end()
+        self.rebalanced = True
+        print(f"ready: {self.module} partitions={self.partitions_served()}", flush=True)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this worker serves all that is assigned to it."""
+        return self.rebalanced and not self.rebalancing and self.serves()
+
+
+def acknowledge(event: Any) -> Callable[[], object]:
+    """What an owner calls when the event is done."""
+    return event.ack  # type: ignore[no-any-return]
+
+
+def let_go(app: Application, event: Any) -> Callable[[], object]:
+    """What an owner calls when the event is to be delivered again."""
+    message = weakref.ref(event.message)
+
+    def discard() -> None:
+        target = message()
+        if target is not None:
+            app.consumer.let_go(target)
+
+    return discard

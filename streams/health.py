@@ -1,0 +1,38 @@
+"""`/health/live` and `/health/ready` of every worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streams.faust_app import Application
+
+PROBLEM = "application/problem+json"
+RETRY_SECONDS = "1"
+
+
+def json_response(view: Any, value: object, status: int = 200, headers: dict[str, str] | None = None) -> Any:
+    """A JSON answer."""
+    return view.bytes(msgspec.json.encode(value), content_type="application/json", status=status, headers=headers)
+
+
+def problem(view: Any, status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Any:
+    """An error as RFC 9457 problem details; 503 says when to try again."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    extra = {"Retry-After": RETRY_SECONDS} if status == 503 else {}
+    return view.bytes(msgspec.json.encode(body), content_type=PROBLEM, status=status, headers={**extra, **(headers or {})})
+
+
+def add_health(app: Application) -> None:
+    """Serve both: live while the event loop turns, ready while all assigned partitions are served."""
+
+    @app.page("/health/live")
+    async def live(view: Any, request: Any) -> Any:
+        return json_response(view, {"status": "live", "app": app.module})
+
+    @app.page("/health/ready")
+    async def ready(view: Any, request: Any) -> Any:
+        if not app.is_ready:
+            return problem(view, 503, "Not ready", "a rebalance, a recovery or a takeover is under way")
+        return json_response(view, {"status": "ready", "app": app.module, "partitions": app.partitions_served()})

@@ -1,0 +1,165 @@
+"""The journal port: one fenced log per stream, and what is derived from it.
+
+A stream is the log of one command partition, named `<type>-<partition>`. `journal_memory.py` is the
+readable specification; every implementation passes `tests/contract`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+NOTHING_CONSUMED = -1
+"""The offset of a log that covers no command yet."""
+
+
+class Fenced(Exception):
+    """Another owner has written where this one was about to: ownership is lost."""
+
+
+class Unavailable(Exception):
+    """The store did not answer, or not in time. What was asked may or may not have happened; ask again."""
+
+
+class JournalMissing(Exception):
+    """The keyspace, schema or tables do not exist; the message says which command makes them."""
+
+
+class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event of one aggregate as the journal keeps it.
+
+    `sequence` is the aggregate's own number, from 1, dense. `data` is the event in Avro single-object
+    encoding. An accepted command that had no event is kept too, so that its id is remembered: as a row
+    of empty `type` and `data` that repeats the aggregate's sequence (0 when it has none yet).
+    """
+
+    aggregate_id: str
+    sequence: int
+    type: str
+    data: bytes
+    command_id: str
+    correlation_id: str = ""
+    traceparent: str = ""
+
+
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
+    """A recorded event as read by aggregate: with its place in the log, commit `nr` and `index` therein."""
+
+    event: RecordedEvent
+    nr: int
+    index: int
+    recorded_at: datetime
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """One row of the log: everything that a group of commands has caused, atomically.
+
+    nr             dense from 1 within the stream; written once, never changed
+    epoch, owner   who wrote it; the epoch rises by one with each change of hands
+    topic_id       the incarnation of the command topic that `offset` belongs to
+    offset         the last command offset that is covered by this commit and those before
+    indexed_nr     all commits up to this one are known to be in the derived tables
+    eventful_nr    the newest commit up to and including this one that holds an event, or 0
+    recorded_at    wall clock of the owner (UTC), kept to the millisecond; nothing is decided by it
+    events         in order; the index of an event is its place in this tuple
+    """
+
+    stream: str
+    nr: int
+    epoch: int
+    owner: str
+    topic_id: str
+    offset: int
+    indexed_nr: int
+    eventful_nr: int
+    recorded_at: datetime
+    events: tuple[RecordedEvent, ...] = ()
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The state of an aggregate after commit `nr`, when its sequence was `sequence`.
+
+    `state` holds the encoded state and the command ids remembered; only code that knows `version` reads it.
+    """
+
+    aggregate_id: str
+    sequence: int
+    nr: int
+    version: int
+    state: bytes
+
+
+class Published(msgspec.Struct, frozen=True):
+    """How far a stream was published: up to event `index` of commit `nr` (-1: only the commits before)."""
+
+    nr: int
+    index: int
+
+
+class Journal(Protocol):
+    """What a store must do. All methods may raise `Unavailable`; all but `append` are idempotent or reads.
+
+    `type` is the aggregate type, which is also what stands before the last `-` of a stream's name.
+    """
+
+    async def create(self) -> None:
+        """Make keyspace (or schema) and tables where they are missing. Safe to repeat and to race."""
+
+    async def open(self) -> None:
+        """Connect. Raises `JournalMissing` when `create` has not been called."""
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+
+    async def head(self, stream: str) -> Commit | None:
+        """The newest commit, linearizable: an append that has succeeded before this call is seen, and one
+        whose outcome is open is settled by it. None for an empty log."""
+
+    async def append(self, commit: Commit) -> None:
+        """Write `commit` if nothing stands at its `nr`; its caller knows that `nr - 1` exists.
+
+        Atomic and durable on return. Raises `Fenced` when another owner or epoch has that nr. Raises
+        `Unavailable` when the outcome is unknown: then the very same commit is to be appended again,
+        which succeeds when the first attempt had succeeded. It never stands in the log twice.
+        """
+
+    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+        """Up to `limit` commits with nr > `after`, ascending and without a gap: it ends early rather than
+        leave one out. Fewer than `limit`, even none, does not mean the end; `head` does not lie before them."""
+
+    async def index(self, commits: Sequence[Commit]) -> None:
+        """Derive the rows by aggregate from these commits of one stream. Idempotent; in any order."""
+
+    async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
+        """The indexed events of an aggregate with sequence >= `from_sequence`, by (sequence, nr, index)."""
+
+    async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
+        """The last snapshot saved."""
+
+    async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
+        """Keep these in the place of older ones of the same aggregates."""
+
+    async def save_schemas(self, schemas: Mapping[str, str]) -> None:
+        """Keep Avro schemas (JSON) by fingerprint (CRC-64-AVRO, 16 hex digits)."""
+
+    async def schemas(self) -> Mapping[str, str]:
+        """All schemas by fingerprint: with them, whoever has only the journal can read it."""
+
+    async def published(self, stream: str) -> Published | None:
+        """How far the tailer said that it had published; the events topic itself may be further."""
+
+    async def save_published(self, stream: str, published: Published) -> None:
+        """Remember how far the stream was published."""
+
+
+def stream_name(type: str, partition: int) -> str:
+    """The stream of a command partition."""
+    return f"{type}-{partition}"
+
+
+def stream_type(stream: str) -> str:
+    """The aggregate type of a stream."""
+    return stream.rpartition("-")[0]

@@ -1,0 +1,41 @@
+"""Waiting out a store or broker that is down: nothing is given up, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+SAY_AGAIN = 15.0
+
+
+async def until_it_answers(
+    operation: Callable[[], Awaitable[T]], what: str, on: type[Exception] | tuple[type[Exception], ...]
+) -> T:
+    """The result of `operation`, repeated with growing pauses (seconds, 0.05 to 2) for as long as it raises `on`.
+
+    Says so once when it begins, every 15 s, and when it is over.
+    """
+    pause, began, said = FIRST_PAUSE, 0.0, 0.0
+    while True:
+        try:
+            result = await operation()
+        except on as error:
+            now = time.monotonic()
+            began = began or now
+            if now - said >= SAY_AGAIN:
+                said = now
+                log.warning("%s: %s: waiting for it, since %.0f s", what, error, now - began)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+        else:
+            if began:
+                log.warning("%s: it answers again, after %.1f s", what, time.monotonic() - began)
+            return result

@@ -1,0 +1,73 @@
+"""What the environment says. Read by the composition roots only, and handed on from there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,47}|")
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the message names it and says what would do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The contract's settings; defaults are right for servers on this machine."""
+
+    kafka_brokers: str = "kafka://127.0.0.1:9092"
+    journal_url: str = "cassandra://127.0.0.1:9042/shop"
+    namespace: str = ""
+    partitions: int = 8
+    data_dir: Path = Path(".data")
+    schema_registry_url: str = ""
+    setup: str = "auto"
+    """`always`, `never`, or `auto`: make keyspace and tables at start when the journal is on this machine."""
+    group_commands: int = 500
+    """The most commands that share a commit."""
+    group_bytes: int = 512 * 1024
+    """The most bytes of events that share a commit."""
+    group_linger: float = 0.002
+    """Seconds that an owner with few commands waits for company."""
+    cache_weight: int = 500_000
+    """Remembered command ids and aggregates that a worker keeps in memory, about 0.3 KB each."""
+    dedupe_window: int = 1_000
+    """Command ids remembered per aggregate."""
+    snapshot_every: int = 100
+    """Events between two snapshots of an aggregate, at least."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """The settings of this process. Raises `SettingsError`."""
+        given = {name.upper(): environment[name.upper()] for name in cls.__dataclass_fields__ if environment.get(name.upper())}
+        namespace = given.get("NAMESPACE", "")
+        if not _NAMESPACE.fullmatch(namespace):
+            raise SettingsError(f"NAMESPACE={namespace!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48")
+        if given.get("SETUP", "auto") not in ("always", "never", "auto"):
+            raise SettingsError(f"SETUP={given['SETUP']!r}: use always, never or auto")
+        values: dict[str, object] = {}
+        for name, field in cls.__dataclass_fields__.items():
+            text = given.get(name.upper())
+            if text is None:
+                continue
+            try:
+                values[name] = {"int": _positive_int, "float": float, "Path": Path}.get(str(field.type), str)(text)
+            except ValueError as error:
+                raise SettingsError(f"{name.upper()}={text!r}: {error}") from None
+        return cls(**values)  # type: ignore[arg-type]
+
+    @property
+    def bootstrap_servers(self) -> list[str]:
+        """The brokers as `host:port`."""
+        return [url.rpartition("//")[2] for url in self.kafka_brokers.split(";") if url]
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError("must be 1 or more")
+    return value

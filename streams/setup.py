@@ -1,0 +1,53 @@
+"""Before a worker serves: topics, keyspace and tables are there, or the user is told what to do."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from aiokafka.errors import KafkaError
+
+from streams.journal import Journal, JournalMissing, Unavailable
+from streams.retry import until_it_answers
+from streams.settings import Settings, SettingsError
+from streams.topics import Topic, TopicError, ensure_topics
+
+log = logging.getLogger(__name__)
+
+USER_ERROR = 2
+
+
+@contextmanager
+def stop_on_user_error() -> Iterator[None]:
+    """End the process with one clear line, and status 2, for what only its user can mend."""
+    try:
+        yield
+    except (SettingsError, TopicError, JournalMissing) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(USER_ERROR) from None
+
+
+def may_create(settings: Settings) -> bool:
+    """Whether a worker makes keyspace and tables by itself: always, never, or for a journal on this machine."""
+    if settings.setup != "auto":
+        return settings.setup == "always"
+    netloc = urlsplit(settings.journal_url).netloc.rpartition("@")[2]
+    hosts = [host.rpartition(":")[0] or host for host in netloc.split(",")]
+    return all(host in ("", "localhost", "[::1]") or host.startswith("127.") for host in hosts)
+
+
+async def prepare(settings: Settings, journal: Journal, wanted: Iterable[Topic], create: bool | None = None) -> None:
+    """Make the missing topics, and keyspace and tables if this worker may; open the journal.
+
+    Waits for servers that are down. Raises `TopicError`, `JournalMissing`, `SettingsError`.
+    """
+    topics = list(wanted)
+    await until_it_answers(
+        lambda: ensure_topics(settings.bootstrap_servers, topics), "Kafka: making topics", (KafkaError, TimeoutError)
+    )
+    if create if create is not None else may_create(settings):
+        await until_it_answers(journal.create, "journal: making tables", Unavailable)
+    await until_it_answers(journal.open, "journal", Unavailable)

@@ -1,0 +1,1 @@
+"""The shop's command apps, one context each."""

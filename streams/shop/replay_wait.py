@@ -1,0 +1,175 @@
+"""Wait until the tables show what was sent: what `replay --wait` asks the projections' HTTP door."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from streams.shop.progress import Meter
+
+PATIENCE = 30.0
+"""Seconds that the door may be shut, as in a restart, before it counts as gone."""
+PAUSE = 0.5
+PAGE = 500
+
+Sent = dict[str, tuple[int, int]]
+"""First and last command offset by stream, like `order-3`."""
+
+
+class ReplayError(Exception):
+    """A replay that could not be done, or not be seen through; the message says what to do."""
+
+
+class Lag(NamedTuple):
+    """How far a stream is: the newest command its journal covers, its newest commit, and the newest in the tables."""
+
+    covered: int
+    head: int
+    applied: int
+
+
+def read_lag(answer: Any) -> dict[str, Lag]:
+    """The streams of a `/lag` answer, by name. Raises `ReplayError` when it is not one."""
+    try:
+        return {
+            stream["stream"]: Lag(*(_number(stream[name]) for name in ("committed_offset", "head", "applied")))
+            for stream in answer["streams"]
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReplayError(f"/lag answers in a form that this replay does not know: {error!r}") from None
+
+
+def _number(value: Any) -> int:
+    """None, for a stream that has nothing yet, is below all numbers."""
+    return -1 if value is None else int(value)
+
+
+class Progressed:
+    """Judges `/lag` answers: a stream is done when its journal covers the last command sent to it, and the tables have
+    the newest commit that the journal had by then."""
+
+    def __init__(self, sent: Sent) -> None:
+        self.sent = sent
+        self.heads: dict[str, int] = {}
+        self.lags: Mapping[str, Lag] = {}
+
+    def see(self, lags: Mapping[str, Lag]) -> None:
+        self.lags = lags
+        for stream, (_, last) in self.sent.items():
+            if stream in lags and lags[stream].covered >= last:
+                self.heads.setdefault(stream, lags[stream].head)
+
+    @property
+    def processed(self) -> int:
+        """Offsets that the journals cover, of those from the first to the last sent."""
+        covered = {stream: lag.covered for stream, lag in self.lags.items()}
+        return sum(
+            max(0, min(covered.get(stream, -1), last) - first + 1) for stream, (first, last) in self.sent.items()
+        )
+
+    @property
+    def total(self) -> int:
+        return sum(last - first + 1 for first, last in self.sent.values())
+
+    @property
+    def undone(self) -> list[str]:
+        """The streams still to wait for."""
+        return [
+            stream
+            for stream in self.sent
+            if stream not in self.heads or stream not in self.lags or self.lags[stream].applied < self.heads[stream]
+        ]
+
+
+class Door:
+    """GET from the projections' door, patient over a restart. An async context manager."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    async def __aenter__(self) -> Door:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def get(self, path: str, **query: str) -> Any:
+        """The JSON answer. Raises `ReplayError` after `PATIENCE` seconds without one."""
+        given_up = time.monotonic() + PATIENCE
+        while True:
+            try:
+                async with self._session.get(self.url + path, params=query) as response:
+                    if response.status == 200:
+                        return json.loads(await response.text())
+                    why = f"HTTP status {response.status}"
+            except aiohttp.InvalidURL:
+                raise ReplayError(f"--url {self.url} is not a URL like http://127.0.0.1:6066") from None
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                why = str(error) or type(error).__name__
+            if time.monotonic() > given_up:
+                raise ReplayError(
+                    f"no answer from {self.url}{path}: {why}. --wait asks the projections: start them (make start), "
+                    f"or say where they are with --url"
+                )
+            await asyncio.sleep(PAUSE)
+
+    async def revenue(self) -> dict[str, Decimal]:
+        """Revenue by month as the tables have it."""
+        answer = await self.get("/analytics/revenue", by="month")
+        months: defaultdict[str, Decimal] = defaultdict(Decimal)
+        try:
+            for entry in answer["revenue"]:
+                months[entry["period"]] += Decimal(entry["revenue"])
+        except (KeyError, TypeError, InvalidOperation) as error:
+            raise ReplayError(
+                f"/analytics/revenue answers in a form that this replay does not know: {error!r}"
+            ) from None
+        return dict(months)
+
+    async def undecided(self, orders: set[str]) -> int:
+        """How many of `orders` are placed but neither confirmed nor rejected, among the first page of such."""
+        answer = await self.get("/orders", status="placed", limit=str(PAGE))
+        rows = answer.get("orders", []) if isinstance(answer, dict) else []
+        return sum(row.get("id") in orders for row in rows)
+
+
+async def wait_for_tables(door: Door, sent: Sent, orders: set[str], timeout: float) -> None:
+    """Return when the tables show every command sent, and the checkout has decided on every order of them.
+
+    Raises `ReplayError` after `timeout` seconds, or when the door stays shut.
+    """
+    progress, deadline = Progressed(sent), time.monotonic() + timeout
+    with Meter("processing", progress.total, "commands") as meter:
+        while True:
+            progress.see(read_lag(await door.get("/lag")))
+            waiting = progress.undone
+            label = "processing" if progress.processed < progress.total else f"tables ({len(waiting)} streams to go)"
+            meter.at(progress.processed, label)
+            if not waiting:
+                meter.at(progress.total, "checkout")
+                undecided = await door.undecided(orders)
+                if not undecided:
+                    return
+            if time.monotonic() > deadline:
+                raise ReplayError(_too_late(timeout, waiting, progress.lags))
+            await asyncio.sleep(PAUSE)
+
+
+def _too_late(timeout: float, waiting: list[str], lags: Mapping[str, Lag]) -> str:
+    what = ", ".join(f"{stream} {tuple(lags[stream]) if stream in lags else '(unknown)'}" for stream in waiting[:8])
+    return (
+        f"not all shown after {timeout:g} s; all is sent, and nothing is lost. "
+        + (f"Waiting for {what}: command covered, head, applied" if waiting else "The checkout has orders to decide on")
+        + ". Do all workers run (make start)? See /lag. The same replay with --wait may be run again"
+    )

@@ -1,0 +1,6 @@
+"""The users context: `faust -A streams.shop.users worker`."""
+
+from aggregates.shop.user import user
+from streams.command_app import command_app
+
+app = command_app(__name__, "users", user)

@@ -1,0 +1,247 @@
+"""The topics of an aggregate type: their names, partitions and retention, made by the application."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    AbstractType,
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+FOREVER = -1
+MAX_REPLICATION = 3
+METADATA_TIMEOUT = 30.0
+
+_RESERVED = re.compile(r"-(commands|commits|events|dead-letters|changelog)$")
+_LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+class TopicError(Exception):
+    """A topic that is not as it must be; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic to be made: retention in milliseconds, -1 for ever."""
+
+    name: str
+    partitions: int
+    retention_ms: int
+    cleanup: str = "delete"
+
+
+def commands_topic(namespace: str, type: str) -> str:
+    return f"{namespace}{type}-commands"
+
+
+def commits_topic(namespace: str, type: str) -> str:
+    return f"{namespace}{type}-commits"
+
+
+def events_topic(namespace: str, type: str) -> str:
+    return f"{namespace}{type}-events"
+
+
+def dead_letters_topic(namespace: str, type: str) -> str:
+    return f"{namespace}{type}-dead-letters"
+
+
+def replies_topic(namespace: str) -> str:
+    """Where the project's own clients await their replies."""
+    return f"{namespace}replies"
+
+
+def type_topics(namespace: str, type: str, partitions: int) -> list[Topic]:
+    """All topics of an aggregate type. Events and dead letters stay for ever; commands for a week, since
+    the journal holds what they caused; a hint is stale within seconds."""
+    return [
+        Topic(commands_topic(namespace, type), partitions, 7 * DAY),
+        Topic(commits_topic(namespace, type), partitions, HOUR),
+        Topic(events_topic(namespace, type), partitions, FOREVER),
+        Topic(dead_letters_topic(namespace, type), partitions, FOREVER),
+    ]
+
+
+def reply_topic(name: str, partitions: int) -> Topic:
+    """A topic for replies: nobody waits for one longer than a day."""
+    return Topic(name, partitions, DAY)
+
+
+def may_take_replies(topic: str) -> bool:
+    """Whether a client may name this topic for its replies: not one that the system itself reads."""
+    return bool(_LEGAL.fullmatch(topic)) and topic not in (".", "..") and not _RESERVED.search(topic)
+
+
+class _Uuid(AbstractType[uuid.UUID]):
+    @classmethod
+    def encode(cls, value: uuid.UUID) -> bytes:
+        return value.bytes
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> uuid.UUID:
+        return uuid.UUID(bytes=data.read(16))
+
+
+class _MetadataResponse_v12(Response):
+    API_KEY = 3
+    API_VERSION = 12
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString("utf-8")),
+                ("port", Int32),
+                ("rack", CompactString("utf-8")),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("topic", CompactString("utf-8")),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline_replicas", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest_v12(RequestStruct):
+    """Metadata with topic ids (KIP-516), which aiokafka does not ask for: its newest version is 5."""
+
+    API_KEY = 3
+    API_VERSION = 12
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _MetadataResponse_v12
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(("topic_id", _Uuid), ("topic", CompactString("utf-8")), ("tags", TaggedFields)),
+        ),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _TopicIdsRequest(Request[_MetadataRequest_v12]):
+    API_KEY = 3
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self._topics = list(topics)
+
+    def build(self, request_struct_class: type[_MetadataRequest_v12]) -> _MetadataRequest_v12:
+        return request_struct_class([(uuid.UUID(int=0), topic, {}) for topic in self._topics], False, False, {})
+
+
+@dataclass(frozen=True)
+class Described:
+    """A topic as the broker has it. `id` changes when it is deleted and made again."""
+
+    id: str
+    partitions: int
+
+
+async def describe(client: Any, topics: Iterable[str]) -> dict[str, Described]:
+    """Those of `topics` that exist and have a leader everywhere, asked of any broker through an AIOKafkaClient."""
+    node = client.get_random_node()
+    response = (await client.send(node, _TopicIdsRequest(topics))).to_object()
+    return {
+        topic["topic"]: Described(topic["topic_id"].hex, len(topic["partitions"]))
+        for topic in response["topics"]
+        if topic["error_code"] == 0 and all(p["leader"] >= 0 for p in topic["partitions"])
+    }
+
+
+async def ensure_topics(bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any) -> Mapping[str, Described]:
+    """Make the missing ones and return all as they are, once every broker asked knows them.
+
+    Raises `TopicError` when one has another number of partitions: a key would belong to another partition,
+    and an aggregate to another owner.
+    """
+    wanted = {topic.name: topic for topic in topics}
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
+    await admin.start()
+    try:
+        client = admin._client
+        present = await describe(client, wanted)
+        missing = [topic for name, topic in wanted.items() if name not in present]
+        if missing:
+            replication = min(MAX_REPLICATION, len(client.cluster.brokers()))
+            await _create(admin, missing, replication)
+            async with asyncio.timeout(METADATA_TIMEOUT):
+                while len(present) < len(wanted):
+                    await asyncio.sleep(0.05)
+                    present = await describe(client, wanted)
+    except TimeoutError:
+        names = ", ".join(sorted(wanted.keys() - present.keys()))
+        raise TopicError(f"Kafka has no leader for {names} after {METADATA_TIMEOUT:.0f} s: look at the brokers") from None
+    finally:
+        await admin.close()
+    for name, topic in wanted.items():
+        if topic.partitions != present[name].partitions:
+            raise TopicError(
+                f"topic {name} has {present[name].partitions} partitions, PARTITIONS says {topic.partitions}: "
+                "start with the number it was made with; it cannot be changed while there are aggregates"
+            )
+    return present
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> None:
+    response = await admin.create_topics(
+        [
+            NewTopic(
+                topic.name,
+                topic.partitions,
+                replication,
+                topic_configs={"retention.ms": str(topic.retention_ms), "cleanup.policy": topic.cleanup},
+            )
+            for topic in topics
+        ]
+    )
+    for name, code, *rest in response.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            raise TopicError(f"topic {name} cannot be made: {error.__name__} {rest[0] if rest and rest[0] else ''}")
+
+

@@ -1,0 +1,25 @@
+"""`faust worker`, with `--datadir` among its own options: Faust takes it before the word `worker` only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from faust.cli import worker as faust_worker
+from faust.cli.base import option
+
+
+class worker(faust_worker.worker):  # type: ignore[misc]
+    """Start a worker of this app; start as many as you like, on as many machines."""
+
+    redirect_stdouts = False  # the `ready:` line is for programs, so it stays as it is
+
+    options = [  # noqa: RUF012
+        *faust_worker.worker.options,
+        option("--datadir", type=str, default=None, help="Folder of this worker's own local files."),
+    ]
+
+    def _init_worker_options(self, *args: Any, datadir: str | None = None, **kwargs: Any) -> None:
+        if datadir:
+            self.app.conf.datadir = Path(datadir)
+        super()._init_worker_options(*args, **kwargs)

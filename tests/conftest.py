@@ -1,0 +1,26 @@
+"""Servers for tests. They are not started here, and a test that needs one fails without it: run `make up`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def namespace() -> str:
+    """A prefix that no other run of the tests uses."""
+    return f"t{uuid.uuid4().hex[:10]}_"
+
+
+@pytest.fixture(scope="session")
+def cassandra_url() -> str:
+    """The journal URL of a Cassandra that answers; `CASSANDRA=host:port` for another than that of `make up`."""
+    host, _, port = os.environ.get("CASSANDRA", "127.0.0.1:9042").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        pytest.fail(f"no Cassandra at {host}:{port} ({error}): run `make up`", pytrace=False)
+    return f"cassandra://{host}:{port}/test"

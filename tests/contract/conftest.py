@@ -1,0 +1,107 @@
+"""The `journal` that the contract is tested on: each implementation in turn, on real servers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+import pytest_asyncio
+from cassandra.cluster import Cluster
+
+from streams.cassandra_schema import keyspace_name
+from streams.cassandra_session import CassandraAddress
+from streams.journal import NOTHING_CONSUMED, Commit, Journal, RecordedEvent
+from streams.journal_memory import MemoryJournal, MemoryStore
+from streams.journals import open_journal
+
+CONTEXT = "orders"
+
+
+@dataclass(frozen=True)
+class Journals:
+    """Two connections to one journal, as of two workers."""
+
+    one: Journal
+    two: Journal
+
+
+def event(aggregate_id: str, sequence: int, data: bytes = b"\xc3\x01data", type: str = "LineAdded") -> RecordedEvent:
+    """An event with all columns filled in."""
+    return RecordedEvent(aggregate_id, sequence, type, data, f"command-{sequence}", "correlation", "00-trace-span-01")
+
+
+async def _opened(*journals: Journal) -> None:
+    await journals[0].create()
+    for journal in journals:
+        await journal.open()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def memory_journals() -> Journals:
+    """Two workers on one memory store."""
+    store = MemoryStore()
+    journals = Journals(MemoryJournal(store), MemoryJournal(store))
+    await _opened(journals.one, journals.two)
+    return journals
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cassandra_journals(cassandra_url: str, namespace: str) -> AsyncIterator[Journals]:
+    """Two workers on one keyspace, which is dropped in the end."""
+    journals = Journals(*(open_journal(cassandra_url, namespace, CONTEXT) for _ in range(2)))
+    await _opened(journals.one, journals.two)
+    yield journals
+    await journals.one.close()
+    await journals.two.close()
+    address = CassandraAddress.parse(cassandra_url)
+    with Cluster(address.hosts, port=address.port) as cluster:
+        cluster.connect().execute(f"DROP KEYSPACE {keyspace_name(namespace, address.keyspace, CONTEXT)}", timeout=60)
+
+
+@pytest.fixture(params=["memory", "cassandra"])
+def journals(request: pytest.FixtureRequest) -> Journals:
+    """Two connections to a journal of each kind."""
+    found: Journals = request.getfixturevalue(f"{request.param}_journals")
+    return found
+
+
+@pytest.fixture
+def journal(journals: Journals) -> Journal:
+    """A journal of each kind."""
+    return journals.one
+
+
+@pytest.fixture
+def stream() -> str:
+    """A stream that no other test uses."""
+    return f"{uuid.uuid4().hex[:8]}-0"
+
+
+@pytest.fixture
+def aggregate() -> str:
+    """An aggregate id that no other test uses."""
+    return f"536365 {uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def make_commit(stream: str) -> Callable[..., Commit]:
+    """Makes a commit of `stream` with all that a test does not care about filled in."""
+
+    def make(nr: int, *events: RecordedEvent, epoch: int = 1, owner: str = "a", offset: int | None = None) -> Commit:
+        return Commit(
+            stream=stream,
+            nr=nr,
+            epoch=epoch,
+            owner=owner,
+            topic_id="topic",
+            offset=NOTHING_CONSUMED + nr if offset is None else offset,
+            indexed_nr=max(nr - 2, 0),
+            eventful_nr=nr if events else 0,
+            recorded_at=datetime(2011, 5, 31, 12, 30, 15, 123000, tzinfo=UTC),
+            events=events,
+        )
+
+    return make

@@ -1,0 +1,116 @@
+"""The contract of the journal, continued: what is derived from the log by aggregate, and what is kept beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import pytest
+
+from streams.journal import Commit, Journal, Published, RecordedEvent, Snapshot, StoredEvent, stream_type
+from tests.contract.conftest import Journals, event
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+Make = Callable[..., Commit]
+
+
+async def test_indexed_events_are_found_by_aggregate(journal: Journal, make_commit: Make, stream: str) -> None:
+    """The events of an aggregate come back in order, with their place in the log, without those of others."""
+    commits = [make_commit(1, event("a", 1), event("b", 1), event("a", 2)), make_commit(2, event("a", 3))]
+    assert list(await journal.events(stream_type(stream), "a")) == []
+    await journal.index(commits)
+    assert list(await journal.events(stream_type(stream), "a")) == [
+        StoredEvent(event("a", 1), 1, 0, commits[0].recorded_at),
+        StoredEvent(event("a", 2), 1, 2, commits[0].recorded_at),
+        StoredEvent(event("a", 3), 2, 0, commits[1].recorded_at),
+    ]
+
+
+async def test_indexing_again_and_in_any_order_changes_nothing(
+    journal: Journal, make_commit: Make, stream: str
+) -> None:
+    """A new owner may repeat the work of the old one, newest first."""
+    commits = [make_commit(nr, event("a", 2 * nr - 1), event("a", 2 * nr)) for nr in range(1, 31)]
+    await journal.index(commits)
+    once = await journal.events(stream_type(stream), "a")
+    await journal.index(commits[::-1])
+    await asyncio.gather(*(journal.index([commit]) for commit in commits))
+    assert await journal.events(stream_type(stream), "a") == once
+    assert [stored.event.sequence for stored in once] == list(range(1, 61))
+
+
+async def test_indexing_nothing_is_allowed(journal: Journal, make_commit: Make) -> None:
+    """No commits, or a commit without events, derive no rows."""
+    await journal.index([])
+    await journal.index([make_commit(1)])
+
+
+async def test_events_are_read_from_a_sequence_on(journal: Journal, make_commit: Make, stream: str) -> None:
+    """What a snapshot covers is not read again."""
+    await journal.index([make_commit(1, *(event("a", n) for n in range(1, 11)))])
+    read = await journal.events(stream_type(stream), "a", 8)
+    assert [stored.event.sequence for stored in read] == [8, 9, 10]
+    assert list(await journal.events(stream_type(stream), "a", 11)) == []
+
+
+async def test_a_long_history_is_read_whole(journal: Journal, make_commit: Make, stream: str) -> None:
+    """An aggregate of 12,000 events comes back complete and in order."""
+    sizes = random.Random(7)
+    numbers = iter(range(1, 12_001))
+    commits = [
+        make_commit(nr, *(event("a", next(numbers), bytes(sizes.randint(1, 300))) for _ in range(400)))
+        for nr in range(1, 31)
+    ]
+    await journal.index(commits)
+    read = await journal.events(stream_type(stream), "a")
+    assert [stored.event for stored in read] == [it for commit in commits for it in commit.events]
+
+
+async def test_accepted_commands_without_events_are_remembered(
+    journal: Journal, make_commit: Make, stream: str
+) -> None:
+    """A row of empty type repeats the sequence, stands behind the event of that sequence, and has no data."""
+    early = RecordedEvent("a", 0, "", b"", "command-early")
+    late = RecordedEvent("a", 1, "", b"", "command-late")
+    await journal.index([make_commit(1, early, event("a", 1)), make_commit(2, late, event("a", 2))])
+    read = await journal.events(stream_type(stream), "a")
+    assert [stored.event for stored in read] == [early, event("a", 1), late, event("a", 2)]
+    assert [stored.event for stored in await journal.events(stream_type(stream), "a", 1)] == [
+        event("a", 1),
+        late,
+        event("a", 2),
+    ]
+
+
+async def test_the_last_snapshot_saved_is_kept(journal: Journal, aggregate: str) -> None:
+    """A snapshot takes the place of the one before, for its own aggregate only."""
+    old, new = Snapshot(aggregate, 100, 9, 1, b"old"), Snapshot(aggregate, 200, 19, 2, b"\x00" * 50_000)
+    other = Snapshot(f"{aggregate}b", 100, 9, 1, b"")
+    assert await journal.snapshot("order", aggregate) is None
+    await journal.save_snapshots("order", [old, other])
+    await journal.save_snapshots("order", [new])
+    await journal.save_snapshots("order", [])
+    assert await journal.snapshot("order", aggregate) == new
+    assert await journal.snapshot("order", other.aggregate_id) == other
+    assert await journal.snapshot("product", aggregate) is None
+
+
+async def test_schemas_are_kept_by_fingerprint(journals: Journals) -> None:
+    """Schemas add up, whoever saves them, and saving one again changes nothing."""
+    await journals.one.save_schemas({"00000000000000a1": '"int"', "00000000000000a2": '"long"'})
+    await journals.two.save_schemas({"00000000000000a2": '"long"', "00000000000000a3": '"string"'})
+    assert {
+        "00000000000000a1": '"int"',
+        "00000000000000a2": '"long"',
+        "00000000000000a3": '"string"',
+    }.items() <= (await journals.one.schemas()).items()
+
+
+async def test_what_was_published_is_remembered(journals: Journals, stream: str) -> None:
+    """A tailer on another worker finds where the last one stood."""
+    assert await journals.one.published(stream) is None
+    await journals.one.save_published(stream, Published(3, 17))
+    await journals.one.save_published(stream, Published(4, -1))
+    assert await journals.two.published(stream) == Published(4, -1)

@@ -1,0 +1,69 @@
+"""given / when / then: the same words for deciders and for projections.
+
+given(order, OrderOpened(...)).when(PlaceOrder()).then_rejected("EmptyOrder")
+given(orders_projection, OrderOpened(...)).then_row(...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from aggregates.decider import Decider, Rejected
+
+
+def given(subject: Any, *events: object) -> Given:
+    return Given(subject, events)
+
+
+class Given:
+    """A decider or a projection, and what has happened to it."""
+
+    def __init__(self, subject: Any, events: tuple[object, ...]) -> None:
+        self.subject, self.events = subject, events
+
+    def when(self, command: object) -> Outcome:
+        try:
+            return Outcome(self.subject.decide(command, self.subject.fold(self.events)))
+        except Rejected as rejected:
+            return Outcome(rejected)
+
+    def then_row(self, expected: object) -> None:
+        row = None
+        for event in self.events:
+            row = self.subject.evolve(row, event)
+        assert expected == row
+
+
+class Outcome:
+    """The events that a command has led to, or its rejection."""
+
+    def __init__(self, result: list[object] | Rejected) -> None:
+        self.result = result
+
+    def then(self, *events: object) -> None:
+        assert list(events) == self.result
+
+    def then_nothing(self) -> None:
+        assert [] == self.result
+
+    def then_rejected(self, type: str) -> None:
+        assert type == getattr(self.result, "type", self.result)
+
+
+def answer(decider: Decider[Any, Any, Any], command: object, state: Any) -> list[Any] | None:
+    """The events that `command` leads to, or None when it is rejected; whatever else is raised goes through."""
+    try:
+        return decider.decide(command, state)
+    except Rejected:
+        return None
+
+
+def accepted(decider: Decider[Any, Any, Any], commands: Iterable[object]) -> Iterator[tuple[Any, list[Any], Any]]:
+    """Of a sequence of commands each accepted one, with its events and the state after it."""
+    state = decider.initial
+    for command in commands:
+        events = answer(decider, command, state)
+        if events is not None:
+            state = decider.fold(events, state)
+            yield command, events, state
