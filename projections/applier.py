@@ -1,8 +1,7 @@
 """Applies events to tables in batches: each touched row is read once and written once.
 
 A row keeps the position of the last event applied to it, and an event that is not newer is left out, so
-delivery may repeat as it likes. Rows are written before the events are acknowledged; Faust flushes the
-tables' changelogs before it commits what was acknowledged.
+delivery may repeat as it likes. Events are acknowledged when their rows are in RocksDB and on the changelog.
 """
 
 from __future__ import annotations
@@ -17,10 +16,11 @@ from typing import Any
 import msgspec
 
 from projections.projection import Projection, PublishedEvent, Row
-from projections.tables import Table, writing
+from projections.tables import Table
 from projections.tailer import COMMIT_END, read_position
 from schemas.codec import Codec, UnknownSchema
 from schemas.registry import SchemaError
+from streams.broker import Broker
 from streams.journal import stream_name
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class Applier:
         projections: Sequence[Projection],
         tables: dict[str, Table],
         positions: Table,
+        broker: Broker,
         codec: Codec,
         journal_schemas: Callable[[], Awaitable[Any]],
         let_go: Callable[[Any], None],
@@ -60,6 +61,7 @@ class Applier:
         self._projections = projections
         self._tables = tables
         self._positions = positions
+        self._broker = broker
         self._codec = codec
         self._journal_schemas = journal_schemas
         self._let_go = let_go
@@ -106,7 +108,7 @@ class Applier:
             await lane.close(self._let_go)
 
     async def apply(self, batch: Sequence[Any]) -> None:
-        """Apply a batch of events of one partition. Raises what decoding or a projection raises; then nothing is done."""
+        """Apply a batch of events of one partition. Raises what decoding or a projection raises, with nothing done."""
         partition = batch[-1].message.partition
         rows: dict[tuple[str, str], Row | None] = {}
         changed: set[tuple[str, str]] = set()
@@ -118,14 +120,14 @@ class Applier:
                     self._fold(projection, key, published, partition, rows, changed)
         assert published is not None
         complete = published.nr if COMMIT_END in batch[-1].message.headers else published.nr - 1
-        with writing(batch[-1]):
-            for name, key in changed:
-                row = rows[name, key]
-                if row is not None:
-                    self._tables[name].put(key.encode(), _encode(row))
-                else:
-                    self._tables[name].delete(key.encode())
-            self._positions.put(published.stream.encode(), _encode(complete))
+        written: dict[Table, dict[bytes, bytes | None]] = {}
+        for name, key in changed:
+            row = rows[name, key]
+            written.setdefault(self._tables[name], {})[key.encode()] = None if row is None else _encode(row)
+        written[self._positions] = {published.stream.encode(): _encode(complete)}
+        for table, table_rows in written.items():
+            table.write(partition, table_rows)
+        await asyncio.gather(*(table.publish(self._broker, partition, its) for table, its in written.items()))
         self._applied[partition] = complete
         async with self._moved:
             self._moved.notify_all()
@@ -151,7 +153,8 @@ class Applier:
             known = row["sequence"] if row is not None else 0
             if event.sequence != known + 1:
                 raise MissingEvents(
-                    f"{projection.name}: {self.source} {key} stands at sequence {known}, {event.position} brings {event.sequence}"
+                    f"{projection.name}: {self.source} {key} stands at sequence {known}, "
+                    f"{event.position} brings {event.sequence}"
                 )
         row = projection.evolve(row, key, event)
         if row is not None:

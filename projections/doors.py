@@ -55,7 +55,9 @@ class Doors:
     def here(self) -> list[int]:
         """The partitions whose tables this worker serves."""
         self._require_ready()
-        return sorted(tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == self._anchor.changelog)
+        return sorted(
+            tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == self._anchor.changelog
+        )
 
     def _require_ready(self) -> None:
         if not self._app.is_ready:
@@ -66,7 +68,9 @@ class Doors:
         self._require_ready()
         topic = self._anchor.changelog
         workers = {
-            str(url): list(topics[topic]) for url, topics in self._app.router.tables_metadata().items() if topics.get(topic)
+            str(url): list(topics[topic])
+            for url, topics in self._app.router.tables_metadata().items()
+            if topics.get(topic)
         }
         if sorted(p for ps in workers.values() for p in ps) != list(range(self._app.settings.partitions)):
             raise NotNow("not every partition has a worker yet")
@@ -95,7 +99,9 @@ class Doors:
             kept = {name: response.headers[name] for name in ("ETag", "Retry-After") if name in response.headers}
             return view.bytes(body, content_type=response.content_type, status=response.status, headers=kept)
 
-    async def gather(self, view: Any, request: Any, answer: Callable[[list[int]], Any], put: Callable[[list[Any]], Any]) -> Any:
+    async def gather(
+        self, view: Any, request: Any, answer: Callable[[list[int]], Any], put: Callable[[list[Any]], Any]
+    ) -> Any:
         """Have each worker answer for its partitions, and `put` the answers together. All of them, or 503."""
         try:
             if HOP in request.headers:
@@ -186,9 +192,9 @@ def read_at_least(text: str, partitions: int, types: Any) -> tuple[str, int]:
     """Stream and commit number of a position. Raises `BadPosition`."""
     parts = text.split(":")
     type_, _, partition = parts[0].rpartition("-")
-    if len(parts) in (2, 3) and type_ in types and partition.isdecimal() and int(partition) < partitions:
-        if all(part.isdecimal() and len(part) < 19 for part in parts[1:]):
-            return f"{type_}-{int(partition)}", int(parts[1])
+    known = len(parts) in (2, 3) and type_ in types and partition.isdecimal() and int(partition) < partitions
+    if known and all(part.isdecimal() and len(part) < 19 for part in parts[1:]):
+        return f"{type_}-{int(partition)}", int(parts[1])
     raise BadPosition(f"At-Least: {text!r} is not a position like order-3:125, as a reply names it")
 
 

@@ -46,6 +46,7 @@ class ReadSide:
         self._broker = Broker(settings.bootstrap_servers, settings.partitions)
         self.tables = {projection.name: Table(app, projection.name) for projection in projections}
         positions = Table(app, "positions")
+        self._all_tables = [*self.tables.values(), positions]
         self.appliers: dict[str, Applier] = {}
         self.tailers: dict[str, Tailers] = {}
         for type_, context in contexts.items():
@@ -77,9 +78,7 @@ class ReadSide:
             async for event in stream.events():
                 tailers.wake(event.message.partition)
 
-    def _add_applier(
-        self, type_: str, context: Context, projections: Sequence[Projection], positions: Table
-    ) -> None:
+    def _add_applier(self, type_: str, context: Context, projections: Sequence[Projection], positions: Table) -> None:
         topic = topics.events_topic(context.settings.namespace, type_)
         app = self.app
 
@@ -93,6 +92,7 @@ class ReadSide:
             projections,
             {projection.name: self.tables[projection.name] for projection in projections},
             positions,
+            self._broker,
             context.events,
             self.journals[type_].schemas,
             lambda event: app.consumer.let_go(event.message),
@@ -109,8 +109,12 @@ class ReadSide:
     async def _start(self) -> None:
         await until_it_answers(self._broker.start, "Kafka", KafkaError)
         settings = self.app.settings
+        # A changelog that Kafka does not know yet when the worker joins is left out of its assignment.
+        changelogs = [topics.changelog_topic(table.changelog, settings.partitions) for table in self._all_tables]
         for type_, journal in self.journals.items():
-            await prepare(settings, journal, topics.type_topics(settings.namespace, type_, settings.partitions))
+            await prepare(
+                settings, journal, [*topics.type_topics(settings.namespace, type_, settings.partitions), *changelogs]
+            )
 
     async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
         for type_, tailers in self.tailers.items():

@@ -134,7 +134,11 @@ class Tailers:
         self.tails: dict[int, Tail] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._type = type
-        self._make = lambda p: Tail(stream_name(type, p), p, topic, source, journal, broker, codec)
+
+        def make(partition: int) -> Tail:
+            return Tail(stream_name(type, partition), partition, topic, source, journal, broker, codec)
+
+        self._make = make
 
     def assign(self, partitions: set[int]) -> None:
         """Tail exactly these. Cheap to repeat."""

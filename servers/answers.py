@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
@@ -40,7 +40,7 @@ def show_all(door: str, order: str, console: Console) -> bool:
 
 def lag(answer: Any) -> int:
     """Commits in the journals that the tables do not show yet."""
-    return sum(max(0, int(stream["head"] or 0) - int(stream["applied"] or 0)) for stream in answer["streams"])
+    return sum(int(stream["lag"]) for stream in answer["streams"])
 
 
 def _revenue(answer: Any, console: Console) -> None:
@@ -71,8 +71,7 @@ def _history(answer: Any, console: Console) -> None:
         if event is None:
             _add(table, "...", f"({len(events) - 11} more)", "")
         else:
-            data = json.dumps(event.get("data"), ensure_ascii=False)
-            _add(table, event["sequence"], event["type"], data if len(data) <= 100 else f"{data[:97]}...")
+            _add(table, event["sequence"], event["type"], json.dumps(event.get("data"), ensure_ascii=False))
     console.print(table)
 
 
@@ -84,7 +83,8 @@ def _table(*columns: str) -> Table:
     """A column whose name begins with '>' is set to the right."""
     table = Table(box=None, padding=(0, 2))
     for name in columns:
-        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left")
+        justify: JustifyMethod = "right" if name.startswith(">") else "left"
+        table.add_column(name.removeprefix(">"), justify=justify, no_wrap=True, overflow="ellipsis")
     return table
 
 

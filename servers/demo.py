@@ -85,13 +85,11 @@ def run(data: Path | None, *, whole: bool, once: bool) -> int:
         file = data or _generated(folder, environment)
         first = first_sale(file)
         until = [] if whole else ["--until", first.end_of_month.isoformat()]
-        _faust(["replay", str(file), "--wait", *until], environment)
-        workers.check_alive(team)
         door = next(worker for worker in team if worker.name == "projections").url
+        _faust(["replay", str(file), "--wait", "--url", door, *until], environment)
+        workers.check_alive(team)
         complete = answers.show_all(door, first.invoice, console)
-        console.print(
-            f"\nAsk for more: [bold]{door}/openapi.json[/] lists every question and command.", highlight=False
-        )
+        console.print(f"\nAsk for more at {door}: what there is, the README says.", highlight=False, soft_wrap=True)
         if not once:
             console.print("The workers go on until Ctrl-C.", highlight=False)
             while True:

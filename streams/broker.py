@@ -16,7 +16,8 @@ from aiokafka.partitioner import murmur2
 from streams.messages import Failure
 from streams.owner import Delivery
 from streams.retry import until_it_answers
-from streams.topics import Described, TopicError, describe, ensure_topics, may_take_replies, reply_topic
+from streams.topic_ids import Described, describe
+from streams.topics import TopicError, ensure_topics, may_take_replies, reply_topic
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,8 @@ MAX_REPLY_TOPICS = 1_000
 BATCH_BYTES = 256 * 1024
 PROBE_SECONDS = 10.0
 
-Record = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+Sent = tuple["asyncio.Future[Any]", int]
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -76,30 +78,37 @@ class Broker:
         """Topics as the broker has them. Raises `KafkaError`."""
         return await describe(self.producer.client, topics)
 
-    async def send_records(self, topic: str, partition: int, records: Sequence[Record]) -> list[asyncio.Future[Any]]:
-        """Hand over records of one partition in order; the futures are done when the broker has them."""
-        futures = []
+    async def send_records(self, topic: str, partition: int, records: Sequence[Record]) -> list[Sent]:
+        """Hand over records of one partition in order, as batches: a future that has the offset of the first
+        record when the broker has them, and their number."""
+        sent: list[Sent] = []
         batch = self.producer.create_batch()
+
+        async def send() -> None:
+            sent.append((await self.producer.send_batch(batch, topic, partition=partition), batch.record_count()))
+
         for key, value, headers in records:
             if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                futures.append(await self.producer.send_batch(batch, topic, partition=partition))
+                await send()
                 batch = self.producer.create_batch()
                 batch.append(key=key, value=value, timestamp=None, headers=headers)
         if batch.record_count():
-            futures.append(await self.producer.send_batch(batch, topic, partition=partition))
-        return futures
+            await send()
+        return sent
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> None:
-        """Send records of one partition in order; durable on return, however long it takes.
+    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+        """Send records of one partition in order; durable on return, however long it takes. The last one's offset.
 
         After an error all of them are sent again, so a reader may see some twice.
         """
 
-        async def once() -> None:
-            for future in await self.send_records(topic, partition, records):
-                await future
+        async def once() -> int:
+            last = -1
+            for future, count in await self.send_records(topic, partition, records):
+                last = (await future).offset + count - 1
+            return last
 
-        await until_it_answers(once, f"Kafka: publishing to {topic}-{partition}", (KafkaError, TimeoutError))
+        return await until_it_answers(once, f"Kafka: publishing to {topic}-{partition}", (KafkaError, TimeoutError))
 
     # -- replies -------------------------------------------------------------------------------------
 
@@ -113,7 +122,7 @@ class Broker:
             partitions = self._reply_topics.get(topic)
             if partitions is not None:
                 encoded = key.encode()
-                ready[topic, partition_of(encoded, partitions)].append((encoded, value, ()))
+                ready[topic, partition_of(encoded, partitions)].append((encoded, value, []))
             elif topic not in self._refused and self._waiting_count < MAX_PENDING_REPLIES:
                 if topic not in self._waiting:
                     self._spawn(self._find_reply_topic(topic))
@@ -239,5 +248,3 @@ class TypeOutbox:
 
     def hint(self, partition: int, nr: int) -> None:
         self._broker.hint(self._commits, partition, nr)
-
-

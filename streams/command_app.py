@@ -27,6 +27,7 @@ from streams.ownership import Ownership
 from streams.retry import until_it_answers
 from streams.settings import Settings
 from streams.setup import prepare, stop_on_user_error
+from streams.topic_ids import Described
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ def _ownership(app: Application, context: Context, journal: Journal, broker: Bro
             lambda key: partition_of(key, settings.partitions),
         )
 
-    async def describe() -> topics.Described | None:
+    async def describe() -> Described | None:
         return (await broker.describe([context.commands_topic])).get(context.commands_topic)
 
     ownership = Ownership(new_owner, describe, lambda: app.consumer.rejoin())

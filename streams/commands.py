@@ -1,4 +1,183 @@
-"""The command line of every app: placeholders for now."""
+"""The command line of every app: `faust -A <app> send | show | history | lag | setup | dead-letters`."""
+
 from __future__ import annotations
-from typing import Any
-def register(app: Any, contexts: Any) -> None: ...
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+from faust.cli import argument, option
+
+from streams import cli_kafka, cli_lag
+from streams.cli_dead_letters import DeadLetters, details, parse_position, summary
+from streams.cli_journal import context_of, history_of, set_up, state_of
+from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, compact, indented, print_table, printable, table
+
+if TYPE_CHECKING:
+    from streams.command_app import Context
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SECONDS = click.FloatRange(min=0, max=86_400)
+
+
+def register(app: Any, contexts: Mapping[str, Context]) -> None:
+    """Add the commands to an app that knows these contexts, by aggregate type. There is at least one."""
+    settings = next(iter(contexts.values())).settings
+    module = getattr(app, "module", "")
+
+    def command(*options: Any) -> Callable[[F], F]:
+        return app.command(*options, base=Tool)  # type: ignore[no-any-return]
+
+    @command(
+        argument("type"),
+        argument("id"),
+        argument("command"),
+        argument("data", metavar="[JSON]", default="{}"),
+        option("--id", "command_id", metavar="ID", help="The command id; a new one without it.", show_default=False),
+        option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="How long to wait for the reply."),
+    )
+    async def send(self: Tool, type: str, id: str, command: str, data: str, command_id: str | None, wait: float) -> int:
+        """Send a command and print its reply.
+
+        TYPE is an aggregate type, ID the aggregate's id, COMMAND the name of the command and JSON its fields, an
+        object; without it the command has none. Any type may be sent from any app. Amounts of money are strings.
+
+        \b
+        faust -A streams.shop.orders send order 536365 AddLine \\
+            '{"sku": "85123A", "description": "T-LIGHT HOLDER", "quantity": 6, "unit_price": "2.55"}'
+
+        A command with the same --id sent again to the same aggregate has no second effect, so after "no reply" it is
+        safe to repeat the command with the id that was printed. A reply means that the outcome is durable.
+
+        Exit code: 0 accepted, 3 rejected (the domain says no), 4 failed (see dead-letters), 5 no reply in time,
+        2 wrong use, 1 Kafka does not answer.
+        """
+        command_id = str(uuid.uuid4()) if command_id is None else command_id
+        value = cli_kafka.read_data(data)
+        cli_kafka.check_id("aggregate id", id)
+        cli_kafka.check_id("command id", command_id)
+        cli_kafka.check_id("command", command)
+        reply, raw = await cli_kafka.send(settings, type, id, command, value, command_id, wait, contexts)
+        click.echo(msgspec.json.format(raw, indent=2).decode())
+        return cli_kafka.exit_code(reply)
+
+    @command(
+        argument("type"),
+        argument("id"),
+        option("--at", type=click.IntRange(min=1), metavar="N", help="The state after event N.", show_default=False),
+    )
+    async def show(self: Tool, type: str, id: str, at: int | None) -> None:
+        """Print the state of an aggregate, made from its events in the journal.
+
+        \b
+        faust -A streams.shop.orders show order 536365
+        faust -A streams.shop.orders show order 536365 --at 3
+
+        "sequence" is the number of the last event in the state. Events are found by aggregate a moment after the reply
+        to their command, usually within milliseconds.
+
+        Exit code: 1 when there is no such aggregate, or the journal does not answer; 2 wrong use.
+        """
+        cli_kafka.check_id("aggregate id", id)
+        click.echo(indented(await state_of(context_of(contexts, type, module), id, at)))
+
+    @command(
+        argument("type"),
+        argument("id"),
+        option("--json", "as_json", is_flag=True, help="One JSON object a line.", show_default=False),
+    )
+    async def history(self: Tool, type: str, id: str, as_json: bool) -> None:
+        """Print the events of an aggregate from the journal, oldest first.
+
+        \b
+        faust -A streams.shop.orders history order 536365
+        faust -A streams.shop.orders history order 536365 --json | jq .data
+
+        Position is stream:commit:index; the command id says which command caused an event.
+
+        Exit code: 1 when there is no such aggregate, or the journal does not answer; 2 wrong use.
+        """
+        cli_kafka.check_id("aggregate id", id)
+        entries = await history_of(context_of(contexts, type, module), id)
+        if as_json or self.json:
+            for entry in entries:
+                click.echo(compact(entry))
+            return
+        columns = ("sequence", "time", "type", "position", "command_id")
+        rows = [[*(entry[column] for column in columns), compact(entry["data"])] for entry in entries]
+        print_table(table([*(column.replace("_", " ") for column in columns), "data"], rows, ["sequence"]))
+
+    @command(option("--url", default="http://127.0.0.1:6066", metavar="URL", help="The projections worker."))
+    async def lag(self: Tool, url: str) -> int:
+        """Print how far the tables are behind the journals, stream by stream.
+
+        \b
+        faust -A projections.shop.app lag
+        until faust -A projections.shop.app lag > /dev/null; do sleep 1; done
+
+        Head is the newest commit of a stream, eventful the newest that holds an event; published is how far its events
+        are on Kafka, applied how far they are in the tables.
+
+        Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer.
+        """
+        shown = await cli_lag.get_lag(url)
+        columns = [column.replace("_", " ") for column in cli_lag.COLUMNS]
+        print_table(table(columns, cli_lag.rows(shown), columns[1:]))
+        return ERROR if shown.total else DONE
+
+    @command()
+    async def setup(self: Tool) -> None:
+        """Make the topics, the journal's tables and the schemas, where they are missing.
+
+        \b
+        KAFKA_BROKERS=kafka://k1:9092 JOURNAL_URL=cassandra://c1:9042/shop faust -A streams.shop.orders setup
+
+        On one machine the workers do this themselves. In production, where SETUP is never or the journal is elsewhere,
+        it is run once before the workers of this app are started, and again after an update. What is there stays as it
+        is. Topics get PARTITIONS partitions, which cannot be changed later.
+
+        Exit code: 1 when a server does not answer, 2 when a topic has another number of partitions.
+        """
+        async for line in set_up(contexts):
+            click.echo(line)
+
+    @command(
+        argument("action", type=click.Choice(["list", "show", "retry"])),
+        argument("type"),
+        argument("position", required=False, metavar="[PARTITION:OFFSET]"),
+        option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="list: at most the newest N."),
+    )
+    async def dead_letters(self: Tool, action: str, type: str, position: str | None, limit: int) -> None:
+        """See the commands that could not be processed, and send them again.
+
+        \b
+        faust -A streams.shop.orders dead-letters list order
+        faust -A streams.shop.orders dead-letters show order 3:17
+        faust -A streams.shop.orders dead-letters retry order 3:17
+
+        A command comes here when it cannot be read, came too late or hit a bug; one that the domain rejects does not.
+        After the cause is mended, retry sends it again as it first came: same id, same key, same bytes. The dead letter
+        stays listed. Retrying twice is harmless for a command that brought its own id.
+
+        Exit code: 1 when there is no such dead letter, or Kafka does not answer; 2 wrong use.
+        """
+        letters = DeadLetters(settings, type, contexts)
+        if action == "list":
+            if position is not None:
+                raise Stop(USAGE, f"list takes no position; did you mean `dead-letters show {type} {position}`?")
+            records, total = await letters.newest(limit)
+            if not records:
+                click.echo(f"no dead letters of {type}")
+                return
+            columns = ["position", "time", "id", "command", "failure", "message"]
+            print_table(table(columns, [summary(record) for record in records]))
+            if total > len(records):
+                click.echo(f"the newest {len(records)} of {total}; --limit shows more")
+        elif action == "show":
+            click.echo(indented(details(await letters.get(parse_position(position, action)))))
+        else:
+            place = parse_position(position, action)
+            click.echo(f"sent again: {printable(await letters.retry(place))}")

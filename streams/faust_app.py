@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 1.0
 RESTARTS_AT_ONCE = 100.0
+CHATTY = ("faust", "mode", "aiokafka", "cassandra")
+"""Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
 Positions = Callable[[set[TP]], Awaitable[dict[TP, int]]]
 
@@ -118,6 +120,8 @@ class Application(faust.App):  # type: ignore[misc]
 
     async def on_first_start(self) -> None:
         self.conf.datadir.mkdir(parents=True, exist_ok=True)
+        for library in CHATTY:
+            logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
         await super().on_first_start()
         for start in self.starting:
             await start()

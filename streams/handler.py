@@ -63,7 +63,9 @@ class Handler:
         self._commands = commands
         self._journal = journal
         self._window = dedupe_window
-        self._json = {name: msgspec.json.Decoder(class_) for name, class_ in decider.commands.items()}
+        self._json: dict[str, msgspec.json.Decoder[Any]] = {
+            name: msgspec.json.Decoder(class_) for name, class_ in decider.commands.items()
+        }
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self.touched: dict[str, Aggregate] = {}
 
@@ -102,10 +104,14 @@ class Handler:
             reply = self._reply(envelope, "rejected", aggregate.sequence, eventful_nr, Error(no.type, no.message))
             return Verdict(envelope, reply)
         except Failure as failure:
-            return self.failed(envelope, failure, aggregate.sequence)
+            return self.failed(envelope, failure, eventful_nr, aggregate.sequence)
         except Exception as bug:
-            log.exception("%s: command %s %s of %s raised", self.stream, envelope.type, envelope.id, envelope.aggregate_id)
-            return self.failed(envelope, Failure("DomainError", f"{type(bug).__name__}: {bug}"), aggregate.sequence)
+            log.exception(
+                "%s: command %s %s of %s raised", self.stream, envelope.type, envelope.id, envelope.aggregate_id
+            )
+            return self.failed(
+                envelope, Failure("DomainError", f"{type(bug).__name__}: {bug}"), eventful_nr, aggregate.sequence
+            )
         if not rows:
             rows = [self._row(envelope, aggregate.sequence, "", str(eventful_nr).encode())]
             aggregate.remember(rows, nr, self._window)
@@ -140,7 +146,8 @@ class Handler:
         return command
 
     def _apply(self, envelope: Envelope, command: Any, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent]]:
-        state, rows, size = aggregate.state, [], 0
+        rows: list[RecordedEvent] = []
+        state, size = aggregate.state, 0
         for event in self.decider.decide(command, state):
             state = self.decider.evolve(state, event)
             data = self._events.encode(event)
@@ -150,16 +157,17 @@ class Handler:
             raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {MAX_COMMAND_BYTES}")
         return state, rows
 
-    def settle(self, nr: int, indexed_nr: int) -> None:
-        """The group is committed as `nr`: its aggregates go back into the cache."""
+    def settle(self, indexed_nr: int) -> None:
+        """The group is committed: its aggregates go back into the cache."""
         for aggregate_id, aggregate in self.touched.items():
             self.cache.put(aggregate_id, aggregate)
         self.touched = {}
         self.cache.shrink(indexed_nr)
 
-    def failed(self, envelope: Envelope, failure: Failure, sequence: int = 0) -> Verdict:
+    def failed(self, envelope: Envelope, failure: Failure, eventful_nr: int, sequence: int = 0) -> Verdict:
         """The verdict on a command that cannot be processed."""
-        return Verdict(envelope, self._reply(envelope, "failed", sequence, 0, Error(failure.type, failure.message)))
+        error = Error(failure.type, failure.message)
+        return Verdict(envelope, self._reply(envelope, "failed", sequence, eventful_nr, error))
 
     def _accepted(
         self, envelope: Envelope, sequence: int, events: tuple[str, ...], nr: int, rows: Sequence[RecordedEvent] = ()
@@ -174,7 +182,9 @@ class Handler:
 
     def _row(self, envelope: Envelope, sequence: int, type: str, data: bytes) -> RecordedEvent:
         correlation = envelope.correlation_id or envelope.id
-        return RecordedEvent(envelope.aggregate_id, sequence, type, data, envelope.id, correlation, envelope.traceparent)
+        return RecordedEvent(
+            envelope.aggregate_id, sequence, type, data, envelope.id, correlation, envelope.traceparent
+        )
 
 
 async def load_aggregate(
@@ -223,4 +233,3 @@ async def decode_event(codec: Codec, journal: Journal, data: bytes) -> Any:
 def now() -> datetime:
     """The wall clock, for information that nothing depends on."""
     return datetime.now(UTC)
-

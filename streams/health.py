@@ -21,7 +21,9 @@ def problem(view: Any, status: int, title: str, detail: str, headers: dict[str, 
     """An error as RFC 9457 problem details; 503 says when to try again."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     extra = {"Retry-After": RETRY_SECONDS} if status == 503 else {}
-    return view.bytes(msgspec.json.encode(body), content_type=PROBLEM, status=status, headers={**extra, **(headers or {})})
+    return view.bytes(
+        msgspec.json.encode(body), content_type=PROBLEM, status=status, headers={**extra, **(headers or {})}
+    )
 
 
 def add_health(app: Application) -> None:

@@ -119,7 +119,7 @@ def read_envelope(
         else:
             _read_structured(envelope, value, default_id)
         if not envelope.type:
-            raise Failure("Unreadable", "the command has no type: set the header ce_type, or \"type\" in the JSON")
+            raise Failure("Unreadable", 'the command has no type: set the header ce_type, or "type" in the JSON')
         if len(envelope.id) > MAX_ID_LENGTH or len(envelope.correlation_id) > MAX_ID_LENGTH:
             raise Failure("Unreadable", f"the command id or correlation id is longer than {MAX_ID_LENGTH} characters")
     except Failure as failure:
@@ -132,7 +132,9 @@ def _read_structured(envelope: Envelope, value: bytes | None, default_id: str) -
     try:
         structured = _decode_structured(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Failure("Unreadable", f"neither a CloudEvent in binary mode (no header ce_type) nor one in JSON: {error}") from None
+        raise Failure(
+            "Unreadable", f"neither a CloudEvent in binary mode (no header ce_type) nor one in JSON: {error}"
+        ) from None
     envelope.type = structured.type
     envelope.data = bytes(structured.data)
     envelope.id = structured.id or envelope.id or default_id

@@ -9,7 +9,6 @@ done twice or left out, whatever Kafka's consumer group believes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
@@ -20,14 +19,13 @@ import msgspec
 
 from streams.cache import PendingSnapshot
 from streams.handler import Handler, Held, Verdict, now
+from streams.indexer import Indexer, cancel
 from streams.journal import NOTHING_CONSUMED, Commit, Fenced, Journal, Unavailable
 from streams.messages import Envelope, Failure, Headers, encode_reply, read_envelope
 from streams.retry import until_it_answers
 
 log = logging.getLogger(__name__)
 
-REPAIR_COMMITS = 100
-UNINDEXED_COMMITS = 64
 QUEUE_BYTES = 4 * 1024 * 1024
 
 
@@ -93,7 +91,6 @@ class Owner:
         self.identity = identity
         self.handler = handler
         self.head: Commit | None = None
-        self.indexed_nr = 0
         self.next_offset = 0
         self.healthy = False
         self.since = 0.0
@@ -110,11 +107,7 @@ class Owner:
         self._room = asyncio.Event()
         self._serving = False
         self._worker: asyncio.Task[None] | None = None
-        self._indexer: asyncio.Task[None] | None = None
-        self._unindexed: deque[Commit] = deque()
-        self._unindexed_changed = asyncio.Event()
-        self._snapshots: dict[str, PendingSnapshot] = {}
-        self._busy = False
+        self._indexer = Indexer(stream, handler.decider.type, journal)
 
     # -- ownership ---------------------------------------------------------------------------------
 
@@ -129,14 +122,13 @@ class Owner:
             old = await self._journal.head(self.stream)
             commit = self._first_commit(old)
             try:
-                await self._append(commit)
+                await self._journal.append(commit)
                 break
             except Fenced:
                 continue
         self.head = commit
         self.next_offset = commit.offset + 1
-        self.indexed_nr = commit.indexed_nr
-        await self._repair(commit)
+        await self._indexer.repair(commit)
         self.healthy = True
         self.since = time.time()
         log.warning(
@@ -172,22 +164,13 @@ class Owner:
             events=(),
         )
 
-    async def _repair(self, head: Commit) -> None:
-        while self.indexed_nr < head.nr:
-            commits = await self._journal.commits(self.stream, self.indexed_nr, REPAIR_COMMITS)
-            if not commits:
-                raise Unavailable(f"{self.stream}: commit {self.indexed_nr + 1} of {head.nr} cannot be read yet")
-            await self._journal.index(commits)
-            self.indexed_nr = commits[-1].nr
-
     def resume(self) -> None:
         """Serve (again), from the command after the last one committed."""
         assert self.head is not None
         self.next_offset = self.head.offset + 1
         self._serving = True
         self._worker = asyncio.create_task(self._work(), name=f"owner {self.stream}")
-        if self._indexer is None:
-            self._indexer = asyncio.create_task(self._index(), name=f"indexer {self.stream}")
+        self._indexer.start()
 
     async def suspend(self, seconds: float) -> None:
         """Finish the group in work and let go of the rest: it is delivered again, here or elsewhere.
@@ -205,19 +188,14 @@ class Owner:
         if pending:
             self.healthy = False
             log.warning("%s: let go in the middle of a group: the journal does not answer", self.stream)
-            await _cancel(worker)
+            await cancel(worker)
         self._drop_queue()
 
     async def close(self, seconds: float = 1.5) -> None:
         """Serve no more. Derived rows that are not written by then are the next owner's to repair."""
         await self.suspend(seconds)
         self.healthy = False
-        if self._indexer is not None:
-            deadline = time.monotonic() + seconds
-            while (self._unindexed or self._snapshots) and time.monotonic() < deadline and not self._indexer.done():
-                await asyncio.sleep(0.01)
-            await _cancel(self._indexer)
-            self._indexer = None
+        await self._indexer.close(seconds)
 
     def _drop_queue(self) -> None:
         while self._queue:
@@ -269,7 +247,7 @@ class Owner:
         # One command alone is not kept waiting; where many come, a few milliseconds bring more to share the commit.
         if was_busy and len(self._queue) < self._limits.commands:
             await asyncio.sleep(self._limits.linger)
-        group = []
+        group: list[Delivery] = []
         while self._queue and len(group) < self._limits.commands:
             group.append(self._queue.popleft())
         self._queue_bytes = sum(delivery.size for delivery in self._queue)
@@ -284,9 +262,7 @@ class Owner:
                 group = await self._gather(was_busy)
                 if group:
                     was_busy = len(group) > 1
-                    self._busy = True
                     rest = await self._process(group)
-                    self._busy = False
                     self._queue.extendleft(reversed(rest))
                 self._room.set()
         except Fenced as fenced:
@@ -301,7 +277,7 @@ class Owner:
         """Decide, commit, answer. Returns the end of the group when it would have made the commit too large."""
         assert self.head is not None
         handler, nr = self.handler, self.head.nr + 1
-        read = [self._read(delivery) for delivery in group]
+        read = [self._read(delivery, self.head.eventful_nr) for delivery in group]
         ids = {item.aggregate_id for item in read if isinstance(item, Envelope)}
         await until_it_answers(lambda: handler.load(ids), f"{self.stream}: loading aggregates", (Unavailable, Held))
         verdicts: list[Verdict] = []
@@ -332,19 +308,18 @@ class Owner:
             self.identity,
             self.topic_id,
             done[-1].offset,
-            self.indexed_nr,
+            self._indexer.indexed_nr,
             eventful_nr,
             time_now,
             tuple(events),
         )
-        await until_it_answers(lambda: self._append(commit), f"{self.stream}: appending commit {nr}", Unavailable)
-        self._committed(commit, done, verdicts)
-        while len(self._unindexed) >= UNINDEXED_COMMITS and self._serving:
-            self._room.clear()
-            await self._room.wait()
+        await until_it_answers(
+            lambda: self._journal.append(commit), f"{self.stream}: appending commit {nr}", Unavailable
+        )
+        await self._indexer.put(commit, self._committed(commit, done, verdicts))
         return rest
 
-    def _read(self, delivery: Delivery) -> Envelope | Verdict:
+    def _read(self, delivery: Delivery, eventful_nr: int) -> Envelope | Verdict:
         default_id = f"{self.topic_id}/{self.partition}/{delivery.offset}"
         try:
             envelope = read_envelope(
@@ -358,21 +333,20 @@ class Owner:
                         f"key {envelope.aggregate_id!r} belongs to partition {right}, not {self.partition}: "
                         "use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)",
                     )
-                    return self.handler.failed(envelope, failure)
+                    return self.handler.failed(envelope, failure, eventful_nr)
             return envelope
         except Failure as failure:
-            return self.handler.failed(failure.envelope, failure)  # type: ignore[attr-defined]
+            return self.handler.failed(failure.envelope, failure, eventful_nr)  # type: ignore[attr-defined]
 
-    async def _append(self, commit: Commit) -> None:
-        await self._journal.append(commit)
-
-    def _committed(self, commit: Commit, done: list[Delivery], verdicts: list[Verdict]) -> None:
+    def _committed(self, commit: Commit, done: list[Delivery], verdicts: list[Verdict]) -> list[PendingSnapshot]:
+        """The commit is durable: answer, acknowledge, and take the snapshots that are due."""
         self.head = commit
         handler = self.handler
+        snapshots: list[PendingSnapshot] = []
         for aggregate_id, aggregate in handler.touched.items():
             if aggregate.nr == commit.nr and aggregate.wants_snapshot(self._limits.snapshot_every):
-                self._snapshots[aggregate_id] = aggregate.capture(aggregate_id, handler.decider.state_version)
-        handler.settle(commit.nr, self.indexed_nr)
+                snapshots.append(aggregate.capture(aggregate_id, handler.decider.state_version))
+        handler.settle(self._indexer.indexed_nr)
         replies = []
         for verdict in verdicts:
             self.counts[verdict.reply.status] += 1
@@ -386,37 +360,4 @@ class Owner:
             self._outbox.hint(self.partition, commit.nr)
         for delivery in done:
             delivery.ack()
-        self._unindexed.append(commit)
-        self._unindexed_changed.set()
-
-    # -- derived rows, behind the replies ------------------------------------------------------------
-
-    async def _index(self) -> None:
-        while True:
-            while not self._unindexed:
-                self._unindexed_changed.clear()
-                await self._unindexed_changed.wait()
-            commits = list(self._unindexed)
-            await until_it_answers(
-                lambda commits=commits: self._journal.index(commits),  # type: ignore[misc]
-                f"{self.stream}: writing derived rows",
-                Unavailable,
-            )
-            for _ in commits:
-                self._unindexed.popleft()
-            self.indexed_nr = commits[-1].nr
-            self._room.set()
-            pending = [self._snapshots.pop(id) for id in list(self._snapshots) if self._snapshots[id].nr <= self.indexed_nr]
-            if pending:
-                snapshots = [snapshot.encode() for snapshot in pending]
-                await until_it_answers(
-                    lambda snapshots=snapshots: self._journal.save_snapshots(self.handler.decider.type, snapshots),  # type: ignore[misc]
-                    f"{self.stream}: writing snapshots",
-                    Unavailable,
-                )
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+        return snapshots

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from streams.journal import Unavailable
 from streams.owner import Delivery, Owner
-from streams.topics import Described
+from streams.topic_ids import Described
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,9 @@ class Ownership:
         """
         async with self._lock:
             self.assigned = set(partitions)
-            leaving = [self.owners.pop(p) for p in list(self.owners) if p not in partitions or not self.owners[p].healthy]
+            leaving = [
+                self.owners.pop(p) for p in list(self.owners) if p not in partitions or not self.owners[p].healthy
+            ]
             await asyncio.gather(*(owner.close() for owner in leaving))
             self._serving &= self.owners.keys()
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +43,16 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """The settings of this process. Raises `SettingsError`."""
-        given = {name.upper(): environment[name.upper()] for name in cls.__dataclass_fields__ if environment.get(name.upper())}
+        given = {
+            name.upper(): environment[name.upper()]
+            for name in cls.__dataclass_fields__
+            if environment.get(name.upper())
+        }
         namespace = given.get("NAMESPACE", "")
         if not _NAMESPACE.fullmatch(namespace):
-            raise SettingsError(f"NAMESPACE={namespace!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48")
+            raise SettingsError(
+                f"NAMESPACE={namespace!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48"
+            )
         if given.get("SETUP", "auto") not in ("always", "never", "auto"):
             raise SettingsError(f"SETUP={given['SETUP']!r}: use always, never or auto")
         values: dict[str, object] = {}
@@ -55,7 +61,7 @@ class Settings:
             if text is None:
                 continue
             try:
-                values[name] = {"int": _positive_int, "float": float, "Path": Path}.get(str(field.type), str)(text)
+                values[name] = _READERS.get(str(field.type), str)(text)
             except ValueError as error:
                 raise SettingsError(f"{name.upper()}={text!r}: {error}") from None
         return cls(**values)  # type: ignore[arg-type]
@@ -71,3 +77,6 @@ def _positive_int(text: str) -> int:
     if value < 1:
         raise ValueError("must be 1 or more")
     return value
+
+
+_READERS: dict[str, Callable[[str], object]] = {"int": _positive_int, "float": float, "Path": Path}

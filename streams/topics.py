@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import (
-    AbstractType,
-    Boolean,
-    CompactArray,
-    CompactString,
-    Int16,
-    Int32,
-    Schema,
-    TaggedFields,
-)
+
+from streams.topic_ids import Described, describe
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -86,114 +75,19 @@ def reply_topic(name: str, partitions: int) -> Topic:
     return Topic(name, partitions, DAY)
 
 
+def changelog_topic(name: str, partitions: int) -> Topic:
+    """A table's changelog: the last value of each key, for ever."""
+    return Topic(name, partitions, FOREVER, cleanup="compact")
+
+
 def may_take_replies(topic: str) -> bool:
     """Whether a client may name this topic for its replies: not one that the system itself reads."""
     return bool(_LEGAL.fullmatch(topic)) and topic not in (".", "..") and not _RESERVED.search(topic)
 
 
-class _Uuid(AbstractType[uuid.UUID]):
-    @classmethod
-    def encode(cls, value: uuid.UUID) -> bytes:
-        return value.bytes
-
-    @classmethod
-    def decode(cls, data: BytesIO) -> uuid.UUID:
-        return uuid.UUID(bytes=data.read(16))
-
-
-class _MetadataResponse_v12(Response):
-    API_KEY = 3
-    API_VERSION = 12
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            CompactArray(
-                ("node_id", Int32),
-                ("host", CompactString("utf-8")),
-                ("port", Int32),
-                ("rack", CompactString("utf-8")),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("cluster_id", CompactString("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("error_code", Int16),
-                ("topic", CompactString("utf-8")),
-                ("topic_id", _Uuid),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", CompactArray(Int32)),
-                        ("isr", CompactArray(Int32)),
-                        ("offline_replicas", CompactArray(Int32)),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
-
-
-class _MetadataRequest_v12(RequestStruct):
-    """Metadata with topic ids (KIP-516), which aiokafka does not ask for: its newest version is 5."""
-
-    API_KEY = 3
-    API_VERSION = 12
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _MetadataResponse_v12
-    SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(("topic_id", _Uuid), ("topic", CompactString("utf-8")), ("tags", TaggedFields)),
-        ),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-        ("tags", TaggedFields),
-    )
-
-
-class _TopicIdsRequest(Request[_MetadataRequest_v12]):
-    API_KEY = 3
-
-    def __init__(self, topics: Iterable[str]) -> None:
-        self._topics = list(topics)
-
-    def build(self, request_struct_class: type[_MetadataRequest_v12]) -> _MetadataRequest_v12:
-        return request_struct_class([(uuid.UUID(int=0), topic, {}) for topic in self._topics], False, False, {})
-
-
-@dataclass(frozen=True)
-class Described:
-    """A topic as the broker has it. `id` changes when it is deleted and made again."""
-
-    id: str
-    partitions: int
-
-
-async def describe(client: Any, topics: Iterable[str]) -> dict[str, Described]:
-    """Those of `topics` that exist and have a leader everywhere, asked of any broker through an AIOKafkaClient."""
-    node = client.get_random_node()
-    response = (await client.send(node, _TopicIdsRequest(topics))).to_object()
-    return {
-        topic["topic"]: Described(topic["topic_id"].hex, len(topic["partitions"]))
-        for topic in response["topics"]
-        if topic["error_code"] == 0 and all(p["leader"] >= 0 for p in topic["partitions"])
-    }
-
-
-async def ensure_topics(bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any) -> Mapping[str, Described]:
+async def ensure_topics(
+    bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any
+) -> Mapping[str, Described]:
     """Make the missing ones and return all as they are, once every broker asked knows them.
 
     Raises `TopicError` when one has another number of partitions: a key would belong to another partition,
@@ -215,7 +109,9 @@ async def ensure_topics(bootstrap_servers: list[str], topics: Iterable[Topic], *
                     present = await describe(client, wanted)
     except TimeoutError:
         names = ", ".join(sorted(wanted.keys() - present.keys()))
-        raise TopicError(f"Kafka has no leader for {names} after {METADATA_TIMEOUT:.0f} s: look at the brokers") from None
+        raise TopicError(
+            f"Kafka has no leader for {names} after {METADATA_TIMEOUT:.0f} s: look at the brokers"
+        ) from None
     finally:
         await admin.close()
     for name, topic in wanted.items():
@@ -243,5 +139,3 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: 
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
             raise TopicError(f"topic {name} cannot be made: {error.__name__} {rest[0] if rest and rest[0] else ''}")
-
-

@@ -19,6 +19,12 @@ class worker(faust_worker.worker):  # type: ignore[misc]
         option("--datadir", type=str, default=None, help="Folder of this worker's own local files."),
     ]
 
+    def on_worker_created(self, worker: Any) -> None:
+        """Say what starts; no spinner where nobody watches it."""
+        super().on_worker_created(worker)
+        if worker.spinner and not worker.spinner.file.isatty():
+            worker.spinner = None
+
     def _init_worker_options(self, *args: Any, datadir: str | None = None, **kwargs: Any) -> None:
         if datadir:
             self.app.conf.datadir = Path(datadir)

@@ -18,9 +18,10 @@ NO_COUNTRY = "-"
 
 def _counted(published: PublishedEvent) -> tuple[Sale, int] | None:
     """The sale that an event counts, and its sign."""
+    sale: Sale
     match published.event:
-        case OrderPlaced() as sale:
-            sign = 1
+        case OrderPlaced() as placed:
+            sale, sign = placed, 1
         case OrderRejected(_, withdrawn) | OrderCancelled(_, withdrawn) if withdrawn is not None:
             sale, sign = withdrawn, -1
         case _:
@@ -97,4 +98,3 @@ def top(rows: Iterable[Row], n: int) -> list[Row]:
         }
     best = sorted(sums.values(), key=lambda row: (-row["revenue"], row["sku"]))[:n]
     return [{**row, "revenue": amount(row["revenue"])} for row in best]
-

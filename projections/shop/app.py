@@ -22,9 +22,7 @@ with stop_on_user_error():
         decider.type: Context(name, decider, settings, "shop")
         for name, decider in (("orders", order), ("products", product), ("users", user))
     }
-    side = ReadSide(
-        __name__, settings, contexts, [orders, orders_by_user, revenue, sales_by_product, products, users]
-    )
+    side = ReadSide(__name__, settings, contexts, [orders, orders_by_user, revenue, sales_by_product, products, users])
     add_lag(side)
     add_views(side)
     for type_ in contexts:

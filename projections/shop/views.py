@@ -86,5 +86,3 @@ def _add_analytics(side: ReadSide) -> None:
             lambda partitions: rows("sales-by-product", partitions),
             lambda answers: {"products": top((row for rows in answers for row in rows), int(n))},
         )
-
-

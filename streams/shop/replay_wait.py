@@ -18,7 +18,6 @@ from streams.shop.progress import Meter
 PATIENCE = 30.0
 """Seconds that the door may be shut, as in a restart, before it counts as gone."""
 PAUSE = 0.5
-PAGE = 500
 
 Sent = dict[str, tuple[int, int]]
 """First and last command offset by stream, like `order-3`."""
@@ -137,15 +136,9 @@ class Door:
             ) from None
         return dict(months)
 
-    async def undecided(self, orders: set[str]) -> int:
-        """How many of `orders` are placed but neither confirmed nor rejected, among the first page of such."""
-        answer = await self.get("/orders", status="placed", limit=str(PAGE))
-        rows = answer.get("orders", []) if isinstance(answer, dict) else []
-        return sum(row.get("id") in orders for row in rows)
 
-
-async def wait_for_tables(door: Door, sent: Sent, orders: set[str], timeout: float) -> None:
-    """Return when the tables show every command sent, and the checkout has decided on every order of them.
+async def wait_for_tables(door: Door, sent: Sent, timeout: float) -> None:
+    """Return when the tables show every command sent.
 
     Raises `ReplayError` after `timeout` seconds, or when the door stays shut.
     """
@@ -157,10 +150,7 @@ async def wait_for_tables(door: Door, sent: Sent, orders: set[str], timeout: flo
             label = "processing" if progress.processed < progress.total else f"tables ({len(waiting)} streams to go)"
             meter.at(progress.processed, label)
             if not waiting:
-                meter.at(progress.total, "checkout")
-                undecided = await door.undecided(orders)
-                if not undecided:
-                    return
+                return
             if time.monotonic() > deadline:
                 raise ReplayError(_too_late(timeout, waiting, progress.lags))
             await asyncio.sleep(PAUSE)
@@ -170,6 +160,6 @@ def _too_late(timeout: float, waiting: list[str], lags: Mapping[str, Lag]) -> st
     what = ", ".join(f"{stream} {tuple(lags[stream]) if stream in lags else '(unknown)'}" for stream in waiting[:8])
     return (
         f"not all shown after {timeout:g} s; all is sent, and nothing is lost. "
-        + (f"Waiting for {what}: command covered, head, applied" if waiting else "The checkout has orders to decide on")
-        + ". Do all workers run (make start)? See /lag. The same replay with --wait may be run again"
+        f"Waiting for {what}: command covered, head, applied. Do all workers run (make start)? "
+        "See /lag. The same replay with --wait may be run again"
     )

@@ -80,7 +80,7 @@ class Invoice:
 class Product:
     """What the whole file says of a stock code: its last description and price, and how many it sells."""
 
-    __slots__ = ("name", "price", "sold", "_sales")
+    __slots__ = ("_sales", "name", "price", "sold")
 
     def __init__(self) -> None:
         self.name, self.price, self.sold = "", Decimal(0), 0

@@ -70,18 +70,13 @@ def test_done_when_covered_then_applied() -> None:
 
 
 class Projections:
-    """A door that plays a list of `/lag` answers, staying at the last, and of orders still placed."""
+    """A door that plays a list of `/lag` answers, staying at the last."""
 
-    def __init__(self, lags: list[Any], placed: list[list[str]]) -> None:
-        self.lags, self.placed = lags, placed
+    def __init__(self, lags: list[Any]) -> None:
+        self.lags = lags
 
     async def lag(self, _: web.Request) -> web.Response:
         return web.json_response({"streams": self.lags.pop(0) if len(self.lags) > 1 else self.lags[0]})
-
-    async def orders(self, request: web.Request) -> web.Response:
-        assert request.query["status"] == "placed"
-        ids = self.placed.pop(0) if len(self.placed) > 1 else self.placed[0]
-        return web.json_response({"orders": [{"id": id} for id in ids]})
 
     async def revenue(self, _: web.Request) -> web.Response:
         return web.json_response({"revenue": [{"period": "2010-12", "revenue": "554604.02"}]})
@@ -89,7 +84,6 @@ class Projections:
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/lag", self.lag)
-        app.router.add_get("/orders", self.orders)
         app.router.add_get("/analytics/revenue", self.revenue)
         return app
 
@@ -103,24 +97,24 @@ def ask(projections: Projections, question: Callable[[Door], Any]) -> Any:
 
 
 def test_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting ends when the tables are there and no order of ours is undecided; orders of others do not matter."""
+    """Waiting ends when the tables are there."""
     monkeypatch.setattr("streams.shop.replay_wait.PAUSE", 0.001)
     late, done = [stream("order-0", 12, 2, 1)], [stream("order-0", 19, 9, 9), stream("user-3", 4, 2, 2)]
-    projections = Projections([late, late, done], [["1", "x"], ["x"]])
-    ask(projections, lambda door: wait_for_tables(door, SENT, {"1", "2"}, 60))
-    assert ([done], [["x"]]) == (projections.lags, projections.placed)
+    projections = Projections([late, late, done])
+    ask(projections, lambda door: wait_for_tables(door, SENT, 60))
+    assert [done] == projections.lags
 
 
 def test_wait_too_long() -> None:
     """When the time is up, the message names the streams that are late and how far they are."""
-    projections = Projections([[stream("order-0", 12, 2, 1)]], [[]])
+    projections = Projections([[stream("order-0", 12, 2, 1)]])
     with pytest.raises(ReplayError, match=r"after 0 s.*order-0 \(12, 2, 1\), user-3 \(unknown\)"):
-        ask(projections, lambda door: wait_for_tables(door, SENT, set(), 0))
+        ask(projections, lambda door: wait_for_tables(door, SENT, 0))
 
 
 def test_revenue() -> None:
     """The tables' revenue is read as exact decimals by month."""
-    assert ask(Projections([[]], [[]]), Door.revenue) == {"2010-12": Decimal("554604.02")}
+    assert ask(Projections([[]]), Door.revenue) == {"2010-12": Decimal("554604.02")}
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense"])

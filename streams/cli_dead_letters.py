@@ -1,0 +1,155 @@
+"""The commands that could not be processed: to list them, to look at one, and to send one again."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streams import topics
+from streams.cli_kafka import Headers, bounds, check_topic, connected, kafka, partitions_by_topic, produce
+from streams.cli_run import ERROR, USAGE, Stop
+from streams.settings import Settings
+
+READ_SECONDS = 10.0
+_REASON = ("dl_type", "dl_message", "dl_time", "dl_position")
+_POSITION = re.compile(r"([0-9]{1,9}):([0-9]{1,18})")
+
+
+class DeadLetters:
+    """The dead letters of one aggregate type. All methods raise `Stop`."""
+
+    def __init__(self, settings: Settings, type: str, known: Collection[str] = ()) -> None:
+        self.type = type
+        self._settings = settings
+        self._known = known
+        self._topic = topics.dead_letters_topic(settings.namespace, type)
+        self._commands = topics.commands_topic(settings.namespace, type)
+
+    async def newest(self, limit: int) -> tuple[list[Any], int]:
+        """Up to `limit` records, newest first, and how many there are in all."""
+        async with kafka(self._settings):
+            partitions = await self._partitions()
+            async with connected(self._consumer()) as consumer:
+                ends = await bounds(consumer, [TopicPartition(self._topic, p) for p in range(partitions)])
+                wanted = {tp: (max(first, end - limit), end) for tp, (first, end) in ends.items() if first < end}
+                async with asyncio.timeout(READ_SECONDS):
+                    records = await _read(consumer, wanted)
+        records.sort(key=lambda record: (record.timestamp, record.offset), reverse=True)
+        return records[:limit], sum(end - first for first, end in ends.values())
+
+    async def get(self, position: tuple[int, int]) -> Any:
+        """The record at (partition, offset)."""
+        partition, offset = position
+        async with kafka(self._settings):
+            count = await self._partitions()
+            if partition >= count:
+                raise Stop(ERROR, f"no dead letter {partition}:{offset}: the partitions are 0 to {count - 1}")
+            tp = TopicPartition(self._topic, partition)
+            async with connected(self._consumer()) as consumer:
+                first, end = (await bounds(consumer, [tp]))[tp]
+                if not first <= offset < end:
+                    holds = f"holds {first} to {end - 1}" if first < end else "is empty"
+                    raise Stop(ERROR, f"no dead letter {partition}:{offset}: partition {partition} {holds}")
+                async with asyncio.timeout(READ_SECONDS):
+                    records = await _read(consumer, {tp: (offset, offset + 1)})
+        if not records:
+            raise Stop(ERROR, f"no dead letter {partition}:{offset}")
+        return records[0]
+
+    async def retry(self, position: tuple[int, int]) -> str:
+        """Send the command again as it first came; where it stands now."""
+        record = await self.get(position)
+        async with kafka(self._settings):
+            headers = original_headers(record.headers)
+            sent = await produce(self._settings, self._commands, record.value, record.key, headers)
+        return f"{sent.topic}-{sent.partition}, offset {sent.offset}"
+
+    async def _partitions(self) -> int:
+        present = await partitions_by_topic(self._settings)
+        check_topic(self._topic, self.type, self._settings, present, self._known)
+        return present[self._topic]
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(bootstrap_servers=self._settings.bootstrap_servers, auto_offset_reset="earliest")
+
+
+async def _read(consumer: AIOKafkaConsumer, ranges: dict[TopicPartition, tuple[int, int]]) -> list[Any]:
+    """All records with start <= offset < end, by partition."""
+    records: list[Any] = []
+    if not ranges:
+        return records
+    consumer.assign(list(ranges))
+    for tp, (start, _) in ranges.items():
+        consumer.seek(tp, start)
+    while missing := [tp for tp, (_, end) in ranges.items() if await consumer.position(tp) < end]:
+        for tp, batch in (await consumer.getmany(*missing, timeout_ms=500)).items():
+            start, end = ranges[tp]
+            records += [record for record in batch if start <= record.offset < end]
+    return records
+
+
+def parse_position(text: str | None, action: str) -> tuple[int, int]:
+    """`3:17` is partition 3, offset 17. Raises `Stop`."""
+    match = _POSITION.fullmatch(text or "")
+    if match is None:
+        given = f"{text!r} is none" if text else "it is missing"
+        raise Stop(USAGE, f"{action} takes PARTITION:OFFSET as `dead-letters list` prints it, like 3:17; {given}")
+    return int(match[1]), int(match[2])
+
+
+def original_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
+    """The headers that the command came with, without the reason of its failure."""
+    return [(name, value) for name, value in headers if name not in _REASON]
+
+
+def reason_of(record: Any) -> dict[str, str]:
+    """Why and when the command failed, and where it stood: `<topic>:<partition>:<offset>`."""
+    headers = dict(record.headers)
+    reason = {name.removeprefix("dl_"): _text(headers.get(name) or b"") for name in _REASON}
+    if reason["time"].isdecimal() and len(reason["time"]) <= 14:
+        reason["time"] = datetime.fromtimestamp(int(reason["time"]) / 1000, UTC).isoformat(timespec="seconds")
+    return reason
+
+
+def summary(record: Any) -> tuple[str, str, str, str, str, str]:
+    """The row of `list`: position, time, aggregate id, command type, type of the failure, message."""
+    reason, headers = reason_of(record), dict(record.headers)
+    value = _value(record.value)
+    type = _text(headers["ce_type"]) if headers.get("ce_type") else value.get("type") if isinstance(value, dict) else ""
+    position = f"{record.partition}:{record.offset}"
+    return position, reason["time"], _text(record.key or b""), str(type or ""), reason["type"], reason["message"]
+
+
+def details(record: Any) -> dict[str, Any]:
+    """What `show` prints: all of it. Bytes that are no text are in base64."""
+    return {
+        "position": f"{record.partition}:{record.offset}",
+        "failure": reason_of(record),
+        "key": None if record.key is None else _text(record.key),
+        "headers": {name: _text(value or b"") for name, value in original_headers(record.headers)},
+        "value": _value(record.value),
+    }
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="backslashreplace")
+
+
+def _value(data: bytes | None) -> Any:
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}

@@ -1,0 +1,186 @@
+"""What the command line reads from the journal, and `setup`, which makes journals and topics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from schemas.codec import Codec, Undecodable, UnknownSchema
+from schemas.registry import SchemaError
+from streams import topics
+from streams.broker import partition_of
+from streams.cli_kafka import kafka, partitions_by_topic
+from streams.cli_run import ERROR, USAGE, Stop, one_line
+from streams.handler import Held, decode_event
+from streams.journal import Journal, JournalMissing, StoredEvent, Unavailable, stream_name
+from streams.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from streams.command_app import Context
+
+OPEN_SECONDS = 9.0
+
+
+@asynccontextmanager
+async def errors_as_one_line(settings: Settings) -> AsyncIterator[None]:
+    """Turns what goes wrong with a journal within it into one line that names its address and the setting."""
+    help = "is it up (make up), is JOURNAL_URL right?"
+    try:
+        yield
+    except Unavailable as error:
+        raise Stop(ERROR, f"the journal does not answer: {one_line(error)}; {help}") from None
+    except TimeoutError:
+        address = urlsplit(settings.journal_url).netloc.rpartition("@")[2]
+        raise Stop(ERROR, f"the journal at {address} does not answer in time; {help}") from None
+    except Held as error:
+        raise Stop(ERROR, str(error)) from None
+    except (JournalMissing, SettingsError) as error:
+        raise Stop(USAGE, str(error)) from None
+
+
+@asynccontextmanager
+async def journal_of(context: Context) -> AsyncIterator[Journal]:
+    """The context's journal, open. Raises `Stop`."""
+    if context.settings.journal_url.startswith("memory:"):
+        raise Stop(USAGE, "JOURNAL_URL: memory:// lives inside a worker's process, where the command line cannot look")
+    async with errors_as_one_line(context.settings):
+        journal = context.journal()
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await journal.open()
+            yield journal
+        finally:
+            await journal.close()
+
+
+def context_of(contexts: Mapping[str, Context], type: str, module: str) -> Context:
+    """The context of an aggregate type. Raises `Stop` when the app `module` has no such type."""
+    if type in contexts:
+        return contexts[type]
+    here = f"this app has {', '.join(sorted(contexts))}"
+    project = module.split(".")
+    if project[0] == "projections" or len(project) < 3:
+        raise Stop(USAGE, f"no aggregate type {type}: {here}")
+    raise Stop(USAGE, f"no aggregate type {type} here: {here}; `faust -A projections.{project[1]}.app` has all types")
+
+
+async def read_events(journal: Journal, type: str, aggregate_id: str, until: int | None = None) -> list[StoredEvent]:
+    """The events of an aggregate, up to sequence `until`. Raises `Stop` when it has none."""
+    stored = [row for row in await journal.events(type, aggregate_id) if row.event.type]
+    if not stored:
+        raise Stop(ERROR, f"no {type} {aggregate_id}")
+    return [row for row in stored if until is None or row.event.sequence <= until]
+
+
+async def state_of(context: Context, aggregate_id: str, at: int | None) -> dict[str, Any]:
+    """What `show` prints: the state after all events, or after those with a sequence up to `at`. Raises `Stop`."""
+    decider = context.decider
+    async with journal_of(context) as journal:
+        stored = await read_events(journal, decider.type, aggregate_id, at)
+        events = [await decode_event(context.events, journal, row.event.data) for row in stored]
+    state = msgspec.to_builtins(decider.fold(events), str_keys=True)
+    return {"type": decider.type, "id": aggregate_id, "sequence": stored[-1].event.sequence, "state": state}
+
+
+async def history_of(context: Context, aggregate_id: str) -> list[dict[str, Any]]:
+    """What `history` prints, oldest first. Raises `Stop`."""
+    settings, type = context.settings, context.decider.type
+    async with journal_of(context) as journal:
+        stored = await read_events(journal, type, aggregate_id)
+        stream = stream_name(type, partition_of(aggregate_id.encode(), settings.partitions))
+        if not await _holds(journal, stream, stored[0]):
+            raise Stop(
+                USAGE,
+                f"PARTITIONS={settings.partitions}: {type} {aggregate_id} is not in the stream {stream};"
+                " set PARTITIONS as the workers have it",
+            )
+        await _learn_schemas(context.events, journal, stored)
+    return list(entries(context.events, stream, stored))
+
+
+def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterator[dict[str, Any]]:
+    """Stored events ready for JSON; data that cannot be read is its own reason."""
+    for row in stored:
+        try:
+            data = codec.decode_to_builtins(row.event.data)[1]
+        except Undecodable as error:
+            data = {"unreadable": str(error)}
+        yield {
+            "sequence": row.event.sequence,
+            "time": row.recorded_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "type": row.event.type,
+            "position": f"{stream}:{row.nr}:{row.index}",
+            "command_id": row.event.command_id,
+            "correlation_id": row.event.correlation_id,
+            "data": data,
+        }
+
+
+async def _holds(journal: Journal, stream: str, row: StoredEvent) -> bool:
+    """Whether the event is where we think: else the positions printed would be another stream's."""
+    commits = await journal.commits(stream, row.nr - 1, 1)
+    if commits:
+        commit = commits[0]
+        return commit.nr == row.nr and row.event in commit.events
+    head = await journal.head(stream)  # none does not mean that there are none
+    return head is not None and head.nr >= row.nr
+
+
+async def _learn_schemas(codec: Codec, journal: Journal, stored: Sequence[StoredEvent]) -> None:
+    """Make known the schemas kept in the journal, when an event needs one of them."""
+    for row in stored:
+        try:
+            codec.schema_of(row.event.data)
+        except UnknownSchema:
+            for fingerprint, schema in (await journal.schemas()).items():
+                try:
+                    codec.add(fingerprint, schema)
+                except SchemaError:
+                    continue  # the event that needs it says so
+            return
+        except Undecodable:
+            continue
+
+
+async def set_up(contexts: Mapping[str, Context]) -> AsyncIterator[str]:
+    """Make topics, keyspaces and tables where they are missing, store the schemas, and say so line by line.
+
+    Raises `Stop` when a server does not answer or a topic has another number of partitions.
+    """
+    settings = next(iter(contexts.values())).settings
+    replies = topics.replies_topic(settings.namespace)
+    async with kafka(settings):
+        wanted = [t for type in contexts for t in topics.type_topics(settings.namespace, type, settings.partitions)]
+        present = await partitions_by_topic(settings)
+        if replies not in present:  # an old one serves, whatever its partitions
+            wanted.append(topics.reply_topic(replies, settings.partitions))
+        await topics.ensure_topics(settings.bootstrap_servers, wanted)
+    for name in dict.fromkeys([*(topic.name for topic in wanted), replies]):
+        yield f"topic {name}: {'found' if name in present else 'made'}"
+    for context in contexts.values():
+        async with errors_as_one_line(context.settings):
+            yield await _set_up_journal(context)
+
+
+async def _set_up_journal(context: Context) -> str:
+    journal = context.journal()
+    try:
+        try:
+            await journal.open()
+            outcome = "found"
+        except JournalMissing:
+            await journal.create()
+            await journal.open()
+            outcome = "made"
+        before = await journal.schemas()
+        await journal.save_schemas(context.events.schemas)
+        new = len(context.events.schemas.keys() - before.keys())
+    finally:
+        await journal.close()
+    return f"journal of {context.name}: {outcome}; schemas of its events: {len(context.events.schemas)}, {new} new"

@@ -1,0 +1,57 @@
+"""How far the tables are behind the journals, as the projections say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from streams.cli_run import USAGE, Stop, one_line
+
+SECONDS = 8.0
+COLUMNS = ("stream", "committed_offset", "head", "eventful", "published", "applied", "lag")
+
+
+class Lag(msgspec.Struct):
+    """The answer of `/lag`: a row by stream, and the sum of their lags."""
+
+    streams: list[dict[str, Any]]
+    total: int
+
+
+async def get_lag(url: str) -> Lag:
+    """Ask the projections at `url`. Raises `Stop`, with 2 since 1 means that the tables are behind."""
+    where = f"{url.rstrip('/')}/lag"
+    help = "is the projections worker up (make start), is --url right?"
+    try:
+        timeout = aiohttp.ClientTimeout(total=SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(where) as response:
+            status, body = response.status, await response.read()
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+        raise Stop(USAGE, f"--url {url} is not a URL like http://127.0.0.1:6066") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        reason = f"no answer within {SECONDS:g} s" if isinstance(error, TimeoutError) else one_line(error)
+        raise Stop(USAGE, f"{where}: {reason}; {help}") from None
+    return read_lag(where, status, body)
+
+
+def read_lag(where: str, status: int, body: bytes) -> Lag:
+    """The answer of `/lag`. Raises `Stop` for any other."""
+    if status != 200:
+        raise Stop(USAGE, f"{where} answers {status}: {one_line(body[:200].decode(errors='replace')) or 'nothing'}")
+    try:
+        return msgspec.json.decode(body, type=Lag)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Stop(USAGE, f"{where} is not the /lag of the projections: {one_line(error)}") from None
+
+
+def rows(lag: Lag) -> list[list[Any]]:
+    """A row by stream, in order of type and partition, and the total."""
+
+    def by_partition(row: dict[str, Any]) -> tuple[str, int]:
+        type, _, partition = str(row.get("stream")).rpartition("-")
+        return type, int(partition) if partition.isdecimal() else 0
+
+    streams = [[row.get(column) for column in COLUMNS] for row in sorted(lag.streams, key=by_partition)]
+    return [*streams, ["total", "", "", "", "", "", lag.total]]

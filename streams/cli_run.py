@@ -1,0 +1,108 @@
+"""What all commands of the command line share: how they run, how they end, and how they print."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, NoReturn
+
+import click
+from faust.cli import AppCommand
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+DONE, ERROR, USAGE, REJECTED, FAILED, NO_REPLY = range(6)
+"""Exit codes: done; not so, or a server does not answer; wrong use; and what became of a command sent."""
+
+_UNLIMITED_WIDTH = 10_000
+_LAST_COLUMN = 40
+_GAP = 2
+
+
+class Stop(Exception):
+    """Ends a command with one line on stderr and an exit code."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Tool(AppCommand):  # type: ignore[misc]
+    """A command on a plain event loop: in Faust's worker it would log, and take a second to shut down."""
+
+    abstract = True
+
+    def run_using_worker(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise SystemExit(run(self.run(*self.args, *args, **{**self.kwargs, **kwargs})))
+
+
+def run(work: Coroutine[Any, Any, int | None]) -> int:
+    """Run a command to its end; its exit code. What goes wrong becomes one line, not a stack trace."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its errors reach the user as one sentence instead
+    try:
+        code = asyncio.run(work) or DONE
+        sys.stdout.flush()
+        return code
+    except Stop as stop:
+        click.echo(f"Error: {stop}", err=True)
+        return stop.code
+    except BrokenPipeError:  # `history .. | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def one_line(error: object) -> str:
+    """An error's message, or its type when it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def indented(value: object) -> str:
+    """JSON for people."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def compact(value: object) -> str:
+    """JSON on one line."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere without what would move the terminal's cursor or change its colours."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def table(columns: Iterable[str], rows: Iterable[Sequence[object]], numbers: Iterable[str] = ()) -> Table:
+    """A plain table; only its last column may be broken into lines, the columns in `numbers` stand to the right."""
+    names, right = list(columns), set(numbers)
+    cells = [["-" if cell is None else printable(str(cell)) for cell in row] for row in rows]
+    result = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for index, name in enumerate(names):
+        width = max(cell_len(text) for text in [name, *(row[index] for row in cells)])
+        last = index == len(names) - 1
+        result.add_column(
+            name,
+            justify="right" if name in right else "left",
+            min_width=min(width, _LAST_COLUMN) if last else width,
+            no_wrap=not last,
+            overflow="fold",
+        )
+    for row in cells:
+        result.add_row(*map(Text, row))
+    return result
+
+
+def print_table(shown: Table) -> None:
+    """To stdout: as wide as the terminal if it can be, and in a file or pipe as wide as it needs to be."""
+    console = Console(file=sys.stdout)
+    least = sum((column.min_width or 0) + _GAP for column in shown.columns)
+    width = max(console.width, least) if console.is_terminal else _UNLIMITED_WIDTH
+    console = Console(file=sys.stdout, width=width)
+    with console.capture() as capture:
+        console.print(shown)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

@@ -1,0 +1,19 @@
+"""A `system` for each module of tests: a namespace of its own on the real servers, gone in the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.e2e.system import System
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory, cassandra_url: str) -> AsyncIterator[System]:
+    """A namespace without workers yet."""
+    system = System(tmp_path_factory.mktemp("system"), cassandra_url)
+    await system.open()
+    yield system
+    await system.close()

@@ -1,0 +1,79 @@
+"""What a worker makes before it serves, and how it ends when it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from tests.e2e.system import ORDERS, PARTITIONS, PROJECTIONS, System, Worker
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+HOUR = 3_600_000
+RETENTION = {"commands": 7 * 24 * HOUR, "commits": HOUR, "events": -1, "dead-letters": -1}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def worker(system: System) -> Worker:
+    """A worker that nobody has sent a message yet."""
+    worker = system.start(ORDERS)
+    await system.all_served(worker)
+    return worker
+
+
+async def settings_of(system: System, topic: str) -> dict[str, str]:
+    """A topic's settings."""
+    [response] = await system.admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    [(code, message, _, _, entries)] = response.resources
+    assert code == 0, message
+    return {entry[0]: entry[1] for entry in entries}
+
+
+async def test_topics_are_made_before_the_first_message(system: System, worker: Worker) -> None:
+    """A worker makes the topics of its type with `PARTITIONS` partitions each, and those alone."""
+    expected = {system.topic(f"order-{name}"): PARTITIONS for name in RETENTION}
+    assert expected == {topic: n for topic, n in (await system.topics()).items() if "-__assignor" not in topic}
+
+
+@pytest.mark.parametrize("name", RETENTION)
+async def test_topics_keep_what_they_must(system: System, worker: Worker, name: str) -> None:
+    """Events and dead letters stay for ever, commands a week, hints an hour; nothing is compacted away."""
+    settings = await settings_of(system, system.topic(f"order-{name}"))
+    assert (str(RETENTION[name]), "delete") == (settings["retention.ms"], settings["cleanup.policy"])
+
+
+@pytest.mark.parametrize("module", [ORDERS, PROJECTIONS])
+async def test_another_number_of_partitions_is_refused(system: System, worker: Worker, module: str) -> None:
+    """A worker whose PARTITIONS is not that of the topics ends with status 2 and a line that says both numbers."""
+    ended = await system.run("-A", module, "worker", "--web-port", "0", "-l", "warn", PARTITIONS="8")
+    assert 2 == ended.returncode
+    [line] = [line for line in (ended.stdout + ended.stderr).splitlines() if line.startswith("error: ")]
+    assert "has 4 partitions" in line
+    assert "PARTITIONS says 8" in line
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert [PARTITIONS] * 4 == [n for t, n in sorted((await system.topics()).items()) if t.startswith(f"{system.namespace}order-")]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"NAMESPACE": "1 system"},
+        {"JOURNAL_URL": "mongodb://127.0.0.1/shop"},
+        {"JOURNAL_URL": "cassandra://127.0.0.1:notaport/shop"},
+        {"JOURNAL_URL": "cassandra://127.0.0.1:9042"},
+        {"PARTITIONS": "none"},
+        {"PARTITIONS": "0"},
+    ],
+    ids=lambda settings: "=".join(*settings.items()),
+)
+async def test_settings_that_cannot_be_used_are_named(system: System, settings: dict[str, str]) -> None:
+    """A worker with a wrong setting ends with status 2 and one line that names the setting."""
+    runs = [system.run("-A", module, "worker", "--web-port", "0", **settings) for module in (ORDERS, PROJECTIONS)]
+    for ended in await asyncio.gather(*runs):
+        assert 2 == ended.returncode
+        [line] = (ended.stdout + ended.stderr).splitlines()
+        assert line.startswith("error: ")
+        assert next(iter(settings)) in line
