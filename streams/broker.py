@@ -21,10 +21,13 @@ from streams.topics import TopicError, ensure_topics, may_take_replies, reply_to
 
 log = logging.getLogger(__name__)
 
-MAX_PENDING_REPLIES = 50_000
+MAX_PENDING = 20_000
+"""Replies on their way to Kafka; owners wait when there are more."""
 MAX_REPLY_TOPICS = 1_000
 BATCH_BYTES = 256 * 1024
 PROBE_SECONDS = 10.0
+LETTER_BYTES = 1_048_588 - 1_024
+"""The most that a dead letter holds: Kafka's `message.max.bytes`, and room for what is around it."""
 
 Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 Sent = tuple["asyncio.Future[Any]", int]
@@ -46,7 +49,9 @@ class Broker:
         self._reply_topics: dict[str, int] = {}
         self._refused: set[str] = set()
         self._waiting: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
-        self._waiting_count = 0
+        self._queues: dict[tuple[str, int], list[Record]] = {}
+        self._pending = 0
+        self._drained = asyncio.Condition()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -110,34 +115,25 @@ class Broker:
 
         return await until_it_answers(once, f"Kafka: publishing to {topic}-{partition}", (KafkaError, TimeoutError))
 
-    # -- replies -------------------------------------------------------------------------------------
+    # -- replies and hints -----------------------------------------------------------------------------
 
-    def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
-        """Send replies (topic, key, value) in the background; those that nobody can be found for are dropped.
+    async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        """Send replies (topic, key, value) in the background; waits while too many are on their way.
 
-        A topic that does not exist is made. One that the system itself reads is refused.
+        A topic that does not exist is made. Replies to one that the system itself reads are dropped.
         """
-        ready: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
         for topic, key, value in replies:
             partitions = self._reply_topics.get(topic)
             if partitions is not None:
                 encoded = key.encode()
-                ready[topic, partition_of(encoded, partitions)].append((encoded, value, []))
-            elif topic not in self._refused and self._waiting_count < MAX_PENDING_REPLIES:
+                self._enqueue(topic, partition_of(encoded, partitions), (encoded, value, []))
+            elif topic not in self._refused:
                 if topic not in self._waiting:
                     self._spawn(self._find_reply_topic(topic))
                 self._waiting[topic].append((key, value))
-                self._waiting_count += 1
-        if ready:
-            self._spawn(self._send_replies(ready))
-
-    async def _send_replies(self, ready: dict[tuple[str, int], list[Record]]) -> None:
-        for (topic, partition), records in ready.items():
-            try:
-                await self.send_records(topic, partition, records)
-            except (KafkaError, AssertionError) as error:
-                self._reply_topics.pop(topic, None)
-                log.warning("%d replies to %s are lost: %r", len(records), topic, error)
+                self._pending += 1
+        async with self._drained:
+            await self._drained.wait_for(lambda: self._pending < MAX_PENDING)
 
     async def _find_reply_topic(self, topic: str) -> None:
         try:
@@ -147,33 +143,56 @@ class Broker:
                 raise TopicError(f"there are {MAX_REPLY_TOPICS} reply topics already")
             present = await self.describe([topic])
             if topic not in present:
-                present = dict(
-                    await ensure_topics(self._servers, [reply_topic(topic, self._partitions)], **self._security)
-                )
+                wanted = [reply_topic(topic, self._partitions)]
+                present = dict(await ensure_topics(self._servers, wanted, **self._security))
             self._reply_topics[topic] = present[topic].partitions
         except (KafkaError, TopicError, TimeoutError) as error:
             if isinstance(error, TopicError) and len(self._refused) < MAX_REPLY_TOPICS:
                 self._refused.add(topic)
             log.warning("no replies to %r: %s", topic, error)
         waiting = self._waiting.pop(topic)
-        self._waiting_count -= len(waiting)
+        self._pending -= len(waiting)
         if topic in self._reply_topics:
-            self.reply([(topic, key, value) for key, value in waiting])
+            await self.reply([(topic, key, value) for key, value in waiting])
+
+    def hint(self, topic: str, partition: int, nr: int) -> None:
+        """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
+        queue = self._queues.get((topic, partition))
+        if queue:
+            queue.clear()  # the newest says it all
+        self._enqueue(topic, partition, (None, str(nr).encode(), []), 0)
+
+    def _enqueue(self, topic: str, partition: int, record: Record, weight: int = 1) -> None:
+        place = (topic, partition)
+        queue = self._queues.get(place)
+        if queue is None:
+            queue = self._queues[place] = []
+            self._spawn(self._pump(place, queue, weight))
+        queue.append(record)
+        self._pending += weight
+
+    async def _pump(self, place: tuple[str, int], queue: list[Record], weight: int) -> None:
+        """Send what one partition has to get, a batch at a time: while one is on its way the next one grows."""
+        await asyncio.sleep(0)
+        while queue:
+            records = queue.copy()
+            queue.clear()
+            try:
+                for future, _ in await self.send_records(*place, records):
+                    await future
+            except (KafkaError, AssertionError, TimeoutError) as error:
+                # The producer has tried for its whole request time-out; whoever still wants a reply asks again.
+                self._reply_topics.pop(place[0], None)
+                log.warning("%d messages to %s are lost: %r", len(records), place[0], error)
+            self._pending -= weight * len(records)
+            async with self._drained:
+                self._drained.notify_all()
+        del self._queues[place]
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def hint(self, topic: str, partition: int, nr: int) -> None:
-        """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
-        self._spawn(self._hint(topic, partition, nr))
-
-    async def _hint(self, topic: str, partition: int, nr: int) -> None:
-        try:
-            await self.producer.send(topic, str(nr).encode(), partition=partition)
-        except (KafkaError, AssertionError) as error:
-            log.debug("hint to %s lost: %r", topic, error)
 
     # -- looks at the log ------------------------------------------------------------------------------
 
@@ -230,7 +249,10 @@ class TypeOutbox:
         self._dead_letters = dead_letters_topic
 
     async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
-        """Keep the original bytes and headers, with reason, time and place added as `dl_` headers."""
+        """Keep the original bytes and headers, with reason, time and place added as `dl_` headers.
+
+        What is too large for a Kafka message, as it came compressed, is cut: `dl_cut` has its size.
+        """
         time_now = str(int(time.time() * 1000)).encode()
         records: list[Record] = []
         for delivery, failure in letters:
@@ -240,11 +262,30 @@ class TypeOutbox:
                 ("dl_time", time_now),
                 ("dl_position", f"{self._commands}:{partition}:{delivery.offset}".encode()),
             ]
-            records.append((delivery.key, delivery.value, [*delivery.headers, *reason]))
+            records.append(_fitting(delivery.key, delivery.value, list(delivery.headers), reason))
         await self._broker.publish(self._dead_letters, partition, records)
 
-    def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
-        self._broker.reply(replies)
+    async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        await self._broker.reply(replies)
 
     def hint(self, partition: int, nr: int) -> None:
         self._broker.hint(self._commits, partition, nr)
+
+
+def _fitting(
+    key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], reason: list[tuple[str, bytes]]
+) -> Record:
+    """A record no larger than Kafka takes: without the headers, and the end of key and value, that do not fit."""
+
+    def size(headers: list[tuple[str, bytes]]) -> int:
+        return sum(len(name.encode()) + len(text or b"") + 10 for name, text in headers)
+
+    whole = len(key or b"") + len(value or b"") + size(headers)
+    room = LETTER_BYTES - size(reason)
+    if whole <= room:
+        return key, value, [*headers, *reason]
+    if size(headers) > room // 4:
+        headers = []
+    key = key[: room // 4] if key else key
+    room -= size(headers) + len(key or b"")
+    return key, value[:room] if value else value, [*headers, *reason, ("dl_cut", b"%d" % whole)]

@@ -52,8 +52,8 @@ class Outbox(Protocol):
     async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
         """Keep these; durable on return, whatever it takes."""
 
-    def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
-        """Send (topic, key, value) in the background."""
+    async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        """Send (topic, key, value) in the background; waits while too many are on their way."""
 
     def hint(self, partition: int, nr: int) -> None:
         """Tell the tailer in the background that there is a commit with events."""
@@ -251,6 +251,7 @@ class Owner:
         while self._queue and len(group) < self._limits.commands:
             group.append(self._queue.popleft())
         self._queue_bytes = sum(delivery.size for delivery in self._queue)
+        self._room.set()  # the next group arrives while this one is committed
         return group
 
     # -- group commit ------------------------------------------------------------------------------
@@ -316,7 +317,11 @@ class Owner:
         await until_it_answers(
             lambda: self._journal.append(commit), f"{self.stream}: appending commit {nr}", Unavailable
         )
-        await self._indexer.put(commit, self._committed(commit, done, verdicts))
+        snapshots = self._committed(commit, done, verdicts)
+        await self._outbox.replies(self._replies(verdicts))
+        for delivery in done:
+            delivery.ack()
+        await self._indexer.put(commit, snapshots)
         return rest
 
     def _read(self, delivery: Delivery, eventful_nr: int) -> Envelope | Verdict:
@@ -339,7 +344,7 @@ class Owner:
             return self.handler.failed(failure.envelope, failure, eventful_nr)  # type: ignore[attr-defined]
 
     def _committed(self, commit: Commit, done: list[Delivery], verdicts: list[Verdict]) -> list[PendingSnapshot]:
-        """The commit is durable: answer, acknowledge, and take the snapshots that are due."""
+        """The commit is durable: go on from it, and take the snapshots that are due."""
         self.head = commit
         handler = self.handler
         snapshots: list[PendingSnapshot] = []
@@ -347,17 +352,15 @@ class Owner:
             if aggregate.nr == commit.nr and aggregate.wants_snapshot(self._limits.snapshot_every):
                 snapshots.append(aggregate.capture(aggregate_id, handler.decider.state_version))
         handler.settle(self._indexer.indexed_nr)
-        replies = []
         for verdict in verdicts:
             self.counts[verdict.reply.status] += 1
-            envelope = verdict.envelope
-            if envelope.reply_to:
-                key = envelope.correlation_id or envelope.id
-                replies.append((envelope.reply_to, key, encode_reply(verdict.reply)))
-        if replies:
-            self._outbox.replies(replies)
         if commit.eventful_nr == commit.nr:
             self._outbox.hint(self.partition, commit.nr)
-        for delivery in done:
-            delivery.ack()
         return snapshots
+
+    def _replies(self, verdicts: Sequence[Verdict]) -> list[tuple[str, str, bytes]]:
+        return [
+            (envelope.reply_to, envelope.correlation_id or envelope.id, encode_reply(verdict.reply))
+            for verdict in verdicts
+            if (envelope := verdict.envelope).reply_to
+        ]

@@ -28,7 +28,8 @@ class ReplayError(Exception):
 
 
 class Lag(NamedTuple):
-    """How far a stream is: the newest command its journal covers, its newest commit, and the newest in the tables."""
+    """How far a stream is: the newest command its journal covers, its newest commit with an event, and the newest
+    in the tables, which a commit without events never reaches."""
 
     covered: int
     head: int
@@ -39,7 +40,7 @@ def read_lag(answer: Any) -> dict[str, Lag]:
     """The streams of a `/lag` answer, by name. Raises `ReplayError` when it is not one."""
     try:
         return {
-            stream["stream"]: Lag(*(_number(stream[name]) for name in ("committed_offset", "head", "applied")))
+            stream["stream"]: Lag(*(_number(stream[name]) for name in ("committed_offset", "eventful", "applied")))
             for stream in answer["streams"]
         }
     except (KeyError, TypeError, ValueError) as error:

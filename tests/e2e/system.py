@@ -212,7 +212,7 @@ class System:
     def start(self, module: str) -> Worker:
         """Start a worker, and do not wait for it."""
         name = f"{len(self.workers)}-{module.rpartition('shop.')[2]}"
-        port = _free_port()
+        port = free_port()
         log = self.data / f"{name}.log"
         command = ["worker", "--web-port", str(port), "--datadir", str(self.data / name), "-l", "warn"]
         with log.open("wb") as output:
@@ -332,6 +332,8 @@ class System:
     async def read(self, name: str) -> list[Any]:
         """All records of a topic as it is now, each partition in its order."""
         ends = {p: end for p, end in (await self.ends(name)).items() if end}
+        if not ends:
+            return []
         consumer = AIOKafkaConsumer(bootstrap_servers=self.servers, auto_offset_reset="earliest")
         await consumer.start()
         try:
@@ -387,8 +389,8 @@ class System:
         await journal.open()
 
         async def done() -> bool:
-            heads = [await journal.head(f"{type}-{p}") for p in ends]
-            return all(head is not None and head.offset + 1 >= ends[p] for p, head in enumerate(heads))
+            heads = {p: await journal.head(f"{type}-{p}") for p in ends}
+            return all(head is not None and head.offset + 1 >= ends[p] for p, head in heads.items())
 
         try:
             await eventually(done, seconds, lambda: "\n".join(w.tail() for w in self.workers if w.running))
@@ -442,7 +444,8 @@ def _ended(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at just now."""
     with socket.socket() as any_port:
         any_port.bind(("127.0.0.1", 0))
         return int(any_port.getsockname()[1])

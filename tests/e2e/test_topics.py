@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from tests.e2e.system import ORDERS, PARTITIONS, PROJECTIONS, System, Worker
+from tests.e2e.system import ORDERS, PARTITIONS, PROJECTIONS, System, Worker, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,7 +48,7 @@ async def test_topics_keep_what_they_must(system: System, worker: Worker, name: 
 @pytest.mark.parametrize("module", [ORDERS, PROJECTIONS])
 async def test_another_number_of_partitions_is_refused(system: System, worker: Worker, module: str) -> None:
     """A worker whose PARTITIONS is not that of the topics ends with status 2 and a line that says both numbers."""
-    ended = await system.run("-A", module, "worker", "--web-port", "0", "-l", "warn", PARTITIONS="8")
+    ended = await system.run("-A", module, "worker", "--web-port", str(free_port()), "-l", "warn", PARTITIONS="8")
     assert 2 == ended.returncode
     [line] = [line for line in (ended.stdout + ended.stderr).splitlines() if line.startswith("error: ")]
     assert "has 4 partitions" in line
@@ -71,7 +71,7 @@ async def test_another_number_of_partitions_is_refused(system: System, worker: W
 )
 async def test_settings_that_cannot_be_used_are_named(system: System, settings: dict[str, str]) -> None:
     """A worker with a wrong setting ends with status 2 and one line that names the setting."""
-    runs = [system.run("-A", module, "worker", "--web-port", "0", **settings) for module in (ORDERS, PROJECTIONS)]
+    runs = [system.run("-A", module, "worker", "--web-port", str(free_port()), **settings) for module in (ORDERS, PROJECTIONS)]
     for ended in await asyncio.gather(*runs):
         assert 2 == ended.returncode
         [line] = (ended.stdout + ended.stderr).splitlines()

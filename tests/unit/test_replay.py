@@ -25,7 +25,7 @@ SENT = {"order-0": (10, 19), "user-3": (0, 4)}
 
 def stream(name: str, covered: int | None, head: int, applied: int) -> dict[str, Any]:
     return {
-        "stream": name, "committed_offset": covered, "head": head, "published": head, "applied": applied, "lag": 0
+        "stream": name, "committed_offset": covered, "head": head, "eventful": head, "published": head, "applied": applied, "lag": 0
     }  # fmt: skip
 
 

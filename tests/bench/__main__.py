@@ -1,0 +1,46 @@
+"""`python -m tests.bench`: prints the measurements and stores them in tests/bench/results/."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.bench.commands import measure
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("faust-streaming", "aiokafka", "cassandra-driver", "fastavro", "msgspec")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--count", type=int, default=40_000, help="commands a round (default 40000)")
+    parser.add_argument("--orders", type=int, default=5_000, help="orders they go to, at random (default 5000)")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of each, in turn; the best counts (default 2)")
+    parser.add_argument("--keep", action="store_true", help="store the results in tests/bench/results/")
+    options = parser.parse_args()
+    results = asyncio.run(measure(options.count, options.orders, options.rounds))
+    now = datetime.now(UTC)
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}"
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    lines = [
+        f"# {now:%Y-%m-%d}: {options.rounds} rounds of {options.count:,} commands to {options.orders:,} orders",
+        "",
+        f"{machine}; CPython {platform.python_version()}; {versions}; servers on the same machine.",
+        "",
+        "| what | figure |",
+        "|---|---|",
+        *(f"| {what} | {figure:,.2f} |" if figure < 10 else f"| {what} | {figure:,.0f} |" for what, figure in results),
+    ]
+    print("\n".join(lines))
+    if options.keep:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{now:%Y-%m-%d-%H%M}.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Commands a second from Kafka to the durable journal with replies, beside Faust's bare intake in the same run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams.messages import command_headers
+from streams.settings import Settings
+from streams.topics import commands_topic, ensure_topics, replies_topic, reply_topic
+
+START_SECONDS, ROUND_SECONDS = 60.0, 120.0
+
+
+class Worker:
+    """A Faust worker as a process of its own."""
+
+    def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
+        command = [sys.executable, "-m", "faust", "-A", module, "worker", "--without-web"]
+        self.log = log
+        self._process = subprocess.Popen(command, env=environment, stdout=log.open("wb"), stderr=subprocess.STDOUT)
+
+    async def says(self, word: str, seconds: float) -> str:
+        """What follows `word` in the first line of its output that has it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for line in self.log.read_text(errors="replace").splitlines():
+                if word in line:
+                    return line.partition(word)[2]
+            if self._process.poll() is not None:
+                break
+            await asyncio.sleep(0.1)
+        raise RuntimeError(f"the worker did not say {word!r}:\n{self.log.read_text(errors='replace')[-2000:]}")
+
+    def memory_mb(self) -> float:
+        """Its resident memory."""
+        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+    def cpu_seconds(self) -> float:
+        """Processor time used so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self) -> None:
+        """Ask it to end; after 20 s, make it."""
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+@contextlib.contextmanager
+def worker(module: str, environment: dict[str, str], log: Path) -> Iterator[Worker]:
+    """A worker for the length of a block."""
+    running = Worker(module, environment, log)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+class Load:
+    """Orders, commands to them, and the replies counted."""
+
+    def __init__(self, settings: Settings, orders: int) -> None:
+        self.settings = settings
+        self.orders = [f"o{number}" for number in range(orders)]
+        self.topic = commands_topic(settings.namespace, "order")
+        self.replies = replies_topic(settings.namespace)
+
+    @contextlib.asynccontextmanager
+    async def clients(self) -> AsyncIterator[None]:
+        """Connect."""
+        servers = self.settings.bootstrap_servers
+        self._producer = AIOKafkaProducer(bootstrap_servers=servers, linger_ms=5, max_batch_size=1 << 17)
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=servers)
+        await self._producer.start()
+        await self._consumer.start()
+        self._partitions = [TopicPartition(self.replies, p) for p in range(self.settings.partitions)]
+        try:
+            yield
+        finally:
+            await self._producer.stop()
+            await self._consumer.stop()
+
+    async def _replied(self) -> int:
+        return sum((await self._consumer.end_offsets(self._partitions)).values())
+
+    async def _send(self, order: str, type: str, data: bytes) -> asyncio.Future[object]:
+        headers = command_headers(str(uuid.uuid4()), type, "/bench", self.replies)
+        return await self._producer.send(self.topic, data, key=order.encode(), headers=headers)
+
+    async def open(self) -> None:
+        """Open all orders."""
+        before = await self._replied()
+        for order in self.orders:
+            await self._send(order, "OpenOrder", b'{"user_id":"u","kind":"sale","country":"United Kingdom"}')
+        await self._until(before + len(self.orders))
+
+    async def round(self, count: int) -> float:
+        """Commands a second, from the first reply to the last."""
+        before = await self._replied()
+        data = b'{"sku":"85123A","description":"WHITE HANGING HEART T-LIGHT HOLDER","quantity":6,"unit_price":"2.55"}'
+        sent = asyncio.create_task(self._send_all(count, data))
+        await self._until(before + 1)
+        began = time.perf_counter()
+        await self._until(before + count)
+        seconds = time.perf_counter() - began
+        await sent
+        return count / seconds
+
+    async def _send_all(self, count: int, data: bytes) -> None:
+        choose = random.Random(count).choice
+        for _ in range(count):
+            await self._send(choose(self.orders), "AddLine", data)
+
+    async def _until(self, replies: int) -> None:
+        deadline = time.monotonic() + ROUND_SECONDS
+        while await self._replied() < replies:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{replies - await self._replied()} replies are missing after {ROUND_SECONDS:.0f} s")
+            await asyncio.sleep(0.02)
+
+
+async def measure(count: int, orders: int, rounds: int) -> list[tuple[str, float]]:
+    """Rounds of `count` commands and of bare intake of the same messages, in turn; the best of each, and the ratio."""
+    namespace = f"bench{uuid.uuid4().hex[:6]}_"
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "NAMESPACE": namespace, "DATA_DIR": folder}
+        settings = Settings.from_environment(environment)
+        load = Load(settings, orders)
+        ours: list[float] = []
+        bare: list[float] = []
+        await ensure_topics(settings.bootstrap_servers, [reply_topic(load.replies, settings.partitions)])
+        try:
+            with worker("streams.shop.orders", environment, Path(folder) / "orders.log") as running:
+                await running.says("ready: streams.shop.orders", START_SECONDS)
+                async with load.clients():
+                    await load.open()
+                    cpu, memory = running.cpu_seconds(), running.memory_mb()
+                    for number in range(rounds):
+                        ours.append(await load.round(count))
+                        print(f"round {number + 1}: {ours[-1]:,.0f} commands/s", file=sys.stderr, flush=True)
+                        cpu_after = running.cpu_seconds()
+                        bare.append(await _intake(load, environment, Path(folder), orders + count * (number + 1)))
+                        print(f"round {number + 1}: {bare[-1]:,.0f} messages/s bare", file=sys.stderr, flush=True)
+                        cpu_used, cpu = cpu_after - cpu, running.cpu_seconds()
+                    memory_after = running.memory_mb()
+        finally:
+            await _delete_topics(settings, namespace)
+    return [
+        ("commands/s, one worker, Kafka to journal with replies", max(ours)),
+        ("messages/s, Faust's bare intake of the same topic", max(bare)),
+        ("ratio of the two", max(ours) / max(bare)),
+        ("CPU of the worker per command, microseconds", cpu_used / count * 1e6),
+        ("memory of the worker before, MB", memory),
+        (f"memory of the worker after {count * rounds:,} commands, MB", memory_after),
+    ]
+
+
+async def _intake(load: Load, environment: dict[str, str], folder: Path, count: int) -> float:
+    group = f"{load.settings.namespace}intake{count}"
+    extra = {"BENCH_GROUP": group, "BENCH_TOPIC": load.topic, "BENCH_COUNT": str(count), "DATA_DIR": str(folder / group)}
+    with worker("tests.bench.intake", {**environment, **extra}, folder / f"{group}.log") as running:
+        return float((await running.says("rate ", ROUND_SECONDS)).split()[0])
+
+
+async def _delete_topics(settings: Settings, namespace: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(namespace)])
+    finally:
+        await admin.close()

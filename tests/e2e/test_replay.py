@@ -1,0 +1,198 @@
+"""A sales file replayed through four workers: what the system shows afterwards is what the file says, to the cent."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.e2e.system import ORDERS, PRODUCTS, PROJECTIONS, ROOT, USERS, System, Worker, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TYPES = ("order", "product", "user")
+REAL = ROOT.parent / "shared/data/online-retail-2010-12-to-2011-05.csv.gz"
+WEEK = ("2010-12-01", "2010-12-07")
+
+
+@dataclass
+class Expected:
+    """What the rows of a file say, added up by nothing but this."""
+
+    lines: defaultdict[str, Counter[tuple[str, Decimal]]] = field(default_factory=lambda: defaultdict(Counter))
+    users: dict[str, str] = field(default_factory=dict)
+    days: dict[str, str] = field(default_factory=dict)
+
+    def add(self, file: Path, since: str, until: str) -> None:
+        """The rows that count, of the invoices whose first such row is of these days."""
+        for row in _rows(file):
+            invoice, quantity, price = row["InvoiceNo"], int(row["Quantity"]), Decimal(row["UnitPrice"])
+            credit = invoice.startswith("C")
+            if not row["CustomerID"] or price <= 0 or quantity == 0 or (quantity < 0) != credit:
+                continue
+            day = self.days.setdefault(invoice, row["InvoiceDate"][:10])
+            if since <= day <= until:
+                self.lines[invoice][row["StockCode"], price] += abs(quantity)
+                self.users.setdefault(invoice, row["CustomerID"].removesuffix(".0"))
+
+    def revenue(self, length: int) -> dict[str, Decimal]:
+        """By month (7 characters) or day (10)."""
+        sums: defaultdict[str, Decimal] = defaultdict(Decimal)
+        for invoice, lines in self.lines.items():
+            total = sum((quantity * price for (_, price), quantity in lines.items()), Decimal(0))
+            sums[self.days[invoice][:length]] += -total if invoice.startswith("C") else total
+        return dict(sums)
+
+
+def _rows(file: Path) -> Iterator[dict[str, str]]:
+    with gzip.open(file, "rt", encoding="latin-1", newline="") as text:
+        yield from csv.DictReader(text)
+
+
+@dataclass
+class Replayed:
+    """The system after the replays: its door, what it was given, and how to give it the same again."""
+
+    system: System
+    door: Worker
+    expected: Expected
+    runs: list[list[str]]
+
+    async def get(self, path: str) -> Any:
+        """A good answer's JSON."""
+        status, body, _ = await self.system.get(self.door, path)
+        assert 200 == status, body
+        return body
+
+    async def revenue(self, by: str) -> dict[str, Decimal]:
+        """As the tables have it."""
+        rows = (await self.get(f"/analytics/revenue?by={by}"))["revenue"]
+        return {row["period"]: Decimal(row["revenue"]) for row in rows}
+
+    async def replay(self) -> None:
+        """All of the runs, one after another; each ends well, and says so."""
+        for run in self.runs:
+            ended = await self.system.run("-A", PROJECTIONS, "replay", *run, "--wait", "--url", self.door.url)
+            assert 0 == ended.returncode, ended.stdout + ended.stderr
+            assert re.search(r"\d equal|  equal", ended.stdout)
+            assert "differs" not in ended.stdout
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def replayed(system: System) -> Replayed:
+    """Three days of generated sales, and a week of the real ones where they are at hand."""
+    workers = [system.start(module) for module in (PRODUCTS, ORDERS, USERS, PROJECTIONS)]
+    for worker in workers:
+        await system.all_served(worker)
+    file = system.data / "sales.csv.gz"
+    made = await system.run("-A", PROJECTIONS, "generate-sales", str(file), "--days", "3", "--start", "2011-06-29")
+    assert 0 == made.returncode, made.stderr
+    expected, runs = Expected(), [[str(file)]]
+    expected.add(file, "2011-06-29", "2011-07-01")
+    if REAL.exists():
+        expected.add(REAL, *WEEK)
+        runs.append([str(REAL), "--since", WEEK[0], "--until", WEEK[1]])
+    replayed = Replayed(system, workers[-1], expected, runs)
+    await replayed.replay()
+    return replayed
+
+
+@pytest.mark.parametrize(("by", "length"), [("month", 7), ("day", 10)])
+async def test_revenue_is_that_of_the_file(replayed: Replayed, by: str, length: int) -> None:
+    """Revenue by month and by day equals the sum of quantity x price over the rows kept."""
+    assert replayed.expected.revenue(length) == await replayed.revenue(by)
+
+
+async def test_every_row_is_in_its_order(replayed: Replayed) -> None:
+    """Each order shows the pieces of each stock code at each price that the file has, and nothing else."""
+    turns = asyncio.Semaphore(20)
+
+    async def shown(invoice: str) -> Counter[tuple[str, Decimal]]:
+        async with turns:
+            lines = (await replayed.get(f"/orders/{invoice}"))["lines"]
+            return Counter({(line["sku"], Decimal(line["unit_price"])): line["quantity"] for line in lines})
+
+    invoices = list(replayed.expected.lines)
+    found = await asyncio.gather(*map(shown, invoices))
+    assert dict(replayed.expected.lines) == dict(zip(invoices, found, strict=True))
+
+
+async def test_users_have_their_orders(replayed: Replayed) -> None:
+    """`/users/{id}/orders` lists exactly the invoices of that customer."""
+    invoices: defaultdict[str, set[str]] = defaultdict(set)
+    for invoice, user in replayed.expected.users.items():
+        invoices[user].add(invoice)
+    for user in random.Random(1).sample(sorted(invoices), min(100, len(invoices))):
+        orders = (await replayed.get(f"/users/{user}/orders"))["orders"]
+        assert invoices[user] == {order["id"] for order in orders}
+        assert len(invoices[user]) == len(orders)
+
+
+@pytest.mark.parametrize("type", TYPES)
+async def test_events_are_complete_and_in_order(replayed: Replayed, type: str) -> None:
+    """The events topic has no event twice, and each aggregate's numbers from 1 in one partition without a gap."""
+    seen: set[bytes] = set()
+    sequences: defaultdict[tuple[int, bytes], int] = defaultdict(int)
+    for record in await replayed.system.read(f"{type}-events"):
+        attributes = dict(record.headers)
+        assert attributes["ce_id"] not in seen
+        seen.add(attributes["ce_id"])
+        assert record.key == attributes["ce_subject"]
+        sequences[record.partition, record.key] += 1
+        assert sequences[record.partition, record.key] == int(attributes["ce_sequence"])
+    assert len(sequences) == len({key for _, key in sequences})
+    expected = {
+        "order": set(replayed.expected.lines),
+        "product": {sku for lines in replayed.expected.lines.values() for sku, _ in lines},
+        "user": set(replayed.expected.users.values()),
+    }
+    assert expected[type] == {key.decode() for _, key in sequences}
+
+
+async def test_nothing_lags(replayed: Replayed) -> None:
+    """`/lag` names every stream, and comes to 0."""
+
+    async def level() -> Any:
+        lag = await replayed.system.lag(replayed.door)
+        return lag if lag and lag["total"] == 0 else None
+
+    lag = await eventually(level, 10, replayed.door.tail)
+    expected = {f"{type}-{p}" for type in TYPES for p in range(4)}
+    assert expected <= {stream["stream"] for stream in lag["streams"]}
+    assert all(stream["lag"] == 0 for stream in lag["streams"])
+
+
+async def test_history_and_state_tell_how_it_came(replayed: Replayed) -> None:
+    """An order's history is its opening, a line a row, and its placing; its state at N is that of the first N events."""
+    for invoice in random.Random(2).sample(sorted(replayed.expected.lines), 20):
+        events = (await replayed.get(f"/orders/{invoice}/history"))["events"]
+        assert list(range(1, len(events) + 1)) == [event["sequence"] for event in events]
+        lines = [event for event in events if event["type"] == "LineAdded"]
+        assert ["OrderOpened", *["LineAdded"] * len(lines), "OrderPlaced"] == [e["type"] for e in events][: len(lines) + 2]
+        assert sum(replayed.expected.lines[invoice].values()) == sum(event["data"]["quantity"] for event in lines)
+        pieces = 0
+        for sequence, event in enumerate(events[: len(lines) + 1], 1):
+            pieces += event["data"].get("quantity", 0)
+            answer = await replayed.get(f"/orders/{invoice}/state?sequence={sequence}")
+            assert (sequence, "open", pieces) == (answer["sequence"], answer["state"]["status"], answer["state"]["pieces"])
+        assert len(events) == (await replayed.get(f"/orders/{invoice}/state"))["sequence"]
+
+
+async def test_running_it_again_changes_nothing(replayed: Replayed) -> None:
+    """A second replay of the same files adds no event, and the revenue is the same."""
+    before = {type: await replayed.system.ends(f"{type}-events") for type in TYPES}
+    await replayed.replay()
+    await test_nothing_lags(replayed)
+    assert before == {type: await replayed.system.ends(f"{type}-events") for type in TYPES}
+    assert replayed.expected.revenue(7) == await replayed.revenue("month")
