@@ -23,7 +23,7 @@ from streams.health import add_health
 from streams.journal import Journal
 from streams.retry import until_it_answers
 from streams.settings import Settings
-from streams.setup import prepare
+from streams.setup import prepare, stop_on_user_error
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +112,9 @@ class ReadSide:
         # A changelog that Kafka does not know yet when the worker joins is left out of its assignment.
         changelogs = [topics.changelog_topic(table.changelog, settings.partitions) for table in self._all_tables]
         for type_, journal in self.journals.items():
-            await prepare(
-                settings, journal, [*topics.type_topics(settings.namespace, type_, settings.partitions), *changelogs]
-            )
+            wanted = [*topics.type_topics(settings.namespace, type_, settings.partitions), *changelogs]
+            with stop_on_user_error():
+                await prepare(settings, journal, wanted)
 
     async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
         for type_, tailers in self.tailers.items():

@@ -31,7 +31,7 @@ class Settings:
     """The most commands that share a commit."""
     group_bytes: int = 512 * 1024
     """The most bytes of events that share a commit."""
-    group_linger: float = 0.002
+    group_linger: float = 0.005
     """Seconds that an owner with few commands waits for company."""
     cache_weight: int = 500_000
     """Remembered command ids and aggregates that a worker keeps in memory, about 0.3 KB each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from faust.cli import worker as faust_worker
 from faust.cli.base import option
 
@@ -18,6 +19,11 @@ class worker(faust_worker.worker):  # type: ignore[misc]
         *faust_worker.worker.options,
         option("--datadir", type=str, default=None, help="Folder of this worker's own local files."),
     ]
+
+    def run_using_worker(self, *args: Any, **kwargs: Any) -> Any:
+        """Run on uvloop: the same asyncio, with less time spent in the loop itself."""
+        uvloop.install()
+        super().run_using_worker(*args, **kwargs)
 
     def on_worker_created(self, worker: Any) -> None:
         """Say what starts; no spinner where nobody watches it."""

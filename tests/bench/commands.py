@@ -176,7 +176,12 @@ async def measure(count: int, orders: int, rounds: int) -> list[tuple[str, float
 
 async def _intake(load: Load, environment: dict[str, str], folder: Path, count: int) -> float:
     group = f"{load.settings.namespace}intake{count}"
-    extra = {"BENCH_GROUP": group, "BENCH_TOPIC": load.topic, "BENCH_COUNT": str(count), "DATA_DIR": str(folder / group)}
+    extra = {
+        "BENCH_GROUP": group,
+        "BENCH_TOPIC": load.topic,
+        "BENCH_COUNT": str(count),
+        "DATA_DIR": str(folder / group),
+    }
     with worker("tests.bench.intake", {**environment, **extra}, folder / f"{group}.log") as running:
         return float((await running.says("rate ", ROUND_SECONDS)).split()[0])
 

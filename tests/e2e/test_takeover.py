@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import signal
+import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 import pytest
 import pytest_asyncio
 
-from tests.e2e.system import ORDERS, STOP_SECONDS, System, Worker, eventually, headers
+from tests.e2e.system import ORDERS, READY_SECONDS, STOP_SECONDS, System, Worker, eventually, headers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -137,13 +138,19 @@ async def test_stopped_worker_hands_over(system: System, load: Load, two: tuple[
 
 
 async def test_joining_worker_takes_its_share(system: System, load: Load, two: tuple[Worker, Worker]) -> None:
-    """A third worker under load: it gets partitions, and every command ends with one effect and one reply."""
+    """A worker that joins under load gets half of the partitions, and every command ends with one effect and one reply."""
+    stays, leaver = two
+    leaver.signal(signal.SIGTERM)
+    await system.all_served(stays)
     inbox = await system.answers()
     joiner = system.start(ORDERS)
     ids: list[str] = []
-    while await system.partitions(joiner) is None or len(ids) < COMMANDS // 2:
+    deadline = time.monotonic() + READY_SECONDS
+    while not await system.partitions(joiner):
+        assert time.monotonic() < deadline, joiner.tail()
         ids += await load.lines(100)
-        assert len(ids) < 20 * COMMANDS, joiner.tail()
-    await system.all_served(*two, joiner)
+    ids += await load.lines(COMMANDS // 2)
+    await system.all_served(stays, joiner)
+    assert [2, 2] == [len(await system.partitions(worker) or ()) for worker in (stays, joiner)]
     await eventually(lambda: all(inbox.by_key[id] for id in ids), 60, "a reply is missing, though nobody was killed")
     await load.check()

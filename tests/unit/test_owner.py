@@ -1,0 +1,280 @@
+"""One owner of one partition, over the journal in memory: fence, group commit, offsets, replies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from aggregates.shop.order import order
+from schemas.codec import Codec
+from schemas.registry import Schemas
+from streams.cache import Cache
+from streams.handler import Handler, load_aggregate
+from streams.journal import Commit, Unavailable
+from streams.journal_memory import MemoryJournal, MemoryStore
+from streams.messages import Failure, command_headers
+from streams.owner import Delivery, Limits, Owner
+
+SCHEMAS = list(Schemas.load("shop", "order"))
+EVENTS = Codec([s for s in SCHEMAS if s.name not in order.commands], order.events)
+COMMANDS = Codec([s for s in SCHEMAS if s.name in order.commands], order.commands)
+OPEN = {"user_id": "17850", "kind": "sale", "country": "France"}
+LINE = {"sku": "85123A", "description": "HOLDER", "quantity": 6, "unit_price": "2.55"}
+
+
+@dataclass
+class Sent:
+    """An outbox that keeps what it is given, in order."""
+
+    log: list[tuple[str, Any]] = field(default_factory=list)
+
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
+        self.log.extend(("dead letter", failure.type) for _, failure in letters)
+
+    async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        self.log.extend(("reply", json.loads(value)) for _, _, value in replies)
+
+    def hint(self, partition: int, nr: int) -> None:
+        self.log.append(("hint", nr))
+
+    @property
+    def replied(self) -> list[Any]:
+        return [reply for kind, reply in self.log if kind == "reply"]
+
+
+class Moody(MemoryJournal):
+    """The journal in memory, whose appends may do as a test says."""
+
+    on_append: Callable[[Commit], Awaitable[None]] | None = None
+
+    async def append(self, commit: Commit) -> None:
+        if self.on_append is not None:
+            await self.on_append(commit)
+        await super().append(commit)
+
+
+class Bench:
+    """Owners of `order-0` over one store, each with its outbox, and a topic that hands out offsets."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.offset = 0
+        self.done: list[int] = []
+        self.discarded: list[int] = []
+        self.lost: list[Owner] = []
+        self.owners: list[Owner] = []
+
+    async def owner(self, topic_id: str = "t1", cache: int = 1_000, every: int = 100) -> tuple[Owner, Moody, Sent]:
+        journal, sent = Moody(self.store), Sent()
+        await journal.create()
+        await journal.open()
+        handler = Handler(order, EVENTS, COMMANDS, journal, "order-0", Cache(cache), 1_000)
+
+        async def gap_is_empty(start: int, end: int) -> bool:
+            return False
+
+        name = f"owner {len(self.owners)}"
+        limits = Limits(commands=50, linger=0.001, snapshot_every=every)
+        owner = Owner(
+            "order-0", 0, topic_id, name, journal, handler, sent, limits, gap_is_empty, self.lost.append, lambda key: 0
+        )
+        self.owners.append(owner)
+        await owner.take_over()
+        owner.resume()
+        return owner, journal, sent
+
+    def command(
+        self, type: str, data: Any = None, order: str = "1", id: str = "", offset: int | None = None
+    ) -> Delivery:
+        at = self.offset if offset is None else offset
+        self.offset = max(self.offset, at + 1)
+        headers = command_headers(id or f"c{at}", type, "/test", "replies")
+        value = json.dumps(data or {}).encode()
+        return Delivery(
+            at, order.encode(), value, headers, 1.0, lambda: self.done.append(at), lambda: self.discarded.append(at)
+        )
+
+    async def close(self) -> None:
+        for owner in self.owners:
+            await owner.close()
+
+
+@pytest.fixture
+async def bench() -> Any:
+    bench = Bench()
+    yield bench
+    await bench.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_commit_then_reply(bench: Bench) -> None:
+    """A reply is sent when the commit that covers its command stands in the journal, and names it."""
+    owner, journal, sent = await bench.owner()
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    reply = sent.replied[0]
+    assert ("accepted", ["OrderOpened"], "order-0:2") == (reply["status"], reply["events"], reply["position"])
+    assert {"type": "order", "id": "1", "sequence": 1} == reply["aggregate"]
+    head = await journal.head("order-0")
+    assert head is not None
+    assert (2, 0, 2) == (head.nr, head.offset, head.eventful_nr)
+    assert [0] == bench.done
+
+
+async def test_rejected_and_failed(bench: Bench) -> None:
+    """A rejection writes no event but covers its offset; a failure is a dead letter before it is answered."""
+    owner, journal, sent = await bench.owner()
+    await owner.deliver(bench.command("PlaceOrder"))
+    await owner.deliver(bench.command("Nonsense"))
+    await until(lambda: len(sent.replied) == 2)
+    assert ["rejected", "failed"] == [reply["status"] for reply in sent.replied]
+    assert ["UnknownOrder", "UnknownCommand"] == [reply["error"]["type"] for reply in sent.replied]
+    kinds = [kind for kind, _ in sent.log]
+    assert kinds.index("dead letter") < len(kinds) - 1
+    head = await journal.head("order-0")
+    assert head is not None
+    assert (1, 0) == (head.offset, head.eventful_nr)
+
+
+async def test_same_id_again(bench: Bench) -> None:
+    """A command id sent again has no second effect and gets the first reply, in memory, loaded, and after takeover."""
+    owner, _, sent = await bench.owner(every=2)
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    for number in range(6):
+        await owner.deliver(bench.command("AddLine", LINE, id=f"line{number}"))
+    await owner.deliver(bench.command("AddLine", LINE, id="line0"))
+    await until(lambda: len(sent.replied) == 8)
+    assert sent.replied[1] == sent.replied[7]
+    await owner.close()
+    newcomer, journal, sent_later = await bench.owner()
+    await newcomer.deliver(bench.command("AddLine", LINE, id="line3"))
+    await until(lambda: len(sent_later.replied) == 1)
+    assert sent.replied[4] == sent_later.replied[0]
+    aggregate = await load_aggregate(journal, order, EVENTS, "1", 1_000)
+    assert (7, Decimal(36)) == (aggregate.sequence, aggregate.state.pieces)
+    assert await journal.snapshot("order", "1") is not None
+
+
+async def test_honoured_before(bench: Bench) -> None:
+    """An accepted command without an event is remembered too, also after a takeover."""
+    owner, _, sent = await bench.owner()
+    for type_, data in (("OpenOrder", OPEN), ("AddLine", LINE), ("PlaceOrder", None)):
+        await owner.deliver(bench.command(type_, data))
+    await owner.deliver(bench.command("PlaceOrder", id="again"))
+    await until(lambda: len(sent.replied) == 4)
+    assert ("accepted", [], 3) == (
+        sent.replied[3]["status"],
+        sent.replied[3]["events"],
+        sent.replied[3]["aggregate"]["sequence"],
+    )
+    await owner.close()
+    newcomer, _, later = await bench.owner()
+    await newcomer.deliver(bench.command("CancelOrder", {"reason": "changed my mind"}))
+    await newcomer.deliver(bench.command("PlaceOrder", id="again"))
+    await until(lambda: len(later.replied) == 2)
+    assert sent.replied[3] == later.replied[1]
+
+
+async def test_fenced(bench: Bench) -> None:
+    """The former owner's next append finds another's commit: no reply, no acknowledgement, ownership given up."""
+    old, _, old_sent = await bench.owner()
+    await old.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(old_sent.replied) == 1)
+    new, journal, new_sent = await bench.owner()
+    await old.deliver(bench.command("AddLine", LINE, id="x"))
+    await until(lambda: bool(bench.lost))
+    assert [old] == bench.lost
+    assert not old.healthy
+    assert 1 == len(old_sent.replied)
+    await new.deliver(bench.command("AddLine", LINE, id="x", offset=1))
+    await until(lambda: len(new_sent.replied) == 1)
+    assert 2 == len(await journal.events("order", "1"))
+
+
+async def test_lost_response(bench: Bench) -> None:
+    """An append whose answer is lost is asked again until it is known, and has one effect."""
+    owner, journal, sent = await bench.owner()
+    tries: list[int] = []
+
+    async def write_but_say_nothing(commit: Commit) -> None:
+        tries.append(commit.nr)
+        if len(tries) == 1:
+            await MemoryJournal.append(journal, commit)
+        if len(tries) < 3:
+            raise Unavailable("no answer")
+
+    journal.on_append = write_but_say_nothing
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    assert [2, 2, 2] == tries
+    await owner.close()
+    assert 1 == len(await journal.events("order", "1"))
+
+
+async def test_journal_down(bench: Bench) -> None:
+    """While the journal is down an owner holds; told to let go, it does so in time, and the next one goes on."""
+    owner, journal, sent = await bench.owner()
+
+    tried = asyncio.Event()
+
+    async def down(commit: Commit) -> None:
+        tried.set()
+        raise Unavailable("down")
+
+    journal.on_append = down
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await tried.wait()
+    await owner.suspend(0.05)
+    assert not owner.healthy
+    assert ([], []) == (sent.replied, bench.done)
+    new, _, new_sent = await bench.owner()
+    assert 0 == new.next_offset
+    await new.deliver(bench.command("OpenOrder", OPEN, offset=0))
+    await until(lambda: len(new_sent.replied) == 1)
+    assert "accepted" == new_sent.replied[0]["status"]
+
+
+async def test_offsets(bench: Bench) -> None:
+    """What is covered is not done twice; where messages are missing, ownership begins anew."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    await owner.deliver(bench.command("OpenOrder", OPEN, offset=0))
+    assert [0] == bench.discarded
+    await owner.deliver(bench.command("AddLine", LINE, offset=5))
+    assert [owner] == bench.lost
+    assert [0, 5] == bench.discarded
+
+
+async def test_topic_made_again(bench: Bench) -> None:
+    """Offsets belong to one incarnation of the topic: after it was made again, reading starts at its beginning."""
+    owner, _, sent = await bench.owner("t1")
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    await owner.close()
+    assert 1 == (await bench.owner("t1"))[0].next_offset
+    assert 0 == (await bench.owner("t2"))[0].next_offset
+
+
+async def test_bounded(bench: Bench) -> None:
+    """The cache stays within its weight, and what it forgot is loaded again."""
+    owner, _, sent = await bench.owner(cache=20)
+    for number in range(100):
+        await owner.deliver(bench.command("OpenOrder", OPEN, order=str(number)))
+    await until(lambda: len(sent.replied) == 100)
+    await until(lambda: owner._indexer.indexed_nr == (owner.head.nr if owner.head else 0))
+    await owner.deliver(bench.command("AddLine", LINE, order="0"))
+    await until(lambda: len(sent.replied) == 101)
+    assert ("accepted", 2) == (sent.replied[100]["status"], sent.replied[100]["aggregate"]["sequence"])
+    assert owner.handler.cache.weight <= 20 + 2

@@ -1,0 +1,127 @@
+"""The shop's projections: given events, then rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from aggregates.shop.order import (
+    Line,
+    LineAdded,
+    LineRemoved,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderOpened,
+    OrderPlaced,
+    OrderRejected,
+    Sale,
+)
+from aggregates.shop.product import PriceChanged, ProductDefined, Restocked, StockRefused, StockReleased, StockReserved
+from aggregates.shop.user import EmailChanged, UserDeactivated, UserRegistered
+from projections.projection import Projection, PublishedEvent, Row
+from projections.shop.analytics import by_period, revenue, sales_by_product, top
+from projections.shop.orders import orders, orders_by_user
+from projections.shop.products import products
+from projections.shop.users import users
+
+DAY = datetime(2011, 5, 17, 9, 30, tzinfo=UTC)
+LINES = (Line("A", "HOLDER", 6, Decimal("2.5500")), Line("A", "HOLDER", 1, Decimal("1.0000")))
+TOTAL = Decimal("16.3000")
+
+
+def fold(projection: Projection, *events: Any, id: str = "1") -> dict[str, Row]:
+    """All rows of a projection after the events of one aggregate."""
+    rows: dict[str, Row] = {}
+    for index, event in enumerate(events):
+        name = type(event).__name__
+        published = PublishedEvent(event, name, id, index + 1, "2026-01-01T00:00:00.000Z", "order-0", index + 1, 0)
+        for key in projection.keys(published):
+            row = projection.evolve(rows.get(key), key, published)
+            assert row is not None
+            rows[key] = row
+    return rows
+
+
+def placed(kind: Any = "sale") -> OrderPlaced:
+    return OrderPlaced("17850", kind, "France", DAY, LINES, TOTAL)
+
+
+def sale(kind: Any = "sale") -> Sale:
+    return Sale("17850", kind, "France", DAY, LINES, TOTAL)
+
+
+def test_order_row() -> None:
+    """An order's row has its header, its lines with equal ones merged, its exact total and its status."""
+    opened = OrderOpened("17850", "sale", "France", DAY)
+    added = [LineAdded("A", "HOLDER", 6, Decimal("2.55")), LineAdded("B", "BOX", 1, Decimal("0.001"))]
+    row = fold(orders, opened, *added, added[0], LineAdded("A", "HOLDER", 1, Decimal("1")), placed())["1"]
+    assert ["placed", "17850", "2011-05-17T09:30:00Z"] == [row["status"], row["user_id"], row["opened_at"]]
+    assert [("A", 12, "2.55"), ("B", 1, "0.001"), ("A", 1, "1.00")] == [
+        (line["sku"], line["quantity"], line["unit_price"]) for line in row["lines"]
+    ]
+    assert "31.601" == row["total"]
+    row = fold(orders, opened, *added, LineRemoved("A"), placed(), OrderConfirmed(), OrderCancelled("late", sale()))[
+        "1"
+    ]
+    assert ("cancelled", "late", "0.001") == (row["status"], row["reason"], row["total"])
+
+
+def test_orders_by_user() -> None:
+    """A user's row lists the orders opened for the user, each once."""
+    opened = OrderOpened("17850", "sale", "France", DAY)
+    assert {"17850": {"orders": ["1"]}} == fold(orders_by_user, opened, opened, placed())
+
+
+def test_revenue() -> None:
+    """A sale counts when placed and is taken back when rejected or cancelled; a credit counts negative."""
+    key = "2011-05-17|France"
+    assert "16.3000" == fold(revenue, placed())[key]["revenue"]
+    assert "0.0000" == fold(revenue, placed(), OrderRejected("no stock", sale()))[key]["revenue"]
+    assert "0.0000" == fold(revenue, placed(), OrderConfirmed(), OrderCancelled("x", sale()))[key]["revenue"]
+    assert "-16.3000" == fold(revenue, placed("credit"))[key]["revenue"]
+    assert {} == fold(revenue, OrderOpened("17850", "sale", "France", DAY), OrderCancelled("x", None))
+
+
+def test_revenue_by_period() -> None:
+    """Partial sums of all partitions are added up, by day or month, of one country or all."""
+    rows = [
+        {"day": "2011-05-17", "country": "France", "orders": 1, "revenue": "1.5"},
+        {"day": "2011-05-18", "country": "France", "orders": 1, "revenue": "2"},
+        {"day": "2011-05-17", "country": "Spain", "orders": 1, "revenue": "0.001"},
+    ]
+    assert [{"period": "2011-05", "revenue": "3.501"}] == by_period(rows, "month", None)
+    assert [{"period": "2011-05-17", "revenue": "1.50"}, {"period": "2011-05-18", "revenue": "2.00"}] == by_period(
+        rows, "day", "France"
+    )
+
+
+def test_top_products() -> None:
+    """Products are ranked by what they earn over all partitions; lines of one product at two prices count together."""
+    rows = fold(sales_by_product, placed())
+    assert ({"A"}, 7, "16.3000") == (set(rows), rows["A"]["quantity"], rows["A"]["revenue"])
+    best = top([rows["A"], rows["A"], {"sku": "B", "description": "BOX", "quantity": 1, "revenue": "40"}], 1)
+    assert [{"sku": "B", "description": "BOX", "quantity": 1, "revenue": "40.00"}] == best
+
+
+def test_product_row() -> None:
+    """A product's row follows its price and its stock."""
+    events = [
+        ProductDefined("HOLDER", Decimal("2.55")),
+        Restocked(10),
+        StockReserved("1", 4),
+        StockRefused("2", 9, 6),
+        StockReserved("3", 1),
+        StockReleased("1", 4),
+        PriceChanged(Decimal("3")),
+    ]
+    row = fold(products, *events, id="A")["A"]
+    assert ("HOLDER", "3.00", 9, 1, 0) == tuple(
+        row[name] for name in ("name", "price", "available", "reserved", "shipped")
+    )
+
+
+def test_user_row() -> None:
+    """A user's row follows its e-mail and its status."""
+    row = fold(users, UserRegistered("France", "Ada", None), EmailChanged("a@b.fr"), UserDeactivated(), id="u")["u"]
+    assert {"id": "u", "status": "deactivated", "country": "France", "name": "Ada", "email": "a@b.fr"} == row

@@ -1,0 +1,106 @@
+"""The tailer over the journal in memory: in order, without a gap, from where the topic says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from aggregates.shop.order import OrderConfirmed, order
+from projections.tailer import COMMIT_END, Tail, read_position
+from schemas.codec import Codec
+from schemas.registry import Schemas
+from streams.broker import Record
+from streams.journal import Commit, Published, RecordedEvent
+from streams.journal_memory import MemoryJournal
+
+CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
+DATA = CODEC.encode(OrderConfirmed())
+
+
+class Topic:
+    """One partition of an events topic."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    async def last_record(self, topic: str, partition: int) -> Any:
+        return SimpleNamespace(headers=self.records[-1][2]) if self.records else None
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+        self.records.extend(records)
+        return len(self.records) - 1
+
+    @property
+    def positions(self) -> list[tuple[int, int]]:
+        return [(at.nr, at.index) for at in (read_position(headers)[1] for _, _, headers in self.records)]
+
+
+async def journal_of(*sizes: int) -> MemoryJournal:
+    """A log with a commit of so many events each; a size below 0 is a command accepted without event."""
+    journal = MemoryJournal()
+    await journal.create()
+    for nr, size in enumerate(sizes, 1):
+        events = tuple(RecordedEvent("1", index + 1, "OrderConfirmed", DATA, f"c{nr}") for index in range(size))
+        events = events if size >= 0 else (RecordedEvent("1", 1, "", b"0", f"c{nr}"),)
+        await journal.append(Commit("order-0", nr, 1, "me", "t", nr, 0, nr, datetime.now(UTC), events))
+    return journal
+
+
+async def tail_until(journal: MemoryJournal, topic: Any, done: Callable[[Tail], bool]) -> Tail:
+    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC)
+    task = asyncio.create_task(tail.run())
+    async with asyncio.timeout(5):
+        while not done(tail):
+            await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return tail
+
+
+async def test_in_order() -> None:
+    """All events of all commits are published in the order of the log; commits and commands without are passed."""
+    journal, topic = await journal_of(2, 0, 1, -1, 3), Topic()
+    await tail_until(journal, topic, lambda tail: tail.published == Published(5, -1))
+    assert [(1, 0), (1, 1), (3, 0), (5, 0), (5, 1), (5, 2)] == topic.positions
+    ends = [
+        position for position, record in zip(topic.positions, topic.records, strict=True) if COMMIT_END in record[2]
+    ]
+    assert [(1, 1), (3, 0), (5, 2)] == ends
+
+
+async def test_goes_on_from_the_topic() -> None:
+    """A tail begins after the topic's last record, in the middle of a commit too, and repeats nothing."""
+    journal, topic = await journal_of(2, 0, 3, 1), Topic()
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 4)
+    everything = list(topic.positions)
+    for kept in range(1, len(everything) + 1):
+        del topic.records[kept:]
+        await tail_until(journal, topic, lambda tail: tail.published.nr >= 4)
+        assert everything == topic.positions
+
+
+async def test_goes_on_from_the_copy() -> None:
+    """Where retention has emptied the topic, the copy beside the journal says where to go on."""
+    journal, topic = await journal_of(1, 1, 1), Topic()
+    await journal.save_published("order-0", Published(2, -1))
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 3)
+    assert [(3, 0)] == topic.positions
+
+
+async def test_headers() -> None:
+    """An event carries what the contract says, and its id is its position: the same each time it is published."""
+    journal, topic = await journal_of(1), Topic()
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 1)
+    key, value, headers = topic.records[0]
+    attributes = dict(headers)
+    assert (b"1", DATA) == (key, value)
+    assert (b"order-0:1:0", b"order-0:1:0", b"1") == (
+        attributes["ce_id"],
+        attributes["ce_position"],
+        attributes["ce_sequence"],
+    )
+    assert attributes["ce_dataschema"].startswith(b"urn:avro:shop.order.OrderConfirmed:1:")
+    assert b"c1" == attributes["ce_causationid"]
