@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -264,14 +264,19 @@ class System:
                 return False
             lines = [f"ready: {worker.module} partitions={ps}" for worker, ps in zip(workers, found, strict=True)]
             said = all(line == _last_ready(worker) for worker, line in zip(workers, lines, strict=True))
-            return said and sorted(p for partitions in found if partitions for p in partitions) == list(range(PARTITIONS))
+            return said and sorted(p for ps in found if ps for p in ps) == list(range(PARTITIONS))
 
         await eventually(served, seconds, lambda: "\n".join(worker.tail() for worker in workers))
 
     # -- Kafka ---------------------------------------------------------------------------------------
 
     async def send(
-        self, type: str, key: str | bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+        self,
+        type: str,
+        key: str | bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
     ) -> RecordMetadata:
         """A message to the command topic of an aggregate type, on the broker when this returns."""
         encoded = key.encode() if isinstance(key, str) else key
@@ -284,7 +289,9 @@ class System:
         await self.send(type, key, json.dumps(data).encode(), headers(id, command, reply_to))
         return id
 
-    async def ask(self, type: str, key: str, command: str, data: Any, id: str = "", seconds: float = 15) -> dict[str, Any]:
+    async def ask(
+        self, type: str, key: str, command: str, data: Any, id: str = "", seconds: float = 15
+    ) -> dict[str, Any]:
         """A command and its reply."""
         inbox = await self.answers()
         id = id or uuid.uuid4().hex
@@ -351,12 +358,12 @@ class System:
 
     # -- HTTP ----------------------------------------------------------------------------------------
 
-    async def get(self, worker: Worker, path: str, **headers: str) -> tuple[int, Any, dict[str, str]]:
-        """Status, JSON and headers of an answer."""
+    async def get(self, worker: Worker, path: str, **headers: str) -> tuple[int, Any, Mapping[str, str]]:
+        """Status, JSON and headers (whatever their case) of an answer."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self.http.get(worker.url + path, headers=named) as response:
             body = await response.read()
-            return response.status, json.loads(body) if body else None, dict(response.headers)
+            return response.status, json.loads(body) if body else None, response.headers
 
     async def lag(self, worker: Worker) -> Any:
         """The answer of `/lag`, or None while there is none."""
@@ -419,8 +426,10 @@ class System:
                 assert commit.offset == before if taken_over else commit.offset > before
                 by_command: dict[str, int] = {}
                 for event in commit.events:
-                    covered = [o for p, o in offsets[event.command_id] if p == partition and before < o <= commit.offset]
-                    assert covered, f"{event.command_id} is in commit {commit.nr}, which does not cover it"
+                    places = [offset for p, offset in offsets[event.command_id] if p == partition]
+                    assert any(before < offset <= commit.offset for offset in places), (
+                        f"{event.command_id} is in commit {commit.nr}, which does not cover it"
+                    )
                     if event.type:
                         sequences[event.aggregate_id] += 1
                         by_command[event.command_id] = by_command.get(event.command_id, 0) + 1

@@ -34,6 +34,11 @@ BROKER_LIMIT = 1_048_588
 commands = Codec([s for s in Schemas.load("shop", "order") if s.name in order.commands], order.commands)
 
 
+ADD_LINE = commands.encode(AddLine("85123A", "T-LIGHT HOLDER", 6, Decimal("2.5500")))
+UNKNOWN_SCHEMA = b"\xc3\x01" + b"12345678" + b"data"
+AVRO, XML = {"content_type": "avro/binary"}, {"content_type": "text/xml"}
+
+
 def encoded(value: Any) -> bytes:
     return json.dumps(value).encode()
 
@@ -54,7 +59,7 @@ class Bad:
     value: bytes | None = encoded(LINE)
     type: str = "AddLine"
     attributes: dict[str, str] = field(default_factory=dict)
-    key: bytes | None | str = "an order of this partition"
+    key: bytes | str | None = "an order of this partition"
 
 
 BAD = [
@@ -78,11 +83,11 @@ BAD = [
     Bad("too large", "TooLarge", "bytes", encoded(LINE | {"description": "x" * 300_000})),
     Bad("as large as Kafka allows", "TooLarge", "bytes", b" " * (BROKER_LIMIT - 360)),
     Bad("on the wrong partition", "WrongPartition", "murmur2", key="an order of another partition"),
-    Bad("unknown content type", "Unreadable", "text/xml", attributes={"content_type": "text/xml"}),
-    Bad("garbage as Avro", "Unreadable", "Avro", b"\x00garbage", attributes={"content_type": "avro/binary"}),
-    Bad("Avro of an unknown schema", "Unreadable", "schema", b"\xc3\x01" + b"12345678" + b"data", attributes={"content_type": "avro/binary"}),
-    Bad("Avro cut off", "Unreadable", "AddLine", commands.encode(AddLine("85123A", "X", 6, Decimal("2.55")))[:-4], attributes={"content_type": "avro/binary"}),
-    Bad("Avro of another command", "Unreadable", "PlaceOrder", commands.encode(PlaceOrder()), attributes={"content_type": "avro/binary"}),
+    Bad("unknown content type", "Unreadable", "text/xml", attributes=XML),
+    Bad("garbage as Avro", "Unreadable", "Avro", b"\x00garbage", attributes=AVRO),
+    Bad("Avro of an unknown schema", "Unreadable", "schema", UNKNOWN_SCHEMA, attributes=AVRO),
+    Bad("Avro cut off", "Unreadable", "AddLine", ADD_LINE[:-4], attributes=AVRO),
+    Bad("Avro of another command", "Unreadable", "PlaceOrder", commands.encode(PlaceOrder()), attributes=AVRO),
     Bad("tombstone", "Unreadable", "AddLine", None),
 ]  # fmt: skip
 
@@ -116,7 +121,7 @@ async def journalled(system: System) -> set[str]:
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
 async def test_what_cannot_be_processed_is_answered_and_kept(system: System, bad: Bad) -> None:
-    """Reply `failed` with the reason, a dead letter with the same bytes, nothing journalled, and the partition goes on."""
+    """Reply `failed` with the reason, a dead letter of the same bytes, nothing journalled; the partition goes on."""
     key = bad.key
     if isinstance(key, str):
         key = next(KEYS if "this" in key else keys_of((PARTITION + 1) % PARTITIONS, uuid.uuid4().hex)).encode()
@@ -140,7 +145,7 @@ async def test_what_cannot_be_processed_is_answered_and_kept(system: System, bad
         assert len(letter.value) > BROKER_LIMIT - 4_096
     else:
         assert bad.value == letter.value
-    assert (reply["error"]["type"].encode(), reply["error"]["message"].encode()) == (kept["dl_type"], kept["dl_message"])
+    assert reply["error"] == {name: kept[f"dl_{name}"].decode() for name in ("type", "message")}
     assert before - 1 < int(kept["dl_time"]) / 1000 < time.time() + 1
     await good_command_works(system)
     assert id not in await journalled(system)
@@ -205,7 +210,7 @@ async def test_refusal_is_decided_again(system: System) -> None:
 
 
 async def test_accepted_command_has_one_effect_and_one_reply(system: System) -> None:
-    """A command id that was accepted gets the first reply byte for byte, whatever came in between, and no event more."""
+    """A command id that was accepted gets its first reply, byte for byte, whatever came in between, and no event."""
     key, id, inbox = next(KEYS), uuid.uuid4().hex, await system.answers()
     await system.ask("order", key, "OpenOrder", OPEN)
     for data in (LINE, LINE, LINE | {"quantity": 99}):
@@ -229,7 +234,7 @@ async def test_command_without_effect_keeps_its_reply(system: System) -> None:
 
 
 async def test_structured_mode(system: System) -> None:
-    """A CloudEvent in structured mode is processed, its attributes taken from the JSON; the key is the correlation id."""
+    """A CloudEvent in structured mode has its attributes in the JSON; the reply's key is its correlation id."""
     key, id, correlation, inbox = next(KEYS), uuid.uuid4().hex, uuid.uuid4().hex, await system.answers()
     deadline = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     event = {
@@ -258,8 +263,7 @@ async def test_avro_command(system: System) -> None:
     """A command in Avro single-object encoding does what the same in JSON does."""
     key, id, inbox = next(KEYS), uuid.uuid4().hex, await system.answers()
     await system.ask("order", key, "OpenOrder", OPEN)
-    value = commands.encode(AddLine("85123A", "T-LIGHT HOLDER", 6, Decimal("2.5500")))
-    await system.send("order", key, value, headers(id, "AddLine", system.topic("answers"), content_type="avro/binary"))
+    await system.send("order", key, ADD_LINE, headers(id, "AddLine", system.topic("answers"), **AVRO))
     assert ("accepted", ["LineAdded"]) == ((reply := await inbox.answer(id))["status"], reply["events"])
 
 

@@ -110,7 +110,9 @@ async def test_any_query_waits_for_a_write(system: System, doors: Doors, path: s
     assert 0.9 < time.monotonic() - began < LONGEST_ANSWER
 
 
-@pytest.mark.parametrize("position", ["", "7", "order-1", "order-99:1", "nothing-1:1", "order-1:x", "order-1:-1", "order--1:1"])
+@pytest.mark.parametrize(
+    "position", ["", "7", "order-1", "order-99:1", "nothing-1:1", "order-1:x", "order-1:-1", "order--1:1"]
+)
 async def test_position_that_is_none(system: System, doors: Doors, position: str) -> None:
     """400 as problem details that say what a position looks like."""
     for worker in (doors.one, doors.two):

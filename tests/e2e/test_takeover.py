@@ -138,7 +138,7 @@ async def test_stopped_worker_hands_over(system: System, load: Load, two: tuple[
 
 
 async def test_joining_worker_takes_its_share(system: System, load: Load, two: tuple[Worker, Worker]) -> None:
-    """A worker that joins under load gets half of the partitions, and every command ends with one effect and one reply."""
+    """A worker that joins under load gets half of the partitions; every command ends with one effect and one reply."""
     stays, leaver = two
     leaver.signal(signal.SIGTERM)
     await system.all_served(stays)

@@ -54,7 +54,8 @@ async def test_another_number_of_partitions_is_refused(system: System, worker: W
     assert "has 4 partitions" in line
     assert "PARTITIONS says 8" in line
     assert "Traceback" not in ended.stdout + ended.stderr
-    assert [PARTITIONS] * 4 == [n for t, n in sorted((await system.topics()).items()) if t.startswith(f"{system.namespace}order-")]
+    found = await system.topics()
+    assert [PARTITIONS] * len(RETENTION) == [found[system.topic(f"order-{name}")] for name in RETENTION]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,8 @@ async def test_another_number_of_partitions_is_refused(system: System, worker: W
 )
 async def test_settings_that_cannot_be_used_are_named(system: System, settings: dict[str, str]) -> None:
     """A worker with a wrong setting ends with status 2 and one line that names the setting."""
-    runs = [system.run("-A", module, "worker", "--web-port", str(free_port()), **settings) for module in (ORDERS, PROJECTIONS)]
+    options = "worker", "--web-port", str(free_port())
+    runs = (system.run("-A", module, *options, **settings) for module in (ORDERS, PROJECTIONS))
     for ended in await asyncio.gather(*runs):
         assert 2 == ended.returncode
         [line] = (ended.stdout + ended.stderr).splitlines()

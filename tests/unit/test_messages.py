@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,12 +73,8 @@ def test_unreadable(value: bytes | None, headers: Any, key: bytes | None) -> Non
 )
 def test_nothing_but_failures(value: bytes | None, headers: list[tuple[str, bytes]], key: bytes | None) -> None:
     """No bytes make reading raise anything but a failure."""
-    try:
-        envelope = read(value, headers, key)
-    except Failure as failure:
-        assert "Unreadable" == failure.type
-    else:
-        assert envelope.type
+    with contextlib.suppress(Failure):
+        assert read(value, headers, key).type
 
 
 @pytest.mark.parametrize(

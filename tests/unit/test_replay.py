@@ -24,9 +24,8 @@ SENT = {"order-0": (10, 19), "user-3": (0, 4)}
 
 
 def stream(name: str, covered: int | None, head: int, applied: int) -> dict[str, Any]:
-    return {
-        "stream": name, "committed_offset": covered, "head": head, "eventful": head, "published": head, "applied": applied, "lag": 0
-    }  # fmt: skip
+    places = {"committed_offset": covered, "head": head, "eventful": head, "published": head, "applied": applied}
+    return {"stream": name, **places, "lag": 0}
 
 
 def test_message() -> None:
