@@ -76,7 +76,7 @@ class ReadSide:
         @self.app.agent(hints, supervisor_strategy=Supervisor, name=f"{type_}-hints")
         async def wake(stream: Any) -> None:
             async for event in stream.events():
-                tailers.wake(event.message.partition)
+                tailers.wake(event.message.partition, event.message.value)
 
     def _add_applier(self, type_: str, context: Context, projections: Sequence[Projection], positions: Table) -> None:
         topic = topics.events_topic(context.settings.namespace, type_)

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 COMMITS_AT_ONCE = 50
 REMEMBER_SECONDS = 5.0
+HOLE_SECONDS = 15.0
 COMMIT_END = ("ce_commitend", b"1")
 """Marks the last event of a commit."""
 
@@ -45,9 +46,12 @@ class Tail:
         self._codec = codec
         self._wake = asyncio.Event()
         self._remembered = 0.0
+        self._hinted = 0
+        self._moved = time.monotonic()
 
-    def wake(self) -> None:
-        """There may be something new."""
+    def wake(self, nr: int = 0) -> None:
+        """There may be something new: commit `nr`, as a hint says."""
+        self._hinted = max(self._hinted, nr)
         self._wake.set()
 
     async def run(self) -> None:
@@ -56,10 +60,25 @@ class Tail:
             self._find, f"{self.stream}: finding the last published event", (Unavailable, KafkaError, TimeoutError)
         )
         while True:
-            if not await self._publish():
+            if await self._publish():
+                self._moved = time.monotonic()
+            else:
+                self._report_hole()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
             self._wake.clear()
+
+    def _report_hole(self) -> None:
+        """A commit that was acknowledged and cannot be read any more is for people to look at."""
+        if self._hinted > self.published.nr and time.monotonic() - self._moved > HOLE_SECONDS:
+            self._moved = time.monotonic()
+            log.error(
+                "%s: commit %d was written, but commit %d cannot be read: nothing is published behind it. "
+                "Has the journal lost writes that it had acknowledged (commitlog_sync, replication)?",
+                self.stream,
+                self._hinted,
+                self.published.nr + 1,
+            )
 
     async def _find(self) -> Published:
         record = await self._broker.last_record(self._topic, self._partition)
@@ -157,10 +176,10 @@ class Tailers:
                 log.exception("%s: the tail failed, and begins again", tail.stream)
                 await asyncio.sleep(POLL_SECONDS)
 
-    def wake(self, partition: int) -> None:
-        """A hint came."""
+    def wake(self, partition: int, hint: bytes | None) -> None:
+        """A hint came; what it says need not be true."""
         if partition in self.tails:
-            self.tails[partition].wake()
+            self.tails[partition].wake(int(hint) if hint and hint.isdigit() and len(hint) < 19 else 0)
 
     async def close(self) -> None:
         """Tail nothing any more."""

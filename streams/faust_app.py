@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
@@ -14,7 +15,8 @@ from faust.types import TP
 from yarl import URL
 
 from streams import worker_command  # noqa: F401  (registers the command)
-from streams.settings import Settings
+from streams.settings import Settings, SettingsError
+from streams.setup import stop_on_user_error
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +124,23 @@ class Application(faust.App):  # type: ignore[misc]
         self.conf.datadir.mkdir(parents=True, exist_ok=True)
         for library in CHATTY:
             logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
+        with stop_on_user_error():
+            self._check_web_port()
         await super().on_first_start()
         for start in self.starting:
             await start()
+
+    def _check_web_port(self) -> None:
+        if not self.conf.web_enabled:
+            return
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.conf.web_bind, self.conf.web_port))
+            except OSError as error:
+                raise SettingsError(
+                    f"{self.conf.web_bind}:{self.conf.web_port}: {error.strerror}: choose another with --web-port"
+                ) from None
 
     async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:
         self.rebalanced = False
