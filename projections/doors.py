@@ -126,10 +126,10 @@ class Doors:
         except NotNow as error:
             return problem(view, 503, "Not now", str(error))
 
-    def _get(self, url: str, headers: dict[str, str]) -> _Asked:
+    def _get(self, url: str, headers: dict[str, str], seconds: float = HOP_SECONDS) -> _Asked:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HOP_SECONDS))
-        return _Asked(self._session, url, headers)
+            self._session = aiohttp.ClientSession()
+        return _Asked(self._session, url, headers, seconds)
 
     # -- read your writes ----------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class Doors:
             reached = await self._appliers[stream_type(stream)].wait_for(partition, nr, seconds)
         else:
             path = f"{url}/applied/{stream}/{nr}?seconds={seconds}"
-            async with self._get(path, {HOP: "1"}) as response:
+            async with self._get(path, {HOP: "1"}, seconds + HOP_SECONDS) as response:
                 reached = response.status == 200
         if not reached:
             raise NotNow(f"{position} is not applied yet")
@@ -158,7 +158,7 @@ class Doors:
         async def applied(view: Any, request: Any, stream: str, nr: str) -> Any:
             try:
                 stream, number = read_at_least(f"{stream}:{nr}", self._app.settings.partitions, self._appliers)
-                seconds = min(max(float(request.query.get("seconds", "0")), 0.0), HOP_SECONDS - 0.5)
+                seconds = min(max(float(request.query.get("seconds", "0")), 0.0), LONGEST_WAIT)
             except (BadPosition, ValueError) as error:
                 return problem(view, 400, "Bad position", str(error))
             partition = int(stream.rpartition("-")[2])
@@ -174,8 +174,8 @@ class BadPosition(Exception):
 class _Asked:
     """A GET of another worker; what goes wrong on the way is `NotNow`."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> None:
-        self._request = session.get(url, headers=headers)
+    def __init__(self, session: aiohttp.ClientSession, url: str, headers: dict[str, str], seconds: float) -> None:
+        self._request = session.get(url, headers=headers, timeout=aiohttp.ClientTimeout(total=seconds))
         self._url = url
 
     async def __aenter__(self) -> aiohttp.ClientResponse:

@@ -22,9 +22,8 @@ rpc_address: {host}
 native_transport_port: {port}
 storage_port: {storage_port}
 hinted_handoff_enabled: false
-# Periodic: a write is acknowledged before it is forced to the disk. The segments are memory-mapped, so a killed
-# process loses nothing, but a machine that loses power can lose the last 10 seconds. Right for development, and for
-# three replicas on three machines; a single node in earnest wants `commitlog_sync: group`.
+# Periodic: a write is acknowledged before it is forced to the disk, so a killed process can lose the last tenths of
+# a second, and a machine that loses power the last 10 seconds. Right for development, and for three replicas on three machines; a single node in earnest wants `commitlog_sync: group`.
 commitlog_sync: periodic
 commitlog_sync_period: 10000ms
 # Paxos v2: fewer round trips, and contention is handled better. Operators: set it on every node.

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 1.0
 RESTARTS_AT_ONCE = 100.0
-CHATTY = ("faust", "mode", "aiokafka", "cassandra")
+CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
 Positions = Callable[[set[TP]], Awaitable[dict[TP, int]]]

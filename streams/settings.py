@@ -32,7 +32,7 @@ class Settings:
     group_bytes: int = 512 * 1024
     """The most bytes of events that share a commit."""
     group_linger: float = 0.005
-    """Seconds that an owner with few commands waits for company."""
+    """Seconds that an owner waits for company when commands come fast; one that comes alone does not wait."""
     cache_weight: int = 500_000
     """Remembered command ids and aggregates that a worker keeps in memory, about 0.3 KB each."""
     dedupe_window: int = 1_000
@@ -52,6 +52,10 @@ class Settings:
         if not _NAMESPACE.fullmatch(namespace):
             raise SettingsError(
                 f"NAMESPACE={namespace!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48"
+            )
+        if given.get("SCHEMA_REGISTRY_URL"):
+            raise SettingsError(
+                "SCHEMA_REGISTRY_URL: registries are not supported yet; unset it for Avro single objects"
             )
         if given.get("SETUP", "auto") not in ("always", "never", "auto"):
             raise SettingsError(f"SETUP={given['SETUP']!r}: use always, never or auto")

