@@ -23,7 +23,8 @@ native_transport_port: {port}
 storage_port: {storage_port}
 hinted_handoff_enabled: false
 # Periodic: a write is acknowledged before it is forced to the disk, so a killed process can lose the last tenths of
-# a second, and a machine that loses power the last 10 seconds. Right for development, and for three replicas on three machines; a single node in earnest wants `commitlog_sync: group`.
+# a second, and a machine that loses power the last 10 seconds. Right for development, and for three replicas on three
+# machines; a single node in earnest wants `commitlog_sync: group`.
 commitlog_sync: periodic
 commitlog_sync_period: 10000ms
 # Paxos v2: fewer round trips, and contention is handled better. Operators: set it on every node.
