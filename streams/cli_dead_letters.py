@@ -66,6 +66,8 @@ class DeadLetters:
     async def retry(self, position: tuple[int, int]) -> str:
         """Send the command again as it first came; where it stands now."""
         record = await self.get(position)
+        if "dl_cut" in dict(record.headers):
+            raise Stop(ERROR, "this command was too large for a dead letter and was cut: its sender must send it again")
         async with kafka(self._settings):
             headers = original_headers(record.headers)
             sent = await produce(self._settings, self._commands, record.value, record.key, headers)

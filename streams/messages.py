@@ -115,7 +115,12 @@ def read_envelope(
             envelope.traceparent = _text(attributes, "ce_traceparent")
             envelope.deadline = _text(attributes, "ce_deadline")
             envelope.content_type = _text(attributes, "content-type").partition(";")[0].strip() or JSON
-            envelope.data = value or b""
+            if value is None:
+                raise Failure(
+                    "Unreadable",
+                    f"{envelope.type}: the message has no value; a command without data has the value {{}}",
+                )
+            envelope.data = value
         else:
             _read_structured(envelope, value, default_id)
         if not envelope.type:

@@ -82,7 +82,12 @@ def changelog_topic(name: str, partitions: int) -> Topic:
 
 def may_take_replies(topic: str) -> bool:
     """Whether a client may name this topic for its replies: not one that the system itself reads."""
-    return bool(_LEGAL.fullmatch(topic)) and topic not in (".", "..") and not _RESERVED.search(topic)
+    return (
+        bool(_LEGAL.fullmatch(topic))
+        and topic not in (".", "..")
+        and not topic.startswith("__")
+        and not _RESERVED.search(topic)
+    )
 
 
 async def ensure_topics(
