@@ -49,6 +49,7 @@ def test_structured_mode() -> None:
     [
         (b"not json", (), b"1"),
         (None, (), b"1"),
+        (None, (("ce_type", b"PlaceOrder"),), b"1"),
         (b"{}", (), b"1"),
         (b'{"type":""}', (), b"1"),
         (b'{"type":"PlaceOrder"}', (), None),
@@ -107,7 +108,7 @@ def test_deadline(deadline: str, failure: str | None) -> None:
         ("order-events", False),
         ("a-commits", False),
         ("x y", False),
-        (".", False),
+        ("__consumer_offsets", False),
     ],
 )
 def test_reply_topics(topic: str, allowed: bool) -> None:
