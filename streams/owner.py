@@ -221,15 +221,14 @@ class Owner:
         while self._serving and (len(self._queue) >= self._limits.commands or self._queue_bytes >= QUEUE_BYTES):
             self._room.clear()
             await self._room.wait()
+        # Looking into a gap takes time, in which a rebalance may have moved the place to go on from.
+        while self._serving and delivery.offset > (due := self.next_offset):
+            if await self._gap_is_empty(due, delivery.offset):
+                if due == self.next_offset:
+                    break
+            elif self._serving and due == self.next_offset:
+                self._lose(f"offset {delivery.offset} came where {due} was due: reading again from there")
         if not self._serving or delivery.offset < self.next_offset:
-            delivery.discard()
-            return
-        if delivery.offset > self.next_offset and not await self._gap_is_empty(self.next_offset, delivery.offset):
-            delivery.discard()
-            if self._serving:
-                self._lose(f"offset {delivery.offset} came where {self.next_offset} was due: reading again from there")
-            return
-        if not self._serving:
             delivery.discard()
             return
         self.next_offset = delivery.offset + 1

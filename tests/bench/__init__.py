@@ -1,1 +1,1 @@
-"""Measurements. `python -m tests.bench` runs all of them and stores the results with machine and date."""
+"""Measurements. `python -m tests.bench` prints them with machine and date, and stores them with `--keep`."""

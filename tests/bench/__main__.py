@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: prints the measurements and stores them in tests/bench/results/."""
+"""`python -m tests.bench`: prints the measurements, and stores them in tests/bench/results/ with --keep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench.commands import measure
+from tests.bench.commands import measure, measure_memory
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("faust-streaming", "aiokafka", "cassandra-driver", "fastavro", "msgspec")
@@ -22,8 +22,10 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=5_000, help="orders they go to, at random (default 5000)")
     parser.add_argument("--rounds", type=int, default=2, help="rounds of each, in turn; the best counts (default 2)")
     parser.add_argument("--keep", action="store_true", help="store the results in tests/bench/results/")
+    parser.add_argument("--memory", action="store_true", help="ours only: rate and memory after each round")
     options = parser.parse_args()
-    results = asyncio.run(measure(options.count, options.orders, options.rounds))
+    measurement = measure_memory if options.memory else measure
+    results = asyncio.run(measurement(options.count, options.orders, options.rounds))
     now = datetime.now(UTC)
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}"
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)

@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.messages import command_headers
 from streams.settings import Settings
-from streams.topics import commands_topic, ensure_topics, replies_topic, reply_topic
+from streams.topics import commands_topic, replies_topic
 
 START_SECONDS, ROUND_SECONDS = 60.0, 120.0
 
@@ -140,30 +140,18 @@ class Load:
 
 async def measure(count: int, orders: int, rounds: int) -> list[tuple[str, float]]:
     """Rounds of `count` commands and of bare intake of the same messages, in turn; the best of each, and the ratio."""
-    namespace = f"bench{uuid.uuid4().hex[:6]}_"
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "NAMESPACE": namespace, "DATA_DIR": folder}
-        settings = Settings.from_environment(environment)
-        load = Load(settings, orders)
-        ours: list[float] = []
-        bare: list[float] = []
-        await ensure_topics(settings.bootstrap_servers, [reply_topic(load.replies, settings.partitions)])
-        try:
-            with worker("streams.shop.orders", environment, Path(folder) / "orders.log") as running:
-                await running.says("ready: streams.shop.orders", START_SECONDS)
-                async with load.clients():
-                    await load.open()
-                    cpu, memory = running.cpu_seconds(), running.memory_mb()
-                    for number in range(rounds):
-                        ours.append(await load.round(count))
-                        print(f"round {number + 1}: {ours[-1]:,.0f} commands/s", file=sys.stderr, flush=True)
-                        cpu_after = running.cpu_seconds()
-                        bare.append(await _intake(load, environment, Path(folder), orders + count * (number + 1)))
-                        print(f"round {number + 1}: {bare[-1]:,.0f} messages/s bare", file=sys.stderr, flush=True)
-                        cpu_used, cpu = cpu_after - cpu, running.cpu_seconds()
-                    memory_after = running.memory_mb()
-        finally:
-            await _delete_topics(settings, namespace)
+    ours: list[float] = []
+    bare: list[float] = []
+    async with _orders_worker(orders) as (load, running, environment, folder):
+        memory = running.memory_mb()
+        for number in range(rounds):
+            cpu = running.cpu_seconds()
+            ours.append(await load.round(count))
+            cpu_used = running.cpu_seconds() - cpu
+            _say(f"round {number + 1}: {ours[-1]:,.0f} commands/s")
+            bare.append(await _intake(load, environment, folder, orders + count * (number + 1)))
+            _say(f"round {number + 1}: {bare[-1]:,.0f} messages/s bare")
+        memory_after = running.memory_mb()
     return [
         ("commands/s, one worker, Kafka to journal with replies", max(ours)),
         ("messages/s, Faust's bare intake of the same topic", max(bare)),
@@ -172,6 +160,41 @@ async def measure(count: int, orders: int, rounds: int) -> list[tuple[str, float
         ("memory of the worker before, MB", memory),
         (f"memory of the worker after {count * rounds:,} commands, MB", memory_after),
     ]
+
+
+async def measure_memory(count: int, orders: int, rounds: int) -> list[tuple[str, float]]:
+    """Rounds of `count` commands: the rate of each, and the worker's memory after it."""
+    results: list[tuple[str, float]] = []
+    async with _orders_worker(orders) as (load, running, _, _):
+        results.append(("memory of the worker before, MB", running.memory_mb()))
+        for number in range(1, rounds + 1):
+            rate, memory = await load.round(count), running.memory_mb()
+            _say(f"after {count * number:,} commands: {rate:,.0f} commands/s, {memory:,.0f} MB")
+            results.append((f"commands/s, up to {count * number:,}", rate))
+            results.append((f"memory of the worker after {count * number:,} commands, MB", memory))
+    return results
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.asynccontextmanager
+async def _orders_worker(orders: int) -> AsyncIterator[tuple[Load, Worker, dict[str, str], Path]]:
+    """One orders worker in a namespace of its own, with that many orders open."""
+    namespace = f"bench{uuid.uuid4().hex[:6]}_"
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "NAMESPACE": namespace, "DATA_DIR": folder}
+        settings = Settings.from_environment(environment)
+        load = Load(settings, orders)
+        try:
+            with worker("streams.shop.orders", environment, Path(folder) / "orders.log") as running:
+                await running.says("ready: streams.shop.orders", START_SECONDS)
+                async with load.clients():
+                    await load.open()
+                    yield load, running, environment, Path(folder)
+        finally:
+            await _delete_topics(settings, namespace)
 
 
 async def _intake(load: Load, environment: dict[str, str], folder: Path, count: int) -> float:

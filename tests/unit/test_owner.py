@@ -257,6 +257,30 @@ async def test_offsets(bench: Bench) -> None:
     assert [0, 5] == bench.discarded
 
 
+async def test_gap_looked_into_over_a_rebalance(bench: Bench) -> None:
+    """A gap found empty says nothing once the owner has gone back: what it then skips would be lost."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    looked: list[tuple[int, int]] = []
+
+    async def look(start: int, end: int) -> bool:
+        looked.append((start, end))
+        if len(looked) == 1:
+            await owner.suspend(1)
+            owner.resume()
+            owner.next_offset = 1
+            return True
+        return False
+
+    owner._gap_is_empty = look
+    owner.next_offset = 4
+    await owner.deliver(bench.command("AddLine", LINE, offset=6))
+    assert [(4, 6), (1, 6)] == looked
+    assert [6] == bench.discarded
+    assert [owner] == bench.lost
+
+
 async def test_topic_made_again(bench: Bench) -> None:
     """Offsets belong to one incarnation of the topic: after it was made again, reading starts at its beginning."""
     owner, _, sent = await bench.owner("t1")
