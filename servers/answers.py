@@ -71,7 +71,8 @@ def _history(answer: Any, console: Console) -> None:
         if event is None:
             _add(table, "...", f"({len(events) - 11} more)", "")
         else:
-            _add(table, event["sequence"], event["type"], json.dumps(event.get("data"), ensure_ascii=False))
+            data = json.dumps(event.get("data"), ensure_ascii=False)
+            _add(table, event["sequence"], event["type"], data if len(data) <= 48 else data[:47] + "…")
     console.print(table)
 
 
