@@ -85,7 +85,9 @@ def command_app(module: str, name: str, decider: Decider[Any, Any, Any], shop: s
     async def start() -> None:
         with stop_on_user_error():
             await until_it_answers(broker.start, "Kafka", KafkaError)
-            await prepare(settings, journal, topics.type_topics(settings.namespace, decider.type, settings.partitions))
+            wanted = topics.type_topics(settings.namespace, decider.type, settings.partitions)
+            replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions)
+            await prepare(settings, journal, [*wanted, replies])
             await journal.save_schemas(context.events.schemas)
 
     async def stop() -> None:

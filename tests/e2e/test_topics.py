@@ -13,7 +13,13 @@ from tests.e2e.system import ORDERS, PARTITIONS, PROJECTIONS, System, Worker, fr
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HOUR = 3_600_000
-RETENTION = {"commands": 7 * 24 * HOUR, "commits": HOUR, "events": -1, "dead-letters": -1}
+RETENTION = {
+    "order-commands": 7 * 24 * HOUR,
+    "order-commits": HOUR,
+    "order-events": -1,
+    "order-dead-letters": -1,
+    "replies": 24 * HOUR,
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -33,15 +39,15 @@ async def settings_of(system: System, topic: str) -> dict[str, str]:
 
 
 async def test_topics_are_made_before_the_first_message(system: System, worker: Worker) -> None:
-    """A worker makes the topics of its type with `PARTITIONS` partitions each, and those alone."""
-    expected = {system.topic(f"order-{name}"): PARTITIONS for name in RETENTION}
+    """A worker makes the topics of its type and of replies with `PARTITIONS` partitions each, and those alone."""
+    expected = {system.topic(name): PARTITIONS for name in RETENTION}
     assert expected == {topic: n for topic, n in (await system.topics()).items() if "-__assignor" not in topic}
 
 
 @pytest.mark.parametrize("name", RETENTION)
 async def test_topics_keep_what_they_must(system: System, worker: Worker, name: str) -> None:
-    """Events and dead letters stay for ever, commands a week, hints an hour; nothing is compacted away."""
-    settings = await settings_of(system, system.topic(f"order-{name}"))
+    """Events and dead letters stay for ever, commands a week, replies a day, hints an hour; none is compacted."""
+    settings = await settings_of(system, system.topic(name))
     assert (str(RETENTION[name]), "delete") == (settings["retention.ms"], settings["cleanup.policy"])
 
 
@@ -55,7 +61,7 @@ async def test_another_number_of_partitions_is_refused(system: System, worker: W
     assert "PARTITIONS says 8" in line
     assert "Traceback" not in ended.stdout + ended.stderr
     found = await system.topics()
-    assert [PARTITIONS] * len(RETENTION) == [found[system.topic(f"order-{name}")] for name in RETENTION]
+    assert [PARTITIONS] * len(RETENTION) == [found[system.topic(name)] for name in RETENTION]
 
 
 @pytest.mark.parametrize(
