@@ -24,6 +24,7 @@ class _SnapshotState(msgspec.Struct):
     outcomes: dict[str, Outcome]
 
 
+_shared: dict[tuple[str, ...], tuple[str, ...]] = {}
 _decode_snapshot = msgspec.json.Decoder(_SnapshotState).decode
 
 
@@ -57,7 +58,8 @@ class Aggregate:
         last = rows[-1]
         self.nr = nr
         if last.type:
-            outcome = Outcome(nr, last.sequence, tuple(row.type for row in rows))
+            types = tuple(row.type for row in rows)
+            outcome = Outcome(nr, last.sequence, _shared.setdefault(types, types))
             self.sequence = last.sequence
             self.unsnapped_events += len(rows)
         else:
@@ -82,7 +84,11 @@ class Aggregate:
         """Become what the snapshot holds. Raises `msgspec.DecodeError` or `ValueError` if it cannot be read."""
         held = _decode_snapshot(snapshot.state)
         self.state = msgspec.json.decode(held.state, type=state_type)
-        self.outcomes = held.outcomes
+        # A million outcomes share a handful of event lists; decoding gives each a copy of its own.
+        self.outcomes = {
+            id: Outcome(outcome.nr, outcome.sequence, _shared.setdefault(outcome.events, outcome.events))
+            for id, outcome in held.outcomes.items()
+        }
         self.sequence = snapshot.sequence
         self.nr = snapshot.nr
         self.snapshot_bytes = len(snapshot.state)
