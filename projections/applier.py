@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,10 +18,11 @@ import msgspec
 from projections.projection import Projection, PublishedEvent, Row
 from projections.tables import Table
 from projections.tailer import COMMIT_END, read_position
-from schemas.codec import Codec, UnknownSchema
-from schemas.registry import SchemaError
+from schemas.codec import Codec
 from streams.broker import Broker
-from streams.journal import stream_name
+from streams.handler import decode_event
+from streams.indexer import cancel
+from streams.journal import Journal, stream_name
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Applier:
         positions: Table,
         broker: Broker,
         codec: Codec,
-        journal_schemas: Callable[[], Awaitable[Any]],
+        journal: Journal,
         let_go: Callable[[Any], None],
         caught_up: Callable[[int], bool],
     ) -> None:
@@ -63,7 +64,7 @@ class Applier:
         self._positions = positions
         self._broker = broker
         self._codec = codec
-        self._journal_schemas = journal_schemas
+        self._journal = journal
         self._let_go = let_go
         self._caught_up = caught_up
         self._lanes: dict[int, _Lane] = {}
@@ -168,13 +169,7 @@ class Applier:
         headers = event.message.headers
         stream, at = read_position(headers)
         attributes = dict(headers)
-        try:
-            value = self._codec.decode(event.message.value)
-        except UnknownSchema:
-            for fingerprint, schema in (await self._journal_schemas()).items():
-                with contextlib.suppress(SchemaError):
-                    self._codec.add(fingerprint, schema)
-            value = self._codec.decode(event.message.value)
+        value = await decode_event(self._codec, self._journal, event.message.value)
         return PublishedEvent(
             value,
             attributes["ce_type"].decode(),
@@ -215,9 +210,7 @@ class _Lane:
     async def close(self, let_go: Callable[[Any], None]) -> None:
         self._open = False
         self._changed.set()
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await cancel(self._task)
         while self._queue:
             let_go(self._queue.popleft())
 

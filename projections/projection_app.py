@@ -94,7 +94,7 @@ class ReadSide:
             positions,
             self._broker,
             context.events,
-            self.journals[type_].schemas,
+            self.journals[type_],
             lambda event: app.consumer.let_go(event.message),
             caught_up,
         )

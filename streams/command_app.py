@@ -17,7 +17,7 @@ from schemas.registry import Schemas
 from streams import commands, topics
 from streams.broker import Broker, TypeOutbox, partition_of
 from streams.cache import Cache
-from streams.faust_app import Application, Supervisor, acknowledge, let_go
+from streams.faust_app import Application, Supervisor, let_go
 from streams.handler import Handler
 from streams.health import add_health
 from streams.journal import Journal, stream_name
@@ -77,7 +77,7 @@ def command_app(module: str, name: str, decider: Decider[Any, Any, Any], shop: s
                     message.value,
                     message.headers or (),
                     message.timestamp or 0.0,
-                    acknowledge(event),
+                    event.ack,
                     let_go(app, event),
                 ),
             )

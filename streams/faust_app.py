@@ -171,11 +171,6 @@ class Application(faust.App):  # type: ignore[misc]
         return self.rebalanced and not self.rebalancing and self.serves()
 
 
-def acknowledge(event: Any) -> Callable[[], object]:
-    """What an owner calls when the event is done."""
-    return event.ack  # type: ignore[no-any-return]
-
-
 def let_go(app: Application, event: Any) -> Callable[[], object]:
     """What an owner calls when the event is to be delivered again."""
     message = weakref.ref(event.message)

@@ -93,8 +93,6 @@ class Owner:
         self.head: Commit | None = None
         self.next_offset = 0
         self.healthy = False
-        self.since = 0.0
-        self.counts = {"accepted": 0, "rejected": 0, "failed": 0}
         self._journal = journal
         self._outbox = outbox
         self._limits = limits
@@ -130,7 +128,6 @@ class Owner:
         self.next_offset = commit.offset + 1
         await self._indexer.repair(commit)
         self.healthy = True
-        self.since = time.time()
         log.warning(
             "%s: taken over from %s: epoch %d at commit %d, next command offset %d, in %.0f ms",
             self.stream,
@@ -316,7 +313,7 @@ class Owner:
         await until_it_answers(
             lambda: self._journal.append(commit), f"{self.stream}: appending commit {nr}", Unavailable
         )
-        snapshots = self._committed(commit, done, verdicts)
+        snapshots = self._committed(commit)
         await self._outbox.replies(self._replies(verdicts))
         for delivery in done:
             delivery.ack()
@@ -342,7 +339,7 @@ class Owner:
         except Failure as failure:
             return self.handler.failed(failure.envelope, failure, eventful_nr)  # type: ignore[attr-defined]
 
-    def _committed(self, commit: Commit, done: list[Delivery], verdicts: list[Verdict]) -> list[PendingSnapshot]:
+    def _committed(self, commit: Commit) -> list[PendingSnapshot]:
         """The commit is durable: go on from it, and take the snapshots that are due."""
         self.head = commit
         handler = self.handler
@@ -351,8 +348,6 @@ class Owner:
             if aggregate.nr == commit.nr and aggregate.wants_snapshot(self._limits.snapshot_every):
                 snapshots.append(aggregate.capture(aggregate_id, handler.decider.state_version))
         handler.settle(self._indexer.indexed_nr)
-        for verdict in verdicts:
-            self.counts[verdict.reply.status] += 1
         if commit.eventful_nr == commit.nr:
             self._outbox.hint(self.partition, commit.nr)
         return snapshots
