@@ -6,7 +6,7 @@ readable specification; every implementation passes `tests/contract`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -118,12 +118,16 @@ class Journal(Protocol):
         """The newest commit, linearizable: an append that has succeeded before this call is seen, and one
         whose outcome is open is settled by it. None for an empty log."""
 
-    async def append(self, commit: Commit) -> None:
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
         """Write `commit` if nothing stands at its `nr`; its caller knows that `nr - 1` exists.
 
         Atomic and durable on return. Raises `Fenced` when another owner or epoch has that nr. Raises
         `Unavailable` when the outcome is unknown: then the very same commit is to be appended again,
         which succeeds when the first attempt had succeeded. It never stands in the log twice.
+
+        Returns whether the rows by aggregate and the `snapshots`, which hold the states after this commit, stand
+        there too: a store with transactions writes all of it in one. Where it is False, nobody has called
+        `snapshots`, and `index` and `save_snapshots` are to follow.
         """
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
@@ -141,6 +145,15 @@ class Journal(Protocol):
 
     async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
         """Keep these in the place of older ones of the same aggregates."""
+
+    def aggregate_ids(self, type: str) -> AsyncIterator[str]:
+        """The ids of all aggregates that have derived rows or a snapshot, each once, in no order. For `verify`."""
+
+    async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
+        """Remove derived rows that the log does not have. For repair; nothing else ever removes one."""
+
+    async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
+        """Remove a snapshot that the log contradicts. For repair; loading is slower until there is a new one."""
 
     async def save_schemas(self, schemas: Mapping[str, str]) -> None:
         """Keep Avro schemas (JSON) by fingerprint (CRC-64-AVRO, 16 hex digits)."""

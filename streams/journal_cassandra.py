@@ -19,7 +19,7 @@ Paxos here is LOCAL_SERIAL, among the replicas of one data center: all workers m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cassandra import ConsistencyLevel
@@ -43,6 +43,9 @@ from streams.journal import Commit, JournalMissing, Published, Snapshot, StoredE
 
 _STATEMENTS_IN_FLIGHT = 16
 _SETUP_ATTEMPTS = 5
+_IDS_AT_ONCE = 1000
+_FIRST_TOKEN = -(2**63)
+"""No partition has this one: Murmur3 tokens begin after it."""
 
 
 class CassandraJournal:
@@ -119,6 +122,16 @@ class CassandraJournal:
             "save_snapshot": await prepare(
                 f"INSERT INTO {k}.snapshots (type, id, sequence, nr, version, state) VALUES (?, ?, ?, ?, ?, ?)"
             ),
+            "event_ids": await prepare(
+                f"SELECT DISTINCT type, id, token(type, id) FROM {k}.events WHERE token(type, id) > ? LIMIT ?"
+            ),
+            "snapshot_ids": await prepare(
+                f"SELECT type, id, token(type, id) FROM {k}.snapshots WHERE token(type, id) > ? LIMIT ?"
+            ),
+            "remove_event": await prepare(
+                f"DELETE FROM {k}.events WHERE type = ? AND id = ? AND sequence = ? AND nr = ? AND idx = ?"
+            ),
+            "remove_snapshot": await prepare(f"DELETE FROM {k}.snapshots WHERE type = ? AND id = ?"),
             "schemas": await prepare(f"SELECT fingerprint, avsc FROM {k}.schemas"),
             "save_schema": await prepare(f"INSERT INTO {k}.schemas (fingerprint, avsc) VALUES (?, ?)"),
             "published": await prepare(f"SELECT nr, idx FROM {k}.published WHERE stream = ?"),
@@ -134,7 +147,7 @@ class CassandraJournal:
     def _run(self, name: str, *parameters: object) -> asyncio.Future[Sequence[Row]]:
         return self._session.execute(self._prepared(name), parameters)
 
-    async def append(self, commit: Commit) -> None:
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
         stream, bucket = commit.stream, commit.nr // COMMITS_PER_BUCKET
         [[applied, *_]] = await self._run(
             "append",
@@ -159,6 +172,7 @@ class CassandraJournal:
                 raise fenced(present, commit)
         if commit.nr == 1 or commit.nr % COMMITS_PER_BUCKET == 0:
             self._remember_bucket(stream, bucket)
+        return False
 
     async def head(self, stream: str) -> Commit | None:
         # Where to start is a guess that may lie behind, never ahead. From there the SERIAL reads tell the truth.
@@ -251,6 +265,38 @@ class CassandraJournal:
 
         newest = {snapshot.aggregate_id: snapshot for snapshot in snapshots}
         await _all(save(snapshot) for snapshot in newest.values())
+
+    async def aggregate_ids(self, type: str) -> AsyncIterator[str]:
+        # Both tables come in the order of the same tokens: merged, each id is met once without remembering any.
+        events, snapshots = self._ids("event_ids"), self._ids("snapshot_ids")
+        event, snapshot = await anext(events, None), await anext(snapshots, None)
+        while event is not None or snapshot is not None:
+            place = min(it for it in (event, snapshot) if it is not None)
+            if event == place:
+                event = await anext(events, None)
+            if snapshot == place:
+                snapshot = await anext(snapshots, None)
+            if place[1] == type:
+                yield place[2]
+
+    async def _ids(self, statement: str) -> AsyncIterator[tuple[int, str, str]]:
+        """(token, type, id) of a table by aggregate, in the order of the tokens."""
+        token = _FIRST_TOKEN
+        while rows := await self._run(statement, token, _IDS_AT_ONCE):
+            if len(rows) == _IDS_AT_ONCE:  # a token that two ids share, however unlikely, is not cut in two
+                last = rows[-1][2]
+                rows = [row for row in rows if row[2] != last] or rows
+            for type, id, token in sorted(rows, key=lambda row: (row[2], row[0], row[1])):
+                yield token, type, id
+
+    async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
+        await _all(
+            self._run("remove_event", type, row.event.aggregate_id, row.event.sequence, row.nr, row.index)
+            for row in rows
+        )
+
+    async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
+        await self._run("remove_snapshot", type, aggregate_id)
 
     async def save_schemas(self, schemas: Mapping[str, str]) -> None:
         await _all(self._run("save_schema", *item) for item in schemas.items())

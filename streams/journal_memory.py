@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from streams.fence import fenced, same_commit
@@ -44,7 +44,7 @@ class MemoryJournal:
         log = self._store.log[stream]
         return log[-1] if log else None
 
-    async def append(self, commit: Commit) -> None:
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
         log = self._store.log[commit.stream]
         if not 1 <= commit.nr <= len(log) + 1:
             raise ValueError(f"{commit.stream}: nr {commit.nr} after {len(log)} would leave a gap")
@@ -52,6 +52,7 @@ class MemoryJournal:
             log.append(commit)
         elif not same_commit(present := log[commit.nr - 1], commit):
             raise fenced(present, commit)
+        return False
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
         return self._store.log[stream][after : after + limit]
@@ -72,6 +73,18 @@ class MemoryJournal:
     async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
         for snapshot in snapshots:
             self._store.snapshots[type, snapshot.aggregate_id] = snapshot
+
+    async def aggregate_ids(self, type: str) -> AsyncIterator[str]:
+        for of_type, aggregate_id in list({**self._store.events, **self._store.snapshots}):
+            if of_type == type:
+                yield aggregate_id
+
+    async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
+        for row in rows:
+            self._store.events[type, row.event.aggregate_id].pop((row.event.sequence, row.nr, row.index), None)
+
+    async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
+        self._store.snapshots.pop((type, aggregate_id), None)
 
     async def save_schemas(self, schemas: Mapping[str, str]) -> None:
         self._store.schemas.update(schemas)

@@ -310,14 +310,20 @@ class Owner:
             time_now,
             tuple(events),
         )
-        await until_it_answers(
-            lambda: self._journal.append(commit), f"{self.stream}: appending commit {nr}", Unavailable
+        snapshots = self._due_snapshots(nr)
+        derived = await until_it_answers(
+            lambda: self._journal.append(commit, lambda: [pending.encode() for pending in snapshots]),
+            f"{self.stream}: appending commit {nr}",
+            Unavailable,
         )
-        snapshots = self._committed(commit)
+        self._committed(commit)
         await self._outbox.replies(self._replies(verdicts))
         for delivery in done:
             delivery.ack()
-        await self._indexer.put(commit, snapshots)
+        if derived:
+            self._indexer.indexed_nr = nr
+        else:
+            await self._indexer.put(commit, snapshots)
         return rest
 
     def _read(self, delivery: Delivery, eventful_nr: int) -> Envelope | Verdict:
@@ -339,18 +345,20 @@ class Owner:
         except Failure as failure:
             return self.handler.failed(failure.envelope, failure, eventful_nr)  # type: ignore[attr-defined]
 
-    def _committed(self, commit: Commit) -> list[PendingSnapshot]:
-        """The commit is durable: go on from it, and take the snapshots that are due."""
+    def _due_snapshots(self, nr: int) -> list[PendingSnapshot]:
+        """Of the aggregates that commit `nr` touches, as they are after it."""
+        return [
+            aggregate.capture(aggregate_id, self.handler.decider.state_version)
+            for aggregate_id, aggregate in self.handler.touched.items()
+            if aggregate.nr == nr and aggregate.wants_snapshot(self._limits.snapshot_every)
+        ]
+
+    def _committed(self, commit: Commit) -> None:
+        """The commit is durable: go on from it."""
         self.head = commit
-        handler = self.handler
-        snapshots: list[PendingSnapshot] = []
-        for aggregate_id, aggregate in handler.touched.items():
-            if aggregate.nr == commit.nr and aggregate.wants_snapshot(self._limits.snapshot_every):
-                snapshots.append(aggregate.capture(aggregate_id, handler.decider.state_version))
-        handler.settle(self._indexer.indexed_nr)
+        self.handler.settle(self._indexer.indexed_nr)
         if commit.eventful_nr == commit.nr:
             self._outbox.hint(self.partition, commit.nr)
-        return snapshots
 
     def _replies(self, verdicts: Sequence[Verdict]) -> list[tuple[str, str, bytes]]:
         return [

@@ -114,3 +114,29 @@ async def test_what_was_published_is_remembered(journals: Journals, stream: str)
     await journals.one.save_published(stream, Published(3, 17))
     await journals.one.save_published(stream, Published(4, -1))
     assert await journals.two.published(stream) == Published(4, -1)
+
+
+async def test_all_aggregates_are_listed(journals: Journals, make_commit: Make, stream: str) -> None:
+    """Each aggregate with events or a snapshot is met once, those of another type are not."""
+    type = stream_type(stream)
+    await journals.one.index([make_commit(nr, *(event(f"{nr}/{n}", 1) for n in range(100))) for nr in range(1, 12)])
+    await journals.one.index([make_commit(12, event("1/1", 2))])
+    await journals.one.save_snapshots(type, [Snapshot("1/1", 2, 12, 1, b""), Snapshot("alone", 1, 1, 1, b"")])
+    listed = [aggregate_id async for aggregate_id in journals.two.aggregate_ids(type)]
+    assert sorted(listed) == sorted([*(f"{nr}/{n}" for nr in range(1, 12) for n in range(100)), "alone"])
+    assert [id async for id in journals.two.aggregate_ids(f"{type}s")] == []
+
+
+async def test_what_the_log_contradicts_can_be_removed(journal: Journal, make_commit: Make, stream: str) -> None:
+    """Only the rows and the snapshot that are named go; removing what is not there is allowed."""
+    type = stream_type(stream)
+    await journal.index([make_commit(1, event("a", 1), event("a", 2), event("b", 1))])
+    first, second = await journal.events(type, "a")
+    await journal.save_snapshots(type, [Snapshot("a", 2, 1, 1, b"x"), Snapshot("b", 1, 1, 1, b"y")])
+    for _ in range(2):
+        await journal.remove_events(type, [second])
+        await journal.remove_snapshot(type, "a")
+    assert list(await journal.events(type, "a")) == [first]
+    assert await journal.snapshot(type, "a") is None
+    assert len(await journal.events(type, "b")) == 1
+    assert await journal.snapshot(type, "b") is not None

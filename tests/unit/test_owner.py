@@ -16,7 +16,7 @@ from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.cache import Cache
 from streams.handler import Handler, load_aggregate
-from streams.journal import Commit, Unavailable
+from streams.journal import Commit, Snapshot, Unavailable
 from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.messages import Failure, command_headers
 from streams.owner import Delivery, Limits, Owner
@@ -53,10 +53,10 @@ class Moody(MemoryJournal):
 
     on_append: Callable[[Commit], Awaitable[None]] | None = None
 
-    async def append(self, commit: Commit) -> None:
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
         if self.on_append is not None:
             await self.on_append(commit)
-        await super().append(commit)
+        return await super().append(commit, snapshots)
 
 
 class Bench:
