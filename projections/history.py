@@ -19,7 +19,7 @@ def add_history(side: ReadSide, type: str) -> None:
     @side.app.page(f"/{type}s/{{id}}/history", name=f"{type}-history")
     async def history(view: Any, request: Any, id: str) -> Any:
         try:
-            stored = [row for row in await journal.events(type, id) if row.event.type]
+            stored = [row for row in await journal.events(type, id) if row.event.is_event]
         except Unavailable as error:
             return problem(view, 503, "Journal not available", str(error))
         if not stored:
@@ -49,7 +49,7 @@ def add_history(side: ReadSide, type: str) -> None:
         current, sequence = decider.initial, 0
         try:
             for row in await journal.events(type, id):
-                if row.event.type and (wanted is None or row.event.sequence <= int(wanted)):
+                if row.event.is_event and (wanted is None or row.event.sequence <= int(wanted)):
                     current = decider.evolve(current, await decode_event(context.events, journal, row.event.data))
                     sequence = row.event.sequence
         except (Unavailable, Held) as error:

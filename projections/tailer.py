@@ -111,7 +111,7 @@ class Tail:
         records: list[tuple[bytes, bytes, list[tuple[str, bytes]]]] = []
         moment = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
         for index, event in enumerate(commit.events):
-            if index <= done or not event.type:
+            if index <= done or not event.is_event:
                 continue
             subject = event.aggregate_id.encode()
             position = f"{commit.stream}:{commit.nr}:{index}".encode()

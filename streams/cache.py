@@ -57,7 +57,7 @@ class Aggregate:
         """Take in what one accepted command has written, or had written before. The oldest ids are forgotten."""
         last = rows[-1]
         self.nr = nr
-        if last.type:
+        if last.is_event:
             types = tuple(row.type for row in rows)
             outcome = Outcome(nr, last.sequence, _shared.setdefault(types, types))
             self.sequence = last.sequence

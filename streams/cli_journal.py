@@ -72,7 +72,7 @@ def context_of(contexts: Mapping[str, Context], type: str, module: str) -> Conte
 
 async def read_events(journal: Journal, type: str, aggregate_id: str, until: int | None = None) -> list[StoredEvent]:
     """The events of an aggregate, up to sequence `until`. Raises `Stop` when it has none."""
-    stored = [row for row in await journal.events(type, aggregate_id) if row.event.type]
+    stored = [row for row in await journal.events(type, aggregate_id) if row.event.is_event]
     if not stored:
         raise Stop(ERROR, f"no {type} {aggregate_id}")
     return [row for row in stored if until is None or row.event.sequence <= until]

@@ -204,11 +204,11 @@ async def load_aggregate(
             aggregate = Aggregate(decider.initial)
     stored = await journal.events(decider.type, aggregate_id, aggregate.sequence)
     base_sequence, base_nr = aggregate.sequence, aggregate.nr
-    new = (row for row in stored if row.event.sequence > base_sequence or (not row.event.type and row.nr > base_nr))
+    new = (row for row in stored if row.event.sequence > base_sequence or (not row.event.is_event and row.nr > base_nr))
     for _, rows in groupby(new, key=lambda row: row.event.command_id):
         command = list(rows)
         for row in command:
-            if row.event.type:
+            if row.event.is_event:
                 aggregate.state = decider.evolve(aggregate.state, await decode_event(codec, journal, row.event.data))
         aggregate.remember([row.event for row in command], command[-1].nr, window)
     return aggregate

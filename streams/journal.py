@@ -29,11 +29,12 @@ class JournalMissing(Exception):
 
 
 class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event of one aggregate as the journal keeps it.
+    """An event of one aggregate as the journal keeps it, or a note of the engine's own beside the events.
 
     `sequence` is the aggregate's own number, from 1, dense. `data` is the event in Avro single-object
-    encoding. An accepted command that had no event is kept too, so that its id is remembered: as a row
-    of empty `type` and `data` that repeats the aggregate's sequence (0 when it has none yet).
+    encoding. A note repeats the aggregate's sequence (0 when it has none yet) and is never published. It has
+    an empty `type` when it remembers the id of an accepted command that had no event; the types of all other
+    notes begin with `#`, which no event's can.
     """
 
     aggregate_id: str
@@ -43,6 +44,11 @@ class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     command_id: str
     correlation_id: str = ""
     traceparent: str = ""
+
+    @property
+    def is_event(self) -> bool:
+        """Whether it is an event of the domain, not a note of the engine's own."""
+        return self.type[:1] not in ("", "#")
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):

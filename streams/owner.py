@@ -285,7 +285,7 @@ class Owner:
             verdicts.append(verdict)
             if verdict.rows:
                 events.extend(verdict.rows)
-                if verdict.rows[0].type:
+                if verdict.rows[0].is_event:
                     eventful_nr = nr
                 size += sum(len(row.data) for row in verdict.rows)
                 if size >= self._limits.bytes:

@@ -430,7 +430,7 @@ class System:
                     assert any(before < offset <= commit.offset for offset in places), (
                         f"{event.command_id} is in commit {commit.nr}, which does not cover it"
                     )
-                    if event.type:
+                    if event.is_event:
                         sequences[event.aggregate_id] += 1
                         by_command[event.command_id] = by_command.get(event.command_id, 0) + 1
                     assert sequences[event.aggregate_id] == event.sequence
