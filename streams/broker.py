@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
+from streams.journal import Unavailable
 from streams.messages import Failure
 from streams.owner import Delivery
 from streams.retry import until_it_answers
@@ -53,6 +54,8 @@ class Broker:
         self._pending = 0
         self._drained = asyncio.Condition()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._probe: AIOKafkaConsumer | None = None
+        self._probing = asyncio.Lock()
 
     @property
     def producer(self) -> AIOKafkaProducer:
@@ -75,6 +78,9 @@ class Broker:
         """Send what is waiting, then disconnect."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
+        if self._probe is not None:
+            await self._probe.stop()
+            self._probe = None
         if self._producer is not None:
             await self._producer.stop()
             self._producer = None
@@ -207,6 +213,16 @@ class Broker:
             return False
         return record is not None and record.offset >= end
 
+    async def end_offset(self, topic: str, partition: int) -> int:
+        """The offset that the next record of a partition gets. Raises `KafkaError`."""
+        async with self._probing:
+            if self._probe is None:
+                probe = AIOKafkaConsumer(bootstrap_servers=self._servers, **self._security)
+                await probe.start()
+                self._probe = probe
+        tp = TopicPartition(topic, partition)
+        return int((await asyncio.wait_for(self._probe.end_offsets([tp]), PROBE_SECONDS))[tp])
+
     async def last_record(self, topic: str, partition: int) -> Any:
         """The last record of a partition without transactions, or None when it holds none. Raises `KafkaError`."""
         async with _reader(self._servers, self._security, topic, partition) as (consumer, tp):
@@ -237,6 +253,24 @@ class _reader:
 
     async def __aexit__(self, *error: object) -> None:
         await self._consumer.stop()
+
+
+class PartitionLog:
+    """A partition of a topic, as an owner looks at it."""
+
+    def __init__(self, broker: Broker, topic: str, partition: int) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._partition = partition
+
+    async def end(self) -> int:
+        try:
+            return await self._broker.end_offset(self._topic, self._partition)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the end of {self._topic}-{self._partition}: {error!r}") from None
+
+    async def gap_is_empty(self, start: int, end: int) -> bool:
+        return await self._broker.gap_is_empty(self._topic, self._partition, start, end)
 
 
 class TypeOutbox:

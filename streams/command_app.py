@@ -15,7 +15,7 @@ from aggregates.decider import Decider
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams import commands, topics
-from streams.broker import Broker, TypeOutbox, partition_of
+from streams.broker import Broker, PartitionLog, TypeOutbox, partition_of
 from streams.cache import Cache
 from streams.faust_app import Application, Supervisor, let_go
 from streams.handler import Handler
@@ -99,10 +99,15 @@ def command_app(module: str, name: str, decider: Decider[Any, Any, Any], shop: s
         mine = {tp.partition: tp for tp in assignment if tp.topic == context.commands_topic}
         return {mine[p]: offset for p, offset in (await ownership.assign(set(mine))).items()}
 
+    def went_back(tp: TP) -> None:
+        if tp.topic == context.commands_topic:
+            ownership.look_back(tp.partition)
+
     app.starting.append(start)
     app.stopping.append(stop)
     app.revoking.append(ownership.revoke)
     app.position_sources.append(positions)
+    app.went_back = went_back
     app.serves = lambda: ownership.ready
     app.partitions_served = lambda: sorted(ownership.assigned)
     app.ownership = ownership
@@ -122,9 +127,6 @@ def _ownership(app: Application, context: Context, journal: Journal, broker: Bro
         cache = Cache(settings.cache_weight // count)
         handler = Handler(decider, context.events, context.commands, journal, stream, cache, settings.dedupe_window)
 
-        async def gap_is_empty(start: int, end: int) -> bool:
-            return await broker.gap_is_empty(context.commands_topic, partition, start, end)
-
         return Owner(
             stream,
             partition,
@@ -134,7 +136,7 @@ def _ownership(app: Application, context: Context, journal: Journal, broker: Bro
             handler,
             outbox,
             limits,
-            gap_is_empty,
+            PartitionLog(broker, context.commands_topic, partition),
             lambda owner: ownership.lost(owner),
             lambda key: partition_of(key, settings.partitions),
         )

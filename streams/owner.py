@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -59,6 +59,16 @@ class Outbox(Protocol):
         """Tell the tailer in the background that there is a commit with events."""
 
 
+class CommandLog(Protocol):
+    """The command partition itself, as Kafka has it now."""
+
+    async def end(self) -> int:
+        """The offset that its next message gets. Raises `Unavailable`."""
+
+    async def gap_is_empty(self, start: int, end: int) -> bool:
+        """Whether it has nothing with start <= offset < end. False also when that cannot be said."""
+
+
 class Limits(msgspec.Struct, frozen=True):
     """Bounds of a group: commands, bytes of events, seconds of waiting for company; events between snapshots."""
 
@@ -81,7 +91,7 @@ class Owner:
         handler: Handler,
         outbox: Outbox,
         limits: Limits,
-        gap_is_empty: Callable[[int, int], Awaitable[bool]],
+        commands: CommandLog,
         on_lost: Callable[[Owner], None],
         check_partition: Callable[[bytes], int],
     ) -> None:
@@ -96,7 +106,7 @@ class Owner:
         self._journal = journal
         self._outbox = outbox
         self._limits = limits
-        self._gap_is_empty = gap_is_empty
+        self._commands = commands
         self._on_lost = on_lost
         self._check_partition = check_partition
         self._queue: deque[Delivery] = deque()
@@ -118,7 +128,7 @@ class Owner:
         began = time.monotonic()
         while True:
             old = await self._journal.head(self.stream)
-            commit = self._first_commit(old)
+            commit = self._first_commit(old, await self._commands.end())
             try:
                 await self._journal.append(commit)
                 break
@@ -138,7 +148,7 @@ class Owner:
             (time.monotonic() - began) * 1e3,
         )
 
-    def _first_commit(self, old: Commit | None) -> Commit:
+    def _first_commit(self, old: Commit | None, end: int) -> Commit:
         if old is None:
             return Commit(self.stream, 1, 1, self.identity, self.topic_id, NOTHING_CONSUMED, 0, 0, now())
         offset = old.offset
@@ -150,6 +160,16 @@ class Owner:
                     offset,
                 )
             offset = NOTHING_CONSUMED
+        elif offset >= end:
+            # What is left of the topic is done; new commands get offsets that were given out before.
+            log.error(
+                "%s: Kafka has lost commands that it had acknowledged: the journal covers offset %d, the topic ends "
+                "before %d: going on from there. Whoever got no reply sends again; look at the brokers",
+                self.stream,
+                offset,
+                end,
+            )
+            offset = end - 1
         return msgspec.structs.replace(
             old,
             nr=old.nr + 1,
@@ -220,7 +240,7 @@ class Owner:
             await self._room.wait()
         # Looking into a gap takes time, in which a rebalance may have moved the place to go on from.
         while self._serving and delivery.offset > (due := self.next_offset):
-            if await self._gap_is_empty(due, delivery.offset):
+            if await self._commands.gap_is_empty(due, delivery.offset):
                 if due == self.next_offset:
                     break
             elif self._serving and due == self.next_offset:
@@ -232,6 +252,25 @@ class Owner:
         self._queue.append(delivery)
         self._queue_bytes += delivery.size
         self._arrived.set()
+
+    async def look_back(self) -> None:
+        """The consumer has started over by itself, as it does when Kafka no longer has the offset that is due.
+
+        Where the topic has become shorter than what was read of it, ownership begins anew, at its end.
+        """
+        due = self.next_offset
+        end = await until_it_answers(self._commands.end, f"{self.stream}: looking for the end", Unavailable)
+        if not self._serving:
+            return
+        if end < due:
+            self._lose(f"the command topic ends before offset {end}, and {due} was due: Kafka has lost commands")
+        else:
+            log.error(
+                "%s: Kafka had lost commands before offset %d, and new ones have taken their places: those are "
+                "skipped. Whoever got no reply sends again; look at the brokers",
+                self.stream,
+                due,
+            )
 
     async def _gather(self, was_busy: bool) -> list[Delivery]:
         while not self._queue:
@@ -327,7 +366,8 @@ class Owner:
         return rest
 
     def _read(self, delivery: Delivery, eventful_nr: int) -> Envelope | Verdict:
-        default_id = f"{self.topic_id}/{self.partition}/{delivery.offset}"
+        # The time, too: a topic that has lost its end gives the same offsets to other commands.
+        default_id = f"{self.topic_id}/{self.partition}/{delivery.offset}/{delivery.timestamp:.3f}"
         try:
             envelope = read_envelope(
                 delivery.key, delivery.value, delivery.headers, delivery.offset, delivery.timestamp, default_id

@@ -59,11 +59,24 @@ class Moody(MemoryJournal):
         return await super().append(commit, snapshots)
 
 
+class Topic:
+    """The command partition as an owner looks at it: without gaps, and longer than anybody has read, unless told."""
+
+    length = 1_000_000
+
+    async def end(self) -> int:
+        return self.length
+
+    async def gap_is_empty(self, start: int, end: int) -> bool:
+        return False
+
+
 class Bench:
     """Owners of `order-0` over one store, each with its outbox, and a topic that hands out offsets."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
+        self.topic = Topic()
         self.offset = 0
         self.done: list[int] = []
         self.discarded: list[int] = []
@@ -76,13 +89,10 @@ class Bench:
         await journal.open()
         handler = Handler(order, EVENTS, COMMANDS, journal, "order-0", Cache(cache), 1_000)
 
-        async def gap_is_empty(start: int, end: int) -> bool:
-            return False
-
         name = f"owner {len(self.owners)}"
         limits = Limits(commands=50, linger=0.001, snapshot_every=every)
         owner = Owner(
-            "order-0", 0, topic_id, name, journal, handler, sent, limits, gap_is_empty, self.lost.append, lambda key: 0
+            "order-0", 0, topic_id, name, journal, handler, sent, limits, self.topic, self.lost.append, lambda key: 0
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -273,7 +283,7 @@ async def test_gap_looked_into_over_a_rebalance(bench: Bench) -> None:
             return True
         return False
 
-    owner._gap_is_empty = look
+    bench.topic.gap_is_empty = look  # type: ignore[method-assign]
     owner.next_offset = 4
     await owner.deliver(bench.command("AddLine", LINE, offset=6))
     assert [(4, 6), (1, 6)] == looked
@@ -289,6 +299,37 @@ async def test_topic_made_again(bench: Bench) -> None:
     await owner.close()
     assert 1 == (await bench.owner("t1"))[0].next_offset
     assert 0 == (await bench.owner("t2"))[0].next_offset
+
+
+async def test_topic_that_lost_its_end(bench: Bench) -> None:
+    """Where Kafka has lost what the journal covers, new commands get old offsets: the owner that is told to look gives
+    up, and the next one goes on from the end of what is left."""
+    owner, _, sent = await bench.owner()
+    for number in range(4):
+        await owner.deliver(bench.command("OpenOrder", OPEN, order=str(number)))
+    await until(lambda: len(sent.replied) == 4)
+    bench.topic.length = 2
+    await owner.look_back()
+    assert [owner] == bench.lost
+    await owner.close()
+    new, _, new_sent = await bench.owner()
+    assert 2 == new.next_offset
+    await new.deliver(bench.command("AddLine", LINE, order="0", id="new", offset=2))
+    await until(lambda: len(new_sent.replied) == 1)
+    assert ("accepted", 2) == (new_sent.replied[0]["status"], new_sent.replied[0]["aggregate"]["sequence"])
+
+
+async def test_topic_that_lost_its_end_and_grew_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Where new commands have taken the old offsets, nobody can tell which: it is said, and the owner goes on."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    bench.topic.length = 7
+    await owner.look_back()
+    assert "Kafka had lost commands before offset 1" in caplog.text
+    await owner.deliver(bench.command("AddLine", LINE))
+    await until(lambda: len(sent.replied) == 2)
+    assert [] == bench.lost
 
 
 async def test_bounded(bench: Bench) -> None:
