@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
-from streams.messages import Failure, Message
+from streams.messages import Envelope, Failure
 from streams.retry import until_it_answers
 from streams.topic_ids import Described, describe
 from streams.topics import TopicError, ensure_topics, may_take_replies, reply_topic
@@ -248,19 +248,23 @@ class TypeOutbox:
         self._commands = commands_topic
         self._dead_letters = dead_letters_topic
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Message, Failure]]) -> None:
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         """Keep the original bytes and headers, with reason, time and place added as `dl_` headers.
 
         What is too large for a Kafka message, as it came compressed, is cut: `dl_cut` has its size. `dl_trace` is
-        where the domain raised, `dl_quarantine` says that the aggregate is in quarantine for it.
+        where the domain raised, `dl_quarantine` says that the aggregate is in quarantine for it, `dl_id` is the
+        command's id, also when it brought none.
         """
         time_now = str(int(time.time() * 1000)).encode()
         records: list[Record] = []
-        for message, failure in letters:
+        for envelope, failure in letters:
+            message = envelope.message
+            assert message is not None, "it came from Kafka"
             reason = [
                 ("dl_type", failure.type.encode()),
                 ("dl_message", failure.message.encode(errors="replace")[:4096]),
                 ("dl_time", time_now),
+                ("dl_id", envelope.id.encode()),
                 ("dl_position", f"{self._commands}:{partition}:{message.offset}".encode()),
             ]
             if failure.trace:

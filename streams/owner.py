@@ -23,7 +23,7 @@ from streams.indexer import Indexer, cancel
 from streams.intake import Delivery, Intake
 from streams.journal import NOTHING_CONSUMED, Commit, Fenced, Journal, Unavailable
 from streams.limits import Limits
-from streams.messages import Envelope, Failure, Message, encode_reply
+from streams.messages import Envelope, Failure, encode_reply
 from streams.retry import until_it_answers
 from streams.verdict import Draft, Verdict
 
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 class Outbox(Protocol):
     """What an owner sends; all of it may be sent again after a crash."""
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Message, Failure]]) -> None:
-        """Keep these; durable on return, whatever it takes."""
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
+        """Keep the messages that these were read from; durable on return, whatever it takes."""
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send (topic, key, value) in the background; waits while too many are on their way."""
@@ -219,11 +219,7 @@ class Owner:
         )
         verdicts, covered = self._decide(read, draft)
         done, rest = group[:covered], group[covered:]
-        letters = [
-            (verdict.envelope.message, verdict.failure)
-            for verdict in verdicts
-            if verdict.failure is not None and verdict.envelope.message is not None
-        ]
+        letters = [(verdict.envelope, verdict.failure) for verdict in verdicts if verdict.failure is not None]
         if letters:
             await self._outbox.dead_letters(self.partition, letters)
         commit = Commit(

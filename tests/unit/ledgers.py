@@ -17,7 +17,7 @@ from streams.intake import Delivery
 from streams.journal import Commit, Snapshot
 from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.limits import Limits
-from streams.messages import RETRY_OF, Failure, Message, command_headers
+from streams.messages import RETRY_OF, Envelope, Failure, Message, command_headers
 from streams.owner import Owner
 from tests.fragile.ledger import codecs, ledger
 
@@ -26,10 +26,10 @@ from tests.fragile.ledger import codecs, ledger
 class Outbox:
     """Keeps what it is given, in order."""
 
-    letters: list[tuple[Message, Failure]] = field(default_factory=list)
+    letters: list[tuple[Envelope, Failure]] = field(default_factory=list)
     replied: list[dict[str, Any]] = field(default_factory=list)
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Message, Failure]]) -> None:
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         self.letters.extend(letters)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:

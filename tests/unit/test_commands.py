@@ -394,7 +394,7 @@ class FakeApp:
         return decorate
 
 
-COMMANDS = ["send", "show", "history", "lag", "setup", "dead-letters"]
+COMMANDS = ["send", "show", "history", "lag", "setup", "dead-letters", "quarantine"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -413,9 +413,10 @@ def test_help_teaches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ["send", "order", "1"],
         ["send", "order", "1", "X", "{}", "--wait", "-1"],
         ["show", "order", "1", "--at", "0"],
-        ["dead-letters", "drop", "order", "0:1"],
+        ["dead-letters", "burn", "order", "0:1"],
         ["dead-letters", "list", "order", "--limit", "0"],
         ["lag", "more"],
+        ["quarantine", "lift", "order", "1"],
     ],
     ids=" ".join,
 )

@@ -18,7 +18,7 @@ from streams.cache import Cache
 from streams.handler import Handler, load_aggregate
 from streams.journal import Commit, Snapshot, Unavailable
 from streams.journal_memory import MemoryJournal, MemoryStore
-from streams.messages import Failure, command_headers
+from streams.messages import Envelope, Failure, command_headers
 from streams.owner import Delivery, Limits, Owner
 
 SCHEMAS = list(Schemas.load("shop", "order"))
@@ -34,7 +34,7 @@ class Sent:
 
     log: list[tuple[str, Any]] = field(default_factory=list)
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         self.log.extend(("dead letter", failure.type) for _, failure in letters)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:

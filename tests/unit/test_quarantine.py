@@ -64,8 +64,8 @@ async def test_raising_is_tried_again_then_kept_with_its_trace(make: Make) -> No
     it.write("a", "Post", amount=3)
     await it.settled()
     assert 3 == len(tried)
-    [(message, failure)] = it.outbox.letters
-    assert (1, "DomainError", "Bug: cannot post 2") == (message.offset, failure.type, failure.message)
+    [(envelope, failure)] = it.outbox.letters
+    assert (1, "DomainError", "Bug: cannot post 2") == (envelope.offset, failure.type, failure.message)
     assert failure.trace.startswith("Traceback")
     assert "in decide\n    raise Bug(" in failure.trace.replace("      raise", "    raise")
     assert not failure.quarantines
@@ -405,8 +405,8 @@ async def test_deadline_passes_while_it_waits(it: Ledgers, monkeypatch: pytest.M
     it.again("poison")
     await it.settled()
     assert ["DeadlinePassed"] == it.outbox.to("soon")
-    message, _ = it.outbox.letters[-1]
-    sent = it.topic[2]
+    message, sent = it.outbox.letters[-1][0].message, it.topic[2]
+    assert message is not None
     assert (2, sent.key, sent.value) == (message.offset, message.key, message.value)
     assert list(sent.headers) == list(message.headers)
     assert (1, 2, 4) == await it.posted("a")
