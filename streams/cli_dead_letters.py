@@ -51,7 +51,7 @@ class DeadLetters:
                 while True:
                     wanted = {tp: (max(first, end - window), end) for tp, (first, end) in ends.items() if first < end}
                     async with asyncio.timeout(READ_SECONDS):
-                        records = _kept(await _read(consumer, wanted))
+                        records = kept(await _read(consumer, wanted))
                     all_read = all(start == ends[tp][0] for tp, (start, _) in wanted.items())
                     if all_read or len(records) >= limit:
                         break
@@ -66,7 +66,7 @@ class DeadLetters:
             async with connected(self._consumer()) as consumer:
                 ends = await bounds(consumer, [TopicPartition(self._topic, p) for p in range(partitions)])
                 async with asyncio.timeout(READ_SECONDS):
-                    records = _kept(await _read(consumer, {tp: its for tp, its in ends.items() if its[0] < its[1]}))
+                    records = kept(await _read(consumer, {tp: its for tp, its in ends.items() if its[0] < its[1]}))
         return [record for record in records if "dl_quarantine" in dict(record.headers)]
 
     async def get(self, position: tuple[int, int]) -> Any:
@@ -83,7 +83,7 @@ class DeadLetters:
                     holds = f"holds {first} to {end - 1}" if first < end else "is empty"
                     raise Stop(ERROR, f"no dead letter {partition}:{offset}: partition {partition} {holds}")
                 async with asyncio.timeout(READ_SECONDS):  # to the end: a marker may follow
-                    records = _kept(await _read(consumer, {tp: (offset, end)}))
+                    records = kept(await _read(consumer, {tp: (offset, end)}))
         if not records or records[0].offset != offset:
             raise Stop(ERROR, f"no dead letter {partition}:{offset}, or it was dropped")
         return records[0]
@@ -139,7 +139,7 @@ async def _read(consumer: AIOKafkaConsumer, ranges: dict[TopicPartition, tuple[i
     return records
 
 
-def _kept(records: Iterable[Any]) -> list[Any]:
+def kept(records: Iterable[Any]) -> list[Any]:
     """The dead letters among these records that are not dropped by a marker among them."""
     letters, dropped = [], set()
     for record in records:

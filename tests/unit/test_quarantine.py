@@ -12,6 +12,7 @@ import pytest
 from streams.journal import Commit, Unavailable
 from streams.limits import Limits
 from streams.quarantine import RELEASE
+from streams.settings import Settings, SettingsError
 from tests.unit.ledgers import Ledgers
 
 ON = Limits(linger=0.001, quarantine=True)
@@ -200,6 +201,15 @@ async def test_no_snapshot_in_quarantine(make: Make) -> None:
         while (after := await it.journal.snapshot("ledger", "a")) is None or after.sequence <= before.sequence:
             await asyncio.sleep(0.001)
     assert tuple(range(13)) == await it.posted("a")
+
+
+@pytest.mark.parametrize(("text", "value"), [("", "off"), ("on", "on"), ("off", "off"), ("yes", None)])
+def test_setting(text: str, value: str | None) -> None:
+    """QUARANTINE is off unless it says on; anything else is refused by name."""
+    try:
+        assert value == Settings.from_environment({"QUARANTINE": text}).quarantine
+    except SettingsError as error:
+        assert (None, True) == (value, "QUARANTINE" in str(error))
 
 
 # -- out of quarantine ---------------------------------------------------------------------------------
