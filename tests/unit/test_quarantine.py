@@ -203,13 +203,12 @@ async def test_no_snapshot_in_quarantine(make: Make) -> None:
     assert tuple(range(13)) == await it.posted("a")
 
 
-@pytest.mark.parametrize(("text", "value"), [("", "off"), ("on", "on"), ("off", "off"), ("yes", None)])
-def test_setting(text: str, value: str | None) -> None:
+def test_setting() -> None:
     """QUARANTINE is off unless it says on; anything else is refused by name."""
-    try:
-        assert value == Settings.from_environment({"QUARANTINE": text}).quarantine
-    except SettingsError as error:
-        assert (None, True) == (value, "QUARANTINE" in str(error))
+    found = [Settings.from_environment({"QUARANTINE": text}).quarantine for text in ("", "on", "off")]
+    assert ["off", "on", "off"] == found
+    with pytest.raises(SettingsError, match="QUARANTINE='yes'"):
+        Settings.from_environment({"QUARANTINE": "yes"})
 
 
 # -- out of quarantine ---------------------------------------------------------------------------------
