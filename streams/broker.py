@@ -14,8 +14,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from streams.journal import Unavailable
-from streams.messages import Failure
-from streams.owner import Delivery
+from streams.messages import Envelope, Failure
 from streams.retry import until_it_answers
 from streams.topic_ids import Described, describe
 from streams.topics import TopicError, ensure_topics, may_take_replies, reply_topic
@@ -29,6 +28,7 @@ BATCH_BYTES = 256 * 1024
 PROBE_SECONDS = 10.0
 LETTER_BYTES = 1_048_588 - 1_024
 """The most that a dead letter holds: Kafka's `message.max.bytes`, and room for what is around it."""
+TRACE_BYTES = 8 * 1024
 
 Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 Sent = tuple["asyncio.Future[Any]", int]
@@ -282,21 +282,30 @@ class TypeOutbox:
         self._commands = commands_topic
         self._dead_letters = dead_letters_topic
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         """Keep the original bytes and headers, with reason, time and place added as `dl_` headers.
 
-        What is too large for a Kafka message, as it came compressed, is cut: `dl_cut` has its size.
+        What is too large for a Kafka message, as it came compressed, is cut: `dl_cut` has its size. `dl_trace` is
+        where the domain raised, `dl_quarantine` says that the aggregate is in quarantine for it, `dl_id` is the
+        command's id, also when it brought none.
         """
         time_now = str(int(time.time() * 1000)).encode()
         records: list[Record] = []
-        for delivery, failure in letters:
+        for envelope, failure in letters:
+            message = envelope.message
+            assert message is not None, "it came from Kafka"
             reason = [
                 ("dl_type", failure.type.encode()),
                 ("dl_message", failure.message.encode(errors="replace")[:4096]),
                 ("dl_time", time_now),
-                ("dl_position", f"{self._commands}:{partition}:{delivery.offset}".encode()),
+                ("dl_id", envelope.id.encode()),
+                ("dl_position", f"{self._commands}:{partition}:{message.offset}".encode()),
             ]
-            records.append(_fitting(delivery.key, delivery.value, list(delivery.headers), reason))
+            if failure.trace:
+                reason.append(("dl_trace", failure.trace.encode(errors="replace")[-TRACE_BYTES:]))
+            if failure.quarantines:
+                reason.append(("dl_quarantine", b"1"))
+            records.append(_fitting(message.key, message.value, list(message.headers), reason))
         await self._broker.publish(self._dead_letters, partition, records)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:

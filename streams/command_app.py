@@ -20,9 +20,11 @@ from streams.cache import Cache
 from streams.faust_app import Application, Supervisor, let_go
 from streams.handler import Handler
 from streams.health import add_health
+from streams.intake import Delivery
 from streams.journal import Journal, stream_name
 from streams.journals import open_journal
-from streams.owner import Delivery, Limits, Owner
+from streams.limits import Limits
+from streams.owner import Owner
 from streams.ownership import Ownership
 from streams.retry import until_it_answers
 from streams.settings import Settings
@@ -120,12 +122,27 @@ def _ownership(app: Application, context: Context, journal: Journal, broker: Bro
     settings, decider = context.settings, context.decider
     identity = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     outbox = TypeOutbox(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
-    limits = Limits(settings.group_commands, settings.group_bytes, settings.group_linger, settings.snapshot_every)
+    limits = Limits(
+        commands=settings.group_commands,
+        bytes=settings.group_bytes,
+        linger=settings.group_linger,
+        snapshot_every=settings.snapshot_every,
+        queue_bytes=settings.queue_bytes,
+        command_bytes=settings.command_bytes,
+        command_events=settings.events_per_command,
+        command_event_bytes=settings.event_bytes_per_command,
+        attempts=settings.decide_attempts,
+        quarantine=settings.quarantine == "on",
+        waiting=settings.quarantine_limit,
+        waiting_bytes=settings.quarantine_bytes,
+    )
 
     def new_owner(partition: int, topic_id: str, count: int) -> Owner:
         stream = stream_name(decider.type, partition)
         cache = Cache(settings.cache_weight // count)
-        handler = Handler(decider, context.events, context.commands, journal, stream, cache, settings.dedupe_window)
+        handler = Handler(
+            decider, context.events, context.commands, journal, stream, cache, settings.dedupe_window, limits
+        )
 
         return Owner(
             stream,

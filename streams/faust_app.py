@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 1.0
 RESTARTS_AT_ONCE = 100.0
+STREAM_BUFFER = 128
+"""Messages per partition that wait between Faust's consumer and its agent. Faust's 4,096 may be as many megabytes; what
+is worth keeping waits in the owner's queue, which is bounded by bytes."""
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
@@ -136,6 +139,7 @@ class Application(faust.App):  # type: ignore[misc]
             consumer_auto_offset_reset="earliest",
             processing_guarantee="at_least_once",
             stream_wait_empty=True,
+            stream_buffer_maxsize=STREAM_BUFFER,
             web_tables_enabled=False,
             web_router_enabled=False,
             worker_redirect_stdouts=False,

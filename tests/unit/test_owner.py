@@ -18,8 +18,9 @@ from streams.cache import Cache
 from streams.handler import Handler, load_aggregate
 from streams.journal import Commit, Snapshot, Unavailable
 from streams.journal_memory import MemoryJournal, MemoryStore
-from streams.messages import Failure, command_headers
+from streams.messages import Envelope, Failure, command_headers
 from streams.owner import Delivery, Limits, Owner
+from tests.unit.command_log import Topic
 
 SCHEMAS = list(Schemas.load("shop", "order"))
 EVENTS = Codec([s for s in SCHEMAS if s.name not in order.commands], order.events)
@@ -34,7 +35,7 @@ class Sent:
 
     log: list[tuple[str, Any]] = field(default_factory=list)
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         self.log.extend(("dead letter", failure.type) for _, failure in letters)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
@@ -57,18 +58,6 @@ class Moody(MemoryJournal):
         if self.on_append is not None:
             await self.on_append(commit)
         return await super().append(commit, snapshots)
-
-
-class Topic:
-    """The command partition as an owner looks at it: without gaps, and longer than anybody has read, unless told."""
-
-    length = 1_000_000
-
-    async def end(self) -> int:
-        return self.length
-
-    async def gap_is_empty(self, start: int, end: int) -> bool:
-        return False
 
 
 class Bench:
