@@ -74,7 +74,7 @@ async def test_journal_that_does_not_answer(make: Make, limits: Limits, most: in
 
 async def test_slow_journal(make: Make) -> None:
     """With a journal that takes its time the queue never exceeds its bounds, and everything is done."""
-    it = await make(Limits(commands=20, linger=0, queue_bytes=10_000, bytes=150))
+    it = await make(Limits(commands=20, linger=0, queue_bytes=10_000, bytes=50))
     fullest = 0
 
     async def slow(commit: Commit) -> None:

@@ -177,6 +177,23 @@ async def test_quarantine_survives_takeover(it: Ledgers) -> None:
     assert (1, 2, 3, 4, 5) == await it.posted("a")
 
 
+async def test_quarantine_that_is_not_derived_yet(it: Ledgers) -> None:
+    """While its notes are only in the log, an aggregate in quarantine stays in memory, however full that is."""
+    it.cache = 1
+    await it.crash()
+    it.journal.derives = False
+    it.write("a", "PostBadly", "poison", amount=2)
+    await it.covered()
+    for ledger in "bcde":
+        it.write(ledger, "Nothing")
+        await it.covered()
+    it.write("a", "Post", "w3", amount=3)
+    await it.covered()
+    it.journal.derives = True
+    await it.settled()
+    assert ["w3"] == await it.waiting("a")
+
+
 async def test_no_snapshot_in_quarantine(make: Make) -> None:
     """A snapshot does not hold a quarantine: none is taken in it, and the next one after it is usable."""
     it = await make(Limits(linger=0.001, quarantine=True, snapshot_every=2))
