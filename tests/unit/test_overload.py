@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -137,6 +138,25 @@ async def test_key_and_headers_count(make: Make) -> None:
     id = it.write("a" * 300, "Post", "i" * 300, amount=1)
     await it.settled()
     assert ["TooLarge"] == it.outbox.to(id)
+
+
+async def test_deadline(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command past its deadline fails undecided; a repeat of one that was accepted in time gets its first reply."""
+    it = await make(Limits(linger=0))
+    it.mended = True
+    decided: list[None] = []
+    it.decided = lambda: decided.append(None)
+    it.write("a", "PostBadly", "early", deadline="2999-01-01T00:00:00Z", amount=1)
+    it.write("a", "PostBadly", "late", deadline="2011-01-01T00:00:00Z", amount=2)
+    await it.settled()
+    assert (1, ["DeadlinePassed"]) == (len(decided), it.outbox.to("late"))
+    monkeypatch.setattr("streams.owner.now", lambda: datetime(3000, 1, 1, tzinfo=UTC))
+    await it.crash()
+    it.write("a", "PostBadly", "early", deadline="2999-01-01T00:00:00Z", amount=1)
+    await it.settled()
+    first, again = (reply for reply in it.outbox.replied if reply["command_id"] == "early")
+    assert first == again
+    assert (1,) == await it.posted("a")
 
 
 async def test_group_is_bounded_by_what_it_writes(make: Make) -> None:
