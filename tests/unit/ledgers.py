@@ -144,6 +144,14 @@ class Ledgers:
             ack = partial(self.acked.add, offset)
             await self.owner.deliver(Delivery(offset, m.key, m.value, m.headers, m.timestamp, ack, lambda: None))
 
+    async def poisoned(self, *waiting: int, ledger: str = "a") -> None:
+        """A ledger with 1 in it, in quarantine for `poison`, which posts 2; posts of `waiting` wait."""
+        self.write(ledger, "Post", amount=1)
+        self.write(ledger, "PostBadly", "poison", amount=2)
+        for amount in waiting:
+            self.write(ledger, "Post", f"w{amount}", amount=amount)
+        await self.settled()
+
     async def covered(self) -> None:
         """Return when the journal covers all of the topic."""
         await self.feed()
@@ -178,3 +186,7 @@ class Ledgers:
 
     async def close(self) -> None:
         await self.owner.close()
+
+
+Make = Callable[[Limits], Awaitable[Ledgers]]
+"""Makes ledgers that are served."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,25 +11,9 @@ import pytest
 
 from streams.journal import Commit, Unavailable
 from streams.limits import Limits
-from tests.unit.ledgers import Ledgers
+from tests.unit.ledgers import Make
 
-Make = Callable[[Limits], Any]
 PAD = "x" * 1_000
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Make]:
-    """Makes ledgers with the limits given, served by an owner."""
-    made: list[Ledgers] = []
-
-    async def ledgers(limits: Limits) -> Ledgers:
-        made.append(Ledgers(limits))
-        await made[-1].take_over()
-        return made[-1]
-
-    yield ledgers
-    for ledgers_ in made:
-        await ledgers_.close()
 
 
 async def stands_still(value: Callable[[], int]) -> int:
