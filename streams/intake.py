@@ -18,7 +18,8 @@ class Delivery(Message, gc=False):
 
 
 class Intake:
-    """A queue that is open or closed. Up to `commands` and `queue_bytes` (and one message more) wait in it."""
+    """A queue that is open or closed. Up to `commands` and `queue_bytes` (and one message more) wait in it, and as much
+    is in a group."""
 
     def __init__(self, limits: Limits) -> None:
         self.is_open = False
@@ -75,8 +76,10 @@ class Intake:
         if was_busy and len(self._queue) < self._limits.commands:
             await asyncio.sleep(self._limits.linger)
         group: list[Delivery] = []
-        while self._queue and len(group) < self._limits.commands:
+        size = 0
+        while self._queue and len(group) < self._limits.commands and size < self._limits.queue_bytes:
             group.append(self._queue.popleft())
-        self.bytes -= sum(delivery.size for delivery in group)
+            size += group[-1].size
+        self.bytes -= size
         self._room.set()  # the next group arrives while this one is committed
         return group

@@ -14,7 +14,7 @@ import msgspec
 from streams.cache import Aggregate, Cache
 from streams.handler import Handler, load_aggregate
 from streams.intake import Delivery
-from streams.journal import Commit, Snapshot
+from streams.journal import Commit, Snapshot, Unavailable
 from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.limits import Limits
 from streams.messages import RETRY_OF, Envelope, Failure, Message, command_headers
@@ -49,14 +49,20 @@ class Outbox:
 
 
 class Moody(MemoryJournal):
-    """The journal in memory, whose appends may do as a test says."""
+    """The journal in memory, whose appends may do as a test says, and whose derived rows may not be written."""
 
     on_append: Callable[[Commit], Awaitable[None]] | None = None
+    derives = True
 
     async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
         if self.on_append is not None:
             await self.on_append(commit)
         return await super().append(commit, snapshots)
+
+    async def index(self, commits: Sequence[Commit]) -> None:
+        if not self.derives:
+            raise Unavailable("no derived rows")
+        await super().index(commits)
 
 
 class Ledgers:
@@ -67,6 +73,7 @@ class Ledgers:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.cache = 1_000
         self.mended = False
         self.decided: Callable[[], object] = lambda: None
         self.evolving: Callable[[], object] = lambda: None
@@ -87,7 +94,9 @@ class Ledgers:
         self.journal = Moody(self.store)
         await self.journal.create()
         events, commands = self._codecs
-        handler = Handler(self.decider, events, commands, self.journal, "ledger-0", Cache(1_000), 1_000, self.limits)
+        handler = Handler(
+            self.decider, events, commands, self.journal, "ledger-0", Cache(self.cache), 1_000, self.limits
+        )
         self.owner = Owner(
             "ledger-0", 0, self.topic_id, "me", self.journal, handler, self.outbox, self.limits, Topic(),
             lambda owner: None, lambda key: 0,
@@ -132,12 +141,26 @@ class Ledgers:
             ack = partial(self.acked.add, offset)
             await self.owner.deliver(Delivery(offset, m.key, m.value, m.headers, m.timestamp, ack, lambda: None))
 
-    async def settled(self) -> None:
-        """Return when the journal covers all of the topic, and its derived rows are there."""
+    async def poisoned(self, *waiting: int, ledger: str = "a") -> None:
+        """A ledger with 1 in it, in quarantine for `poison`, which posts 2; posts of `waiting` wait."""
+        self.write(ledger, "Post", amount=1)
+        self.write(ledger, "PostBadly", "poison", amount=2)
+        for amount in waiting:
+            self.write(ledger, "Post", f"w{amount}", amount=amount)
+        await self.settled()
+
+    async def covered(self) -> None:
+        """Return when the journal covers all of the topic."""
         await self.feed()
         async with asyncio.timeout(10):
             while self.owner.head is None or self.owner.head.offset + 1 < len(self.topic):
                 await asyncio.sleep(0.001)
+
+    async def settled(self) -> None:
+        """Return when the journal covers all of the topic, and its derived rows are there."""
+        await self.covered()
+        assert self.owner.head is not None
+        async with asyncio.timeout(10):
             while self.owner._indexer.indexed_nr < self.owner.head.nr:
                 await asyncio.sleep(0.001)
 
@@ -160,3 +183,7 @@ class Ledgers:
 
     async def close(self) -> None:
         await self.owner.close()
+
+
+Make = Callable[[Limits], Awaitable[Ledgers]]
+"""Makes ledgers that are served."""

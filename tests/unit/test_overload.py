@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from streams.journal import Commit, Unavailable
 from streams.limits import Limits
-from tests.unit.ledgers import Ledgers
+from tests.unit.ledgers import Make
 
-Make = Callable[[Limits], Any]
 PAD = "x" * 1_000
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Make]:
-    """Makes ledgers with the limits given, served by an owner."""
-    made: list[Ledgers] = []
-
-    async def ledgers(limits: Limits) -> Ledgers:
-        made.append(Ledgers(limits))
-        await made[-1].take_over()
-        return made[-1]
-
-    yield ledgers
-    for ledgers_ in made:
-        await ledgers_.close()
 
 
 async def stands_still(value: Callable[[], int]) -> int:
@@ -74,7 +59,7 @@ async def test_journal_that_does_not_answer(make: Make, limits: Limits, most: in
 
 async def test_slow_journal(make: Make) -> None:
     """With a journal that takes its time the queue never exceeds its bounds, and everything is done."""
-    it = await make(Limits(commands=20, linger=0, queue_bytes=10_000, bytes=150))
+    it = await make(Limits(commands=20, linger=0, queue_bytes=10_000, bytes=50))
     fullest = 0
 
     async def slow(commit: Commit) -> None:
@@ -137,6 +122,25 @@ async def test_key_and_headers_count(make: Make) -> None:
     id = it.write("a" * 300, "Post", "i" * 300, amount=1)
     await it.settled()
     assert ["TooLarge"] == it.outbox.to(id)
+
+
+async def test_deadline(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command past its deadline fails undecided; a repeat of one that was accepted in time gets its first reply."""
+    it = await make(Limits(linger=0))
+    it.mended = True
+    decided: list[None] = []
+    it.decided = lambda: decided.append(None)
+    it.write("a", "PostBadly", "early", deadline="2999-01-01T00:00:00Z", amount=1)
+    it.write("a", "PostBadly", "late", deadline="2011-01-01T00:00:00Z", amount=2)
+    await it.settled()
+    assert (1, ["DeadlinePassed"]) == (len(decided), it.outbox.to("late"))
+    monkeypatch.setattr("streams.owner.now", lambda: datetime(3000, 1, 1, tzinfo=UTC))
+    await it.crash()
+    it.write("a", "PostBadly", "early", deadline="2999-01-01T00:00:00Z", amount=1)
+    await it.settled()
+    first, again = (reply for reply in it.outbox.replied if reply["command_id"] == "early")
+    assert first == again
+    assert (1,) == await it.posted("a")
 
 
 async def test_group_is_bounded_by_what_it_writes(make: Make) -> None:

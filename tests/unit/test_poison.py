@@ -1,0 +1,78 @@
+"""Commands that make the domain raise: tried again, kept with their trace, and passed over."""
+
+from __future__ import annotations
+
+from streams.limits import Limits
+from tests.unit.ledgers import Make
+
+
+async def test_raising_is_tried_again_then_kept_with_its_trace(make: Make) -> None:
+    """A command that raises is tried DECIDE_ATTEMPTS times, kept with the end of its trace, answered, passed over."""
+    it = await make(Limits(linger=0.001, attempts=3))
+    tried: list[None] = []
+    it.decided = lambda: tried.append(None)
+    it.write("a", "Post", amount=1)
+    id = it.write("a", "PostBadly", amount=2)
+    it.write("a", "Post", amount=3)
+    await it.settled()
+    assert 3 == len(tried)
+    [(envelope, failure)] = it.outbox.letters
+    assert (1, "DomainError", "Bug: cannot post 2") == (envelope.offset, failure.type, failure.message)
+    assert failure.trace.startswith("Traceback")
+    assert "in decide\n    raise Bug(" in failure.trace
+    assert not failure.quarantines
+    assert ["DomainError"] == it.outbox.to(id)
+    assert (1, 3) == await it.posted("a")
+
+
+async def test_trace_is_bounded(make: Make) -> None:
+    """Of a long trace the end is kept, of a long message the beginning, in text that JSON can hold."""
+    it = await make(Limits(linger=0.001))
+
+    def raise_much() -> None:
+        raise ValueError("\ud800" + "x" * 20_000)
+
+    it.decided = raise_much
+    id = it.write("a", "PostBadly", amount=2)
+    await it.settled()
+    [(_, failure)] = it.outbox.letters
+    assert (8 * 1024, 1024) == (len(failure.trace), len(failure.message))
+    assert failure.trace.endswith("xxx\n")
+    assert ["DomainError"] == it.outbox.to(id)
+
+
+async def test_what_passes_is_no_failure(make: Make) -> None:
+    """A command that raises twice and then does not is accepted as if nothing had been."""
+    it = await make(Limits(linger=0.001))
+    it.mended = True
+    tries = iter([True, True, False])
+
+    def moody() -> None:
+        if next(tries):
+            raise OSError("not now")
+
+    it.decided = moody
+    id = it.write("a", "PostBadly", amount=1)
+    await it.settled()
+    assert (["accepted"], []) == (it.outbox.to(id), it.outbox.letters)
+
+
+async def test_aggregate_that_cannot_be_loaded(make: Make) -> None:
+    """Commands of an aggregate whose events make `evolve` raise fail with the trace; mended, it works. Others flow."""
+    it = await make(Limits(linger=0.001))
+    it.write("a", "Post", amount=1)
+    await it.settled()
+
+    def broken() -> None:
+        raise KeyError("no such field")
+
+    it.evolving = broken
+    await it.crash()
+    failing, other = it.write("a", "Post", amount=2), it.write("b", "Refuse")
+    await it.settled()
+    assert (["DomainError"], ["Refused"]) == (it.outbox.to(failing), it.outbox.to(other))
+    assert "in broken" in it.outbox.letters[-1][1].trace
+    it.evolving = lambda: None
+    it.write("a", "Post", amount=3)
+    await it.settled()
+    assert (1, 3) == await it.posted("a")
