@@ -21,7 +21,7 @@ from streams.setup import stop_on_user_error
 log = logging.getLogger(__name__)
 
 SESSION_SECONDS = 6.0
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 0.3
 RESTARTS_AT_ONCE = 100.0
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""

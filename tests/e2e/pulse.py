@@ -1,0 +1,119 @@
+"""A light, even load on every partition, and how long each command waits: what a change of hands costs its users."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tests.e2e.system import PARTITIONS, System, Worker, eventually, headers, keys_of
+
+BEAT_SECONDS = 0.05
+QUIET_SECONDS = 1.0
+GIVE_UP_SECONDS = 60.0
+
+
+@dataclass
+class Beat:
+    """One command: when it was sent, and when its reply arrived (monotonic seconds)."""
+
+    partition: int
+    sent: float
+    replied: float = 0.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a change of hands cost, in seconds after the signal or of waiting; `str` is one line of it.
+
+    again   by partition of the worker that went: from the signal to the reply of the command that waited longest
+    paused  by partition that stayed where it was: the longest that a command waited meanwhile
+    """
+
+    again: dict[int, float]
+    paused: dict[int, float]
+
+    def __str__(self) -> str:
+        served = f"served again after {max(self.again.values()):.2f} s"
+        return f"{served}, kept partitions paused {max(self.paused.values(), default=0):.2f} s"
+
+
+@dataclass
+class Pulse:
+    """A command to one order of each partition every 50 ms, and the replies as they arrive."""
+
+    system: System
+    beats: dict[str, Beat] = field(default_factory=dict)
+
+    async def start(self) -> None:
+        """Open the orders, and begin. There is a worker."""
+        await self.system.answers()
+        self._orders = {p: next(iter(keys_of(p, "pulse-"))) for p in range(PARTITIONS)}
+        for key in self._orders.values():
+            opened = await self.system.ask("order", key, "OpenOrder", {"user_id": "1", "kind": "sale"}, seconds=30)
+            assert "accepted" == opened["status"]
+        self._replies = AIOKafkaConsumer(bootstrap_servers=self.system.servers)
+        await self._replies.start()
+        self._replies.assign([TopicPartition(self.system.topic("answers"), p) for p in range(PARTITIONS)])
+        await self._replies.seek_to_end()
+        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._listen())]
+        await self._answered_since(time.monotonic())
+
+    async def stop(self) -> None:
+        """Send no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._replies.stop()
+
+    async def change_hands(self, goes: Worker, number: signal.Signals, *stay: Worker) -> Change:
+        """Send a worker the signal that ends it; what happened until all was served again by those who stay."""
+        theirs = set(await self.system.partitions(goes) or ())
+        assert theirs, goes.tail()
+        signalled = time.monotonic()
+        goes.signal(number)
+        await eventually(lambda: not goes.running, GIVE_UP_SECONDS, goes.tail)
+        await self.system.all_served(*stay)
+        await self._answered_since(time.monotonic())
+        longest: dict[int, Beat] = {}
+        for beat in self.beats.values():
+            if beat.sent > signalled - QUIET_SECONDS and beat.replied > signalled:
+                before = longest.setdefault(beat.partition, beat)
+                if beat.replied - beat.sent > before.replied - before.sent:
+                    longest[beat.partition] = beat
+        return Change(
+            again={p: beat.replied - signalled for p, beat in longest.items() if p in theirs},
+            paused={p: beat.replied - beat.sent for p, beat in longest.items() if p not in theirs},
+        )
+
+    async def _answered_since(self, moment: float) -> None:
+        """Return when each partition has answered a command sent after this moment."""
+        await eventually(
+            lambda: PARTITIONS == len({b.partition for b in self.beats.values() if b.replied and b.sent > moment}),
+            GIVE_UP_SECONDS,
+            lambda: "\n".join(worker.tail() for worker in self.system.workers if worker.running),
+        )
+
+    async def _send(self) -> None:
+        topic, reply_to = self.system.topic("order-commands"), self.system.topic("answers")
+        number = 0
+        while True:
+            for partition, key in self._orders.items():
+                number += 1
+                line = {"sku": f"{number % 50}", "description": "", "quantity": 1, "unit_price": "0.01"}
+                id = f"pulse-{number}"
+                self.beats[id] = Beat(partition, time.monotonic())
+                await self.system.producer.send(
+                    topic, json.dumps(line).encode(), key=key.encode(), headers=headers(id, "AddLine", reply_to)
+                )
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _listen(self) -> None:
+        async for record in self._replies:
+            beat = self.beats.get(record.key.decode())
+            if beat is not None and not beat.replied:
+                beat.replied = time.monotonic()
