@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -95,8 +96,9 @@ async def verify(journal: Journal, context: Context, partition: int | None, mend
         async for found in verification.run():
             click.echo(f"{'note: ' if found.note else ''}{printable(f'{found.where}: {found.what}')}")
             wrong, notes = wrong + (not found.note), notes + found.note
-            if mend and found.repair is not None:
-                click.echo(f"  repaired: {printable(await patiently(lambda it=found.repair: repair(journal, it)))}")
+            if mend and (wanted := found.repair) is not None:
+                done = await patiently(partial(repair, journal, wanted))
+                click.echo(f"  repaired: {printable(done)}")
     counts, seconds = verification.counts, time.monotonic() - began
     older = f", {counts.older_snapshots:,} of another version" if counts.older_snapshots else ""
     click.echo(

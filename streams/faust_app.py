@@ -21,7 +21,9 @@ from streams.setup import stop_on_user_error
 log = logging.getLogger(__name__)
 
 SESSION_SECONDS = 6.0
+"""A worker that was killed is missed after so long; brokers allow no less, unless told to."""
 HEARTBEAT_SECONDS = 0.3
+"""By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
 RESTARTS_AT_ONCE = 100.0
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
@@ -141,6 +143,12 @@ class Application(faust.App):  # type: ignore[misc]
                 raise SettingsError(
                     f"{self.conf.web_bind}:{self.conf.web_port}: {error.strerror}: choose another with --web-port"
                 ) from None
+
+    async def on_stop(self) -> None:
+        # Owners let go first: Faust waits here for every message in work, for as long as a store that is down lets
+        # them wait, and leaves the consumer group only afterwards.
+        await self.before_revoke()
+        await super().on_stop()
 
     async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:
         self.rebalanced = False
