@@ -1,4 +1,4 @@
-"""How long the partitions of a worker stand still after a kill -9 or a SIGTERM, over many of both."""
+"""How long partitions stand still when a worker is killed, stopped, replaced, or joins: over many of each."""
 
 from __future__ import annotations
 
@@ -11,42 +11,54 @@ from pathlib import Path
 from statistics import median
 
 from tests.e2e.pulse import Change, Pulse
-from tests.e2e.system import ORDERS, System
+from tests.e2e.system import ORDERS, System, Worker
 
-SIGNALS = {"kill -9": signal.SIGKILL, "SIGTERM": signal.SIGTERM}
+KILLED, STOPPED, REPLACED, JOINED = "kill -9", "SIGTERM", "kill -9, a new one started at once", "a worker joins"
 
 
 async def measure_takeover(times: int) -> list[tuple[str, float]]:
-    """Two workers; one is ended and replaced, the older one each time: `times` by each signal, in turn."""
-    changes: dict[str, list[Change]] = {name: [] for name in SIGNALS}
+    """Two workers under light load; the older one goes and is replaced, `times` in each way."""
+    changes: dict[str, list[Change]] = {KILLED: [], STOPPED: [], REPLACED: [], JOINED: []}
+
+    def note(kind: str, change: Change) -> None:
+        changes[kind].append(change)
+        again = f"served again after {change.worst:.2f} s, " if change.again else ""
+        print(f"{len(changes[kind])} {kind}: {again}others waited {change.pause:.2f} s", file=sys.stderr, flush=True)
+
     with tempfile.TemporaryDirectory() as folder:
-        cassandra = os.environ.get("CASSANDRA", "127.0.0.1:9042")
-        system = System(Path(folder), f"cassandra://{cassandra}/bench")
+        system = System(Path(folder), f"cassandra://{os.environ.get('CASSANDRA', '127.0.0.1:9042')}/bench")
         await system.open()
         pulse = Pulse(system)
         try:
-            goes, stays = system.start(ORDERS), system.start(ORDERS)
-            await system.all_served(goes, stays)
+            await system.all_served(system.start(ORDERS), system.start(ORDERS))
             await pulse.start()
-            for number in range(times):
-                for name, sent in SIGNALS.items():
-                    change = await pulse.change_hands(goes, sent, stays)
-                    changes[name].append(change)
-                    print(f"{number + 1} {name}: {change}", file=sys.stderr, flush=True)
-                    goes, stays = stays, system.start(ORDERS)
-                    await system.all_served(goes, stays)
-        finally:
+            for _ in range(times):
+                for kind, sent in ((KILLED, signal.SIGKILL), (STOPPED, signal.SIGTERM)):
+                    goes, stays = _running(system)
+                    note(kind, await pulse.change_hands(goes, sent, stays))
+                    note(JOINED, await pulse.join(ORDERS, stays))
+                goes, stays = _running(system)
+                note(REPLACED, await pulse.change_hands(goes, signal.SIGKILL, stays, successor=ORDERS))
             await pulse.stop()
+        finally:
             await system.close()
-    return [figure for name, found in changes.items() for figure in _figures(name, found)]
+    return [figure for kind, found in changes.items() for figure in _figures(kind, found)]
 
 
-def _figures(name: str, changes: Sequence[Change]) -> list[tuple[str, float]]:
-    again = [max(change.again.values()) for change in changes]
-    paused = [max(change.paused.values()) for change in changes]
+def _running(system: System) -> list[Worker]:
+    return [worker for worker in system.workers if worker.running]
+
+
+def _figures(kind: str, changes: Sequence[Change]) -> list[tuple[str, float]]:
+    figures: list[tuple[str, float]] = []
+    if again := [change.worst for change in changes if change.again]:
+        figures += [
+            (f"{kind}: its partitions are served again, s, median of {len(again)}", median(again)),
+            (f"{kind}: its partitions are served again, s, worst", max(again)),
+        ]
+    pauses = [change.pause for change in changes]
     return [
-        (f"{name}: partitions served again after, median of {len(changes)}, s", median(again)),
-        (f"{name}: worst, s", max(again)),
-        (f"{name}: partitions that stay where they are, longest wait of a command, median, s", median(paused)),
-        (f"{name}: worst, s", max(paused)),
+        *figures,
+        (f"{kind}: longest wait of a command elsewhere, s, median of {len(pauses)}", median(pauses)),
+        (f"{kind}: longest wait of a command elsewhere, s, worst", max(pauses)),
     ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from aggregates.decider import Decider
 from aggregates.shop.order import order
@@ -17,10 +20,10 @@ from schemas.registry import Schemas
 from streams.broker import partition_of
 from streams.cache import Cache
 from streams.handler import Handler
-from streams.journal import Commit, Journal, stream_name
+from streams.journal import Commit, Journal, RecordedEvent, StoredEvent, stream_name
 from streams.messages import Failure, command_headers
 from streams.owner import Delivery, Limits, Owner
-from streams.repair import Disagreement
+from streams.repair import Disagreement, repair
 from streams.verify import Verification
 
 PARTITIONS, WINDOW, EVERY = 2, 10, 4
@@ -51,7 +54,9 @@ class Orders:
     """The orders of a type of its own, in `journal`."""
 
     journal: Journal
-    decider: Decider[Any, Any, Any] = field(default_factory=lambda: replace(order, type=f"o{uuid.uuid4().hex[:8]}"))
+    decider: Decider[Any, Any, Any] = field(
+        default_factory=lambda: dataclasses.replace(order, type=f"o{uuid.uuid4().hex[:8]}")
+    )
     offsets: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(PARTITIONS), 0))
 
     @property
@@ -65,6 +70,17 @@ class Orders:
 
     def stream(self, partition: int) -> str:
         return stream_name(self.type, partition)
+
+    def place(self, partition: int, row: StoredEvent) -> str:
+        """Where a row is in the log."""
+        return f"{self.stream(partition)}:{row.nr}:{row.index}"
+
+    async def repaired(self, found: list[Disagreement]) -> list[Disagreement]:
+        """What disagrees after all that can be repaired was."""
+        for disagreement in found:
+            if disagreement.repair is not None:
+                assert await repair(self.journal, disagreement.repair)
+        return await self.verify()
 
     async def log(self, partition: int) -> list[Commit]:
         """All commits of a stream."""
@@ -134,3 +150,10 @@ class Orders:
 
 def _lost(owner: Owner) -> None:
     raise AssertionError(f"{owner.stream} was lost")
+
+
+def next_commit(head: Commit, *events: RecordedEvent, **changes: Any) -> Commit:
+    """What its owner would append next, but for the changes."""
+    nr = head.nr + 1
+    right = replace(head, nr=nr, offset=head.offset + 1, events=events, eventful_nr=nr if events else head.eventful_nr)
+    return replace(right, **changes)

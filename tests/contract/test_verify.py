@@ -9,43 +9,19 @@ from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace
 
-from streams.cassandra_schema import COMMITS_PER_BUCKET
-from streams.journal import Commit, Journal, Published, RecordedEvent, Snapshot, StoredEvent
-from streams.repair import Disagreement, repair
-from tests.contract.conftest import Journals
-from tests.contract.orders import EVENTS, LINE, OPEN, PARTITIONS, WINDOW, Orders
-from tests.contract.test_cassandra import execute, keyspace
+from streams.journal import Journal, Published, RecordedEvent, Snapshot, StoredEvent
+from streams.repair import repair
+from tests.contract.orders import LINE, OPEN, PARTITIONS, Orders, next_commit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def orders(journal: Journal) -> Orders:
-    """A healthy journal with three orders in each partition."""
-    orders = Orders(journal)
-    await orders.write()
-    return orders
-
-
-async def mended(orders: Orders, found: list[Disagreement]) -> list[Disagreement]:
-    """What disagrees after all that can be repaired was."""
-    for disagreement in found:
-        if disagreement.repair is not None:
-            assert await repair(orders.journal, disagreement.repair)
-    return await orders.verify()
 
 
 async def row_of(orders: Orders, partition: int, sequence: int) -> StoredEvent:
     """A row of the first order of a partition."""
     rows = await orders.journal.events(orders.type, orders.key(partition))
     return next(row for row in rows if row.event.sequence == sequence and row.event.is_event)
-
-
-def place(orders: Orders, partition: int, row: StoredEvent) -> str:
-    return f"{orders.stream(partition)}:{row.nr}:{row.index}"
 
 
 async def derive(orders: Orders, partition: int, row: StoredEvent, **changes: Any) -> None:
@@ -77,8 +53,8 @@ async def test_a_row_is_missing(orders: Orders) -> None:
     row = await row_of(orders, 1, 3)
     await orders.journal.remove_events(orders.type, [row])
     [found] = await orders.verify()
-    assert (place(orders, 1, row), f"{orders.key(1)}: row 3 is missing") == (found.where, found.what)
-    assert [] == await mended(orders, [found])
+    assert (orders.place(1, row), f"{orders.key(1)}: row 3 is missing") == (found.where, found.what)
+    assert [] == await orders.repaired([found])
     assert row == await row_of(orders, 1, 3)
 
 
@@ -92,7 +68,7 @@ async def test_all_derived_rows_are_missing(orders: Orders) -> None:
             await orders.journal.remove_events(orders.type, before[key])
     found = await orders.verify()
     assert sum(map(len, before.values())) == len(found)
-    assert [] == await mended(orders, found)
+    assert [] == await orders.repaired(found)
     assert before == {key: list(await orders.journal.events(orders.type, key)) for key in before}
 
 
@@ -105,8 +81,8 @@ async def test_a_row_is_changed(orders: Orders, changes: dict[str, Any]) -> None
     row = await row_of(orders, 0, 2)
     await derive(orders, 0, row, **changes)
     [found] = await orders.verify()
-    assert (place(orders, 0, row), f"{orders.key(0)}: row 2 is not what the log has") == (found.where, found.what)
-    assert [] == await mended(orders, [found])
+    assert (orders.place(0, row), f"{orders.key(0)}: row 2 is not what the log has") == (found.where, found.what)
+    assert [] == await orders.repaired([found])
     assert row == await row_of(orders, 0, 2)
 
 
@@ -119,8 +95,8 @@ async def test_a_row_too_many(orders: Orders, beyond: bool) -> None:
     extra = replace(row, nr=head.nr + 7) if beyond else replace(row, nr=2, index=99)
     await derive(orders, 0, extra, sequence=9)
     [found] = await orders.verify()
-    assert (place(orders, 0, extra), f"{orders.key(0)}: row 9 is not in the log") == (found.where, found.what)
-    assert [] == await mended(orders, [found])
+    assert (orders.place(0, extra), f"{orders.key(0)}: row 9 is not in the log") == (found.where, found.what)
+    assert [] == await orders.repaired([found])
     assert 9 == len(await orders.journal.events(orders.type, orders.key(0)))
 
 
@@ -131,8 +107,8 @@ async def test_an_aggregate_too_many(orders: Orders) -> None:
     await derive(orders, 1, row, aggregate_id=stranger)
     await orders.journal.save_snapshots(orders.type, [Snapshot(stranger, 1, row.nr, 1, b"{}")])
     found = await orders.verify()
-    assert {place(orders, 1, row), f"{orders.type} {stranger}"} == {it.where for it in found}
-    assert [] == await mended(orders, found)
+    assert {orders.place(1, row), f"{orders.type} {stranger}"} == {it.where for it in found}
+    assert [] == await orders.repaired(found)
     assert [] == list(await orders.journal.events(orders.type, stranger))
     assert await orders.journal.snapshot(orders.type, stranger) is None
 
@@ -168,7 +144,7 @@ async def test_a_snapshot_is_wrong(orders: Orders, damage: Callable[[Snapshot], 
     [found] = await orders.verify()
     assert f"{orders.type} {key}" == found.where
     assert what in found.what
-    assert [] == await mended(orders, [found])
+    assert [] == await orders.repaired([found])
     assert await orders.journal.snapshot(orders.type, key) is None
     assert await orders.journal.snapshot(orders.type, orders.key(1, 1)) is not None
 
@@ -177,7 +153,7 @@ async def test_a_snapshot_is_right_though_rows_are_missing(orders: Orders) -> No
     """A snapshot is held against the log, not against rows that may be wrong themselves."""
     row = await row_of(orders, 0, 1)
     await orders.journal.remove_events(orders.type, [row])
-    assert [place(orders, 0, row)] == [found.where for found in await orders.verify()]
+    assert [orders.place(0, row)] == [found.where for found in await orders.verify()]
 
 
 async def test_a_snapshot_of_another_version(orders: Orders) -> None:
@@ -200,7 +176,7 @@ async def test_published_ahead_of_the_log(orders: Orders) -> None:
     await orders.journal.save_published(orders.stream(1), Published(head.nr + 1, 0))
     [found] = await orders.verify()
     assert orders.stream(1) == found.where
-    assert [] == await mended(orders, [found])
+    assert [] == await orders.repaired([found])
     assert Published(head.nr, -1) == await orders.journal.published(orders.stream(1))
 
 
@@ -251,119 +227,8 @@ async def test_while_a_writer_is_active(orders: Orders) -> None:
         row = await row_of(orders, 1, 3)
         await orders.journal.remove_events(orders.type, [row])
         found = await orders.verify()
-        assert [place(orders, 1, row)] == [it.where for it in found]
-        assert [] == await mended(orders, found)
+        assert [orders.place(1, row)] == [it.where for it in found]
+        assert [] == await orders.repaired(found)
     finally:
         stop.set()
         await asyncio.gather(*writers)
-
-
-# -- the log itself ------------------------------------------------------------------------------------
-
-
-def next_commit(head: Commit, *events: RecordedEvent, **changes: Any) -> Commit:
-    """What its owner would append next, but for the changes."""
-    nr = head.nr + 1
-    right = replace(head, nr=nr, offset=head.offset + 1, events=events, eventful_nr=nr if events else head.eventful_nr)
-    return replace(right, **changes)
-
-
-def line(orders: Orders, **changes: Any) -> RecordedEvent:
-    """The ninth event of the first order."""
-    event = RecordedEvent(orders.key(0), 9, "LineAdded", next(iter(SAMPLES)), "ninth", "ninth")
-    return replace(event, **changes)
-
-
-SAMPLES = [b"\xc3\x01" + bytes.fromhex(fingerprint) + b"data" for fingerprint in EVENTS.schemas]
-
-LOG_DAMAGE: list[tuple[str, Callable[[Orders, Commit], Commit], str]] = [
-    ("epoch falls", lambda o, head: next_commit(head, epoch=head.epoch - 1), "has epoch 2 after epoch 3"),
-    ("epoch skipped", lambda o, head: next_commit(head, epoch=head.epoch + 2), "has epoch 5 right after epoch 3"),
-    ("full takeover", lambda o, head: next_commit(head, line(o), epoch=head.epoch + 1), "a takeover writes an empty"),
-    ("other owner", lambda o, head: next_commit(head, owner="x"), "is by x, but epoch 3 belongs to c"),
-    ("offset falls", lambda o, head: next_commit(head, offset=3), "covers command offset 3, commit"),
-    ("offset stays", lambda o, head: next_commit(head, line(o), offset=head.offset), "covers no command after"),
-    ("topic changes", lambda o, head: next_commit(head, topic_id="x"), "counts offsets of topic x"),
-    ("eventful wrong", lambda o, head: next_commit(head, eventful_nr=1), "says that commit 1 is the newest"),
-    ("indexed falls", lambda o, head: next_commit(head, indexed_nr=1), "says that all is derived up to commit 1"),
-    ("indexed ahead", lambda o, head: next_commit(head, indexed_nr=head.nr + 1), "says that all is derived up to"),
-    ("sequence gap", lambda o, head: next_commit(head, line(o, sequence=11)), "has sequence 11 where 9 is due"),
-    ("note ahead", lambda o, head: next_commit(head, line(o, type="#x")), "has sequence 9 where 8 is due"),
-    ("stray", lambda o, head: next_commit(head, line(o, aggregate_id=o.key(1, 9))), "belongs to partition 1 of 2"),
-    ("schema", lambda o, head: next_commit(head, line(o, data=b"\xc3\x01" + bytes(9))), "needs schema 0000000000"),
-    ("no schema", lambda o, head: next_commit(head, line(o, data=b"{}")), "needs schema (none"),
-    ("again", lambda o, head: next_commit(head, line(o, command_id=f"{o.stream(0)}-0")), "9 accepted commands after"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("damage", "what"), [pytest.param(*it[1:], id=it[0]) for it in LOG_DAMAGE])
-async def test_the_log_is_damaged(orders: Orders, damage: Callable[[Orders, Commit], Commit], what: str) -> None:
-    """Found at the commit; there is nothing to repair it from."""
-    head = await orders.journal.head(orders.stream(0))
-    assert head is not None
-    commit = damage(orders, head)
-    await orders.journal.append(commit)
-    await orders.journal.index([commit])
-    found = [it for it in await orders.verify() if what in it.what]
-    assert [True] == [it.where.startswith(f"{orders.stream(0)}:{commit.nr}") for it in found]
-    assert found[0].repair is None
-    assert not found[0].note
-
-
-async def test_an_id_again_beyond_the_window(orders: Orders) -> None:
-    """An id that was forgotten may come again: worth a note."""
-    head = await orders.journal.head(orders.stream(0))
-    assert head is not None
-    for number in range(WINDOW + 1):
-        id = f"{orders.stream(0)}-0" if number == WINDOW else f"new-{number}"
-        head = next_commit(head, line(orders, sequence=9 + number, command_id=id))
-        await orders.journal.append(head)
-        await orders.journal.index([head])
-    [found] = await orders.verify()
-    assert found.note
-    assert f"accepts command {orders.stream(0)}-0 again" in found.what
-
-
-# -- Cassandra only: a log that lost what it had acknowledged -------------------------------------------
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def in_cassandra(cassandra_journals: Journals) -> Orders:
-    """A healthy journal in Cassandra."""
-    orders = Orders(cassandra_journals.one)
-    await orders.write()
-    return orders
-
-
-def commit_row(orders: Orders, nr: int) -> str:
-    return f"stream = '{orders.stream(0)}' AND bucket = {nr // COMMITS_PER_BUCKET} AND nr = {nr}"
-
-
-async def test_a_hole_in_the_log(in_cassandra: Orders) -> None:
-    """Its commits are named; rows derived from them are all that is left, so a repair leaves them alone."""
-    orders, [lost, also] = in_cassandra, [3, 4]
-    kept = {key: await orders.journal.events(orders.type, key) for key in (orders.key(0, n) for n in range(3))}
-    table = f"{keyspace(orders.journal)}.commits"
-    for nr in (lost, also):
-        await execute(orders.journal, f"DELETE FROM {table} WHERE {commit_row(orders, nr)}")
-    found = await orders.verify()
-    wrong = [it for it in found if not it.note]
-    assert [f"{orders.stream(0)}:3"] == [it.where for it in wrong]
-    assert "commits 3 to 4 are missing" in wrong[0].what
-    rows = [row for rows in kept.values() for row in rows if row.nr in (lost, also)]
-    assert sorted(place(orders, 0, row) for row in rows) == sorted(it.where for it in found if it.note)
-    assert found == await mended(orders, found)
-    assert kept == {key: await orders.journal.events(orders.type, key) for key in kept}
-
-
-async def test_a_commit_that_cannot_be_read(in_cassandra: Orders) -> None:
-    """Bytes that are damaged, with a header or without, are found one commit after another; the rest is verified."""
-    orders = in_cassandra
-    table = f"{keyspace(orders.journal)}.commits"
-    [[payload]] = await execute(orders.journal, f"SELECT payload FROM {table} WHERE {commit_row(orders, 3)}")
-    for nr, damaged in ((3, payload[: len(payload) // 2]), (5, b"nothing")):
-        values = f"payload = 0x{damaged.hex()}"
-        await execute(orders.journal, f"UPDATE {table} SET {values} WHERE {commit_row(orders, nr)}")
-    wrong = [it for it in await orders.verify() if not it.note]
-    assert [f"{orders.stream(0)}:{nr}" for nr in (3, 5)] == [it.where for it in wrong]
-    assert all(it.what.startswith("cannot be read") for it in wrong)

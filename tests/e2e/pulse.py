@@ -28,7 +28,7 @@ class Beat:
 
 @dataclass(frozen=True)
 class Change:
-    """What a change of hands cost, in seconds after the signal or of waiting; `str` is one line of it.
+    """What a change of hands cost, in seconds.
 
     again   by partition of the worker that went: from the signal to the reply of the command that waited longest
     paused  by partition that stayed where it was: the longest that a command waited meanwhile
@@ -37,9 +37,15 @@ class Change:
     again: dict[int, float]
     paused: dict[int, float]
 
-    def __str__(self) -> str:
-        served = f"served again after {max(self.again.values()):.2f} s"
-        return f"{served}, kept partitions paused {max(self.paused.values(), default=0):.2f} s"
+    @property
+    def worst(self) -> float:
+        """Until the last partition of the worker that went was served again."""
+        return max(self.again.values())
+
+    @property
+    def pause(self) -> float:
+        """The longest that a command of the other partitions waited."""
+        return max(self.paused.values(), default=0.0)
 
 
 @dataclass
@@ -70,25 +76,40 @@ class Pulse:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._replies.stop()
 
-    async def change_hands(self, goes: Worker, number: signal.Signals, *stay: Worker) -> Change:
-        """Send a worker the signal that ends it; what happened until all was served again by those who stay."""
+    async def change_hands(self, goes: Worker, number: signal.Signals, *stay: Worker, successor: str = "") -> Change:
+        """Send a worker the signal that ends it; what happened until all was served again by those who stay.
+
+        `successor` is the module of a worker that is started at once, as a process supervisor does.
+        """
         theirs = set(await self.system.partitions(goes) or ())
         assert theirs, goes.tail()
         signalled = time.monotonic()
         goes.signal(number)
+        heirs = [*stay, self.system.start(successor)] if successor else stay
         await eventually(lambda: not goes.running, GIVE_UP_SECONDS, goes.tail)
-        await self.system.all_served(*stay)
-        await self._answered_since(time.monotonic())
-        longest: dict[int, Beat] = {}
-        for beat in self.beats.values():
-            if beat.sent > signalled - QUIET_SECONDS and beat.replied > signalled:
-                before = longest.setdefault(beat.partition, beat)
-                if beat.replied - beat.sent > before.replied - before.sent:
-                    longest[beat.partition] = beat
+        longest = await self._longest(signalled, *heirs)
         return Change(
             again={p: beat.replied - signalled for p, beat in longest.items() if p in theirs},
             paused={p: beat.replied - beat.sent for p, beat in longest.items() if p not in theirs},
         )
+
+    async def join(self, module: str, *present: Worker) -> Change:
+        """Start a worker beside those present; what it cost until all was served by all of them."""
+        began = time.monotonic()
+        longest = await self._longest(began, *present, self.system.start(module))
+        return Change(again={}, paused={p: beat.replied - beat.sent for p, beat in longest.items()})
+
+    async def _longest(self, since: float, *heirs: Worker) -> dict[int, Beat]:
+        """By partition the command that waited longest from this moment until all is served by the heirs."""
+        await self.system.all_served(*heirs)
+        await self._answered_since(time.monotonic())
+        longest: dict[int, Beat] = {}
+        for beat in self.beats.values():
+            if beat.sent > since - QUIET_SECONDS and beat.replied > since:
+                before = longest.setdefault(beat.partition, beat)
+                if beat.replied - beat.sent > before.replied - before.sent:
+                    longest[beat.partition] = beat
+        return longest
 
     async def _answered_since(self, moment: float) -> None:
         """Return when each partition has answered a command sent after this moment."""
