@@ -148,6 +148,10 @@ class Orders:
         return [found async for found in self.verification(only).run()]
 
 
+def _order_of_a_type_of_its_own() -> Decider[Any, Any, Any]:
+    return dataclasses.replace(order, type=f"o{uuid.uuid4().hex[:8]}")
+
+
 def _lost(owner: Owner) -> None:
     raise AssertionError(f"{owner.stream} was lost")
 

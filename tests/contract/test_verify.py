@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
-from dataclasses import replace as replace_decider
 from typing import Any
 
 import msgspec
@@ -163,7 +163,7 @@ async def test_a_snapshot_of_another_version(orders: Orders) -> None:
     verification = orders.verification()
     assert [] == [found async for found in verification.run()]
     assert 1 == verification.counts.older_snapshots
-    orders.decider = replace_decider(orders.decider, state_version=2)
+    orders.decider = dataclasses.replace(orders.decider, state_version=2)
     verification = orders.verification()
     assert [] == [found async for found in verification.run()]
     assert (0, 3 * PARTITIONS) == (verification.counts.snapshots, verification.counts.older_snapshots)
