@@ -13,8 +13,8 @@ import msgspec
 from aggregates.decider import Decider
 from schemas.codec import Codec
 from streams.cache import Aggregate
-from streams.handler import Held, load_aggregate
-from streams.journal import Journal, Snapshot, StoredEvent
+from streams.handler import load_aggregate
+from streams.journal import Journal, Snapshot, StoredEvent, Unavailable
 from streams.patience import PAUSE, patiently
 from streams.repair import Disagreement, Reindex, RemoveRow, RemoveSnapshot, commit_at
 from streams.verify_ledger import Implied, digest_of
@@ -161,17 +161,23 @@ class AggregateCheck:
             self._counts.older_snapshots += 1
             return []
         self._counts.snapshots += 1
+        where = f"{decider.type} {aggregate_id}"
         try:
             what = await self._differs(aggregate_id, snapshot, [row for row in history if row.nr <= snapshot.nr])
-        except Held as held:
-            return [Disagreement(f"{decider.type} {aggregate_id}", f"its snapshot cannot be checked: {held}")]
+        except Unavailable:
+            raise
+        except Exception as error:  # a schema that this program lacks, or events over which the domain itself raises
+            return [Disagreement(where, f"its events cannot be folded: {error!r}")]
         if not what:
             return []
-        where, text = f"{decider.type} {aggregate_id}", f"the snapshot of commit {snapshot.nr} {what}"
-        return [Disagreement(where, text, RemoveSnapshot(decider.type, aggregate_id))]
+        what = f"the snapshot of commit {snapshot.nr} {what}"
+        return [Disagreement(where, what, RemoveSnapshot(decider.type, aggregate_id))]
 
     async def _differs(self, aggregate_id: str, snapshot: Snapshot, rows: Sequence[StoredEvent]) -> str:
-        """How the snapshot differs from what these rows give; empty when it does not. Raises `Held`."""
+        """How the snapshot differs from what these rows give; empty when it does not.
+
+        Raises what `load_aggregate` raises.
+        """
         decider = self._decider
         kept = Aggregate(decider.initial)
         try:

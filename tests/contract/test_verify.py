@@ -156,6 +156,18 @@ async def test_a_snapshot_is_right_though_rows_are_missing(orders: Orders) -> No
     assert [orders.place(0, row)] == [found.where for found in await orders.verify()]
 
 
+async def test_events_that_cannot_be_folded(orders: Orders) -> None:
+    """A domain that raises over its own events is reported, aggregate by aggregate, and does not end the search."""
+
+    def evolve(state: object, event: object) -> object:
+        raise ZeroDivisionError(type(event).__name__)
+
+    orders.decider = dataclasses.replace(orders.decider, evolve=evolve)
+    found = await orders.verify()
+    assert 3 * PARTITIONS == len(found)
+    assert all(it.what.startswith("its events cannot be folded") and it.repair is None for it in found)
+
+
 async def test_a_snapshot_of_another_version(orders: Orders) -> None:
     """It is counted, not held against states that it does not mean."""
     key = orders.key(0)
