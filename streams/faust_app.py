@@ -15,6 +15,7 @@ from faust.types import TP
 from yarl import URL
 
 from streams import worker_command  # noqa: F401  (registers the command)
+from streams.membership import Membership
 from streams.settings import Settings, SettingsError
 from streams.setup import stop_on_user_error
 
@@ -69,6 +70,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         consumer = thread._consumer
         if consumer is not None and thread.thread_loop is not None:
             thread.thread_loop.call_soon_threadsafe(consumer._coordinator.request_rejoin)
+
+    @property
+    def member_id(self) -> str:
+        """The name that the consumer group knows this worker by."""
+        return str(self._thread._consumer._coordinator.member_id)
 
     def let_go(self, message: Any) -> None:
         """Forget a message that will be delivered again, so that nothing waits for its acknowledgement."""
@@ -129,6 +135,8 @@ class Application(faust.App):  # type: ignore[misc]
         with stop_on_user_error():
             self._check_web_port()
         await super().on_first_start()
+        self._membership = Membership(self.conf.datadir / "member", self.settings.bootstrap_servers, self.conf.id)
+        await self._membership.succeed()
         for start in self.starting:
             await start()
 
@@ -170,6 +178,7 @@ class Application(faust.App):  # type: ignore[misc]
 
     def on_rebalance_end(self) -> None:
         super().on_rebalance_end()
+        self._membership.record(self.consumer.member_id)
         self.rebalanced = True
         print(f"ready: {self.module} partitions={self.partitions_served()}", flush=True)
 

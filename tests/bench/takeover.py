@@ -13,17 +13,18 @@ from statistics import median
 from tests.e2e.pulse import Change, Pulse
 from tests.e2e.system import ORDERS, System, Worker
 
-KILLED, STOPPED, REPLACED, JOINED = "kill -9", "SIGTERM", "kill -9, a new one started at once", "a worker joins"
+KILLED, STOPPED, RESTARTED, JOINED = "kill -9", "SIGTERM", "kill -9, started again at once", "a worker joins"
 
 
 async def measure_takeover(times: int) -> list[tuple[str, float]]:
     """Two workers under light load; the older one goes and is replaced, `times` in each way."""
-    changes: dict[str, list[Change]] = {KILLED: [], STOPPED: [], REPLACED: [], JOINED: []}
+    changes: dict[str, list[Change]] = {KILLED: [], STOPPED: [], RESTARTED: [], JOINED: []}
 
     def note(kind: str, change: Change) -> None:
         changes[kind].append(change)
         again = f"served again after {change.worst:.2f} s, " if change.again else ""
-        print(f"{len(changes[kind])} {kind}: {again}others waited {change.pause:.2f} s", file=sys.stderr, flush=True)
+        others = f"others waited {change.pause:.2f} s (the client itself was {change.late:.2f} s late)"
+        print(f"{len(changes[kind])} {kind}: {again}{others}", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
         system = System(Path(folder), f"cassandra://{os.environ.get('CASSANDRA', '127.0.0.1:9042')}/bench")
@@ -38,7 +39,7 @@ async def measure_takeover(times: int) -> list[tuple[str, float]]:
                     note(kind, await pulse.change_hands(goes, sent, stays))
                     note(JOINED, await pulse.join(ORDERS, stays))
                 goes, stays = _running(system)
-                note(REPLACED, await pulse.change_hands(goes, signal.SIGKILL, stays, successor=ORDERS))
+                note(RESTARTED, await pulse.change_hands(goes, signal.SIGKILL, stays, restart=True))
             await pulse.stop()
         finally:
             await system.close()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import time
+import uuid
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -32,10 +33,12 @@ class Change:
 
     again   by partition of the worker that went: from the signal to the reply of the command that waited longest
     paused  by partition that stayed where it was: the longest that a command waited meanwhile
+    late    how late the pulse itself was at most: on a machine that is too busy for it, it measures the machine
     """
 
     again: dict[int, float]
     paused: dict[int, float]
+    late: float
 
     @property
     def worst(self) -> float:
@@ -54,11 +57,13 @@ class Pulse:
 
     system: System
     beats: dict[str, Beat] = field(default_factory=dict)
+    late: float = 0.0
 
     async def start(self) -> None:
         """Open the orders, and begin. There is a worker."""
         await self.system.answers()
-        self._orders = {p: next(iter(keys_of(p, "pulse-"))) for p in range(PARTITIONS)}
+        self._name = f"pulse-{uuid.uuid4().hex[:6]}"
+        self._orders = {p: next(iter(keys_of(p, self._name))) for p in range(PARTITIONS)}
         for key in self._orders.values():
             opened = await self.system.ask("order", key, "OpenOrder", {"user_id": "1", "kind": "sale"}, seconds=30)
             assert "accepted" == opened["status"]
@@ -76,28 +81,29 @@ class Pulse:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._replies.stop()
 
-    async def change_hands(self, goes: Worker, number: signal.Signals, *stay: Worker, successor: str = "") -> Change:
+    async def change_hands(self, goes: Worker, number: signal.Signals, *stay: Worker, restart: bool = False) -> Change:
         """Send a worker the signal that ends it; what happened until all was served again by those who stay.
 
-        `successor` is the module of a worker that is started at once, as a process supervisor does.
+        `restart`: it is started again at once, in its own folder, as a process supervisor does.
         """
         theirs = set(await self.system.partitions(goes) or ())
         assert theirs, goes.tail()
-        signalled = time.monotonic()
+        signalled, self.late = time.monotonic(), 0.0
         goes.signal(number)
-        heirs = [*stay, self.system.start(successor)] if successor else stay
         await eventually(lambda: not goes.running, GIVE_UP_SECONDS, goes.tail)
+        heirs = [*stay, self.system.start(goes.module, goes.folder)] if restart else stay
         longest = await self._longest(signalled, *heirs)
         return Change(
             again={p: beat.replied - signalled for p, beat in longest.items() if p in theirs},
             paused={p: beat.replied - beat.sent for p, beat in longest.items() if p not in theirs},
+            late=self.late,
         )
 
     async def join(self, module: str, *present: Worker) -> Change:
         """Start a worker beside those present; what it cost until all was served by all of them."""
-        began = time.monotonic()
+        began, self.late = time.monotonic(), 0.0
         longest = await self._longest(began, *present, self.system.start(module))
-        return Change(again={}, paused={p: beat.replied - beat.sent for p, beat in longest.items()})
+        return Change({}, {p: beat.replied - beat.sent for p, beat in longest.items()}, self.late)
 
     async def _longest(self, since: float, *heirs: Worker) -> dict[int, Beat]:
         """By partition the command that waited longest from this moment until all is served by the heirs."""
@@ -126,12 +132,14 @@ class Pulse:
             for partition, key in self._orders.items():
                 number += 1
                 line = {"sku": f"{number % 50}", "description": "", "quantity": 1, "unit_price": "0.01"}
-                id = f"pulse-{number}"
+                id = f"{self._name}-{number}"
                 self.beats[id] = Beat(partition, time.monotonic())
                 await self.system.producer.send(
                     topic, json.dumps(line).encode(), key=key.encode(), headers=headers(id, "AddLine", reply_to)
                 )
+            due = time.monotonic() + BEAT_SECONDS
             await asyncio.sleep(BEAT_SECONDS)
+            self.late = max(self.late, time.monotonic() - due)
 
     async def _listen(self) -> None:
         async for record in self._replies:

@@ -11,25 +11,44 @@ from tests.e2e.system import ORDERS, System
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-KILLS, STOPS = 2, 3
 KILLED_SECONDS = 10.0
 STOPPED_SECONDS = 2.0
 PAUSE_SECONDS = 2.0
 """For partitions that stay where they are: an eager rebalance stops them too."""
+LATE_SECONDS = 0.25
+"""A client that cannot keep its own pace of 50 ms cannot time others: it measures again."""
+ATTEMPTS = 8
 
 
-async def test_partitions_are_served_again_soon(system: System) -> None:
-    """After kill -9 within 10 s, after SIGTERM within 2 s; the survivor's own partitions never pause for 2 s."""
-    await system.all_served(system.start(ORDERS), system.start(ORDERS))
+@pytest.mark.parametrize(
+    ("number", "restart", "times", "limit"),
+    [
+        pytest.param(signal.SIGKILL, False, 2, KILLED_SECONDS, id="killed"),
+        pytest.param(signal.SIGKILL, True, 1, KILLED_SECONDS, id="killed and started again"),
+        pytest.param(signal.SIGTERM, False, 3, STOPPED_SECONDS, id="stopped"),
+    ],
+)
+async def test_partitions_are_served_again_soon(
+    system: System, number: signal.Signals, restart: bool, times: int, limit: float
+) -> None:
+    """After kill -9 within 10 s, after SIGTERM within 2 s, and the survivor's own partitions never pause for 2 s, not
+    even when the killed worker is back before its session has ended."""
+    while len(running := [worker for worker in system.workers if worker.running]) < 2:
+        running = [*running, system.start(ORDERS)]
+    await system.all_served(*running)
     pulse = Pulse(system)
     await pulse.start()
-    changes: list[tuple[Change, float]] = []
+    measured: list[Change] = []
     try:
-        for number, limit in [(signal.SIGKILL, KILLED_SECONDS)] * KILLS + [(signal.SIGTERM, STOPPED_SECONDS)] * STOPS:
+        for _ in range(ATTEMPTS):
             goes, stays = (worker for worker in system.workers if worker.running)
-            changes.append((await pulse.change_hands(goes, number, stays), limit))
-            await pulse.join(ORDERS, stays)
+            change = await pulse.change_hands(goes, number, stays, restart=restart)
+            if not restart:
+                await pulse.join(ORDERS, stays)
+            measured += [change] if change.late < LATE_SECONDS else []
+            if len(measured) == times:
+                break
     finally:
         await pulse.stop()
-    assert [] == [(change, limit) for change, limit in changes if change.worst > limit]
-    assert [] == [change for change, _ in changes if change.pause > PAUSE_SECONDS]
+    assert times == len(measured), "the machine is too busy to measure anything"
+    assert [] == [change for change in measured if change.worst > limit or change.pause > PAUSE_SECONDS]
