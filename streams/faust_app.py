@@ -166,6 +166,8 @@ class Application(faust.App):  # type: ignore[misc]
     async def positions(self, assignment: set[TP]) -> dict[TP, int]:
         """Where to read the assigned partitions from, for those that do not follow Faust's commits."""
         positions: dict[TP, int] = {}
+        if self.should_stop:  # nothing is taken over any more
+            return positions
         for source in self.position_sources:
             positions.update(await source(assignment))
         return positions

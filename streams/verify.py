@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -26,7 +27,6 @@ from streams.verify_log import LogCheck
 
 COMMITS_AT_ONCE = 100
 AGGREGATES_AT_ONCE = 32
-
 
 Progress = Callable[[str, int, int], None]
 """Told the kind of work, how much of it is done, and how much there is."""
@@ -128,7 +128,7 @@ class Verification:
         """The first number after `missing` that has a commit; the head has one."""
         for nr in range(missing + 1, head.nr):
             try:
-                if await patiently(lambda nr=nr: self._journal.commits(head.stream, nr - 1, 1)):  # type: ignore[misc]
+                if await patiently(partial(self._journal.commits, head.stream, nr - 1, 1)):
                     return nr
             except UnreadableCommit:
                 return nr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any, cast
 
@@ -114,9 +115,7 @@ class AggregateCheck:
             if row is None and it.nr <= head.indexed_nr:
                 yield Disagreement(where, f"{name}: row {it.sequence} is missing", repair)
             elif row is not None and digest_of(row) != it.digest:
-                yield Disagreement(
-                    where, f"{row.event.aggregate_id}: row {it.sequence} is not what the log has", repair
-                )
+                yield Disagreement(where, f"{name}: row {it.sequence} is not what the log has", repair)
         for row in present.values():
             where, what = _where(head, row.nr, row.index), f"{name}: row {row.event.sequence}"
             if row.nr in head.lost:
@@ -140,7 +139,7 @@ class AggregateCheck:
         for it in implied:
             row = present.pop((it.sequence, it.nr, it.index), None)
             if row is None or digest_of(row) != it.digest:
-                commit = await patiently(lambda nr=it.nr: commit_at(self._journal, head.stream, nr))  # type: ignore[misc]
+                commit = await patiently(partial(commit_at, self._journal, head.stream, it.nr))
                 row = StoredEvent(commit.events[it.index], it.nr, it.index, commit.recorded_at) if commit else None
             if row is not None:
                 rows.append(row)
