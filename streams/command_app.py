@@ -104,6 +104,7 @@ def command_app(module: str, name: str, decider: Decider[Any, Any, Any], shop: s
     app.stopping.append(stop)
     app.revoking.append(ownership.revoke)
     app.position_sources.append(positions)
+    app.leaves_first = True
     app.serves = lambda: ownership.ready
     app.partitions_served = lambda: sorted(ownership.assigned)
     app.ownership = ownership

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import socket
 import weakref
@@ -25,6 +27,7 @@ SESSION_SECONDS = 6.0
 """A worker that was killed is missed after so long; brokers allow no less, unless told to."""
 HEARTBEAT_SECONDS = 0.3
 """By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
+LEAVE_SECONDS = 1.0
 RESTARTS_AT_ONCE = 100.0
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
@@ -71,6 +74,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if consumer is not None and thread.thread_loop is not None:
             thread.thread_loop.call_soon_threadsafe(consumer._coordinator.request_rejoin)
 
+    async def leave(self) -> None:
+        """Leave the consumer group now, before all that has still to be shut down; what was done is committed first."""
+        consumer = self._thread._consumer
+        if consumer is not None:
+            await self.commit()
+            with contextlib.suppress(TimeoutError):  # in the middle of a rebalance: it leaves when that is over
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self._thread.call_thread(consumer._coordinator.close)
+
     @property
     def member_id(self) -> str:
         """The name that the consumer group knows this worker by."""
@@ -99,6 +111,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.position_sources: list[Positions] = []
         self.serves: Callable[[], bool] = lambda: True
         self.partitions_served: Callable[[], list[int]] = list
+        self.leaves_first = False
+        """Leave the group before the rest of the shutdown: only where a fence keeps what is late from doing harm."""
         self.rebalanced = False
         local = all(host.startswith(("127.", "localhost", "[::1]")) for host in settings.bootstrap_servers)
         options.setdefault("datadir", str(settings.data_dir / group))
@@ -153,9 +167,11 @@ class Application(faust.App):  # type: ignore[misc]
                 ) from None
 
     async def on_stop(self) -> None:
-        # Owners let go first: Faust waits here for every message in work, for as long as a store that is down lets
-        # them wait, and leaves the consumer group only afterwards.
+        # Owners let go first: Faust waits for every message in work, for as long as a store that is down lets them
+        # wait, and then takes a second or two for the rest, in which nobody would serve their partitions.
         await self.before_revoke()
+        if self.leaves_first and self._consumer is not None:
+            await self._consumer.leave()
         await super().on_stop()
 
     async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ import signal
 import time
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -31,7 +32,7 @@ class Beat:
 class Change:
     """What a change of hands cost, in seconds.
 
-    again   by partition of the worker that went: from the signal to the reply of the command that waited longest
+    again   by partition of the worker that went: from the signal to the first reply of the next owner
     paused  by partition that stayed where it was: the longest that a command waited meanwhile
     late    how late the pulse itself was at most: on a machine that is too busy for it, it measures the machine
     """
@@ -93,8 +94,13 @@ class Pulse:
         await eventually(lambda: not goes.running, GIVE_UP_SECONDS, goes.tail)
         heirs = [*stay, self.system.start(goes.module, goes.folder)] if restart else stay
         longest = await self._longest(signalled, *heirs)
+        # Who was killed answers nothing that comes later; who was stopped may, until another has taken over.
+        owned = dict.fromkeys(theirs, signalled) if number == signal.SIGKILL else await self._since(*heirs)
+        replies = {
+            p: [b.replied for b in self.beats.values() if b.partition == p and b.sent > owned[p]] for p in theirs
+        }
         return Change(
-            again={p: beat.replied - signalled for p, beat in longest.items() if p in theirs},
+            again={p: min(filter(None, replied)) - signalled for p, replied in replies.items()},
             paused={p: beat.replied - beat.sent for p, beat in longest.items() if p not in theirs},
             late=self.late,
         )
@@ -104,6 +110,13 @@ class Pulse:
         began, self.late = time.monotonic(), 0.0
         longest = await self._longest(began, *present, self.system.start(module))
         return Change({}, {p: beat.replied - beat.sent for p, beat in longest.items()}, self.late)
+
+    async def _since(self, *heirs: Worker) -> dict[int, float]:
+        """When the owner of each partition took over."""
+        clock = time.time() - time.monotonic()
+        answers = [(await self.system.get(heir, "/owners"))[1] for heir in heirs]
+        owned = [row for answer in answers for row in answer["owners"]]
+        return {row["partition"]: datetime.fromisoformat(row["since"]).timestamp() - clock for row in owned}
 
     async def _longest(self, since: float, *heirs: Worker) -> dict[int, Beat]:
         """By partition the command that waited longest from this moment until all is served by the heirs."""
