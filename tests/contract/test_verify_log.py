@@ -32,7 +32,6 @@ LOG_DAMAGE: list[tuple[str, Callable[[Orders, Commit], Commit], str]] = [
     ("full takeover", lambda o, head: next_commit(head, line(o), epoch=head.epoch + 1), "a takeover writes an empty"),
     ("other owner", lambda o, head: next_commit(head, owner="x"), "is by x, but epoch 3 belongs to c"),
     ("offset falls", lambda o, head: next_commit(head, offset=3), "covers command offset 3, commit"),
-    ("offset stays", lambda o, head: next_commit(head, line(o), offset=head.offset), "covers no command after"),
     ("topic changes", lambda o, head: next_commit(head, topic_id="x"), "counts offsets of topic x"),
     ("eventful wrong", lambda o, head: next_commit(head, eventful_nr=1), "says that commit 1 is the newest"),
     ("indexed falls", lambda o, head: next_commit(head, indexed_nr=1), "says that all is derived up to commit 1"),
