@@ -15,9 +15,9 @@ KILLED_SECONDS = 10.0
 STOPPED_SECONDS = 2.0
 PAUSE_SECONDS = 2.0
 """For partitions that stay where they are: an eager rebalance stops them too."""
-LATE_SECONDS = 0.25
+LATE_SECONDS = 0.1
 """A client that cannot keep its own pace of 50 ms cannot time others: it measures again."""
-ATTEMPTS = 8
+ATTEMPTS = 10
 
 
 @pytest.mark.parametrize(
