@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
 import msgspec
 
+from streams.cli_http import ask
 from streams.cli_run import USAGE, Stop, one_line
 
-SECONDS = 8.0
 COLUMNS = ("stream", "committed_offset", "head", "eventful", "published", "applied", "lag")
 
 
@@ -22,17 +21,7 @@ class Lag(msgspec.Struct):
 
 async def get_lag(url: str) -> Lag:
     """Ask the projections at `url`. Raises `Stop`, with 2 since 1 means that the tables are behind."""
-    where = f"{url.rstrip('/')}/lag"
-    help = "is the projections worker up (make start), is --url right?"
-    try:
-        timeout = aiohttp.ClientTimeout(total=SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(where) as response:
-            status, body = response.status, await response.read()
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-        raise Stop(USAGE, f"--url {url} is not a URL like http://127.0.0.1:6066") from None
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        reason = f"no answer within {SECONDS:g} s" if isinstance(error, TimeoutError) else one_line(error)
-        raise Stop(USAGE, f"{where}: {reason}; {help}") from None
+    where, status, body = await ask(url, "/lag", "is the projections worker up (make start), is --url right?")
     return read_lag(where, status, body)
 
 

@@ -14,7 +14,7 @@ from faust.types import TP
 from aggregates.decider import Decider
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams import commands, topics
+from streams import cli_owners, commands, topics
 from streams.broker import Broker, PartitionLog, TypeOutbox, partition_of
 from streams.cache import Cache
 from streams.faust_app import Application, Supervisor, let_go
@@ -25,6 +25,7 @@ from streams.journal import Journal, stream_name
 from streams.journals import open_journal
 from streams.limits import Limits
 from streams.owner import Owner
+from streams.owners import add_owners
 from streams.ownership import Ownership
 from streams.retry import until_it_answers
 from streams.settings import Settings
@@ -110,11 +111,14 @@ def command_app(module: str, name: str, decider: Decider[Any, Any, Any], shop: s
     app.revoking.append(ownership.revoke)
     app.position_sources.append(positions)
     app.went_back = went_back
+    app.leaves_first = True
     app.serves = lambda: ownership.ready
     app.partitions_served = lambda: sorted(ownership.assigned)
     app.ownership = ownership
     add_health(app)
+    add_owners(app, ownership, decider.type)
     commands.register(app, {decider.type: context})
+    cli_owners.register(app, settings, decider.type)
     return app
 
 

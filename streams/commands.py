@@ -1,5 +1,4 @@
-"""The command line of every app: `faust -A <app> send | show | history | lag | setup | dead-letters
-| quarantine`."""
+"""The command line of every app: `faust -A <app> send | show | history | lag | setup | dead-letters | ..`."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ import click
 import msgspec
 from faust.cli import argument, option
 
-from streams import cli_kafka, cli_lag, cli_quarantine
+from streams import cli_kafka, cli_lag, cli_quarantine, cli_verify
 from streams.cli_dead_letters import DeadLetters, details, parse_position, summary
 from streams.cli_journal import context_of, history_of, set_up, state_of
 from streams.cli_run import DONE, ERROR, SECONDS, USAGE, Stop, Tool, compact, indented, print_table, printable, table
@@ -26,6 +25,7 @@ def register(app: Any, contexts: Mapping[str, Context]) -> None:
     """Add the commands to an app that knows these contexts, by aggregate type. There is at least one."""
     settings = next(iter(contexts.values())).settings
     module = getattr(app, "module", "")
+    cli_verify.register(app, contexts)
 
     def command(*options: Any) -> Callable[[F], F]:
         return app.command(*options, base=Tool)  # type: ignore[no-any-return]

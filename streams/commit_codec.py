@@ -37,7 +37,7 @@ COMMIT_SCHEMAS = {_WRITTEN_HEADER[len(_MARKER) :].hex(): _TEXT}
 
 
 class UnreadableCommit(Exception):
-    """A commit that this version of the program cannot read."""
+    """A commit that this version of the program cannot read, or that nobody can."""
 
 
 def encode_events(events: Iterable[RecordedEvent]) -> bytes:
@@ -73,5 +73,8 @@ def decode_events(payload: bytes) -> tuple[RecordedEvent, ...]:
         raise UnreadableCommit(
             f"a commit starts with {header.hex()}, which is no schema known here: update this program"
         )
-    record: Any = fastavro.schemaless_reader(BytesIO(payload[_HEADER:]), schema, None)
-    return tuple(RecordedEvent(**event) for event in record["events"])
+    try:
+        record: Any = fastavro.schemaless_reader(BytesIO(payload[_HEADER:]), schema, None)
+        return tuple(RecordedEvent(**event) for event in record["events"])
+    except Exception as error:  # whatever the reader stumbles over in bytes that are not what their header says
+        raise UnreadableCommit(f"a commit's bytes are damaged: {error!r}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -16,13 +18,17 @@ from faust.types import TP
 from yarl import URL
 
 from streams import worker_command  # noqa: F401  (registers the command)
+from streams.membership import Membership
 from streams.settings import Settings, SettingsError
 from streams.setup import stop_on_user_error
 
 log = logging.getLogger(__name__)
 
 SESSION_SECONDS = 6.0
-HEARTBEAT_SECONDS = 1.0
+"""A worker that was killed is missed after so long; brokers allow no less, unless told to."""
+HEARTBEAT_SECONDS = 0.3
+"""By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
+LEAVE_SECONDS = 1.0
 RESTARTS_AT_ONCE = 100.0
 STREAM_BUFFER = 128
 """Messages per partition that wait between Faust's consumer and its agent. Faust's 4,096 may be as many megabytes; what
@@ -97,6 +103,20 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if consumer is not None and thread.thread_loop is not None:
             thread.thread_loop.call_soon_threadsafe(consumer._coordinator.request_rejoin)
 
+    async def leave(self) -> None:
+        """Leave the consumer group now, before all that has still to be shut down; what was done is committed first."""
+        consumer = self._thread._consumer
+        if consumer is not None:
+            await self.commit()
+            with contextlib.suppress(TimeoutError):  # in the middle of a rebalance: it leaves when that is over
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self._thread.call_thread(consumer._coordinator.close)
+
+    @property
+    def member_id(self) -> str:
+        """The name that the consumer group knows this worker by."""
+        return str(self._thread._consumer._coordinator.member_id)
+
     def let_go(self, message: Any) -> None:
         """Forget a message that will be delivered again, so that nothing waits for its acknowledgement."""
         self._unacked_messages.discard(message)
@@ -121,6 +141,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.went_back: Callable[[TP], None] = lambda tp: None
         self.serves: Callable[[], bool] = lambda: True
         self.partitions_served: Callable[[], list[int]] = list
+        self.leaves_first = False
+        """Leave the group before the rest of the shutdown: only where a fence keeps what is late from doing harm."""
         self.rebalanced = False
         local = all(host.startswith(("127.", "localhost", "[::1]")) for host in settings.bootstrap_servers)
         options.setdefault("datadir", str(settings.data_dir / group))
@@ -158,6 +180,8 @@ class Application(faust.App):  # type: ignore[misc]
         with stop_on_user_error():
             self._check_web_port()
         await super().on_first_start()
+        self._membership = Membership(self.conf.datadir / "member", self.settings.bootstrap_servers, self.conf.id)
+        await self._membership.succeed()
         for start in self.starting:
             await start()
 
@@ -173,6 +197,14 @@ class Application(faust.App):  # type: ignore[misc]
                     f"{self.conf.web_bind}:{self.conf.web_port}: {error.strerror}: choose another with --web-port"
                 ) from None
 
+    async def on_stop(self) -> None:
+        # Owners let go first: Faust waits for every message in work, for as long as a store that is down lets them
+        # wait, and then takes a second or two for the rest, in which nobody would serve their partitions.
+        await self.before_revoke()
+        if self.leaves_first and self._consumer is not None:
+            await self._consumer.leave()
+        await super().on_stop()
+
     async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:
         self.rebalanced = False
         for stop in self.stopping:
@@ -181,6 +213,8 @@ class Application(faust.App):  # type: ignore[misc]
     async def positions(self, assignment: set[TP]) -> dict[TP, int]:
         """Where to read the assigned partitions from, for those that do not follow Faust's commits."""
         positions: dict[TP, int] = {}
+        if self.should_stop:  # nothing is taken over any more
+            return positions
         for source in self.position_sources:
             positions.update(await source(assignment))
         return positions
@@ -193,6 +227,7 @@ class Application(faust.App):  # type: ignore[misc]
 
     def on_rebalance_end(self) -> None:
         super().on_rebalance_end()
+        self._membership.record(self.consumer.member_id)
         self.rebalanced = True
         print(f"ready: {self.module} partitions={self.partitions_served()}", flush=True)
 

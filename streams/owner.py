@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -80,6 +81,8 @@ class Owner:
         self.head: Commit | None = None
         self.next_offset = 0
         self.healthy = False
+        self.since: datetime | None = None
+        self.takeover_seconds = 0.0
         self._journal = journal
         self._outbox = outbox
         self._limits = limits
@@ -111,6 +114,7 @@ class Owner:
         self.next_offset = commit.offset + 1
         await self._indexer.repair(commit)
         self.healthy = True
+        self.since, self.takeover_seconds = now(), time.monotonic() - began
         log.warning(
             "%s: taken over from %s: epoch %d at commit %d, next command offset %d, in %.0f ms",
             self.stream,
@@ -118,7 +122,7 @@ class Owner:
             commit.epoch,
             commit.nr,
             self.next_offset,
-            (time.monotonic() - began) * 1e3,
+            self.takeover_seconds * 1e3,
         )
 
     def _first_commit(self, old: Commit | None, end: int) -> Commit:
@@ -174,20 +178,35 @@ class Owner:
         _, pending = await asyncio.wait({worker}, timeout=seconds)
         if pending:
             self.healthy = False
-            log.warning("%s: let go in the middle of a group: the journal does not answer", self.stream)
+            log.warning("%s: given up: in the middle of a group, since the journal does not answer", self.stream)
             await cancel(worker)
 
-    async def close(self, seconds: float = 1.5) -> None:
-        """Serve no more. Derived rows that are not written by then are the next owner's to repair."""
+    async def close(self, seconds: float = 1.5, why: str = "this worker stops") -> None:
+        """Serve no more. Derived rows that are not written by then are the next owner's to repair.
+
+        Says why, unless it has been lost before, which was said then.
+        """
         await self.suspend(seconds)
+        if self.healthy:
+            log.warning("%s: given up: %s", self.stream, why)
         self.healthy = False
         await self._indexer.close(seconds)
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, trace: bool = False) -> None:
         self.healthy = False
         self._intake.close()
-        log.warning("%s: %s", self.stream, why)
+        log.warning("%s: given up: %s", self.stream, why, exc_info=trace)
         self._on_lost(self)
+
+    @property
+    def indexed_nr(self) -> int:
+        """The newest commit up to which all are in the derived rows, as far as this owner knows."""
+        return self._indexer.indexed_nr
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        """Commands that wait for a commit, and the bytes of their values."""
+        return len(self._intake), self._intake.bytes
 
     # -- intake ------------------------------------------------------------------------------------
 
@@ -244,8 +263,7 @@ class Owner:
         except asyncio.CancelledError:
             raise
         except Exception:
-            log.exception("%s: the owner failed, and begins anew", self.stream)
-            self._lose("begins anew")
+            self._lose("the owner failed, and begins anew", trace=True)
 
     async def _process(self, group: list[Delivery]) -> list[Delivery]:
         """Decide, commit, answer. Returns the end of the group when it would have made the commit too large."""

@@ -45,7 +45,11 @@ class Ownership:
     @property
     def ready(self) -> bool:
         """Whether every partition assigned is served."""
-        return all(p in self._serving and self.owners[p].healthy for p in self.assigned)
+        return all(map(self.serves, self.assigned))
+
+    def serves(self, partition: int) -> bool:
+        """Whether commands of this partition are decided here, now."""
+        return partition in self._serving and self.owners[partition].healthy
 
     async def assign(self, partitions: set[int]) -> dict[int, int]:
         """Own exactly these; returns where to read each from. Cheap to repeat.
@@ -59,7 +63,7 @@ class Ownership:
             leaving = [
                 self.owners.pop(p) for p in list(self.owners) if p not in partitions or not self.owners[p].healthy
             ]
-            await asyncio.gather(*(owner.close() for owner in leaving))
+            await asyncio.gather(*(owner.close(why="assigned to another worker") for owner in leaving))
             self._serving &= self.owners.keys()
             try:
                 async with asyncio.timeout(TAKE_OVER_SECONDS):
@@ -76,7 +80,7 @@ class Ownership:
     async def _own(self, partition: int, topic_id: str, count: int) -> None:
         owner = self.owners.get(partition)
         if owner is not None and owner.topic_id != topic_id:
-            await owner.close()
+            await owner.close(why="the command topic was made again")
             owner = None
             self._serving.discard(partition)
         if owner is None:

@@ -27,9 +27,9 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.cli import AppCommand, argument, option
 
+from streams.progress import Meter
 from streams.settings import Settings, SettingsError
 from streams.shop.generated_sales import generate
-from streams.shop.progress import Meter
 from streams.shop.replay_wait import Door, ReplayError, Sent, wait_for_tables
 from streams.shop.sales import Command, Plan, plan
 from streams.shop.sales_file import SalesError, read_rows

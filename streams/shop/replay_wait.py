@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from streams.shop.progress import Meter
+from streams.progress import Meter
 
 PATIENCE = 30.0
 """Seconds that the door may be shut, as in a restart, before it counts as gone."""

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.bench.commands import measure, measure_memory
+from tests.bench.takeover import measure_takeover
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("faust-streaming", "aiokafka", "cassandra-driver", "fastavro", "msgspec")
@@ -18,19 +19,26 @@ PACKAGES = ("faust-streaming", "aiokafka", "cassandra-driver", "fastavro", "msgs
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["commands", "takeover"], default="commands")
+    parser.add_argument("--times", type=int, default=10, help="takeover: changes of hands of each kind (default 10)")
     parser.add_argument("--count", type=int, default=40_000, help="commands a round (default 40000)")
     parser.add_argument("--orders", type=int, default=5_000, help="orders they go to, at random (default 5000)")
     parser.add_argument("--rounds", type=int, default=2, help="rounds of each, in turn; the best counts (default 2)")
     parser.add_argument("--keep", action="store_true", help="store the results in tests/bench/results/")
     parser.add_argument("--memory", action="store_true", help="ours only: rate and memory after each round")
     options = parser.parse_args()
-    measurement = measure_memory if options.memory else measure
-    results = asyncio.run(measurement(options.count, options.orders, options.rounds))
+    if options.what == "takeover":
+        title = f"a worker of two goes or joins, {options.times} times in each way, 80 commands/s"
+        results = asyncio.run(measure_takeover(options.times))
+    else:
+        title = f"{options.rounds} rounds of {options.count:,} commands to {options.orders:,} orders"
+        measurement = measure_memory if options.memory else measure
+        results = asyncio.run(measurement(options.count, options.orders, options.rounds))
     now = datetime.now(UTC)
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}"
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     lines = [
-        f"# {now:%Y-%m-%d}: {options.rounds} rounds of {options.count:,} commands to {options.orders:,} orders",
+        f"# {now:%Y-%m-%d}: {title}",
         "",
         f"{machine}; CPython {platform.python_version()}; {versions}; servers on the same machine.",
         "",

@@ -16,6 +16,7 @@ from streams.cassandra_session import CassandraAddress
 from streams.journal import NOTHING_CONSUMED, Commit, Journal, RecordedEvent
 from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.journals import open_journal
+from tests.contract.orders import Orders
 
 CONTEXT = "orders"
 
@@ -105,3 +106,11 @@ def make_commit(stream: str) -> Callable[..., Commit]:
         )
 
     return make
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def orders(journal: Journal) -> Orders:
+    """A healthy journal with three orders in each of two partitions, by real owners."""
+    orders = Orders(journal)
+    await orders.write()
+    return orders

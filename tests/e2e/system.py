@@ -89,6 +89,7 @@ class Worker:
     module: str
     port: int
     log: Path
+    folder: Path
     process: subprocess.Popen[bytes]
 
     @property
@@ -210,12 +211,14 @@ class System:
         }
         return {**os.environ, **ours, **settings}
 
-    def start(self, module: str, **settings: str) -> Worker:
-        """Start a worker, with these settings besides, and do not wait for it."""
+    def start(self, module: str, folder: Path | None = None, **settings: str) -> Worker:
+        """Start a worker, with these settings besides, and do not wait for it. `folder`: where it keeps its tables, a
+        new one by default."""
         name = f"{len(self.workers)}-{module.rpartition('shop.')[2]}"
         port = free_port()
         log = self.data / f"{name}.log"
-        command = ["worker", "--web-port", str(port), "--datadir", str(self.data / name), "-l", "warn"]
+        folder = folder or self.data / name
+        command = ["worker", "--web-port", str(port), "--datadir", str(folder), "-l", "warn"]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "faust", "-A", module, *command],
@@ -225,7 +228,7 @@ class System:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        worker = Worker(module, port, log, process)
+        worker = Worker(module, port, log, folder, process)
         self.workers.append(worker)
         return worker
 

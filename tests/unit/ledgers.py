@@ -19,8 +19,8 @@ from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.limits import Limits
 from streams.messages import RETRY_OF, Envelope, Failure, Message, command_headers
 from streams.owner import Owner
+from tests.command_log import Topic
 from tests.fragile.ledger import codecs, ledger
-from tests.unit.command_log import Topic
 
 
 @dataclass

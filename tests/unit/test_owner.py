@@ -20,7 +20,7 @@ from streams.journal import Commit, Snapshot, Unavailable
 from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.messages import Envelope, Failure, command_headers
 from streams.owner import Delivery, Limits, Owner
-from tests.unit.command_log import Topic
+from tests.command_log import Topic
 
 SCHEMAS = list(Schemas.load("shop", "order"))
 EVENTS = Codec([s for s in SCHEMAS if s.name not in order.commands], order.events)

@@ -1,0 +1,23 @@
+"""The command line's way to a worker's web port."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from streams.cli_run import USAGE, Stop, one_line
+
+SECONDS = 8.0
+
+
+async def ask(url: str, path: str, help: str) -> tuple[str, int, bytes]:
+    """The full URL, status and body of a worker's answer. Raises `Stop` with 2, and `help` in it, for none."""
+    where = f"{url.rstrip('/')}{path}"
+    try:
+        timeout = aiohttp.ClientTimeout(total=SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(where) as response:
+            return where, response.status, await response.read()
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+        raise Stop(USAGE, f"--url {url} is not a URL like http://127.0.0.1:6066") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        reason = f"no answer within {SECONDS:g} s" if isinstance(error, TimeoutError) else one_line(error)
+        raise Stop(USAGE, f"{where}: {reason}; {help}") from None

@@ -1,0 +1,70 @@
+"""A worker's place in its consumer group, written down in its own folder.
+
+Kafka misses a killed worker only after the session time-out, and until then its partitions stand still; so do those of
+all others once a worker joins, since a rebalance waits for every member. A worker that is started again in the same
+folder knows better: whoever had the folder before is dead, and it takes that member out of the group at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+from pathlib import Path
+from typing import IO
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.group import LeaveGroupRequest
+
+log = logging.getLogger(__name__)
+
+LEAVE_SECONDS = 3.0
+
+
+class Membership:
+    """The member id of this worker in `group`, kept in `file` for whoever comes after it.
+
+    The file is locked for as long as the process lives, so that one who shares the folder by mistake is not taken for
+    dead; nothing is written down then.
+    """
+
+    def __init__(self, file: Path, servers: list[str], group: str) -> None:
+        self._path = file
+        self._servers = servers
+        self._group = group
+        self._file: IO[str] | None = None
+
+    async def succeed(self) -> None:
+        """Take the dead predecessor out of the group, if there is one. Only saves time: that it fails does no harm."""
+        file = self._path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return
+        self._file = file
+        file.seek(0)
+        if member_id := file.read().strip():
+            try:
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self._leave(member_id)
+            except (KafkaError, OSError) as error:
+                log.info("the predecessor %s stays in the group until its session ends: %r", member_id, error)
+            self.record("")
+
+    def record(self, member_id: str) -> None:
+        """This worker is in the group by that name now."""
+        if self._file is not None:
+            self._file.truncate(0)
+            self._file.write(member_id)
+            self._file.flush()
+
+    async def _leave(self, member_id: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
+        await admin.start()
+        try:
+            coordinator = await admin.find_coordinator(self._group)
+            await admin._send_request(LeaveGroupRequest(self._group, member_id), coordinator)
+        finally:
+            await admin.close()

@@ -1,0 +1,83 @@
+"""`/owners` of a command app: what this worker owns, and how far each partition is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from streams.faust_app import Application
+from streams.health import json_response
+from streams.journal import stream_name
+from streams.ownership import Ownership
+
+
+class Owned(msgspec.Struct, frozen=True):
+    """One partition that is assigned to a worker. Without an `owner` it could not be taken over yet.
+
+    head, indexed, eventful   the newest commit; the newest up to which all is derived; the newest with an event
+    next_offset               the command that is due
+    aggregates, weight        in the cache: how many, and how much of CACHE_WEIGHT they take
+    queued, queued_bytes      commands that wait for a commit
+    since, takeover_ms        when this worker took over (UTC), and how long reading the head to repair took
+    """
+
+    partition: int
+    stream: str
+    owner: str | None = None
+    epoch: int = 0
+    head: int = 0
+    indexed: int = 0
+    eventful: int = 0
+    next_offset: int = 0
+    aggregates: int = 0
+    weight: int = 0
+    queued: int = 0
+    queued_bytes: int = 0
+    serving: bool = False
+    since: datetime | None = None
+    takeover_ms: float = 0.0
+
+
+class Owners(msgspec.Struct, frozen=True):
+    """The answer of `/owners`: every partition that is assigned to the worker that was asked."""
+
+    app: str
+    owners: list[Owned]
+
+
+def owned(ownership: Ownership, type: str) -> list[Owned]:
+    """What this worker has, by partition."""
+    return [_owned(ownership, partition, stream_name(type, partition)) for partition in sorted(ownership.assigned)]
+
+
+def _owned(ownership: Ownership, partition: int, stream: str) -> Owned:
+    owner = ownership.owners.get(partition)
+    if owner is None or owner.head is None:
+        return Owned(partition, stream)
+    head, cache = owner.head, owner.handler.cache
+    return Owned(
+        partition,
+        stream,
+        owner.identity,
+        head.epoch,
+        head.nr,
+        owner.indexed_nr,
+        head.eventful_nr,
+        owner.next_offset,
+        len(cache),
+        cache.weight,
+        *owner.queued,
+        ownership.serves(partition),
+        owner.since,
+        round(owner.takeover_seconds * 1e3, 1),
+    )
+
+
+def add_owners(app: Application, ownership: Ownership, type: str) -> None:
+    """Serve `/owners`."""
+
+    @app.page("/owners")
+    async def owners(view: Any, request: Any) -> Any:
+        return json_response(view, Owners(app.module, owned(ownership, type)))

@@ -1,0 +1,160 @@
+"""Orders written to a journal by real owners, two partitions of them, so that there is something to verify."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import replace
+
+from aggregates.decider import Decider
+from aggregates.shop.order import order
+from schemas.codec import Codec
+from schemas.registry import Schemas
+from streams.broker import partition_of
+from streams.cache import Cache
+from streams.handler import Handler
+from streams.journal import Commit, Journal, RecordedEvent, StoredEvent, stream_name
+from streams.messages import Failure, command_headers
+from streams.owner import Delivery, Limits, Owner
+from streams.repair import Disagreement, repair
+from streams.verify import Verification
+from tests.command_log import Topic
+
+PARTITIONS, WINDOW, EVERY = 2, 10, 4
+
+_SCHEMAS = list(Schemas.load("shop", "order"))
+EVENTS = Codec([schema for schema in _SCHEMAS if schema.name not in order.commands], order.events)
+_COMMANDS = Codec([schema for schema in _SCHEMAS if schema.name in order.commands], order.commands)
+
+OPEN = {"user_id": "17850", "kind": "sale", "country": "France"}
+LINE = {"sku": "85123A", "description": "HOLDER", "quantity": 6, "unit_price": "2.55"}
+
+
+class Nobody:
+    """An outbox whose messages nobody reads."""
+
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
+        raise AssertionError("no command of these fails")
+
+    async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        pass
+
+    def hint(self, partition: int, nr: int) -> None:
+        pass
+
+
+@dataclass
+class Orders:
+    """The orders of a type of its own, in `journal`."""
+
+    journal: Journal
+    decider: Decider[Any, Any, Any] = field(
+        default_factory=lambda: dataclasses.replace(order, type=f"o{uuid.uuid4().hex[:8]}")
+    )
+    offsets: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(PARTITIONS), 0))
+
+    @property
+    def type(self) -> str:
+        return self.decider.type
+
+    def key(self, partition: int, number: int = 0) -> str:
+        """The order of that number in a partition."""
+        keys = (key for n in itertools.count() if partition_of((key := f"o/{n}").encode(), PARTITIONS) == partition)
+        return next(itertools.islice(keys, number, None))
+
+    def stream(self, partition: int) -> str:
+        return stream_name(self.type, partition)
+
+    def place(self, partition: int, row: StoredEvent) -> str:
+        """Where a row is in the log."""
+        return f"{self.stream(partition)}:{row.nr}:{row.index}"
+
+    async def repaired(self, found: list[Disagreement]) -> list[Disagreement]:
+        """What disagrees after all that can be repaired was."""
+        for disagreement in found:
+            if disagreement.repair is not None:
+                assert await repair(self.journal, disagreement.repair)
+        return await self.verify()
+
+    async def log(self, partition: int) -> list[Commit]:
+        """All commits of a stream."""
+        found: list[Commit] = []
+        while read := await self.journal.commits(self.stream(partition), len(found), 1000):
+            found += read
+        return found
+
+    async def owner(self, partition: int, name: str = "a") -> Owner:
+        """One that serves the partition; whoever did before is fenced."""
+        stream = self.stream(partition)
+        handler = Handler(self.decider, EVENTS, _COMMANDS, self.journal, stream, Cache(1_000), WINDOW)
+        limits = Limits(commands=5, linger=0.001, snapshot_every=EVERY)
+        journal, outbox = self.journal, Nobody()
+        owner = Owner(
+            stream, partition, "t", name, journal, handler, outbox, limits, Topic(), _lost, lambda key: partition
+        )
+        await owner.take_over()
+        self.offsets[partition] = owner.next_offset
+        owner.resume()
+        return owner
+
+    async def send(self, owner: Owner, key: str, type: str, data: Any = None) -> asyncio.Event:
+        """Give the owner a command; the event is set when a commit covers it."""
+        done, offset = asyncio.Event(), self.offsets[owner.partition]
+        self.offsets[owner.partition] += 1
+        headers = command_headers(f"{owner.stream}-{offset}", type, "/test")
+        value = json.dumps(data or {}).encode()
+        await owner.deliver(Delivery(offset, key.encode(), value, headers, 1.0, done.set, lambda: None))
+        return done
+
+    async def write(self) -> None:
+        """In each partition: three orders of eight events and a command without one, by two owners in turn, snapshots;
+        all of it is derived, and the head says so."""
+        for partition in range(PARTITIONS):
+            keys = [self.key(partition, number) for number in range(3)]
+            for name in ("a", "b"):
+                owner = await self.owner(partition, name)
+                commands = [("OpenOrder", OPEN)] if name == "a" else []
+                commands += [("AddLine", {**LINE, "sku": f"{name}{number}"}) for number in range(3)]
+                commands += [("PlaceOrder", None), ("PlaceOrder", None)] if name == "b" else []
+                done = [await self.send(owner, key, *command) for command in commands for key in keys]
+                await asyncio.gather(*(it.wait() for it in done))
+                await owner.close()
+            owner = await self.owner(partition, "c")
+            for _ in range(2):  # each commit says what was derived before it
+                await (
+                    await self.send(owner, keys[0], "AddLine", LINE)
+                ).wait()  # rejected, so there is nothing to write
+                async with asyncio.timeout(10):
+                    while owner.head is None or owner._indexer.indexed_nr < owner.head.nr:
+                        await asyncio.sleep(0.005)
+            await owner.close()
+        await self.journal.save_schemas(EVENTS.schemas)
+
+    def verification(self, only: int | None = None) -> Verification:
+        return Verification(self.journal, self.decider, EVENTS, PARTITIONS, WINDOW, only)
+
+    async def verify(self, only: int | None = None) -> list[Disagreement]:
+        """All that disagrees."""
+        return [found async for found in self.verification(only).run()]
+
+
+def _order_of_a_type_of_its_own() -> Decider[Any, Any, Any]:
+    return dataclasses.replace(order, type=f"o{uuid.uuid4().hex[:8]}")
+
+
+def _lost(owner: Owner) -> None:
+    raise AssertionError(f"{owner.stream} was lost")
+
+
+def next_commit(head: Commit, *events: RecordedEvent, **changes: Any) -> Commit:
+    """What its owner would append next, but for the changes."""
+    nr = head.nr + 1
+    right = replace(head, nr=nr, offset=head.offset + 1, events=events, eventful_nr=nr if events else head.eventful_nr)
+    return replace(right, **changes)

@@ -1,0 +1,118 @@
+"""`journal verify`, continued: damage to the log itself, which is found where it is, and which nothing repairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from msgspec.structs import replace
+
+from streams.cassandra_schema import COMMITS_PER_BUCKET
+from streams.journal import Commit, RecordedEvent
+from tests.contract.conftest import Journals
+from tests.contract.orders import EVENTS, WINDOW, Orders, next_commit
+from tests.contract.test_cassandra import execute, keyspace
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ENCODED = b"\xc3\x01" + bytes.fromhex(next(iter(EVENTS.schemas))) + b"data"
+
+
+def line(orders: Orders, **changes: Any) -> RecordedEvent:
+    """The ninth event of the first order."""
+    event = RecordedEvent(orders.key(0), 9, "LineAdded", ENCODED, "ninth", "ninth")
+    return replace(event, **changes)
+
+
+LOG_DAMAGE: list[tuple[str, Callable[[Orders, Commit], Commit], str]] = [
+    ("epoch falls", lambda o, head: next_commit(head, epoch=head.epoch - 1), "has epoch 2 after epoch 3"),
+    ("epoch skipped", lambda o, head: next_commit(head, epoch=head.epoch + 2), "has epoch 5 right after epoch 3"),
+    ("full takeover", lambda o, head: next_commit(head, line(o), epoch=head.epoch + 1), "a takeover writes an empty"),
+    ("other owner", lambda o, head: next_commit(head, owner="x"), "is by x, but epoch 3 belongs to c"),
+    ("offset falls", lambda o, head: next_commit(head, offset=3), "covers command offset 3, commit"),
+    ("topic changes", lambda o, head: next_commit(head, topic_id="x"), "counts offsets of topic x"),
+    ("eventful wrong", lambda o, head: next_commit(head, eventful_nr=1), "says that commit 1 is the newest"),
+    ("indexed falls", lambda o, head: next_commit(head, indexed_nr=1), "says that all is derived up to commit 1"),
+    ("indexed ahead", lambda o, head: next_commit(head, indexed_nr=head.nr + 1), "says that all is derived up to"),
+    ("sequence gap", lambda o, head: next_commit(head, line(o, sequence=11)), "has sequence 11 where 9 is due"),
+    ("note ahead", lambda o, head: next_commit(head, line(o, type="#x")), "has sequence 9 where 8 is due"),
+    ("stray", lambda o, head: next_commit(head, line(o, aggregate_id=o.key(1, 9))), "belongs to partition 1 of 2"),
+    ("schema", lambda o, head: next_commit(head, line(o, data=b"\xc3\x01" + bytes(9))), "needs schema 0000000000"),
+    ("no schema", lambda o, head: next_commit(head, line(o, data=b"{}")), "needs schema (none"),
+    ("again", lambda o, head: next_commit(head, line(o, command_id=f"{o.stream(0)}-0")), "9 accepted commands after"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("damage", "what"), [pytest.param(*it[1:], id=it[0]) for it in LOG_DAMAGE])
+async def test_the_log_is_damaged(orders: Orders, damage: Callable[[Orders, Commit], Commit], what: str) -> None:
+    """Found at the commit; there is nothing to repair it from."""
+    head = await orders.journal.head(orders.stream(0))
+    assert head is not None
+    commit = damage(orders, head)
+    await orders.journal.append(commit)
+    await orders.journal.index([commit])
+    found = [it for it in await orders.verify() if what in it.what]
+    assert [True] == [it.where.startswith(f"{orders.stream(0)}:{commit.nr}") for it in found]
+    assert found[0].repair is None
+    assert not found[0].note
+
+
+async def test_an_id_again_beyond_the_window(orders: Orders) -> None:
+    """An id that was forgotten may come again: worth a note."""
+    head = await orders.journal.head(orders.stream(0))
+    assert head is not None
+    for number in range(WINDOW + 1):
+        id = f"{orders.stream(0)}-0" if number == WINDOW else f"new-{number}"
+        head = next_commit(head, line(orders, sequence=9 + number, command_id=id))
+        await orders.journal.append(head)
+        await orders.journal.index([head])
+    [found] = await orders.verify()
+    assert found.note
+    assert f"accepts command {orders.stream(0)}-0 again" in found.what
+
+
+# -- Cassandra only: a log that lost what it had acknowledged -------------------------------------------
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def in_cassandra(cassandra_journals: Journals) -> Orders:
+    """A healthy journal in Cassandra."""
+    orders = Orders(cassandra_journals.one)
+    await orders.write()
+    return orders
+
+
+def commit_row(orders: Orders, nr: int) -> str:
+    return f"stream = '{orders.stream(0)}' AND bucket = {nr // COMMITS_PER_BUCKET} AND nr = {nr}"
+
+
+async def test_a_hole_in_the_log(in_cassandra: Orders) -> None:
+    """Its commits are named; rows derived from them are all that is left, so a repair leaves them alone."""
+    orders, [lost, also] = in_cassandra, [3, 4]
+    kept = {key: await orders.journal.events(orders.type, key) for key in (orders.key(0, n) for n in range(3))}
+    table = f"{keyspace(orders.journal)}.commits"
+    for nr in (lost, also):
+        await execute(orders.journal, f"DELETE FROM {table} WHERE {commit_row(orders, nr)}")
+    found = await orders.verify()
+    wrong = [it for it in found if not it.note]
+    assert [f"{orders.stream(0)}:3"] == [it.where for it in wrong]
+    assert "commits 3 to 4 are missing" in wrong[0].what
+    rows = [row for rows in kept.values() for row in rows if row.nr in (lost, also)]
+    assert sorted(orders.place(0, row) for row in rows) == sorted(it.where for it in found if it.note)
+    assert found == await orders.repaired(found)
+    assert kept == {key: await orders.journal.events(orders.type, key) for key in kept}
+
+
+async def test_a_commit_that_cannot_be_read(in_cassandra: Orders) -> None:
+    """Bytes that are damaged, with a header or without, are found one commit after another; the rest is verified."""
+    orders = in_cassandra
+    table = f"{keyspace(orders.journal)}.commits"
+    [[payload]] = await execute(orders.journal, f"SELECT payload FROM {table} WHERE {commit_row(orders, 3)}")
+    for nr, damaged in ((3, payload[: len(payload) // 2]), (5, b"nothing")):
+        values = f"payload = 0x{damaged.hex()}"
+        await execute(orders.journal, f"UPDATE {table} SET {values} WHERE {commit_row(orders, nr)}")
+    wrong = [it for it in await orders.verify() if not it.note]
+    assert [f"{orders.stream(0)}:{nr}" for nr in (3, 5)] == [it.where for it in wrong]
+    assert all(it.what.startswith("cannot be read") for it in wrong)

@@ -1,0 +1,54 @@
+"""No partition stands still for long when its worker goes: measured by a client, from the signal to the reply."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.e2e.pulse import Change, Pulse
+from tests.e2e.system import ORDERS, System
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+KILLED_SECONDS = 10.0
+STOPPED_SECONDS = 2.0
+PAUSE_SECONDS = 2.0
+"""For partitions that stay where they are: an eager rebalance stops them too."""
+LATE_SECONDS = 0.1
+"""A client that cannot keep its own pace of 50 ms cannot time others: it measures again."""
+ATTEMPTS = 10
+
+
+@pytest.mark.parametrize(
+    ("number", "restart", "times", "limit"),
+    [
+        pytest.param(signal.SIGKILL, False, 2, KILLED_SECONDS, id="killed"),
+        pytest.param(signal.SIGKILL, True, 1, KILLED_SECONDS, id="killed and started again"),
+        pytest.param(signal.SIGTERM, False, 3, STOPPED_SECONDS, id="stopped"),
+    ],
+)
+async def test_partitions_are_served_again_soon(
+    system: System, number: signal.Signals, restart: bool, times: int, limit: float
+) -> None:
+    """After kill -9 within 10 s, after SIGTERM within 2 s, and the survivor's own partitions never pause for 2 s, not
+    even when the killed worker is back before its session has ended."""
+    while len(running := [worker for worker in system.workers if worker.running]) < 2:
+        running = [*running, system.start(ORDERS)]
+    await system.all_served(*running)
+    pulse = Pulse(system)
+    await pulse.start()
+    measured: list[Change] = []
+    try:
+        for _ in range(ATTEMPTS):
+            goes, stays = (worker for worker in system.workers if worker.running)
+            change = await pulse.change_hands(goes, number, stays, restart=restart)
+            if not restart:
+                await pulse.join(ORDERS, stays)
+            measured += [change] if change.late < LATE_SECONDS else []
+            if len(measured) == times:
+                break
+    finally:
+        await pulse.stop()
+    assert times == len(measured), "the machine is too busy to measure anything"
+    assert [] == [change for change in measured if change.worst > limit or change.pause > PAUSE_SECONDS]
