@@ -40,7 +40,9 @@ def _ownership(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
 
 def _offsets(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
     if commit.topic_id == before.topic_id:
-        if commit.offset < before.offset:  # the same again is right for commands that had waited in the journal
+        # The same again is right for commands that had waited in the journal; a takeover goes back where the topic had
+        # lost its end.
+        if commit.offset < before.offset and commit.epoch == before.epoch:
             yield f"covers command offset {commit.offset}, commit {before.nr} covers {before.offset} already"
     elif adjacent and commit.epoch == before.epoch:
         yield f"counts offsets of topic {commit.topic_id}, commit {before.nr} of {before.topic_id}, without a takeover"
