@@ -57,8 +57,8 @@ def _make(programs: Path, data: Path) -> None:
     if os.geteuid() == 0:
         user = pwd.getpwnam(SYSTEM_USER)
         os.chown(data, user.pw_uid, user.pw_gid)
-    initdb = [programs / "initdb", "-D", data, "-U", SYSTEM_USER, "-E", "UTF8", "--locale=C", "-A", "reject"]
-    _run([*_unprivileged(), *initdb], "")
+    options = ["-U", SYSTEM_USER, "-E", "UTF8", "--locale=C", "-A", "reject"]
+    _run([*_unprivileged(), programs / "initdb", "-D", data, *options], "")
     _run([*_unprivileged(), programs / "postgres", "--single", "-D", data, "postgres"], SETUP)
 
 

@@ -166,7 +166,9 @@ def test_a_server_that_ends_early_is_noticed_at_once(tmp_path: Path, monkeypatch
     """The error shows the end of the log; the time limit is not waited for."""
     monkeypatch.setattr(tools, "java", lambda: Path(sys.executable))
     monkeypatch.setattr(tools, "fetch", lambda name, folder: folder)
-    monkeypatch.setitem(control._JAVA_COMMANDS, "kafka", lambda *_: [sys.executable, "-c", "raise SystemExit('no luck')"])
+    monkeypatch.setitem(
+        control._JAVA_COMMANDS, "kafka", lambda *_: [sys.executable, "-c", "raise SystemExit('no luck')"]
+    )
     with listener(lambda c: None) as port:
         free = port
     began = time.monotonic()

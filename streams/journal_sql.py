@@ -1,0 +1,230 @@
+"""The journal in SQLite or PostgreSQL. Tables: `sql_tables.py`; connections and errors: `sql_session.py`.
+
+The fence is the primary key of `commits`, (stream, nr). One transaction inserts the commit where nothing stands, and
+writes the rows by aggregate and the snapshots. What an append knows when its answer is lost, and why asking again
+settles it:
+
+The transaction was committed, was rolled back, or is still under way: in PostgreSQL, whose server may work on for a
+client that is gone, or in the thread of a cancelled request. The same append is sent again, in a new transaction. If
+the first was committed, the row is found and it is ours. If it was rolled back, the insert succeeds. If it is under way
+it holds the key, and the insert waits for it to become one of the two (in SQLite it holds the whole file). A wait that
+takes too long ends in `Unavailable`, and nothing is decided yet. A new owner's append at that nr goes the same way:
+either the old owner's transaction or the new one's gets the key. One that sits in a queue and starts after all this
+finds the row there, since rows are never deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Column, Delete, Select, Table, bindparam, delete, select, tuple_, union
+
+from streams.commit_codec import COMMIT_SCHEMAS
+from streams.fence import fenced, same_commit
+from streams.journal import Commit, Published, Snapshot, StoredEvent, stream_type
+from streams.paging import FIRST_PAGE, PAGE_BYTES, next_page
+from streams.sql_session import SqlAddress, SqlSession
+from streams.sql_tables import (
+    COMMIT_COLUMNS,
+    COMMITS,
+    EVENT_COLUMNS,
+    EVENTS,
+    PUBLISHED,
+    SCHEMAS,
+    SNAPSHOTS,
+    TABLES,
+    Values,
+    commit_from,
+    commit_values,
+    event_from,
+    event_values,
+    snapshot_values,
+)
+
+_ROWS_AT_ONCE = 1000
+"""Of one statement: so many that it ends in time, and that others come in between where it is a transaction."""
+_FIRST_EVENTS = 200
+
+_COMMITS_OF = select(*COMMIT_COLUMNS).where(COMMITS.c.stream == bindparam("of"))
+_HEAD = _COMMITS_OF.order_by(COMMITS.c.nr.desc()).limit(1)
+_COMMIT = _COMMITS_OF.where(COMMITS.c.nr == bindparam("at"))
+_COMMITS_AFTER = _COMMITS_OF.where(COMMITS.c.nr > bindparam("after")).order_by(COMMITS.c.nr).limit(bindparam("most"))
+_EVENT_PLACE = (EVENTS.c.sequence, EVENTS.c.nr, EVENTS.c.idx)
+_EVENTS_AFTER = (
+    select(*EVENT_COLUMNS)
+    .where(EVENTS.c.type == bindparam("of"), EVENTS.c.id == bindparam("aggregate"))
+    .where(tuple_(*_EVENT_PLACE) > tuple_(bindparam("sequence"), bindparam("nr"), bindparam("idx")))
+    .order_by(*_EVENT_PLACE)
+    .limit(bindparam("most"))
+)
+_SNAPSHOT = select(SNAPSHOTS.c.sequence, SNAPSHOTS.c.nr, SNAPSHOTS.c.version, SNAPSHOTS.c.state).where(
+    SNAPSHOTS.c.type == bindparam("of"), SNAPSHOTS.c.id == bindparam("aggregate")
+)
+_PUBLISHED = select(PUBLISHED.c.nr, PUBLISHED.c.idx).where(PUBLISHED.c.stream == bindparam("of"))
+
+
+def _remove(table: Table) -> Delete:
+    """The parameters are named `_<column>`."""
+    return delete(table).where(*(column == bindparam(f"_{column.name}") for column in table.primary_key))
+
+
+_REMOVE_EVENT, _REMOVE_SNAPSHOT = _remove(EVENTS), _remove(SNAPSHOTS)
+_KEY_OF_EVENT = [f"_{column.name}" for column in EVENTS.primary_key]
+
+
+def _ids(table: Table) -> Select[Any]:
+    """The ids of one type after one, in order, each once."""
+    id: Column[str] = table.c.id
+    found = select(id).where(table.c.type == bindparam("of"), id > bindparam("after"))
+    return select(found.distinct().order_by(id).limit(_ROWS_AT_ONCE).subquery().c.id)
+
+
+_AGGREGATE_IDS = union(_ids(EVENTS), _ids(SNAPSHOTS)).order_by("id").limit(_ROWS_AT_ONCE)
+
+
+class SqlJournal:
+    """A `Journal` in one file or schema."""
+
+    def __init__(self, address: SqlAddress) -> None:
+        self._session = SqlSession(address)
+        self._append = address.insert(COMMITS).on_conflict_do_nothing()
+        self._upserts = {
+            table: _upsert(address.insert(table), table) for table in (EVENTS, SNAPSHOTS, SCHEMAS, PUBLISHED)
+        }
+
+    async def create(self) -> None:
+        await self._session.create_tables()
+
+    async def open(self) -> None:
+        self._session.connect()
+        try:
+            async with self._session.reading() as connection:
+                for table in TABLES.sorted_tables:
+                    await connection.execute(select(table).limit(0))
+            await self.save_schemas(COMMIT_SCHEMAS)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+        # All is made before the transaction begins: what it locks, it locks briefly.
+        row, events = commit_values(commit), event_values([commit])
+        states = snapshot_values(stream_type(commit.stream), snapshots())
+        async with self._session.writing() as connection:
+            inserted = await connection.execute(self._append, row)
+            if inserted.rowcount == 0:
+                present = (await connection.execute(_COMMIT, {"of": commit.stream, "at": commit.nr})).one()
+                if not same_commit(found := commit_from(commit.stream, present), commit):
+                    raise fenced(found, commit)
+            else:
+                for chunk in _chunks(events):
+                    await connection.execute(self._upserts[EVENTS], chunk)
+                for chunk in _chunks(states):
+                    await connection.execute(self._upserts[SNAPSHOTS], chunk)
+        return True
+
+    async def head(self, stream: str) -> Commit | None:
+        async with self._session.reading() as connection:
+            row = (await connection.execute(_HEAD, {"of": stream})).one_or_none()
+        return None if row is None else commit_from(stream, row)
+
+    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+        found: list[Commit] = []
+        size, page = 0, FIRST_PAGE
+        async with self._session.reading() as connection:
+            while len(found) < limit and size < PAGE_BYTES:
+                page = min(page, limit - len(found))
+                rows = (await connection.execute(_COMMITS_AFTER, {"of": stream, "after": after, "most": page})).all()
+                for row in rows:
+                    if row.nr != after + 1:
+                        return found  # never, unless somebody has deleted what stands between
+                    after += 1
+                    size += len(row.payload)
+                    found.append(commit_from(stream, row))
+                if len(rows) < page:
+                    break
+                page = next_page(size, len(found))
+        return found
+
+    async def index(self, commits: Sequence[Commit]) -> None:
+        await self._replace(EVENTS, event_values(commits))
+
+    async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
+        found: list[StoredEvent] = []
+        size, page = 0, _FIRST_EVENTS
+        place: Values = {"sequence": from_sequence, "nr": -1, "idx": -1}
+        async with self._session.reading() as connection:
+            while True:
+                parameters = {"of": type, "aggregate": aggregate_id, **place, "most": page}
+                rows = (await connection.execute(_EVENTS_AFTER, parameters)).all()
+                found += [event_from(aggregate_id, row) for row in rows]
+                if len(rows) < page:
+                    return found
+                place = {column.name: rows[-1][i] for i, column in enumerate(_EVENT_PLACE)}
+                size += sum(100 + len(row.data) for row in rows)
+                page = next_page(size, len(found))
+
+    async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
+        async with self._session.reading() as connection:
+            row = (await connection.execute(_SNAPSHOT, {"of": type, "aggregate": aggregate_id})).one_or_none()
+        return None if row is None else Snapshot(aggregate_id, *row)
+
+    async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
+        await self._replace(SNAPSHOTS, snapshot_values(type, snapshots))
+
+    async def aggregate_ids(self, type: str) -> AsyncIterator[str]:
+        after = ""
+        while True:
+            async with self._session.reading() as connection:
+                ids = (await connection.execute(_AGGREGATE_IDS, {"of": type, "after": after})).scalars().all()
+            for after in ids:
+                yield after
+            if len(ids) < _ROWS_AT_ONCE:
+                return
+
+    async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
+        keys = [(type, row.event.aggregate_id, row.event.sequence, row.nr, row.index) for row in rows]
+        await self._all(_REMOVE_EVENT, [dict(zip(_KEY_OF_EVENT, key, strict=True)) for key in keys])
+
+    async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
+        await self._all(_REMOVE_SNAPSHOT, [{"_type": type, "_id": aggregate_id}])
+
+    async def save_schemas(self, schemas: Mapping[str, str]) -> None:
+        rows = [{"fingerprint": fingerprint, "avsc": schema} for fingerprint, schema in sorted(schemas.items())]
+        await self._replace(SCHEMAS, rows)
+
+    async def schemas(self) -> Mapping[str, str]:
+        async with self._session.reading() as connection:
+            return {row.fingerprint: row.avsc for row in await connection.execute(select(SCHEMAS))}
+
+    async def published(self, stream: str) -> Published | None:
+        async with self._session.reading() as connection:
+            row = (await connection.execute(_PUBLISHED, {"of": stream})).one_or_none()
+        return None if row is None else Published(*row)
+
+    async def save_published(self, stream: str, published: Published) -> None:
+        await self._replace(PUBLISHED, [{"stream": stream, "nr": published.nr, "idx": published.index}])
+
+    async def _replace(self, table: Table, rows: Sequence[Values]) -> None:
+        """Write rows in the place of those with the same keys."""
+        await self._all(self._upserts[table], rows)
+
+    async def _all(self, statement: Any, rows: Sequence[Values]) -> None:
+        """The statement for each of these, in as many transactions as it takes."""
+        for chunk in _chunks(rows):
+            async with self._session.writing() as connection:
+                await connection.execute(statement, chunk)
+
+
+def _upsert(insert: Any, table: Table) -> Any:
+    values = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
+
+
+def _chunks(rows: Sequence[Values]) -> Iterator[Sequence[Values]]:
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        yield rows[start : start + _ROWS_AT_ONCE]
