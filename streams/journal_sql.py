@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Delete, Select, Table, bindparam, delete, select, tuple_, union
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streams.commit_codec import COMMIT_SCHEMAS
 from streams.fence import fenced, same_commit
@@ -99,9 +100,8 @@ class SqlJournal:
     async def open(self) -> None:
         self._session.connect()
         try:
-            async with self._session.reading() as connection:
-                for table in TABLES.sorted_tables:
-                    await connection.execute(select(table).limit(0))
+            for table in TABLES.sorted_tables:
+                await self._session.rows(select(table).limit(0))
             await self.save_schemas(COMMIT_SCHEMAS)
         except BaseException:
             await self.close()
@@ -114,110 +114,106 @@ class SqlJournal:
         # All is made before the transaction begins: what it locks, it locks briefly.
         row, events = commit_values(commit), event_values([commit])
         states = snapshot_values(stream_type(commit.stream), snapshots())
-        async with self._session.writing() as connection:
+
+        async def write(connection: AsyncConnection) -> None:
             inserted = await connection.execute(self._append, row)
             if inserted.rowcount == 0:
-                present = (await connection.execute(_COMMIT, {"of": commit.stream, "at": commit.nr})).one()
-                if not same_commit(found := commit_from(commit.stream, present), commit):
-                    raise fenced(found, commit)
-            else:
-                for chunk in _chunks(events):
-                    await connection.execute(self._upserts[EVENTS], chunk)
-                for chunk in _chunks(states):
-                    await connection.execute(self._upserts[SNAPSHOTS], chunk)
+                result = await connection.execute(_COMMIT, {"of": commit.stream, "at": commit.nr})
+                if not same_commit(present := commit_from(commit.stream, result.one()), commit):
+                    raise fenced(present, commit)
+                return
+            for chunk in _chunks(events):
+                await connection.execute(self._upserts[EVENTS], chunk)
+            for chunk in _chunks(states):
+                await connection.execute(self._upserts[SNAPSHOTS], chunk)
+
+        await self._session.transaction(write)
         return True
 
     async def head(self, stream: str) -> Commit | None:
-        async with self._session.reading() as connection:
-            row = (await connection.execute(_HEAD, {"of": stream})).one_or_none()
-        return None if row is None else commit_from(stream, row)
+        rows = await self._session.rows(_HEAD, {"of": stream})
+        return commit_from(stream, rows[0]) if rows else None
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
         found: list[Commit] = []
         size, page = 0, FIRST_PAGE
-        async with self._session.reading() as connection:
-            while len(found) < limit and size < PAGE_BYTES:
-                page = min(page, limit - len(found))
-                rows = (await connection.execute(_COMMITS_AFTER, {"of": stream, "after": after, "most": page})).all()
-                for row in rows:
-                    if row.nr != after + 1:
-                        return found  # never, unless somebody has deleted what stands between
-                    after += 1
-                    size += len(row.payload)
-                    found.append(commit_from(stream, row))
-                if len(rows) < page:
-                    break
-                page = next_page(size, len(found))
+        while len(found) < limit and size < PAGE_BYTES:
+            page = min(page, limit - len(found))
+            rows = await self._session.rows(_COMMITS_AFTER, {"of": stream, "after": after, "most": page})
+            for row in rows:
+                if row.nr != after + 1:  # somebody has deleted what stood between
+                    return found
+                after += 1
+                size += len(row.payload)
+                found.append(commit_from(stream, row))
+            if len(rows) < page:
+                break
+            page = next_page(size, len(found))
         return found
 
     async def index(self, commits: Sequence[Commit]) -> None:
-        await self._replace(EVENTS, event_values(commits))
+        await self._each(self._upserts[EVENTS], event_values(commits))
 
     async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
         found: list[StoredEvent] = []
         size, page = 0, _FIRST_EVENTS
         place: Values = {"sequence": from_sequence, "nr": -1, "idx": -1}
-        async with self._session.reading() as connection:
-            while True:
-                parameters = {"of": type, "aggregate": aggregate_id, **place, "most": page}
-                rows = (await connection.execute(_EVENTS_AFTER, parameters)).all()
-                found += [event_from(aggregate_id, row) for row in rows]
-                if len(rows) < page:
-                    return found
-                place = {column.name: rows[-1][i] for i, column in enumerate(_EVENT_PLACE)}
-                size += sum(100 + len(row.data) for row in rows)
-                page = next_page(size, len(found))
+        while True:
+            rows = await self._session.rows(
+                _EVENTS_AFTER, {"of": type, "aggregate": aggregate_id, **place, "most": page}
+            )
+            found += [event_from(aggregate_id, row) for row in rows]
+            if len(rows) < page:
+                return found
+            place = {"sequence": rows[-1].sequence, "nr": rows[-1].nr, "idx": rows[-1].idx}
+            size += sum(100 + len(row.data) for row in rows)
+            page = next_page(size, len(found))
 
     async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
-        async with self._session.reading() as connection:
-            row = (await connection.execute(_SNAPSHOT, {"of": type, "aggregate": aggregate_id})).one_or_none()
-        return None if row is None else Snapshot(aggregate_id, *row)
+        rows = await self._session.rows(_SNAPSHOT, {"of": type, "aggregate": aggregate_id})
+        return Snapshot(aggregate_id, *rows[0]) if rows else None
 
     async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
-        await self._replace(SNAPSHOTS, snapshot_values(type, snapshots))
+        await self._each(self._upserts[SNAPSHOTS], snapshot_values(type, snapshots))
 
     async def aggregate_ids(self, type: str) -> AsyncIterator[str]:
-        after = ""
-        while True:
-            async with self._session.reading() as connection:
-                ids = (await connection.execute(_AGGREGATE_IDS, {"of": type, "after": after})).scalars().all()
-            for after in ids:
+        after, more = "", True
+        while more:
+            rows = await self._session.rows(_AGGREGATE_IDS, {"of": type, "after": after})
+            for (after,) in rows:
                 yield after
-            if len(ids) < _ROWS_AT_ONCE:
-                return
+            more = len(rows) == _ROWS_AT_ONCE
 
     async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
         keys = [(type, row.event.aggregate_id, row.event.sequence, row.nr, row.index) for row in rows]
-        await self._all(_REMOVE_EVENT, [dict(zip(_KEY_OF_EVENT, key, strict=True)) for key in keys])
+        await self._each(_REMOVE_EVENT, [dict(zip(_KEY_OF_EVENT, key, strict=True)) for key in keys])
 
     async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
-        await self._all(_REMOVE_SNAPSHOT, [{"_type": type, "_id": aggregate_id}])
+        await self._each(_REMOVE_SNAPSHOT, [{"_type": type, "_id": aggregate_id}])
 
     async def save_schemas(self, schemas: Mapping[str, str]) -> None:
         rows = [{"fingerprint": fingerprint, "avsc": schema} for fingerprint, schema in sorted(schemas.items())]
-        await self._replace(SCHEMAS, rows)
+        await self._each(self._upserts[SCHEMAS], rows)
 
     async def schemas(self) -> Mapping[str, str]:
-        async with self._session.reading() as connection:
-            return {row.fingerprint: row.avsc for row in await connection.execute(select(SCHEMAS))}
+        return {row.fingerprint: row.avsc for row in await self._session.rows(select(SCHEMAS))}
 
     async def published(self, stream: str) -> Published | None:
-        async with self._session.reading() as connection:
-            row = (await connection.execute(_PUBLISHED, {"of": stream})).one_or_none()
-        return None if row is None else Published(*row)
+        rows = await self._session.rows(_PUBLISHED, {"of": stream})
+        return Published(*rows[0]) if rows else None
 
     async def save_published(self, stream: str, published: Published) -> None:
-        await self._replace(PUBLISHED, [{"stream": stream, "nr": published.nr, "idx": published.index}])
+        row = {"stream": stream, "nr": published.nr, "idx": published.index}
+        await self._each(self._upserts[PUBLISHED], [row])
 
-    async def _replace(self, table: Table, rows: Sequence[Values]) -> None:
-        """Write rows in the place of those with the same keys."""
-        await self._all(self._upserts[table], rows)
-
-    async def _all(self, statement: Any, rows: Sequence[Values]) -> None:
-        """The statement for each of these, in as many transactions as it takes."""
+    async def _each(self, statement: Any, rows: Sequence[Values]) -> None:
+        """The statement with each of these rows, in as many transactions as it takes."""
         for chunk in _chunks(rows):
-            async with self._session.writing() as connection:
+
+            async def execute(connection: AsyncConnection, chunk: Sequence[Values] = chunk) -> None:
                 await connection.execute(statement, chunk)
+
+            await self._session.transaction(execute)
 
 
 def _upsert(insert: Any, table: Table) -> Any:

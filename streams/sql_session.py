@@ -6,18 +6,21 @@ What SQLite and PostgreSQL do each in its own way is said by their addresses, in
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Table
+from sqlalchemy import Executable, Table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from streams.journal import Unavailable
 from streams.sql_tables import TABLES
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Engines:
 
     writes: AsyncEngine
     reads: AsyncEngine
+
+    async def dispose(self) -> None:
+        """Close all connections."""
+        await self.writes.dispose()
+        await self.reads.dispose()
 
 
 class SqlAddress(Protocol):
@@ -49,11 +57,13 @@ class SqlAddress(Protocol):
 
 
 class SqlSession:
-    """Two pools to one journal."""
+    """Two pools to one journal. A request goes on to its end when whoever waits for it is cancelled: given up in the
+    middle, a connection could be left with what it has locked."""
 
     def __init__(self, address: SqlAddress) -> None:
         self.address = address
         self._engines: Engines | None = None
+        self._requests: set[asyncio.Task[Any]] = set()
 
     def connect(self) -> None:
         """Make the pools; the first request connects. Raises `SettingsError`."""
@@ -62,35 +72,38 @@ class SqlSession:
         self._engines = self.address.engines(create=False)
 
     async def close(self) -> None:
-        """Close the pools."""
+        """Let the requests in work end, which takes no longer than they may, and close the pools."""
         engines, self._engines = self._engines, None
+        if self._requests:
+            await asyncio.wait(self._requests)
         if engines is not None:
-            await engines.writes.dispose()
-            await engines.reads.dispose()
+            await engines.dispose()
 
     async def create_tables(self) -> None:
         """Make tables where they are missing. Safe to race."""
+
+        async def create(connection: AsyncConnection) -> None:
+            await connection.exec_driver_sql(self.address.setup_lock)
+            await self.address.prepare(connection)
+            await connection.run_sync(TABLES.create_all)
+
         engines = self.address.engines(create=True)
         try:
-            async with self._in_our_words(), engines.writes.begin() as connection:
-                await connection.exec_driver_sql(self.address.setup_lock)
-                await self.address.prepare(connection)
-                await connection.run_sync(TABLES.create_all)
+            await self._request(engines.writes.begin(), create)
         finally:
-            await engines.writes.dispose()
-            await engines.reads.dispose()
+            await engines.dispose()
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction, committed at the end and rolled back after an error."""
-        async with self._in_our_words(), self._open.writes.begin() as connection:
-            yield connection
+    async def rows(self, query: Executable, parameters: Mapping[str, object] | None = None) -> Sequence[Any]:
+        """What a SELECT finds among all that is committed when it starts."""
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection on which each SELECT sees all that is committed when it starts."""
-        async with self._in_our_words(), self._open.reads.connect() as connection:
-            yield connection
+        async def read(connection: AsyncConnection) -> Sequence[Any]:
+            return (await connection.execute(query, parameters)).all()
+
+        return await self._request(self._open.reads.connect(), read)
+
+    async def transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Do the work in a transaction, committed at its end and rolled back after an error."""
+        return await self._request(self._open.writes.begin(), work)
 
     @property
     def _open(self) -> Engines:
@@ -98,12 +111,20 @@ class SqlSession:
             raise Unavailable(f"{self.address}: not connected")
         return self._engines
 
-    @asynccontextmanager
-    async def _in_our_words(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except (SQLAlchemyError, OSError) as error:
-            raise self.address.translated(error) from None
+    async def _request(
+        self, connecting: AbstractAsyncContextManager[AsyncConnection], work: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> T:
+        async def request() -> T:
+            try:
+                async with connecting as connection:
+                    return await work(connection)
+            except (SQLAlchemyError, OSError) as error:
+                raise self.address.translated(error) from None
+
+        task = asyncio.create_task(request())
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+        return await asyncio.shield(task)
 
 
 def one_line(error: BaseException) -> str:
