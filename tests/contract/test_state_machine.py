@@ -26,7 +26,8 @@ EXAMPLES = 25
 STEPS = 40
 MOMENT = datetime(2011, 5, 31, 12, 30, 15, 123000, tzinfo=UTC)
 
-IDS = st.sampled_from(["a", "b", "a\0", "\\0", "Zoë ☃"])
+ALL_IDS = ["a", "b", "a\0", "\\0", "Zoë ☃"]
+IDS = st.sampled_from(ALL_IDS)
 EVENTS = st.lists(
     st.builds(
         RecordedEvent,
@@ -86,9 +87,10 @@ class Machine(RuleBasedStateMachine):
         commit = Commit(self.stream, nr, epoch, owner, "topic", 10 * nr, nr - 1, nr if events else 0, MOMENT, events)
         return msgspec.structs.replace(commit, **changes)
 
-    @rule(events=EVENTS, snapshots=SNAPSHOTS)
-    def go_on(self, events: tuple[RecordedEvent, ...], snapshots: list[Snapshot]) -> None:
-        self.append(self.next_commit(events), snapshots)
+    @rule(groups=st.lists(st.tuples(EVENTS, SNAPSHOTS), min_size=1, max_size=4))
+    def go_on(self, groups: list[tuple[tuple[RecordedEvent, ...], list[Snapshot]]]) -> None:
+        for events, snapshots in groups:
+            self.append(self.next_commit(events), snapshots)
 
     @rule(owner=st.sampled_from("abc"))
     def take_over(self, owner: str) -> None:
@@ -151,6 +153,15 @@ class Machine(RuleBasedStateMachine):
         if published is not None:
             self.both(lambda journal: journal.save_published(self.stream, published))
         self.both(lambda journal: journal.published(self.stream))
+
+    def teardown(self) -> None:
+        """In the end all of it is the same."""
+        self.head()
+        self.commits(0, 1000)
+        self.aggregate_ids()
+        for id in ALL_IDS:
+            self.events(id, 0)
+            self.snapshot(id)
 
 
 async def answer(asked: Coroutine[Any, Any, Any]) -> Any:
