@@ -1,4 +1,4 @@
-"""The shop with its journals in SQLite, so that it needs Kafka alone, and in PostgreSQL: all works as with Cassandra."""
+"""The shop with its journals in SQLite, where it needs Kafka alone, and in PostgreSQL: all works as in Cassandra."""
 
 from __future__ import annotations
 
@@ -72,16 +72,15 @@ async def test_a_command_is_answered_and_told_of(system: System, shop: Shop) -> 
 
 async def test_a_journal_that_is_locked_is_waited_for(system: System, shop: Shop) -> None:
     """While somebody holds the tables no command is answered; the workers say that they wait, and go on afterwards."""
+    inbox = await system.answers()
+
+    def waits() -> int:
+        return sum("waiting for it" in line for worker in (shop.one, shop.two) for line in worker.lines)
+
+    before = waits()
     async with locked(system):
-        id = await system.command(
-            "order", "5363", "AddLine", {**LINE, "sku": "waits"}, reply_to=system.topic("answers")
-        )
-        await eventually(
-            lambda: any("waiting for it" in line for worker in (shop.one, shop.two) for line in worker.lines),
-            15,
-            "no worker waits",
-        )
-        inbox = await system.answers()
+        id = await system.command("order", "5363", "AddLine", LINE, reply_to=system.topic("answers"))
+        await eventually(lambda: waits() > before, 15, "no worker waits")
         assert [] == inbox.by_key[id]
     assert "accepted" == (await inbox.answer(id))["status"]
     assert shop.one.running
