@@ -55,7 +55,7 @@ def _make(programs: Path, data: Path) -> None:
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(mode=0o700, parents=True)
     if os.geteuid() == 0:
-        user = pwd.getpwnam(SYSTEM_USER)
+        user = _system_user()
         os.chown(data, user.pw_uid, user.pw_gid)
     options = ["-U", SYSTEM_USER, "-E", "UTF8", "--locale=C", "-A", "reject"]
     _run([*_unprivileged(), programs / "initdb", "-D", data, *options], "")
@@ -70,10 +70,17 @@ def _unprivileged() -> list[str | Path]:
     """
     if os.geteuid() != 0:
         return []
-    user = pwd.getpwnam(SYSTEM_USER)
+    user = _system_user()
     capability = "+dac_override"
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
             f"--inh-caps={capability}", f"--ambient-caps={capability}"]  # fmt: skip
+
+
+def _system_user() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        raise ServersError(f"postgres: root cannot run it, and there is no user {SYSTEM_USER}: make one") from None
 
 
 def _run(command: list[str | Path], text: str) -> None:

@@ -84,7 +84,9 @@ def test_an_address_of_postgres() -> None:
         ("sqlite:////var/lib/shop.sqlite3", "/var/lib/a_shop_orders.sqlite3"),
     ],
 )
-def test_each_context_has_a_file_of_its_own(url: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_context_has_a_file_of_its_own(
+    url: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Beside the one that is named, and named after namespace and context."""
     monkeypatch.chdir(tmp_path)
     assert tmp_path / expected == SqliteAddress.parse(url, "a_", "orders").file
