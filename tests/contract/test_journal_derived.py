@@ -168,3 +168,5 @@ async def test_what_the_log_contradicts_can_be_removed(journal: Journal, make_co
     assert await journal.snapshot(type, "a") is None
     assert len(await journal.events(type, "b")) == 1
     assert await journal.snapshot(type, "b") is not None
+    await journal.remove_events(type, [first])
+    assert [id async for id in journal.aggregate_ids(type)] == ["b"]
