@@ -85,7 +85,7 @@ def up(names: list[str], where: Where) -> int:
         print(f"for the workers: KAFKA_BROKERS=kafka://{HOST}:{where.kafka_port}")
     if "cassandra" in wanted and where.cassandra_port != DEFAULT_PORTS["cassandra"]:
         print(f"for the workers: JOURNAL_URL=cassandra://{HOST}:{where.cassandra_port}/shop")
-    if "postgres" in wanted:
+    if "postgres" in wanted and not os.environ.get("JOURNAL_URL"):
         print(f"a journal in PostgreSQL: JOURNAL_URL=postgresql://shop@{HOST}:{where.postgres_port}/shop")
     return 0
 

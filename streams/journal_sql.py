@@ -43,7 +43,7 @@ from streams.sql_tables import (
     snapshot_values,
 )
 
-_ROWS_AT_ONCE = 1000
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 1000, 1024 * 1024
 """Of one statement: so many that it ends in time, and that others come in between where it is a transaction."""
 _FIRST_EVENTS = 200
 
@@ -222,5 +222,13 @@ def _upsert(insert: Any, table: Table) -> Any:
 
 
 def _chunks(rows: Sequence[Values]) -> Iterator[Sequence[Values]]:
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        yield rows[start : start + _ROWS_AT_ONCE]
+    chunk: list[Values] = []
+    size = 0
+    for row in rows:
+        chunk.append(row)
+        size += sum(len(value) for value in row.values() if isinstance(value, bytes))
+        if len(chunk) == _ROWS_AT_ONCE or size >= _BYTES_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

@@ -22,6 +22,8 @@ from streams.sql_tables import TABLES
 
 T = TypeVar("T")
 
+_SETUP_ATTEMPTS = 5
+
 
 @dataclass(frozen=True)
 class Engines:
@@ -89,7 +91,13 @@ class SqlSession:
 
         engines = self.address.engines(create=True)
         try:
-            await self._request(engines.writes.begin(), create)
+            for attempt in range(1, _SETUP_ATTEMPTS + 1):
+                try:
+                    return await self._request(engines.writes.begin(), create)
+                except Unavailable:  # SQLite does not wait while another gives the same new file its WAL
+                    if attempt == _SETUP_ATTEMPTS:
+                        raise
+                    await asyncio.sleep(0.1 * attempt)
         finally:
             await engines.dispose()
 

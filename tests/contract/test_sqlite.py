@@ -149,6 +149,16 @@ async def test_a_file_that_is_gone_is_not_made_by_looking(tmp_path: Path) -> Non
     assert ["shop_orders.db"] == os.listdir(tmp_path / "data")
 
 
+async def test_many_make_a_new_file_at_the_same_moment(tmp_path: Path) -> None:
+    """Whoever comes second finds the tables, or waits for them; nobody fails."""
+    for number in range(5):
+        url = f"sqlite:///{tmp_path}/{number}.db"
+        await asyncio.gather(*(open_journal(url, "", CONTEXT).create() for _ in range(8)))
+        journal = open_journal(url, "", CONTEXT)
+        await journal.open()
+        await journal.close()
+
+
 @pytest.mark.parametrize("content", ["this is a text, and long enough to look like the header of one" * 20])
 async def test_a_file_of_another_kind_is_a_wrong_setting(tmp_path: Path, content: str) -> None:
     """What is no database is left as it is."""
