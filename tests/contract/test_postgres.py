@@ -187,11 +187,10 @@ async def test_a_worker_stopped_in_the_middle_does_not_hold_up_the_next(
     line.fault = "hold"
     with pytest.raises(Unavailable):
         await journal.append(make_commit(1, event("a", 1)))
-    began = time.monotonic()
-    with pytest.raises(Unavailable, match=r"LockNotAvailableError"):
-        await other.append(make_commit(1, epoch=2, owner="b"))
-    await until_it_answers(lambda: other.append(make_commit(1, epoch=2, owner="b")), "taking over", Unavailable)
-    assert time.monotonic() - began < 8
+    async with asyncio.timeout(10):
+        with pytest.raises(Unavailable, match=r"LockNotAvailableError"):
+            await other.append(make_commit(1, epoch=2, owner="b"))
+        await until_it_answers(lambda: other.append(make_commit(1, epoch=2, owner="b")), "taking over", Unavailable)
     line.release.set()
     with pytest.raises(Fenced, match=r"by b in epoch 2"):
         await journal.append(make_commit(1, event("a", 1)))
