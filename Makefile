@@ -1,4 +1,4 @@
-# `make` lists the targets. Everything that is missing is installed: a venv here, Java and Maven with apt-get.
+# `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help install up down start demo test lint bench clean
@@ -20,13 +20,14 @@ help: ## this list
 
 install: $(STAMP) ## the venv with everything in it
 
-up: ## Kafka and Cassandra on this machine; returns when they answer
+up: ## Kafka, Cassandra and PostgreSQL on this machine; returns when they answer
 	@$(PYTHON) -m servers up
 
 down: ## stop them, and the workers of make start and make demo
 	@$(PYTHON) -m servers down
 
-start: $(STAMP) up ## one worker of each kind in the foreground; Ctrl-C stops them all
+start: $(STAMP) ## one worker of each kind in the foreground; Ctrl-C stops them all
+	@python -m servers up --needed
 	@python -m servers record start honcho start
 
 demo: $(STAMP) ## a month of sales replayed, the answers printed (DATA=file.csv[.gz]; ALL=1: all of it; ONCE=1: then stop)

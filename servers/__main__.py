@@ -8,14 +8,15 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from servers import control, process
-from servers.where import DEFAULT_PORTS, HOST, NAMES, ServersError, Where, used_instead
+from servers.where import DEFAULT_PORTS, HOST, NAMES, ServersError, Where, needed, used_instead
 
 WORKER_STOP_SECONDS = 30.0
 
 HELP = """\
-Runs Apache Kafka 4.1.1 and Apache Cassandra 5.0.5 on this machine, for development and tests.
+Runs Apache Kafka 4.1.1, Apache Cassandra 5.0.5 and PostgreSQL on this machine, for development and tests.
 
-  python3 -m servers up               start both, return when they answer
+  python3 -m servers up               start all, return when they answer
+  python3 -m servers up --needed      only what workers with this JOURNAL_URL need
   python3 -m servers up kafka         only one of them
   python3 -m servers status           what runs and answers
   python3 -m servers logs cassandra   the end of its log
@@ -26,10 +27,12 @@ environment:
   SERVERS_DIR      jars, data, logs and pids (default .servers); delete it to begin afresh
   KAFKA_PORT       default 9092; the port after it is used too
   CASSANDRA_PORT   default 9042; 7000 is used too, or with another port the one after it
+  POSTGRES_PORT    default 5433, since Debian starts a PostgreSQL of its own on 5432
   KAFKA_BROKERS, JOURNAL_URL   when they point elsewhere, that server is not started
   JAVA_HOME        a Java from 17 to 23, else the one on PATH, else apt installs it
 
-Java and Maven are installed with apt-get when they are missing; Maven fetches the jars, once.
+Java, Maven and PostgreSQL are installed with apt-get when they are missing; Maven fetches the jars, once. PostgreSQL
+refuses to run as root: then it runs as the user postgres.
 """
 
 
@@ -41,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         names: list[str] = options.names or list(NAMES)
         match options.action:
             case "up":
-                return up(names, where)
+                return up(needed() if options.needed else names, where)
             case "down":
                 return down(names, where, workers=not options.names)
             case "status":
@@ -82,6 +85,8 @@ def up(names: list[str], where: Where) -> int:
         print(f"for the workers: KAFKA_BROKERS=kafka://{HOST}:{where.kafka_port}")
     if "cassandra" in wanted and where.cassandra_port != DEFAULT_PORTS["cassandra"]:
         print(f"for the workers: JOURNAL_URL=cassandra://{HOST}:{where.cassandra_port}/shop")
+    if "postgres" in wanted and not os.environ.get("JOURNAL_URL"):
+        print(f"a journal in PostgreSQL: JOURNAL_URL=postgresql://shop@{HOST}:{where.postgres_port}/shop")
     return 0
 
 
@@ -116,7 +121,7 @@ def _say(line: str) -> None:
 
 def _name(text: str) -> str:
     if text not in NAMES:
-        raise argparse.ArgumentTypeError(f"no server {text!r}: use {' or '.join(NAMES)}")
+        raise argparse.ArgumentTypeError(f"no server {text!r}: use {', '.join(NAMES[:-1])} or {NAMES[-1]}")
     return text
 
 
@@ -132,7 +137,9 @@ def _parser() -> argparse.ArgumentParser:
         "logs": "the end of the logs",
     }.items():
         sub = actions.add_parser(action, help=what, description=what)
-        sub.add_argument("names", nargs="*", type=_name, metavar="kafka|cassandra", help="default: both")
+        sub.add_argument("names", nargs="*", type=_name, metavar="|".join(NAMES), help="default: all")
+        if action == "up":
+            sub.add_argument("--needed", action="store_true", help="only what workers with this JOURNAL_URL need")
         if action == "logs":
             sub.add_argument("-n", "--lines", type=int, default=40, help="how many lines (default 40)")
     sub = actions.add_parser("record", help="run COMMAND so that `down` stops it too")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import fcntl
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from servers import cassandra, kafka, process, tools
+from servers import cassandra, kafka, postgres, process, tools
 from servers.probe import Answer, probe
 from servers.where import HOST, ServersError, Where
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
-_COMMANDS = {"kafka": kafka.command, "cassandra": cassandra.command}
+_JAVA_COMMANDS = {"kafka": kafka.command, "cassandra": cassandra.command}
+_STOP_SIGNALS = {"postgres": signal.SIGINT}
+"""SIGTERM but where it would wait for the last client to leave."""
 
 
 def start(
@@ -35,9 +38,7 @@ def start(
                     f"{name}: port {port} is taken by something that does not answer as {name.capitalize()}. "
                     f"Stop it, or set {name.upper()}_PORT to a free port"
                 )
-            java = tools.java()
-            libs = tools.fetch(name, where.folder(name))
-            command = _COMMANDS[name](where, java, libs)
+            command = _command(name, where)
             began = time.monotonic()
             process.spawn(command, log, pid_file)
         say(f"{name}: starting")
@@ -46,9 +47,9 @@ def start(
 
 
 def stop(name: str, where: Where | None = None, seconds: float = STOP_SECONDS) -> str:
-    """SIGTERM to the server started here, SIGKILL after `seconds`. Returns what happened, for people."""
+    """Ask the server started here to end, SIGKILL after `seconds`. Returns what happened, for people."""
     where = where or Where.from_environment()
-    how = process.terminate(where.pid_file(name), seconds)
+    how = process.terminate(where.pid_file(name), seconds, _STOP_SIGNALS.get(name, signal.SIGTERM))
     if how == "was not running" and probe(name, where.port(name)) is not Answer.CLOSED:
         return f"port {where.port(name)} is in use, but by nothing that was started here; left alone"
     return how
@@ -69,6 +70,14 @@ def status(name: str, where: Where) -> str:
     pid = process.running(where.pid_file(name))
     who = f"pid {pid}" if pid else "not started here"
     return f"{name}: {who}, {HOST}:{where.port(name)} {probe(name, where.port(name)).value}"
+
+
+def _command(name: str, where: Where) -> list[str | Path]:
+    """What to run, once all that it needs is there."""
+    if name == "postgres":
+        return postgres.command(where, tools.postgres(where.folder(name) / "data"))
+    java = tools.java()
+    return _JAVA_COMMANDS[name](where, java, tools.fetch(name, where.folder(name)))
 
 
 def _wait(name: str, port: int, pid_file: Path, log: Path, deadline: float) -> None:

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from servers import answers, process, workers
 from servers.__main__ import up
-from servers.where import NAMES, ServersError, Where
+from servers.where import ServersError, Where, needed
 
 APP = "projections.shop.app"
 DAYS = 31
@@ -77,7 +77,7 @@ def run(data: Path | None, *, whole: bool, once: bool) -> int:
 
     team = workers.from_procfile(Path("Procfile").read_text(), folder / "logs", where.workers, "demo-")
     try:
-        if up(list(NAMES), where) != 0:
+        if up(needed(), where) != 0:
             return 1
         console.print(f"starting {len(team)} workers, logs in {folder / 'logs'}", highlight=False)
         workers.start(team, environment)

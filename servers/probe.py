@@ -23,7 +23,7 @@ def probe(name: str, port: int, timeout: float = 2.0) -> Answer:
     try:
         with socket.create_connection((HOST, port), timeout) as connection:
             connection.settimeout(timeout)
-            return {"kafka": _kafka, "cassandra": _cassandra}[name](connection)
+            return {"kafka": _kafka, "cassandra": _cassandra, "postgres": _postgres}[name](connection)
     except ConnectionRefusedError:
         return Answer.CLOSED
     except OSError:  # timed out, reset: it listens, but this is not an answer
@@ -62,6 +62,21 @@ def _cassandra(connection: socket.socket) -> Answer:
         return Answer.FOREIGN
     version, _, stream, opcode, _ = struct.unpack(">BBhBi", head)
     return Answer.READY if (version, stream, opcode) == (0x84, 7, 0x06) else Answer.FOREIGN
+
+
+def _postgres(connection: socket.socket) -> Answer:
+    """A startup message for our user and database: anything but an authentication request is an error, with a code."""
+    parameters = b"user\0shop\0database\0shop\0\0"
+    connection.sendall(struct.pack(">ii", 8 + len(parameters), 3 << 16) + parameters)
+    head = _exactly(connection, 5)
+    if head is None:
+        return Answer.FOREIGN
+    kind, size = struct.unpack(">ci", head)
+    if kind == b"R":
+        connection.sendall(struct.pack(">ci", b"X", 4))  # a farewell, so that the server logs no lost client
+        return Answer.READY
+    error = (_exactly(connection, size - 4) or b"") if kind == b"E" and 4 <= size < 1 << 16 else b""
+    return Answer.STARTING if b"\0C57P03\0" in error else Answer.FOREIGN  # "the database system is starting up"
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes | None:

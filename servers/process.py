@@ -54,13 +54,13 @@ def running(pid_file: Path) -> int | None:
     return pid if _birth(pid) == birth.strip() else None
 
 
-def terminate(pid_file: Path, grace: float) -> str:
-    """SIGTERM, up to `grace` seconds to finish, then SIGKILL. Returns what happened, for people."""
+def terminate(pid_file: Path, grace: float, number: signal.Signals = signal.SIGTERM) -> str:
+    """The signal, up to `grace` seconds to finish, then SIGKILL. Returns what happened, for people."""
     pid = running(pid_file)
     if pid is None:
         pid_file.unlink(missing_ok=True)
         return "was not running"
-    _signal(pid, signal.SIGTERM)
+    _signal(pid, number)
     if _gone(pid_file, grace):
         how = "stopped"
     else:

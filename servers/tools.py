@@ -1,4 +1,4 @@
-"""What the servers need from the machine: Java, Maven, and the jars that Maven brings."""
+"""What the servers need from the machine: Java, Maven and the jars that it brings, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -54,6 +54,29 @@ def fetch(name: str, folder: Path) -> Path:
     draft.rename(libs)
     stamp.write_text(digest)
     return libs
+
+
+def postgres(data: Path) -> Path:
+    """The folder of PostgreSQL's programs, of the version that made `data` if that is there. Raises `ServersError`."""
+    version = (data / "PG_VERSION").read_text().strip() if data.exists() else ""
+    found = _find_postgres(version)
+    if found is None:
+        _apt_install("PostgreSQL", [f"postgresql-{version}" if version else "postgresql"])
+        found = _find_postgres(version)
+    if found is None:
+        raise ServersError(f"no PostgreSQL {version} in /usr/lib/postgresql or on PATH: install it, then try again")
+    return found
+
+
+def _find_postgres(version: str) -> Path | None:
+    # Debian has each version in a folder of its own, and does not put them on PATH.
+    candidates = [Path(f"/usr/lib/postgresql/{version}/bin")] if version else []
+    if not version:
+        candidates += sorted(
+            Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=lambda folder: float(folder.parent.name), reverse=True
+        )
+    candidates += [Path(on_path).parent for on_path in [shutil.which("initdb")] if on_path]
+    return next((folder for folder in candidates if (folder / "initdb").exists()), None)
 
 
 def java_version(banner: str) -> int:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-NAMES = ("kafka", "cassandra")
+NAMES = ("kafka", "cassandra", "postgres")
 HOST = "127.0.0.1"
 LOCAL = (HOST, "localhost")
-DEFAULT_PORTS = {"kafka": 9092, "cassandra": 9042}
+DEFAULT_PORTS = {"kafka": 9092, "cassandra": 9042, "postgres": 5433}
+"""PostgreSQL: not 5432, where Debian's package starts a cluster by itself."""
+JOURNALS = {"cassandra": "cassandra", "postgresql": "postgres"}
+"""The server that a journal URL of this scheme needs."""
 
 
 class ServersError(Exception):
@@ -26,14 +29,16 @@ class Where:
     root: Path = Path(".servers")
     kafka_port: int = DEFAULT_PORTS["kafka"]
     cassandra_port: int = DEFAULT_PORTS["cassandra"]
+    postgres_port: int = DEFAULT_PORTS["postgres"]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Where:
-        """From SERVERS_DIR, KAFKA_PORT and CASSANDRA_PORT. Raises `ServersError`."""
+        """From SERVERS_DIR, KAFKA_PORT, CASSANDRA_PORT and POSTGRES_PORT. Raises `ServersError`."""
         return cls(
             Path(environment.get("SERVERS_DIR") or ".servers").absolute(),
             _port("KAFKA_PORT", environment.get("KAFKA_PORT") or str(cls.kafka_port)),
             _port("CASSANDRA_PORT", environment.get("CASSANDRA_PORT") or str(cls.cassandra_port)),
+            _port("POSTGRES_PORT", environment.get("POSTGRES_PORT") or str(cls.postgres_port)),
         )
 
     @property
@@ -48,10 +53,10 @@ class Where:
 
     def port(self, name: str) -> int:
         """The port that clients of this server use."""
-        return {"kafka": self.kafka_port, "cassandra": self.cassandra_port}[name]
+        return {"kafka": self.kafka_port, "cassandra": self.cassandra_port, "postgres": self.postgres_port}[name]
 
     def folder(self, name: str) -> Path:
-        """Everything of one server: jars, configuration, data, log, pid."""
+        """Everything of one server: jars if any, configuration, data, log, pid."""
         return self.root / name
 
     def log(self, name: str) -> Path:
@@ -68,23 +73,31 @@ class Where:
         return self.root / "workers"
 
 
+_USUAL_PORTS = {"kafka": "9092", "cassandra": "9042", "postgres": "5432"}
+"""Of an address that gives none."""
+
+
+def needed(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The servers that workers with these settings need: Kafka, and the one that JOURNAL_URL means."""
+    scheme = (environment.get("JOURNAL_URL") or "cassandra:").partition(":")[0]
+    return [name for name in NAMES if name in ("kafka", JOURNALS.get(scheme))]
+
+
 def used_instead(name: str, where: Where, environment: Mapping[str, str] = os.environ) -> str | None:
     """What the user set in place of our server, as `NAME=value` without a password; None when ours is meant."""
-    variable = {"kafka": "KAFKA_BROKERS", "cassandra": "JOURNAL_URL"}[name]
+    variable = "KAFKA_BROKERS" if name == "kafka" else "JOURNAL_URL"
     given = environment.get(variable, "")
     if not given:
         return None
     # One address of ours among several is enough: whoever lists it expects it to answer.
     urls = [urlsplit(url if "//" in url else f"//{url}") for url in given.split(";") if url]
     for url in urls:
-        if url.scheme not in ("", "kafka", "aiokafka", "cassandra") or (url.scheme == "cassandra") != (
-            name == "cassandra"
-        ):
+        if name != ("kafka" if url.scheme in ("", "kafka", "aiokafka") else JOURNALS.get(url.scheme)):
             continue
         hosts = url.netloc.rpartition("@")[2].split(",")
         for host, _, port in (host.partition(":") for host in hosts):
             last = hosts[-1].partition(":")[2]  # cassandra://a,b:9042 gives the port once
-            if host in LOCAL and (port or last or str(DEFAULT_PORTS[name])) == str(where.port(name)):
+            if host in LOCAL and (port or last or _USUAL_PORTS[name]) == str(where.port(name)):
                 return None
     return f"{variable}={re.sub(r'//[^/;]*@', '//', given)}"
 

@@ -17,7 +17,6 @@ from streams.journal import Commit, RecordedEvent, StoredEvent, stream_type
 COMMIT_COLUMNS = "nr, epoch, owner, topic_id, command_offset, indexed_nr, eventful_nr, recorded_at, payload"
 EVENT_COLUMNS = "sequence, nr, idx, event, data, command_id, correlation_id, traceparent, recorded_at"
 
-PAGE_BYTES = 4 * 1024 * 1024
 BATCH_ROWS = 20
 BATCH_BYTES = 5 * 1024
 
@@ -95,8 +94,3 @@ def batches(
         open_batches[replica] = (total + size, batch)
     for _, batch in open_batches.values():
         yield batch
-
-
-def next_page(size: int, rows: int) -> int:
-    """How many rows to ask for next, when so many had this size: so many that the answer stays near `PAGE_BYTES`."""
-    return max(1, min(5000, PAGE_BYTES * rows // (size or 1)))

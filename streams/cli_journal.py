@@ -36,7 +36,8 @@ async def errors_as_one_line(settings: Settings) -> AsyncIterator[None]:
     except Unavailable as error:
         raise Stop(ERROR, f"the journal does not answer: {one_line(error)}; {help}") from None
     except TimeoutError:
-        address = urlsplit(settings.journal_url).netloc.rpartition("@")[2]
+        url = urlsplit(settings.journal_url)
+        address = url.netloc.rpartition("@")[2] or url.path
         raise Stop(ERROR, f"the journal at {address} does not answer in time; {help}") from None
     except Held as error:
         raise Stop(ERROR, str(error)) from None

@@ -121,8 +121,8 @@ class Journal(Protocol):
         """Let go of all connections."""
 
     async def head(self, stream: str) -> Commit | None:
-        """The newest commit, linearizable: an append that has succeeded before this call is seen, and one
-        whose outcome is open is settled by it. None for an empty log."""
+        """The newest commit, linearizable: an append that has succeeded before this call is seen. One whose outcome
+        is open is seen, or settled by the append that follows at its place. None for an empty log."""
 
     async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
         """Write `commit` if nothing stands at its `nr`; its caller knows that `nr - 1` exists.

@@ -28,18 +28,17 @@ from cassandra.query import BatchStatement, BatchType, BoundStatement
 from streams.cassandra_rows import (
     COMMIT_COLUMNS,
     EVENT_COLUMNS,
-    PAGE_BYTES,
     batches,
     commit_from,
     event_from,
     event_rows,
-    next_page,
 )
 from streams.cassandra_schema import COMMITS_PER_BUCKET, create_keyspace, create_tables
 from streams.cassandra_session import CassandraAddress, CassandraSession, Row
 from streams.commit_codec import COMMIT_SCHEMAS, encode_events
 from streams.fence import fenced, same_commit
 from streams.journal import Commit, JournalMissing, Published, Snapshot, StoredEvent, Unavailable
+from streams.paging import FIRST_PAGE, PAGE_BYTES, next_page
 
 _STATEMENTS_IN_FLIGHT = 16
 _SETUP_ATTEMPTS = 5
@@ -208,7 +207,7 @@ class CassandraJournal:
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
         found: list[Commit] = []
-        size, page = 0, 16
+        size, page = 0, FIRST_PAGE
         bucket = (after + 1) // COMMITS_PER_BUCKET
         while len(found) < limit and size < PAGE_BYTES:
             page = min(page, limit - len(found))

@@ -75,7 +75,8 @@ class MemoryJournal:
             self._store.snapshots[type, snapshot.aggregate_id] = snapshot
 
     async def aggregate_ids(self, type: str) -> AsyncIterator[str]:
-        for of_type, aggregate_id in list({**self._store.events, **self._store.snapshots}):
+        with_rows = {place for place, rows in self._store.events.items() if rows}
+        for of_type, aggregate_id in with_rows | self._store.snapshots.keys():
             if of_type == type:
                 yield aggregate_id
 

@@ -7,7 +7,10 @@ from streams.cassandra_session import CassandraAddress
 from streams.journal import Journal
 from streams.journal_cassandra import CassandraJournal
 from streams.journal_memory import MemoryJournal, MemoryStore
+from streams.journal_sql import SqlJournal
+from streams.postgres_address import PostgresAddress
 from streams.settings import SettingsError
+from streams.sqlite_address import SqliteAddress
 
 _stores: dict[tuple[str, str, str], MemoryStore] = {}
 
@@ -18,14 +21,18 @@ def open_journal(url: str, namespace: str, context: str) -> Journal:
     `memory://` gives every caller in this process with the same URL, namespace and context the same journal.
     Raises `SettingsError`.
     """
-    scheme = url.partition(":")[0]
-    match scheme:
+    match url.partition(":")[0]:
         case "cassandra":
             address = CassandraAddress.parse(url)
             return CassandraJournal(address, keyspace_name(namespace, address.keyspace, context))
         case "memory":
             return MemoryJournal(_stores.setdefault((url, namespace, context), MemoryStore()))
-        case "sqlite" | "postgresql":
-            raise SettingsError(f"JOURNAL_URL: {scheme}:// is not supported yet; use cassandra:// or memory://")
+        case "postgresql":
+            return SqlJournal(PostgresAddress.parse(url, namespace, context))
+        case "sqlite":
+            return SqlJournal(SqliteAddress.parse(url, namespace, context))
         case _:
-            raise SettingsError("JOURNAL_URL: use cassandra://host:9042/keyspace or memory://")
+            raise SettingsError(
+                "JOURNAL_URL: use cassandra://host:9042/keyspace, postgresql://host:5432/database, sqlite:///file"
+                " or memory://"
+            )

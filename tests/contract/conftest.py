@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
-from cassandra.cluster import Cluster
 
-from streams.cassandra_schema import keyspace_name
-from streams.cassandra_session import CassandraAddress
 from streams.journal import NOTHING_CONSUMED, Commit, Journal, RecordedEvent
 from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.journals import open_journal
 from tests.contract.orders import Orders
+from tests.stores import drop_journals
 
 CONTEXT = "orders"
+KINDS = ("memory", "sqlite", "postgres", "cassandra")
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,36 @@ async def memory_journals() -> Journals:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def cassandra_journals(cassandra_url: str, namespace: str) -> AsyncIterator[Journals]:
-    """Two workers on one keyspace, which is dropped in the end."""
-    journals = Journals(*(open_journal(cassandra_url, namespace, CONTEXT) for _ in range(2)))
+    """Two workers on one keyspace."""
+    async with _two_workers(cassandra_url, namespace) as journals:
+        yield journals
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres_journals(postgres_url: str, namespace: str) -> AsyncIterator[Journals]:
+    """Two workers on one schema."""
+    async with _two_workers(postgres_url, namespace) as journals:
+        yield journals
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def sqlite_journals(sqlite_url: str, namespace: str) -> AsyncIterator[Journals]:
+    """Two workers on one file."""
+    async with _two_workers(sqlite_url, namespace) as journals:
+        yield journals
+
+
+@asynccontextmanager
+async def _two_workers(url: str, namespace: str) -> AsyncIterator[Journals]:
+    journals = Journals(*(open_journal(url, namespace, CONTEXT) for _ in range(2)))
     await _opened(journals.one, journals.two)
     yield journals
     await journals.one.close()
     await journals.two.close()
-    address = CassandraAddress.parse(cassandra_url)
-    with Cluster(address.hosts, port=address.port) as cluster:
-        cluster.connect().execute(f"DROP KEYSPACE {keyspace_name(namespace, address.keyspace, CONTEXT)}", timeout=60)
+    await drop_journals(url, namespace)
 
 
-@pytest.fixture(params=["memory", "cassandra"])
+@pytest.fixture(params=KINDS)
 def journals(request: pytest.FixtureRequest) -> Journals:
     """Two connections to a journal of each kind."""
     found: Journals = request.getfixturevalue(f"{request.param}_journals")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from cassandra import AuthenticationFailed
 from cassandra.cluster import NoHostAvailable
@@ -9,7 +11,10 @@ from cassandra.cluster import NoHostAvailable
 from streams.cassandra_schema import create_keyspace, keyspace_name
 from streams.cassandra_session import CassandraAddress, translated
 from streams.journals import open_journal
-from streams.settings import SettingsError
+from streams.postgres_address import PostgresAddress, schema_name
+from streams.settings import Settings, SettingsError
+from streams.setup import may_create
+from streams.sqlite_address import SqliteAddress
 
 
 def test_the_shortest_address() -> None:
@@ -39,6 +44,17 @@ def test_a_data_center_has_three_copies_unless_told() -> None:
         "cassandra://db/shop?replication=0",
         "cassandra://db/shop?replication=two",
         "cassandra://db/shop?datacentre=dc1",
+        "postgresql://db",
+        "postgresql:///shop",
+        "postgresql://db:x/shop",
+        "postgresql://db,db2/shop",
+        "postgresql://db/shop/more",
+        "postgresql://db/shop?sslmode=require",
+        "sqlite://shop.db",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///shop.db?mode=ro",
         "mysql://db/shop",
         "shop",
         "",
@@ -50,10 +66,64 @@ def test_an_address_that_cannot_be_used_names_its_setting(url: str) -> None:
         open_journal(url, "", "orders")
 
 
-def test_a_password_is_not_shown() -> None:
+def test_an_address_of_postgres() -> None:
+    """The shortest and the longest."""
+    assert PostgresAddress("db", 5432, "shop", "shop_orders") == PostgresAddress.parse(
+        "postgresql://db/shop", "", "orders"
+    )
+    assert PostgresAddress("::1", 5433, "shop", "a_shop_users", "me", "p@ss", "ca.pem") == PostgresAddress.parse(
+        "postgresql://me:p%40ss@[::1]:5433/shop?ssl=ca.pem", "a_", "users"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:///shop.db", "a_shop_orders.db"),
+        ("sqlite:///data/my%20shop", "data/a_my shop_orders.db"),
+        ("sqlite:////var/lib/shop.sqlite3", "/var/lib/a_shop_orders.sqlite3"),
+    ],
+)
+def test_each_context_has_a_file_of_its_own(
+    url: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the one that is named, and named after namespace and context."""
+    monkeypatch.chdir(tmp_path)
+    assert tmp_path / expected == SqliteAddress.parse(url, "a_", "orders").file
+
+
+def test_schemas_are_named_after_namespace_and_context() -> None:
+    """In what PostgreSQL allows without quotes; what it would refuse or cut is refused before."""
+    assert "test_1_shop_orders" == schema_name("Test-1.", "shop", "orders")
+    for namespace in ("n" * 60, "1"):
+        with pytest.raises(SettingsError, match=r"has to start with a letter and to have at most 63"):
+            schema_name(namespace, "shop", "orders")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        CassandraAddress.parse("cassandra://me:secret@db/shop"),
+        PostgresAddress.parse("postgresql://me:secret@db/shop", "", "orders"),
+    ],
+)
+def test_a_password_is_not_shown(address: CassandraAddress | PostgresAddress) -> None:
     """Neither in the address as text nor in what is said about it."""
-    assert "secret" not in str(CassandraAddress.parse("cassandra://me:secret@db/shop"))
-    assert "secret" not in repr(CassandraAddress.parse("cassandra://me:secret@db/shop"))
+    assert "secret" not in f"{address} {address!r}"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:///shop.db", True),
+        ("postgresql://me:secret@127.0.0.1:5433/shop", True),
+        ("postgresql://localhost/shop", True),
+        ("postgresql://me@db.example:5433/shop", False),
+    ],
+)
+def test_workers_make_the_tables_of_a_journal_on_this_machine(url: str, expected: bool) -> None:
+    """A file is one; a server elsewhere is set up by its operator."""
+    assert expected is may_create(Settings(journal_url=url))
 
 
 def test_keyspaces_are_named_after_namespace_and_context() -> None:

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import pytest
 
-from streams.journal import Commit, Fenced, Journal, JournalMissing, RecordedEvent, stream_type
+from streams.journal import Commit, Fenced, Journal, JournalMissing, RecordedEvent, Snapshot, stream_type
 from streams.journal_memory import MemoryJournal
 from streams.journals import open_journal
-from tests.contract.conftest import Journals, event
+from tests.contract.conftest import KINDS, Journals, event
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -46,6 +46,21 @@ async def test_an_empty_log_has_no_head(journal: Journal, stream: str) -> None:
     """A stream to which nothing was appended has no head and no commits."""
     assert await journal.head(stream) is None
     assert list(await journal.commits(stream, 0, 10)) == []
+
+
+async def test_every_text_is_kept(journal: Journal, make_commit: Make, stream: str) -> None:
+    """Ids come from outside: whatever characters they have, and however many, they are kept, and told apart."""
+    type = stream_type(stream)
+    ids = ["\0", "\\0", "\\", "\\\0", "'; --", "\U0001f6d2" * 512, "\x7f\u2028"]
+    events = [RecordedEvent(id, 1, "LineAdded", b"\0", id, id, id) for id in ids]
+    await journal.append(make_commit(1, *events), lambda: [Snapshot(id, 1, 1, 1, id.encode()) for id in ids])
+    await journal.index([make_commit(1, *events)])
+    await journal.save_snapshots(type, [Snapshot(id, 1, 1, 1, id.encode()) for id in ids])
+    assert await journal.commits(stream, 0, 10) == [make_commit(1, *events)]
+    for id, expected in zip(ids, events, strict=True):
+        assert [row.event for row in await journal.events(type, id)] == [expected]
+        assert await journal.snapshot(type, id) == Snapshot(id, 1, 1, 1, id.encode())
+    assert sorted(ids) == sorted([id async for id in journal.aggregate_ids(type)])
 
 
 async def test_the_log_is_dense_and_in_order(journal: Journal, make_commit: Make, stream: str) -> None:
@@ -190,15 +205,23 @@ async def test_creating_again_keeps_everything(journal: Journal, make_commit: Ma
     assert await journal.head(stream) == make_commit(1)
 
 
-@pytest.mark.parametrize("kind", ["memory", "cassandra"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_journal_that_was_never_created_says_so(
     kind: str, request: pytest.FixtureRequest, namespace: str
 ) -> None:
-    """Opening it raises `JournalMissing`, which names the way out."""
+    """Opening it raises `JournalMissing`, which names the way out, and makes nothing."""
     if kind == "memory":
         missing: Journal = MemoryJournal()
     else:
-        missing = open_journal(request.getfixturevalue("cassandra_url"), namespace, "missing")
-    with pytest.raises(JournalMissing, match=r"setup"):
-        await missing.open()
+        missing = open_journal(request.getfixturevalue(f"{kind}_url"), namespace, "missing")
+    for _ in range(2):
+        with pytest.raises(JournalMissing, match=r"setup"):
+            await missing.open()
     await missing.close()
+
+
+async def test_many_create_at_the_same_moment(journals: Journals, make_commit: Make, stream: str) -> None:
+    """Workers that start together may all call `create`."""
+    await asyncio.gather(*(journal.create() for journal in (journals.one, journals.two) * 2))
+    await journals.two.append(make_commit(1))
+    assert await journals.one.head(stream) == make_commit(1)

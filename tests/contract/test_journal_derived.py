@@ -41,6 +41,34 @@ async def test_indexing_again_and_in_any_order_changes_nothing(
     assert [stored.event.sequence for stored in once] == list(range(1, 61))
 
 
+async def test_an_append_says_whether_it_has_derived(journals: Journals, make_commit: Make, stream: str) -> None:
+    """Either rows and snapshots stand there with the commit, or nobody has asked for the snapshots, and none does."""
+    type, commit, snapshot = stream_type(stream), make_commit(1, event("a", 1)), Snapshot("a", 1, 1, 1, b"state")
+    asked: list[str] = []
+
+    def snapshots() -> list[Snapshot]:
+        asked.append("snapshots")
+        return [snapshot]
+
+    derived = await journals.one.append(commit, snapshots)
+    rows = [StoredEvent(event("a", 1), 1, 0, commit.recorded_at)]
+    found = list(await journals.two.events(type, "a")), await journals.two.snapshot(type, "a"), asked
+    assert ((rows, snapshot, ["snapshots"]) if derived else ([], None, [])) == found
+    assert await journals.two.append(commit, snapshots) is derived
+
+
+async def test_indexing_mends_what_is_wrong(journal: Journal, make_commit: Make, stream: str) -> None:
+    """A row with another content than the log's gets the log's, and a row that is missing comes back."""
+    type = stream_type(stream)
+    right = [make_commit(nr, event("a", nr, b"right")) for nr in (1, 2, 3)]
+    wrong = [make_commit(nr, event("a", nr, b"wrong", type="LineRemoved")) for nr in (1, 2)]
+    await journal.index([*wrong, right[2]])
+    whole = list(await journal.events(type, "a"))
+    await journal.remove_events(type, whole[2:])
+    await journal.index(right)
+    assert [stored.event for stored in await journal.events(type, "a")] == [it.events[0] for it in right]
+
+
 async def test_indexing_nothing_is_allowed(journal: Journal, make_commit: Make) -> None:
     """No commits, or a commit without events, derive no rows."""
     await journal.index([])
@@ -140,3 +168,5 @@ async def test_what_the_log_contradicts_can_be_removed(journal: Journal, make_co
     assert await journal.snapshot(type, "a") is None
     assert len(await journal.events(type, "b")) == 1
     assert await journal.snapshot(type, "b") is not None
+    await journal.remove_events(type, [first])
+    assert [id async for id in journal.aggregate_ids(type)] == ["b"]

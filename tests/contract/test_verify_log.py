@@ -60,7 +60,7 @@ async def test_the_log_is_damaged(orders: Orders, damage: Callable[[Orders, Comm
 
 
 async def test_a_takeover_goes_back(orders: Orders) -> None:
-    """Where Kafka had lost the end of the commands, the next owner covers less than its predecessor: nothing is wrong."""
+    """Where Kafka had lost the end of the commands, the next owner covers less: nothing is wrong."""
     head = await orders.journal.head(orders.stream(0))
     assert head is not None
     await orders.journal.append(next_commit(head, epoch=head.epoch + 1, owner="d", offset=3))

@@ -10,10 +10,16 @@ import pytest_asyncio
 from tests.e2e.system import System
 
 
+@pytest.fixture(scope="module")
+def journal_url(cassandra_url: str) -> str:
+    """Where the journals are; a module that wants them elsewhere has a fixture of this name."""
+    return cassandra_url
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory, cassandra_url: str) -> AsyncIterator[System]:
+async def system(tmp_path_factory: pytest.TempPathFactory, journal_url: str) -> AsyncIterator[System]:
     """A namespace without workers yet."""
-    system = System(tmp_path_factory.mktemp("system"), cassandra_url)
+    system = System(tmp_path_factory.mktemp("system"), journal_url)
     await system.open()
     yield system
     await system.close()

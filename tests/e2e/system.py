@@ -25,12 +25,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import RecordMetadata
-from cassandra.cluster import Cluster
 
-from streams.cassandra_session import CassandraAddress
 from streams.journal import Commit
 from streams.journals import open_journal
 from streams.quarantine import UNPARKED, is_note
+from tests.stores import drop_journals
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
@@ -151,12 +150,12 @@ class Inbox:
 class System:
     """One namespace on the servers, with workers of its own. Made and taken down by the fixture `system`."""
 
-    def __init__(self, data: Path, cassandra_url: str) -> None:
+    def __init__(self, data: Path, journal_url: str) -> None:
         self.namespace = f"t{uuid.uuid4().hex[:6]}_"
         self.data = data
         self.brokers = os.environ.get("KAFKA_BROKERS", "kafka://127.0.0.1:9092")
         self.servers = [url.rpartition("//")[2] for url in self.brokers.split(";")]
-        self.journal_url = cassandra_url
+        self.journal_url = journal_url
         self.workers: list[Worker] = []
         self._inboxes: dict[str, Inbox] = {}
 
@@ -183,15 +182,7 @@ class System:
         if mine := list(await self.topics()):
             await self.admin.delete_topics(mine)
         await self.admin.close()
-        await asyncio.to_thread(self._drop_keyspaces)
-
-    def _drop_keyspaces(self) -> None:
-        address = CassandraAddress.parse(self.journal_url)
-        with Cluster(address.hosts, port=address.port) as cluster:
-            session = cluster.connect()
-            rows = list(session.execute("SELECT keyspace_name FROM system_schema.keyspaces"))
-            for (name,) in (row for row in rows if row[0].startswith(self.namespace)):
-                session.execute(f"DROP KEYSPACE {name}", timeout=60)
+        await drop_journals(self.journal_url, self.namespace)
 
     def topic(self, name: str) -> str:
         return self.namespace + name

@@ -1,4 +1,4 @@
-"""The development servers: what can be known without starting Java."""
+"""The development servers: what can be known without starting them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 
 from servers import __main__ as command_line
-from servers import answers, cassandra, control, demo, kafka, process, tools, workers
+from servers import answers, cassandra, control, demo, kafka, postgres, process, tools, workers
 from servers.probe import Answer, probe
-from servers.where import HOST, ServersError, Where, used_instead
+from servers.where import HOST, ServersError, Where, needed, used_instead
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = [
@@ -64,7 +64,7 @@ def test_the_environment_says_where() -> None:
     """Folder and ports come from the environment; a second port follows from each."""
     where = Where.from_environment({"SERVERS_DIR": "other", "KAFKA_PORT": "19092", "CASSANDRA_PORT": ""})
     assert (Path("other").absolute(), 19092, 19093) == (where.root, where.kafka_port, where.controller_port)
-    assert (9042, 7000) == (where.cassandra_port, where.storage_port)
+    assert (9042, 7000, 5433) == (where.cassandra_port, where.storage_port, where.postgres_port)
     assert Where(cassandra_port=19042).storage_port == 19043
 
 
@@ -89,12 +89,30 @@ def test_a_bad_port_is_named(port: str) -> None:
         ("cassandra", "memory://", "JOURNAL_URL=memory://"),
         ("cassandra", "sqlite:///shop.db", "JOURNAL_URL=sqlite:///shop.db"),
         ("cassandra", "postgresql://me:secret@localhost/shop", "JOURNAL_URL=postgresql://localhost/shop"),
+        ("postgres", "", None),
+        ("postgres", "postgresql://shop@127.0.0.1:5433/other", None),
+        ("postgres", "postgresql://me:secret@localhost/shop", "JOURNAL_URL=postgresql://localhost/shop"),
+        ("postgres", "cassandra://localhost/shop", "JOURNAL_URL=cassandra://localhost/shop"),
     ],
 )
 def test_a_server_elsewhere_is_used_instead(name: str, value: str, expected: str | None) -> None:
     """Addresses of ours mean our server, all others are shown without their password and nothing is started."""
-    variable = {"kafka": "KAFKA_BROKERS", "cassandra": "JOURNAL_URL"}[name]
+    variable = "KAFKA_BROKERS" if name == "kafka" else "JOURNAL_URL"
     assert expected == used_instead(name, Where(), {variable: value})
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("", ["kafka", "cassandra"]),
+        ("cassandra://localhost/shop", ["kafka", "cassandra"]),
+        ("postgresql://shop@localhost:5433/shop", ["kafka", "postgres"]),
+        ("sqlite:///shop.db", ["kafka"]),
+    ],
+)
+def test_workers_need_the_server_of_their_journal(url: str, expected: list[str]) -> None:
+    """`make start` starts no database that JOURNAL_URL does not name."""
+    assert expected == needed({"JOURNAL_URL": url})
 
 
 @pytest.mark.parametrize(("brokers", "expected"), [(0, Answer.STARTING), (1, Answer.READY)])
@@ -112,7 +130,21 @@ def test_cassandra_is_ready_when_options_are_answered() -> None:
         assert probe("cassandra", port) is Answer.READY
 
 
-@pytest.mark.parametrize("name", ["kafka", "cassandra"])
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"R\0\0\0\x08\0\0\0\0", Answer.READY),
+        (b"E\0\0\0\x17SFATAL\0C57P03\0Mno\0\0", Answer.STARTING),
+        (b"E\0\0\0\x17SFATAL\0C28000\0Mno\0\0", Answer.FOREIGN),
+    ],
+)
+def test_postgres_is_ready_when_it_lets_our_user_in(answer: bytes, expected: Answer) -> None:
+    """While it starts it answers with a certain error; one that does not know the user `shop` is a stranger."""
+    with listener(lambda c: c.sendall(answer) if c.recv(1000) else None) as port:
+        assert expected is probe("postgres", port)
+
+
+@pytest.mark.parametrize("name", ["kafka", "cassandra", "postgres"])
 def test_a_stranger_on_the_port_is_told_apart(name: str) -> None:
     """What closes, talks otherwise or stays silent is foreign; where nothing listens is closed."""
     with listener(lambda c: c.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")) as port:
@@ -134,7 +166,9 @@ def test_a_server_that_ends_early_is_noticed_at_once(tmp_path: Path, monkeypatch
     """The error shows the end of the log; the time limit is not waited for."""
     monkeypatch.setattr(tools, "java", lambda: Path(sys.executable))
     monkeypatch.setattr(tools, "fetch", lambda name, folder: folder)
-    monkeypatch.setitem(control._COMMANDS, "kafka", lambda *_: [sys.executable, "-c", "raise SystemExit('no luck')"])
+    monkeypatch.setitem(
+        control._JAVA_COMMANDS, "kafka", lambda *_: [sys.executable, "-c", "raise SystemExit('no luck')"]
+    )
     with listener(lambda c: None) as port:
         free = port
     began = time.monotonic()
@@ -207,6 +241,26 @@ def test_the_commands_use_the_ports_of_the_environment(tmp_path: Path) -> None:
     assert "native_transport_port: 19042\nstorage_port: 19043" in yaml
 
 
+def test_postgres_uses_the_port_of_the_environment(tmp_path: Path) -> None:
+    """Its configuration names the port asked for, and does not give up what makes a commit durable."""
+    where = Where(tmp_path, postgres_port=15433)
+    data = where.folder("postgres") / "data"
+    data.mkdir(parents=True)  # made before
+    assert [Path("bin/postgres"), "-D", data] == postgres.command(where, Path("bin"))[-3:]
+    conf = (data / "postgresql.conf").read_text()
+    assert "port = 15433\n" in conf
+    assert "fsync = on\nsynchronous_commit = on\n" in conf
+    assert "host shop shop 127.0.0.1/32 trust\n" in (data / "pg_hba.conf").read_text()
+
+
+def test_postgres_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Data that version 3 made needs version 3, and where there is no apt the message says so."""
+    (tmp_path / "PG_VERSION").write_text("3\n")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ServersError, match="PostgreSQL is missing and there is no apt-get"):
+        tools.postgres(tmp_path)
+
+
 def test_a_cluster_id_has_16_bytes() -> None:
     """The form that Kafka's storage tool takes."""
     assert len(base64.urlsafe_b64decode(kafka.cluster_id() + "==")) == 16
@@ -217,7 +271,7 @@ def test_the_command_line_refuses_unknown_servers(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as ended:
         command_line.main(["up", "mongo"])
     assert ended.value.code == 2
-    assert "use kafka or cassandra" in capsys.readouterr().err
+    assert "use kafka, cassandra or postgres" in capsys.readouterr().err
 
 
 def test_workers_are_read_from_the_procfile(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""`python -m tests.bench.journals [URL ..]`: appends a second of the journals, one writer, one commit after another."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+import uuid
+from datetime import UTC, datetime
+
+from streams.journal import Commit, Journal, RecordedEvent
+from streams.journals import open_journal
+from tests.stores import drop_journals
+
+SECONDS = 4.0
+SIZES = (1, 50, 500)
+EVENT_BYTES = 200
+MOMENT = datetime(2011, 5, 31, tzinfo=UTC)
+
+
+def commit_of(stream: str, nr: int, size: int) -> Commit:
+    """A commit of so many events, of as many aggregates."""
+    events = (
+        RecordedEvent(f"{stream}/{n}", nr, "LineAdded", bytes(EVENT_BYTES), f"c{nr}-{n}", f"c{nr}-{n}")
+        for n in range(size)
+    )
+    return Commit(stream, nr, 1, "bench", "t", nr, nr - 1, nr, MOMENT, tuple(events))
+
+
+async def append_for(journal: Journal, size: int) -> float:
+    """Commits a second, derived rows included."""
+    stream, nr, began = f"bench{size}-0", 0, time.perf_counter()
+    while time.perf_counter() - began < SECONDS:
+        nr += 1
+        commit = commit_of(stream, nr, size)
+        if not await journal.append(commit):
+            await journal.index([commit])
+    return nr / (time.perf_counter() - began)
+
+
+async def measure(url: str) -> None:
+    """Print a row of the table."""
+    namespace = f"b{uuid.uuid4().hex[:8]}_"
+    journal = open_journal(url, namespace, "bench")
+    await journal.create()
+    await journal.open()
+    rates = [(size, await append_for(journal, size)) for size in SIZES]
+    await journal.close()
+    await drop_journals(url, namespace)
+    cells = (f"{rate:,.0f} commits, {rate * size:,.0f} events" for size, rate in rates)
+    print("|", " | ".join([url.partition(":")[0], *cells]), "|", flush=True)
+
+
+async def main(urls: list[str]) -> None:
+    """One after another."""
+    print("| a second, with events in a commit |", " | ".join(map(str, SIZES)), "|")
+    print("|---" * (len(SIZES) + 1) + "|")
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        usual = [
+            "memory://",
+            f"sqlite:///{folder}/bench.db",
+            "postgresql://shop@127.0.0.1:5433/shop",
+            "cassandra://127.0.0.1:9042/bench",
+        ]
+        for url in urls or usual:
+            await measure(url)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))

@@ -1,0 +1,39 @@
+"""A process of its own that appends to a stream until it is killed, and prints the nr of each commit acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+
+from streams.journal import Commit, RecordedEvent, Unavailable
+from streams.journals import open_journal
+from streams.retry import until_it_answers
+
+MOMENT = datetime(2011, 5, 31, tzinfo=UTC)
+EVENTS = 10
+"""In each commit, all of one aggregate, named as the stream is."""
+
+
+def numbered(stream: str, nr: int) -> Commit:
+    """The commit that every such process writes at this nr."""
+    first = (nr - 1) * EVENTS + 1
+    events = (RecordedEvent(stream, n, "LineAdded", bytes(100), f"c{n}") for n in range(first, first + EVENTS))
+    return Commit(stream, nr, 1, "a", "t", nr, nr - 1, nr, MOMENT, tuple(events))
+
+
+async def append(url: str, namespace: str, context: str, stream: str) -> None:
+    """From the head on, for ever."""
+    journal = open_journal(url, namespace, context)
+    await until_it_answers(journal.open, "open", Unavailable)
+    head = await until_it_answers(lambda: journal.head(stream), "head", Unavailable)
+    nr = head.nr if head else 0
+    while True:
+        nr += 1
+        commit = numbered(stream, nr)
+        await until_it_answers(lambda commit=commit: journal.append(commit), "append", Unavailable)  # type: ignore[misc]
+        print(nr, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(append(*sys.argv[1:]))
