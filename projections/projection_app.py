@@ -82,13 +82,9 @@ class ReadSide:
         topic = topics.events_topic(context.settings.namespace, type_)
         app = self.app
 
-        def caught_up(partition: int) -> bool:
-            tp = TP(topic, partition)
-            committed, end = app.consumer._committed_offset[tp], app.consumer.highwater(tp)
-            return end is not None and (committed or 0) >= end
-
         applier = Applier(
             type_,
+            topic,
             projections,
             {projection.name: self.tables[projection.name] for projection in projections},
             positions,
@@ -96,7 +92,7 @@ class ReadSide:
             context.events,
             self.journals[type_],
             lambda event: app.consumer.let_go(event.message),
-            caught_up,
+            lambda: app.consumer.rejoin(),
         )
         self.appliers[type_] = applier
         events = app.topic(topic, key_type=bytes, value_type=bytes)
@@ -117,9 +113,13 @@ class ReadSide:
                 await prepare(settings, journal, wanted)
 
     async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
+        positions: dict[TP, int] = {}
         for type_, tailers in self.tailers.items():
             tailers.assign({tp.partition for tp in assignment if tp.topic == self.contexts[type_].commits_topic})
-        return {}
+            topic = topics.events_topic(self.app.settings.namespace, type_)
+            mine = {tp.partition: tp for tp in assignment if tp.topic == topic}
+            positions |= {mine[p]: offset for p, offset in self.appliers[type_].assign(set(mine)).items()}
+        return positions
 
     async def _suspend(self) -> None:
         for applier in self.appliers.values():

@@ -9,6 +9,13 @@ import uuid
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much `tests/chaos` does."""
+    group = parser.getgroup("chaos", "faults under load")
+    group.addoption("--full", action="store_true", help="all faults, as long and as often as `make chaos` does them")
+    group.addoption("--report", metavar="FILE", help="write the table of faults as Markdown")
+
+
 @pytest.fixture(scope="session")
 def namespace() -> str:
     """A prefix that no other run of the tests uses."""

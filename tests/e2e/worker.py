@@ -55,7 +55,7 @@ class Worker:
 
     def tail(self) -> str:
         """The end of the log, for people."""
-        return f"the end of {self.log}:\n" + "\n".join(self.lines[-30:])
+        return f"the end of {self.log}:\n" + "\n".join(line[:400] for line in self.lines[-30:])
 
 
 def free_port() -> int:
