@@ -40,7 +40,7 @@ class ReadSide:
             module,
             "projections",
             settings,
-            store="rocksdb://",
+            store="local://",
             web_application_options={"middlewares": [problems_middleware()]},
         )
         self._broker = Broker(settings.bootstrap_servers, settings.partitions)
@@ -58,7 +58,7 @@ class ReadSide:
         app.stopping.append(self._stop)
         app.revoking.append(self._suspend)
         app.position_sources.append(self._positions)
-        app.serves = lambda: bool(app.tables.actives_ready)
+        app.serves = lambda: app.tables.actives_ready and not any(table.is_damaged for table in self._all_tables)
         app.partitions_served = lambda: self._partitions(positions)
         add_health(app)
         commands.register(app, contexts)
@@ -124,6 +124,8 @@ class ReadSide:
     async def _suspend(self) -> None:
         for applier in self.appliers.values():
             await applier.suspend()
+        for table in self._all_tables:
+            table.remove_damaged()
 
     async def _stop(self) -> None:
         await self._suspend()

@@ -12,6 +12,7 @@ from typing import Any
 from faust.types import TP
 from rocksdict import WriteBatch
 
+from projections.local_store import LocalStore
 from streams.broker import Broker, Record
 from streams.faust_app import Application
 
@@ -44,31 +45,63 @@ class Table:
         """The name of its changelog topic."""
         return str(self._table.changelog_topic_name)
 
+    @property
+    def _store(self) -> LocalStore:
+        store: LocalStore = self._table.data
+        return store
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether part of it is out of service, until it is recovered from the changelog."""
+        return bool(self._store.damaged)
+
+    def remove_damaged(self) -> None:
+        """At the beginning of a rebalance: what is damaged is recovered in its course."""
+        self._store.remove_damaged()
+
     def get(self, partition: int, key: bytes) -> bytes | None:
-        """A row of a partition that this worker has; None also for a partition that it has not."""
-        db = self._table.data._dbs.get(partition)
-        return None if db is None else db.get(key)
+        """A row of a partition that this worker has; None also for a partition that it has not. Raises `TableError`."""
+        db = self._store._dbs.get(partition)
+        try:
+            return None if db is None else db.get(key)
+        except Exception as error:
+            raise self._store.failed(partition, error) from None
 
     def write(self, partition: int, rows: Mapping[bytes, bytes | None]) -> None:
-        """Write rows, or remove those that are None, all or nothing. Not durable until `publish` has returned."""
+        """Write rows, or remove those that are None, all or nothing. Not durable until `publish` has returned.
+        Raises `TableError`."""
         batch = WriteBatch(raw_mode=True)
         for key, value in rows.items():
             if value is None:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        self._table.data._db_for_partition(partition).write(batch)
+        try:
+            self._store._db_for_partition(partition).write(batch)
+        except Exception as error:
+            raise self._store.failed(partition, error) from None
 
     async def publish(self, broker: Broker, partition: int, rows: Mapping[bytes, bytes | None]) -> None:
-        """Put the same rows on the changelog, from which standbys and the next owner have them."""
+        """Put the same rows on the changelog, from which standbys and the next owner have them. Raises `TableError`."""
         records: list[Record] = [(key, value, []) for key, value in rows.items()]
         offset = await broker.publish(self.changelog, partition, records)
-        self._table.data.set_persisted_offset(TP(self.changelog, partition), offset)
+        try:
+            self._store.set_persisted_offset(TP(self.changelog, partition), offset)
+        except Exception as error:
+            raise self._store.failed(partition, error) from None
 
     def scan(self, partition: int) -> Iterator[bytes]:
-        """All rows of a partition. Not to be held over an await."""
-        db = self._table.data._dbs.get(partition)
-        if db is not None:
-            for key, value in db.items():
-                if not key.startswith(_FAUST_KEYS):
-                    yield value
+        """All rows of a partition. Not to be held over an await. Raises `TableError`."""
+        db = self._store._dbs.get(partition)
+        if db is None:
+            return
+        rows = db.iter()
+        rows.seek_to_first()
+        while rows.valid():
+            if not rows.key().startswith(_FAUST_KEYS):
+                yield rows.value()
+            rows.next()
+        try:
+            rows.status()  # rocksdict's own `items` ends early, without a word, at a block that is damaged
+        except Exception as error:
+            raise self._store.failed(partition, error) from None
