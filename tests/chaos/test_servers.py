@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.chaos.rig import Rig
 
 
@@ -16,6 +18,7 @@ async def test_kafka_stopped(rig: Rig) -> None:
         await rig.kafka.start()
 
 
+@pytest.mark.full
 async def test_cassandra_stopped(rig: Rig) -> None:
     """Cassandra is stopped and started again: owners hold what they have and go on, nothing is lost."""
     await rig.start()

@@ -31,6 +31,7 @@ async def test_workers_killed_at_random(rig: Rig) -> None:
             await rig.ready()
 
 
+@pytest.mark.full
 async def test_workers_paused_at_random(rig: Rig) -> None:
     """SIGSTOP of a random worker until the others have its partitions, then SIGCONT: what the zombie still does has no
     effect, and it joins again."""
