@@ -125,15 +125,15 @@ class Applier:
         partition = batch[-1].message.partition
         rows: dict[tuple[str, str], Row | None] = {}
         changed: set[tuple[str, str]] = set()
-        published = None
+        place, newest = (0, -1), batch[-1]
         for event in batch:
             published = await self._read(event)
+            if (published.nr, published.index) > place:  # a late duplicate takes nothing back
+                place, newest = (published.nr, published.index), event
             for projection in self._projections:
                 for key in projection.keys(published):
                     self._fold(projection, key, published, partition, rows, changed)
-        assert published is not None
-        complete = published.nr if COMMIT_END in batch[-1].message.headers else published.nr - 1
-        complete = max(complete, self._position(partition, b""))  # a late duplicate takes nothing back
+        complete = place[0] if COMMIT_END in newest.message.headers else place[0] - 1
         written: dict[Table, dict[bytes, bytes | None]] = {}
         for name, key in changed:
             row = rows[name, key]
@@ -142,8 +142,9 @@ class Applier:
             table.write(partition, table_rows)
         await asyncio.gather(*(table.publish(self._broker, partition, its) for table, its in written.items()))
         # Not before the rows: wherever this is read, they are there.
-        stream = published.stream.encode()
-        position = {stream: _encode(complete), stream + OFFSET: _encode(batch[-1].message.offset + 1)}
+        stream = stream_name(self.source, partition).encode()
+        applied = max(complete, self._position(partition, b""))
+        position = {stream: _encode(applied), stream + OFFSET: _encode(batch[-1].message.offset + 1)}
         self._positions.write(partition, position)
         async with self._moved:
             self._moved.notify_all()

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 NO_SPACE = "No space left on device"
 NO_SPACE_STATUS = 28
 """The number of that error in errno.h."""
-_DAMAGE = ("Corruption", "No such file or directory", "Input/output error", "rocksdict-config")
+_DAMAGE = ("Corruption", "No such file or directory", "Input/output error")
 """What RocksDB's messages say then; rocksdict has no types for them."""
 
 
