@@ -57,7 +57,7 @@ def fetch(name: str, folder: Path) -> Path:
 
 
 def faketime() -> Path:
-    """The library that gives a process a clock of its own; apt installs it when it is missing. Raises `ServersError`."""
+    """The library that gives a process a clock of its own; apt installs it when missing. Raises `ServersError`."""
     if not (found := _find_faketime()):
         _apt_install("libfaketime", ["libfaketime"])
         found = _find_faketime()
