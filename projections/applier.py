@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ from schemas.codec import Codec
 from streams.broker import Broker
 from streams.handler import decode_event
 from streams.journal import Journal, stream_name
+
+log = logging.getLogger(__name__)
 
 Place = tuple[int, int]
 
@@ -90,22 +93,32 @@ class Applier:
                 await self._moved.wait_for(reached)
         return reached()
 
-    def assign(self, partitions: set[int]) -> dict[int, int]:
-        """Apply the events of these; returns where to read each from. Cheap to repeat; the tables must be there."""
-        for partition in partitions:
+    def assign(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """Apply the events of these partitions, whose topic ends at these offsets; returns where to read each from.
+        Cheap to repeat; the tables must be there."""
+        for partition, end in ends.items():
             lane = self._lanes.get(partition)
             if lane is None:
-                self._lanes[partition] = self._lane(partition)
+                self._lanes[partition] = self._lane(partition, self._next_offset(partition, end))
             elif not lane.began:  # Faust asks before the tables are recovered, and afterwards
-                lane.next_offset = self._position(partition, OFFSET)
+                lane.next_offset = self._next_offset(partition, end)
         return {partition: lane.next_offset for partition, lane in self._lanes.items()}
 
-    def _lane(self, partition: int) -> Lane:
+    def _next_offset(self, partition: int, end: int) -> int:
+        offset = self._position(partition, OFFSET)
+        if offset <= end:
+            return offset
+        log.warning(
+            "%s: the topic ends at %d, before offset %d that is due: reading all of it", self._topic, end, offset
+        )
+        return 0
+
+    def _lane(self, partition: int, next_offset: int) -> Lane:
         async def gap_is_empty(start: int, end: int) -> bool:
             return await self._broker.gap_is_empty(self._topic, partition, start, end)
 
         name = stream_name(self.source, partition)
-        return Lane(name, self._position(partition, OFFSET), self.apply, self._let_go, gap_is_empty, self._rejoin)
+        return Lane(name, next_offset, self.apply, self._let_go, gap_is_empty, self._rejoin)
 
     async def deliver(self, event: Any) -> None:
         """Take an event of the stream; waits while its partition has enough to do."""

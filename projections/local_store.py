@@ -3,6 +3,9 @@
 Damage shows when a partition is opened, read or written. The partition is then out of service and a rebalance asked
 for, at the beginning of which its folder is removed, so that Faust's recovery starts from nothing. A full disk is no
 damage: writes fail until there is room, and RocksDB goes on by itself.
+
+A worker that was paused and replaced may still write what it had in work, behind the newer rows of its successor. So a
+row of the changelog counts only when it is not older than the one that is here, by the place of its last event.
 """
 
 from __future__ import annotations
@@ -12,9 +15,10 @@ import logging
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import msgspec
 from faust.stores import STORES, rocksdb
 from faust.types import TP
 
@@ -76,7 +80,7 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
         for partition, events in by_partition.items():
             if partition not in self.damaged:
                 try:
-                    super().apply_changelog_batch(events, to_key, to_value)
+                    super().apply_changelog_batch(list(self._not_older(partition, events)), to_key, to_value)
                 except Exception as error:
                     self.failed(partition, error)
                     if NO_SPACE in str(error):
@@ -85,8 +89,31 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
                     if partition not in self.damaged:
                         raise
 
+    def _not_older(self, partition: int, events: Iterable[Any]) -> Iterator[Any]:
+        here: dict[bytes, bytes | None] = {}
+        for event in events:
+            key, value = event.message.key, event.message.value
+            present = here[key] if key in here else self._db_for_partition(partition).get(key)
+            here[key] = present
+            if value is None or present is None or _place(value) >= _place(present):
+                here[key] = value
+                yield event
+
     def _name(self, partition: int) -> str:
         return f"table {self.table_name}-{partition}"
+
+
+class _Row(msgspec.Struct):
+    position: str
+
+
+def _place(value: bytes) -> tuple[int, int]:
+    """How new a row is: the place of its last event in its stream. One of the table of positions is a number itself."""
+    row = msgspec.json.decode(value, type=_Row | int)
+    if isinstance(row, int):
+        return row, 0
+    _, nr, index = row.position.rsplit(":", 2)
+    return int(nr), int(index)
 
 
 def _is_damage(error: Exception) -> bool:

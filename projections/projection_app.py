@@ -43,6 +43,7 @@ class ReadSide:
             store="local://",
             web_application_options={"middlewares": [problems_middleware()]},
         )
+        self._revoked = True
         self._broker = Broker(settings.bootstrap_servers, settings.partitions)
         self.tables = {projection.name: Table(app, projection.name) for projection in projections}
         positions = Table(app, "positions")
@@ -57,6 +58,7 @@ class ReadSide:
         app.starting.append(self._start)
         app.stopping.append(self._stop)
         app.revoking.append(self._suspend)
+        app.on_partitions_assigned.connect(self._resume, weak=False)
         app.position_sources.append(self._positions)
         app.serves = lambda: app.tables.actives_ready and not any(table.is_damaged for table in self._all_tables)
         app.partitions_served = lambda: self._partitions(positions)
@@ -113,19 +115,27 @@ class ReadSide:
                 await prepare(settings, journal, wanted)
 
     async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
-        positions: dict[TP, int] = {}
         for type_, tailers in self.tailers.items():
             tailers.assign({tp.partition for tp in assignment if tp.topic == self.contexts[type_].commits_topic})
-            topic = topics.events_topic(self.app.settings.namespace, type_)
-            mine = {tp.partition: tp for tp in assignment if tp.topic == topic}
-            positions |= {mine[p]: offset for p, offset in self.appliers[type_].assign(set(mine)).items()}
+        sources = {topics.events_topic(self.app.settings.namespace, type_): a for type_, a in self.appliers.items()}
+        ends = await self.app.consumer.highwaters(*(tp for tp in assignment if tp.topic in sources))
+        if self._revoked:  # Faust asks in the middle of a rebalance too
+            return {}
+        positions: dict[TP, int] = {}
+        for topic, applier in sources.items():
+            offsets = applier.assign({tp.partition: end or 0 for tp, end in ends.items() if tp.topic == topic})
+            positions |= {TP(topic, partition): offset for partition, offset in offsets.items()}
         return positions
 
     async def _suspend(self) -> None:
+        self._revoked = True
         for applier in self.appliers.values():
             await applier.suspend()
         for table in self._all_tables:
             table.remove_damaged()
+
+    async def _resume(self, *args: Any, **kwargs: Any) -> None:
+        self._revoked = False
 
     async def _stop(self) -> None:
         await self._suspend()

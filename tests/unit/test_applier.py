@@ -66,32 +66,41 @@ async def test_position_follows_the_rows(applier: Applier, tables: tuple[Rows, R
     """A batch whose rows are not on the changelog leaves the place to go on from where it was."""
     rows, _ = tables
     await applier.apply([opened(6, 3, "a")])
-    assert {0: 7} == applier.assign({0})
+    assert {0: 7} == applier.assign({0: 10})
     assert 3 == applier.applied(0)
     rows.lost = True
     with pytest.raises(ConnectionError):
         await applier.apply([opened(7, 4, "b")])
     await applier.suspend()
-    assert {0: 7} == applier.assign({0})
+    assert {0: 7} == applier.assign({0: 10})
     assert 3 == applier.applied(0)
     rows.lost = False
     await applier.apply([opened(7, 4, "b")])
     await applier.suspend()
-    assert {0: 8} == applier.assign({0})
+    assert {0: 8} == applier.assign({0: 10})
     await applier.suspend()
 
 
 async def test_late_duplicate_takes_nothing_back(applier: Applier) -> None:
     """An event that was published again, behind newer ones, moves the offset and not what is applied."""
     await applier.apply([opened(6, 3, "a"), opened(7, 4, "b"), opened(8, 3, "a")])
-    assert ({0: 9}, 4) == (applier.assign({0}), applier.applied(0))
+    assert ({0: 9}, 4) == (applier.assign({0: 10}), applier.applied(0))
     await applier.suspend()
 
 
 async def test_nothing_is_applied_of_what_is_not_assigned(applier: Applier) -> None:
     """How far a partition is applied is not known before it is assigned, nor after it is revoked."""
     assert applier.applied(0) is None
-    assert {0: 0} == applier.assign({0})
+    assert {0: 0} == applier.assign({0: 10})
     assert 0 == applier.applied(0)
     await applier.suspend()
     assert applier.applied(0) is None
+
+
+async def test_a_topic_that_ends_too_early_is_read_from_its_beginning(applier: Applier) -> None:
+    """Where the events topic was made again, the offset to go on from says nothing."""
+    await applier.apply([opened(6, 3, "a")])
+    assert {0: 0} == applier.assign({0: 6})
+    await applier.suspend()
+    assert {0: 7} == applier.assign({0: 7})
+    await applier.suspend()

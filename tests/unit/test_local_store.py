@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faust.types import TP
 
 from projections.local_store import LocalStore, TableError
 from projections.tables import Table
@@ -92,3 +93,31 @@ def test_full_disk_is_no_damage(table: Table) -> None:
     store(table)._db_for_partition(0)
     store(table).failed(0, Exception("IO error: No space left on device: While appending to file: 000016.log"))
     assert (False, 0) == (table.is_damaged, rejoined(table))
+
+
+def changes(*rows: tuple[bytes, bytes | None]) -> list[Any]:
+    """Records of the changelog of partition 0."""
+    return [
+        SimpleNamespace(message=SimpleNamespace(tp=TP("rows", 0), partition=0, offset=offset, key=key, value=value))
+        for offset, (key, value) in enumerate(rows)
+    ]
+
+
+def row(nr: int, index: int = 0) -> bytes:
+    return b'{"total":"1.00","position":"order-0:%d:%d"}' % (nr, index)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_late_change_is_not_newer(table: Table, together: bool) -> None:
+    """What a replaced worker wrote behind its successor changes nothing, neither within what is recovered at once nor
+    later; the same row again, a newer one, and a removed one do."""
+    late = changes((b"a", row(9, 2)), (b"a", row(9, 1)), (b"b", row(3)), (b"b", row(10)), (b"c", row(1)), (b"c", None))
+    for batch in [late] if together else [[change] for change in late]:
+        store(table).apply_changelog_batch(batch, bytes, bytes)
+    assert [row(9, 2), row(10), None] == [table.get(0, key) for key in (b"a", b"b", b"c")]
+
+
+def test_a_late_position_is_not_newer(table: Table) -> None:
+    """Likewise how far a stream was applied."""
+    store(table).apply_changelog_batch(changes((b"order-0", b"12"), (b"order-0", b"9")), bytes, bytes)
+    assert b"12" == table.get(0, b"order-0")
