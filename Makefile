@@ -38,7 +38,7 @@ test: $(STAMP) up lint ## all tests, on real servers; ARGS="tests/unit -x" for s
 	python -m pytest $(ARGS)
 
 chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some
-	python -m pytest tests/chaos --full --report $(REPORT) $(ARGS)
+	python -m pytest tests/chaos --full --report $(REPORT) -o faulthandler_timeout=600 $(ARGS)
 
 lint: $(STAMP) ## ruff, and mypy in strict mode
 	ruff check .

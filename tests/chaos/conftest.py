@@ -44,7 +44,7 @@ async def rig(
     await system.open()
     yield Rig(system, kafka, cassandra, pytestconfig.getoption("full"), results)
     await asyncio.gather(kafka.start(), cassandra.start())  # where a fault has failed in the middle
-    await system.close()
+    await system.close(keep_journal=True)  # its server goes anyway
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

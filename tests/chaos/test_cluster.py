@@ -41,7 +41,7 @@ async def cluster(
     yield Rig(system, kafka, nodes[0], True, results), nodes
     for node in nodes:
         node.signal(signal.SIGCONT)
-    await system.close()
+    await system.close(keep_journal=True)
     await asyncio.gather(*(node.stop() for node in nodes))
 
 

@@ -20,7 +20,7 @@ HOUR = 3600
 async def test_workers_killed_at_random(rig: Rig) -> None:
     """kill -9 of a random worker, a new one in its place, again and again: commands and tables are whole."""
     await rig.start(orders=2, projections=2)
-    times = 12 if rig.full else 2
+    times = 8 if rig.full else 2
     async with rig.under_load("kill -9 of random workers", times) as load:
         for _ in range(times):
             victim = random.choice([*rig.orders, *rig.projections])
@@ -36,7 +36,7 @@ async def test_workers_paused_at_random(rig: Rig) -> None:
     """SIGSTOP of a random worker until the others have its partitions, then SIGCONT: what the zombie still does has no
     effect, and it joins again."""
     await rig.start(orders=2, projections=2)
-    times = 6 if rig.full else 1
+    times = 5 if rig.full else 1
     async with rig.under_load("SIGSTOP until replaced, SIGCONT", times) as load:
         for _ in range(times):
             zombie = random.choice(rig.orders)

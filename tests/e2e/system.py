@@ -54,8 +54,8 @@ class System:
         )
         await self.producer.start()
 
-    async def close(self) -> None:
-        """Stop what this has started, and leave nothing on the servers."""
+    async def close(self, keep_journal: bool = False) -> None:
+        """Stop what this has started, and leave nothing on the servers, or only what the journal holds."""
         for worker in self.workers:
             if worker.running:
                 worker.signal(signal.SIGCONT)
@@ -68,7 +68,8 @@ class System:
         if mine := list(await self.topics()):
             await self.admin.delete_topics(mine)
         await self.admin.close()
-        await asyncio.to_thread(self._drop_keyspaces)
+        if not keep_journal:
+            await asyncio.to_thread(self._drop_keyspaces)
 
     def _drop_keyspaces(self) -> None:
         address = CassandraAddress.parse(self.journal_url)
