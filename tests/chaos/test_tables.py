@@ -22,13 +22,14 @@ def _tables(folder: Path) -> list[Path]:
     return sorted({current.parent for current in folder.rglob("CURRENT")})
 
 
-LISTS, ROWS = "MANIFEST-*", "*.[sl][so][tg]"
-"""Files of RocksDB: those that say which files there are, and those with rows, `.sst` and `.log`."""
+LISTS, ROWS = ("MANIFEST-*",), ("*.sst", "*.log")
+"""Files of RocksDB: those that say which files there are, and those with rows."""
 
 
-def _damage(folder: Path, pattern: str) -> None:
+def _damage(folder: Path, patterns: tuple[str, ...]) -> None:
     """Overwrite bytes amid the files of every table."""
-    files = [file for table in _tables(folder) for file in table.glob(pattern) if file.stat().st_size > 200]
+    found = (file for table in _tables(folder) for pattern in patterns for file in table.glob(pattern))
+    files = [file for file in found if file.stat().st_size > 200]
     assert files
     for file in files:
         with file.open("r+b") as content:
