@@ -2,7 +2,8 @@
 
 Damage shows when a partition is opened, read or written. The partition is then out of service and a rebalance asked
 for, at the beginning of which its folder is removed, so that Faust's recovery starts from nothing. A full disk is no
-damage: writes fail until there is room, and RocksDB goes on by itself.
+damage: writes of new rows fail until there is room, and RocksDB goes on by itself. Where there is no room to open or to
+recover a table the worker ends, and says so: Faust would stumble, or log each record.
 
 A worker that was paused and replaced may still write what it had in work, behind the newer rows of its successor. So a
 row of the changelog counts only when it is not older than the one that is here, by the place of its last event.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import shutil
 import sys
 from collections import defaultdict
@@ -46,6 +48,7 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
         try:
             return super()._open_for_partition(partition)
         except Exception as error:
+            self._end_without_room(error)
             if not _is_damage(error):
                 raise
             log.warning("%s: made again from the changelog: it cannot be opened: %s", self._name(partition), error)
@@ -73,7 +76,7 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
     def apply_changelog_batch(
         self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
     ) -> None:
-        """Write what recovery and standby have read. A full disk ends the worker: Faust would log each record."""
+        """Write what recovery and standby have read."""
         by_partition: defaultdict[int, list[Any]] = defaultdict(list)
         for event in batch:
             by_partition[event.message.partition].append(event)
@@ -82,12 +85,15 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
                 try:
                     super().apply_changelog_batch(list(self._not_older(partition, events)), to_key, to_value)
                 except Exception as error:
+                    self._end_without_room(error)
                     self.failed(partition, error)
-                    if NO_SPACE in str(error):
-                        print(f"error: {self.path}: {NO_SPACE}: make room, then start again", file=sys.stderr)
-                        raise SystemExit(NO_SPACE_STATUS) from None
                     if partition not in self.damaged:
                         raise
+
+    def _end_without_room(self, error: Exception) -> None:
+        if NO_SPACE in str(error):
+            print(f"error: {self.path}: {NO_SPACE}: make room, then start again", file=sys.stderr, flush=True)
+            os._exit(NO_SPACE_STATUS)  # nothing is lost by it, and Faust would catch anything that is raised
 
     def _not_older(self, partition: int, events: Iterable[Any]) -> Iterator[Any]:
         here: dict[bytes, bytes | None] = {}

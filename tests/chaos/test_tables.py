@@ -14,7 +14,7 @@ import pytest
 
 from tests.chaos.rig import Rig
 from tests.e2e.client import eventually
-from tests.e2e.worker import Worker
+from tests.e2e.worker import PROJECTIONS, Worker
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -118,6 +118,22 @@ async def test_disk_full(rig: Rig, small_disk: Path) -> None:
             rig.start_projections(small_disk / "worker")
         await rig.ready()
     assert not [line for line in worker.lines if "Traceback" in line]
+
+
+@pytest.mark.full
+async def test_disk_full_at_start(rig: Rig, small_disk: Path) -> None:
+    """A projections worker that has no room to recover its tables ends with status 28 and one line that says so; with
+    room again it starts, and all rows are right."""
+    await rig.start(projections=0)
+    async with rig.under_load("disk of a projection worker full at start"):
+        filler = _fill(small_disk)
+        worker = rig.system.start(PROJECTIONS, small_disk)
+        await eventually(lambda: not worker.running, 120, worker.tail)
+        assert 28 == worker.process.returncode
+        assert [True] == [line.startswith("error: ") for line in worker.lines if "No space left" in line]
+        filler.unlink()
+        rig.start_projections(small_disk)
+        await rig.ready()
 
 
 def _says_no_space(worker: Worker) -> bool:
