@@ -6,12 +6,12 @@ import asyncio
 import fcntl
 import os
 import random
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -86,12 +86,7 @@ def own_servers() -> Iterator[tuple[Server, Server, list[Server]]]:
 def _clear(servers: list[Server]) -> None:
     for server in servers:
         server.end()
-        _remove(server.where.folder(server.name))
-
-
-def _remove(folder: Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+        shutil.rmtree(server.where.folder(server.name), ignore_errors=True)
 
 
 def _free_port() -> int:
