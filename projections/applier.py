@@ -1,8 +1,8 @@
 """Applies events to tables in batches: each touched row is read once and written once.
 
 A row keeps the position of the last event applied to it, and an event that is not newer is left out, so
-delivery may repeat as it likes. Where to read on is kept beside the rows, and written when they are in RocksDB and
-on the changelog: what Faust has committed may be ahead of them.
+delivery may repeat as it likes. Where to read on is kept beside the rows, and written when they are on the changelog
+and in RocksDB: what Faust has committed may be ahead of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 from projections.lane import Lane
 from projections.projection import Projection, PublishedEvent, Row
-from projections.tables import Table
+from projections.tables import Table, place
 from projections.tailer import COMMIT_END, read_position
 from schemas.codec import Codec
 from streams.broker import Broker
@@ -25,8 +25,6 @@ from streams.handler import decode_event
 from streams.journal import Journal, stream_name
 
 log = logging.getLogger(__name__)
-
-Place = tuple[int, int]
 
 OFFSET = b" offset"
 """Behind the name of a stream: the offset of the next event to apply, in the stream's partition of the events topic."""
@@ -137,31 +135,32 @@ class Applier:
         """Apply a batch of events of one partition. Raises what decoding or a projection raises, with nothing done."""
         partition = batch[-1].message.partition
         rows: dict[tuple[str, str], Row | None] = {}
-        changed: set[tuple[str, str]] = set()
-        place, newest = (0, -1), batch[-1]
+        changed: dict[tuple[str, str], None] = {}  # in their order, which a set of strings does not keep
+        last, newest = (0, -1), batch[-1]
         for event in batch:
             published = await self._read(event)
-            if (published.nr, published.index) > place:  # a late duplicate takes nothing back
-                place, newest = (published.nr, published.index), event
+            if (published.nr, published.index) > last:  # a late duplicate takes nothing back
+                last, newest = (published.nr, published.index), event
             for projection in self._projections:
                 for key in projection.keys(published):
                     self._fold(projection, key, published, partition, rows, changed)
-        complete = place[0] if COMMIT_END in newest.message.headers else place[0] - 1
+        complete = last[0] if COMMIT_END in newest.message.headers else last[0] - 1
         written: dict[Table, dict[bytes, bytes | None]] = {}
         for name, key in changed:
             row = rows[name, key]
             written.setdefault(self._tables[name], {})[key.encode()] = None if row is None else _encode(row)
-        for table, table_rows in written.items():
-            table.write(partition, table_rows)
-        await asyncio.gather(*(table.publish(self._broker, partition, its) for table, its in written.items()))
+        # The changelog first: a row that were only on this machine would be taken for applied when its events come
+        # again, and be missing wherever the table is recovered.
+        offsets = await asyncio.gather(*(table.publish(self._broker, partition, its) for table, its in written.items()))
+        for (table, its), offset in zip(written.items(), offsets, strict=True):
+            table.write(partition, its, offset)
         # Not before the rows: wherever this is read, they are there.
         stream = stream_name(self.source, partition).encode()
         applied = max(complete, self._position(partition, b""))
         position = {stream: _encode(applied), stream + OFFSET: _encode(batch[-1].message.offset + 1)}
-        self._positions.write(partition, position)
+        self._positions.write(partition, position, await self._positions.publish(self._broker, partition, position))
         async with self._moved:
             self._moved.notify_all()
-        await self._positions.publish(self._broker, partition, position)
 
     def _fold(
         self,
@@ -170,15 +169,15 @@ class Applier:
         event: PublishedEvent,
         partition: int,
         rows: dict[tuple[str, str], Row | None],
-        changed: set[tuple[str, str]],
+        changed: dict[tuple[str, str], None],
     ) -> None:
-        place = (projection.name, key)
-        if place in rows:
-            row = rows[place]
+        at = (projection.name, key)
+        if at in rows:
+            row = rows[at]
         else:
             value = self._tables[projection.name].get(partition, key.encode())
-            row = rows[place] = None if value is None else _decode_row(value)
-        if row is not None and (event.nr, event.index) <= _place(row):
+            row = rows[at] = None if value is None else _decode_row(value)
+        if row is not None and (event.nr, event.index) <= place(row):
             return
         if not projection.local:
             known = row["sequence"] if row is not None else 0
@@ -192,8 +191,8 @@ class Applier:
             row = {**row, "position": event.position}
             if not projection.local:
                 row["sequence"] = event.sequence
-        rows[place] = row
-        changed.add(place)
+        rows[at] = row
+        changed[at] = None
 
     async def _read(self, event: Any) -> PublishedEvent:
         headers = event.message.headers
@@ -210,8 +209,3 @@ class Applier:
             at.nr,
             at.index,
         )
-
-
-def _place(row: Row) -> Place:
-    _, nr, index = row["position"].rsplit(":", 2)
-    return int(nr), int(index)

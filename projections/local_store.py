@@ -4,9 +4,6 @@ Damage shows when a partition is opened, read or written. The partition is then 
 for, at the beginning of which its folder is removed, so that Faust's recovery starts from nothing. A full disk is no
 damage: writes of new rows fail until there is room, and RocksDB goes on by itself. Where there is no room to open or to
 recover a table the worker ends, and says so: Faust would stumble, or log each record.
-
-A worker that was paused and replaced may still write what it had in work, behind the newer rows of its successor. So a
-row of the changelog counts only when it is not older than the one that is here, by the place of its last event.
 """
 
 from __future__ import annotations
@@ -20,9 +17,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import msgspec
-from faust.stores import STORES, rocksdb
+from faust.stores import rocksdb
 from faust.types import TP
+
+from projections.tables import is_newer
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +74,15 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
     def apply_changelog_batch(
         self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
     ) -> None:
-        """Write what recovery and standby have read."""
+        """Write what recovery and standby have read, but no row that is older than the one that is here."""
         by_partition: defaultdict[int, list[Any]] = defaultdict(list)
         for event in batch:
             by_partition[event.message.partition].append(event)
         for partition, events in by_partition.items():
             if partition not in self.damaged:
                 try:
-                    super().apply_changelog_batch(list(self._not_older(partition, events)), to_key, to_value)
+                    super().apply_changelog_batch(list(self._newer(partition, events)), to_key, to_value)
+                    self.set_persisted_offset(events[-1].message.tp, events[-1].message.offset)
                 except Exception as error:
                     self._end_without_room(error)
                     self.failed(partition, error)
@@ -95,35 +94,18 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
             print(f"error: {self.path}: {NO_SPACE}: make room, then start again", file=sys.stderr, flush=True)
             os._exit(NO_SPACE_STATUS)  # nothing is lost by it, and Faust would catch anything that is raised
 
-    def _not_older(self, partition: int, events: Iterable[Any]) -> Iterator[Any]:
+    def _newer(self, partition: int, events: Iterable[Any]) -> Iterator[Any]:
         here: dict[bytes, bytes | None] = {}
         for event in events:
             key, value = event.message.key, event.message.value
             present = here[key] if key in here else self._db_for_partition(partition).get(key)
-            here[key] = present
-            if value is None or present is None or _place(value) >= _place(present):
-                here[key] = value
+            here[key] = value if is_newer(value, present) else present
+            if here[key] is value:
                 yield event
 
     def _name(self, partition: int) -> str:
         return f"table {self.table_name}-{partition}"
 
 
-class _Row(msgspec.Struct):
-    position: str
-
-
-def _place(value: bytes) -> tuple[int, int]:
-    """How new a row is: the place of its last event in its stream. One of the table of positions is a number itself."""
-    row = msgspec.json.decode(value, type=_Row | int)
-    if isinstance(row, int):
-        return row, 0
-    _, nr, index = row.position.rsplit(":", 2)
-    return int(nr), int(index)
-
-
 def _is_damage(error: Exception) -> bool:
     return any(words in str(error) for words in _DAMAGE)
-
-
-STORES.aliases["local"] = f"{LocalStore.__module__}:{LocalStore.__name__}"

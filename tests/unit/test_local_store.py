@@ -11,7 +11,7 @@ import pytest
 from faust.types import TP
 
 from projections.local_store import LocalStore, TableError
-from projections.tables import Table
+from projections.tables import STORE, Table
 from streams.faust_app import Application
 from streams.settings import Settings
 
@@ -31,10 +31,10 @@ class Consumer:
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     """A table with rows in partition 0, in files, and closed."""
-    app = Application("test", "projections", Settings(partitions=1), store="local://", datadir=str(tmp_path))
+    app = Application("test", "projections", Settings(partitions=1), store=STORE, datadir=str(tmp_path))
     app._consumer = Consumer()
     table = Table(app, "rows")
-    table.write(0, ROWS)
+    table.write(0, ROWS, len(ROWS) - 1)
     store(table)._dbs[0].flush()
     close(table)
     return table
@@ -70,7 +70,7 @@ def test_partition_that_cannot_be_opened_is_empty(table: Table, pattern: str) ->
     damage(table, pattern)
     store(table)._db_for_partition(0)
     assert (None, None) == (table.get(0, b"0001"), store(table).persisted_offset(SimpleNamespace(partition=0)))
-    table.write(0, ROWS)
+    table.write(0, ROWS, len(ROWS) - 1)
     assert len(ROWS) == len(list(table.scan(0)))
 
 

@@ -30,12 +30,13 @@ class Rows:
     def get(self, partition: int, key: bytes) -> bytes | None:
         return self.rows.get(key)
 
-    def write(self, partition: int, rows: Mapping[bytes, bytes | None]) -> None:
-        self.rows.update(rows)
-
-    async def publish(self, broker: Any, partition: int, rows: Mapping[bytes, bytes | None]) -> None:
+    async def publish(self, broker: Any, partition: int, rows: Mapping[bytes, bytes | None]) -> int:
         if self.lost:
             raise ConnectionError("no changelog")
+        return 0
+
+    def write(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
+        self.rows.update(rows)
 
 
 def opened(offset: int, nr: int, key: str) -> Any:
