@@ -135,7 +135,13 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: 
                 topic.name,
                 topic.partitions,
                 replication,
-                topic_configs={"retention.ms": str(topic.retention_ms), "cleanup.policy": topic.cleanup},
+                topic_configs={
+                    "retention.ms": str(topic.retention_ms),
+                    "cleanup.policy": topic.cleanup,
+                    # The broker's clock. By that of a sender whose clock is wrong a message would be refused (an hour
+                    # ahead) or removed before it is read (behind).
+                    "message.timestamp.type": "LogAppendTime",
+                },
             )
             for topic in topics
         ]

@@ -189,7 +189,9 @@ class System:
         return await inbox.answer(id, before + 1, seconds)
 
     async def make_topic(self, name: str) -> None:
-        await self.admin.create_topics([NewTopic(self.topic(name), PARTITIONS, 1)])
+        """As workers make theirs: the clock of a sender is of no account."""
+        configs = {"message.timestamp.type": "LogAppendTime"}
+        await self.admin.create_topics([NewTopic(self.topic(name), PARTITIONS, 1, topic_configs=configs)])
 
     async def answers(self) -> Inbox:
         """The inbox of the topic `answers`, which is made for it."""
