@@ -11,7 +11,7 @@ from pathlib import Path
 
 from servers import cassandra, kafka, postgres, process, tools
 from servers.probe import Answer, probe
-from servers.where import HOST, ServersError, Where
+from servers.where import ServersError, Where
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -26,10 +26,10 @@ def start(
 ) -> None:
     """Return when the server answers: at once when it did before. Raises `ServersError` when it does not in time."""
     where = where or Where.from_environment()
-    with _only_one(where, name):
+    with _only_one(where.folder(name), "lock"):
         port, log, pid_file = where.port(name), where.log(name), where.pid_file(name)
-        answer = probe(name, port)
-        began, address = time.monotonic(), f"{HOST}:{port}"
+        answer = _probe(name, where)
+        began, address = time.monotonic(), f"{where.host}:{port}"
         if answer is Answer.READY:
             return say(f"{name}: answers on {address} already")
         if process.running(pid_file) is None:
@@ -42,7 +42,7 @@ def start(
             began = time.monotonic()
             process.spawn(command, log, pid_file)
         say(f"{name}: starting")
-        _wait(name, port, pid_file, log, began + seconds)
+        _wait(name, where, began + seconds)
         say(f"{name}: answers on {address} after {time.monotonic() - began:.1f} s")
 
 
@@ -50,7 +50,7 @@ def stop(name: str, where: Where | None = None, seconds: float = STOP_SECONDS) -
     """Ask the server started here to end, SIGKILL after `seconds`. Returns what happened, for people."""
     where = where or Where.from_environment()
     how = process.terminate(where.pid_file(name), seconds, _STOP_SIGNALS.get(name, signal.SIGTERM))
-    if how == "was not running" and probe(name, where.port(name)) is not Answer.CLOSED:
+    if how == "was not running" and _probe(name, where) is not Answer.CLOSED:
         return f"port {where.port(name)} is in use, but by nothing that was started here; left alone"
     return how
 
@@ -62,14 +62,14 @@ def kill(name: str, where: Where | None = None) -> bool:
 
 def is_ready(name: str, where: Where | None = None) -> bool:
     """Whether the server answers in its own protocol now."""
-    return probe(name, (where or Where.from_environment()).port(name)) is Answer.READY
+    return _probe(name, where or Where.from_environment()) is Answer.READY
 
 
 def status(name: str, where: Where) -> str:
     """One line: pid, address, state."""
     pid = process.running(where.pid_file(name))
     who = f"pid {pid}" if pid else "not started here"
-    return f"{name}: {who}, {HOST}:{where.port(name)} {probe(name, where.port(name)).value}"
+    return f"{name}: {who}, {where.host}:{where.port(name)} {_probe(name, where).value}"
 
 
 def _command(name: str, where: Where) -> list[str | Path]:
@@ -77,11 +77,18 @@ def _command(name: str, where: Where) -> list[str | Path]:
     if name == "postgres":
         return postgres.command(where, tools.postgres(where.folder(name) / "data"))
     java = tools.java()
-    return _JAVA_COMMANDS[name](where, java, tools.fetch(name, where.folder(name)))
+    with _only_one(where.jars_of(name), "libs.lock"):
+        libs = tools.fetch(name, where.jars_of(name))
+    return _JAVA_COMMANDS[name](where, java, libs)
 
 
-def _wait(name: str, port: int, pid_file: Path, log: Path, deadline: float) -> None:
-    while probe(name, port) is not Answer.READY:
+def _probe(name: str, where: Where) -> Answer:
+    return probe(name, where.port(name), host=where.host)
+
+
+def _wait(name: str, where: Where, deadline: float) -> None:
+    pid_file, log = where.pid_file(name), where.log(name)
+    while _probe(name, where) is not Answer.READY:
         dead = process.running(pid_file) is None
         if dead or time.monotonic() > deadline:
             why = "ended before it answered" if dead else "does not answer in time"
@@ -90,9 +97,9 @@ def _wait(name: str, port: int, pid_file: Path, log: Path, deadline: float) -> N
 
 
 @contextmanager
-def _only_one(where: Where, name: str) -> Iterator[None]:
-    """Two `up` at the same time: the second waits, then finds the server answering."""
-    where.folder(name).mkdir(parents=True, exist_ok=True)
-    with (where.folder(name) / "lock").open("w") as lock:
+def _only_one(folder: Path, name: str) -> Iterator[None]:
+    """Two `up` at the same time: the second waits, then finds the server answering, or the jars."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -43,6 +43,9 @@ class Topic:
         return {
             "retention.ms": str(self.retention_ms),
             "cleanup.policy": self.cleanup,
+            # The broker's clock. By that of a sender whose clock is wrong a message would be refused (an hour ahead) or
+            # removed before it is read (behind).
+            "message.timestamp.type": "LogAppendTime",
             "min.insync.replicas": str(max(1, replication - 1)),
             "unclean.leader.election.enable": "false",
         }

@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import median
 
 from tests.e2e.pulse import Change, Pulse
-from tests.e2e.system import ORDERS, System, Worker
+from tests.e2e.system import System
+from tests.e2e.worker import ORDERS, Worker
 
 KILLED, STOPPED, RESTARTED, JOINED = "kill -9", "SIGTERM", "kill -9, started again at once", "a worker joins"
 

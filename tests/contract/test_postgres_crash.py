@@ -21,7 +21,7 @@ from streams.journals import open_journal
 from streams.retry import until_it_answers
 from tests.contract.appending import EVENTS, numbered
 from tests.contract.conftest import CONTEXT
-from tests.e2e.system import free_port
+from tests.e2e.worker import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

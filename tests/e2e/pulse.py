@@ -12,7 +12,9 @@ from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.e2e.system import PARTITIONS, System, Worker, eventually, headers, keys_of
+from tests.e2e.client import PARTITIONS, eventually, headers, keys_of
+from tests.e2e.system import System
+from tests.e2e.worker import Worker
 
 BEAT_SECONDS = 0.05
 QUIET_SECONDS = 1.0

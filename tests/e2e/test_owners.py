@@ -7,7 +7,9 @@ import signal
 
 import pytest
 
-from tests.e2e.system import ORDERS, PARTITIONS, System, Worker, eventually
+from tests.e2e.client import PARTITIONS, eventually
+from tests.e2e.system import System
+from tests.e2e.worker import ORDERS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,7 +14,10 @@ import pytest_asyncio
 
 from streams.handler import load_aggregate
 from streams.journals import open_journal
-from tests.e2e.system import System, Worker, eventually
+from tests.e2e.client import eventually
+from tests.e2e.invariants import check_log
+from tests.e2e.system import System
+from tests.e2e.worker import Worker
 from tests.fragile.ledger import codecs
 from tests.fragile.ledger import ledger as ledger_decider
 
@@ -143,7 +146,7 @@ async def test_mended_and_retried_after_a_restart(bench: Bench, how: signal.Sign
     await bench.holds(ledger, 1, 2, 3, 4, 5)
     assert ledger not in await bench.faust("quarantine", "list", "ledger")
     assert "accepted" == (await bench.ask(ledger, "Post", amount=6))["status"]
-    await bench.system.check_log("ledgers", "ledger")
+    await check_log(bench.system, "ledger", await bench.system.commits("ledgers", "ledger"))
 
 
 async def test_dropped(bench: Bench) -> None:
@@ -172,7 +175,7 @@ async def test_released(bench: Bench) -> None:
     assert place in await bench.faust("dead-letters", "list", "ledger")
     again = await bench.system.run("-A", LEDGERS, "quarantine", "release", "ledger", ledger)
     assert (3, "NotQuarantined") == (again.returncode, json.loads(again.stdout)["error"]["type"])
-    await bench.system.check_log("ledgers", "ledger")
+    await check_log(bench.system, "ledger", await bench.system.commits("ledgers", "ledger"))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,7 @@ async def test_many_waiting(bench: Bench) -> None:
     log = (await bench.system.commits("ledgers", "ledger")).values()
     spread = [c.nr for commits in log for c in commits if any(e.command_id in ids and e.is_event for e in c.events)]
     assert len(spread) >= 2
-    await bench.system.check_log("ledgers", "ledger")
+    await check_log(bench.system, "ledger", await bench.system.commits("ledgers", "ledger"))
 
 
 async def test_command_without_an_id(bench: Bench) -> None:

@@ -16,8 +16,11 @@ import pytest_asyncio
 
 from streams.postgres_address import PostgresAddress
 from streams.sqlite_address import SqliteAddress
-from tests.e2e.system import ORDERS, PROJECTIONS, System, Worker, eventually
-from tests.e2e.test_takeover import Load
+from tests.e2e.client import eventually
+from tests.e2e.invariants import check_log, check_replies
+from tests.e2e.load import Load
+from tests.e2e.system import System
+from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -100,8 +103,9 @@ async def test_a_killed_worker_loses_nothing(system: System, shop: Shop) -> None
     ids = first + await rest
     await system.all_served(shop.one)
     await load.answered(ids)
-    effects = await system.check_log("orders", "order")
-    assert dict.fromkeys(load.sent, 1) == {id: effects[id] for id in load.sent}
+    effects = await check_log(system, "order", await system.commits("orders", "order"))
+    assert dict.fromkeys(load.sent, 1) == {id: len(effects[id]) for id in load.sent}
+    await check_replies(load, effects)
     replies = [await inbox.answer(id) for id in ids]
     assert {"accepted"} == {reply["status"] for reply in replies}
     status, row, _ = await system.get(

@@ -7,7 +7,8 @@ import signal
 import pytest
 
 from tests.e2e.pulse import Change, Pulse
-from tests.e2e.system import ORDERS, System
+from tests.e2e.system import System
+from tests.e2e.worker import ORDERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

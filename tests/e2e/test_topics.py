@@ -8,7 +8,9 @@ import pytest
 import pytest_asyncio
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from tests.e2e.system import ORDERS, PARTITIONS, PROJECTIONS, System, Worker, free_port
+from tests.e2e.client import PARTITIONS
+from tests.e2e.system import System
+from tests.e2e.worker import ORDERS, PROJECTIONS, Worker, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,9 +48,11 @@ async def test_topics_are_made_before_the_first_message(system: System, worker: 
 
 @pytest.mark.parametrize("name", RETENTION)
 async def test_topics_keep_what_they_must(system: System, worker: Worker, name: str) -> None:
-    """Events and dead letters stay for ever, commands a week, replies a day, hints an hour; none is compacted."""
+    """Events and dead letters stay for ever, commands a week, replies a day, hints an hour, all by the
+    broker's clock; none is compacted."""
     settings = await settings_of(system, system.topic(name))
     assert (str(RETENTION[name]), "delete") == (settings["retention.ms"], settings["cleanup.policy"])
+    assert "LogAppendTime" == settings["message.timestamp.type"]
 
 
 @pytest.mark.parametrize("name", RETENTION)

@@ -8,8 +8,10 @@ import re
 import pytest
 
 from streams.journals import open_journal
-from tests.e2e.system import ORDERS, PARTITIONS, System
-from tests.e2e.test_takeover import Load
+from tests.e2e.client import PARTITIONS
+from tests.e2e.load import Load
+from tests.e2e.system import System
+from tests.e2e.worker import ORDERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
