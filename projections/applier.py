@@ -112,7 +112,7 @@ class Applier:
         """Apply a batch of events of one partition. Raises what decoding or a projection raises, with nothing done."""
         partition = batch[-1].message.partition
         rows: dict[tuple[str, str], Row | None] = {}
-        changed: set[tuple[str, str]] = set()
+        changed: dict[tuple[str, str], None] = {}  # in their order, which a set of strings does not keep
         published = None
         for event in batch:
             published = await self._read(event)
@@ -140,7 +140,7 @@ class Applier:
         event: PublishedEvent,
         partition: int,
         rows: dict[tuple[str, str], Row | None],
-        changed: set[tuple[str, str]],
+        changed: dict[tuple[str, str], None],
     ) -> None:
         place = (projection.name, key)
         if place in rows:
@@ -163,7 +163,7 @@ class Applier:
             if not projection.local:
                 row["sequence"] = event.sequence
         rows[place] = row
-        changed.add(place)
+        changed[place] = None
 
     async def _read(self, event: Any) -> PublishedEvent:
         headers = event.message.headers

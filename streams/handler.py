@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -69,10 +69,13 @@ class Handler:
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self.touched: dict[str, Aggregate] = {}
 
-    async def load(self, ids: set[str]) -> None:
+    async def load(self, ids: Iterable[str]) -> None:
         """Bring the aggregates of a group into work, the cold ones concurrently. Raises `Unavailable`, `Held`."""
         cold = []
-        for aggregate_id in ids - self.touched.keys():
+        # In the order of their commands, each once: a set has another order in every process.
+        for aggregate_id in dict.fromkeys(ids):
+            if aggregate_id in self.touched:
+                continue
             aggregate = self.cache.take(aggregate_id)
             if aggregate is None:
                 cold.append(aggregate_id)

@@ -275,7 +275,7 @@ class Owner:
         assert self.head is not None
         handler, nr = self.handler, self.head.nr + 1
         read = [self._read(delivery, self.head.eventful_nr) for delivery in group]
-        ids = {item.aggregate_id for item in read if isinstance(item, Envelope)}
+        ids = [item.aggregate_id for item in read if isinstance(item, Envelope)]
         await until_it_answers(lambda: handler.load(ids), f"{self.stream}: loading aggregates", (Unavailable, Held))
         verdicts: list[Verdict] = []
         events = []
