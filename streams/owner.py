@@ -259,7 +259,13 @@ class Owner:
                 group = await self._gather(was_busy)
                 if group:
                     was_busy = len(group) > 1
-                    rest = await self._process(group)
+                    try:
+                        rest = await self._process(group)
+                    except BaseException:
+                        # Whoever waits until all that was delivered is done must not wait for these.
+                        for delivery in group:
+                            delivery.discard()
+                        raise
                     self._queue.extendleft(reversed(rest))
                 self._room.set()
         except Fenced as fenced:

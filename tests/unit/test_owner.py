@@ -197,6 +197,7 @@ async def test_fenced(bench: Bench) -> None:
     assert [old] == bench.lost
     assert not old.healthy
     assert 1 == len(old_sent.replied)
+    assert [1] == bench.discarded
     await new.deliver(bench.command("AddLine", LINE, id="x", offset=1))
     await until(lambda: len(new_sent.replied) == 1)
     assert 2 == len(await journal.events("order", "1"))
@@ -237,7 +238,7 @@ async def test_journal_down(bench: Bench) -> None:
     await tried.wait()
     await owner.suspend(0.05)
     assert not owner.healthy
-    assert ([], []) == (sent.replied, bench.done)
+    assert ([], [], [0]) == (sent.replied, bench.done, bench.discarded)
     new, _, new_sent = await bench.owner()
     assert 0 == new.next_offset
     await new.deliver(bench.command("OpenOrder", OPEN, offset=0))
