@@ -1,7 +1,7 @@
 """Applies events to tables in batches: each touched row is read once and written once.
 
 A row keeps the position of the last event applied to it, and an event that is not newer is left out, so
-delivery may repeat as it likes. Events are acknowledged when their rows are in RocksDB and on the changelog.
+delivery may repeat as it likes. Events are acknowledged when their rows are on the changelog and in RocksDB.
 """
 
 from __future__ import annotations
@@ -126,9 +126,13 @@ class Applier:
             row = rows[name, key]
             written.setdefault(self._tables[name], {})[key.encode()] = None if row is None else _encode(row)
         written[self._positions] = {published.stream.encode(): _encode(complete)}
-        for table, table_rows in written.items():
-            table.write(partition, table_rows)
-        await asyncio.gather(*(table.publish(self._broker, partition, its) for table, its in written.items()))
+        # The changelog first: a row that were only on this machine would be taken for applied when its events come
+        # again, and be missing wherever the table is recovered.
+        offsets = await asyncio.gather(
+            *(table.publish(self._broker, partition, its) for table, its in written.items())
+        )
+        for (table, its), offset in zip(written.items(), offsets, strict=True):
+            table.write(partition, its, offset)
         self._applied[partition] = complete
         async with self._moved:
             self._moved.notify_all()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from faust.types import TP
 from rocksdict import WriteBatch
 
 from streams.broker import Broker, Record
@@ -49,21 +48,25 @@ class Table:
         db = self._table.data._dbs.get(partition)
         return None if db is None else db.get(key)
 
-    def write(self, partition: int, rows: Mapping[bytes, bytes | None]) -> None:
-        """Write rows, or remove those that are None, all or nothing. Not durable until `publish` has returned."""
+    async def publish(self, broker: Broker, partition: int, rows: Mapping[bytes, bytes | None]) -> int:
+        """Put rows on the changelog, from which standbys and the next owner have them. Returns the last one's offset."""
+        records: list[Record] = [(key, value, []) for key, value in rows.items()]
+        return await broker.publish(self.changelog, partition, records)
+
+    def write(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
+        """Write rows that `publish` has put on the changelog up to `offset`, or remove those that are None.
+
+        All or nothing, the offset included, from which a recovery goes on.
+        """
+        data = self._table.data
         batch = WriteBatch(raw_mode=True)
         for key, value in rows.items():
             if value is None:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        self._table.data._db_for_partition(partition).write(batch)
-
-    async def publish(self, broker: Broker, partition: int, rows: Mapping[bytes, bytes | None]) -> None:
-        """Put the same rows on the changelog, from which standbys and the next owner have them."""
-        records: list[Record] = [(key, value, []) for key, value in rows.items()]
-        offset = await broker.publish(self.changelog, partition, records)
-        self._table.data.set_persisted_offset(TP(self.changelog, partition), offset)
+        batch.put(data.offset_key, b"%d" % offset)
+        data._db_for_partition(partition).write(batch)
 
     def scan(self, partition: int) -> Iterator[bytes]:
         """All rows of a partition. Not to be held over an await."""
