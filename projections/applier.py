@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from projections.projection import Projection, PublishedEvent, Row
-from projections.tables import Table
+from projections.tables import Table, place
 from projections.tailer import COMMIT_END, read_position
 from schemas.codec import Codec
 from streams.broker import Broker
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 BATCH = 500
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-
-Place = tuple[int, int]
 
 _decode_row = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -128,9 +126,7 @@ class Applier:
         written[self._positions] = {published.stream.encode(): _encode(complete)}
         # The changelog first: a row that were only on this machine would be taken for applied when its events come
         # again, and be missing wherever the table is recovered.
-        offsets = await asyncio.gather(
-            *(table.publish(self._broker, partition, its) for table, its in written.items())
-        )
+        offsets = await asyncio.gather(*(table.publish(self._broker, partition, its) for table, its in written.items()))
         for (table, its), offset in zip(written.items(), offsets, strict=True):
             table.write(partition, its, offset)
         self._applied[partition] = complete
@@ -146,13 +142,13 @@ class Applier:
         rows: dict[tuple[str, str], Row | None],
         changed: dict[tuple[str, str], None],
     ) -> None:
-        place = (projection.name, key)
-        if place in rows:
-            row = rows[place]
+        at = (projection.name, key)
+        if at in rows:
+            row = rows[at]
         else:
             value = self._tables[projection.name].get(partition, key.encode())
-            row = rows[place] = None if value is None else _decode_row(value)
-        if row is not None and (event.nr, event.index) <= _place(row):
+            row = rows[at] = None if value is None else _decode_row(value)
+        if row is not None and (event.nr, event.index) <= place(row):
             return
         if not projection.local:
             known = row["sequence"] if row is not None else 0
@@ -166,8 +162,8 @@ class Applier:
             row = {**row, "position": event.position}
             if not projection.local:
                 row["sequence"] = event.sequence
-        rows[place] = row
-        changed[place] = None
+        rows[at] = row
+        changed[at] = None
 
     async def _read(self, event: Any) -> PublishedEvent:
         headers = event.message.headers
@@ -184,11 +180,6 @@ class Applier:
             at.nr,
             at.index,
         )
-
-
-def _place(row: Row) -> Place:
-    _, nr, index = row["position"].rsplit(":", 2)
-    return int(nr), int(index)
 
 
 class _Lane:

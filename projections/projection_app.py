@@ -13,7 +13,7 @@ from faust.types import TP
 from projections.applier import Applier
 from projections.doors import Doors, problems_middleware
 from projections.projection import Projection
-from projections.tables import Table
+from projections.tables import STORE, Table
 from projections.tailer import Tailers
 from streams import commands, topics
 from streams.broker import Broker
@@ -40,7 +40,7 @@ class ReadSide:
             module,
             "projections",
             settings,
-            store="rocksdb://",
+            store=STORE,
             web_application_options={"middlewares": [problems_middleware()]},
         )
         self._broker = Broker(settings.bootstrap_servers, settings.partitions)
