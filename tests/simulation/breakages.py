@@ -1,0 +1,160 @@
+"""Deliberate breakages: small edits of the product's source, each of which the simulation must find."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from projections.applier import Applier, _Lane
+from projections.tailer import Tail
+from streams.cache import Aggregate, Cache
+from streams.handler import load_aggregate
+from streams.indexer import Indexer
+from streams.journal_memory import MemoryJournal
+from streams.owner import Owner
+from streams.ownership import Ownership
+
+
+@dataclass(frozen=True)
+class Edit:
+    """In the source of `function`, without its indentation, `new` in the place of `old`, which must stand there once."""
+
+    function: Callable[..., Any]
+    old: str
+    new: str
+
+
+APPEND = """    derived = await until_it_answers(
+        lambda: self._journal.append(commit, lambda: [pending.encode() for pending in snapshots]),
+        f"{self.stream}: appending commit {nr}",
+        Unavailable,
+    )
+"""
+ONCE = """    try:
+        derived = await self._journal.append(commit, lambda: [pending.encode() for pending in snapshots])
+    except Unavailable:
+        derived = False
+"""
+AGAIN = """    tried = []
+
+    def attempt():
+        tried.append(commit)
+        return self._journal.append(msgspec.structs.replace(commit, nr=nr + len(tried) - 1), tuple)
+
+    derived = await until_it_answers(attempt, "append", Unavailable)
+"""
+REPLY = "    await self._outbox.replies(self._replies(verdicts))\n"
+
+BREAKAGES: dict[str, tuple[Edit, ...]] = {
+    "no fence: a later append overwrites": (
+        Edit(MemoryJournal.append, "raise fenced(present, commit)", "log[commit.nr - 1] = commit"),
+    ),
+    "no fence: a later append takes the next free place": (
+        Edit(
+            MemoryJournal.append,
+            "raise fenced(present, commit)",
+            "log.append(__import__('msgspec').structs.replace(commit, nr=len(log) + 1))",
+        ),
+    ),
+    "takeover: a lost race is taken for won": (Edit(Owner.take_over, "continue", "break"),),
+    "takeover: the epoch is not raised": (Edit(Owner._first_commit, "old.epoch + 1", "old.epoch"),),
+    "takeover: derived rows are not repaired": (Edit(Indexer.repair, "await self._journal.index(commits)", "pass"),),
+    "takeover: remembered ids are forgotten": (
+        Edit(load_aggregate, "    return aggregate\n", "    aggregate.outcomes.clear()\n    return aggregate\n"),
+    ),
+    "takeover: the incarnation of the topic is ignored": (
+        Edit(Owner._first_commit, "if old.topic_id != self.topic_id:", "if False:"),
+    ),
+    "reply before the commit": (Edit(Owner._process, REPLY, ""), Edit(Owner._process, APPEND, REPLY + APPEND)),
+    "unknown outcome taken for success": (Edit(Owner._process, APPEND, ONCE),),
+    "unknown outcome taken for failure: the next number is tried": (Edit(Owner._process, APPEND, AGAIN),),
+    "no seek: the group's committed offset is trusted": (
+        Edit(Ownership.assign, "return {p: self.owners[p].next_offset for p in self._serving}", "return {}"),
+        Edit(Owner.deliver, "or delivery.offset < self.next_offset", ""),
+    ),
+    "a command delivered again is decided again": (
+        Edit(Owner.deliver, "or delivery.offset < self.next_offset", ""),
+    ),
+    "a gap is not looked into": (
+        Edit(Owner.deliver, "if await self._gap_is_empty(due, delivery.offset):", "if True:"),
+    ),
+    "let go: the queue is kept": (Edit(Owner._drop_queue, "while self._queue:", "while False:"),),
+    "let go: the group in work goes on": (
+        Edit(Owner.suspend, "_, pending = await asyncio.wait({worker}, timeout=seconds)", "pending = ()"),
+    ),
+    "let go: the messages of a group given up are kept": (Edit(Owner._work, "delivery.discard()", "pass"),),
+    "failures are not kept as dead letters": (Edit(Owner._process, "if letters:", "if False:"),),
+    "a snapshot has no remembered ids": (Edit(Aggregate.capture, "dict(self.outcomes)", "{}"),),
+    "the cache forgets what is not indexed yet": (
+        Edit(Cache.shrink, "if self._aggregates[aggregate_id].nr <= indexed_nr:", "if True:"),
+    ),
+    "the tailer believes a hint": (
+        Edit(Tail.wake, "self._wake.set()", "self.published = Published(max(nr - 1, self.published.nr), -1)\n"
+             "    self._wake.set()"),
+    ),
+    "the tailer reads only when it gets a hint": (
+        Edit(Tail.run, "await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)", "await self._wake.wait()"),
+    ),
+    "the tailer resumes behind the commit of the last event": (
+        Edit(
+            Tail._find,
+            "return read_position(record.headers)[1]",
+            "return Published(read_position(record.headers)[1].nr, -1)",
+        ),
+    ),
+    "the tailer resumes where the journal's copy says": (
+        Edit(Tail._find, "if record is None:", "if True:"),
+    ),
+    "an event is applied again": (
+        Edit(Applier._fold, "if row is not None and (event.nr, event.index) <= _place(row):", "if False:"),
+    ),
+    "an event is acknowledged before its rows are kept": (
+        Edit(
+            _Lane._work,
+            "await self._applier.apply(batch)",
+            "[event.ack() for event in batch]\n            await self._applier.apply(batch)",
+        ),
+    ),
+    "a row is in the table before it is on the changelog": (
+        Edit(
+            Applier.apply,
+            "    offsets = await asyncio.gather(",
+            "    for table, its in written.items():\n        table.write(partition, its, -1)\n"
+            "    offsets = await asyncio.gather(",
+        ),
+    ),
+}
+
+
+@contextmanager
+def broken(name: str) -> Iterator[None]:
+    """The product with that breakage, for as long as the context lasts; unbroken when `name` is empty."""
+    originals: list[tuple[Any, Any]] = []
+    try:
+        for function, code in _codes(BREAKAGES[name] if name else ()).items():
+            originals.append((function, function.__code__))
+            function.__code__ = code
+        yield
+    finally:
+        for function, code in originals:
+            function.__code__ = code
+
+
+def _codes(edits: tuple[Edit, ...]) -> dict[Any, Any]:
+    """The new code by function; several edits of one function are made one after another."""
+    merged: dict[Any, Any] = {}
+    for function in dict.fromkeys(edit.function for edit in edits):
+        source = textwrap.dedent(inspect.getsource(function))
+        for edit in edits:
+            if edit.function is function:
+                if source.count(edit.old) != 1:
+                    raise ValueError(f"{function.__qualname__} has {edit.old!r} {source.count(edit.old)} times, not once")
+                source = source.replace(edit.old, edit.new)
+        namespace: dict[str, Any] = {}
+        exec(compile("from __future__ import annotations\n" + source, "<breakage>", "exec"), function.__globals__, namespace)
+        merged[function] = namespace[function.__name__].__code__
+    return merged
