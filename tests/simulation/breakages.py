@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 from projections.applier import Applier, _Lane
+from projections.tables import is_newer, read_up_to
 from projections.tailer import Tail
 from streams.cache import Aggregate, Cache
-from streams.handler import load_aggregate
+from streams.handler import Handler, load_aggregate
 from streams.indexer import Indexer
 from streams.journal_memory import MemoryJournal
 from streams.owner import Owner
@@ -60,7 +62,9 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "log.append(__import__('msgspec').structs.replace(commit, nr=len(log) + 1))",
         ),
     ),
-    "takeover: a lost race is taken for won": (Edit(Owner.take_over, "continue", "break"),),
+    "takeover: without a commit of its own": (
+        Edit(Owner.take_over, "commit = self._first_commit(old)", "commit = old or self._first_commit(old)"),
+    ),
     "takeover: the epoch is not raised": (Edit(Owner._first_commit, "old.epoch + 1", "old.epoch"),),
     "takeover: derived rows are not repaired": (Edit(Indexer.repair, "await self._journal.index(commits)", "pass"),),
     "takeover: remembered ids are forgotten": (
@@ -83,11 +87,21 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(Owner.deliver, "if await self._gap_is_empty(due, delivery.offset):", "if True:"),
     ),
     "let go: the queue is kept": (Edit(Owner._drop_queue, "while self._queue:", "while False:"),),
-    "let go: the group in work goes on": (
-        Edit(Owner.suspend, "_, pending = await asyncio.wait({worker}, timeout=seconds)", "pending = ()"),
-    ),
     "let go: the messages of a group given up are kept": (Edit(Owner._work, "delivery.discard()", "pass"),),
     "failures are not kept as dead letters": (Edit(Owner._process, "if letters:", "if False:"),),
+    "a commit says that all before it is indexed": (
+        Edit(Owner._process, "self._indexer.indexed_nr,\n        eventful_nr", "self.head.nr,\n        eventful_nr"),
+    ),
+    "accepted commands without an event are not remembered": (
+        Edit(
+            Handler.decide,
+            "    aggregate.remember(rows, nr, self._window)\n        return self._accepted(envelope, aggregate.sequence, (),",
+            "    return self._accepted(envelope, aggregate.sequence, (),",
+        ),
+    ),
+    "an event that a snapshot holds is applied again": (
+        Edit(load_aggregate, "row.event.sequence > base_sequence", "row.event.sequence >= base_sequence"),
+    ),
     "a snapshot has no remembered ids": (Edit(Aggregate.capture, "dict(self.outcomes)", "{}"),),
     "the cache forgets what is not indexed yet": (
         Edit(Cache.shrink, "if self._aggregates[aggregate_id].nr <= indexed_nr:", "if True:"),
@@ -106,11 +120,8 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "return Published(read_position(record.headers)[1].nr, -1)",
         ),
     ),
-    "the tailer resumes where the journal's copy says": (
-        Edit(Tail._find, "if record is None:", "if True:"),
-    ),
     "an event is applied again": (
-        Edit(Applier._fold, "if row is not None and (event.nr, event.index) <= _place(row):", "if False:"),
+        Edit(Applier._fold, "if row is not None and (event.nr, event.index) <= place(row):", "if False:"),
     ),
     "an event is acknowledged before its rows are kept": (
         Edit(
@@ -123,38 +134,48 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(
             Applier.apply,
             "    offsets = await asyncio.gather(",
-            "    for table, its in written.items():\n        table.write(partition, its, -1)\n"
+            "    for table, its in written.items():\n        table._rows(partition).update(its)\n"
             "    offsets = await asyncio.gather(",
         ),
     ),
+    "a recovery takes older rows for newer ones": (
+        Edit(is_newer, "place(_decode(value)) >= place(_decode(present))", "True"),
+    ),
+    "the changelog counts as read up to what was written": (
+        Edit(read_up_to, "offset if known + count == offset else known", "offset"),
+    ),
 }
+"""Every bug that the simulation has found in the product is here too, so that it is found again."""
 
 
 @contextmanager
 def broken(name: str) -> Iterator[None]:
     """The product with that breakage, for as long as the context lasts; unbroken when `name` is empty."""
-    originals: list[tuple[Any, Any]] = []
+    edits = edited(BREAKAGES[name]) if name else {}
+    originals = {function: function.__code__ for function in edits}
     try:
-        for function, code in _codes(BREAKAGES[name] if name else ()).items():
-            originals.append((function, function.__code__))
+        for function, code in edits.items():
             function.__code__ = code
         yield
     finally:
-        for function, code in originals:
+        for function, code in originals.items():
             function.__code__ = code
 
 
-def _codes(edits: tuple[Edit, ...]) -> dict[Any, Any]:
-    """The new code by function; several edits of one function are made one after another."""
-    merged: dict[Any, Any] = {}
-    for function in dict.fromkeys(edit.function for edit in edits):
-        source = textwrap.dedent(inspect.getsource(function))
-        for edit in edits:
-            if edit.function is function:
-                if source.count(edit.old) != 1:
-                    raise ValueError(f"{function.__qualname__} has {edit.old!r} {source.count(edit.old)} times, not once")
-                source = source.replace(edit.old, edit.new)
-        namespace: dict[str, Any] = {}
-        exec(compile("from __future__ import annotations\n" + source, "<breakage>", "exec"), function.__globals__, namespace)
-        merged[function] = namespace[function.__name__].__code__
-    return merged
+def edited(edits: Sequence[Edit]) -> dict[Any, CodeType]:
+    """The new code by function. Raises `ValueError` when the product no longer reads as an edit expects."""
+    sources = {edit.function: textwrap.dedent(inspect.getsource(edit.function)) for edit in edits}
+    for edit in edits:
+        source = sources[edit.function]
+        if source.count(edit.old) != 1:
+            name = edit.function.__qualname__
+            raise ValueError(f"{name} has {edit.old!r} {source.count(edit.old)} times, not once: mend the breakage")
+        sources[edit.function] = source.replace(edit.old, edit.new)
+    return {function: _compiled(function, source) for function, source in sources.items()}
+
+
+def _compiled(function: Any, source: str) -> CodeType:
+    namespace: dict[str, Any] = {}
+    code = compile("from __future__ import annotations\n" + source, "<breakage>", "exec")
+    exec(code, function.__globals__, namespace)
+    return namespace[function.__name__].__code__  # type: ignore[no-any-return]

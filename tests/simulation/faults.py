@@ -15,7 +15,11 @@ MOST_STRIKES = 8
 STEPS_TO_LIVE = 80
 """A kill or pause comes up to so many steps after its time: in the middle of something."""
 RESTART_SECONDS = 4.0
-PAUSE_SECONDS = (0.5, 3.0, 9.0, 14.0)
+STEPS_TO_SEND = 15
+"""So many steps after it has begun to write, a worker has sent nothing yet, or not all."""
+LONG = 9.0
+"""Seconds of pause after which a worker has lost its partitions, and does not know."""
+PAUSE_SECONDS = (0.5, 3.0, LONG, 14.0)
 OUTAGE_SECONDS = (1.0, 5.0, 12.0)
 TOPIC_GONE_SECONDS = 2.0
 JUMPS = (-3_600.0, -5.0, 5.0, 86_400.0)
@@ -79,6 +83,8 @@ class Faults:
         self.slots: list[Slot] = []
         self.hints_lost = 0.0
         self.commits_lost = 0.0
+        self._takeovers_hit = 0.0
+        self._batches_hit = 0.0
         self._slips: dict[str, float] = {}
         self._healed = False
 
@@ -94,7 +100,16 @@ class Faults:
             self._slips = {COMMANDS_TOPIC: random.choice((0.05, 0.2)), EVENTS_TOPIC: 0.05}
         self.hints_lost = random.choice((0.0, 0.0, 0.5, 1.0))
         self.commits_lost = random.choice((0.0, 0.0, 0.5, 1.0))
-        kinds: list[Callable[[], None]] = [self._kill, self._pause, self._stop, self._rebalance, self._outage, self._jump]
+        self._takeovers_hit = random.choice((0.0, 0.0, 0.0, 0.3))
+        self._batches_hit = random.choice((0.0, 0.0, 0.1))
+        kinds: list[Callable[[], None]] = [
+            self._kill,
+            lambda: self._pause(self._victim()),
+            self._stop,
+            self._rebalance,
+            self._outage,
+            self._jump,
+        ]
         kinds = random.sample(kinds, random.randint(1, len(kinds)))
         for _ in range(random.randint(0, MOST_STRIKES)):
             world.loop.outside(random.uniform(0, 14), self._strike, random.choice(kinds))
@@ -104,7 +119,7 @@ class Faults:
     def heal(self) -> None:
         """Nothing fails any more; whoever is dead is started, whoever is stopped goes on."""
         self._healed = True
-        self.hints_lost = self.commits_lost = 0.0
+        self.hints_lost = self.commits_lost = self._takeovers_hit = self._batches_hit = 0.0
         self._slips = {}
         self._world.network.heal()
         self._make_topic()
@@ -123,6 +138,16 @@ class Faults:
         self._world.note("slip", topic, distance)
         return distance
 
+    def assigned(self) -> None:
+        """A rebalance is over: the moment when all that is new begins."""
+        if self._world.random.random() < self._takeovers_hit:
+            self._pause(self._victim())
+
+    def writing(self, name: str) -> None:
+        """A worker begins to write a batch of rows."""
+        if self._world.random.random() < self._batches_hit:
+            self._pause(next(slot for slot in self.slots if slot.process.name == name), LONG, STEPS_TO_SEND)
+
     def _strike(self, kind: Callable[[], None]) -> None:
         if not self._healed:
             kind()
@@ -130,10 +155,10 @@ class Faults:
     def _victim(self) -> Slot:
         return self._world.random.choice(self.slots)
 
-    def _soon(self, slot: Slot, action: Callable[[], None]) -> None:
+    def _soon(self, slot: Slot, action: Callable[[], None], steps: int = STEPS_TO_LIVE) -> None:
         """Within the process's next steps."""
         process = slot.process
-        process.fuse = self._world.random.randint(1, STEPS_TO_LIVE)
+        process.fuse = self._world.random.randint(1, steps)
         process.on_fuse = action
 
     def _kill(self) -> None:
@@ -163,14 +188,14 @@ class Faults:
         if not slot.process.alive:
             slot.start()
 
-    def _pause(self) -> None:
-        slot, seconds = self._victim(), self._world.random.choice(PAUSE_SECONDS)
+    def _pause(self, slot: Slot, seconds: float = 0.0, steps: int = STEPS_TO_LIVE) -> None:
+        seconds = seconds or self._world.random.choice(PAUSE_SECONDS)
 
         def strike() -> None:
             slot.pause()
             self._world.loop.outside(seconds, slot.resume)
 
-        self._soon(slot, strike)
+        self._soon(slot, strike, steps)
 
     def _stop(self) -> None:
         slot = self._victim()
@@ -195,6 +220,8 @@ class Faults:
             world.network.down.difference_update(services)
 
         world.loop.outside(world.random.choice(OUTAGE_SECONDS), over)
+        if world.random.random() < 0.8:
+            world.loop.outside(world.random.uniform(0.0, 3.0), self._strike, self._rebalance)
 
     def _jump(self) -> None:
         slot = self._victim()

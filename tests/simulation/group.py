@@ -84,6 +84,7 @@ class Group:
         self._world.random.shuffle(members)
         self.owners = {p: members[p % len(members)] for p in range(self._partitions)}
         self._world.note("assigned", self._name, self.generation, *(f"{p}:{m}" for p, m in self.owners.items()))
+        self._world.faults.assigned()
         answers, self._joining = self._joining, {}
         for member, answer in answers.items():
             mine = [p for p, owner in self.owners.items() if owner == member]

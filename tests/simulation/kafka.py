@@ -17,7 +17,7 @@ from streams.topic_ids import Described
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-MOST_IN_BATCH = 4
+MOST_IN_BATCH = 3
 
 
 class Record(NamedTuple):

@@ -35,7 +35,7 @@ from tests.simulation.workers import (
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 FAULTY_SECONDS = 15.0
-HEALING_SECONDS = 180.0
+HEALING_SECONDS = 120.0
 """Virtual time in which everything must come to rest once nothing fails any more."""
 MOST_STEPS = 400_000
 LOOK_SECONDS = 0.5
@@ -62,7 +62,7 @@ class Shape:
         return cls(
             partitions=random.randint(1, 2),
             command_workers=random.randint(2, 3),
-            projection_workers=random.randint(1, 2),
+            projection_workers=random.choice((1, 2, 2)),
             aggregates=random.randint(2, 5),
             commands=random.randint(10, 40),
             dedupe_window=random.choice((2, 5, 1_000)),
