@@ -74,10 +74,17 @@ class Applier:
         What the tables say counts when there is nothing left to read: a table that was recovered on another
         machine may be behind the one that keeps the positions, until Faust has delivered again.
         """
-        if partition not in self._applied and self._caught_up(partition):
-            value = self._positions.get(partition, stream_name(self.source, partition).encode())
-            self._applied[partition] = 0 if value is None else msgspec.json.decode(value, type=int)
+        if self._caught_up(partition):
+            self._advance(partition, self._stored(partition))
         return self._applied.get(partition)
+
+    def _stored(self, partition: int) -> int:
+        value = self._positions.get(partition, stream_name(self.source, partition).encode())
+        return 0 if value is None else msgspec.json.decode(value, type=int)
+
+    def _advance(self, partition: int, nr: int) -> None:
+        # Never back: late duplicates from a former tailer come with old positions.
+        self._applied[partition] = max(nr, self._applied.get(partition, 0))
 
     async def wait_for(self, partition: int, nr: int, seconds: float) -> bool:
         """Whether commit `nr` of a partition is applied within `seconds`."""
@@ -111,25 +118,25 @@ class Applier:
         partition = batch[-1].message.partition
         rows: dict[tuple[str, str], Row | None] = {}
         changed: dict[tuple[str, str], None] = {}  # in their order, which a set of strings does not keep
-        published = None
+        complete = 0
         for event in batch:
             published = await self._read(event)
+            complete = max(complete, published.nr if COMMIT_END in event.message.headers else published.nr - 1)
             for projection in self._projections:
                 for key in projection.keys(published):
                     self._fold(projection, key, published, partition, rows, changed)
-        assert published is not None
-        complete = published.nr if COMMIT_END in batch[-1].message.headers else published.nr - 1
         written: dict[Table, dict[bytes, bytes | None]] = {}
         for name, key in changed:
             row = rows[name, key]
             written.setdefault(self._tables[name], {})[key.encode()] = None if row is None else _encode(row)
-        written[self._positions] = {published.stream.encode(): _encode(complete)}
+        position = _encode(max(complete, self._stored(partition)))
+        written[self._positions] = {stream_name(self.source, partition).encode(): position}
         # The changelog first: a row that were only on this machine would be taken for applied when its events come
         # again, and be missing wherever the table is recovered.
         offsets = await asyncio.gather(*(table.publish(self._broker, partition, its) for table, its in written.items()))
         for (table, its), offset in zip(written.items(), offsets, strict=True):
             table.write(partition, its, offset)
-        self._applied[partition] = complete
+        self._advance(partition, complete)
         async with self._moved:
             self._moved.notify_all()
 
