@@ -1,16 +1,18 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java and Maven with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install up down start demo test lint bench clean
+.PHONY: help install up down start demo test lint simulate bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
 STAMP := $(VENV)/.installed
-# The options of one run: `make test ARGS="tests/unit -x"`, `make demo DATA=sales.csv.gz`.
+# The options of one run: `make test ARGS="tests/unit -x"`, `make demo DATA=sales.csv.gz`, `make simulate SEEDS=10000`.
 ARGS ?=
 DATA ?=
 ALL ?=
 ONCE ?=
+SEEDS ?= 2000
+FIRST ?= 0
 export PATH := $(abspath $(VENV)/bin):$(PATH)
 export PYTHONUNBUFFERED := 1
 APT := $(if $(filter 0,$(shell id -u)),,sudo )env DEBIAN_FRONTEND=noninteractive apt-get
@@ -38,6 +40,9 @@ test: $(STAMP) up lint ## all tests, on real servers; ARGS="tests/unit -x" for s
 lint: $(STAMP) ## ruff, and mypy in strict mode
 	ruff check .
 	mypy
+
+simulate: $(STAMP) ## schedules with faults in a simulated world, each from a seed (SEEDS=10000; FIRST=0)
+	python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
 bench: $(STAMP) up ## how fast it is here
 	python -m tests.bench $(ARGS)

@@ -16,12 +16,12 @@ from tests.simulation.breakages import BREAKAGES
 from tests.simulation.runner import Found, hunt, simulate, traced
 
 HELP = """\
-Runs the product's own owners, tailers and appliers in a simulated world, where time, scheduling, Kafka, the store's
-network and all faults come from one seed. See docs/simulation.md.
+Runs the product's own owners, tailers and appliers in a simulated world, where time, scheduling, Kafka,
+the store's network and all faults come from one seed. See docs/simulation.md.
 
   python -m tests.simulation --seeds 10000            as many schedules as you like, on all cores
   python -m tests.simulation --seed 4711 --trace      one of them again, exactly, and what happened in it
-  python -m tests.simulation --breakages              break the product on purpose, 27 ways, and find each
+  python -m tests.simulation --breakages              break the product on purpose, in many ways, and find each
   python -m tests.simulation --breakage 'reply before the commit' --seed 0 --trace
                                                       look at a broken product failing
 """
@@ -37,10 +37,10 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=2_000, metavar="N", help="how many schedules (default 2000)")
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first of them (default 0)")
     parser.add_argument("--seed", type=int, metavar="SEED", help="this one alone")
-    parser.add_argument("--trace", action="store_true", help="with --seed: print faults, commits, replies with their times")
+    parser.add_argument("--trace", action="store_true", help="with --seed: print all that happened")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: cores)")
-    parser.add_argument("--breakages", action="store_true", help="look for every deliberate breakage with up to --seeds")
-    parser.add_argument("--breakage", default="", choices=["", *BREAKAGES], metavar="NAME", help="with --seed: break this")
+    parser.add_argument("--breakages", action="store_true", help="find all deliberate breakages")
+    parser.add_argument("--breakage", default="", choices=["", *BREAKAGES], metavar="NAME", help="this one")
     options = parser.parse_args()
     if options.seed is not None:
         return _one(options.seed, options.breakage, options.trace)

@@ -23,7 +23,7 @@ from streams.ownership import Ownership
 
 @dataclass(frozen=True)
 class Edit:
-    """In the source of `function`, without its indentation, `new` in the place of `old`, which must stand there once."""
+    """In the source of `function`, dedented: `new` in the place of `old`, which must stand there once."""
 
     function: Callable[..., Any]
     old: str
@@ -80,9 +80,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(Ownership.assign, "return {p: self.owners[p].next_offset for p in self._serving}", "return {}"),
         Edit(Owner.deliver, "or delivery.offset < self.next_offset", ""),
     ),
-    "a command delivered again is decided again": (
-        Edit(Owner.deliver, "or delivery.offset < self.next_offset", ""),
-    ),
+    "a command delivered again is decided again": (Edit(Owner.deliver, "or delivery.offset < self.next_offset", ""),),
     "a gap is not looked into": (
         Edit(Owner.deliver, "if await self._gap_is_empty(due, delivery.offset):", "if True:"),
     ),
@@ -95,8 +93,8 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "accepted commands without an event are not remembered": (
         Edit(
             Handler.decide,
-            "    aggregate.remember(rows, nr, self._window)\n        return self._accepted(envelope, aggregate.sequence, (),",
-            "    return self._accepted(envelope, aggregate.sequence, (),",
+            "str(eventful_nr).encode())]\n        aggregate.remember(rows, nr, self._window)",
+            "str(eventful_nr).encode())]",
         ),
     ),
     "an event that a snapshot holds is applied again": (
@@ -107,8 +105,11 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(Cache.shrink, "if self._aggregates[aggregate_id].nr <= indexed_nr:", "if True:"),
     ),
     "the tailer believes a hint": (
-        Edit(Tail.wake, "self._wake.set()", "self.published = Published(max(nr - 1, self.published.nr), -1)\n"
-             "    self._wake.set()"),
+        Edit(
+            Tail.wake,
+            "self._wake.set()",
+            "self.published = Published(max(nr - 1, self.published.nr), -1)\n    self._wake.set()",
+        ),
     ),
     "the tailer reads only when it gets a hint": (
         Edit(Tail.run, "await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)", "await self._wake.wait()"),
@@ -137,6 +138,10 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "    for table, its in written.items():\n        table._rows(partition).update(its)\n"
             "    offsets = await asyncio.gather(",
         ),
+    ),
+    "late duplicates move back what is applied": (
+        Edit(Applier.apply, "max(complete, self._stored(partition))", "complete"),
+        Edit(Applier.apply, "complete = max(complete, published.nr if", "complete = (published.nr if"),
     ),
     "a recovery takes older rows for newer ones": (
         Edit(is_newer, "place(_decode(value)) >= place(_decode(present))", "True"),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PATIENCE = 6.0
 """Seconds after which a command without a reply is sent again."""
 SENDING_SECONDS = 12.0
+BURSTS = (0.5, 4.0, 8.0)
+"""Seconds at which many commands come at once."""
 
 KINDS = {
     "Add": 40,
@@ -71,7 +73,9 @@ class Client:
         world, random = self._world, self._world.random
         burst = random.random() < 0.5
         for number in range(world.shape.commands):
-            at = random.choice((0.5, 4.0, 8.0)) if burst and random.random() < 0.7 else random.uniform(0, SENDING_SECONDS)
+            at = random.uniform(0, SENDING_SECONDS)
+            if burst and random.random() < 0.7:
+                at = random.choice(BURSTS)
             request = self._request(number, at)
             self.requests.append(request)
             self.answers[request.id] = []

@@ -142,7 +142,8 @@ def _folded(log: Iterable[Commit]) -> dict[str, dict[bytes, Any]]:
         for projection in PROJECTIONS:
             rows = tables[projection.name]
             for key in projection.keys(event):
-                rows[key.encode()] = {**projection.evolve(rows.get(key.encode()), key, event), "position": event.position}
+                row = projection.evolve(rows.get(key.encode()), key, event)
+                rows[key.encode()] = {**row, "position": event.position}
                 if not projection.local:
                     rows[key.encode()]["sequence"] = event.sequence
     return tables

@@ -76,7 +76,7 @@ class Slot:
 
 
 class Faults:
-    """Kills, pauses, stops, rebalances, outages, a deleted topic, jumping clocks, bad deliveries, lost hints."""
+    """Kills, pauses, stops, rebalances, outages, lost sessions, a deleted topic, clocks, bad deliveries and hints."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -109,6 +109,7 @@ class Faults:
             self._rebalance,
             self._outage,
             self._jump,
+            self._cut_off,
         ]
         kinds = random.sample(kinds, random.randint(1, len(kinds)))
         for _ in range(random.randint(0, MOST_STRIKES)):
@@ -122,12 +123,21 @@ class Faults:
         self.hints_lost = self.commits_lost = self._takeovers_hit = self._batches_hit = 0.0
         self._slips = {}
         self._world.network.heal()
+        self._world.command_group.unheard.clear()
+        self._world.projection_group.unheard.clear()
         self._make_topic()
         for slot in self.slots:
             slot.process.fuse = 0
             slot.resume()
             if not slot.process.alive:
                 slot.start()
+
+    def hint(self, nr: int) -> int | None:
+        """The commit that a hint names: not always one that is there. None for a hint that is lost."""
+        random = self._world.random
+        if self.hints_lost and random.random() < self.hints_lost:
+            return None
+        return nr + random.choice((0, 0, 0, -1, 5)) if self.hints_lost else nr
 
     def slip(self, topic: str) -> int:
         """How far a fetch misses its place: back to what it had delivered, or, on the command topic, ahead."""
@@ -222,6 +232,15 @@ class Faults:
         world.loop.outside(world.random.choice(OUTAGE_SECONDS), over)
         if world.random.random() < 0.8:
             world.loop.outside(world.random.uniform(0.0, 3.0), self._strike, self._rebalance)
+
+    def _cut_off(self) -> None:
+        """The group does not hear from a worker, which goes on with partitions that it has lost."""
+        world, slot = self._world, self._victim()
+        group = world.command_group if isinstance(slot.worker, CommandWorker) else world.projection_group
+        name, seconds = slot.process.name, world.random.choice(PAUSE_SECONDS)
+        world.note("cut off", name)
+        group.unheard.add(name)
+        world.loop.outside(seconds, group.unheard.discard, name)
 
     def _jump(self) -> None:
         slot = self._victim()

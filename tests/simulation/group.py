@@ -29,6 +29,7 @@ class Group:
         self.generation = 0
         self.committed: dict[Place, int] = {}
         self.owners: dict[int, str] = {}
+        self.unheard: set[str] = set()
         self._world = world
         self._name = name
         self._partitions = partitions
@@ -51,6 +52,8 @@ class Group:
 
     def heartbeat(self, member: str, generation: int) -> bool:
         """Whether the member is to go on as it is."""
+        if member in self.unheard:
+            return True  # it does not know yet that nobody hears it
         if member not in self._seen:
             return False
         self._seen[member] = self._world.loop.time()
@@ -153,7 +156,7 @@ class Consumer:
     _flowing: int = 0
     _joining: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _at: dict[Place, int] = field(default_factory=dict)
+    _fetches: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def run(self) -> None:
         """Be a member for ever."""
@@ -216,8 +219,10 @@ class Consumer:
         starts = {place: committed.get(place, 0) for place in places}
         starts.update(await self.positions(self.assigned))
         self._flowing = self.generation
-        for (topic, partition), start in starts.items():
+        self._fetches = [
             asyncio.create_task(self._fetch(topic, partition, start, self.generation))
+            for (topic, partition), start in starts.items()
+        ]
 
     async def _fetch(self, topic: str, partition: int, position: int, generation: int) -> None:
         """Deliver from `position` on, until the next rebalance; sometimes again what was, sometimes not all."""

@@ -116,8 +116,9 @@ class SimulatedBroker(Broker):
         return sent
 
     def hint(self, topic: str, partition: int, nr: int) -> None:
-        if self._world.random.random() >= self._world.faults.hints_lost:
-            super().hint(topic, partition, nr)
+        said = self._world.faults.hint(nr)
+        if said is not None:
+            super().hint(topic, partition, said)
 
     async def last_record(self, topic: str, partition: int) -> Record | None:
         def look() -> Record | None:

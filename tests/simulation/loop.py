@@ -24,7 +24,7 @@ OUTSIDE = Context()
 
 
 class Process:
-    """What dies, stops and goes on as one. `fuse` counts its steps down; at 0 `on_fuse` is called instead of the next."""
+    """What dies, stops and goes on as one. `fuse` counts its steps down; before the last, `on_fuse` is called."""
 
     __slots__ = ("alive", "fuse", "held", "name", "on_fuse", "paused", "skew")
 

@@ -82,7 +82,7 @@ class Model:
             yield commit, expected
 
     def _decide(self, request: Request, commit: Commit, rows: list[Row], before: int) -> Answer:
-        """Adds to `rows`. A command on the wrong partition is refused as its group is read, so with the position `before`."""
+        """Adds to `rows`. On the wrong partition it is refused as its group is read, so with the position `before`."""
         if partition_of(request.aggregate.encode(), self._world.shape.partitions) != self._partition:
             return self._answer(request, "failed", 0, before, "WrongPartition")
         account = self.accounts[request.aggregate]

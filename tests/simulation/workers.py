@@ -117,7 +117,7 @@ class CommandWorker:
 
 
 class SimulatedTable:
-    """A `projections.tables.Table` with a dictionary in the place of RocksDB: it outlives its process, not its machine."""
+    """A `projections.tables.Table` with a dictionary in the place of RocksDB, which outlives its process."""
 
     def __init__(self, world: World, worker: str, name: str, disk: dict[tuple[str, int], dict[bytes, bytes]]) -> None:
         self.changelog = changelog_of(name)

@@ -67,7 +67,11 @@ class Shape:
             commands=random.randint(10, 40),
             dedupe_window=random.choice((2, 5, 1_000)),
             cache_weight=random.choice((1, 6, 1_000)),
-            limits=Limits(random.choice((1, 3, 3, 8)), random.choice((12, 40, 512 * 1024)), 0.005, random.choice((2, 3))),
+            limits=Limits(
+                commands=random.choice((1, 3, 3, 8)),
+                bytes=random.choice((12, 40, 512 * 1024)),
+                snapshot_every=random.choice((2, 3)),
+            ),
             transactional=random.random() < 0.3,
             markers=random.random() < 0.2,
         )
