@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
-from streams.messages import Failure
-from streams.owner import Delivery
+from streams.journal import Unavailable
+from streams.messages import Envelope, Failure
 from streams.retry import until_it_answers
 from streams.topic_ids import Described, describe
 from streams.topics import TopicError, ensure_topics, may_take_replies, reply_topic
@@ -28,6 +28,7 @@ BATCH_BYTES = 256 * 1024
 PROBE_SECONDS = 10.0
 LETTER_BYTES = 1_048_588 - 1_024
 """The most that a dead letter holds: Kafka's `message.max.bytes`, and room for what is around it."""
+TRACE_BYTES = 8 * 1024
 
 Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 Sent = tuple["asyncio.Future[Any]", int]
@@ -53,6 +54,8 @@ class Broker:
         self._pending = 0
         self._drained = asyncio.Condition()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._probe: AIOKafkaConsumer | None = None
+        self._probing = asyncio.Lock()
 
     @property
     def producer(self) -> AIOKafkaProducer:
@@ -75,6 +78,9 @@ class Broker:
         """Send what is waiting, then disconnect."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
+        if self._probe is not None:
+            await self._probe.stop()
+            self._probe = None
         if self._producer is not None:
             await self._producer.stop()
             self._producer = None
@@ -207,6 +213,16 @@ class Broker:
             return False
         return record is not None and record.offset >= end
 
+    async def end_offset(self, topic: str, partition: int) -> int:
+        """The offset that the next record of a partition gets. Raises `KafkaError`."""
+        async with self._probing:
+            if self._probe is None:
+                probe = AIOKafkaConsumer(bootstrap_servers=self._servers, **self._security)
+                await probe.start()
+                self._probe = probe
+        tp = TopicPartition(topic, partition)
+        return int((await asyncio.wait_for(self._probe.end_offsets([tp]), PROBE_SECONDS))[tp])
+
     async def last_record(self, topic: str, partition: int) -> Any:
         """The last record of a partition without transactions, or None when it holds none. Raises `KafkaError`."""
         async with _reader(self._servers, self._security, topic, partition) as (consumer, tp):
@@ -239,6 +255,24 @@ class _reader:
         await self._consumer.stop()
 
 
+class PartitionLog:
+    """A partition of a topic, as an owner looks at it."""
+
+    def __init__(self, broker: Broker, topic: str, partition: int) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._partition = partition
+
+    async def end(self) -> int:
+        try:
+            return await self._broker.end_offset(self._topic, self._partition)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the end of {self._topic}-{self._partition}: {error!r}") from None
+
+    async def gap_is_empty(self, start: int, end: int) -> bool:
+        return await self._broker.gap_is_empty(self._topic, self._partition, start, end)
+
+
 class TypeOutbox:
     """The outbox of the owners of one aggregate type."""
 
@@ -248,21 +282,30 @@ class TypeOutbox:
         self._commands = commands_topic
         self._dead_letters = dead_letters_topic
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         """Keep the original bytes and headers, with reason, time and place added as `dl_` headers.
 
-        What is too large for a Kafka message, as it came compressed, is cut: `dl_cut` has its size.
+        What is too large for a Kafka message, as it came compressed, is cut: `dl_cut` has its size. `dl_trace` is
+        where the domain raised, `dl_quarantine` says that the aggregate is in quarantine for it, `dl_id` is the
+        command's id, also when it brought none.
         """
         time_now = str(int(time.time() * 1000)).encode()
         records: list[Record] = []
-        for delivery, failure in letters:
+        for envelope, failure in letters:
+            message = envelope.message
+            assert message is not None, "it came from Kafka"
             reason = [
                 ("dl_type", failure.type.encode()),
                 ("dl_message", failure.message.encode(errors="replace")[:4096]),
                 ("dl_time", time_now),
-                ("dl_position", f"{self._commands}:{partition}:{delivery.offset}".encode()),
+                ("dl_id", envelope.id.encode()),
+                ("dl_position", f"{self._commands}:{partition}:{message.offset}".encode()),
             ]
-            records.append(_fitting(delivery.key, delivery.value, list(delivery.headers), reason))
+            if failure.trace:
+                reason.append(("dl_trace", failure.trace.encode(errors="replace")[-TRACE_BYTES:]))
+            if failure.quarantines:
+                reason.append(("dl_quarantine", b"1"))
+            records.append(_fitting(message.key, message.value, list(message.headers), reason))
         await self._broker.publish(self._dead_letters, partition, records)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from streams.journal import RecordedEvent, Snapshot
+from streams.quarantine import Quarantine, follow
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -33,17 +34,28 @@ class Aggregate:
 
     nr               the newest commit that holds something of it
     outcomes         of the last accepted commands by id, oldest first
+    quarantine       the one it is in, or None
     unsnapped_events, unsnapped_bytes    what a load would have to read beside the snapshot
     snapshot_bytes   size of its snapshot, 0 without one
     """
 
-    __slots__ = ("nr", "outcomes", "sequence", "snapshot_bytes", "state", "unsnapped_bytes", "unsnapped_events")
+    __slots__ = (
+        "nr",
+        "outcomes",
+        "quarantine",
+        "sequence",
+        "snapshot_bytes",
+        "state",
+        "unsnapped_bytes",
+        "unsnapped_events",
+    )
 
     def __init__(self, state: Any) -> None:
         self.state = state
         self.sequence = 0
         self.nr = 0
         self.outcomes: dict[str, Outcome] = {}
+        self.quarantine: Quarantine | None = None
         self.unsnapped_events = 0
         self.unsnapped_bytes = 0
         self.snapshot_bytes = 0
@@ -51,7 +63,7 @@ class Aggregate:
     @property
     def weight(self) -> int:
         """How much of the cache it takes."""
-        return 1 + len(self.outcomes)
+        return 1 + len(self.outcomes) + (self.quarantine.weight if self.quarantine is not None else 0)
 
     def remember(self, rows: list[RecordedEvent], nr: int, window: int) -> None:
         """Take in what one accepted command has written, or had written before. The oldest ids are forgotten."""
@@ -70,9 +82,20 @@ class Aggregate:
         if len(self.outcomes) > window:
             del self.outcomes[next(iter(self.outcomes))]
 
+    def note(self, note: RecordedEvent, nr: int) -> None:
+        """Take in a note on its quarantine."""
+        self.nr = nr
+        self.quarantine = follow(self.quarantine, note)
+        self.unsnapped_bytes += len(note.data) + 100
+
     def wants_snapshot(self, every: int) -> bool:
         """Whether what stands beside the snapshot is long, and weighs as much as the snapshot: then the
-        bytes written for snapshots never exceed those written for events, however large the state."""
+        bytes written for snapshots never exceed those written for events, however large the state.
+
+        Not in quarantine, which a snapshot does not hold.
+        """
+        if self.quarantine is not None:
+            return False
         return self.unsnapped_events >= every and self.unsnapped_bytes >= self.snapshot_bytes
 
     def capture(self, aggregate_id: str, version: int) -> PendingSnapshot:

@@ -1,10 +1,16 @@
-"""The commands that could not be processed: to list them, to look at one, and to send one again."""
+"""The commands that could not be processed: to list them, to look at one, to send one again, or to give one up.
+
+The topic of dead letters is a log. One that is given up is followed by a marker in its partition: a record without a
+value, whose header `dl_dropped` is the offset of the dead letter.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import re
+import time
+import uuid
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,12 +19,15 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams import topics
-from streams.cli_kafka import Headers, bounds, check_topic, connected, kafka, partitions_by_topic, produce
-from streams.cli_run import ERROR, USAGE, Stop
+from streams.cli_kafka import Headers, bounds, check_topic, connected, kafka, partitions_by_topic, produce, send
+from streams.cli_run import ERROR, FAILED, USAGE, Stop
+from streams.messages import RETRY_OF
+from streams.quarantine import RELEASE
 from streams.settings import Settings
 
-READ_SECONDS = 10.0
+READ_SECONDS = 120.0
 _REASON = ("dl_type", "dl_message", "dl_time", "dl_position")
+_OURS = {*_REASON, "dl_id", "dl_trace", "dl_quarantine", "dl_cut", RETRY_OF}
 _POSITION = re.compile(r"([0-9]{1,9}):([0-9]{1,18})")
 
 
@@ -32,17 +41,33 @@ class DeadLetters:
         self._topic = topics.dead_letters_topic(settings.namespace, type)
         self._commands = topics.commands_topic(settings.namespace, type)
 
-    async def newest(self, limit: int) -> tuple[list[Any], int]:
-        """Up to `limit` records, newest first, and how many there are in all."""
+    async def newest(self, limit: int) -> tuple[list[Any], bool]:
+        """Up to `limit` records that were not dropped, newest first, and whether there are more."""
         async with kafka(self._settings):
             partitions = await self._partitions()
             async with connected(self._consumer()) as consumer:
                 ends = await bounds(consumer, [TopicPartition(self._topic, p) for p in range(partitions)])
-                wanted = {tp: (max(first, end - limit), end) for tp, (first, end) in ends.items() if first < end}
-                async with asyncio.timeout(READ_SECONDS):
-                    records = await _read(consumer, wanted)
+                window = limit
+                while True:
+                    wanted = {tp: (max(first, end - window), end) for tp, (first, end) in ends.items() if first < end}
+                    async with asyncio.timeout(READ_SECONDS):
+                        records = kept(await _read(consumer, wanted))
+                    all_read = all(start == ends[tp][0] for tp, (start, _) in wanted.items())
+                    if all_read or len(records) >= limit:
+                        break
+                    window *= 4  # many of them were dropped
         records.sort(key=lambda record: (record.timestamp, record.offset), reverse=True)
-        return records[:limit], sum(end - first for first, end in ends.values())
+        return records[:limit], len(records) > limit or not all_read
+
+    async def quarantining(self) -> list[Any]:
+        """All records, not dropped, whose command has put its aggregate into quarantine, each partition in order."""
+        async with kafka(self._settings):
+            partitions = await self._partitions()
+            async with connected(self._consumer()) as consumer:
+                ends = await bounds(consumer, [TopicPartition(self._topic, p) for p in range(partitions)])
+                async with asyncio.timeout(READ_SECONDS):
+                    records = kept(await _read(consumer, {tp: its for tp, its in ends.items() if its[0] < its[1]}))
+        return [record for record in records if "dl_quarantine" in dict(record.headers)]
 
     async def get(self, position: tuple[int, int]) -> Any:
         """The record at (partition, offset)."""
@@ -57,10 +82,10 @@ class DeadLetters:
                 if not first <= offset < end:
                     holds = f"holds {first} to {end - 1}" if first < end else "is empty"
                     raise Stop(ERROR, f"no dead letter {partition}:{offset}: partition {partition} {holds}")
-                async with asyncio.timeout(READ_SECONDS):
-                    records = await _read(consumer, {tp: (offset, offset + 1)})
-        if not records:
-            raise Stop(ERROR, f"no dead letter {partition}:{offset}")
+                async with asyncio.timeout(READ_SECONDS):  # to the end: a marker may follow
+                    records = kept(await _read(consumer, {tp: (offset, end)}))
+        if not records or records[0].offset != offset:
+            raise Stop(ERROR, f"no dead letter {partition}:{offset}, or it was dropped")
         return records[0]
 
     async def retry(self, position: tuple[int, int]) -> str:
@@ -69,9 +94,26 @@ class DeadLetters:
         if "dl_cut" in dict(record.headers):
             raise Stop(ERROR, "this command was too large for a dead letter and was cut: its sender must send it again")
         async with kafka(self._settings):
-            headers = original_headers(record.headers)
+            headers = retry_headers(record)
             sent = await produce(self._settings, self._commands, record.value, record.key, headers)
         return f"{sent.topic}-{sent.partition}, offset {sent.offset}"
+
+    async def drop(self, position: tuple[int, int], wait: float) -> str:
+        """Give the command up: it is not listed any more, and its aggregate leaves the quarantine that it caused."""
+        record = await self.get(position)
+        released = ""
+        if "dl_quarantine" in dict(record.headers):
+            id, poison = _text(record.key or b""), command_id(record)
+            data = msgspec.json.encode({"command_id": poison})
+            reply, _ = await send(self._settings, self.type, id, RELEASE, data, str(uuid.uuid4()), wait, self._known)
+            if reply.status == "failed":
+                raise Stop(FAILED, f"not dropped: {reply.error.message if reply.error else 'the release failed'}")
+            if reply.status == "accepted":
+                released = f"; {self.type} {id} has left quarantine"
+        marker = [("dl_dropped", b"%d" % record.offset), ("dl_time", b"%d" % int(time.time() * 1000))]
+        async with kafka(self._settings):
+            await produce(self._settings, self._topic, None, record.key, marker, record.partition)
+        return f"{record.partition}:{record.offset}{released}"
 
     async def _partitions(self) -> int:
         present = await partitions_by_topic(self._settings)
@@ -97,6 +139,18 @@ async def _read(consumer: AIOKafkaConsumer, ranges: dict[TopicPartition, tuple[i
     return records
 
 
+def kept(records: Iterable[Any]) -> list[Any]:
+    """The dead letters among these records that are not dropped by a marker among them."""
+    letters, dropped = [], set()
+    for record in records:
+        offset = dict(record.headers).get("dl_dropped")
+        if offset is None:
+            letters.append(record)
+        else:
+            dropped.add((record.partition, int(offset)))
+    return [record for record in letters if (record.partition, record.offset) not in dropped]
+
+
 def parse_position(text: str | None, action: str) -> tuple[int, int]:
     """`3:17` is partition 3, offset 17. Raises `Stop`."""
     match = _POSITION.fullmatch(text or "")
@@ -108,7 +162,24 @@ def parse_position(text: str | None, action: str) -> tuple[int, int]:
 
 def original_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
     """The headers that the command came with, without the reason of its failure."""
-    return [(name, value) for name, value in headers if name not in _REASON]
+    return [(name, value) for name, value in headers if name not in _OURS]
+
+
+def retry_headers(record: Any) -> Headers:
+    """The headers to send a command again with: its own, its id if it brought none, and that it is a retry, for which
+    an aggregate in quarantine has waited."""
+    headers = original_headers(record.headers)
+    id = dict(record.headers).get("dl_id")
+    if id and "ce_id" not in dict(headers):
+        headers.append(("ce_id", id))
+    if "dl_quarantine" in dict(record.headers):
+        headers.append((RETRY_OF, f"{record.partition}:{record.offset}".encode()))
+    return headers
+
+
+def command_id(record: Any) -> str:
+    """The id under which the command was decided."""
+    return _text(dict(record.headers).get("dl_id") or b"")
 
 
 def reason_of(record: Any) -> dict[str, str]:
@@ -123,20 +194,28 @@ def reason_of(record: Any) -> dict[str, str]:
 def summary(record: Any) -> tuple[str, str, str, str, str, str]:
     """The row of `list`: position, time, aggregate id, command type, type of the failure, message."""
     reason, headers = reason_of(record), dict(record.headers)
-    value = _value(record.value)
+    value = shown_value(record.value)
     type = _text(headers["ce_type"]) if headers.get("ce_type") else value.get("type") if isinstance(value, dict) else ""
-    position = f"{record.partition}:{record.offset}"
-    return position, reason["time"], _text(record.key or b""), str(type or ""), reason["type"], reason["message"]
+    position, failure = f"{record.partition}:{record.offset}", reason["type"]
+    if "dl_quarantine" in headers:
+        failure += ", quarantine"
+    return position, reason["time"], _text(record.key or b""), str(type or ""), failure, reason["message"]
 
 
 def details(record: Any) -> dict[str, Any]:
     """What `show` prints: all of it. Bytes that are no text are in base64."""
+    headers = dict(record.headers)
+    failure: dict[str, Any] = reason_of(record)
+    if "dl_quarantine" in headers:
+        failure["quarantine"] = True
+    if "dl_trace" in headers:
+        failure["trace"] = _text(headers["dl_trace"]).splitlines()
     return {
         "position": f"{record.partition}:{record.offset}",
-        "failure": reason_of(record),
+        "failure": failure,
         "key": None if record.key is None else _text(record.key),
         "headers": {name: _text(value or b"") for name, value in original_headers(record.headers)},
-        "value": _value(record.value),
+        "value": shown_value(record.value),
     }
 
 
@@ -144,7 +223,8 @@ def _text(data: bytes) -> str:
     return data.decode(errors="backslashreplace")
 
 
-def _value(data: bytes | None) -> Any:
+def shown_value(data: bytes | None) -> Any:
+    """The value of a message for people: JSON, text, or base64."""
     if data is None:
         return None
     try:

@@ -154,13 +154,20 @@ def no_reply(type: str, id: str, wait: float, record: Any) -> str:
     )
 
 
-async def produce(settings: Settings, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> Any:
-    """Send one message, where its key belongs, and return its metadata when Kafka has it for sure."""
+async def produce(
+    settings: Settings,
+    topic: str,
+    value: bytes | None,
+    key: bytes | None,
+    headers: Headers,
+    partition: int | None = None,
+) -> Any:
+    """Send one message, where its key belongs unless told otherwise; its metadata when Kafka has it for sure."""
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.bootstrap_servers, acks="all", enable_idempotence=True, client_id="command-line"
     )
     async with connected(producer), asyncio.timeout(REQUEST_SECONDS):
-        return await producer.send_and_wait(topic, value, key=key, headers=headers)
+        return await producer.send_and_wait(topic, value, key=key, partition=partition, headers=headers)
 
 
 async def _listen(consumer: AIOKafkaConsumer, topic: str, partitions: int) -> None:

@@ -20,6 +20,9 @@ from rich.text import Text
 DONE, ERROR, USAGE, REJECTED, FAILED, NO_REPLY = range(6)
 """Exit codes: done; not so, or a server does not answer; wrong use; and what became of a command sent."""
 
+SECONDS = click.FloatRange(min=0, max=86_400)
+"""The type of an option that says how long to wait."""
+
 _UNLIMITED_WIDTH = 10_000
 _LAST_COLUMN = 40
 _GAP = 2

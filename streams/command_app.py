@@ -15,14 +15,16 @@ from aggregates.decider import Decider
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams import commands, topics
-from streams.broker import Broker, TypeOutbox, partition_of
+from streams.broker import Broker, PartitionLog, TypeOutbox, partition_of
 from streams.cache import Cache
 from streams.faust_app import Application, Supervisor, let_go
 from streams.handler import Handler
 from streams.health import add_health
+from streams.intake import Delivery
 from streams.journal import Journal, stream_name
 from streams.journals import open_journal
-from streams.owner import Delivery, Limits, Owner
+from streams.limits import Limits
+from streams.owner import Owner
 from streams.ownership import Ownership
 from streams.retry import until_it_answers
 from streams.settings import Settings
@@ -99,10 +101,15 @@ def command_app(module: str, name: str, decider: Decider[Any, Any, Any], shop: s
         mine = {tp.partition: tp for tp in assignment if tp.topic == context.commands_topic}
         return {mine[p]: offset for p, offset in (await ownership.assign(set(mine))).items()}
 
+    def went_back(tp: TP) -> None:
+        if tp.topic == context.commands_topic:
+            ownership.look_back(tp.partition)
+
     app.starting.append(start)
     app.stopping.append(stop)
     app.revoking.append(ownership.revoke)
     app.position_sources.append(positions)
+    app.went_back = went_back
     app.serves = lambda: ownership.ready
     app.partitions_served = lambda: sorted(ownership.assigned)
     app.ownership = ownership
@@ -115,15 +122,27 @@ def _ownership(app: Application, context: Context, journal: Journal, broker: Bro
     settings, decider = context.settings, context.decider
     identity = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     outbox = TypeOutbox(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
-    limits = Limits(settings.group_commands, settings.group_bytes, settings.group_linger, settings.snapshot_every)
+    limits = Limits(
+        commands=settings.group_commands,
+        bytes=settings.group_bytes,
+        linger=settings.group_linger,
+        snapshot_every=settings.snapshot_every,
+        queue_bytes=settings.queue_bytes,
+        command_bytes=settings.command_bytes,
+        command_events=settings.events_per_command,
+        command_event_bytes=settings.event_bytes_per_command,
+        attempts=settings.decide_attempts,
+        quarantine=settings.quarantine == "on",
+        waiting=settings.quarantine_limit,
+        waiting_bytes=settings.quarantine_bytes,
+    )
 
     def new_owner(partition: int, topic_id: str, count: int) -> Owner:
         stream = stream_name(decider.type, partition)
         cache = Cache(settings.cache_weight // count)
-        handler = Handler(decider, context.events, context.commands, journal, stream, cache, settings.dedupe_window)
-
-        async def gap_is_empty(start: int, end: int) -> bool:
-            return await broker.gap_is_empty(context.commands_topic, partition, start, end)
+        handler = Handler(
+            decider, context.events, context.commands, journal, stream, cache, settings.dedupe_window, limits
+        )
 
         return Owner(
             stream,
@@ -134,7 +153,7 @@ def _ownership(app: Application, context: Context, journal: Journal, broker: Bro
             handler,
             outbox,
             limits,
-            gap_is_empty,
+            PartitionLog(broker, context.commands_topic, partition),
             lambda owner: ownership.lost(owner),
             lambda key: partition_of(key, settings.partitions),
         )

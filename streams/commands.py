@@ -1,4 +1,5 @@
-"""The command line of every app: `faust -A <app> send | show | history | lag | setup | dead-letters`."""
+"""The command line of every app: `faust -A <app> send | show | history | lag | setup | dead-letters
+| quarantine`."""
 
 from __future__ import annotations
 
@@ -10,17 +11,15 @@ import click
 import msgspec
 from faust.cli import argument, option
 
-from streams import cli_kafka, cli_lag
+from streams import cli_kafka, cli_lag, cli_quarantine
 from streams.cli_dead_letters import DeadLetters, details, parse_position, summary
 from streams.cli_journal import context_of, history_of, set_up, state_of
-from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, compact, indented, print_table, printable, table
+from streams.cli_run import DONE, ERROR, SECONDS, USAGE, Stop, Tool, compact, indented, print_table, printable, table
 
 if TYPE_CHECKING:
     from streams.command_app import Context
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-SECONDS = click.FloatRange(min=0, max=86_400)
 
 
 def register(app: Any, contexts: Mapping[str, Context]) -> None:
@@ -145,39 +144,48 @@ def register(app: Any, contexts: Mapping[str, Context]) -> None:
             click.echo(line)
 
     @command(
-        argument("action", type=click.Choice(["list", "show", "retry"])),
+        argument("action", type=click.Choice(["list", "show", "retry", "drop"])),
         argument("type"),
         argument("position", required=False, metavar="[PARTITION:OFFSET]"),
         option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="list: at most the newest N."),
+        option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="drop: how long to wait for the owner."),
     )
-    async def dead_letters(self: Tool, action: str, type: str, position: str | None, limit: int) -> None:
-        """See the commands that could not be processed, and send them again.
+    async def dead_letters(self: Tool, action: str, type: str, position: str | None, limit: int, wait: float) -> None:
+        """See the commands that could not be processed, send them again, or give them up.
 
         \b
         faust -A streams.shop.orders dead-letters list order
         faust -A streams.shop.orders dead-letters show order 3:17
         faust -A streams.shop.orders dead-letters retry order 3:17
+        faust -A streams.shop.orders dead-letters drop order 3:17
 
         A command comes here when it cannot be read, came too late or hit a bug; one that the domain rejects does not.
         After the cause is mended, retry sends it again as it first came: same id, same key, same bytes. The dead letter
-        stays listed. Retrying twice is harmless for a command that brought its own id.
+        stays listed. Retrying twice is harmless. Drop takes it off the list for good.
 
-        Exit code: 1 when there is no such dead letter, or Kafka does not answer; 2 wrong use.
+        Where its aggregate is in quarantine for it, the commands that wait there go on: behind it after a retry that
+        the domain takes, without it after a drop, which waits for the owner of the aggregate to say so.
+
+        Exit code: 1 when there is no such dead letter, or Kafka does not answer; 2 wrong use; drop: 4 the owner could
+        not do it, 5 no reply from it in time, and then nothing is dropped.
         """
         letters = DeadLetters(settings, type, contexts)
         if action == "list":
             if position is not None:
                 raise Stop(USAGE, f"list takes no position; did you mean `dead-letters show {type} {position}`?")
-            records, total = await letters.newest(limit)
+            records, more = await letters.newest(limit)
             if not records:
                 click.echo(f"no dead letters of {type}")
                 return
             columns = ["position", "time", "id", "command", "failure", "message"]
             print_table(table(columns, [summary(record) for record in records]))
-            if total > len(records):
-                click.echo(f"the newest {len(records)} of {total}; --limit shows more")
+            if more:
+                click.echo(f"the newest {len(records)}; --limit shows more")
         elif action == "show":
             click.echo(indented(details(await letters.get(parse_position(position, action)))))
+        elif action == "retry":
+            click.echo(f"sent again: {printable(await letters.retry(parse_position(position, action)))}")
         else:
-            place = parse_position(position, action)
-            click.echo(f"sent again: {printable(await letters.retry(place))}")
+            click.echo(f"dropped: {printable(await letters.drop(parse_position(position, action), wait))}")
+
+    cli_quarantine.register(command, contexts, module)

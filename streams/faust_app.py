@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 1.0
 RESTARTS_AT_ONCE = 100.0
+STREAM_BUFFER = 128
+"""Messages per partition that wait between Faust's consumer and its agent. Faust's 4,096 may be as many megabytes; what
+is worth keeping waits in the owner's queue, which is bounded by bytes."""
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
@@ -40,6 +44,8 @@ class Supervisor(mode.OneForOneSupervisor):  # type: ignore[misc]
 class Consumer(driver.Consumer):  # type: ignore[misc]
     """Resumes where the application says, not where Faust has committed."""
 
+    _looked_back = 0.0
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
         offsets = dict(await super().seek_to_committed())
         wanted = await self.app.positions(set(self.assignment()))
@@ -55,6 +61,29 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         await self.app.before_revoke()
         await self.commit()
         await super().on_partitions_revoked(revoked)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        generation = self.app.consumer_generation_id
+        records = await super()._getmany(active_partitions, timeout)
+        if self.flow_active and generation == self.app.consumer_generation_id:
+            self._find_what_went_back()
+        return records
+
+    def _find_what_went_back(self) -> None:
+        """Once a second: is a partition read from before where it was? So it is when Kafka has its offset no more.
+
+        Faust does not notice: it drops what it has seen, and with it the new messages that stand there.
+        """
+        if (moment := time.monotonic()) - self._looked_back < 1.0:
+            return
+        self._looked_back = moment
+        subscription = self._thread._consumer._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return
+        for tp, read in list(self._read_offset.items()):
+            state = subscription.assignment.state_value(tp)
+            if read and state is not None and state.has_valid_position and state.position < read:
+                self.app.went_back(tp)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         # Faust counts the first message after a gap as part of it, and commits it before it is done.
@@ -89,6 +118,7 @@ class Application(faust.App):  # type: ignore[misc]
         self.stopping: list[Callable[[], Awaitable[None]]] = []
         self.revoking: list[Callable[[], Awaitable[None]]] = []
         self.position_sources: list[Positions] = []
+        self.went_back: Callable[[TP], None] = lambda tp: None
         self.serves: Callable[[], bool] = lambda: True
         self.partitions_served: Callable[[], list[int]] = list
         self.rebalanced = False
@@ -109,6 +139,7 @@ class Application(faust.App):  # type: ignore[misc]
             consumer_auto_offset_reset="earliest",
             processing_guarantee="at_least_once",
             stream_wait_empty=True,
+            stream_buffer_maxsize=STREAM_BUFFER,
             web_tables_enabled=False,
             web_router_enabled=False,
             worker_redirect_stdouts=False,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,26 +17,22 @@ from schemas.codec import Codec, Undecodable, UnknownSchema
 from schemas.registry import SchemaError
 from streams.cache import Aggregate, Cache
 from streams.journal import Journal, RecordedEvent
+from streams.limits import Limits
 from streams.messages import AVRO, JSON, AggregateRef, Envelope, Error, Failure, Reply, check_deadline
+from streams.quarantine import is_note
+from streams.verdict import Draft, Verdict, domain_error
 
 log = logging.getLogger(__name__)
 
 LOADS_AT_ONCE = 64
-MAX_COMMAND_BYTES = 256 * 1024
-"""Of the data of a command, and of the events that one command may cause."""
 
 
 class Held(Exception):
     """This worker cannot read what another has written, so it must not go on: a newer version wrote it."""
 
 
-@dataclasses.dataclass(slots=True)
-class Verdict:
-    """What became of one command: its reply, the rows to record, and for a failure the reason to keep."""
-
-    envelope: Envelope
-    reply: Reply
-    rows: list[RecordedEvent] = dataclasses.field(default_factory=list)
+class Broken(Exception):
+    """The domain raised over an event that it has once decided itself."""
 
 
 class Handler:
@@ -55,10 +51,12 @@ class Handler:
         stream: str,
         cache: Cache,
         dedupe_window: int,
+        limits: Limits = Limits(),  # noqa: B008  (frozen)
     ) -> None:
         self.decider = decider
         self.stream = stream
         self.cache = cache
+        self.limits = limits
         self._events = events
         self._commands = commands
         self._journal = journal
@@ -68,9 +66,13 @@ class Handler:
         }
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self.touched: dict[str, Aggregate] = {}
+        self._broken: dict[str, Failure] = {}
 
     async def load(self, ids: Iterable[str]) -> None:
-        """Bring the aggregates of a group into work, the cold ones concurrently. Raises `Unavailable`, `Held`."""
+        """Bring the aggregates of a group into work, the cold ones concurrently. Raises `Unavailable`, `Held`.
+
+        One that the domain cannot make from its events stays out, and its commands fail.
+        """
         cold = []
         # In the order of their commands, each once: a set has another order in every process.
         for aggregate_id in dict.fromkeys(ids):
@@ -85,43 +87,55 @@ class Handler:
         for aggregate_id, result in zip(cold, loaded, strict=True):
             if isinstance(result, Aggregate):
                 self.touched[aggregate_id] = result
+            elif isinstance(result, Broken):
+                self._broken[aggregate_id] = domain_error(result.__cause__ or result)
         for result in loaded:
-            if isinstance(result, BaseException):
+            if isinstance(result, BaseException) and not isinstance(result, Broken):
                 raise result
 
     async def _load(self, aggregate_id: str) -> Aggregate:
         async with self._loads:
             return await load_aggregate(self._journal, self.decider, self._events, aggregate_id, self._window)
 
-    def decide(self, envelope: Envelope, nr: int, eventful_nr: int, now: datetime) -> Verdict:
-        """Decide one command for commit `nr`; `eventful_nr` is the newest commit with an event, this included."""
-        aggregate = self.touched[envelope.aggregate_id]
-        outcome = aggregate.outcomes.get(envelope.id)
-        if outcome is not None:
-            return self._accepted(envelope, outcome.sequence, outcome.events, outcome.nr)
+    def decide(self, envelope: Envelope, draft: Draft) -> Verdict:
+        """Decide one command for a commit."""
+        aggregate = self.touched.get(envelope.aggregate_id)
+        if aggregate is None:
+            return self.failed(envelope, self._broken[envelope.aggregate_id], draft)
+        verdict = self.repeated(envelope, aggregate)
+        if verdict is not None:
+            return verdict
         try:
-            check_deadline(envelope, now)
-            command = self.read(envelope)
-            state, rows = self._apply(envelope, command, aggregate)
+            check_deadline(envelope, draft.time)
+            state, rows = self._attempt(envelope, aggregate)
         except Rejected as no:
-            reply = self._reply(envelope, "rejected", aggregate.sequence, eventful_nr, Error(no.type, no.message))
-            return Verdict(envelope, reply)
+            return self.rejected(envelope, no, draft)
         except Failure as failure:
-            return self.failed(envelope, failure, eventful_nr, aggregate.sequence)
-        except Exception as bug:
-            log.exception(
-                "%s: command %s %s of %s raised", self.stream, envelope.type, envelope.id, envelope.aggregate_id
-            )
-            return self.failed(
-                envelope, Failure("DomainError", f"{type(bug).__name__}: {bug}"), eventful_nr, aggregate.sequence
-            )
-        if not rows:
-            rows = [self._row(envelope, aggregate.sequence, "", str(eventful_nr).encode())]
-            aggregate.remember(rows, nr, self._window)
-            return self._accepted(envelope, aggregate.sequence, (), eventful_nr, rows)
+            return self.failed(envelope, failure, draft)
         aggregate.state = state
-        aggregate.remember(rows, nr, self._window)
-        return self._accepted(envelope, aggregate.sequence, tuple(row.type for row in rows), nr, rows)
+        return self.accepted(envelope, aggregate, rows, draft)
+
+    def repeated(self, envelope: Envelope, aggregate: Aggregate) -> Verdict | None:
+        """The first reply to a command that was accepted before."""
+        outcome = aggregate.outcomes.get(envelope.id)
+        if outcome is None:
+            return None
+        return Verdict(envelope, self._reply(envelope, "accepted", outcome.sequence, outcome.nr, outcome.events))
+
+    def _attempt(self, envelope: Envelope, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent]]:
+        """Decide, a few times when the domain raises, at once: it is pure, so only what is not its own fault passes."""
+        for attempt in range(self.limits.attempts, 0, -1):
+            try:
+                return self._apply(envelope, self.read(envelope), aggregate)
+            except (Rejected, Failure):
+                raise
+            except Exception as bug:
+                if attempt == 1:
+                    log.exception(
+                        "%s: command %s %s of %s raised", self.stream, envelope.type, envelope.id, envelope.aggregate_id
+                    )
+                    raise domain_error(bug) from None
+        raise AssertionError("at least one attempt")
 
     def read(self, envelope: Envelope) -> Any:
         """The command itself. Raises `Failure`."""
@@ -129,8 +143,6 @@ class Handler:
         if decoder is None:
             known = ", ".join(self._json)
             raise Failure("UnknownCommand", f"{self.decider.type} has no command {envelope.type!r}; it has {known}")
-        if len(envelope.data) > MAX_COMMAND_BYTES:
-            raise Failure("TooLarge", f"the data has {len(envelope.data)} bytes, more than {MAX_COMMAND_BYTES}")
         try:
             if envelope.content_type == JSON:
                 command = decoder.decode(envelope.data or b"{}")
@@ -151,39 +163,67 @@ class Handler:
     def _apply(self, envelope: Envelope, command: Any, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent]]:
         rows: list[RecordedEvent] = []
         state, size = aggregate.state, 0
-        for event in self.decider.decide(command, state):
+        events = self.decider.decide(command, state)
+        if len(events) > self.limits.command_events:
+            raise Failure(
+                "TooManyEvents", f"the command causes {len(events)} events, more than {self.limits.command_events}"
+            )
+        for event in events:
             state = self.decider.evolve(state, event)
             data = self._events.encode(event)
             size += len(data)
-            rows.append(self._row(envelope, aggregate.sequence + len(rows) + 1, type(event).__name__, data))
-        if size > MAX_COMMAND_BYTES:
-            raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {MAX_COMMAND_BYTES}")
+            rows.append(self.row(envelope, aggregate.sequence + len(rows) + 1, type(event).__name__, data))
+        most = self.limits.command_event_bytes
+        if size > most:
+            raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {most}")
         return state, rows
 
     def settle(self, indexed_nr: int) -> None:
         """The group is committed: its aggregates go back into the cache."""
         for aggregate_id, aggregate in self.touched.items():
             self.cache.put(aggregate_id, aggregate)
-        self.touched = {}
+        self.touched, self._broken = {}, {}
         self.cache.shrink(indexed_nr)
 
-    def failed(self, envelope: Envelope, failure: Failure, eventful_nr: int, sequence: int = 0) -> Verdict:
+    def accepted(self, envelope: Envelope, aggregate: Aggregate, rows: list[RecordedEvent], draft: Draft) -> Verdict:
+        """The verdict on an accepted command, which the aggregate remembers; `rows` are its events."""
+        if rows:
+            draft.eventful_nr = draft.nr
+            types = tuple(row.type for row in rows)
+        else:
+            rows, types = [self.row(envelope, aggregate.sequence, "", str(draft.eventful_nr).encode())], ()
+        aggregate.remember(rows, draft.nr, self._window)
+        reply = self._reply(envelope, "accepted", aggregate.sequence, draft.eventful_nr, types)
+        return Verdict(envelope, reply, rows)
+
+    def rejected(self, envelope: Envelope, no: Rejected, draft: Draft) -> Verdict:
+        """The verdict on a command that is refused."""
+        error = Error(no.type, no.message)
+        sequence = self.touched[envelope.aggregate_id].sequence
+        return Verdict(envelope, self._reply(envelope, "rejected", sequence, draft.eventful_nr, error=error))
+
+    def failed(self, envelope: Envelope, failure: Failure, draft: Draft) -> Verdict:
         """The verdict on a command that cannot be processed."""
         error = Error(failure.type, failure.message)
-        return Verdict(envelope, self._reply(envelope, "failed", sequence, eventful_nr, error))
+        aggregate = self.touched.get(envelope.aggregate_id)
+        sequence = aggregate.sequence if aggregate is not None else 0
+        reply = self._reply(envelope, "failed", sequence, draft.eventful_nr, error=error)
+        return Verdict(envelope, reply, failure=failure)
 
-    def _accepted(
-        self, envelope: Envelope, sequence: int, events: tuple[str, ...], nr: int, rows: Sequence[RecordedEvent] = ()
-    ) -> Verdict:
+    def _reply(
+        self,
+        envelope: Envelope,
+        status: Literal["accepted", "rejected", "failed"],
+        sequence: int,
+        nr: int,
+        events: tuple[str, ...] = (),
+        error: Error | None = None,
+    ) -> Reply:
         reference = AggregateRef(self.decider.type, envelope.aggregate_id, sequence)
-        reply = Reply(envelope.id, "accepted", reference, events, f"{self.stream}:{nr}")
-        return Verdict(envelope, reply, list(rows))
+        return Reply(envelope.id, status, reference, events, f"{self.stream}:{nr}", error)
 
-    def _reply(self, envelope: Envelope, status: Any, sequence: int, nr: int, error: Error) -> Reply:
-        reference = AggregateRef(self.decider.type, envelope.aggregate_id, sequence)
-        return Reply(envelope.id, status, reference, (), f"{self.stream}:{nr}", error)
-
-    def _row(self, envelope: Envelope, sequence: int, type: str, data: bytes) -> RecordedEvent:
+    def row(self, envelope: Envelope, sequence: int, type: str, data: bytes) -> RecordedEvent:
+        """A row that a command causes."""
         correlation = envelope.correlation_id or envelope.id
         return RecordedEvent(
             envelope.aggregate_id, sequence, type, data, envelope.id, correlation, envelope.traceparent
@@ -195,7 +235,7 @@ async def load_aggregate(
 ) -> Aggregate:
     """An aggregate as the derived tables have it: the snapshot, if this code can use it, and the events after it.
 
-    Raises `Unavailable`, and `Held` when there is an event that this code does not know.
+    Raises `Unavailable`, `Held` when there is an event that this code does not know, and `Broken`.
     """
     aggregate = Aggregate(decider.initial)
     snapshot = await journal.snapshot(decider.type, aggregate_id)
@@ -208,12 +248,21 @@ async def load_aggregate(
     stored = await journal.events(decider.type, aggregate_id, aggregate.sequence)
     base_sequence, base_nr = aggregate.sequence, aggregate.nr
     new = (row for row in stored if row.event.sequence > base_sequence or (not row.event.is_event and row.nr > base_nr))
-    for _, rows in groupby(new, key=lambda row: row.event.command_id):
-        command = list(rows)
-        for row in command:
+    for (nr, _), rows in groupby(new, key=lambda row: (row.nr, row.event.command_id)):
+        effect: list[RecordedEvent] = []
+        notes: list[RecordedEvent] = []
+        for row in rows:
+            (notes if is_note(row.event) else effect).append(row.event)
             if row.event.is_event:
-                aggregate.state = decider.evolve(aggregate.state, await decode_event(codec, journal, row.event.data))
-        aggregate.remember([row.event for row in command], command[-1].nr, window)
+                event = await decode_event(codec, journal, row.event.data)
+                try:
+                    aggregate.state = decider.evolve(aggregate.state, event)
+                except Exception as bug:
+                    raise Broken(f"{decider.type} {aggregate_id}: event {row.event.sequence}: {bug!r}") from bug
+        if effect:
+            aggregate.remember(effect, nr, window)
+        for note in notes:
+            aggregate.note(note, nr)
     return aggregate
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -12,27 +12,51 @@ JSON = "application/json"
 AVRO = "avro/binary"
 CLOUDEVENT = "application/cloudevents+json"
 MAX_ID_LENGTH = 512
+RETRY_OF = "ce_retryof"
+"""The header of a command sent again from the dead letters, with the place of its dead letter."""
 
 Headers = Iterable[tuple[str, bytes]]
+
+
+class Message(msgspec.Struct, gc=False):
+    """A message of the command topic as it stands there; `timestamp` in seconds."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    timestamp: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers."""
+        size = len(self.value or b"") + len(self.key or b"")
+        for name, value in self.headers:
+            size += len(name) + len(value or b"")
+        return size
 
 
 class Failure(Exception):
     """A command that cannot be processed, with a stable `type` for programs and a `message` for people.
 
-    It is answered `failed` and kept in the dead letters; the aggregate is left as it was.
+    It is answered `failed` and kept in the dead letters; the aggregate is left as it was. `trace` is the end of the
+    stack trace when the domain raised; `quarantines` says that the aggregate's later commands wait behind this one.
     """
 
-    def __init__(self, type: str, message: str) -> None:
+    def __init__(self, type: str, message: str, trace: str = "") -> None:
         super().__init__(f"{type}: {message}")
         self.type = type
         self.message = message
+        self.trace = trace
+        self.quarantines = False
 
 
 class Envelope(msgspec.Struct, gc=False):
     """A command as it came, before its data is looked at.
 
     `data` is JSON when `content_type` says so, else Avro single-object encoding. `time` is Kafka's
-    timestamp of the message: the same at every redelivery.
+    timestamp of the message: the same at every redelivery. `retry_of` is the place of the dead letter that an
+    operator has sent again, `message` the message that it was read from.
     """
 
     id: str
@@ -46,6 +70,8 @@ class Envelope(msgspec.Struct, gc=False):
     traceparent: str = ""
     reply_to: str = ""
     deadline: str = ""
+    retry_of: str = ""
+    message: Message | None = None
 
 
 class Error(msgspec.Struct, frozen=True):
@@ -108,6 +134,7 @@ def read_envelope(
     try:
         envelope.reply_to = _text(attributes, "ce_replyto")
         envelope.id = _text(attributes, "ce_id") or default_id
+        envelope.retry_of = _text(attributes, RETRY_OF)
         envelope.correlation_id = _text(attributes, "ce_correlationid")
         envelope.aggregate_id = _aggregate_id(key)
         if "ce_type" in attributes:

@@ -11,46 +11,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from streams.cache import PendingSnapshot
-from streams.handler import Handler, Held, Verdict, now
+from streams.gate import Gate
+from streams.handler import Handler, Held, now
 from streams.indexer import Indexer, cancel
+from streams.intake import Delivery, Intake
 from streams.journal import NOTHING_CONSUMED, Commit, Fenced, Journal, Unavailable
-from streams.messages import Envelope, Failure, Headers, encode_reply, read_envelope
+from streams.limits import Limits
+from streams.messages import Envelope, Failure, encode_reply
 from streams.retry import until_it_answers
+from streams.verdict import Draft, Verdict
+
+__all__ = ["Delivery", "Limits", "Outbox", "Owner"]
 
 log = logging.getLogger(__name__)
-
-QUEUE_BYTES = 4 * 1024 * 1024
-
-
-class Delivery(msgspec.Struct, gc=False):
-    """A message of the command topic as the consumer delivered it; `ack` when a commit covers it, else `discard`."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    timestamp: float
-    ack: Callable[[], object]
-    discard: Callable[[], object]
-
-    @property
-    def size(self) -> int:
-        """Bytes of the value."""
-        return len(self.value) if self.value else 0
 
 
 class Outbox(Protocol):
     """What an owner sends; all of it may be sent again after a crash."""
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
-        """Keep these; durable on return, whatever it takes."""
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
+        """Keep the messages that these were read from; durable on return, whatever it takes."""
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send (topic, key, value) in the background; waits while too many are on their way."""
@@ -59,13 +45,14 @@ class Outbox(Protocol):
         """Tell the tailer in the background that there is a commit with events."""
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """Bounds of a group: commands, bytes of events, seconds of waiting for company; events between snapshots."""
+class CommandLog(Protocol):
+    """The command partition itself, as Kafka has it now."""
 
-    commands: int = 500
-    bytes: int = 512 * 1024
-    linger: float = 0.005
-    snapshot_every: int = 100
+    async def end(self) -> int:
+        """The offset that its next message gets. Raises `Unavailable`."""
+
+    async def gap_is_empty(self, start: int, end: int) -> bool:
+        """Whether it has nothing with start <= offset < end. False also when that cannot be said."""
 
 
 class Owner:
@@ -81,7 +68,7 @@ class Owner:
         handler: Handler,
         outbox: Outbox,
         limits: Limits,
-        gap_is_empty: Callable[[int, int], Awaitable[bool]],
+        commands: CommandLog,
         on_lost: Callable[[Owner], None],
         check_partition: Callable[[bytes], int],
     ) -> None:
@@ -96,14 +83,10 @@ class Owner:
         self._journal = journal
         self._outbox = outbox
         self._limits = limits
-        self._gap_is_empty = gap_is_empty
+        self._commands = commands
         self._on_lost = on_lost
-        self._check_partition = check_partition
-        self._queue: deque[Delivery] = deque()
-        self._queue_bytes = 0
-        self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
-        self._serving = False
+        self._gate = Gate(handler, limits, partition, topic_id, check_partition)
+        self._intake = Intake(limits)
         self._worker: asyncio.Task[None] | None = None
         self._indexer = Indexer(stream, handler.decider.type, journal)
 
@@ -118,7 +101,7 @@ class Owner:
         began = time.monotonic()
         while True:
             old = await self._journal.head(self.stream)
-            commit = self._first_commit(old)
+            commit = self._first_commit(old, await self._commands.end())
             try:
                 await self._journal.append(commit)
                 break
@@ -138,7 +121,7 @@ class Owner:
             (time.monotonic() - began) * 1e3,
         )
 
-    def _first_commit(self, old: Commit | None) -> Commit:
+    def _first_commit(self, old: Commit | None, end: int) -> Commit:
         if old is None:
             return Commit(self.stream, 1, 1, self.identity, self.topic_id, NOTHING_CONSUMED, 0, 0, now())
         offset = old.offset
@@ -150,6 +133,16 @@ class Owner:
                     offset,
                 )
             offset = NOTHING_CONSUMED
+        elif offset >= end:
+            # What is left of the topic is done; new commands get offsets that were given out before.
+            log.error(
+                "%s: Kafka has lost commands that it had acknowledged: the journal covers offset %d, the topic ends "
+                "before %d: going on from there. Whoever got no reply sends again; look at the brokers",
+                self.stream,
+                offset,
+                end,
+            )
+            offset = end - 1
         return msgspec.structs.replace(
             old,
             nr=old.nr + 1,
@@ -165,7 +158,7 @@ class Owner:
         """Serve (again), from the command after the last one committed."""
         assert self.head is not None
         self.next_offset = self.head.offset + 1
-        self._serving = True
+        self._intake.open()
         self._worker = asyncio.create_task(self._work(), name=f"owner {self.stream}")
         self._indexer.start()
 
@@ -174,10 +167,7 @@ class Owner:
 
         An owner that does not finish within `seconds` has no known head any more, and is not healthy.
         """
-        self._serving = False
-        self._drop_queue()
-        self._arrived.set()
-        self._room.set()
+        self._intake.close()
         worker, self._worker = self._worker, None
         if worker is None:
             return
@@ -186,7 +176,6 @@ class Owner:
             self.healthy = False
             log.warning("%s: let go in the middle of a group: the journal does not answer", self.stream)
             await cancel(worker)
-        self._drop_queue()
 
     async def close(self, seconds: float = 1.5) -> None:
         """Serve no more. Derived rows that are not written by then are the next owner's to repair."""
@@ -194,15 +183,9 @@ class Owner:
         self.healthy = False
         await self._indexer.close(seconds)
 
-    def _drop_queue(self) -> None:
-        while self._queue:
-            self._queue.popleft().discard()
-        self._queue_bytes = 0
-
     def _lose(self, why: str) -> None:
-        self._serving = self.healthy = False
-        self._drop_queue()
-        self._room.set()
+        self.healthy = False
+        self._intake.close()
         log.warning("%s: %s", self.stream, why)
         self._on_lost(self)
 
@@ -215,59 +198,54 @@ class Owner:
         has none to give (transaction markers, retention); where messages were lost on the way, ownership
         begins anew.
         """
-        while self._serving and (len(self._queue) >= self._limits.commands or self._queue_bytes >= QUEUE_BYTES):
-            self._room.clear()
-            await self._room.wait()
+        await self._intake.room()
         # Looking into a gap takes time, in which a rebalance may have moved the place to go on from.
-        while self._serving and delivery.offset > (due := self.next_offset):
-            if await self._gap_is_empty(due, delivery.offset):
+        while self._intake.is_open and delivery.offset > (due := self.next_offset):
+            if await self._commands.gap_is_empty(due, delivery.offset):
                 if due == self.next_offset:
                     break
-            elif self._serving and due == self.next_offset:
+            elif self._intake.is_open and due == self.next_offset:
                 self._lose(f"offset {delivery.offset} came where {due} was due: reading again from there")
-        if not self._serving or delivery.offset < self.next_offset:
+        if not self._intake.is_open or delivery.offset < self.next_offset:
             delivery.discard()
             return
         self.next_offset = delivery.offset + 1
-        self._queue.append(delivery)
-        self._queue_bytes += delivery.size
-        self._arrived.set()
+        self._intake.put(delivery)
 
-    async def _gather(self, was_busy: bool) -> list[Delivery]:
-        while not self._queue:
-            if not self._serving:
-                return []
-            self._arrived.clear()
-            await self._arrived.wait()
-            was_busy = was_busy and bool(self._queue)
-        # One command alone is not kept waiting; where many come, a few milliseconds bring more to share the commit.
-        if was_busy and len(self._queue) < self._limits.commands:
-            await asyncio.sleep(self._limits.linger)
-        group: list[Delivery] = []
-        while self._queue and len(group) < self._limits.commands:
-            group.append(self._queue.popleft())
-        self._queue_bytes = sum(delivery.size for delivery in self._queue)
-        self._room.set()  # the next group arrives while this one is committed
-        return group
+    async def look_back(self) -> None:
+        """The consumer has started over by itself, as it does when Kafka no longer has the offset that is due.
+
+        Where the topic has become shorter than what was read of it, ownership begins anew, at its end.
+        """
+        due = self.next_offset
+        end = await until_it_answers(self._commands.end, f"{self.stream}: looking for the end", Unavailable)
+        if not self._intake.is_open:
+            return
+        if end < due:
+            self._lose(f"the command topic ends before offset {end}, and {due} was due: Kafka has lost commands")
+        else:
+            log.error(
+                "%s: Kafka had lost commands before offset %d, and new ones have taken their places: those are "
+                "skipped. Whoever got no reply sends again; look at the brokers",
+                self.stream,
+                due,
+            )
 
     # -- group commit ------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         was_busy = False
         try:
-            while self._serving:
-                group = await self._gather(was_busy)
-                if group:
-                    was_busy = len(group) > 1
-                    try:
-                        rest = await self._process(group)
-                    except BaseException:
-                        # Whoever waits until all that was delivered is done must not wait for these.
-                        for delivery in group:
-                            delivery.discard()
-                        raise
-                    self._queue.extendleft(reversed(rest))
-                self._room.set()
+            while group := await self._intake.group(was_busy):
+                was_busy = len(group) > 1
+                try:
+                    rest = await self._process(group)
+                except BaseException:
+                    # Whoever waits until all that was delivered is done must not wait for these.
+                    for delivery in group:
+                        delivery.discard()
+                    raise
+                self._intake.put_back(rest)
         except Fenced as fenced:
             self._lose(f"fenced, another owner has taken over: {fenced}")
         except asyncio.CancelledError:
@@ -279,47 +257,33 @@ class Owner:
     async def _process(self, group: list[Delivery]) -> list[Delivery]:
         """Decide, commit, answer. Returns the end of the group when it would have made the commit too large."""
         assert self.head is not None
-        handler, nr = self.handler, self.head.nr + 1
-        read = [self._read(delivery, self.head.eventful_nr) for delivery in group]
+        draft = Draft(self.head.nr + 1, self.head.eventful_nr, now())
+        read = [self._gate.read(delivery, draft) for delivery in group]
         ids = [item.aggregate_id for item in read if isinstance(item, Envelope)]
-        await until_it_answers(lambda: handler.load(ids), f"{self.stream}: loading aggregates", (Unavailable, Held))
-        verdicts: list[Verdict] = []
-        events = []
-        size, eventful_nr, time_now = 0, self.head.eventful_nr, now()
-        for item in read:
-            verdict = item if isinstance(item, Verdict) else handler.decide(item, nr, eventful_nr, time_now)
-            verdicts.append(verdict)
-            if verdict.rows:
-                events.extend(verdict.rows)
-                if verdict.rows[0].is_event:
-                    eventful_nr = nr
-                size += sum(len(row.data) for row in verdict.rows)
-                if size >= self._limits.bytes:
-                    break
-        done, rest = group[: len(verdicts)], group[len(verdicts) :]
-        letters = [
-            (delivery, Failure(verdict.reply.error.type, verdict.reply.error.message))
-            for delivery, verdict in zip(done, verdicts, strict=True)
-            if verdict.reply.status == "failed" and verdict.reply.error
-        ]
+        await until_it_answers(
+            lambda: self.handler.load(ids), f"{self.stream}: loading aggregates", (Unavailable, Held)
+        )
+        verdicts, covered = self._decide(read, draft)
+        done, rest = group[:covered], group[covered:]
+        letters = [(verdict.envelope, verdict.failure) for verdict in verdicts if verdict.failure is not None]
         if letters:
             await self._outbox.dead_letters(self.partition, letters)
         commit = Commit(
             self.stream,
-            nr,
+            draft.nr,
             self.head.epoch,
             self.identity,
             self.topic_id,
-            done[-1].offset,
+            done[-1].offset if done else self.head.offset,
             self._indexer.indexed_nr,
-            eventful_nr,
-            time_now,
-            tuple(events),
+            draft.eventful_nr,
+            draft.time,
+            tuple(row for verdict in verdicts for row in verdict.rows),
         )
-        snapshots = self._due_snapshots(nr)
+        snapshots = self._due_snapshots(commit.nr)
         derived = await until_it_answers(
             lambda: self._journal.append(commit, lambda: [pending.encode() for pending in snapshots]),
-            f"{self.stream}: appending commit {nr}",
+            f"{self.stream}: appending commit {commit.nr}",
             Unavailable,
         )
         self._committed(commit)
@@ -327,29 +291,29 @@ class Owner:
         for delivery in done:
             delivery.ack()
         if derived:
-            self._indexer.indexed_nr = nr
+            self._indexer.indexed_nr = commit.nr
         else:
             await self._indexer.put(commit, snapshots)
         return rest
 
-    def _read(self, delivery: Delivery, eventful_nr: int) -> Envelope | Verdict:
-        default_id = f"{self.topic_id}/{self.partition}/{delivery.offset}"
-        try:
-            envelope = read_envelope(
-                delivery.key, delivery.value, delivery.headers, delivery.offset, delivery.timestamp, default_id
-            )
-            if envelope.aggregate_id not in self.handler.cache and delivery.key:
-                right = self._check_partition(delivery.key)
-                if right != self.partition:
-                    failure = Failure(
-                        "WrongPartition",
-                        f"key {envelope.aggregate_id!r} belongs to partition {right}, not {self.partition}: "
-                        "use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)",
-                    )
-                    return self.handler.failed(envelope, failure, eventful_nr)
-            return envelope
-        except Failure as failure:
-            return self.handler.failed(failure.envelope, failure, eventful_nr)  # type: ignore[attr-defined]
+    def _decide(self, read: Sequence[Envelope | Verdict], draft: Draft) -> tuple[list[Verdict], int]:
+        """The verdicts on as many commands as fit into a commit, and how many of them are done with.
+
+        The last one begun is not when it is a release that goes on in the next commit.
+        """
+        verdicts: list[Verdict] = []
+        covered = size = 0
+        for item in read:
+            for step in [[item]] if isinstance(item, Verdict) else self._gate.steps(item, draft):
+                verdicts += step
+                size += sum(len(row.data) for verdict in step for row in verdict.rows)
+                full = size >= self._limits.bytes or len(verdicts) >= self._limits.commands
+                if full:
+                    break
+            covered += verdicts[-1].final
+            if full:
+                break
+        return verdicts, covered
 
     def _due_snapshots(self, nr: int) -> list[PendingSnapshot]:
         """Of the aggregates that commit `nr` touches, as they are after it."""
@@ -370,5 +334,5 @@ class Owner:
         return [
             (envelope.reply_to, envelope.correlation_id or envelope.id, encode_reply(verdict.reply))
             for verdict in verdicts
-            if (envelope := verdict.envelope).reply_to
+            if verdict.reply is not None and (envelope := verdict.envelope).reply_to
         ]

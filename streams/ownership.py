@@ -39,6 +39,7 @@ class Ownership:
         self._describe = describe
         self._rejoin = rejoin
         self._retry: asyncio.Task[None] | None = None
+        self._looking: dict[int, asyncio.Task[None]] = {}
         self._lock = asyncio.Lock()
 
     @property
@@ -94,8 +95,9 @@ class Ownership:
 
     async def close(self) -> None:
         """Own nothing any more."""
-        if self._retry is not None:
-            self._retry.cancel()
+        for task in (self._retry, *self._looking.values()):
+            if task is not None:
+                task.cancel()
         await self.revoke()
         owners, self.owners, self.assigned = list(self.owners.values()), {}, set()
         await asyncio.gather(*(owner.close() for owner in owners))
@@ -113,6 +115,13 @@ class Ownership:
         if self.owners.get(owner.partition) is owner:
             self._serving.discard(owner.partition)
             self._rejoin_later()
+
+    def look_back(self, partition: int) -> None:
+        """The consumer has started over by itself on this partition."""
+        owner = self.owners.get(partition)
+        if owner is not None and partition in self._serving and partition not in self._looking:
+            self._looking[partition] = task = asyncio.create_task(owner.look_back())
+            task.add_done_callback(lambda _: self._looking.pop(partition, None))
 
     def _rejoin_later(self) -> None:
         if self._retry is None or self._retry.done():

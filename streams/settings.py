@@ -39,6 +39,22 @@ class Settings:
     """Command ids remembered per aggregate."""
     snapshot_every: int = 100
     """Events between two snapshots of an aggregate, at least."""
+    queue_bytes: int = 4 * 1024 * 1024
+    """Bytes of the messages that wait before a group, per partition."""
+    command_bytes: int = 256 * 1024
+    """The most bytes of a command: its data, key and headers."""
+    events_per_command: int = 1_000
+    """The most events that one command may cause."""
+    event_bytes_per_command: int = 256 * 1024
+    """The most bytes of events that one command may cause."""
+    decide_attempts: int = 3
+    """How often a command that makes the domain raise is tried."""
+    quarantine: str = "off"
+    """`on`: the later commands of an aggregate wait behind one that made the domain raise; `off`: they go on."""
+    quarantine_limit: int = 1_000
+    """The most commands that wait behind one aggregate in quarantine."""
+    quarantine_bytes: int = 4 * 1024 * 1024
+    """The most bytes of such commands."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -59,6 +75,8 @@ class Settings:
             )
         if given.get("SETUP", "auto") not in ("always", "never", "auto"):
             raise SettingsError(f"SETUP={given['SETUP']!r}: use always, never or auto")
+        if given.get("QUARANTINE", "off") not in ("on", "off"):
+            raise SettingsError(f"QUARANTINE={given['QUARANTINE']!r}: use on or off")
         values: dict[str, object] = {}
         for name, field in cls.__dataclass_fields__.items():
             text = given.get(name.upper())

@@ -37,6 +37,16 @@ class Topic:
     retention_ms: int
     cleanup: str = "delete"
 
+    def configs(self, replication: int) -> dict[str, str]:
+        """Its settings, with so many replicas. What is acknowledged outlives the loss of any one broker, as far as
+        there is another: with three replicas two must have it, and one that lacks it never becomes the leader."""
+        return {
+            "retention.ms": str(self.retention_ms),
+            "cleanup.policy": self.cleanup,
+            "min.insync.replicas": str(max(1, replication - 1)),
+            "unclean.leader.election.enable": "false",
+        }
+
 
 def commands_topic(namespace: str, type: str) -> str:
     return f"{namespace}{type}-commands"
@@ -131,12 +141,7 @@ async def ensure_topics(
 async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> None:
     response = await admin.create_topics(
         [
-            NewTopic(
-                topic.name,
-                topic.partitions,
-                replication,
-                topic_configs={"retention.ms": str(topic.retention_ms), "cleanup.policy": topic.cleanup},
-            )
+            NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.configs(replication))
             for topic in topics
         ]
     )

@@ -51,6 +51,13 @@ async def test_topics_keep_what_they_must(system: System, worker: Worker, name: 
     assert (str(RETENTION[name]), "delete") == (settings["retention.ms"], settings["cleanup.policy"])
 
 
+@pytest.mark.parametrize("name", RETENTION)
+async def test_an_acknowledged_message_outlives_a_broker(system: System, worker: Worker, name: str) -> None:
+    """A replica that lacks messages never leads; with one broker one copy has to do."""
+    settings = await settings_of(system, system.topic(name))
+    assert ("1", "false") == (settings["min.insync.replicas"], settings["unclean.leader.election.enable"])
+
+
 @pytest.mark.parametrize("module", [ORDERS, PROJECTIONS])
 async def test_another_number_of_partitions_is_refused(system: System, worker: Worker, module: str) -> None:
     """A worker whose PARTITIONS is not that of the topics ends with status 2 and a line that says both numbers."""

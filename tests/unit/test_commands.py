@@ -10,6 +10,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import ConsumerRecord
@@ -20,13 +21,14 @@ from rich.console import Console
 from aggregates.shop.order import LineAdded, OrderOpened, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams import cli_dead_letters, cli_journal, cli_kafka, cli_lag
+from streams import cli_dead_letters, cli_journal, cli_kafka, cli_lag, cli_quarantine
 from streams.broker import partition_of
 from streams.cli_run import Stop, print_table, printable, run, table
 from streams.commands import register
-from streams.journal import Commit, RecordedEvent
+from streams.journal import Commit, RecordedEvent, Snapshot
 from streams.journal_memory import MemoryJournal, MemoryStore
-from streams.messages import AggregateRef, Reply, encode_reply
+from streams.messages import AggregateRef, Message, Reply, encode_reply
+from streams.quarantine import Reason, pack
 from streams.settings import Settings
 from streams.topics import TopicError
 
@@ -345,6 +347,58 @@ def test_dead_letter_details(value: bytes | None, shown: object) -> None:
 # -- printing and ending -----------------------------------------------------------------------------------
 
 
+def test_retry_headers() -> None:
+    """A retry has the command's own headers, its id if it brought none, and the mark if an aggregate waits for it."""
+    plain = record(headers=[("ce_id", b"c9"), ("dl_type", b"x"), ("dl_id", b"c9")])
+    assert [("ce_id", b"c9")] == cli_dead_letters.retry_headers(plain)
+    typed = record(headers=[("ce_retryof", b"3:1"), ("dl_id", b"t/3/9"), ("dl_quarantine", b"1"), ("dl_trace", b"..")])
+    assert [("ce_id", b"t/3/9"), ("ce_retryof", b"3:17")] == cli_dead_letters.retry_headers(typed)
+
+
+def test_trace_is_shown_by_line() -> None:
+    """`show` has the trace line by line, and says that the aggregate is in quarantine; `list` says so too."""
+    raised = record(
+        headers=[("dl_type", b"DomainError"), ("dl_trace", b"Traceback\n  here\n"), ("dl_quarantine", b"1")]
+    )
+    failure = cli_dead_letters.details(raised)["failure"]
+    assert (["Traceback", "  here"], True) == (failure["trace"], failure["quarantine"])
+    assert "DomainError, quarantine" == cli_dead_letters.summary(raised)[4]
+
+
+def test_dropped_dead_letters() -> None:
+    """A marker takes the dead letter at that offset of its partition off the list, and is none itself."""
+    letters = [record(), record(partition=2), record(offset=18)]
+    marker = record(offset=19, value=None, headers=[("dl_dropped", b"17"), ("dl_time", b"1")])
+    assert letters[1:] == cli_dead_letters.kept([*letters, marker])
+
+
+async def test_quarantine_of_an_aggregate(context: FakeContext) -> None:
+    """The quarantine of an aggregate is read from its notes, after its snapshot, and shown with all that wait."""
+    journal = context.journal()
+    reason = msgspec.json.encode(Reason("DomainError", "Bug: no", AT, 9))
+    message = Message(10, b"536365", b'{"sku": 1}', [("ce_type", b"AddLine")], AT.timestamp())
+    notes = (
+        RecordedEvent("536365", 2, "#quarantined", reason, "c9"),
+        RecordedEvent("536365", 2, "#parked", pack(message), "c10"),
+    )
+    assert await cli_quarantine.quarantine_of(journal, "order", "536365") is None
+    commit = Commit(STREAM, 3, 1, "o", "t", 10, 0, 2, AT, notes)
+    await journal.append(commit)
+    await journal.index([commit])
+    await journal.save_snapshots("order", [Snapshot("536365", 2, 2, 1, b"")])
+    found = await cli_quarantine.quarantine_of(journal, "order", "536365")
+    assert found is not None
+    shown = cli_quarantine.details("536365", found, "3:17")
+    assert ("c9", "3:17", "2026-11-23T09:30:00Z") == (shown["command_id"], shown["dead_letter"], shown["since"])
+    assert {
+        "command_id": "c10", "type": "AddLine", "offset": 10, "sent": "2026-11-23T09:30:00Z", "value": {"sku": 1},
+    } == shown["waiting"][0]  # fmt: skip
+    row = dict(zip(cli_quarantine.COLUMNS, cli_quarantine.row("536365", found, "3:17"), strict=True))
+    assert (1, "DomainError: Bug: no") == (row["waiting"], row["failure"])
+    await journal.save_snapshots("order", [Snapshot("536365", 2, 3, 1, b"")])
+    assert await cli_quarantine.quarantine_of(journal, "order", "536365") is None
+
+
 def test_nothing_steers_the_terminal() -> None:
     """Control characters of what others have sent are shown, not obeyed."""
     assert "a\\x1b[31mé\\n\\u202e" == printable("a\x1b[31mé\n\u202e")
@@ -394,7 +448,7 @@ class FakeApp:
         return decorate
 
 
-COMMANDS = ["send", "show", "history", "lag", "setup", "dead-letters"]
+COMMANDS = ["send", "show", "history", "lag", "setup", "dead-letters", "quarantine"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -413,9 +467,10 @@ def test_help_teaches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ["send", "order", "1"],
         ["send", "order", "1", "X", "{}", "--wait", "-1"],
         ["show", "order", "1", "--at", "0"],
-        ["dead-letters", "drop", "order", "0:1"],
+        ["dead-letters", "burn", "order", "0:1"],
         ["dead-letters", "list", "order", "--limit", "0"],
         ["lag", "more"],
+        ["quarantine", "lift", "order", "1"],
     ],
     ids=" ".join,
 )

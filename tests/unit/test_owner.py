@@ -18,8 +18,9 @@ from streams.cache import Cache
 from streams.handler import Handler, load_aggregate
 from streams.journal import Commit, Snapshot, Unavailable
 from streams.journal_memory import MemoryJournal, MemoryStore
-from streams.messages import Failure, command_headers
+from streams.messages import Envelope, Failure, command_headers
 from streams.owner import Delivery, Limits, Owner
+from tests.unit.command_log import Topic
 
 SCHEMAS = list(Schemas.load("shop", "order"))
 EVENTS = Codec([s for s in SCHEMAS if s.name not in order.commands], order.events)
@@ -34,7 +35,7 @@ class Sent:
 
     log: list[tuple[str, Any]] = field(default_factory=list)
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         self.log.extend(("dead letter", failure.type) for _, failure in letters)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
@@ -64,6 +65,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.store = MemoryStore()
+        self.topic = Topic()
         self.offset = 0
         self.done: list[int] = []
         self.discarded: list[int] = []
@@ -76,13 +78,10 @@ class Bench:
         await journal.open()
         handler = Handler(order, EVENTS, COMMANDS, journal, "order-0", Cache(cache), 1_000)
 
-        async def gap_is_empty(start: int, end: int) -> bool:
-            return False
-
         name = f"owner {len(self.owners)}"
         limits = Limits(commands=50, linger=0.001, snapshot_every=every)
         owner = Owner(
-            "order-0", 0, topic_id, name, journal, handler, sent, limits, gap_is_empty, self.lost.append, lambda key: 0
+            "order-0", 0, topic_id, name, journal, handler, sent, limits, self.topic, self.lost.append, lambda key: 0
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -274,7 +273,7 @@ async def test_gap_looked_into_over_a_rebalance(bench: Bench) -> None:
             return True
         return False
 
-    owner._gap_is_empty = look
+    bench.topic.gap_is_empty = look  # type: ignore[method-assign]
     owner.next_offset = 4
     await owner.deliver(bench.command("AddLine", LINE, offset=6))
     assert [(4, 6), (1, 6)] == looked
@@ -290,6 +289,37 @@ async def test_topic_made_again(bench: Bench) -> None:
     await owner.close()
     assert 1 == (await bench.owner("t1"))[0].next_offset
     assert 0 == (await bench.owner("t2"))[0].next_offset
+
+
+async def test_topic_that_lost_its_end(bench: Bench) -> None:
+    """Where Kafka has lost what the journal covers, new commands get old offsets: the owner that is told to look gives
+    up, and the next one goes on from the end of what is left."""
+    owner, _, sent = await bench.owner()
+    for number in range(4):
+        await owner.deliver(bench.command("OpenOrder", OPEN, order=str(number)))
+    await until(lambda: len(sent.replied) == 4)
+    bench.topic.length = 2
+    await owner.look_back()
+    assert [owner] == bench.lost
+    await owner.close()
+    new, _, new_sent = await bench.owner()
+    assert 2 == new.next_offset
+    await new.deliver(bench.command("AddLine", LINE, order="0", id="new", offset=2))
+    await until(lambda: len(new_sent.replied) == 1)
+    assert ("accepted", 2) == (new_sent.replied[0]["status"], new_sent.replied[0]["aggregate"]["sequence"])
+
+
+async def test_topic_that_lost_its_end_and_grew_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Where new commands have taken the old offsets, nobody can tell which: it is said, and the owner goes on."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    bench.topic.length = 7
+    await owner.look_back()
+    assert "Kafka had lost commands before offset 1" in caplog.text
+    await owner.deliver(bench.command("AddLine", LINE))
+    await until(lambda: len(sent.replied) == 2)
+    assert [] == bench.lost
 
 
 async def test_bounded(bench: Bench) -> None:

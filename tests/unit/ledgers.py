@@ -1,0 +1,162 @@
+"""Owners of `ledger-0` over the journal in memory, and what they send: for tests of what one partition does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from streams.cache import Aggregate, Cache
+from streams.handler import Handler, load_aggregate
+from streams.intake import Delivery
+from streams.journal import Commit, Snapshot
+from streams.journal_memory import MemoryJournal, MemoryStore
+from streams.limits import Limits
+from streams.messages import RETRY_OF, Envelope, Failure, Message, command_headers
+from streams.owner import Owner
+from tests.fragile.ledger import codecs, ledger
+from tests.unit.command_log import Topic
+
+
+@dataclass
+class Outbox:
+    """Keeps what it is given, in order."""
+
+    letters: list[tuple[Envelope, Failure]] = field(default_factory=list)
+    replied: list[dict[str, Any]] = field(default_factory=list)
+
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
+        self.letters.extend(letters)
+
+    async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        self.replied.extend(json.loads(value) for _, _, value in replies)
+
+    def hint(self, partition: int, nr: int) -> None:
+        pass
+
+    def to(self, id: str) -> list[str]:
+        """What became of a command, each time that it was answered: the status, or the error's type."""
+        return [
+            reply["error"]["type"] if reply["error"] else reply["status"]
+            for reply in self.replied
+            if reply["command_id"] == id
+        ]
+
+
+class Moody(MemoryJournal):
+    """The journal in memory, whose appends may do as a test says."""
+
+    on_append: Callable[[Commit], Awaitable[None]] | None = None
+
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+        if self.on_append is not None:
+            await self.on_append(commit)
+        return await super().append(commit, snapshots)
+
+
+class Ledgers:
+    """A command topic of one partition, and one owner of it after another.
+
+    `mended` says whether the bug is gone; `decided` and `evolving` are called by the domain, and may raise.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.mended = False
+        self.decided: Callable[[], object] = lambda: None
+        self.evolving: Callable[[], object] = lambda: None
+        self.outbox = Outbox()
+        self.store = MemoryStore()
+        self.topic_id = "t1"
+        self.topic: list[Message] = []
+        self.acked: set[int] = set()
+        self.decider = ledger(self._is_mended, lambda: self.evolving())
+        self._codecs = codecs(self.decider)
+
+    def _is_mended(self) -> bool:
+        self.decided()
+        return self.mended
+
+    async def take_over(self) -> None:
+        """A new owner with a cold cache takes the partition; the old one is left as it is, like a zombie."""
+        self.journal = Moody(self.store)
+        await self.journal.create()
+        events, commands = self._codecs
+        handler = Handler(self.decider, events, commands, self.journal, "ledger-0", Cache(1_000), 1_000, self.limits)
+        self.owner = Owner(
+            "ledger-0", 0, self.topic_id, "me", self.journal, handler, self.outbox, self.limits, Topic(),
+            lambda owner: None, lambda key: 0,
+        )  # fmt: skip
+        await self.owner.take_over()
+        self.owner.resume()
+
+    async def crash(self) -> None:
+        """The owner is gone at once, whatever it was about; another takes over."""
+        await self.owner.suspend(0)
+        await self.owner.close(0)
+        await self.take_over()
+
+    def write(self, ledger: str, type: str, id: str = "", retry: bool = False, deadline: str = "", **data: Any) -> str:
+        """Put a command into the topic; its id."""
+        id = id or f"c{len(self.topic)}"
+        headers = command_headers(id, type, "/test", "replies", deadline=deadline)
+        if retry:
+            headers.append((RETRY_OF, b"0:0"))
+        self.topic.append(Message(len(self.topic), ledger.encode(), json.dumps(data).encode(), headers, 1.0))
+        return id
+
+    def again(self, id: str) -> str:
+        """Put a command into the topic as `dead-letters retry` does; its id."""
+        message = next(m for m in self.topic if dict(m.headers)["ce_id"].decode() == id)
+        headers = [*message.headers, (RETRY_OF, b"0:0")]
+        self.topic.append(Message(len(self.topic), message.key, message.value, headers, 1.0))
+        return id
+
+    def become(self, id: str, type: str) -> None:
+        """Make a command another, as if the domain, once mended, took it so."""
+        for offset, message in enumerate(self.topic):
+            headers = dict(message.headers)
+            if headers["ce_id"].decode() == id:
+                changed = list({**headers, "ce_type": type.encode()}.items())
+                self.topic[offset] = msgspec.structs.replace(message, headers=changed)
+
+    async def feed(self) -> None:
+        """Hand the owner all that it has not had."""
+        while (offset := self.owner.next_offset) < len(self.topic):
+            m = self.topic[offset]
+            ack = partial(self.acked.add, offset)
+            await self.owner.deliver(Delivery(offset, m.key, m.value, m.headers, m.timestamp, ack, lambda: None))
+
+    async def settled(self) -> None:
+        """Return when the journal covers all of the topic, and its derived rows are there."""
+        await self.feed()
+        async with asyncio.timeout(10):
+            while self.owner.head is None or self.owner.head.offset + 1 < len(self.topic):
+                await asyncio.sleep(0.001)
+            while self.owner._indexer.indexed_nr < self.owner.head.nr:
+                await asyncio.sleep(0.001)
+
+    async def loaded(self, ledger: str) -> Aggregate:
+        """A ledger as the journal has it."""
+        return await load_aggregate(self.journal, self.decider, self._codecs[0], ledger, 1_000)
+
+    async def posted(self, ledger: str) -> tuple[int, ...]:
+        """The amounts in a ledger, in their order."""
+        return (await self.loaded(ledger)).state.posted  # type: ignore[no-any-return]
+
+    async def waiting(self, ledger: str) -> list[str]:
+        """The ids of the commands that wait."""
+        quarantine = (await self.loaded(ledger)).quarantine
+        return [waiting.id for waiting in quarantine.waiting] if quarantine is not None else []
+
+    @property
+    def log(self) -> list[Commit]:
+        return self.store.log["ledger-0"]
+
+    async def close(self) -> None:
+        await self.owner.close()
