@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java and Maven with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install up down start demo test lint simulate bench clean
+.PHONY: help install up down start demo test chaos lint simulate bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,6 +13,8 @@ ALL ?=
 ONCE ?=
 SEEDS ?= 2000
 FIRST ?= 0
+# Where `make chaos` writes its table.
+REPORT ?= .servers/chaos.md
 export PATH := $(abspath $(VENV)/bin):$(PATH)
 export PYTHONUNBUFFERED := 1
 APT := $(if $(filter 0,$(shell id -u)),,sudo )env DEBIAN_FRONTEND=noninteractive apt-get
@@ -36,6 +38,9 @@ demo: $(STAMP) ## a month of sales replayed, the answers printed (DATA=file.csv[
 
 test: $(STAMP) up lint ## all tests, on real servers; ARGS="tests/unit -x" for some
 	python -m pytest $(ARGS)
+
+chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some
+	python -m pytest tests/chaos --full --report $(REPORT) -o faulthandler_timeout=600 $(ARGS)
 
 lint: $(STAMP) ## ruff, and mypy in strict mode
 	ruff check .

@@ -1,7 +1,8 @@
 """Applies events to tables in batches: each touched row is read once and written once.
 
 A row keeps the position of the last event applied to it, and an event that is not newer is left out, so
-delivery may repeat as it likes. Events are acknowledged when their rows are on the changelog and in RocksDB.
+delivery may repeat as it likes. Where to read on is kept beside the rows, and written when they are in RocksDB and
+on the changelog: what Faust has committed may be ahead of them.
 """
 
 from __future__ import annotations
@@ -9,25 +10,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from projections.lane import Lane
 from projections.projection import Projection, PublishedEvent, Row
-from projections.tables import Table, place
+from projections.tables import Table
 from projections.tailer import COMMIT_END, read_position
 from schemas.codec import Codec
 from streams.broker import Broker
 from streams.handler import decode_event
-from streams.indexer import cancel
 from streams.journal import Journal, stream_name
 
 log = logging.getLogger(__name__)
 
-BATCH = 500
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+Place = tuple[int, int]
+
+OFFSET = b" offset"
+"""Behind the name of a stream: the offset of the next event to apply, in the stream's partition of the events topic."""
 
 _decode_row = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -38,14 +40,17 @@ class MissingEvents(Exception):
 
 
 class Applier:
-    """Applies the events of one aggregate type to the tables of its projections.
+    """Applies the events of one aggregate type, which come on `topic`, to the tables of its projections.
 
-    `tables` has a table by the name of each projection; `positions` keeps how far each stream was applied.
+    `tables` has a table by the name of each projection; `positions` keeps how far each stream was applied, and the
+    offset to go on from. `let_go(event)` forgets an event that will be delivered again, `rejoin()` asks for a
+    rebalance.
     """
 
     def __init__(
         self,
         source: str,
+        topic: str,
         projections: Sequence[Projection],
         tables: dict[str, Table],
         positions: Table,
@@ -53,10 +58,10 @@ class Applier:
         codec: Codec,
         journal: Journal,
         let_go: Callable[[Any], None],
-        caught_up: Callable[[int], bool],
+        rejoin: Callable[[], None],
     ) -> None:
         self.source = source
-        self._applied: dict[int, int] = {}
+        self._topic = topic
         self._projections = projections
         self._tables = tables
         self._positions = positions
@@ -64,27 +69,17 @@ class Applier:
         self._codec = codec
         self._journal = journal
         self._let_go = let_go
-        self._caught_up = caught_up
-        self._lanes: dict[int, _Lane] = {}
+        self._rejoin = rejoin
+        self._lanes: dict[int, Lane] = {}
         self._moved = asyncio.Condition()
 
     def applied(self, partition: int) -> int | None:
-        """The newest commit of the stream that is applied whole; None while that is not known.
+        """The newest commit of the stream that is applied whole; None for a partition that this worker has not."""
+        return self._position(partition, b"") if partition in self._lanes else None
 
-        What the tables say counts when there is nothing left to read: a table that was recovered on another
-        machine may be behind the one that keeps the positions, until Faust has delivered again.
-        """
-        if self._caught_up(partition):
-            self._advance(partition, self._stored(partition))
-        return self._applied.get(partition)
-
-    def _stored(self, partition: int) -> int:
-        value = self._positions.get(partition, stream_name(self.source, partition).encode())
+    def _position(self, partition: int, what: bytes) -> int:
+        value = self._positions.get(partition, stream_name(self.source, partition).encode() + what)
         return 0 if value is None else msgspec.json.decode(value, type=int)
-
-    def _advance(self, partition: int, nr: int) -> None:
-        # Never back: late duplicates from a former tailer come with old positions.
-        self._applied[partition] = max(nr, self._applied.get(partition, 0))
 
     async def wait_for(self, partition: int, nr: int, seconds: float) -> bool:
         """Whether commit `nr` of a partition is applied within `seconds`."""
@@ -98,47 +93,79 @@ class Applier:
                 await self._moved.wait_for(reached)
         return reached()
 
+    def assign(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """Apply the events of these partitions, whose topic ends at these offsets; returns where to read each from.
+        Cheap to repeat; the tables must be there."""
+        for partition, end in ends.items():
+            lane = self._lanes.get(partition)
+            if lane is None:
+                self._lanes[partition] = self._lane(partition, self._next_offset(partition, end))
+            elif not lane.began:  # Faust asks before the tables are recovered, and afterwards
+                lane.next_offset = self._next_offset(partition, end)
+        return {partition: lane.next_offset for partition, lane in self._lanes.items()}
+
+    def _next_offset(self, partition: int, end: int) -> int:
+        offset = self._position(partition, OFFSET)
+        if offset <= end:
+            return offset
+        log.warning(
+            "%s: the topic ends at %d, before offset %d that is due: reading all of it", self._topic, end, offset
+        )
+        return 0
+
+    def _lane(self, partition: int, next_offset: int) -> Lane:
+        async def gap_is_empty(start: int, end: int) -> bool:
+            return await self._broker.gap_is_empty(self._topic, partition, start, end)
+
+        name = stream_name(self.source, partition)
+        return Lane(name, next_offset, self.apply, self._let_go, gap_is_empty, self._rejoin)
+
     async def deliver(self, event: Any) -> None:
         """Take an event of the stream; waits while its partition has enough to do."""
-        partition = event.message.partition
-        lane = self._lanes.get(partition)
+        lane = self._lanes.get(event.message.partition)
         if lane is None:
-            lane = self._lanes[partition] = _Lane(self)
-        await lane.put(event)
+            self._let_go(event)
+        else:
+            await lane.put(event)
 
     async def suspend(self) -> None:
         """Let go of all that is not applied; it will be delivered again."""
         lanes, self._lanes = self._lanes, {}
-        self._applied.clear()
-        for lane in lanes.values():
-            await lane.close(self._let_go)
+        await asyncio.gather(*(lane.close() for lane in lanes.values()))
 
     async def apply(self, batch: Sequence[Any]) -> None:
         """Apply a batch of events of one partition. Raises what decoding or a projection raises, with nothing done."""
         partition = batch[-1].message.partition
         rows: dict[tuple[str, str], Row | None] = {}
         changed: dict[tuple[str, str], None] = {}  # in their order, which a set of strings does not keep
-        complete = 0
+        place, newest = (0, -1), batch[-1]
         for event in batch:
             published = await self._read(event)
-            complete = max(complete, published.nr if COMMIT_END in event.message.headers else published.nr - 1)
+            if (published.nr, published.index) > place:  # a late duplicate takes nothing back
+                place, newest = (published.nr, published.index), event
             for projection in self._projections:
                 for key in projection.keys(published):
                     self._fold(projection, key, published, partition, rows, changed)
+        complete = place[0] if COMMIT_END in newest.message.headers else place[0] - 1
         written: dict[Table, dict[bytes, bytes | None]] = {}
         for name, key in changed:
             row = rows[name, key]
             written.setdefault(self._tables[name], {})[key.encode()] = None if row is None else _encode(row)
-        position = _encode(max(complete, self._stored(partition)))
-        written[self._positions] = {stream_name(self.source, partition).encode(): position}
+        await self._keep(partition, written)
+        # Not before the rows: wherever this is read, they are there.
+        stream = stream_name(self.source, partition).encode()
+        applied = max(complete, self._position(partition, b""))
+        position: dict[bytes, bytes | None] = {stream: _encode(applied), stream + OFFSET: _encode(batch[-1].message.offset + 1)}
+        await self._keep(partition, {self._positions: position})
+        async with self._moved:
+            self._moved.notify_all()
+
+    async def _keep(self, partition: int, written: dict[Table, dict[bytes, bytes | None]]) -> None:
         # The changelog first: a row that were only on this machine would be taken for applied when its events come
         # again, and be missing wherever the table is recovered.
         offsets = await asyncio.gather(*(table.publish(self._broker, partition, its) for table, its in written.items()))
         for (table, its), offset in zip(written.items(), offsets, strict=True):
             table.write(partition, its, offset)
-        self._advance(partition, complete)
-        async with self._moved:
-            self._moved.notify_all()
 
     def _fold(
         self,
@@ -149,13 +176,13 @@ class Applier:
         rows: dict[tuple[str, str], Row | None],
         changed: dict[tuple[str, str], None],
     ) -> None:
-        at = (projection.name, key)
-        if at in rows:
-            row = rows[at]
+        place = (projection.name, key)
+        if place in rows:
+            row = rows[place]
         else:
             value = self._tables[projection.name].get(partition, key.encode())
-            row = rows[at] = None if value is None else _decode_row(value)
-        if row is not None and (event.nr, event.index) <= place(row):
+            row = rows[place] = None if value is None else _decode_row(value)
+        if row is not None and (event.nr, event.index) <= _place(row):
             return
         if not projection.local:
             known = row["sequence"] if row is not None else 0
@@ -169,8 +196,8 @@ class Applier:
             row = {**row, "position": event.position}
             if not projection.local:
                 row["sequence"] = event.sequence
-        rows[at] = row
-        changed[at] = None
+        rows[place] = row
+        changed[place] = None
 
     async def _read(self, event: Any) -> PublishedEvent:
         headers = event.message.headers
@@ -189,50 +216,6 @@ class Applier:
         )
 
 
-class _Lane:
-    """The events of one partition on their way: a bounded queue, and a task that applies what is in it."""
-
-    def __init__(self, applier: Applier) -> None:
-        self._applier = applier
-        self._queue: deque[Any] = deque()
-        self._changed = asyncio.Event()
-        self._open = True
-        self._task = asyncio.create_task(self._work())
-
-    async def put(self, event: Any) -> None:
-        while self._open and len(self._queue) >= 2 * BATCH:
-            self._changed.clear()
-            await self._changed.wait()
-        if self._open:
-            self._queue.append(event)
-            self._changed.set()
-        else:
-            self._applier._let_go(event)
-
-    async def close(self, let_go: Callable[[Any], None]) -> None:
-        self._open = False
-        self._changed.set()
-        await cancel(self._task)
-        while self._queue:
-            let_go(self._queue.popleft())
-
-    async def _work(self) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            while not self._queue:
-                self._changed.clear()
-                await self._changed.wait()
-            batch = [self._queue[i] for i in range(min(BATCH, len(self._queue)))]
-            try:
-                await self._applier.apply(batch)
-            except Exception as error:
-                log.error("%s events wait, nothing is lost: %s: %s", self._applier.source, type(error).__name__, error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-                continue
-            pause = FIRST_PAUSE
-            for event in batch:
-                self._queue.popleft()
-                event.ack()
-            self._changed.set()
-            await asyncio.sleep(0)
+def _place(row: Row) -> Place:
+    _, nr, index = row["position"].rsplit(":", 2)
+    return int(nr), int(index)

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from projections.applier import Applier
+from projections.local_store import TableError
 from projections.tables import Table
 from streams.broker import partition_of
 from streams.faust_app import Application
@@ -89,7 +90,7 @@ class Doors:
             if url is None:
                 raise NotNow("the partition has no worker yet")
             return await self._pass_on(view, request, url)
-        except NotNow as error:
+        except (NotNow, TableError) as error:
             return problem(view, 503, "Not now", str(error))
 
     async def _pass_on(self, view: Any, request: Any, url: str) -> Any:
@@ -123,7 +124,7 @@ class Doors:
 
             answers = await asyncio.gather(*(ask(url, ps) for url, ps in workers.items()))
             return json_response(view, put(list(answers)))
-        except NotNow as error:
+        except (NotNow, TableError) as error:
             return problem(view, 503, "Not now", str(error))
 
     def _get(self, url: str, headers: dict[str, str], seconds: float = HOP_SECONDS) -> _Asked:

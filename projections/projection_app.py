@@ -13,7 +13,7 @@ from faust.types import TP
 from projections.applier import Applier
 from projections.doors import Doors, problems_middleware
 from projections.projection import Projection
-from projections.tables import STORE, Table
+from projections.tables import Table
 from projections.tailer import Tailers
 from streams import commands, topics
 from streams.broker import Broker
@@ -40,9 +40,10 @@ class ReadSide:
             module,
             "projections",
             settings,
-            store=STORE,
+            store="local://",
             web_application_options={"middlewares": [problems_middleware()]},
         )
+        self._revoked = True
         self._broker = Broker(settings.bootstrap_servers, settings.partitions)
         self.tables = {projection.name: Table(app, projection.name) for projection in projections}
         positions = Table(app, "positions")
@@ -57,8 +58,9 @@ class ReadSide:
         app.starting.append(self._start)
         app.stopping.append(self._stop)
         app.revoking.append(self._suspend)
+        app.on_partitions_assigned.connect(self._resume, weak=False)
         app.position_sources.append(self._positions)
-        app.serves = lambda: bool(app.tables.actives_ready)
+        app.serves = lambda: app.tables.actives_ready and not any(table.is_damaged for table in self._all_tables)
         app.partitions_served = lambda: self._partitions(positions)
         add_health(app)
         commands.register(app, contexts)
@@ -82,13 +84,9 @@ class ReadSide:
         topic = topics.events_topic(context.settings.namespace, type_)
         app = self.app
 
-        def caught_up(partition: int) -> bool:
-            tp = TP(topic, partition)
-            committed, end = app.consumer._committed_offset[tp], app.consumer.highwater(tp)
-            return end is not None and (committed or 0) >= end
-
         applier = Applier(
             type_,
+            topic,
             projections,
             {projection.name: self.tables[projection.name] for projection in projections},
             positions,
@@ -96,7 +94,7 @@ class ReadSide:
             context.events,
             self.journals[type_],
             lambda event: app.consumer.let_go(event.message),
-            caught_up,
+            lambda: app.consumer.rejoin(),
         )
         self.appliers[type_] = applier
         events = app.topic(topic, key_type=bytes, value_type=bytes)
@@ -119,11 +117,25 @@ class ReadSide:
     async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
         for type_, tailers in self.tailers.items():
             tailers.assign({tp.partition for tp in assignment if tp.topic == self.contexts[type_].commits_topic})
-        return {}
+        sources = {topics.events_topic(self.app.settings.namespace, type_): a for type_, a in self.appliers.items()}
+        ends = await self.app.consumer.highwaters(*(tp for tp in assignment if tp.topic in sources))
+        if self._revoked:  # Faust asks in the middle of a rebalance too
+            return {}
+        positions: dict[TP, int] = {}
+        for topic, applier in sources.items():
+            offsets = applier.assign({tp.partition: end or 0 for tp, end in ends.items() if tp.topic == topic})
+            positions |= {TP(topic, partition): offset for partition, offset in offsets.items()}
+        return positions
 
     async def _suspend(self) -> None:
+        self._revoked = True
         for applier in self.appliers.values():
             await applier.suspend()
+        for table in self._all_tables:
+            table.remove_damaged()
+
+    async def _resume(self, *args: Any, **kwargs: Any) -> None:
+        self._revoked = False
 
     async def _stop(self) -> None:
         await self._suspend()

@@ -26,6 +26,7 @@ environment:
   SERVERS_DIR      jars, data, logs and pids (default .servers); delete it to begin afresh
   KAFKA_PORT       default 9092; the port after it is used too
   CASSANDRA_PORT   default 9042; 7000 is used too, or with another port the one after it
+  COMMITLOG_SYNC   periodic (default), group or batch: the last two acknowledge what is on the disk
   KAFKA_BROKERS, JOURNAL_URL   when they point elsewhere, that server is not started
   JAVA_HOME        a Java from 17 to 23, else the one on PATH, else apt installs it
 

@@ -1,10 +1,11 @@
-"""Apache Cassandra on one node, for development and tests."""
+"""Apache Cassandra for development and tests: a node alone, or three that are a cluster."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from servers.where import HOST, ServersError, Where
+from servers.where import ServersError, Where
 
 YAML = """\
 # Written by `python3 -m servers up`; edits are lost at the next start.
@@ -16,7 +17,7 @@ dynamic_snitch: false
 seed_provider:
   - class_name: org.apache.cassandra.locator.SimpleSeedProvider
     parameters:
-      - seeds: "{host}:{storage_port}"
+      - seeds: "{seed}:{storage_port}"
 listen_address: {host}
 rpc_address: {host}
 native_transport_port: {port}
@@ -24,9 +25,8 @@ storage_port: {storage_port}
 hinted_handoff_enabled: false
 # Periodic: a write is acknowledged before it is forced to the disk, so a killed process can lose the last tenths of
 # a second, and a machine that loses power the last 10 seconds. Right for development, and for three replicas on three
-# machines; a single node in earnest wants `commitlog_sync: group`.
-commitlog_sync: periodic
-commitlog_sync_period: 10000ms
+# machines; a single node in earnest wants `commitlog_sync: group`. The environment's COMMITLOG_SYNC says which.
+{commitlog_sync}
 # Paxos v2: fewer round trips, and contention is handled better. Operators: set it on every node.
 paxos_variant: v2
 # The derived rows are written in unlogged batches over several partitions, on purpose; at the defaults (5 KiB, 10
@@ -37,6 +37,13 @@ unlogged_batch_across_partitions_warn_threshold: 1000
 # A dropped keyspace of a test is not kept.
 auto_snapshot: false
 """
+
+COMMITLOG_SYNC = {
+    "periodic": "commitlog_sync: periodic\ncommitlog_sync_period: 10000ms",
+    "group": "commitlog_sync: group\ncommitlog_sync_group_window: 5ms",
+    "batch": "commitlog_sync: batch",
+}
+"""Periodic acknowledges before the disk has it; the other two afterwards: each write by itself, or those of 5 ms."""
 
 LOGBACK = """\
 <configuration>
@@ -61,12 +68,31 @@ OPENS = (
 )  # fmt: skip
 
 
+NODES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
+
+
+def nodes(where: Where) -> list[Where]:
+    """Three nodes that are one cluster, each with a folder of its own. To be started in this order."""
+    return [
+        replace(where, root=where.root / f"node-{number}", host=host, seed=NODES[0], jars=where.jars or where.root)
+        for number, host in enumerate(NODES, 1)
+    ]
+
+
 def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
     """Write the configuration, return what to run. Raises `ServersError` when a jar is missing."""
     folder = where.folder("cassandra")
     data, yaml, logback = folder / "data", folder / "cassandra.yaml", folder / "logback.xml"
     data.mkdir(parents=True, exist_ok=True)
-    yaml.write_text(YAML.format(host=HOST, port=where.cassandra_port, storage_port=where.storage_port))
+    yaml.write_text(
+        YAML.format(
+            host=where.host,
+            port=where.cassandra_port,
+            storage_port=where.storage_port,
+            seed=where.seed or where.host,
+            commitlog_sync=COMMITLOG_SYNC[where.commitlog_sync],
+        )
+    )
     logback.write_text(LOGBACK)
     agent = next(libs.glob("jamm-*.jar"), None)  # measures objects, and must come in before the others
     if agent is None:
@@ -77,9 +103,9 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
         "cassandra.logdir": folder,
         "logback.configurationFile": logback,
         "cassandra-foreground": "true",
-        # One node has nobody to hear from.
+        # One node has nobody to hear from; three on one machine hear of each other soon.
         "cassandra.skip_wait_for_gossip_to_settle": "0",
-        "cassandra.ring_delay_ms": "100",
+        "cassandra.ring_delay_ms": "2000" if where.seed else "100",
         "jdk.attach.allowAttachSelf": "true",
         "io.netty.tryReflectionSetAccessible": "true",
         # From Java 18 on, Cassandra's security manager must be asked for.
@@ -88,5 +114,7 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
     flags = [f"-D{name}={value}" for name, value in properties.items()]
     for option, packages in (("--add-exports", EXPORTS), ("--add-opens", OPENS)):
         flags += [f"{option}={package}=ALL-UNNAMED" for package in packages]
-    return [java, "-Xms1g", "-Xmx1g", "-Xss256k", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", f"-javaagent:{agent}",
-            *flags, "-cp", f"{libs}/*", "org.apache.cassandra.service.CassandraDaemon"]  # fmt: skip
+    heap = "400m" if where.seed else "1g"
+    memory = [f"-Xms{heap}", f"-Xmx{heap}", "-Xss256k", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"]
+    return [java, *memory, f"-javaagent:{agent}", *flags,
+            "-cp", f"{libs}/*", "org.apache.cassandra.service.CassandraDaemon"]  # fmt: skip

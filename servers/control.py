@@ -10,7 +10,7 @@ from pathlib import Path
 
 from servers import cassandra, kafka, process, tools
 from servers.probe import Answer, probe
-from servers.where import HOST, ServersError, Where
+from servers.where import ServersError, Where
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -23,10 +23,10 @@ def start(
 ) -> None:
     """Return when the server answers: at once when it did before. Raises `ServersError` when it does not in time."""
     where = where or Where.from_environment()
-    with _only_one(where, name):
+    with _only_one(where.folder(name), "lock"):
         port, log, pid_file = where.port(name), where.log(name), where.pid_file(name)
-        answer = probe(name, port)
-        began, address = time.monotonic(), f"{HOST}:{port}"
+        answer = _probe(name, where)
+        began, address = time.monotonic(), f"{where.host}:{port}"
         if answer is Answer.READY:
             return say(f"{name}: answers on {address} already")
         if process.running(pid_file) is None:
@@ -36,12 +36,13 @@ def start(
                     f"Stop it, or set {name.upper()}_PORT to a free port"
                 )
             java = tools.java()
-            libs = tools.fetch(name, where.folder(name))
+            with _only_one(where.jars_of(name), "libs.lock"):
+                libs = tools.fetch(name, where.jars_of(name))
             command = _COMMANDS[name](where, java, libs)
             began = time.monotonic()
             process.spawn(command, log, pid_file)
         say(f"{name}: starting")
-        _wait(name, port, pid_file, log, began + seconds)
+        _wait(name, where, began + seconds)
         say(f"{name}: answers on {address} after {time.monotonic() - began:.1f} s")
 
 
@@ -49,7 +50,7 @@ def stop(name: str, where: Where | None = None, seconds: float = STOP_SECONDS) -
     """SIGTERM to the server started here, SIGKILL after `seconds`. Returns what happened, for people."""
     where = where or Where.from_environment()
     how = process.terminate(where.pid_file(name), seconds)
-    if how == "was not running" and probe(name, where.port(name)) is not Answer.CLOSED:
+    if how == "was not running" and _probe(name, where) is not Answer.CLOSED:
         return f"port {where.port(name)} is in use, but by nothing that was started here; left alone"
     return how
 
@@ -61,18 +62,23 @@ def kill(name: str, where: Where | None = None) -> bool:
 
 def is_ready(name: str, where: Where | None = None) -> bool:
     """Whether the server answers in its own protocol now."""
-    return probe(name, (where or Where.from_environment()).port(name)) is Answer.READY
+    return _probe(name, where or Where.from_environment()) is Answer.READY
 
 
 def status(name: str, where: Where) -> str:
     """One line: pid, address, state."""
     pid = process.running(where.pid_file(name))
     who = f"pid {pid}" if pid else "not started here"
-    return f"{name}: {who}, {HOST}:{where.port(name)} {probe(name, where.port(name)).value}"
+    return f"{name}: {who}, {where.host}:{where.port(name)} {_probe(name, where).value}"
 
 
-def _wait(name: str, port: int, pid_file: Path, log: Path, deadline: float) -> None:
-    while probe(name, port) is not Answer.READY:
+def _probe(name: str, where: Where) -> Answer:
+    return probe(name, where.port(name), host=where.host)
+
+
+def _wait(name: str, where: Where, deadline: float) -> None:
+    pid_file, log = where.pid_file(name), where.log(name)
+    while _probe(name, where) is not Answer.READY:
         dead = process.running(pid_file) is None
         if dead or time.monotonic() > deadline:
             why = "ended before it answered" if dead else "does not answer in time"
@@ -81,9 +87,9 @@ def _wait(name: str, port: int, pid_file: Path, log: Path, deadline: float) -> N
 
 
 @contextmanager
-def _only_one(where: Where, name: str) -> Iterator[None]:
-    """Two `up` at the same time: the second waits, then finds the server answering."""
-    where.folder(name).mkdir(parents=True, exist_ok=True)
-    with (where.folder(name) / "lock").open("w") as lock:
+def _only_one(folder: Path, name: str) -> Iterator[None]:
+    """Two `up` at the same time: the second waits, then finds the server answering, or the jars."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

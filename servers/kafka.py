@@ -7,7 +7,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from servers.where import HOST, ServersError, Where
+from servers.where import ServersError, Where
 
 PROPERTIES = """\
 # Written by `python3 -m servers up`; edits are lost at the next start.
@@ -43,7 +43,7 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
     data, properties = folder / "data", folder / "server.properties"
     data.mkdir(parents=True, exist_ok=True)
     properties.write_text(
-        PROPERTIES.format(host=HOST, port=where.kafka_port, controller_port=where.controller_port, data=data)
+        PROPERTIES.format(host=where.host, port=where.kafka_port, controller_port=where.controller_port, data=data)
     )
     if not (data / "meta.properties").exists():
         _format(java, libs, properties)

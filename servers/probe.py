@@ -18,10 +18,10 @@ class Answer(Enum):
     READY = "in service"
 
 
-def probe(name: str, port: int, timeout: float = 2.0) -> Answer:
-    """Ask what listens on a port of this machine. `timeout` in seconds covers each step."""
+def probe(name: str, port: int, timeout: float = 2.0, host: str = HOST) -> Answer:
+    """Ask what listens on a port of this machine, at one of its addresses. `timeout` in seconds covers each step."""
     try:
-        with socket.create_connection((HOST, port), timeout) as connection:
+        with socket.create_connection((host, port), timeout) as connection:
             connection.settimeout(timeout)
             return {"kafka": _kafka, "cassandra": _cassandra}[name](connection)
     except ConnectionRefusedError:

@@ -48,7 +48,10 @@ def running(pid_file: Path) -> int | None:
         pid = int(number)
     except (OSError, ValueError):
         return None
-    if pid in _children and _children[pid].poll() is not None:
+    if pid in _children:
+        # A process of many threads is a zombie before the last of them has let go of its ports and files.
+        if _children[pid].poll() is None:
+            return pid
         del _children[pid]
         return None
     return pid if _birth(pid) == birth.strip() else None

@@ -1,4 +1,4 @@
-"""What the servers need from the machine: Java, Maven, and the jars that Maven brings."""
+"""What servers and tests need from the machine: Java, Maven, the jars that Maven brings, and libfaketime."""
 
 from __future__ import annotations
 
@@ -56,6 +56,16 @@ def fetch(name: str, folder: Path) -> Path:
     return libs
 
 
+def faketime() -> Path:
+    """The library that gives a process a clock of its own; apt installs it when missing. Raises `ServersError`."""
+    if not (found := _find_faketime()):
+        _apt_install("libfaketime", ["libfaketime"])
+        found = _find_faketime()
+    if not found:
+        raise ServersError("no libfaketime.so.1 below /usr/lib: install libfaketime")
+    return found[0]
+
+
 def java_version(banner: str) -> int:
     """The major version in what `java -version` prints; 0 when it can not be told."""
     found = re.search(r'version "(?:1\.)?(\d+)', banner)
@@ -72,6 +82,10 @@ def _find_java() -> Path | None:
             if OLDEST_JAVA <= java_version(answer.stderr) <= NEWEST_JAVA:
                 return candidate
     return None
+
+
+def _find_faketime() -> list[Path]:
+    return [*Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), *Path("/usr/lib").glob("faketime/libfaketime.so.1")]
 
 
 def _apt_install(what: str, packages: list[str]) -> None:

@@ -13,6 +13,7 @@ NAMES = ("kafka", "cassandra")
 HOST = "127.0.0.1"
 LOCAL = (HOST, "localhost")
 DEFAULT_PORTS = {"kafka": 9092, "cassandra": 9042}
+COMMITLOG_SYNCS = ("periodic", "group", "batch")
 
 
 class ServersError(Exception):
@@ -21,19 +22,33 @@ class ServersError(Exception):
 
 @dataclass(frozen=True)
 class Where:
-    """The folder of all servers, and the port of each."""
+    """The folder of all servers, and the port of each.
+
+    host            where they listen; every node of a cluster has an address of its own
+    seed            the Cassandra node that this one asks for the cluster; empty: it stands alone
+    jars            the folder whose jars are used, so that several sets of servers share them; empty: their own
+    commitlog_sync  when Cassandra acknowledges a write: see docs/operations.md
+    """
 
     root: Path = Path(".servers")
     kafka_port: int = DEFAULT_PORTS["kafka"]
     cassandra_port: int = DEFAULT_PORTS["cassandra"]
+    host: str = HOST
+    seed: str = ""
+    jars: Path | None = None
+    commitlog_sync: str = COMMITLOG_SYNCS[0]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Where:
-        """From SERVERS_DIR, KAFKA_PORT and CASSANDRA_PORT. Raises `ServersError`."""
+        """From SERVERS_DIR, KAFKA_PORT, CASSANDRA_PORT and COMMITLOG_SYNC. Raises `ServersError`."""
+        sync = environment.get("COMMITLOG_SYNC") or cls.commitlog_sync
+        if sync not in COMMITLOG_SYNCS:
+            raise ServersError(f"COMMITLOG_SYNC={sync!r}: use {', '.join(COMMITLOG_SYNCS)}")
         return cls(
             Path(environment.get("SERVERS_DIR") or ".servers").absolute(),
             _port("KAFKA_PORT", environment.get("KAFKA_PORT") or str(cls.kafka_port)),
             _port("CASSANDRA_PORT", environment.get("CASSANDRA_PORT") or str(cls.cassandra_port)),
+            commitlog_sync=sync,
         )
 
     @property
@@ -51,8 +66,12 @@ class Where:
         return {"kafka": self.kafka_port, "cassandra": self.cassandra_port}[name]
 
     def folder(self, name: str) -> Path:
-        """Everything of one server: jars, configuration, data, log, pid."""
+        """Everything of one server: configuration, data, log, pid, and its jars unless they are shared."""
         return self.root / name
+
+    def jars_of(self, name: str) -> Path:
+        """Where the jars of one server are, or will be."""
+        return (self.jars or self.root) / name
 
     def log(self, name: str) -> Path:
         """What the server wrote to standard output and error, across restarts."""

@@ -16,6 +16,7 @@ from faust.types import TP
 from yarl import URL
 
 from streams import worker_command  # noqa: F401  (registers the command)
+from streams.quiet_logs import quieten
 from streams.settings import Settings, SettingsError
 from streams.setup import stop_on_user_error
 
@@ -155,6 +156,7 @@ class Application(faust.App):  # type: ignore[misc]
         self.conf.datadir.mkdir(parents=True, exist_ok=True)
         for library in CHATTY:
             logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
+        quieten("aiokafka")
         with stop_on_user_error():
             self._check_web_port()
         await super().on_first_start()

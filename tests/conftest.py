@@ -9,6 +9,21 @@ import uuid
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much `tests/chaos` does."""
+    group = parser.getgroup("chaos", "faults under load")
+    group.addoption("--full", action="store_true", help="all faults, as long and as often as `make chaos` does them")
+    group.addoption("--report", metavar="FILE", help="write the table of faults as Markdown")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `make chaos` does."""
+    if not config.getoption("full"):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(scope="session")
 def namespace() -> str:
     """A prefix that no other run of the tests uses."""

@@ -18,7 +18,9 @@ from aiokafka import AIOKafkaProducer
 from aggregates.shop.order import AddLine, PlaceOrder, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from tests.e2e.system import ORDERS, PARTITIONS, System, eventually, headers, keys_of, partition_of
+from tests.e2e.client import PARTITIONS, eventually, headers, keys_of, partition_of
+from tests.e2e.system import System
+from tests.e2e.worker import ORDERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

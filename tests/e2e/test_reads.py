@@ -12,7 +12,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.e2e.system import ORDERS, PARTITIONS, PROJECTIONS, System, Worker, eventually, partition_of
+from tests.e2e.client import PARTITIONS, eventually, partition_of
+from tests.e2e.system import System
+from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.e2e.system import ORDERS, PRODUCTS, PROJECTIONS, ROOT, USERS, System, Worker, eventually
+from tests.e2e.client import eventually
+from tests.e2e.system import ROOT, System
+from tests.e2e.worker import ORDERS, PRODUCTS, PROJECTIONS, USERS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

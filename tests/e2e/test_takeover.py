@@ -3,87 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 import signal
 import time
-import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 import pytest
 import pytest_asyncio
 
-from tests.e2e.system import ORDERS, READY_SECONDS, STOP_SECONDS, System, Worker, eventually, headers
+from tests.e2e.client import eventually
+from tests.e2e.invariants import check_all
+from tests.e2e.load import Load
+from tests.e2e.system import READY_SECONDS, System
+from tests.e2e.worker import ORDERS, STOP_SECONDS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ORDERS_OPEN = 200
 COMMANDS = 3_000
-PACE = 600
-"""Commands a second."""
-
-OPEN = {"user_id": "17850", "kind": "sale", "opened_at": "2010-12-01T08:26:00Z"}
-
-
-@dataclass
-class Load:
-    """Commands to many orders at an even pace, each with an id of its own and a reply to come."""
-
-    system: System
-    keys: list[str]
-    sent: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-
-    async def open_orders(self) -> None:
-        """So that each line finds its order."""
-        ids = [await self._send(key, "OpenOrder", OPEN) for key in self.keys]
-        await self.system.producer.flush()
-        await self.answered(ids)
-
-    async def lines(self, count: int, pace: float = PACE) -> list[str]:
-        """Send `count` lines, a few every 50 ms; their command ids."""
-        ids, per_tick = [], max(1, round(pace / 20))
-        for number, key in zip(range(count), itertools.cycle(self.keys)):
-            line = {"sku": f"{number % 50}", "description": "", "quantity": 1, "unit_price": "0.01"}
-            ids.append(await self._send(key, "AddLine", line))
-            if number % per_tick == 0:
-                await asyncio.sleep(0.05)  # the pace; nothing is waited for
-        await self.system.producer.flush()
-        return ids
-
-    async def _send(self, key: str, command: str, data: object, id: str = "") -> str:
-        id = id or uuid.uuid4().hex
-        self.sent[id] = key, json.dumps({"command": command, "data": data}).encode()
-        topic, reply_to = self.system.topic("order-commands"), self.system.topic("answers")
-        await self.system.producer.send(
-            topic, json.dumps(data).encode(), key=key.encode(), headers=headers(id, command, reply_to)
-        )
-        return id
-
-    async def answered(self, ids: list[str], seconds: float = 60) -> None:
-        """Return when each has a reply; the journal covers all by then, and what a killed worker owes is sent again."""
-        inbox = await self.system.answers()
-        await self.system.covered("orders", "order", seconds)
-        for id in ids:
-            if not inbox.by_key[id]:
-                key, sent = self.sent[id]
-                await self._send(key, json.loads(sent)["command"], json.loads(sent)["data"], id)
-        await self.system.producer.flush()
-        await eventually(
-            lambda: all(inbox.by_key[id] for id in ids),
-            seconds,
-            lambda: f"{sum(not inbox.by_key[id] for id in ids)} of {len(ids)} have no reply",
-        )
-
-    async def check(self) -> None:
-        """Each command sent so far had one effect, and all its replies are the same bytes and say what it was."""
-        inbox = await self.system.answers()
-        effects = await self.system.check_log("orders", "order")
-        assert dict.fromkeys(self.sent, 1) == effects
-        for id in self.sent:
-            assert 1 == len({record.value for record in inbox.by_key[id]})
-            reply = await inbox.answer(id)
-            assert (id, "accepted", 1) == (reply["command_id"], reply["status"], len(reply["events"]))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -118,7 +54,7 @@ async def test_killed_worker_loses_nothing(system: System, load: Load, two: tupl
     ids = first + await rest
     await system.all_served(survivor)
     await load.answered(ids)
-    await load.check()
+    await check_all(load)
 
 
 async def test_stopped_worker_hands_over(system: System, load: Load, two: tuple[Worker, Worker]) -> None:
@@ -134,7 +70,7 @@ async def test_stopped_worker_hands_over(system: System, load: Load, two: tuple[
     ids = await loading
     await system.all_served(survivor)
     await eventually(lambda: all(inbox.by_key[id] for id in ids), 60, "a reply is missing, though nobody was killed")
-    await load.check()
+    await check_all(load)
 
 
 async def test_joining_worker_takes_its_share(system: System, load: Load, two: tuple[Worker, Worker]) -> None:
@@ -153,4 +89,4 @@ async def test_joining_worker_takes_its_share(system: System, load: Load, two: t
     await system.all_served(stays, joiner)
     assert [2, 2] == [len(await system.partitions(worker) or ()) for worker in (stays, joiner)]
     await eventually(lambda: all(inbox.by_key[id] for id in ids), 60, "a reply is missing, though nobody was killed")
-    await load.check()
+    await check_all(load)

@@ -8,7 +8,9 @@ import pytest
 import pytest_asyncio
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from tests.e2e.system import ORDERS, PARTITIONS, PROJECTIONS, System, Worker, free_port
+from tests.e2e.client import PARTITIONS
+from tests.e2e.system import System
+from tests.e2e.worker import ORDERS, PROJECTIONS, Worker, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

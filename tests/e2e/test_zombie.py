@@ -10,8 +10,11 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.system import ORDERS, System, eventually
-from tests.e2e.test_takeover import Load
+from tests.e2e.client import eventually
+from tests.e2e.invariants import check_all
+from tests.e2e.load import Load
+from tests.e2e.system import System
+from tests.e2e.worker import ORDERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,7 +51,7 @@ async def test_zombie_is_fenced_and_rejoins(system: System) -> None:
         ids += await load.lines(50)  # so that there is something to append while it wakes
     await system.all_served(zombie, other)
     await load.answered(ids)
-    await load.check()
+    await check_all(load)
 
     said = zombie.lines[said_before:]
     fenced = Counter(match[1] for line in said if (match := re.search(r"order-(\d): .*fenced", line)))

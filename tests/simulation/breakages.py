@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from projections.applier import Applier, _Lane
-from projections.tables import is_newer, read_up_to
+from projections.applier import Applier
+from projections.lane import Lane
+from projections.local_store import is_newer, read_up_to
 from projections.tailer import Tail
 from streams.cache import Aggregate, Cache
 from streams.handler import Handler, load_aggregate
 from streams.indexer import Indexer
+from streams.intake import Intake
 from streams.journal_memory import MemoryJournal
 from streams.owner import Owner
 from streams.ownership import Ownership
@@ -32,7 +34,7 @@ class Edit:
 
 APPEND = """    derived = await until_it_answers(
         lambda: self._journal.append(commit, lambda: [pending.encode() for pending in snapshots]),
-        f"{self.stream}: appending commit {nr}",
+        f"{self.stream}: appending commit {commit.nr}",
         Unavailable,
     )
 """
@@ -45,7 +47,7 @@ AGAIN = """    tried = []
 
     def attempt():
         tried.append(commit)
-        return self._journal.append(msgspec.structs.replace(commit, nr=nr + len(tried) - 1), tuple)
+        return self._journal.append(msgspec.structs.replace(commit, nr=commit.nr + len(tried) - 1), tuple)
 
     derived = await until_it_answers(attempt, "append", Unavailable)
 """
@@ -63,7 +65,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "takeover: without a commit of its own": (
-        Edit(Owner.take_over, "commit = self._first_commit(old)", "commit = old or self._first_commit(old)"),
+        Edit(Owner.take_over, "commit = self._first_commit(", "commit = old or self._first_commit("),
     ),
     "takeover: the epoch is not raised": (Edit(Owner._first_commit, "old.epoch + 1", "old.epoch"),),
     "takeover: derived rows are not repaired": (Edit(Indexer.repair, "await self._journal.index(commits)", "pass"),),
@@ -82,19 +84,19 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a command delivered again is decided again": (Edit(Owner.deliver, "or delivery.offset < self.next_offset", ""),),
     "a gap is not looked into": (
-        Edit(Owner.deliver, "if await self._gap_is_empty(due, delivery.offset):", "if True:"),
+        Edit(Owner.deliver, "if await self._commands.gap_is_empty(due, delivery.offset):", "if True:"),
     ),
-    "let go: the queue is kept": (Edit(Owner._drop_queue, "while self._queue:", "while False:"),),
+    "let go: the queue is kept": (Edit(Intake.close, "while self._queue:", "while False:"),),
     "let go: the messages of a group given up are kept": (Edit(Owner._work, "delivery.discard()", "pass"),),
     "failures are not kept as dead letters": (Edit(Owner._process, "if letters:", "if False:"),),
     "a commit says that all before it is indexed": (
-        Edit(Owner._process, "self._indexer.indexed_nr,\n        eventful_nr", "self.head.nr,\n        eventful_nr"),
+        Edit(Owner._process, "self._indexer.indexed_nr,\n        draft", "self.head.nr,\n        draft"),
     ),
     "accepted commands without an event are not remembered": (
         Edit(
-            Handler.decide,
-            "str(eventful_nr).encode())]\n        aggregate.remember(rows, nr, self._window)",
-            "str(eventful_nr).encode())]",
+            Handler.accepted,
+            "aggregate.remember(rows, draft.nr, self._window)",
+            "if types:\n        aggregate.remember(rows, draft.nr, self._window)",
         ),
     ),
     "an event that a snapshot holds is applied again": (
@@ -122,30 +124,32 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "an event is applied again": (
-        Edit(Applier._fold, "if row is not None and (event.nr, event.index) <= place(row):", "if False:"),
+        Edit(Applier._fold, "if row is not None and (event.nr, event.index) <= _place(row):", "if False:"),
     ),
-    "an event is acknowledged before its rows are kept": (
+    "a gap in the events is not looked into": (
+        Edit(Lane.put, "if await self._gap_is_empty(due, offset):", "if True:"),
+    ),
+    "the place to go on from is kept before the rows": (
+        Edit(Applier.apply, "    await self._keep(partition, written)\n", ""),
         Edit(
-            _Lane._work,
-            "await self._applier.apply(batch)",
-            "[event.ack() for event in batch]\n            await self._applier.apply(batch)",
+            Applier.apply,
+            "    await self._keep(partition, {self._positions: position})\n",
+            "    await self._keep(partition, {self._positions: position})\n    await self._keep(partition, written)\n",
         ),
     ),
     "a row is in the table before it is on the changelog": (
         Edit(
-            Applier.apply,
+            Applier._keep,
             "    offsets = await asyncio.gather(",
             "    for table, its in written.items():\n        table._rows(partition).update(its)\n"
             "    offsets = await asyncio.gather(",
         ),
     ),
     "late duplicates move back what is applied": (
-        Edit(Applier.apply, "max(complete, self._stored(partition))", "complete"),
-        Edit(Applier.apply, "complete = max(complete, published.nr if", "complete = (published.nr if"),
+        Edit(Applier.apply, 'max(complete, self._position(partition, b""))', "complete"),
+        Edit(Applier.apply, "if (published.nr, published.index) > place:", "if True:"),
     ),
-    "a recovery takes older rows for newer ones": (
-        Edit(is_newer, "place(_decode(value)) >= place(_decode(present))", "True"),
-    ),
+    "a recovery takes older rows for newer ones": (Edit(is_newer, "_place(value) >= _place(present)", "True"),),
     "the changelog counts as read up to what was written": (
         Edit(read_up_to, "offset if known + count == offset else known", "offset"),
     ),

@@ -74,8 +74,8 @@ class Checks:
     def bounds(self, owner: Owner) -> None:
         """A queue holds no more than two groups; a cache beyond its limit only what could not be loaded again."""
         limits, cache = self._world.shape.limits, owner.handler.cache
-        if len(owner._queue) > 2 * limits.commands:
-            self.fail("queues are bounded", f"{owner.stream}: {len(owner._queue)} commands wait")
+        if len(owner._intake) > 2 * limits.commands:
+            self.fail("queues are bounded", f"{owner.stream}: {len(owner._intake)} commands wait")
         if owner.head is not None and cache.weight > cache.limit:
             # It shrinks with each commit, by what was indexed then.
             idle = [id for id, aggregate in cache._aggregates.items() if aggregate.nr <= owner.head.indexed_nr]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from projections.local_store import is_newer
 from projections.projection import PublishedEvent
-from projections.tables import is_newer
 from projections.tailer import read_position
 from streams.handler import load_aggregate
 from streams.journal import Commit, RecordedEvent, stream_name

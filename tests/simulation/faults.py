@@ -140,11 +140,11 @@ class Faults:
         return nr + random.choice((0, 0, 0, -1, 5)) if self.hints_lost else nr
 
     def slip(self, topic: str) -> int:
-        """How far a fetch misses its place: back to what it had delivered, or, on the command topic, ahead."""
+        """How far a fetch misses its place: back to what it had delivered, or ahead."""
         random = self._world.random
         if not self._slips or random.random() >= self._slips.get(topic, 0.0):
             return 0
-        distance = random.choice((-7, -2, -1)) if topic == EVENTS_TOPIC else random.choice((-7, -2, -1, 1, 3))
+        distance = random.choice((-7, -2, -1, 1, 3))
         self._world.note("slip", topic, distance)
         return distance
 

@@ -120,6 +120,11 @@ class SimulatedBroker(Broker):
         if said is not None:
             super().hint(topic, partition, said)
 
+    async def end_offset(self, topic: str, partition: int) -> int:
+        return await self._world.network.ask(
+            "kafka", lambda: len(self._world.kafka.partition(topic, partition).records)
+        )
+
     async def last_record(self, topic: str, partition: int) -> Record | None:
         def look() -> Record | None:
             records = self._world.kafka.partition(topic, partition).records

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from projections.applier import Applier
-from projections.tables import is_newer, read_up_to
+from projections.local_store import is_newer, read_up_to
 from projections.tailer import Tailers
-from streams.broker import TypeOutbox, partition_of
+from streams.broker import PartitionLog, TypeOutbox, partition_of
 from streams.cache import Cache
 from streams.handler import Handler
 from streams.journal import stream_name
@@ -79,11 +79,7 @@ class CommandWorker:
     def _new_owner(self, partition: int, topic_id: str, count: int) -> Owner:
         shape, stream = self._world.shape, stream_name(TYPE, partition)
         cache = Cache(shape.cache_weight)
-        handler = Handler(account, EVENTS, COMMANDS, self._journal, stream, cache, shape.dedupe_window)
-
-        async def gap_is_empty(start: int, end: int) -> bool:
-            return await self._broker.gap_is_empty(COMMANDS_TOPIC, partition, start, end)
-
+        handler = Handler(account, EVENTS, COMMANDS, self._journal, stream, cache, shape.dedupe_window, shape.limits)
         return Owner(
             stream,
             partition,
@@ -93,7 +89,7 @@ class CommandWorker:
             handler,
             self._outbox,
             shape.limits,
-            gap_is_empty,
+            PartitionLog(self._broker, COMMANDS_TOPIC, partition),
             self.ownership.lost,
             lambda key: partition_of(key, shape.partitions),
         )
@@ -148,7 +144,7 @@ class SimulatedTable:
         present[PERSISTED] = b"%d" % known
 
     async def recover(self, partition: int) -> None:
-        """As `RowStore` does: what the changelog has behind the offset that the disk has, but no older rows."""
+        """As `LocalStore` does: what the changelog has behind the offset that the disk has, but no older rows."""
         world, present = self._world, self._rows(partition)
         log = world.kafka.partition(self.changelog, partition)
         at = int(present.get(PERSISTED, b"-1"))
@@ -179,6 +175,7 @@ class ProjectionWorker:
         self._tailers = Tailers(TYPE, EVENTS_TOPIC, "/accounts", journal, broker, EVENTS)  # type: ignore[arg-type]
         self.applier = Applier(
             TYPE,
+            EVENTS_TOPIC,
             PROJECTIONS,
             self.tables,  # type: ignore[arg-type]
             self.tables["positions"],  # type: ignore[arg-type]
@@ -186,7 +183,7 @@ class ProjectionWorker:
             EVENTS,
             journal,  # type: ignore[arg-type]
             lambda message: message.discard(),
-            lambda partition: True,
+            lambda: self.consumer.rejoin(),
         )
         self.consumer = Consumer(
             world,
@@ -207,7 +204,9 @@ class ProjectionWorker:
             for table in self.tables.values():
                 await table.recover(partition)
         self._tailers.assign(set(partitions))
-        return {}
+        log = self._world.kafka.topics[EVENTS_TOPIC].partitions
+        offsets = self.applier.assign({partition: len(log[partition].records) for partition in partitions})
+        return {(EVENTS_TOPIC, partition): offset for partition, offset in offsets.items()}
 
     async def _deliver(self, message: Message) -> None:
         if message.topic == COMMITS_TOPIC:

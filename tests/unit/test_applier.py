@@ -1,39 +1,39 @@
-"""The applier: how far it says that it is, and in which order it keeps what it has done."""
+"""The applier over tables in memory: where to go on from is written after the rows, never before."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from aggregates.shop.order import OrderConfirmed, order
+from aggregates.shop.order import OrderOpened, order
 from projections.applier import Applier
-from projections.projection import Projection, PublishedEvent, Row
+from projections.shop.orders import orders
 from projections.tailer import COMMIT_END
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams.journal_memory import MemoryJournal
 
 CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
-DATA = CODEC.encode(OrderConfirmed())
+OPENED = CODEC.encode(OrderOpened("17850", "sale", "France", datetime(2010, 12, 1, tzinfo=UTC)))
 
 
 class Rows:
-    """A table whose changelog fails when it is told to."""
+    """A table; `lost` says that its changelog cannot be written."""
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes | None] = {}
         self.changelog: list[tuple[bytes, bytes | None]] = []
-        self.down = False
+        self.lost = False
 
     def get(self, partition: int, key: bytes) -> bytes | None:
         return self.rows.get(key)
 
     async def publish(self, broker: Any, partition: int, rows: Mapping[bytes, bytes | None]) -> int:
-        if self.down:
-            raise ConnectionError
+        if self.lost:
+            raise ConnectionError("no changelog")
         self.changelog += rows.items()
         return len(self.changelog) - 1
 
@@ -42,65 +42,82 @@ class Rows:
         self.rows.update(rows)
 
 
-def count(row: Row | None, key: str, event: PublishedEvent) -> Row:
-    return {"events": (row["events"] if row else 0) + 1}
-
-
-def event(nr: int, index: int = 0, end: bool = True) -> Any:
-    position = f"order-0:{nr}:{index}".encode()
-    headers = [("ce_position", position), ("ce_type", b"OrderConfirmed"), ("ce_sequence", b"1"), ("ce_time", b"")]
-    message = SimpleNamespace(partition=0, key=b"1", value=DATA, headers=[*headers, *([COMMIT_END] if end else [])])
+def opened(offset: int, nr: int, key: str) -> Any:
+    """The first event of an order, alone in its commit."""
+    headers = {"ce_position": f"order-0:{nr}:0", "ce_type": "OrderOpened", "ce_sequence": "1", "ce_time": ""}
+    encoded = [(name, value.encode()) for name, value in headers.items()]
+    message = SimpleNamespace(
+        partition=0, offset=offset, key=key.encode(), value=OPENED, headers=[*encoded, COMMIT_END]
+    )
     return SimpleNamespace(message=message)
 
 
 @pytest.fixture
-def counts() -> Rows:
-    return Rows()
+def tables() -> tuple[Rows, Rows]:
+    """Rows and positions."""
+    return Rows(), Rows()
 
 
 @pytest.fixture
-def positions() -> Rows:
-    return Rows()
+def applier(tables: tuple[Rows, Rows]) -> Applier:
+    rows, positions = tables
+    nothing: Any = None
+    args: Any = ("order", "order-events", [orders], {"orders": rows}, positions, nothing, CODEC, nothing)
+    return Applier(*args, let_go=lambda event: None, rejoin=lambda: None)
 
 
-@pytest.fixture
-def applier(counts: Rows, positions: Rows) -> Applier:
-    projection = Projection("counts", 1, "order", count, local=True)
-    tables: Any = {"counts": counts}
-    side: Any = positions
-    broker: Any = None
-    return Applier(
-        "order", [projection], tables, side, broker, CODEC, MemoryJournal(), lambda event: None, lambda partition: True
-    )
-
-
-async def test_applied_is_what_is_whole(applier: Applier) -> None:
-    """A commit is applied when its last event is."""
-    assert 0 == applier.applied(0)
-    await applier.apply([event(1), event(2, 0, end=False)])
-    assert 1 == applier.applied(0)
-    await applier.apply([event(2, 1)])
-    assert 2 == applier.applied(0)
-
-
-async def test_late_duplicates(applier: Applier, counts: Rows, positions: Rows) -> None:
-    """What a former tailer publishes late has no effect, and what is applied does not go back, also in the table."""
-    await applier.apply([event(1), event(2), event(3), event(1)])
-    await applier.apply([event(1), event(2)])
-    assert (3, b"3") == (applier.applied(0), positions.rows[b"order-0"])
-    assert b'{"events":3,"position":"order-0:3:0"}' == counts.rows[b"1"]
-    await applier.suspend()
-    await applier.apply([event(2)])
+async def test_position_follows_the_rows(applier: Applier, tables: tuple[Rows, Rows]) -> None:
+    """A batch whose rows are not on the changelog leaves the place to go on from where it was."""
+    rows, _ = tables
+    await applier.apply([opened(6, 3, "a")])
+    assert {0: 7} == applier.assign({0: 10})
     assert 3 == applier.applied(0)
-
-
-async def test_changelog_first(applier: Applier, counts: Rows, positions: Rows) -> None:
-    """Rows that are not on the changelog are not in the table either: the events are applied when they come again."""
-    positions.down = True
+    rows.lost = True
     with pytest.raises(ConnectionError):
-        await applier.apply([event(1)])
-    assert ({}, {}) == (counts.rows, positions.rows)
-    positions.down = False
-    await applier.apply([event(1)])
-    assert counts.changelog[-1] == (b"1", counts.rows[b"1"])
-    assert b'{"events":1,"position":"order-0:1:0"}' == counts.rows[b"1"]
+        await applier.apply([opened(7, 4, "b")])
+    await applier.suspend()
+    assert {0: 7} == applier.assign({0: 10})
+    assert 3 == applier.applied(0)
+    rows.lost = False
+    await applier.apply([opened(7, 4, "b")])
+    await applier.suspend()
+    assert {0: 8} == applier.assign({0: 10})
+    await applier.suspend()
+
+
+async def test_changelog_first(applier: Applier, tables: tuple[Rows, Rows]) -> None:
+    """Rows that are not on the changelog are not in the table either: the events are applied when they come again."""
+    rows, _ = tables
+    rows.lost = True
+    with pytest.raises(ConnectionError):
+        await applier.apply([opened(6, 3, "a")])
+    assert {} == rows.rows
+    rows.lost = False
+    await applier.apply([opened(6, 3, "a")])
+    assert dict(rows.changelog) == rows.rows
+    assert {b"a"} == rows.rows.keys()
+
+
+async def test_late_duplicate_takes_nothing_back(applier: Applier) -> None:
+    """An event that was published again, behind newer ones, moves the offset and not what is applied."""
+    await applier.apply([opened(6, 3, "a"), opened(7, 4, "b"), opened(8, 3, "a")])
+    assert ({0: 9}, 4) == (applier.assign({0: 10}), applier.applied(0))
+    await applier.suspend()
+
+
+async def test_nothing_is_applied_of_what_is_not_assigned(applier: Applier) -> None:
+    """How far a partition is applied is not known before it is assigned, nor after it is revoked."""
+    assert applier.applied(0) is None
+    assert {0: 0} == applier.assign({0: 10})
+    assert 0 == applier.applied(0)
+    await applier.suspend()
+    assert applier.applied(0) is None
+
+
+async def test_a_topic_that_ends_too_early_is_read_from_its_beginning(applier: Applier) -> None:
+    """Where the events topic was made again, the offset to go on from says nothing."""
+    await applier.apply([opened(6, 3, "a")])
+    assert {0: 0} == applier.assign({0: 6})
+    await applier.suspend()
+    assert {0: 7} == applier.assign({0: 7})
+    await applier.suspend()

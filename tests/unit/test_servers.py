@@ -68,6 +68,29 @@ def test_the_environment_says_where() -> None:
     assert Where(cassandra_port=19042).storage_port == 19043
 
 
+def test_three_nodes_are_one_cluster(tmp_path: Path) -> None:
+    """Each node has an address and a folder of its own; all ask the first, and share the jars."""
+    nodes = cassandra.nodes(Where(tmp_path, cassandra_port=19042))
+    assert (3, 3, {"127.0.0.2"}) == (
+        len({n.host for n in nodes}),
+        len({n.root for n in nodes}),
+        {n.seed for n in nodes},
+    )
+    assert {tmp_path / "cassandra"} == {node.jars_of("cassandra") for node in nodes}
+
+
+@pytest.mark.parametrize("sync", ["periodic", "group", "batch"])
+def test_commit_log_syncs_as_told(tmp_path: Path, sync: str) -> None:
+    """COMMITLOG_SYNC stands in the configuration of the next start; what Cassandra does not know is refused."""
+    where = Where.from_environment({"SERVERS_DIR": str(tmp_path), "COMMITLOG_SYNC": sync})
+    (tmp_path / "jamm-1.jar").touch()
+    cassandra.command(where, Path("java"), tmp_path)
+    yaml = (where.folder("cassandra") / "cassandra.yaml").read_text().splitlines()
+    assert [f"commitlog_sync: {sync}"] == [line for line in yaml if line.startswith("commitlog_sync:")]
+    with pytest.raises(ServersError, match="COMMITLOG_SYNC"):
+        Where.from_environment({"COMMITLOG_SYNC": "never"})
+
+
 @pytest.mark.parametrize("port", ["x", "0", "65535", "-1"])
 def test_a_bad_port_is_named(port: str) -> None:
     """A port that can not be used is refused by the name of its variable."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from projections.tables import STORE, Table
+from projections.tables import Table
 from streams.broker import Record
 from streams.faust_app import Application
 from streams.settings import Settings
@@ -31,7 +31,7 @@ class Machine:
     """A worker's table on its own disk, and the way back to it from the changelog."""
 
     def __init__(self, folder: Path, changelog: Changelog) -> None:
-        app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=1), store=STORE)
+        app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=1), store="local://")
         self.table = Table(app, "rows")
         self._changelog: Any = changelog
 

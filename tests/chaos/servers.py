@@ -1,0 +1,107 @@
+"""Servers for faults: started for these tests alone, so that they may be stopped, killed and paused."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import random
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from servers import cassandra, control, process
+from servers.where import HOST, Where
+
+PORTS = range(20_000, 30_000)
+"""Below those that the kernel gives to clients: a client of a server that is down would find itself there."""
+
+
+class Server:
+    """One server and what can happen to it."""
+
+    def __init__(self, name: str, where: Where) -> None:
+        self.name = name
+        self.where = where
+
+    @property
+    def address(self) -> str:
+        return f"{self.where.host}:{self.where.port(self.name)}"
+
+    async def start(self) -> None:
+        """Start it, and wait until it answers."""
+        await asyncio.to_thread(control.start, self.name, self.where, 180.0, lambda line: None)
+
+    async def stop(self) -> None:
+        """SIGTERM, and wait until it has ended."""
+        await asyncio.to_thread(control.stop, self.name, self.where)
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        assert await asyncio.to_thread(control.kill, self.name, self.where)
+
+    def signal(self, number: signal.Signals) -> None:
+        """SIGSTOP or SIGCONT."""
+        pid = process.running(self.where.pid_file(self.name))
+        assert pid is not None, f"{self.name} at {self.address} does not run"
+        os.kill(pid, number)
+
+    def end(self) -> None:
+        """Kill it if it runs; its data are of no use any more."""
+        control.kill(self.name, self.where)
+
+
+@contextmanager
+def own_servers() -> Iterator[tuple[Server, Server, list[Server]]]:
+    """Kafka, a Cassandra alone and three Cassandra nodes, none of them started; all are ended on the way out.
+
+    Their folder is one for all runs: what a run that was killed has left there is ended by the next one.
+    """
+    developers = Where.from_environment()
+    root = developers.root / "chaos"
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail(f"another run of these tests uses {root}", pytrace=False)
+        where = replace(
+            developers, root=root, jars=developers.root, commitlog_sync="batch",
+            kafka_port=_free_port(), cassandra_port=_free_port(),
+        )  # fmt: skip
+        nodes = [Server("cassandra", node) for node in cassandra.nodes(replace(where, cassandra_port=_free_port()))]
+        one = Server("kafka", where), Server("cassandra", where)
+        try:
+            _clear([*one, *nodes])
+            yield *one, nodes
+        finally:
+            _clear([*one, *nodes])
+
+
+def _clear(servers: list[Server]) -> None:
+    for server in servers:
+        server.end()
+        _remove(server.where.folder(server.name))
+
+
+def _remove(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _free_port() -> int:
+    """A port that is free, and the next one too."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as one, socket.socket() as two:
+            try:
+                one.bind((HOST, port))
+                two.bind((HOST, port + 1))
+            except OSError:
+                continue
+            return port

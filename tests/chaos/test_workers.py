@@ -1,0 +1,81 @@
+"""Workers are killed, paused and put back in time under load."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from servers import tools
+from tests.chaos.rig import Rig
+
+HOUR = 3600
+
+
+async def test_workers_killed_at_random(rig: Rig) -> None:
+    """kill -9 of a random worker, a new one in its place, again and again: commands and tables are whole."""
+    await rig.start(orders=2, projections=2)
+    times = 8 if rig.full else 2
+    async with rig.under_load("kill -9 of random workers", times) as load:
+        for _ in range(times):
+            victim = random.choice([*rig.orders, *rig.projections])
+            start_again = rig.start_orders if victim in rig.orders else rig.start_projections
+            await rig.kill(victim)
+            start_again()
+            await load.served()
+            await rig.ready()
+
+
+@pytest.mark.full
+async def test_workers_paused_at_random(rig: Rig) -> None:
+    """SIGSTOP of a random worker until the others have its partitions, then SIGCONT: what the zombie still does has no
+    effect, and it joins again."""
+    await rig.start(orders=2, projections=2)
+    times = 5 if rig.full else 1
+    async with rig.under_load("SIGSTOP until replaced, SIGCONT", times) as load:
+        for _ in range(times):
+            zombie = random.choice(rig.orders)
+            other = next(worker for worker in rig.orders if worker is not zombie)
+            zombie.signal(signal.SIGSTOP)
+            await load.served()
+            assert [0, 1, 2, 3] == await rig.system.partitions(other)
+            zombie.signal(signal.SIGCONT)
+            await rig.ready()
+        if rig.full:
+            zombie = rig.projections[0]
+            zombie.signal(signal.SIGSTOP)
+            rig.projections.remove(zombie)
+            await rig.ready()
+            zombie.signal(signal.SIGCONT)
+            rig.projections.append(zombie)
+            await rig.ready()
+    assert all(worker.running for worker in [*rig.orders, *rig.projections])
+
+
+async def test_clock_stepped_backwards(rig: Rig, tmp_path: Path) -> None:
+    """The wall clock of the workers jumps an hour back, and a day ahead, under load: nothing depends on it."""
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    await rig.start(
+        LD_PRELOAD=str(tools.faketime()),
+        FAKETIME_TIMESTAMP_FILE=str(clock),
+        FAKETIME_CACHE_DURATION="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
+    steps = [-HOUR, 24 * HOUR, 0, -24 * HOUR] if rig.full else [-HOUR, 0]
+    async with rig.under_load("wall clock stepped, an hour back first", len(steps)) as load:
+        for step in steps:
+            clock.write_text(f"{step:+d}")
+            await asyncio.sleep(3)
+            await load.served()
+    logs = (await rig.system.commits("orders", "order")).values()
+    assert any(
+        before.recorded_at - after.recorded_at > timedelta(minutes=50)
+        for log in logs
+        for before, after in pairwise(log)
+    )

@@ -1,0 +1,65 @@
+"""A worker as a process, with its port and its log."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+STOP_SECONDS = 20.0
+
+ORDERS, PRODUCTS, USERS = (f"streams.shop.{name}" for name in ("orders", "products", "users"))
+PROJECTIONS = "projections.shop.app"
+
+
+@dataclass
+class Worker:
+    """A worker process and its log."""
+
+    module: str
+    port: int
+    log: Path
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def lines(self) -> list[str]:
+        return self.log.read_text(errors="replace").splitlines()
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to this process alone."""
+        self.process.send_signal(number)
+
+    @property
+    def last_ready(self) -> str:
+        """The last `ready:` line of its log."""
+        return next((line for line in reversed(self.lines) if line.startswith("ready: ")), "")
+
+    def end(self) -> None:
+        """Wait until it has ended; it is killed when that takes long."""
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def tail(self) -> str:
+        """The end of the log, for people."""
+        return f"the end of {self.log}:\n" + "\n".join(line[:400] for line in self.lines[-30:])
+
+
+def free_port() -> int:
+    """A port that nobody listens at just now."""
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        return int(any_port.getsockname()[1])
