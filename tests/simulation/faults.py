@@ -16,7 +16,7 @@ STEPS_TO_LIVE = 80
 """A kill or pause comes up to so many steps after its time: in the middle of something."""
 RESTART_SECONDS = 4.0
 STEPS_TO_SEND = 15
-"""So many steps after it has begun to write, a worker has sent nothing yet, or not all."""
+"""So many steps after it has begun to send, a worker has sent nothing yet, or not all."""
 LONG = 9.0
 """Seconds of pause after which a worker has lost its partitions, and does not know."""
 PAUSE_SECONDS = (0.5, 3.0, LONG, 14.0)
@@ -84,7 +84,7 @@ class Faults:
         self.hints_lost = 0.0
         self.commits_lost = 0.0
         self._takeovers_hit = 0.0
-        self._batches_hit = 0.0
+        self._sending_hit = 0.0
         self._slips: dict[str, float] = {}
         self._healed = False
 
@@ -101,7 +101,7 @@ class Faults:
         self.hints_lost = random.choice((0.0, 0.0, 0.5, 1.0))
         self.commits_lost = random.choice((0.0, 0.0, 0.5, 1.0))
         self._takeovers_hit = random.choice((0.0, 0.0, 0.0, 0.3))
-        self._batches_hit = random.choice((0.0, 0.0, 0.1))
+        self._sending_hit = random.choice((0.0, 0.0, 0.05, 0.2))
         kinds: list[Callable[[], None]] = [
             self._kill,
             lambda: self._pause(self._victim()),
@@ -120,7 +120,7 @@ class Faults:
     def heal(self) -> None:
         """Nothing fails any more; whoever is dead is started, whoever is stopped goes on."""
         self._healed = True
-        self.hints_lost = self.commits_lost = self._takeovers_hit = self._batches_hit = 0.0
+        self.hints_lost = self.commits_lost = self._takeovers_hit = self._sending_hit = 0.0
         self._slips = {}
         self._world.network.heal()
         self._world.command_group.unheard.clear()
@@ -153,9 +153,9 @@ class Faults:
         if self._world.random.random() < self._takeovers_hit:
             self._pause(self._victim())
 
-    def writing(self, name: str) -> None:
-        """A worker begins to write a batch of rows."""
-        if self._world.random.random() < self._batches_hit:
+    def sending(self, name: str) -> None:
+        """A projection worker begins to send events or rows."""
+        if self._sending_hit and self._world.random.random() < self._sending_hit:
             self._pause(next(slot for slot in self.slots if slot.process.name == name), LONG, STEPS_TO_SEND)
 
     def _strike(self, kind: Callable[[], None]) -> None:
