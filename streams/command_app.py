@@ -135,12 +135,17 @@ def _ownership(app: Application, context: Context, journal: Journal, broker: Bro
             outbox,
             limits,
             gap_is_empty,
+            topic_id_now,
             lambda owner: ownership.lost(owner),
             lambda key: partition_of(key, settings.partitions),
         )
 
     async def describe() -> Described | None:
         return (await broker.describe([context.commands_topic])).get(context.commands_topic)
+
+    async def topic_id_now() -> str:
+        topic = await describe()
+        return "" if topic is None else topic.id
 
     ownership = Ownership(new_owner, describe, lambda: app.consumer.rejoin())
     return ownership

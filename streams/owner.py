@@ -82,6 +82,7 @@ class Owner:
         outbox: Outbox,
         limits: Limits,
         gap_is_empty: Callable[[int, int], Awaitable[bool]],
+        topic_id_now: Callable[[], Awaitable[str]],
         on_lost: Callable[[Owner], None],
         check_partition: Callable[[bytes], int],
     ) -> None:
@@ -97,6 +98,7 @@ class Owner:
         self._outbox = outbox
         self._limits = limits
         self._gap_is_empty = gap_is_empty
+        self._topic_id_now = topic_id_now
         self._on_lost = on_lost
         self._check_partition = check_partition
         self._queue: deque[Delivery] = deque()
@@ -110,7 +112,7 @@ class Owner:
     # -- ownership ---------------------------------------------------------------------------------
 
     async def take_over(self) -> None:
-        """Become the owner: from here on the former one cannot append. Raises `Unavailable`.
+        """Become the owner: from here on the former one cannot append. Raises `Unavailable`, and `KafkaError`.
 
         Reads the head, appends an empty commit with the next epoch, and starts again when somebody else
         was faster. Then redoes the derived rows that the former owner may not have written.
@@ -118,6 +120,8 @@ class Owner:
         began = time.monotonic()
         while True:
             old = await self._journal.head(self.stream)
+            if old is not None and old.topic_id != self.topic_id:
+                await self._check_topic()
             commit = self._first_commit(old)
             try:
                 await self._journal.append(commit)
@@ -137,6 +141,15 @@ class Owner:
             self.next_offset,
             (time.monotonic() - began) * 1e3,
         )
+
+    async def _check_topic(self) -> None:
+        """The log speaks of another incarnation of the topic: an older one, or this owner has come late.
+
+        Topic ids have no order, but who looks after reading the log sees none that is older than the log's.
+        """
+        topic_id = await self._topic_id_now()
+        if topic_id != self.topic_id:
+            raise Unavailable(f"{self.stream}: the command topic has been made again: {topic_id}, not {self.topic_id}")
 
     def _first_commit(self, old: Commit | None) -> Commit:
         if old is None:

@@ -70,7 +70,9 @@ class Bench:
         self.lost: list[Owner] = []
         self.owners: list[Owner] = []
 
-    async def owner(self, topic_id: str = "t1", cache: int = 1_000, every: int = 100) -> tuple[Owner, Moody, Sent]:
+    async def owner(
+        self, topic_id: str = "t1", cache: int = 1_000, every: int = 100, topic_id_now: str = ""
+    ) -> tuple[Owner, Moody, Sent]:
         journal, sent = Moody(self.store), Sent()
         await journal.create()
         await journal.open()
@@ -79,10 +81,24 @@ class Bench:
         async def gap_is_empty(start: int, end: int) -> bool:
             return False
 
+        async def look() -> str:
+            return topic_id_now or topic_id
+
         name = f"owner {len(self.owners)}"
         limits = Limits(commands=50, linger=0.001, snapshot_every=every)
         owner = Owner(
-            "order-0", 0, topic_id, name, journal, handler, sent, limits, gap_is_empty, self.lost.append, lambda key: 0
+            "order-0",
+            0,
+            topic_id,
+            name,
+            journal,
+            handler,
+            sent,
+            limits,
+            gap_is_empty,
+            look,
+            self.lost.append,
+            lambda key: 0,
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -200,6 +216,7 @@ async def test_fenced(bench: Bench) -> None:
     assert [1] == bench.discarded
     await new.deliver(bench.command("AddLine", LINE, id="x", offset=1))
     await until(lambda: len(new_sent.replied) == 1)
+    await new.close()
     assert 2 == len(await journal.events("order", "1"))
 
 
@@ -290,6 +307,19 @@ async def test_topic_made_again(bench: Bench) -> None:
     await owner.close()
     assert 1 == (await bench.owner("t1"))[0].next_offset
     assert 0 == (await bench.owner("t2"))[0].next_offset
+
+
+async def test_topic_made_again_during_takeover(bench: Bench) -> None:
+    """An owner that learned of its topic before that was made again does not go back: its commands would come again."""
+    await bench.owner("t1")
+    _, journal, sent = await bench.owner("t2")
+    await bench.owners[1].deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    with pytest.raises(Unavailable, match="made again"):
+        await bench.owner("t1", topic_id_now="t2")
+    head = await journal.head("order-0")
+    assert head is not None
+    assert ("t2", 0) == (head.topic_id, head.offset)
 
 
 async def test_bounded(bench: Bench) -> None:
