@@ -103,7 +103,7 @@ class Faults:
         self._takeovers_hit = random.choice((0.0, 0.0, 0.0, 0.3))
         self._sending_hit = random.choice((0.0, 0.0, 0.05, 0.2))
         kinds: list[Callable[[], None]] = [
-            self._kill,
+            lambda: self._kill(self._victim()),
             lambda: self._pause(self._victim()),
             self._stop,
             self._rebalance,
@@ -114,8 +114,9 @@ class Faults:
         kinds = random.sample(kinds, random.randint(1, len(kinds)))
         for _ in range(random.randint(0, MOST_STRIKES)):
             world.loop.outside(random.uniform(0, 14), self._strike, random.choice(kinds))
-        if random.random() < 0.08:
-            world.loop.outside(random.uniform(2, 10), self._delete_topic)
+        if random.random() < 0.1:
+            world.loop.outside(random.uniform(2, 8), self._delete_topic)
+            self._takeovers_hit = 0.5
 
     def heal(self) -> None:
         """Nothing fails any more; whoever is dead is started, whoever is stopped goes on."""
@@ -155,8 +156,13 @@ class Faults:
 
     def sending(self, name: str) -> None:
         """A projection worker begins to send events or rows."""
-        if self._sending_hit and self._world.random.random() < self._sending_hit:
-            self._pause(next(slot for slot in self.slots if slot.process.name == name), LONG, STEPS_TO_SEND)
+        random = self._world.random
+        if self._sending_hit and random.random() < self._sending_hit:
+            slot = next(slot for slot in self.slots if slot.process.name == name)
+            if random.random() < 0.5:
+                self._pause(slot, LONG, STEPS_TO_SEND)
+            else:
+                self._kill(slot, STEPS_TO_SEND)
 
     def _strike(self, kind: Callable[[], None]) -> None:
         if not self._healed:
@@ -171,8 +177,8 @@ class Faults:
         process.fuse = self._world.random.randint(1, steps)
         process.on_fuse = action
 
-    def _kill(self) -> None:
-        slot, random = self._victim(), self._world.random
+    def _kill(self, slot: Slot, steps: int = STEPS_TO_LIVE) -> None:
+        random = self._world.random
 
         def strike() -> None:
             slot.kill()
@@ -180,7 +186,7 @@ class Faults:
             self._world.loop.outside(random.uniform(0.1, RESTART_SECONDS), self._restart, slot)
 
         if slot.process.alive:
-            self._soon(slot, strike)
+            self._soon(slot, strike, steps)
 
     def _damage(self, slot: Slot) -> None:
         match self._world.random.randrange(5):
@@ -248,12 +254,18 @@ class Faults:
         self._world.note("clock", slot.process, slot.process.skew)
 
     def _delete_topic(self) -> None:
+        """While partitions change hands, or soon after."""
         world = self._world
-        if not self._healed:
-            world.note("topic deleted")
-            del world.kafka.topics[COMMANDS_TOPIC]
-            world.command_group.rebalance()
-            world.loop.outside(TOPIC_GONE_SECONDS, self._make_topic)
+
+        def delete() -> None:
+            if not self._healed:
+                world.note("topic deleted")
+                del world.kafka.topics[COMMANDS_TOPIC]
+                world.command_group.rebalance()
+                world.loop.outside(TOPIC_GONE_SECONDS, self._make_topic)
+
+        world.command_group.rebalance()
+        world.loop.outside(world.random.uniform(0.0, 2.0), delete)
 
     def _make_topic(self) -> None:
         world = self._world

@@ -94,12 +94,17 @@ class CommandWorker:
             self._outbox,
             shape.limits,
             gap_is_empty,
+            self._topic_id_now,
             self.ownership.lost,
             lambda key: partition_of(key, shape.partitions),
         )
 
     async def _describe(self) -> Described | None:
         return (await self._broker.describe([COMMANDS_TOPIC])).get(COMMANDS_TOPIC)
+
+    async def _topic_id_now(self) -> str:
+        topic = await self._describe()
+        return "" if topic is None else topic.id
 
     async def _positions(self, partitions: list[int]) -> dict[Place, int]:
         owned = await self.ownership.assign(set(partitions))
