@@ -155,7 +155,10 @@ class Applier:
         # Not before the rows: wherever this is read, they are there.
         stream = stream_name(self.source, partition).encode()
         applied = max(complete, self._position(partition, b""))
-        position: dict[bytes, bytes | None] = {stream: _encode(applied), stream + OFFSET: _encode(batch[-1].message.offset + 1)}
+        position: dict[bytes, bytes | None] = {
+            stream: _encode(applied),
+            stream + OFFSET: _encode(batch[-1].message.offset + 1),
+        }
         await self._keep(partition, {self._positions: position})
         async with self._moved:
             self._moved.notify_all()

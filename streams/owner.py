@@ -51,6 +51,9 @@ class CommandLog(Protocol):
     async def end(self) -> int:
         """The offset that its next message gets. Raises `Unavailable`."""
 
+    async def topic_id(self) -> str:
+        """The id of its topic, empty while there is none. Raises `Unavailable`."""
+
     async def gap_is_empty(self, start: int, end: int) -> bool:
         """Whether it has nothing with start <= offset < end. False also when that cannot be said."""
 
@@ -101,6 +104,8 @@ class Owner:
         began = time.monotonic()
         while True:
             old = await self._journal.head(self.stream)
+            if old is not None and old.topic_id != self.topic_id:
+                await self._check_topic()
             commit = self._first_commit(old, await self._commands.end())
             try:
                 await self._journal.append(commit)
@@ -120,6 +125,15 @@ class Owner:
             self.next_offset,
             (time.monotonic() - began) * 1e3,
         )
+
+    async def _check_topic(self) -> None:
+        """The log speaks of another incarnation of the topic: an older one, or this owner has come late.
+
+        Topic ids have no order, but who looks after reading the log sees none that is older than the log's.
+        """
+        topic_id = await self._commands.topic_id()
+        if topic_id != self.topic_id:
+            raise Unavailable(f"{self.stream}: the command topic has been made again: {topic_id}, not {self.topic_id}")
 
     def _first_commit(self, old: Commit | None, end: int) -> Commit:
         if old is None:

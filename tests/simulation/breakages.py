@@ -75,6 +75,9 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "takeover: the incarnation of the topic is ignored": (
         Edit(Owner._first_commit, "if old.topic_id != self.topic_id:", "if False:"),
     ),
+    "takeover: one that comes late goes back to a deleted topic": (
+        Edit(Owner._check_topic, "if topic_id != self.topic_id:", "if False:"),
+    ),
     "reply before the commit": (Edit(Owner._process, REPLY, ""), Edit(Owner._process, APPEND, REPLY + APPEND)),
     "unknown outcome taken for success": (Edit(Owner._process, APPEND, ONCE),),
     "unknown outcome taken for failure: the next number is tried": (Edit(Owner._process, APPEND, AGAIN),),

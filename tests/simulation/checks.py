@@ -24,6 +24,7 @@ class Checks:
     def __init__(self, world: World) -> None:
         self.failed: tuple[str, str] | None = None
         self.log: defaultdict[str, list[Commit]] = defaultdict(list)
+        self._incarnations: defaultdict[str, list[str]] = defaultdict(list)
         self.replies: list[bytes] = []
         self._world = world
 
@@ -58,6 +59,11 @@ class Checks:
             sound = commit.epoch == last.epoch + 1 and begins and not commit.events
         if not sound:
             self.fail("epochs and offsets rise", f"{_place(last)} is followed by {_place(commit)}")
+        incarnations = self._incarnations[commit.stream]
+        if commit.topic_id not in incarnations:
+            incarnations.append(commit.topic_id)
+        elif commit.topic_id != incarnations[-1]:
+            self.fail("each offset of a topic is covered once", f"{_place(commit)} goes back to an older topic")
 
     def replied(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """An owner hands over replies: a commit covers each of the commands."""

@@ -16,7 +16,7 @@ STEPS_TO_LIVE = 80
 """A kill or pause comes up to so many steps after its time: in the middle of something."""
 RESTART_SECONDS = 4.0
 STEPS_TO_SEND = 15
-"""So many steps after it has begun to write, a worker has sent nothing yet, or not all."""
+"""So many steps after it has begun to send, a worker has sent nothing yet, or not all."""
 LONG = 9.0
 """Seconds of pause after which a worker has lost its partitions, and does not know."""
 PAUSE_SECONDS = (0.5, 3.0, LONG, 14.0)
@@ -84,7 +84,7 @@ class Faults:
         self.hints_lost = 0.0
         self.commits_lost = 0.0
         self._takeovers_hit = 0.0
-        self._batches_hit = 0.0
+        self._sending_hit = 0.0
         self._slips: dict[str, float] = {}
         self._healed = False
 
@@ -101,9 +101,9 @@ class Faults:
         self.hints_lost = random.choice((0.0, 0.0, 0.5, 1.0))
         self.commits_lost = random.choice((0.0, 0.0, 0.5, 1.0))
         self._takeovers_hit = random.choice((0.0, 0.0, 0.0, 0.3))
-        self._batches_hit = random.choice((0.0, 0.0, 0.1))
+        self._sending_hit = random.choice((0.0, 0.0, 0.05, 0.2))
         kinds: list[Callable[[], None]] = [
-            self._kill,
+            lambda: self._kill(self._victim()),
             lambda: self._pause(self._victim()),
             self._stop,
             self._rebalance,
@@ -114,13 +114,14 @@ class Faults:
         kinds = random.sample(kinds, random.randint(1, len(kinds)))
         for _ in range(random.randint(0, MOST_STRIKES)):
             world.loop.outside(random.uniform(0, 14), self._strike, random.choice(kinds))
-        if random.random() < 0.08:
-            world.loop.outside(random.uniform(2, 10), self._delete_topic)
+        if random.random() < 0.1:
+            world.loop.outside(random.uniform(2, 8), self._delete_topic)
+            self._takeovers_hit = 0.5
 
     def heal(self) -> None:
         """Nothing fails any more; whoever is dead is started, whoever is stopped goes on."""
         self._healed = True
-        self.hints_lost = self.commits_lost = self._takeovers_hit = self._batches_hit = 0.0
+        self.hints_lost = self.commits_lost = self._takeovers_hit = self._sending_hit = 0.0
         self._slips = {}
         self._world.network.heal()
         self._world.command_group.unheard.clear()
@@ -153,10 +154,15 @@ class Faults:
         if self._world.random.random() < self._takeovers_hit:
             self._pause(self._victim())
 
-    def writing(self, name: str) -> None:
-        """A worker begins to write a batch of rows."""
-        if self._world.random.random() < self._batches_hit:
-            self._pause(next(slot for slot in self.slots if slot.process.name == name), LONG, STEPS_TO_SEND)
+    def sending(self, name: str) -> None:
+        """A projection worker begins to send events or rows."""
+        random = self._world.random
+        if self._sending_hit and random.random() < self._sending_hit:
+            slot = next(slot for slot in self.slots if slot.process.name == name)
+            if random.random() < 0.5:
+                self._pause(slot, LONG, STEPS_TO_SEND)
+            else:
+                self._kill(slot, STEPS_TO_SEND)
 
     def _strike(self, kind: Callable[[], None]) -> None:
         if not self._healed:
@@ -171,8 +177,8 @@ class Faults:
         process.fuse = self._world.random.randint(1, steps)
         process.on_fuse = action
 
-    def _kill(self) -> None:
-        slot, random = self._victim(), self._world.random
+    def _kill(self, slot: Slot, steps: int = STEPS_TO_LIVE) -> None:
+        random = self._world.random
 
         def strike() -> None:
             slot.kill()
@@ -180,7 +186,7 @@ class Faults:
             self._world.loop.outside(random.uniform(0.1, RESTART_SECONDS), self._restart, slot)
 
         if slot.process.alive:
-            self._soon(slot, strike)
+            self._soon(slot, strike, steps)
 
     def _damage(self, slot: Slot) -> None:
         match self._world.random.randrange(5):
@@ -248,12 +254,18 @@ class Faults:
         self._world.note("clock", slot.process, slot.process.skew)
 
     def _delete_topic(self) -> None:
+        """While partitions change hands, or soon after."""
         world = self._world
-        if not self._healed:
-            world.note("topic deleted")
-            del world.kafka.topics[COMMANDS_TOPIC]
-            world.command_group.rebalance()
-            world.loop.outside(TOPIC_GONE_SECONDS, self._make_topic)
+
+        def delete() -> None:
+            if not self._healed:
+                world.note("topic deleted")
+                del world.kafka.topics[COMMANDS_TOPIC]
+                world.command_group.rebalance()
+                world.loop.outside(TOPIC_GONE_SECONDS, self._make_topic)
+
+        world.command_group.rebalance()
+        world.loop.outside(world.random.uniform(0.0, 2.0), delete)
 
     def _make_topic(self) -> None:
         world = self._world

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -89,9 +89,10 @@ class Kafka:
 class SimulatedBroker(Broker):
     """The worker's Kafka client over the simulated network; what it does with that is the product's own code."""
 
-    def __init__(self, world: World, partitions: int) -> None:
+    def __init__(self, world: World, partitions: int, sending: Callable[[], None] = lambda: None) -> None:
         super().__init__([], partitions)
         self._world = world
+        self._sending = sending
         self._lines: dict[tuple[str, int], _Line] = {}
 
     async def describe(self, topics: Iterable[str]) -> dict[str, Described]:
@@ -107,6 +108,7 @@ class SimulatedBroker(Broker):
         line = self._lines.get((topic, partition))
         if line is None:
             line = self._lines[topic, partition] = _Line(self._world, topic, partition)
+        self._sending()
         sent: list[Sent] = []
         left = list(records)
         while left:

@@ -115,10 +115,9 @@ class CommandWorker:
 class SimulatedTable:
     """A `projections.tables.Table` with a dictionary in the place of RocksDB, which outlives its process."""
 
-    def __init__(self, world: World, worker: str, name: str, disk: dict[tuple[str, int], dict[bytes, bytes]]) -> None:
+    def __init__(self, world: World, name: str, disk: dict[tuple[str, int], dict[bytes, bytes]]) -> None:
         self.changelog = changelog_of(name)
         self._world = world
-        self._worker = worker
         self._name = name
         self._disk = disk
 
@@ -129,7 +128,6 @@ class SimulatedTable:
         return self._rows(partition).get(key)
 
     async def publish(self, broker: Broker, partition: int, rows: Mapping[bytes, bytes | None]) -> int:
-        self._world.faults.writing(self._worker)
         records: list[Record] = [(key, value, []) for key, value in rows.items()]
         return await broker.publish(self.changelog, partition, records)
 
@@ -170,8 +168,8 @@ class ProjectionWorker:
     def __init__(self, world: World, name: str, disk: dict[tuple[str, int], dict[bytes, bytes]]) -> None:
         self._world = world
         journal = world.journal()
-        broker = SimulatedBroker(world, world.shape.partitions)
-        self.tables = {table: SimulatedTable(world, name, table, disk) for table in TABLES}
+        broker = SimulatedBroker(world, world.shape.partitions, lambda: world.faults.sending(name))
+        self.tables = {table: SimulatedTable(world, table, disk) for table in TABLES}
         self._tailers = Tailers(TYPE, EVENTS_TOPIC, "/accounts", journal, broker, EVENTS)  # type: ignore[arg-type]
         self.applier = Applier(
             TYPE,

@@ -7,9 +7,13 @@ class Topic:
     """The command partition as an owner looks at it: without gaps, and longer than anybody has read, unless told."""
 
     length = 1_000_000
+    id = "t1"
 
     async def end(self) -> int:
         return self.length
+
+    async def topic_id(self) -> str:
+        return self.id
 
     async def gap_is_empty(self, start: int, end: int) -> bool:
         return False
