@@ -20,7 +20,7 @@ from streams.cache import Cache
 from streams.faust_app import Application, Supervisor, let_go
 from streams.handler import Handler
 from streams.health import add_health
-from streams.journal import Journal, stream_name
+from streams.journal import Journal, Unavailable, stream_name
 from streams.journals import open_journal
 from streams.owner import Delivery, Limits, Owner
 from streams.ownership import Ownership
@@ -144,7 +144,10 @@ def _ownership(app: Application, context: Context, journal: Journal, broker: Bro
         return (await broker.describe([context.commands_topic])).get(context.commands_topic)
 
     async def topic_id_now() -> str:
-        topic = await describe()
+        try:
+            topic = await describe()
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the id of {context.commands_topic}: {error!r}") from None
         return "" if topic is None else topic.id
 
     ownership = Ownership(new_owner, describe, lambda: app.consumer.rejoin())

@@ -112,7 +112,7 @@ class Owner:
     # -- ownership ---------------------------------------------------------------------------------
 
     async def take_over(self) -> None:
-        """Become the owner: from here on the former one cannot append. Raises `Unavailable`, and `KafkaError`.
+        """Become the owner: from here on the former one cannot append. Raises `Unavailable`.
 
         Reads the head, appends an empty commit with the next epoch, and starts again when somebody else
         was faster. Then redoes the derived rows that the former owner may not have written.
@@ -143,9 +143,9 @@ class Owner:
         )
 
     async def _check_topic(self) -> None:
-        """The log speaks of another incarnation of the topic: an older one, or this owner has come late.
+        """Raise `Unavailable` when the topic has been made again since this owner learned of it.
 
-        Topic ids have no order, but who looks after reading the log sees none that is older than the log's.
+        Topic ids have no order, but who looks after reading from the log, or the topic, sees none that is older.
         """
         topic_id = await self._topic_id_now()
         if topic_id != self.topic_id:
@@ -266,13 +266,17 @@ class Owner:
     # -- group commit ------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        was_busy = False
+        was_busy = confirmed = False
         try:
             while self._serving:
                 group = await self._gather(was_busy)
                 if group:
                     was_busy = len(group) > 1
                     try:
+                        if not confirmed:
+                            # Kafka is asked for messages by the topic's name: these may be of a newer one.
+                            await self._check_topic()
+                            confirmed = True
                         rest = await self._process(group)
                     except BaseException:
                         # Whoever waits until all that was delivered is done must not wait for these.
@@ -283,6 +287,8 @@ class Owner:
                 self._room.set()
         except Fenced as fenced:
             self._lose(f"fenced, another owner has taken over: {fenced}")
+        except Unavailable as error:
+            self._lose(f"begins anew: {error}")
         except asyncio.CancelledError:
             raise
         except Exception:
