@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from aiokafka.errors import KafkaConnectionError
+
 from projections.applier import Applier
 from projections.tables import is_newer, read_up_to
 from projections.tailer import Tailers
 from streams.broker import TypeOutbox, partition_of
 from streams.cache import Cache
 from streams.handler import Handler
-from streams.journal import stream_name
+from streams.journal import Unavailable, stream_name
 from streams.owner import Delivery, Owner
 from streams.ownership import Ownership
 from streams.topic_ids import Described
@@ -103,7 +105,10 @@ class CommandWorker:
         return (await self._broker.describe([COMMANDS_TOPIC])).get(COMMANDS_TOPIC)
 
     async def _topic_id_now(self) -> str:
-        topic = await self._describe()
+        try:
+            topic = await self._describe()
+        except KafkaConnectionError as error:
+            raise Unavailable(str(error)) from None
         return "" if topic is None else topic.id
 
     async def _positions(self, partitions: list[int]) -> dict[Place, int]:
