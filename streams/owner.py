@@ -127,9 +127,9 @@ class Owner:
         )
 
     async def _check_topic(self) -> None:
-        """The log speaks of another incarnation of the topic: an older one, or this owner has come late.
+        """Raise `Unavailable` when the topic has been made again since this owner learned of it.
 
-        Topic ids have no order, but who looks after reading the log sees none that is older than the log's.
+        Topic ids have no order, but who looks after reading from the log, or the topic, sees none that is older.
         """
         topic_id = await self._commands.topic_id()
         if topic_id != self.topic_id:
@@ -248,11 +248,15 @@ class Owner:
     # -- group commit ------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        was_busy = False
+        was_busy = confirmed = False
         try:
             while group := await self._intake.group(was_busy):
                 was_busy = len(group) > 1
                 try:
+                    if not confirmed:
+                        # Kafka is asked for messages by the topic's name: these may be of a newer one.
+                        await self._check_topic()
+                        confirmed = True
                     rest = await self._process(group)
                 except BaseException:
                     # Whoever waits until all that was delivered is done must not wait for these.
@@ -262,6 +266,8 @@ class Owner:
                 self._intake.put_back(rest)
         except Fenced as fenced:
             self._lose(f"fenced, another owner has taken over: {fenced}")
+        except Unavailable as error:
+            self._lose(f"begins anew: {error}")
         except asyncio.CancelledError:
             raise
         except Exception:

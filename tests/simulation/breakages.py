@@ -12,7 +12,7 @@ from typing import Any
 
 from projections.applier import Applier
 from projections.lane import Lane
-from projections.local_store import is_newer, read_up_to
+from projections.local_store import is_newer
 from projections.tailer import Tail
 from streams.cache import Aggregate, Cache
 from streams.handler import Handler, load_aggregate
@@ -74,9 +74,6 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "takeover: the incarnation of the topic is ignored": (
         Edit(Owner._first_commit, "if old.topic_id != self.topic_id:", "if False:"),
-    ),
-    "takeover: one that comes late goes back to a deleted topic": (
-        Edit(Owner._check_topic, "if topic_id != self.topic_id:", "if False:"),
     ),
     "reply before the commit": (Edit(Owner._process, REPLY, ""), Edit(Owner._process, APPEND, REPLY + APPEND)),
     "unknown outcome taken for success": (Edit(Owner._process, APPEND, ONCE),),
@@ -148,16 +145,9 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "    offsets = await asyncio.gather(",
         ),
     ),
-    "late duplicates move back what is applied": (
-        Edit(Applier.apply, 'max(complete, self._position(partition, b""))', "complete"),
-        Edit(Applier.apply, "if (published.nr, published.index) > place:", "if True:"),
-    ),
     "a recovery takes older rows for newer ones": (Edit(is_newer, "_place(value) >= _place(present)", "True"),),
-    "the changelog counts as read up to what was written": (
-        Edit(read_up_to, "offset if known + count == offset else known", "offset"),
-    ),
 }
-"""Every bug that the simulation has found in the product is here too, so that it is found again."""
+"""Bugs that the simulation has found in the product are here too, so that they are found again."""
 
 
 @contextmanager

@@ -7,7 +7,9 @@ class Topic:
     """The command partition as an owner looks at it: without gaps, and longer than anybody has read, unless told."""
 
     length = 1_000_000
-    id = "t1"
+
+    def __init__(self, id: str = "t1") -> None:
+        self.id = id
 
     async def end(self) -> int:
         return self.length

@@ -338,6 +338,18 @@ async def test_topic_made_again_during_takeover(bench: Bench) -> None:
     assert ("t2", 0) == (head.topic_id, head.offset)
 
 
+async def test_topic_made_again_before_the_first_message(bench: Bench) -> None:
+    """Kafka gives messages by the topic's name: an owner looks whether its first ones are of the topic it knows."""
+    owner, journal, sent = await bench.owner("t1")
+    bench.topic.id = "t2"
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: bool(bench.lost))
+    assert ([owner], [0], []) == (bench.lost, bench.discarded, sent.replied)
+    head = await journal.head("order-0")
+    assert head is not None
+    assert 1 == head.nr
+
+
 async def test_bounded(bench: Bench) -> None:
     """The cache stays within its weight, and what it forgot is loaded again."""
     owner, _, sent = await bench.owner(cache=20)
