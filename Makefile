@@ -1,16 +1,18 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install up down start demo test chaos lint bench clean
+.PHONY: help install up down start demo test chaos lint simulate bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
 STAMP := $(VENV)/.installed
-# The options of one run: `make test ARGS="tests/unit -x"`, `make demo DATA=sales.csv.gz`.
+# The options of one run: `make test ARGS="tests/unit -x"`, `make demo DATA=sales.csv.gz`, `make simulate SEEDS=10000`.
 ARGS ?=
 DATA ?=
 ALL ?=
 ONCE ?=
+SEEDS ?= 2000
+FIRST ?= 0
 # Where `make chaos` writes its table.
 REPORT ?= .servers/chaos.md
 export PATH := $(abspath $(VENV)/bin):$(PATH)
@@ -44,6 +46,9 @@ chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 m
 lint: $(STAMP) ## ruff, and mypy in strict mode
 	ruff check .
 	mypy
+
+simulate: $(STAMP) ## schedules with faults in a simulated world, each from a seed (SEEDS=10000; FIRST=0)
+	python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
 bench: $(STAMP) up ## how fast it is here
 	python -m tests.bench $(ARGS)

@@ -149,18 +149,24 @@ class Applier:
         for name, key in changed:
             row = rows[name, key]
             written.setdefault(self._tables[name], {})[key.encode()] = None if row is None else _encode(row)
+        await self._keep(partition, written)
+        # Not before the rows: wherever this is read, they are there.
+        stream = stream_name(self.source, partition).encode()
+        applied = max(complete, self._position(partition, b""))
+        position: dict[bytes, bytes | None] = {
+            stream: _encode(applied),
+            stream + OFFSET: _encode(batch[-1].message.offset + 1),
+        }
+        await self._keep(partition, {self._positions: position})
+        async with self._moved:
+            self._moved.notify_all()
+
+    async def _keep(self, partition: int, written: Mapping[Table, Mapping[bytes, bytes | None]]) -> None:
         # The changelog first: a row that were only on this machine would be taken for applied when its events come
         # again, and be missing wherever the table is recovered.
         offsets = await asyncio.gather(*(table.publish(self._broker, partition, its) for table, its in written.items()))
         for (table, its), offset in zip(written.items(), offsets, strict=True):
             table.write(partition, its, offset)
-        # Not before the rows: wherever this is read, they are there.
-        stream = stream_name(self.source, partition).encode()
-        applied = max(complete, self._position(partition, b""))
-        position = {stream: _encode(applied), stream + OFFSET: _encode(batch[-1].message.offset + 1)}
-        self._positions.write(partition, position, await self._positions.publish(self._broker, partition, position))
-        async with self._moved:
-            self._moved.notify_all()
 
     def _fold(
         self,

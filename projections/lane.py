@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from streams.indexer import cancel
+from streams.tasks import cancel
 
 log = logging.getLogger(__name__)
 

@@ -269,6 +269,13 @@ class PartitionLog:
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: the end of {self._topic}-{self._partition}: {error!r}") from None
 
+    async def topic_id(self) -> str:
+        try:
+            topic = (await self._broker.describe([self._topic])).get(self._topic)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the id of {self._topic}: {error!r}") from None
+        return "" if topic is None else topic.id
+
     async def gap_is_empty(self, start: int, end: int) -> bool:
         return await self._broker.gap_is_empty(self._topic, self._partition, start, end)
 

@@ -124,7 +124,6 @@ def command_app(module: str, name: str, decider: Decider[Any, Any, Any], shop: s
 
 def _ownership(app: Application, context: Context, journal: Journal, broker: Broker) -> Ownership:
     settings, decider = context.settings, context.decider
-    identity = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     outbox = TypeOutbox(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
     limits = Limits(
         commands=settings.group_commands,
@@ -152,7 +151,7 @@ def _ownership(app: Application, context: Context, journal: Journal, broker: Bro
             stream,
             partition,
             topic_id,
-            identity,
+            f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",  # the fence tells owners apart, not workers
             journal,
             handler,
             outbox,

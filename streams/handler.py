@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Literal
@@ -67,13 +68,16 @@ class Handler:
         self.touched: dict[str, Aggregate] = {}
         self._broken: dict[str, Failure] = {}
 
-    async def load(self, ids: set[str]) -> None:
+    async def load(self, ids: Iterable[str]) -> None:
         """Bring the aggregates of a group into work, the cold ones concurrently. Raises `Unavailable`, `Held`.
 
         One that the domain cannot make from its events stays out, and its commands fail.
         """
         cold = []
-        for aggregate_id in ids - self.touched.keys():
+        # In the order of their commands, each once: a set has another order in every process.
+        for aggregate_id in dict.fromkeys(ids):
+            if aggregate_id in self.touched:
+                continue
             aggregate = self.cache.take(aggregate_id)
             if aggregate is None:
                 cold.append(aggregate_id)

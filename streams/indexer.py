@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from streams.cache import PendingSnapshot
 from streams.journal import Commit, Journal, Unavailable
 from streams.retry import until_it_answers
+from streams.tasks import cancel
 
 REPAIR_COMMITS = 100
 MOST_PENDING = 64
@@ -86,10 +87,3 @@ class Indexer:
                 for _ in batch:
                     self._pending.popleft()
                 self._changed.notify_all()
-
-
-async def cancel(task: asyncio.Task[None]) -> None:
-    """End a task, and wait until it has ended."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

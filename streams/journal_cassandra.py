@@ -19,7 +19,7 @@ Paxos here is LOCAL_SERIAL, among the replicas of one data center: all workers m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from cassandra import ConsistencyLevel
@@ -39,6 +39,7 @@ from streams.commit_codec import COMMIT_SCHEMAS, encode_events
 from streams.fence import fenced, same_commit
 from streams.journal import Commit, JournalMissing, Published, Snapshot, StoredEvent, Unavailable
 from streams.paging import FIRST_PAGE, PAGE_BYTES, next_page
+from streams.tasks import all_done
 
 _STATEMENTS_IN_FLIGHT = 16
 _SETUP_ATTEMPTS = 5
@@ -227,7 +228,7 @@ class CassandraJournal:
 
     async def index(self, commits: Sequence[Commit]) -> None:
         rows = event_rows(self._prepared("index"), commits)
-        await _all(self._send(batch) for batch in batches(rows, self._session.replica_finder()))
+        await all_done(self._send(batch) for batch in batches(rows, self._session.replica_finder()))
 
     async def _send(self, batch: Sequence[BoundStatement]) -> None:
         async with self._in_flight:
@@ -263,7 +264,7 @@ class CassandraJournal:
                 await self._run("save_snapshot", type, it.aggregate_id, it.sequence, it.nr, it.version, it.state)
 
         newest = {snapshot.aggregate_id: snapshot for snapshot in snapshots}
-        await _all(save(snapshot) for snapshot in newest.values())
+        await all_done(save(snapshot) for snapshot in newest.values())
 
     async def aggregate_ids(self, type: str) -> AsyncIterator[str]:
         # Both tables come in the order of the same tokens: merged, each id is met once without remembering any.
@@ -289,7 +290,7 @@ class CassandraJournal:
                 yield token, type, id
 
     async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
-        await _all(
+        await all_done(
             self._run("remove_event", type, row.event.aggregate_id, row.event.sequence, row.nr, row.index)
             for row in rows
         )
@@ -298,7 +299,7 @@ class CassandraJournal:
         await self._run("remove_snapshot", type, aggregate_id)
 
     async def save_schemas(self, schemas: Mapping[str, str]) -> None:
-        await _all(self._run("save_schema", *item) for item in schemas.items())
+        await all_done(self._run("save_schema", *item) for item in schemas.items())
 
     async def schemas(self) -> Mapping[str, str]:
         return dict(await self._run("schemas"))
@@ -309,10 +310,3 @@ class CassandraJournal:
 
     async def save_published(self, stream: str, published: Published) -> None:
         await self._run("save_published", stream, published.nr, published.index)
-
-
-async def _all(work: Iterable[Awaitable[object]]) -> None:
-    """Do all of it, to the end, then raise what failed first."""
-    for outcome in await asyncio.gather(*work, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome

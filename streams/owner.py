@@ -20,12 +20,13 @@ import msgspec
 from streams.cache import PendingSnapshot
 from streams.gate import Gate
 from streams.handler import Handler, Held, now
-from streams.indexer import Indexer, cancel
+from streams.indexer import Indexer
 from streams.intake import Delivery, Intake
 from streams.journal import NOTHING_CONSUMED, Commit, Fenced, Journal, Unavailable
 from streams.limits import Limits
 from streams.messages import Envelope, Failure, encode_reply
 from streams.retry import until_it_answers
+from streams.tasks import cancel
 from streams.verdict import Draft, Verdict
 
 __all__ = ["Delivery", "Limits", "Outbox", "Owner"]
@@ -51,6 +52,9 @@ class CommandLog(Protocol):
 
     async def end(self) -> int:
         """The offset that its next message gets. Raises `Unavailable`."""
+
+    async def topic_id(self) -> str:
+        """The id of its topic, empty while there is none. Raises `Unavailable`."""
 
     async def gap_is_empty(self, start: int, end: int) -> bool:
         """Whether it has nothing with start <= offset < end. False also when that cannot be said."""
@@ -103,8 +107,10 @@ class Owner:
         """
         began = time.monotonic()
         while True:
-            old = await self._journal.head(self.stream)
-            commit = self._first_commit(old, await self._commands.end())
+            old, end = await self._journal.head(self.stream), await self._commands.end()
+            if old is not None and (old.topic_id != self.topic_id or end <= old.offset):
+                await self._check_topic()
+            commit = self._first_commit(old, end)
             try:
                 await self._journal.append(commit)
                 break
@@ -124,6 +130,15 @@ class Owner:
             self.next_offset,
             self.takeover_seconds * 1e3,
         )
+
+    async def _check_topic(self) -> None:
+        """Raise `Unavailable` when the topic has been made again since this owner learned of it.
+
+        Topic ids have no order, but who looks after reading from the log, or the topic, sees none that is older.
+        """
+        topic_id = await self._commands.topic_id()
+        if topic_id != self.topic_id:
+            raise Unavailable(f"{self.stream}: the command topic has been made again: {topic_id}, not {self.topic_id}")
 
     def _first_commit(self, old: Commit | None, end: int) -> Commit:
         if old is None:
@@ -253,13 +268,26 @@ class Owner:
     # -- group commit ------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        was_busy = False
+        was_busy = confirmed = False
         try:
             while group := await self._intake.group(was_busy):
                 was_busy = len(group) > 1
-                self._intake.put_back(await self._process(group))
+                try:
+                    if not confirmed:
+                        # Kafka is asked for messages by the topic's name: these may be of a newer one.
+                        await self._check_topic()
+                        confirmed = True
+                    rest = await self._process(group)
+                except BaseException:
+                    # Whoever waits until all that was delivered is done must not wait for these.
+                    for delivery in group:
+                        delivery.discard()
+                    raise
+                self._intake.put_back(rest)
         except Fenced as fenced:
             self._lose(f"fenced, another owner has taken over: {fenced}")
+        except Unavailable as error:
+            self._lose(f"begins anew: {error}")
         except asyncio.CancelledError:
             raise
         except Exception:
@@ -270,7 +298,7 @@ class Owner:
         assert self.head is not None
         draft = Draft(self.head.nr + 1, self.head.eventful_nr, now())
         read = [self._gate.read(delivery, draft) for delivery in group]
-        ids = {item.aggregate_id for item in read if isinstance(item, Envelope)}
+        ids = [item.aggregate_id for item in read if isinstance(item, Envelope)]
         await until_it_answers(
             lambda: self.handler.load(ids), f"{self.stream}: loading aggregates", (Unavailable, Held)
         )

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from streams.journal import Unavailable
 from streams.owner import Delivery, Owner
+from streams.tasks import all_done
 from streams.topic_ids import Described
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class Ownership:
                     topic = await self._describe()
                     if topic is None:
                         raise Unavailable("the command topic has no leader")
-                    await asyncio.gather(*(self._own(p, topic.id, len(partitions)) for p in sorted(partitions)))
+                    await all_done(self._own(p, topic.id, len(partitions)) for p in sorted(partitions))
             except (Unavailable, KafkaError, TimeoutError) as error:
                 missing = sorted(p for p in partitions if p not in self._serving)
                 log.warning("partitions %s cannot be taken over yet: %s", missing, error or "no answer in time")

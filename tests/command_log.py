@@ -8,8 +8,14 @@ class Topic:
 
     length = 1_000_000
 
+    def __init__(self, id: str = "t1") -> None:
+        self.id = id
+
     async def end(self) -> int:
         return self.length
+
+    async def topic_id(self) -> str:
+        return self.id
 
     async def gap_is_empty(self, start: int, end: int) -> bool:
         return False

@@ -98,7 +98,7 @@ class Ledgers:
             self.decider, events, commands, self.journal, "ledger-0", Cache(self.cache), 1_000, self.limits
         )
         self.owner = Owner(
-            "ledger-0", 0, self.topic_id, "me", self.journal, handler, self.outbox, self.limits, Topic(),
+            "ledger-0", 0, self.topic_id, "me", self.journal, handler, self.outbox, self.limits, Topic(self.topic_id),
             lambda owner: None, lambda key: 0,
         )  # fmt: skip
         await self.owner.take_over()

@@ -25,6 +25,7 @@ class Rows:
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes | None] = {}
+        self.changelog: list[tuple[bytes, bytes | None]] = []
         self.lost = False
 
     def get(self, partition: int, key: bytes) -> bytes | None:
@@ -33,9 +34,11 @@ class Rows:
     async def publish(self, broker: Any, partition: int, rows: Mapping[bytes, bytes | None]) -> int:
         if self.lost:
             raise ConnectionError("no changelog")
-        return 0
+        self.changelog += rows.items()
+        return len(self.changelog) - 1
 
     def write(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
+        assert offset == len(self.changelog) - 1
         self.rows.update(rows)
 
 
@@ -80,6 +83,19 @@ async def test_position_follows_the_rows(applier: Applier, tables: tuple[Rows, R
     await applier.suspend()
     assert {0: 8} == applier.assign({0: 10})
     await applier.suspend()
+
+
+async def test_changelog_first(applier: Applier, tables: tuple[Rows, Rows]) -> None:
+    """Rows that are not on the changelog are not in the table either: the events are applied when they come again."""
+    rows, _ = tables
+    rows.lost = True
+    with pytest.raises(ConnectionError):
+        await applier.apply([opened(6, 3, "a")])
+    assert {} == rows.rows
+    rows.lost = False
+    await applier.apply([opened(6, 3, "a")])
+    assert dict(rows.changelog) == rows.rows
+    assert {b"a"} == rows.rows.keys()
 
 
 async def test_late_duplicate_takes_nothing_back(applier: Applier) -> None:

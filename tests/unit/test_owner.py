@@ -196,8 +196,10 @@ async def test_fenced(bench: Bench) -> None:
     assert [old] == bench.lost
     assert not old.healthy
     assert 1 == len(old_sent.replied)
+    assert [1] == bench.discarded
     await new.deliver(bench.command("AddLine", LINE, id="x", offset=1))
     await until(lambda: len(new_sent.replied) == 1)
+    await new.close()
     assert 2 == len(await journal.events("order", "1"))
 
 
@@ -236,7 +238,7 @@ async def test_journal_down(bench: Bench) -> None:
     await tried.wait()
     await owner.suspend(0.05)
     assert not owner.healthy
-    assert ([], []) == (sent.replied, bench.done)
+    assert ([], [], [0]) == (sent.replied, bench.done, bench.discarded)
     new, _, new_sent = await bench.owner()
     assert 0 == new.next_offset
     await new.deliver(bench.command("OpenOrder", OPEN, offset=0))
@@ -287,6 +289,7 @@ async def test_topic_made_again(bench: Bench) -> None:
     await until(lambda: len(sent.replied) == 1)
     await owner.close()
     assert 1 == (await bench.owner("t1"))[0].next_offset
+    bench.topic.id = "t2"
     assert 0 == (await bench.owner("t2"))[0].next_offset
 
 
@@ -319,6 +322,32 @@ async def test_topic_that_lost_its_end_and_grew_again(bench: Bench, caplog: pyte
     await owner.deliver(bench.command("AddLine", LINE))
     await until(lambda: len(sent.replied) == 2)
     assert [] == bench.lost
+
+
+async def test_topic_made_again_during_takeover(bench: Bench) -> None:
+    """An owner that learned of its topic before that was made again does not go back: its commands would come again."""
+    await bench.owner("t1")
+    bench.topic.id = "t2"
+    _, journal, sent = await bench.owner("t2")
+    await bench.owners[1].deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    with pytest.raises(Unavailable, match="made again"):
+        await bench.owner("t1")
+    head = await journal.head("order-0")
+    assert head is not None
+    assert ("t2", 0) == (head.topic_id, head.offset)
+
+
+async def test_topic_made_again_before_the_first_message(bench: Bench) -> None:
+    """Kafka gives messages by the topic's name: an owner looks whether its first ones are of the topic it knows."""
+    owner, journal, sent = await bench.owner("t1")
+    bench.topic.id = "t2"
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: bool(bench.lost))
+    assert ([owner], [0], []) == (bench.lost, bench.discarded, sent.replied)
+    head = await journal.head("order-0")
+    assert head is not None
+    assert 1 == head.nr
 
 
 async def test_bounded(bench: Bench) -> None:

@@ -1,0 +1,112 @@
+"""A small domain made to be checked: accounts that take, give, reject, keep silent, and break."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aggregates.decider import Decider, Rejected
+from projections.projection import Projection, PublishedEvent, Row
+from schemas.codec import Codec
+from schemas.registry import Schema
+
+TYPE = "account"
+
+
+@dataclass(frozen=True)
+class Add:
+    amount: int
+
+
+@dataclass(frozen=True)
+class Take:
+    amount: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Add `amount` one by one: many events of one command."""
+
+    amount: int
+
+
+@dataclass(frozen=True)
+class Touch:
+    """Accepted, and nothing follows."""
+
+
+@dataclass(frozen=True)
+class Boom:
+    """The domain has a bug."""
+
+
+@dataclass(frozen=True)
+class Added:
+    amount: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    amount: int
+
+
+Command = Add | Take | Split | Touch | Boom
+Event = Added | Taken
+
+
+@dataclass(frozen=True)
+class State:
+    balance: int = 0
+    changes: int = 0
+
+
+def decide(command: Command, state: State) -> list[Event]:
+    match command:
+        case Add(amount):
+            return [Added(amount)]
+        case Take(amount) if amount > state.balance:
+            raise Rejected("TooLittle", f"{state.balance} is less than {amount} after {state.changes} changes")
+        case Take(amount):
+            return [Taken(amount)]
+        case Split(amount):
+            return [Added(1)] * amount
+        case Touch():
+            return []
+        case Boom():
+            raise ZeroDivisionError(f"a bug, after {state.changes} changes")
+
+
+def evolve(state: State, event: Event) -> State:
+    change = event.amount if isinstance(event, Added) else -event.amount
+    return replace(state, balance=state.balance + change, changes=state.changes + 1)
+
+
+account: Decider[Command, Event, State] = Decider(TYPE, State(), decide, evolve)
+
+
+def _schema(name: str) -> Schema:
+    return Schema.parse(json.dumps({"type": "record", "name": name, "fields": [{"name": "amount", "type": "long"}]}), 1)
+
+
+EVENTS = Codec([_schema("Added"), _schema("Taken")], account.events)
+COMMANDS = Codec([], {})
+
+
+def _balance(row: Row | None, key: str, event: PublishedEvent) -> Row:
+    state = evolve(State(row["balance"], row["changes"]) if row else State(), event.event)
+    return {"id": key, "balance": state.balance, "changes": state.changes}
+
+
+def _turnover(row: Row | None, key: str, event: PublishedEvent) -> Row:
+    return {"sum": (row["sum"] if row else 0) + event.event.amount, "events": (row["events"] if row else 0) + 1}
+
+
+def _kinds(event: PublishedEvent) -> tuple[str, ...]:
+    return ("all", event.type)
+
+
+PROJECTIONS: tuple[Any, ...] = (
+    Projection("balances", 1, TYPE, _balance),
+    Projection("turnover", 1, TYPE, _turnover, _kinds, local=True),
+)

@@ -1,0 +1,148 @@
+"""Who watches: what must hold after each step, and when everything has come to rest."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from streams.journal import NOTHING_CONSUMED, Commit, stream_name
+from streams.messages import decode_reply
+from streams.owner import Owner
+from tests.simulation import ending
+from tests.simulation.account import TYPE
+from tests.simulation.workers import COMMANDS_TOPIC, EVENTS_TOPIC
+
+if TYPE_CHECKING:
+    from tests.simulation.faults import Slot
+    from tests.simulation.world import World
+
+
+class Checks:
+    """The first invariant that breaks ends the run: `failed` is its name, and what was seen."""
+
+    def __init__(self, world: World) -> None:
+        self.failed: tuple[str, str] | None = None
+        self.log: defaultdict[str, list[Commit]] = defaultdict(list)
+        self._incarnations: defaultdict[str, list[str]] = defaultdict(list)
+        self.replies: list[bytes] = []
+        self._world = world
+
+    def fail(self, invariant: str, text: str) -> None:
+        """An invariant does not hold."""
+        if self.failed is None:
+            self.failed = invariant, text
+            self._world.note("FAILED", invariant, text)
+            self._world.loop.stop()
+
+    # -- after each step -----------------------------------------------------------------------------
+
+    def appended(self, wanted: Commit, log: Sequence[Commit]) -> None:
+        """After an attempt to append, the log is as before or has one commit more, which follows from the last."""
+        seen = self.log[wanted.stream]
+        if wanted.nr <= len(seen) and log[wanted.nr - 1] is not seen[wanted.nr - 1]:
+            self.fail("a commit never changes", f"{wanted.stream} nr {wanted.nr}")
+        if len(log) == len(seen):
+            return
+        last, commit = (seen[-1] if seen else None), log[-1]
+        seen.append(commit)
+        ids = [event.command_id for event in commit.events]
+        self._world.note("commit", f"{commit.stream}:{commit.nr}", commit.owner, f"to offset {commit.offset}", *ids)
+        if commit.nr != len(log) or len(log) != len(seen):
+            self.fail("numbers are dense", f"{commit.stream} nr {commit.nr} is at place {len(log)}")
+        if last is None:
+            sound = (1, NOTHING_CONSUMED, 0) == (commit.epoch, commit.offset, len(commit.events))
+        elif commit.epoch == last.epoch:
+            sound = commit.offset > last.offset and (commit.topic_id, commit.owner) == (last.topic_id, last.owner)
+        else:
+            begins = commit.offset == (last.offset if commit.topic_id == last.topic_id else NOTHING_CONSUMED)
+            sound = commit.epoch == last.epoch + 1 and begins and not commit.events
+        if not sound:
+            self.fail("epochs and offsets rise", f"{_place(last)} is followed by {_place(commit)}")
+        incarnations = self._incarnations[commit.stream]
+        if commit.topic_id not in incarnations:
+            incarnations.append(commit.topic_id)
+        elif commit.topic_id != incarnations[-1]:
+            self.fail("each offset of a topic is covered once", f"{_place(commit)} goes back to an older topic")
+
+    def replied(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        """An owner hands over replies: a commit covers each of the commands."""
+        for _, _, value in replies:
+            self.replies.append(value)
+            reply = decode_reply(value)
+            if not any(self._covered(*place) for place in self._world.client.offsets[reply.command_id]):
+                self.fail("no reply before its commit", f"{reply.command_id} is answered {reply.status}")
+
+    def _covered(self, topic_id: str, partition: int, offset: int) -> bool:
+        log = self._world.store.log[stream_name(TYPE, partition)]
+        return any(commit.topic_id == topic_id and commit.offset >= offset for commit in reversed(log))
+
+    def bounds(self, owner: Owner) -> None:
+        """A queue holds no more than two groups; a cache beyond its limit only what could not be loaded again."""
+        limits, cache = self._world.shape.limits, owner.handler.cache
+        if len(owner._intake) > 2 * limits.commands:
+            self.fail("queues are bounded", f"{owner.stream}: {len(owner._intake)} commands wait")
+        if owner.head is not None and cache.weight > cache.limit:
+            # It shrinks with each commit, by what was indexed then.
+            idle = [id for id, aggregate in cache._aggregates.items() if aggregate.nr <= owner.head.indexed_nr]
+            if idle:
+                self.fail("caches are bounded", f"{owner.stream}: {idle} might be out, limit {cache.limit}")
+
+    # -- at rest -------------------------------------------------------------------------------------
+
+    def at_rest(self) -> bool:
+        """Whether all is answered, committed, derived, published and applied."""
+        return not self.what_is_missing()
+
+    def what_is_missing(self) -> str:
+        """The first thing that is not done yet, or nothing."""
+        world = self._world
+        if unanswered := world.client.unanswered():
+            return f"no reply to {unanswered}"
+        topic = world.kafka.topics[COMMANDS_TOPIC]
+        for partition, commands in enumerate(topic.partitions):
+            stream = stream_name(TYPE, partition)
+            log = world.store.log[stream]
+            if not log or log[-1].topic_id != topic.id or log[-1].offset < commands.last_message:
+                return f"{stream}: offset {commands.last_message} of {topic.id} is not covered"
+            owner = self._slot(world.command_group.owners.get(partition))
+            if owner is None or partition not in owner.worker.ownership.owners:
+                return f"{stream}: nobody owns it"
+            # A zombie may have taken over for a moment: its empty commit has no rows.
+            rows_nr = max((commit.nr for commit in log if commit.events), default=0)
+            if owner.worker.ownership.owners[partition]._indexer.indexed_nr < rows_nr:
+                return f"{stream}: derived rows are not written"
+            positions = ending.positions(log)
+            published = ending.published(world.kafka.topics[EVENTS_TOPIC].partitions[partition].records)
+            if positions and positions[-1] not in published:
+                return f"{stream}: {positions[-1]} is not published"
+            reader = self._slot(world.projection_group.owners.get(partition))
+            if reader is None:
+                return f"{stream}: nobody projects it"
+            applied = reader.worker.tables["positions"].get(partition, stream.encode())
+            if positions and int(applied or b"0") < positions[-1][0]:
+                return f"{stream}: {applied!r} is applied, {positions[-1]} is not"
+            if reader.worker.consumer.unacked:
+                return f"{stream}: events are in work"
+        return ""
+
+    def _slot(self, name: str | None) -> Slot | None:
+        """Where the process of that name runs now."""
+        return next((slot for slot in self._world.faults.slots if slot.process.name == name), None)
+
+    def at_the_end(self) -> None:
+        """All that must hold now that nothing moves any more."""
+        readers = {p: self._slot(name) for p, name in self._world.projection_group.owners.items()}
+        for invariant, check in ending.INVARIANTS.items():
+            if text := check(self._world, readers):
+                self.fail(invariant, text)
+                return
+
+
+def _place(commit: Commit | None) -> str:
+    if commit is None:
+        return "nothing"
+    return (
+        f"{commit.stream}:{commit.nr} (epoch {commit.epoch} of {commit.owner}, {commit.topic_id} to offset "
+        f"{commit.offset}, {len(commit.events)} events)"
+    )

@@ -1,0 +1,127 @@
+"""The client: sends commands, some of them twice, and sends again what is not answered."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from streams.broker import partition_of
+from streams.messages import command_headers, decode_reply
+from tests.simulation.workers import COMMANDS_TOPIC, REPLIES_TOPIC
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+PATIENCE = 6.0
+"""Seconds after which a command without a reply is sent again."""
+SENDING_SECONDS = 12.0
+BURSTS = (0.5, 4.0, 8.0)
+"""Seconds at which many commands come at once."""
+
+KINDS = {
+    "Add": 40,
+    "Take": 22,
+    "Split": 10,
+    "Touch": 12,
+    "Boom": 4,
+    "Unknown": 3,
+    "Unreadable": 3,
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command of the client. `partition` is not always the right one."""
+
+    id: str
+    aggregate: str
+    type: str
+    amount: int
+    partition: int
+    deadline: datetime | None
+    structured: bool
+
+    @property
+    def record(self) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+        """Key, value and headers, in binary mode or as a person types it."""
+        data: Any = {"amount": self.amount if self.type != "Unreadable" else "much"}
+        type = "Add" if self.type == "Unreadable" else self.type
+        deadline = self.deadline.isoformat() if self.deadline else ""
+        if self.structured:
+            value = {"type": type, "data": data, "id": self.id, "replyto": REPLIES_TOPIC, "deadline": deadline}
+            return self.aggregate.encode(), json.dumps(value).encode(), []
+        headers = command_headers(self.id, type, "/client", REPLIES_TOPIC, deadline=deadline)
+        return self.aggregate.encode(), json.dumps(data).encode(), headers
+
+
+class Client:
+    """Knows what it has sent, where that stands, and what was answered."""
+
+    def __init__(self, world: World) -> None:
+        self.requests: list[Request] = []
+        self.sent: dict[tuple[str, int, int], Request] = {}
+        self.offsets: defaultdict[str, list[tuple[str, int, int]]] = defaultdict(list)
+        self.answers: dict[str, list[bytes]] = {}
+        self._world = world
+
+    def start(self) -> None:
+        """Send it all within the next seconds."""
+        world, random = self._world, self._world.random
+        burst = random.random() < 0.5
+        for number in range(world.shape.commands):
+            at = random.uniform(0, SENDING_SECONDS)
+            if burst and random.random() < 0.7:
+                at = random.choice(BURSTS)
+            request = self._request(number, at)
+            self.requests.append(request)
+            self.answers[request.id] = []
+            world.loop.outside(at, self._insist, request)
+            if random.random() < 0.25:
+                world.loop.outside(random.uniform(at, SENDING_SECONDS), self._send, request)
+
+    def _request(self, number: int, at: float) -> Request:
+        world, random = self._world, self._world.random
+        aggregate = f"a{random.randrange(world.shape.aggregates)}"
+        [kind] = random.choices(list(KINDS), list(KINDS.values()))
+        partition = partition_of(aggregate.encode(), world.shape.partitions)
+        if random.random() < 0.03:
+            partition = (partition + 1) % world.shape.partitions
+        deadline = None
+        if random.random() < 0.08:
+            deadline = world.now() + timedelta(seconds=at + random.choice((-1, 0.5, 3, 100)))
+        structured = random.random() < 0.1
+        return Request(f"c{number}", aggregate, kind, random.randint(1, 5), partition, deadline, structured)
+
+    def _send(self, request: Request) -> None:
+        world = self._world
+        topic = world.kafka.topics.get(COMMANDS_TOPIC)
+        if topic is None:
+            return
+        log = topic.partitions[request.partition]
+        offset = log.append(*request.record, world.wall())
+        place = topic.id, request.partition, offset
+        self.sent[place] = request
+        self.offsets[request.id].append(place)
+        world.note("sent", request.id, request.type, request.aggregate, f"{request.partition}:{offset}")
+        if world.shape.markers and world.random.random() < 0.4:
+            log.append(None, None, (), world.wall(), marker=True)
+
+    def _insist(self, request: Request) -> None:
+        if not self.answers[request.id]:
+            self._send(request)
+            self._world.loop.outside(PATIENCE, self._insist, request)
+
+    def replied(self, records: Sequence[Any]) -> None:
+        """Replies have come."""
+        for _, value, _ in records:
+            reply = decode_reply(value)
+            self.answers[reply.command_id].append(value)
+            self._world.note("reply", reply.command_id, reply.status, reply.position)
+
+    def unanswered(self) -> list[str]:
+        """The ids without a reply."""
+        return [id for id, replies in self.answers.items() if not replies]

@@ -1,0 +1,252 @@
+"""A consumer group as Faust drives it: eager rebalances, sessions that expire, committed offsets that lag."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from streams.faust_app import HEARTBEAT_SECONDS, SESSION_SECONDS
+from tests.simulation.kafka import Record
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+REBALANCE_SECONDS = 60.0
+COMMIT_SECONDS = 2.8
+FETCH = 5
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+
+
+class Group:
+    """The coordinator. All its methods run at the broker."""
+
+    def __init__(self, world: World, name: str, partitions: int) -> None:
+        self.generation = 0
+        self.committed: dict[Place, int] = {}
+        self.owners: dict[int, str] = {}
+        self.unheard: set[str] = set()
+        self._world = world
+        self._name = name
+        self._partitions = partitions
+        self._seen: dict[str, float] = {}
+        self._joining: dict[str, asyncio.Future[tuple[int, list[int]]]] = {}
+        self._since: float | None = None
+        self._tick()
+
+    def join(self, member: str, answer: asyncio.Future[tuple[int, list[int]]]) -> None:
+        self._seen[member] = self._world.loop.time()
+        self._joining[member] = answer
+        self.rebalance()
+        self._complete()
+
+    def leave(self, member: str) -> None:
+        if self._seen.pop(member, None) is not None:
+            self._joining.pop(member, None)
+            self.rebalance()
+            self._complete()
+
+    def heartbeat(self, member: str, generation: int) -> bool:
+        """Whether the member is to go on as it is."""
+        if member in self.unheard:
+            return True  # it does not know yet that nobody hears it
+        if member not in self._seen:
+            return False
+        self._seen[member] = self._world.loop.time()
+        return self._since is None and generation == self.generation
+
+    def commit(self, member: str, generation: int, offsets: dict[Place, int]) -> None:
+        if member in self._seen and generation == self.generation:
+            self.committed.update(offsets)
+
+    def rebalance(self) -> None:
+        """Have all members join again."""
+        if self._since is None:
+            self._since = self._world.loop.time()
+
+    def _tick(self) -> None:
+        now = self._world.loop.time()
+        late = self._since is not None and now - self._since > REBALANCE_SECONDS
+        for member, seen in list(self._seen.items()):
+            if member not in self._joining and (late or now - seen > SESSION_SECONDS):
+                self._world.note("expired", member)
+                self.leave(member)
+        self._complete()
+        self._world.loop.outside(0.5, self._tick)
+
+    def _complete(self) -> None:
+        if self._since is None or not self._joining or len(self._joining) < len(self._seen):
+            return
+        self._since = None
+        self.generation += 1
+        members = list(self._joining)
+        self._world.random.shuffle(members)
+        self.owners = {p: members[p % len(members)] for p in range(self._partitions)}
+        self._world.note("assigned", self._name, self.generation, *(f"{p}:{m}" for p, m in self.owners.items()))
+        self._world.faults.assigned()
+        answers, self._joining = self._joining, {}
+        for member, answer in answers.items():
+            mine = [p for p, owner in self.owners.items() if owner == member]
+            self._world.loop.outside(self._world.network.one_way(), _settle, answer, (self.generation, mine))
+
+
+def _settle(answer: asyncio.Future[Any], result: Any) -> None:
+    if not answer.done():
+        answer.set_result(result)
+
+
+@dataclass(eq=False)
+class Message:
+    """A record on its way through a consumer. `ack` counts it as done; `discard` stops waiting for it."""
+
+    topic: str
+    partition: int
+    record: Record
+    consumer: Consumer
+    generation: int
+
+    @property
+    def offset(self) -> int:
+        return self.record.offset
+
+    @property
+    def headers(self) -> tuple[tuple[str, bytes], ...]:
+        return self.record.headers
+
+    @property
+    def key(self) -> bytes | None:
+        return self.record.key
+
+    @property
+    def value(self) -> bytes | None:
+        return self.record.value
+
+    def ack(self) -> None:
+        if self.generation == self.consumer.generation:
+            place = self.topic, self.partition
+            self.consumer.acked[place] = max(self.consumer.acked.get(place, 0), self.offset + 1)
+        self.discard()
+
+    def discard(self) -> None:
+        self.consumer.unacked.discard(self)
+        if not self.consumer.unacked:
+            self.consumer.emptied.set()
+
+
+@dataclass(eq=False)
+class Consumer:
+    """A member of a group, in a worker. The callbacks are what `streams.faust_app` makes of Faust's."""
+
+    world: World
+    group: Group
+    name: str
+    topics: tuple[str, ...]
+    revoke: Callable[[], Awaitable[None]]
+    positions: Callable[[list[int]], Awaitable[dict[Place, int]]]
+    deliver: Callable[[Message], Awaitable[None]]
+    generation: int = 0
+    acked: dict[Place, int] = field(default_factory=dict)
+    unacked: set[Message] = field(default_factory=set)
+    emptied: asyncio.Event = field(default_factory=asyncio.Event)
+    assigned: list[int] = field(default_factory=list)
+    _flowing: int = 0
+    _joining: bool = False
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _fetches: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Be a member for ever."""
+        tasks = [asyncio.create_task(task) for task in (self._heartbeats(), self._commits())]
+        try:
+            while True:
+                await self._let_go()
+                self._changed.clear()
+                answer: asyncio.Future[tuple[int, list[int]]] = self.world.loop.create_future()
+                self.world.loop.outside(self.world.network.one_way(), self.group.join, self.name, answer)
+                self._joining = True
+                self.generation, self.assigned = await answer
+                self._joining = False
+                await self._start()
+                await self._changed.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def rejoin(self) -> None:
+        """Ask for a rebalance."""
+        self._changed.set()
+
+    async def leave(self) -> None:
+        """Be no member any more."""
+        self._flowing = 0
+        self.world.loop.outside(self.world.network.one_way(), self.group.leave, self.name)
+
+    async def _heartbeats(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            generation = self.generation
+            fine = await self.world.network.ask("group", partial(self.group.heartbeat, self.name, generation))
+            if not fine and not self._joining and generation == self.generation:
+                self._changed.set()
+
+    async def _commits(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        if self.acked:
+            acked, self.acked = self.acked, {}
+            if self.world.random.random() >= self.world.faults.commits_lost:
+                commit = partial(self.group.commit, self.name, self.generation, acked)
+                await self.world.network.ask("group", commit)
+
+    async def _let_go(self) -> None:
+        await self.revoke()
+        self._flowing = 0
+        await self._commit()
+        while self.unacked:
+            self.emptied.clear()
+            await self.emptied.wait()
+
+    async def _start(self) -> None:
+        places = [(topic, partition) for topic in self.topics for partition in self.assigned]
+        committed = await self.world.network.ask("group", lambda: dict(self.group.committed))
+        starts = {place: committed.get(place, 0) for place in places}
+        starts.update(await self.positions(self.assigned))
+        self._flowing = self.generation
+        self._fetches = [
+            asyncio.create_task(self._fetch(topic, partition, start, self.generation))
+            for (topic, partition), start in starts.items()
+        ]
+
+    async def _fetch(self, topic: str, partition: int, position: int, generation: int) -> None:
+        """Deliver from `position` on, until the next rebalance; sometimes again what was, sometimes not all."""
+        world = self.world
+        incarnation = world.kafka.topics.get(topic)
+        if incarnation is None:
+            return
+        log = incarnation.partitions[partition]
+        while self._flowing == generation:
+            if position <= log.last_message:
+                position = max(0, min(position + world.faults.slip(topic), log.last_message))
+            else:
+                arrival: asyncio.Future[None] = world.loop.create_future()
+                log.waiting.append(arrival)
+                await arrival
+                continue
+            # What is deleted cannot be read, whoever still has a place in it.
+            if world.kafka.topics.get(topic) is not incarnation:
+                return
+            found = await world.network.ask("group", partial(log.after, position, FETCH))
+            for record in found:
+                if self._flowing != generation:
+                    return
+                message = Message(topic, partition, record, self, generation)
+                self.unacked.add(message)
+                await self.deliver(message)
+            position = found[-1].offset + 1 if found else min(position + FETCH, len(log.records))

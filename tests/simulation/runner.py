@@ -1,0 +1,110 @@
+"""Many seeds, on all cores; the same with the product broken on purpose; and one seed with its trace."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+from tests.simulation.breakages import BREAKAGES, broken
+from tests.simulation.loop import PROCESS
+from tests.simulation.world import Result, World
+
+CHUNK = 20
+LOGGERS = ("streams", "projections")
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a breakage was found: after so many seeds, by which invariant; `seeds` is None when it was not."""
+
+    breakage: str
+    seeds: int | None
+    invariant: str = ""
+    text: str = ""
+    seconds: float = 0.0
+
+
+def run(seed: int, breakage: str = "") -> Result:
+    """One run."""
+    with broken(breakage):
+        return World(seed).run()
+
+
+def traced(seed: int, breakage: str = "") -> tuple[Result, list[str]]:
+    """The very same run, and all that happened in it, line by line, with what the product logged."""
+    world = World(seed)
+    lines: list[tuple[float, str]] = []
+    logging.disable(logging.NOTSET)
+
+    class ToTrace(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            cause = f" {record.exc_info[1]!r}" if record.exc_info else ""
+            lines.append((world.loop.time(), f"log        {PROCESS.get()}: {record.getMessage()}{cause}"))
+
+    handler = ToTrace()
+    for name in LOGGERS:
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).propagate = False
+    try:
+        with broken(breakage):
+            result = world.run()
+    finally:
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(handler)
+            logging.getLogger(name).propagate = True
+    lines += [(at, f"{kind:10} {' '.join(map(str, what))}") for at, kind, what in world.trace]
+    return result, [str(world.shape), *(f"{at:10.5f} {text}" for at, text in sorted(lines, key=lambda line: line[0]))]
+
+
+def simulate(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
+    """The results of many seeds as they come, from `jobs` processes."""
+    numbers = iter(seeds)
+    with _pool(jobs) as pool:
+        waiting = set()
+        while True:
+            while len(waiting) < 2 * jobs and (chunk := list(itertools.islice(numbers, CHUNK))):
+                waiting.add(pool.submit(_run_all, chunk))
+            if not waiting:
+                return
+            done = next(as_completed(waiting))
+            waiting.remove(done)
+            yield from done.result()
+
+
+def hunt(most: int, jobs: int, names: Iterable[str] = BREAKAGES) -> Iterator[Found]:
+    """Look for each breakage with the seeds 0, 1, .. `most` - 1."""
+    with _pool(jobs) as pool:
+        for done in as_completed([pool.submit(find, name, most) for name in names]):
+            yield done.result()
+
+
+def find(breakage: str, most: int) -> Found:
+    """Look for one breakage."""
+    seconds = 0.0
+    with broken(breakage):
+        for seed in range(most):
+            result = World(seed).run()
+            seconds += result.seconds
+            if result.invariant:
+                return Found(breakage, seed + 1, result.invariant, result.text, seconds)
+    return Found(breakage, None, seconds=seconds)
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_prepare)
+
+
+def _prepare() -> None:
+    """Nobody reads the log of thousands of runs, and what was imported is never garbage."""
+    logging.disable(logging.CRITICAL)
+    gc.collect()
+    gc.freeze()
+
+
+def _run_all(seeds: list[int]) -> list[Result]:
+    return [World(seed).run() for seed in seeds]

@@ -1,0 +1,100 @@
+"""The journal's store over a network that fails: the journal in memory is the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from streams.journal import Commit, Published, Snapshot, StoredEvent
+from streams.journal_memory import MemoryJournal, MemoryStore
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+T = TypeVar("T")
+
+
+class TransactionalJournal(MemoryJournal):
+    """The journal in memory as a store with transactions keeps it: an append derives its rows and snapshots too."""
+
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+        await super().append(commit)
+        await self.index([commit])
+        await self.save_snapshots(commit.stream.rpartition("-")[0], snapshots())
+        return True
+
+
+class JournalLine:
+    """A `Journal` as a worker sees it. A write whose answer is lost may have been done in part, and a read of
+    commits may end early, as the port allows."""
+
+    def __init__(self, world: World, store: MemoryStore, transactional: bool) -> None:
+        self._world = world
+        self._store = store
+        self._journal = (TransactionalJournal if transactional else MemoryJournal)(store)
+        self._transactional = transactional
+
+    async def _ask(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return await self._world.network.ask("journal", lambda: at_once(call()))
+
+    async def head(self, stream: str) -> Commit | None:
+        return await self._ask(lambda: self._journal.head(stream))
+
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+        taken = snapshots() if self._transactional else ()
+
+        async def append() -> bool:
+            try:
+                return await self._journal.append(commit, lambda: taken)
+            finally:
+                self._world.checks.appended(commit, self._store.log[commit.stream])
+
+        return await self._ask(append)
+
+    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+        found = await self._ask(lambda: self._journal.commits(stream, after, limit))
+        if "journal" in self._world.network.trouble and self._world.random.random() < 0.2:
+            return found[: self._world.random.randint(0, len(found))]
+        return found
+
+    async def index(self, commits: Sequence[Commit]) -> None:
+        """Commit by commit in any order, each a request of its own: where one fails the others may have been done."""
+        order = list(commits)
+        self._world.random.shuffle(order)
+        size = max(1, len(order) // 2)
+        for part in (order[:size], order[size:]):
+            if part:
+                await self._ask(lambda part=part: self._journal.index(part))  # type: ignore[misc]
+
+    async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
+        return await self._ask(lambda: self._journal.events(type, aggregate_id, from_sequence))
+
+    async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
+        return await self._ask(lambda: self._journal.snapshot(type, aggregate_id))
+
+    async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
+        for snapshot in snapshots:
+            await self._ask(lambda one=snapshot: self._journal.save_snapshots(type, [one]))  # type: ignore[misc]
+
+    async def schemas(self) -> Mapping[str, str]:
+        return await self._ask(self._journal.schemas)
+
+    async def published(self, stream: str) -> Published | None:
+        return await self._ask(lambda: self._journal.published(stream))
+
+    async def save_published(self, stream: str, published: Published) -> None:
+        await self._ask(lambda: self._journal.save_published(stream, published))
+
+    def aggregate_ids(self, type: str) -> AsyncIterator[str]:
+        return self._journal.aggregate_ids(type)
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise AssertionError("it waits")

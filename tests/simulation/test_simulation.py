@@ -1,0 +1,69 @@
+"""Thousands of schedules hold; the same seed is the same run; and a broken product is found out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from streams.owner import Owner
+from tests.simulation.__main__ import breakage_table, explain
+from tests.simulation.breakages import BREAKAGES, Edit, broken, edited
+from tests.simulation.runner import hunt, run, simulate, traced
+
+ROOT = Path(__file__).parents[2]
+JOBS = os.cpu_count() or 1
+SCHEDULES = 4_000
+MOST_SEEDS = 600
+"""Within which every breakage is found."""
+
+
+def test_all_invariants_hold() -> None:
+    """In thousands of schedules with faults every invariant holds at each step, and everything comes to rest."""
+    failed = [result for result in simulate(range(SCHEDULES), JOBS) if result.invariant]
+    assert not failed, "\n".join(explain(result.seed, result.invariant, result.text) for result in failed[:5])
+
+
+def test_every_breakage_is_found() -> None:
+    """The product broken on purpose, one way after another, breaks an invariant within a few hundred schedules."""
+    results = list(hunt(MOST_SEEDS, JOBS))
+    Console().print(breakage_table(results, MOST_SEEDS))
+    assert BREAKAGES.keys() == {found.breakage for found in results}
+    assert [] == [found.breakage for found in results if found.seeds is None]
+
+
+def test_a_seed_is_one_run() -> None:
+    """The same seed gives the same trace: twice here, with tracing, and in processes that hash strings otherwise."""
+    digests = {seed: run(seed).digest for seed in (3, 4, 5)}
+    assert digests == {seed: traced(seed)[0].digest for seed in digests}
+    program = "from tests.simulation.runner import run\nprint(*(run(seed).digest for seed in (3, 4, 5)))"
+    for hash_seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        child = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        assert list(digests.values()) == child.stdout.split()
+
+
+def test_a_trace_tells_what_happened() -> None:
+    """A failing run says what broke, and its trace has commits, replies and faults in the order of virtual time."""
+    result, lines = traced(0, "reply before the commit")
+    assert "no reply before its commit" == result.invariant
+    times = [float(line.split()[0]) for line in lines[1:]]
+    assert sorted(times) == times
+    assert any("FAILED" in line for line in lines)
+    assert run(0).invariant == ""
+
+
+def test_a_breakage_is_undone() -> None:
+    """After a breakage the product is as before; one that no longer fits the product's source says so."""
+    before = Owner._process.__code__
+    with broken("unknown outcome taken for success"):
+        assert before is not Owner._process.__code__
+    assert before is Owner._process.__code__
+    with pytest.raises(ValueError, match="times, not once"):
+        edited((Edit(Owner._process, "no such text", ""),))
