@@ -24,7 +24,14 @@ class Result:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        return self.fault, str(self.tried), str(self.sent), str(self.lost), str(self.duplicated), f"{self.pause:.1f} s"
+        return (
+            self.fault,
+            str(self.tried),
+            str(self.sent),
+            str(self.lost),
+            str(self.duplicated),
+            f"{self.pause:.1f} s" if self.pause else "-",
+        )
 
 
 def table(results: Sequence[Result]) -> list[str]:

@@ -79,15 +79,21 @@ class Rig:
     @asynccontextmanager
     async def under_load(self, fault: str, tried: int = 1, pace: float = PACE) -> AsyncIterator[Load]:
         """Load before, during and after what the body does to the system; in the end all invariants, and a result."""
+        async with self.at_rest(fault, tried) as load:
+            load.begin(pace)
+            await load.served()
+            await asyncio.sleep(BEFORE_SECONDS)  # of load, before anything happens
+            yield load
+            await load.served()
+            await asyncio.sleep(AFTER_SECONDS)
+            await load.end()
+
+    @asynccontextmanager
+    async def at_rest(self, fault: str, tried: int = 1) -> AsyncIterator[Load]:
+        """The same without a load but what the body sends."""
         load = Load(self.system, [f"order-{number}" for number in range(KEYS)])
         await load.open_orders()
-        load.begin(pace)
-        await load.served()
-        await asyncio.sleep(BEFORE_SECONDS)  # of load, before anything happens
         yield load
-        await load.served()
-        await asyncio.sleep(AFTER_SECONDS)
-        await load.end()
         pause = await load.longest_pause()
         await load.answered()
         await self.ready()

@@ -1,9 +1,11 @@
-"""Topics are deleted and made again under load."""
+"""Command topics are deleted, or lose what they had."""
 
 from __future__ import annotations
 
+import shutil
+
 from tests.chaos.rig import Rig
-from tests.e2e.client import eventually
+from tests.e2e.client import PARTITIONS, eventually
 
 
 async def test_commands_topic_made_again(rig: Rig) -> None:
@@ -22,3 +24,22 @@ async def test_commands_topic_made_again(rig: Rig) -> None:
             await eventually(gone, 30, "the topic is still there")
             await rig.system.make_topic("order-commands")
             await load.served()
+
+
+async def test_commands_lost_by_kafka(rig: Rig) -> None:
+    """Kafka loses a command topic's messages with its disk, and keeps the topic: new commands get offsets that the
+    journal has covered. The owners notice while they run, and go on from the end of what is left."""
+    await rig.start()
+    async with rig.at_rest("commands lost by Kafka") as load:
+        await load.lines(800)
+        await rig.kafka.stop()
+        for partition in range(PARTITIONS):
+            folder = rig.system.topic(f"order-commands-{partition}")
+            shutil.rmtree(rig.kafka.where.folder("kafka") / "data" / folder)
+        await rig.kafka.start()
+        await rig.ready()
+        new = await load.lines(100)
+        inbox = await rig.system.answers()
+        await eventually(lambda: all(inbox.by_key[id] for id in new), 60, "a new command is skipped")
+    said = "\n".join(line for worker in rig.orders for line in worker.lines)
+    assert "Kafka has lost commands that it had acknowledged" in said

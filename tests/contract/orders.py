@@ -97,7 +97,7 @@ class Orders:
         limits = Limits(commands=5, linger=0.001, snapshot_every=EVERY)
         journal, outbox = self.journal, Nobody()
         owner = Owner(
-            stream, partition, "t", name, journal, handler, outbox, limits, Topic(), _lost, lambda key: partition
+            stream, partition, "t1", name, journal, handler, outbox, limits, Topic(), _lost, lambda key: partition
         )
         await owner.take_over()
         self.offsets[partition] = owner.next_offset
