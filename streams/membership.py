@@ -37,7 +37,11 @@ class Membership:
 
     async def succeed(self) -> None:
         """Take the dead predecessor out of the group, if there is one. Only saves time: that it fails does no harm."""
-        file = self._path.open("a+")
+        try:
+            file = self._path.open("a+")
+        except OSError as error:  # no room on the disk
+            log.info("%s: %s", self._path, error)
+            return
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -55,10 +59,14 @@ class Membership:
 
     def record(self, member_id: str) -> None:
         """This worker is in the group by that name now."""
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.truncate(0)
             self._file.write(member_id)
             self._file.flush()
+        except OSError as error:  # no room on the disk
+            log.info("%s: %s", self._path, error)
 
     async def _leave(self, member_id: str) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)

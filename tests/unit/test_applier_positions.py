@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aggregates.shop.order import OrderOpened, order
-from projections.applier import Applier
+from projections.applier import Applier, MissingEvents
 from projections.shop.orders import orders
 from projections.tailer import COMMIT_END
 from schemas.codec import Codec
@@ -42,9 +42,9 @@ class Rows:
         self.rows.update(rows)
 
 
-def opened(offset: int, nr: int, key: str) -> Any:
-    """The first event of an order, alone in its commit."""
-    headers = {"ce_position": f"order-0:{nr}:0", "ce_type": "OrderOpened", "ce_sequence": "1", "ce_time": ""}
+def opened(offset: int, nr: int, key: str, sequence: int = 1) -> Any:
+    """The first event of an order, alone in its commit, or one that says it were a later one."""
+    headers = {"ce_position": f"order-0:{nr}:0", "ce_type": "OrderOpened", "ce_sequence": f"{sequence}", "ce_time": ""}
     encoded = [(name, value.encode()) for name, value in headers.items()]
     message = SimpleNamespace(
         partition=0, offset=offset, key=key.encode(), value=OPENED, headers=[*encoded, COMMIT_END]
@@ -103,6 +103,15 @@ async def test_late_duplicate_takes_nothing_back(applier: Applier) -> None:
     await applier.apply([opened(6, 3, "a"), opened(7, 4, "b"), opened(8, 3, "a")])
     assert ({0: 9}, 4) == (applier.assign({0: 10}), applier.applied(0))
     await applier.suspend()
+
+
+@pytest.mark.parametrize("sequence", [2, 3])
+async def test_a_missing_event_is_waited_for(applier: Applier, tables: tuple[Rows, Rows], sequence: int) -> None:
+    """An aggregate's sequence that jumps is no event of its row: nothing of the batch is applied, and it says which."""
+    rows, positions = tables
+    with pytest.raises(MissingEvents, match=f"order a stands at sequence 0, order-0:4:0 brings {sequence}"):
+        await applier.apply([opened(6, 3, "b"), opened(7, 4, "a", sequence)])
+    assert ({}, {}) == (rows.rows, positions.rows)
 
 
 async def test_nothing_is_applied_of_what_is_not_assigned(applier: Applier) -> None:
