@@ -15,7 +15,7 @@ from aggregates.decider import Decider
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams import cli_owners, commands, topics
-from streams.broker import Broker, PartitionLog, TypeOutbox, partition_of
+from streams.broker import Broker, PartitionLog, partition_of
 from streams.cache import Cache
 from streams.faust_app import Application, Supervisor, let_go
 from streams.handler import Handler
@@ -24,6 +24,7 @@ from streams.intake import Delivery
 from streams.journal import Journal, stream_name
 from streams.journals import open_journal
 from streams.limits import Limits
+from streams.outbox import TypeOutbox
 from streams.owner import Owner
 from streams.owners import add_owners
 from streams.ownership import Ownership

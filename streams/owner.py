@@ -15,21 +15,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-import msgspec
-
 from streams.cache import PendingSnapshot
 from streams.gate import Gate
 from streams.handler import Handler, Held, now
 from streams.indexer import Indexer
 from streams.intake import Delivery, Intake
-from streams.journal import NOTHING_CONSUMED, Commit, Fenced, Journal, Unavailable
+from streams.journal import Commit, Fenced, Journal, Unavailable
 from streams.limits import Limits
 from streams.messages import Envelope, Failure, encode_reply
 from streams.retry import until_it_answers
+from streams.takeover import CommandLog, check_topic, take_over
 from streams.tasks import cancel
 from streams.verdict import Draft, Verdict
-
-__all__ = ["Delivery", "Limits", "Outbox", "Owner"]
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +42,6 @@ class Outbox(Protocol):
 
     def hint(self, partition: int, nr: int) -> None:
         """Tell the tailer in the background that there is a commit with events."""
-
-
-class CommandLog(Protocol):
-    """The command partition itself, as Kafka has it now."""
-
-    async def end(self) -> int:
-        """The offset that its next message gets. Raises `Unavailable`."""
-
-    async def topic_id(self) -> str:
-        """The id of its topic, empty while there is none. Raises `Unavailable`."""
-
-    async def gap_is_empty(self, start: int, end: int) -> bool:
-        """Whether it has nothing with start <= offset < end. False also when that cannot be said."""
 
 
 class Owner:
@@ -102,25 +86,15 @@ class Owner:
     async def take_over(self) -> None:
         """Become the owner: from here on the former one cannot append. Raises `Unavailable`.
 
-        Reads the head, appends an empty commit with the next epoch, and starts again when somebody else
-        was faster. Then redoes the derived rows that the former owner may not have written.
+        Then redoes the derived rows that the former owner may not have written.
         """
         began = time.monotonic()
-        while True:
-            old, end = await self._journal.head(self.stream), await self._commands.end()
-            if old is not None and (old.topic_id != self.topic_id or end <= old.offset):
-                await self._check_topic()
-            commit = self._first_commit(old, end)
-            try:
-                await self._journal.append(commit)
-                break
-            except Fenced:
-                continue
+        old, commit = await take_over(self._journal, self._commands, self.stream, self.topic_id, self.identity)
         self.head = commit
         self.next_offset = commit.offset + 1
         await self._indexer.repair(commit)
         self.healthy = True
-        self.since, self.takeover_seconds = now(), time.monotonic() - began
+        self.since, self.takeover_seconds = commit.recorded_at, time.monotonic() - began
         log.warning(
             "%s: taken over from %s: epoch %d at commit %d, next command offset %d, in %.0f ms",
             self.stream,
@@ -129,48 +103,6 @@ class Owner:
             commit.nr,
             self.next_offset,
             self.takeover_seconds * 1e3,
-        )
-
-    async def _check_topic(self) -> None:
-        """Raise `Unavailable` when the topic has been made again since this owner learned of it.
-
-        Topic ids have no order, but who looks after reading from the log, or the topic, sees none that is older.
-        """
-        topic_id = await self._commands.topic_id()
-        if topic_id != self.topic_id:
-            raise Unavailable(f"{self.stream}: the command topic has been made again: {topic_id}, not {self.topic_id}")
-
-    def _first_commit(self, old: Commit | None, end: int) -> Commit:
-        if old is None:
-            return Commit(self.stream, 1, 1, self.identity, self.topic_id, NOTHING_CONSUMED, 0, 0, now())
-        offset = old.offset
-        if old.topic_id != self.topic_id:
-            if offset != NOTHING_CONSUMED:
-                log.warning(
-                    "%s: the command topic was deleted and made again since offset %d: starting at its beginning",
-                    self.stream,
-                    offset,
-                )
-            offset = NOTHING_CONSUMED
-        elif offset >= end:
-            # What is left of the topic is done; new commands get offsets that were given out before.
-            log.error(
-                "%s: Kafka has lost commands that it had acknowledged: the journal covers offset %d, the topic ends "
-                "before %d: going on from there. Whoever got no reply sends again; look at the brokers",
-                self.stream,
-                offset,
-                end,
-            )
-            offset = end - 1
-        return msgspec.structs.replace(
-            old,
-            nr=old.nr + 1,
-            epoch=old.epoch + 1,
-            owner=self.identity,
-            topic_id=self.topic_id,
-            offset=offset,
-            recorded_at=now(),
-            events=(),
         )
 
     def resume(self) -> None:
@@ -275,7 +207,7 @@ class Owner:
                 try:
                     if not confirmed:
                         # Kafka is asked for messages by the topic's name: these may be of a newer one.
-                        await self._check_topic()
+                        await check_topic(self._commands, self.stream, self.topic_id)
                         confirmed = True
                     rest = await self._process(group)
                 except BaseException:

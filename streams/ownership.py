@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 
 from aiokafka.errors import KafkaError
 
+from streams.intake import Delivery
 from streams.journal import Unavailable
-from streams.owner import Delivery, Owner
+from streams.owner import Owner
 from streams.tasks import all_done
 from streams.topic_ids import Described
 

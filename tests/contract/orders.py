@@ -20,9 +20,11 @@ from schemas.registry import Schemas
 from streams.broker import partition_of
 from streams.cache import Cache
 from streams.handler import Handler
+from streams.intake import Delivery
 from streams.journal import Commit, Journal, RecordedEvent, StoredEvent, stream_name
+from streams.limits import Limits
 from streams.messages import Failure, command_headers
-from streams.owner import Delivery, Limits, Owner
+from streams.owner import Owner
 from streams.repair import Disagreement, repair
 from streams.verify import Verification
 from tests.command_log import Topic

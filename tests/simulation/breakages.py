@@ -21,6 +21,7 @@ from streams.intake import Intake
 from streams.journal_memory import MemoryJournal
 from streams.owner import Owner
 from streams.ownership import Ownership
+from streams.takeover import first_commit, take_over
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,15 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "takeover: without a commit of its own": (
-        Edit(Owner.take_over, "commit = self._first_commit(", "commit = old or self._first_commit("),
+        Edit(take_over, "commit = first_commit(", "commit = old or first_commit("),
     ),
-    "takeover: the epoch is not raised": (Edit(Owner._first_commit, "old.epoch + 1", "old.epoch"),),
+    "takeover: the epoch is not raised": (Edit(first_commit, "old.epoch + 1", "old.epoch"),),
     "takeover: derived rows are not repaired": (Edit(Indexer.repair, "await self._journal.index(commits)", "pass"),),
     "takeover: remembered ids are forgotten": (
         Edit(load_aggregate, "    return aggregate\n", "    aggregate.outcomes.clear()\n    return aggregate\n"),
     ),
     "takeover: the incarnation of the topic is ignored": (
-        Edit(Owner._first_commit, "if old.topic_id != self.topic_id:", "if False:"),
+        Edit(first_commit, "if old.topic_id != topic_id:", "if False:"),
     ),
     "reply before the commit": (Edit(Owner._process, REPLY, ""), Edit(Owner._process, APPEND, REPLY + APPEND)),
     "unknown outcome taken for success": (Edit(Owner._process, APPEND, ONCE),),

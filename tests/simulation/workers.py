@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from projections.applier import Applier
 from projections.tables import is_newer, read_up_to
 from projections.tailer import Tailers
-from streams.broker import PartitionLog, TypeOutbox, partition_of
+from streams.broker import PartitionLog, partition_of
 from streams.cache import Cache
 from streams.handler import Handler
+from streams.intake import Delivery
 from streams.journal import stream_name
-from streams.owner import Delivery, Owner
+from streams.outbox import TypeOutbox
+from streams.owner import Owner
 from streams.ownership import Ownership
 from streams.topic_ids import Described
 from tests.simulation.account import COMMANDS, EVENTS, PROJECTIONS, TYPE, account

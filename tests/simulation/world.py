@@ -12,9 +12,10 @@ from random import Random
 from typing import Any
 
 import streams.owner
+import streams.takeover
 from streams.journal import Journal
 from streams.journal_memory import MemoryStore
-from streams.owner import Limits
+from streams.limits import Limits
 from tests.simulation.checks import Checks
 from tests.simulation.client import Client
 from tests.simulation.faults import Faults
@@ -165,8 +166,8 @@ class World:
     @contextmanager
     def _clocks(self) -> Iterator[None]:
         monotonic, now = time.monotonic, streams.owner.now
-        time.monotonic, streams.owner.now = self.loop.time, self.now
+        time.monotonic, streams.owner.now, streams.takeover.now = self.loop.time, self.now, self.now
         try:
             yield
         finally:
-            time.monotonic, streams.owner.now = monotonic, now
+            time.monotonic, streams.owner.now, streams.takeover.now = monotonic, now, now

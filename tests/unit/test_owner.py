@@ -16,10 +16,12 @@ from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.cache import Cache
 from streams.handler import Handler, load_aggregate
+from streams.intake import Delivery
 from streams.journal import Commit, Snapshot, Unavailable
 from streams.journal_memory import MemoryJournal, MemoryStore
+from streams.limits import Limits
 from streams.messages import Envelope, Failure, command_headers
-from streams.owner import Delivery, Limits, Owner
+from streams.owner import Owner
 from tests.command_log import Topic
 
 SCHEMAS = list(Schemas.load("shop", "order"))

@@ -1,0 +1,74 @@
+"""The outbox of the owners of one aggregate type, on Kafka."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from streams.broker import Broker, Record
+from streams.messages import Envelope, Failure
+
+LETTER_BYTES = 1_048_588 - 1_024
+"""The most that a dead letter holds: Kafka's `message.max.bytes`, and room for what is around it."""
+TRACE_BYTES = 8 * 1024
+
+
+class TypeOutbox:
+    """The outbox of the owners of one aggregate type."""
+
+    def __init__(self, broker: Broker, commits_topic: str, commands_topic: str, dead_letters_topic: str) -> None:
+        self._broker = broker
+        self._commits = commits_topic
+        self._commands = commands_topic
+        self._dead_letters = dead_letters_topic
+
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
+        """Keep the original bytes and headers, with reason, time and place added as `dl_` headers.
+
+        What is too large for a Kafka message, as it came compressed, is cut: `dl_cut` has its size. `dl_trace` is
+        where the domain raised, `dl_quarantine` says that the aggregate is in quarantine for it, `dl_id` is the
+        command's id, also when it brought none.
+        """
+        time_now = str(int(time.time() * 1000)).encode()
+        records: list[Record] = []
+        for envelope, failure in letters:
+            message = envelope.message
+            assert message is not None, "it came from Kafka"
+            reason = [
+                ("dl_type", failure.type.encode()),
+                ("dl_message", failure.message.encode(errors="replace")[:4096]),
+                ("dl_time", time_now),
+                ("dl_id", envelope.id.encode()),
+                ("dl_position", f"{self._commands}:{partition}:{message.offset}".encode()),
+            ]
+            if failure.trace:
+                reason.append(("dl_trace", failure.trace.encode(errors="replace")[-TRACE_BYTES:]))
+            if failure.quarantines:
+                reason.append(("dl_quarantine", b"1"))
+            records.append(_fitting(message.key, message.value, list(message.headers), reason))
+        await self._broker.publish(self._dead_letters, partition, records)
+
+    async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        await self._broker.reply(replies)
+
+    def hint(self, partition: int, nr: int) -> None:
+        self._broker.hint(self._commits, partition, nr)
+
+
+def _fitting(
+    key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], reason: list[tuple[str, bytes]]
+) -> Record:
+    """A record no larger than Kafka takes: without the headers, and the end of key and value, that do not fit."""
+
+    def size(headers: list[tuple[str, bytes]]) -> int:
+        return sum(len(name.encode()) + len(text or b"") + 10 for name, text in headers)
+
+    whole = len(key or b"") + len(value or b"") + size(headers)
+    room = LETTER_BYTES - size(reason)
+    if whole <= room:
+        return key, value, [*headers, *reason]
+    if size(headers) > room // 4:
+        headers = []
+    key = key[: room // 4] if key else key
+    room -= size(headers) + len(key or b"")
+    return key, value[:room] if value else value, [*headers, *reason, ("dl_cut", b"%d" % whole)]
