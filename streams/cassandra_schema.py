@@ -1,7 +1,8 @@
 """The tables of a journal in Cassandra, and what the names and options mean to who operates them.
 
-Rows are written once (`commits`, `events`) or replaced (`snapshots`, `published`, `streams`); nothing is ever
-deleted and nothing expires, so there are no tombstones, and repair and compaction stay cheap.
+Rows are written once (`commits`, `events`) or replaced (`snapshots`, `published`, `streams`). Workers delete nothing
+and nothing expires, so there are no tombstones, and repair and compaction stay cheap; only `journal verify --repair`
+removes derived rows that are wrong.
 """
 
 from __future__ import annotations
