@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestServer
 
 from streams.cli_owners import get_owners, row
 from streams.cli_run import Stop
-from streams.journal import Commit, Unavailable
+from streams.journal import Commit
 from streams.owners import Owned
-from tests.unit.test_owner import LINE, OPEN, Bench, until
+from tests.unit.test_owner import LINE, OPEN, Bench, stuck, until
 
 
 @pytest.fixture
@@ -65,16 +65,7 @@ async def test_fenced(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_journal_down(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """An owner that cannot finish its group in time says so, and nothing more when it is closed."""
-    owner, journal, _ = await bench.owner()
-    tried = asyncio.Event()
-
-    async def down(commit: Commit) -> None:
-        tried.set()
-        raise Unavailable("down")
-
-    journal.on_append = down
-    await owner.deliver(bench.command("OpenOrder", OPEN))
-    await tried.wait()
+    owner, _ = await stuck(bench)
     await owner.suspend(0.05)
     await owner.close()
     assert ["order-0: given up: in the middle of a group, since the journal does not answer"] == said(caplog)[1:]

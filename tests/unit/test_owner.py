@@ -225,10 +225,9 @@ async def test_lost_response(bench: Bench) -> None:
     assert 1 == len(await journal.events("order", "1"))
 
 
-async def test_journal_down(bench: Bench) -> None:
-    """While the journal is down an owner holds; told to let go, it does so in time, and the next one goes on."""
+async def stuck(bench: Bench) -> tuple[Owner, Sent]:
+    """An owner in the middle of a group, whose journal is down."""
     owner, journal, sent = await bench.owner()
-
     tried = asyncio.Event()
 
     async def down(commit: Commit) -> None:
@@ -238,6 +237,12 @@ async def test_journal_down(bench: Bench) -> None:
     journal.on_append = down
     await owner.deliver(bench.command("OpenOrder", OPEN))
     await tried.wait()
+    return owner, sent
+
+
+async def test_journal_down(bench: Bench) -> None:
+    """While the journal is down an owner holds; told to let go, it does so in time, and the next one goes on."""
+    owner, sent = await stuck(bench)
     await owner.suspend(0.05)
     assert not owner.healthy
     assert ([], [], [0]) == (sent.replied, bench.done, bench.discarded)
