@@ -29,7 +29,7 @@ from cassandra.policies import (
 from cassandra.query import tuple_factory
 
 from streams.journal import JournalMissing, Unavailable
-from streams.settings import SettingsError
+from streams.settings import SettingsError, host_and_port
 
 Row = tuple[Any, ...]
 
@@ -69,9 +69,7 @@ class CassandraAddress:
         Raises `SettingsError`."""
         parts = urlsplit(url)
         login, _, places = parts.netloc.rpartition("@")
-        hosts, colon, port = places.rpartition(":")
-        if not colon or places.endswith("]"):
-            hosts, port = places, "9042"
+        hosts, port = host_and_port(places, "9042")
         user, _, password = login.partition(":")
         options = dict(parse_qsl(parts.query))
         keyspace = parts.path.strip("/")

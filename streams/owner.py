@@ -152,7 +152,7 @@ class Owner:
 
     @property
     def queued(self) -> tuple[int, int]:
-        """Commands that wait for a commit, and the bytes of their values."""
+        """Commands that wait for a commit, and the bytes of their messages."""
         return len(self._intake), self._intake.bytes
 
     # -- intake ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.schema import CreateSchema
 
 from streams.journal import JournalMissing, Unavailable
-from streams.settings import SettingsError
+from streams.settings import SettingsError, host_and_port
 from streams.sql_session import Engines, one_line
 
 REQUEST_TIMEOUT = 2.0
@@ -68,9 +68,7 @@ class PostgresAddress:
         """From `postgresql://[user[:password]@]host[:port]/database[?ssl=..]`. Raises `SettingsError`."""
         parts = urlsplit(url)
         login, _, place = parts.netloc.rpartition("@")
-        host, colon, port = place.rpartition(":")
-        if not colon or place.endswith("]"):
-            host, port = place, "5432"
+        host, port = host_and_port(place, "5432")
         user, _, password = login.partition(":")
         options = dict(parse_qsl(parts.query))
         database = unquote(parts.path.strip("/"))

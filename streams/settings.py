@@ -94,6 +94,12 @@ class Settings:
         return [url.rpartition("//")[2] for url in self.kafka_brokers.split(";") if url]
 
 
+def host_and_port(place: str, default: str) -> tuple[str, str]:
+    """What stands before and behind the last `:` of a URL's place, which in `[::1]` is no port; `default` for none."""
+    host, colon, port = place.rpartition(":")
+    return (host, port) if colon and not place.endswith("]") else (place, default)
+
+
 def _positive_int(text: str) -> int:
     value = int(text)
     if value < 1:

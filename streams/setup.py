@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from schemas.registry import SchemaError
 from streams.journal import Journal, JournalMissing, Unavailable
 from streams.retry import until_it_answers
-from streams.settings import Settings, SettingsError
+from streams.settings import Settings, SettingsError, host_and_port
 from streams.topics import Topic, TopicError, ensure_topics
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def may_create(settings: Settings) -> bool:
     if settings.setup != "auto":
         return settings.setup == "always"
     netloc = urlsplit(settings.journal_url).netloc.rpartition("@")[2]
-    hosts = [host.rpartition(":")[0] or host for host in netloc.split(",")]
+    hosts = [host_and_port(host, "")[0] for host in netloc.split(",")]
     return all(host in ("", "localhost", "[::1]") or host.startswith("127.") for host in hosts)
 
 
