@@ -1,8 +1,9 @@
 """Applies events to tables in batches: each touched row is read once and written once.
 
 A row keeps the position of the last event applied to it, and an event that is not newer is left out, so
-delivery may repeat as it likes. Where to read on is kept beside the rows, and written when they are on the changelog
-and in RocksDB: what Faust has committed may be ahead of them.
+delivery may repeat as it likes; a row that is removed leaves its position behind for that. Where to read on is kept
+beside the rows, and written when they are on the changelog and in RocksDB: what Faust has committed may be ahead of
+them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import msgspec
 
 from projections.lane import Lane
 from projections.projection import Projection, PublishedEvent, Row
-from projections.tables import Table, place
+from projections.tables import GONE, Table, place
 from projections.tailer import COMMIT_END, read_position
 from schemas.codec import Codec
 from streams.broker import Broker
-from streams.handler import decode_event
 from streams.journal import Journal, stream_name
+from streams.reading import decode_event
 
 log = logging.getLogger(__name__)
 
@@ -134,21 +135,20 @@ class Applier:
     async def apply(self, batch: Sequence[Any]) -> None:
         """Apply a batch of events of one partition. Raises what decoding or a projection raises, with nothing done."""
         partition = batch[-1].message.partition
-        rows: dict[tuple[str, str], Row | None] = {}
+        rows: dict[tuple[str, str], Row | None] = {}  # None: there never was one
         changed: dict[tuple[str, str], None] = {}  # in their order, which a set of strings does not keep
         last, newest = (0, -1), batch[-1]
         for event in batch:
-            published = await self._read(event)
-            if (published.nr, published.index) > last:  # a late duplicate takes nothing back
-                last, newest = (published.nr, published.index), event
+            origin, events = await self._read(event)
+            if (origin.nr, origin.index) > last:  # a late duplicate takes nothing back
+                last, newest = (origin.nr, origin.index), event
             for projection in self._projections:
-                for key in projection.keys(published):
-                    self._fold(projection, key, published, partition, rows, changed)
+                for key, touching in _touched(projection, origin, events).items():
+                    self._fold(projection, key, origin, touching, partition, rows, changed)
         complete = last[0] if COMMIT_END in newest.message.headers else last[0] - 1
         written: dict[Table, dict[bytes, bytes | None]] = {}
         for name, key in changed:
-            row = rows[name, key]
-            written.setdefault(self._tables[name], {})[key.encode()] = None if row is None else _encode(row)
+            written.setdefault(self._tables[name], {})[key.encode()] = _encode(rows[name, key])
         await self._keep(partition, written)
         # Not before the rows: wherever this is read, they are there.
         stream = stream_name(self.source, partition).encode()
@@ -173,6 +173,7 @@ class Applier:
         projection: Projection,
         key: str,
         event: PublishedEvent,
+        parts: Sequence[PublishedEvent],
         partition: int,
         rows: dict[tuple[str, str], Row | None],
         changed: dict[tuple[str, str], None],
@@ -192,22 +193,22 @@ class Applier:
                     f"{projection.name}: {self.source} {key} stands at sequence {known}, "
                     f"{event.position} brings {event.sequence}"
                 )
-        row = projection.evolve(row, key, event)
-        if row is not None:
-            row = {**row, "position": event.position}
-            if not projection.local:
-                row["sequence"] = event.sequence
+        if row is not None and GONE in row:
+            row = None
+        for part in parts:
+            row = projection.evolve(row, key, part)
+        row = {**({GONE: True} if row is None else row), "position": event.position}
+        if not projection.local:
+            row["sequence"] = event.sequence
         rows[at] = row
         changed[at] = None
 
-    async def _read(self, event: Any) -> PublishedEvent:
+    async def _read(self, event: Any) -> tuple[PublishedEvent, Sequence[PublishedEvent]]:
+        """Where an event was published from, and what it stands for."""
         headers = event.message.headers
         stream, at = read_position(headers)
         attributes = dict(headers)
-        value = await decode_event(self._codec, self._journal, event.message.value)
-        return PublishedEvent(
-            value,
-            attributes["ce_type"].decode(),
+        place = (
             event.message.key.decode(),
             int(attributes["ce_sequence"]),
             attributes["ce_time"].decode(),
@@ -215,3 +216,22 @@ class Applier:
             at.nr,
             at.index,
         )
+        values = await decode_event(self._codec, self._journal, event.message.value)
+        events = [PublishedEvent(value, type(value).__name__, *place) for value in values]
+        return events[0] if events else PublishedEvent(None, attributes["ce_type"].decode(), *place), events
+
+
+def _touched(
+    projection: Projection, origin: PublishedEvent, events: Sequence[PublishedEvent]
+) -> Mapping[str, Sequence[PublishedEvent]]:
+    """What came of one stored event, by the rows that it touches.
+
+    That of its aggregate it touches even where nothing came of it: the row counts the aggregate's sequence.
+    """
+    if not projection.local:
+        return {origin.aggregate_id: events}
+    touched: dict[str, list[PublishedEvent]] = {}
+    for event in events:
+        for key in projection.keys(event):
+            touched.setdefault(key, []).append(event)
+    return touched

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from projections.projection_app import ReadSide
-from streams.handler import Held, decode_event
 from streams.health import json_response, problem
+from streams.history import entries, learn_for
 from streams.journal import Unavailable, stream_name
+from streams.reading import Held, decode_event
 
 
 def add_history(side: ReadSide, type: str) -> None:
@@ -20,24 +21,13 @@ def add_history(side: ReadSide, type: str) -> None:
     async def history(view: Any, request: Any, id: str) -> Any:
         try:
             stored = [row for row in await journal.events(type, id) if row.event.is_event]
+            await learn_for(context.events, journal, stored)
         except Unavailable as error:
             return problem(view, 503, "Journal not available", str(error))
         if not stored:
             return problem(view, 404, "Not found", f"there is no {type} {id}")
         stream = stream_name(type, side.doors.partition(id))
-        events = []
-        for row in stored:
-            _, data = context.events.decode_to_builtins(row.event.data)
-            events.append(
-                {
-                    "sequence": row.event.sequence,
-                    "type": row.event.type,
-                    "time": row.recorded_at,
-                    "position": f"{stream}:{row.nr}:{row.index}",
-                    "command_id": row.event.command_id,
-                    "data": data,
-                }
-            )
+        events = list(entries(context.events, stream, stored))
         return json_response(view, {"type": type, "id": id, "events": events})
 
     @side.app.page(f"/{type}s/{{id}}/state", name=f"{type}-state")
@@ -50,7 +40,7 @@ def add_history(side: ReadSide, type: str) -> None:
         try:
             for row in await journal.events(type, id):
                 if row.event.is_event and (wanted is None or row.event.sequence <= int(wanted)):
-                    current = decider.evolve(current, await decode_event(context.events, journal, row.event.data))
+                    current = decider.fold(await decode_event(context.events, journal, row.event.data), current)
                     sequence = row.event.sequence
         except (Unavailable, Held) as error:
             return problem(view, 503, "Journal not available", str(error))

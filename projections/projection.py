@@ -11,7 +11,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PublishedEvent:
-    """An event as consumers see it: `event` is an object of the newest version of its class."""
+    """An event as consumers see it: `event` is an object of the newest version of its class, `type` that class's name.
+
+    One that was stored before its class was split comes as several, all with its sequence and its position.
+    """
 
     event: Any
     type: str
@@ -37,7 +40,7 @@ class Projection:
     """Rows folded from the events of one aggregate type.
 
     `keys(event)` names the rows an event touches, by default the one of its aggregate. `evolve(row, key,
-    event)` returns the row after the event, None to have none. It must not change the row it is given.
+    event)` returns the row after the event, None to have none (any more). It must not change the row it is given.
     `local` rows are partial: each partition of the events keeps its own, and a query adds them up, so that
     what runs over many aggregates is as exact as what runs over one.
     """

@@ -36,7 +36,11 @@ STORE = "local://"
 """The `store` of an app that has tables."""
 stores.STORES.aliases["local"] = "projections.local_store:LocalStore"
 
+GONE = "gone"
+"""The first key of a row that its projection has removed: only its position is left of it, and no query sees it."""
+
 _FAUST_KEYS = b"__faust"
+_GONE = b'{"%s":' % GONE.encode()
 
 _decode = msgspec.json.Decoder().decode
 
@@ -94,12 +98,18 @@ class Table:
         self._store.remove_damaged()
 
     def get(self, partition: int, key: bytes) -> bytes | None:
-        """A row of a partition that this worker has; None also for a partition that it has not. Raises `TableError`."""
+        """What stands under a key of a partition that this worker has, be it a row or what a removed one has left;
+        None also for a partition that it has not. Raises `TableError`."""
         db = self._store._dbs.get(partition)
         try:
             return None if db is None else db.get(key)
         except Exception as error:
             raise self._store.failed(partition, error) from None
+
+    def row(self, partition: int, key: bytes) -> bytes | None:
+        """A row as queries see it. Raises `TableError`."""
+        value = self.get(partition, key)
+        return None if value is None or value.startswith(_GONE) else value
 
     async def publish(self, broker: Broker, partition: int, rows: Mapping[bytes, bytes | None]) -> int:
         """Put rows on the changelog, for standbys and the next owner. Returns the offset of the last one."""
@@ -127,15 +137,16 @@ class Table:
             raise store.failed(partition, error) from None
 
     def scan(self, partition: int) -> Iterator[bytes]:
-        """All rows of a partition. Not to be held over an await. Raises `TableError`."""
+        """All rows of a partition, as queries see them. Not to be held over an await. Raises `TableError`."""
         db = self._store._dbs.get(partition)
         if db is None:
             return
         rows = db.iter()
         rows.seek_to_first()
         while rows.valid():
-            if not rows.key().startswith(_FAUST_KEYS):
-                yield rows.value()
+            value = rows.value()
+            if not value.startswith(_GONE) and not rows.key().startswith(_FAUST_KEYS):
+                yield value
             rows.next()
         try:
             rows.status()  # rocksdict's own `items` ends early, without a word, at a block that is damaged

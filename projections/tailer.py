@@ -15,7 +15,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from schemas.codec import Codec, Undecodable
+from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
 from streams.broker import Broker, Record
 from streams.journal import Commit, Journal, Published, Unavailable, stream_name
 from streams.retry import until_it_answers
@@ -127,7 +127,7 @@ class Tail:
                 ("ce_correlationid", event.correlation_id.encode()),
                 ("ce_causationid", event.command_id.encode()),
                 ("ce_dataschema", self._dataschema(event.data)),
-                ("content-type", b"avro/binary"),
+                ("content-type", content_type_of(event.data).encode()),
             ]
             if event.traceparent:
                 headers.append(("ce_traceparent", event.traceparent.encode()))
@@ -142,7 +142,9 @@ class Tail:
             schema = self._codec.schema_of(data)
         except Undecodable:
             # Written by a newer version: the fingerprint is enough to find the schema in the journal.
-            return b"urn:avro:" + data[2:10].hex().encode()
+            with contextlib.suppress(Undecodable):
+                return b"urn:avro:" + fingerprint_of(data).hex().encode()
+            return b""
         return f"urn:avro:{schema.full_name}:{schema.version}:{schema.fingerprint}".encode()
 
 

@@ -1,8 +1,9 @@
-"""Objects to bytes and back: Avro single-object encoding, by class of the domain.
+"""Objects to bytes and back, by class of the domain, whatever version wrote them.
 
-A message is `c3 01`, the schema's fingerprint (8 bytes, little-endian), then the Avro body. It is
-written with the newest version of its record and read with the version that wrote it, resolved to the
-newest, so that all code inside sees only that one.
+An object is written with the newest version of its record, in the format of its aggregate type. It is read with the
+version that wrote it, and becomes the newest one on the way: by Avro's resolution, and by the upcasters where that
+cannot say it. So one record that was stored may be several objects today, or none. All code behind this sees only the
+newest versions.
 
 Decimals come back with exactly the scale of their schema, `Decimal("2.55")` as `Decimal("2.5500")`,
 which is equal; one with more decimals raises instead of being rounded. That no amount has more than 18
@@ -12,20 +13,19 @@ as UTC, and are cut to the millisecond.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from io import BytesIO
 from typing import Any
 
-import fastavro
 import msgspec
 
-from schemas.registry import Schema, SchemaError
+from schemas.formats import AVRO, FORMATS, Format
+from schemas.registry import BACKWARD, Schema, SchemaError
+from schemas.upcasting import Fields, Upcasted, Upcaster
 
-MARKER = b"\xc3\x01"
-HEADER_BYTES = 10
 AVRO_NATIVE = (Decimal, datetime, bytes)
 
 
@@ -43,37 +43,45 @@ class UnknownSchema(Undecodable):
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
+    """How what one schema wrote is read: as `target`, the next version that has an upcaster, or else the newest."""
+
     written: Schema
-    newest: Schema
+    target: Schema
+    upcast: Callable[[Fields], Iterable[Upcasted]] | None
     class_: type | None
+    too_new: bool
+    by_format: dict[Format, Callable[[bytes], Fields]] = field(default_factory=dict)
 
 
 class Codec:
-    """Encodes and decodes the objects of `classes`, named like their records, with `schemas`.
+    """Encodes and decodes the objects of `classes`, named like their records, with `schemas`, in `format`.
 
     Learns more schemas by `add`. Raises `SchemaError` when a class has no schema. Safe to share
     between threads, but for `add`.
     """
 
-    def __init__(self, schemas: Iterable[Schema], classes: Mapping[str, type]) -> None:
+    def __init__(
+        self,
+        schemas: Iterable[Schema],
+        classes: Mapping[str, type],
+        upcasters: Iterable[Upcaster] = (),
+        format: Format = AVRO,
+    ) -> None:
+        self.format = format
         self._classes = dict(classes)
-        self._newest: dict[str, Schema] = {}
-        self._readers: dict[bytes, _Reader] = {}
-        known = sorted(schemas, key=lambda schema: schema.version)
-        for schema in known:
-            self._newest[schema.full_name] = schema
-        for schema in known:
-            self._learn(schema)
-        self._writers = {
-            schema.name: (MARKER + bytes.fromhex(schema.fingerprint), schema.parsed) for schema in self._newest.values()
-        }
-        for name in self._classes.keys() - self._writers.keys():
+        self._upcasters = {(upcaster.name, upcaster.version): upcaster.upcast for upcaster in upcasters}
+        self._own = sorted(schemas, key=lambda schema: schema.version)
+        self._learned: list[Schema] = []
+        newest = {schema.name: schema for schema in self._own}
+        for name in self._classes.keys() - newest.keys():
             raise SchemaError(f"no schema of {name}: add {name}.v1.avsc")
+        self._writers = {name: format.writer(schema) for name, schema in newest.items()}
+        self._build()
 
     @property
     def schemas(self) -> dict[str, str]:
         """Every schema known, as JSON by fingerprint."""
-        return {reader.written.fingerprint: reader.written.json for reader in self._readers.values()}
+        return {schema.fingerprint: schema.json for schema in self._own + self._learned}
 
     def add(self, fingerprint: str, json: str) -> None:
         """Learn the schema of older or newer bytes, as a journal keeps it. Raises `SchemaError`, also when
@@ -82,66 +90,176 @@ class Codec:
         if schema.fingerprint != fingerprint:
             raise SchemaError(f"{schema.full_name} has the fingerprint {schema.fingerprint}, not {fingerprint}")
         if bytes.fromhex(fingerprint) not in self._readers:
-            self._learn(schema)
+            self._learned.append(schema)
+            self._build()
 
     def encode(self, value: object) -> bytes:
         """The bytes of `value`. Raises `SchemaError` for a class that has no schema, and `TypeError` or
         `ValueError` for a value that does not fit its own."""
-        writer = self._writers.get(type(value).__name__)
-        if writer is None:
+        write = self._writers.get(type(value).__name__)
+        if write is None:
             raise SchemaError(f"no schema of {type(value).__name__}")
-        header, parsed = writer
-        out = BytesIO()
-        out.write(header)
-        fastavro.schemaless_writer(out, parsed, msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
-        return out.getvalue()
+        return write(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
 
-    def decode(self, data: bytes) -> Any:
-        """The object that `data` holds, in the newest version of its class. Raises `Undecodable`."""
+    def decode(self, data: bytes) -> tuple[Any, ...]:
+        """The objects that `data` stands for today, in the newest version of their classes, mostly one.
+
+        Raises `Undecodable`.
+        """
         reader = self._reader(data)
-        if reader.class_ is None:
-            raise Undecodable(f"no class for {reader.newest.full_name}")
-        fields = _fields(reader, data)
-        try:
-            return msgspec.convert(fields, type=reader.class_)
-        except Exception as error:
-            raise Undecodable(f"not a {reader.newest.full_name}: {error!r}") from error
+        fields = self._fields(reader, data)
+        if reader.upcast is None:
+            return (_object(reader, fields),)
+        return tuple(_object(last, newest) for last, newest in self._newest(reader, fields))
 
-    def decode_to_builtins(self, data: bytes) -> tuple[Schema, dict[str, Any]]:
-        """For readers that have no class: the newest schema of the record, and its fields ready for JSON,
+    def decode_one(self, data: bytes) -> Any:
+        """The one object that `data` stands for. Raises `Undecodable`, also when there are several or none."""
+        objects = self.decode(data)
+        if len(objects) != 1:
+            raise Undecodable(f"{self.schema_of(data).full_name} stands for {len(objects)} objects now")
+        return objects[0]
+
+    def decode_as_written(self, data: bytes) -> tuple[Schema, Fields]:
+        """For people: the schema that `data` was written with and its fields as they were then, ready for JSON:
         decimals as strings, times as ISO 8601 with `Z`. Raises `Undecodable`."""
+        schema = self._reader(data).written
+        as_written = _Reader(schema, schema, None, None, too_new=False)
+        return schema, _ready(schema, self._fields(as_written, data))
+
+    def decode_to_builtins(self, data: bytes) -> list[tuple[Schema, Fields]]:
+        """For readers that have no class: what `data` stands for today, each with its schema, and ready for JSON.
+
+        Raises `Undecodable`.
+        """
         reader = self._reader(data)
-        fields = _fields(reader, data)
-        try:
-            return reader.newest, msgspec.to_builtins(fields)
-        except Exception as error:
-            raise Undecodable(f"not a {reader.newest.full_name}: {error!r}") from error
+        newest = self._newest(reader, self._fields(reader, data))
+        return [(last.target, _ready(last.target, fields)) for last, fields in newest]
 
     def schema_of(self, data: bytes) -> Schema:
         """The schema that `data` was written with. Raises `UnknownSchema`, or `Undecodable` without a header."""
         return self._reader(data).written
 
-    def _learn(self, schema: Schema) -> None:
-        newest = self._newest.setdefault(schema.full_name, schema)
-        self._readers[bytes.fromhex(schema.fingerprint)] = _Reader(schema, newest, self._classes.get(schema.name))
+    # -- reading -----------------------------------------------------------------------------------
 
     def _reader(self, data: bytes) -> _Reader:
-        if len(data) < HEADER_BYTES or data[:2] != MARKER:
-            raise Undecodable("not in Avro single-object encoding")
-        reader = self._readers.get(data[2:HEADER_BYTES])
+        fingerprint = fingerprint_of(data)
+        reader = self._readers.get(fingerprint)
         if reader is None:
-            raise UnknownSchema(data[2:HEADER_BYTES].hex())
+            raise UnknownSchema(fingerprint.hex())
         return reader
 
+    def _fields(self, reader: _Reader, data: bytes) -> Fields:
+        if reader.too_new:
+            raise Undecodable(
+                f"{reader.written.full_name} has version {reader.written.version}, which code that knows only "
+                f"version {reader.target.version} must not read"
+            )
+        format = FORMATS[data[0]]
+        try:
+            read = reader.by_format.get(format)
+            if read is None:
+                read = reader.by_format[format] = format.reader(reader.written, reader.target)
+            return read(data)
+        except Exception as error:
+            raise Undecodable(f"not a {reader.written.full_name}: {error!r}") from error
 
-def _fields(reader: _Reader, data: bytes) -> dict[str, Any]:
-    body = BytesIO(data)
-    body.seek(HEADER_BYTES)
-    newest = None if reader.newest is reader.written else reader.newest.parsed
+    def _newest(self, reader: _Reader, fields: Fields) -> Iterator[tuple[_Reader, Fields]]:
+        """What the fields of `reader.target` become, version by version."""
+        if reader.upcast is None:
+            yield reader, fields
+            return
+        target = reader.target
+        try:
+            parts = list(reader.upcast(fields))
+        except Exception as error:
+            raise Undecodable(f"the upcaster of {target.name}.v{target.version} raised {error!r}") from error
+        for part in parts:
+            following = self._following(target, part)
+            newer = part.fields
+            if following.target is not following.written:
+                # Only Avro's own resolution knows what a later version makes of these fields.
+                written = AVRO.writer(following.written)(newer)
+                newer = AVRO.reader(following.written, following.target)(written)
+            yield from self._newest(following, newer)
+
+    def _following(self, target: Schema, part: Upcasted) -> _Reader:
+        full_name = f"{target.namespace}.{part.name}" if target.namespace else part.name
+        following = self._by_version.get((full_name, part.version))
+        if following is None or following.written is target:
+            raise Undecodable(
+                f"the upcaster of {target.name}.v{target.version} makes a {part.name}.v{part.version}, "
+                + ("which is where it began" if following else "which has no schema")
+            )
+        return following
+
+    # -- what is known ------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """Decide how each schema is read. What is learned may change it for others: a newer version that must not be
+        read by code that knows only older ones bars those behind it too."""
+        own: dict[str, list[Schema]] = defaultdict(list)
+        for schema in self._own:
+            own[schema.full_name].append(schema)
+        renamed = {alias: schema.full_name for schema in self._own for alias in schema.aliases}
+        barred: dict[str, int] = {}
+        for schema in self._learned:
+            known = own.get(schema.full_name)
+            if known and schema.compatibility == BACKWARD and schema.version > known[-1].version:
+                barred[schema.full_name] = min(schema.version, barred.get(schema.full_name, schema.version))
+        self._readers: dict[bytes, _Reader] = {}
+        self._by_version: dict[tuple[str, int], _Reader] = {}
+        for schema in self._learned + self._own:
+            target, upcast = self._target(schema, own, renamed)
+            too_new = schema.version >= barred.get(schema.full_name, schema.version + 1)
+            reader = _Reader(schema, target, upcast, self._classes.get(target.name), too_new)
+            self._readers[bytes.fromhex(schema.fingerprint)] = reader
+            self._by_version[schema.full_name, schema.version] = reader
+
+    def _target(
+        self, schema: Schema, own: Mapping[str, list[Schema]], renamed: Mapping[str, str]
+    ) -> tuple[Schema, Callable[[Fields], Iterable[Upcasted]] | None]:
+        """How far Avro's rules lead: to the next version with an upcaster, by whatever name, or to the newest."""
+        name, at, target = schema.full_name, schema.version, schema
+        while True:
+            for version in own.get(name, ()):
+                upcast = self._upcasters.get((version.name, version.version))
+                if upcast is not None and version.version >= at:
+                    return version, upcast
+                target = version
+            if name not in renamed:
+                return target, None
+            name, at = renamed[name], 0
+
+
+def fingerprint_of(data: bytes) -> bytes:
+    """The 8 bytes that name the schema of encoded data of any format. Raises `Undecodable` when it is in none."""
+    format = FORMATS.get(data[0]) if data else None
+    if format is None:
+        raise Undecodable(f"in none of the formats {', '.join(known.name for known in FORMATS.values())}")
     try:
-        fields = fastavro.schemaless_reader(body, reader.written.parsed, newest)
+        return format.fingerprint(data)
+    except ValueError as error:
+        raise Undecodable(str(error)) from None
+
+
+def content_type_of(data: bytes) -> str:
+    """The content type of encoded data, for a message that carries it."""
+    format = FORMATS.get(data[0]) if data else None
+    return format.content_type if format is not None else "application/octet-stream"
+
+
+def _object(reader: _Reader, fields: Fields) -> Any:
+    if reader.class_ is None:
+        raise Undecodable(f"no class for {reader.target.full_name}")
+    try:
+        return msgspec.convert(fields, type=reader.class_)
     except Exception as error:
-        raise Undecodable(f"not a {reader.written.full_name}: {error!r}") from error
-    if body.tell() != len(data) or not isinstance(fields, dict):
-        raise Undecodable(f"more than a {reader.written.full_name}")
-    return fields
+        raise Undecodable(f"not a {reader.target.full_name}: {error!r}") from error
+
+
+def _ready(schema: Schema, fields: Fields) -> Fields:
+    try:
+        ready: Fields = msgspec.to_builtins(fields)
+    except Exception as error:
+        raise Undecodable(f"not a {schema.full_name}: {error!r}") from error
+    return ready

@@ -1,5 +1,8 @@
 """Avro schemas from files: `<folder>/<Name>.v<version>.avsc`, each one record and complete in itself.
 
+The attribute `"compatibility": "BACKWARD"` of a schema says that code which knows only older versions must not read
+it; without it such code may. An alias of a record is the name that its events had before.
+
 A schema is known by its fingerprint: CRC-64-AVRO (the Rabin fingerprint of the Avro specification) of
 its parsing canonical form, written as 16 hex digits in the order of the bytes of the single-object
 header, which is little-endian: a header is `c301` followed by these digits.
@@ -7,16 +10,22 @@ header, which is little-endian: a header is `c301` followed by these digits.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.resources import files
+from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import fastavro
 import msgspec
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
+from schemas.upcasting import Upcaster
+
+FULL, BACKWARD = "FULL", "BACKWARD"
+UPCASTERS = "upcasters.py"
 FILE_NAME = re.compile(r"(?P<name>[A-Za-z_]\w*)\.v(?P<version>[1-9]\d*)\.avsc")
 
 
@@ -26,7 +35,13 @@ class SchemaError(ValueError):
 
 @dataclass(frozen=True)
 class Schema:
-    """One version of one record. `version` is 0 for a schema learned from a journal, older than any file."""
+    """One version of one record.
+
+    version        as in its file's name; 0 where nothing says it, which counts as older than any file
+    json           its compact text, with the version as an attribute
+    compatibility  `FULL`, or `BACKWARD` when code that knows only older versions must not read it
+    aliases        the full names that it had before
+    """
 
     name: str
     namespace: str
@@ -34,6 +49,8 @@ class Schema:
     fingerprint: str
     json: str
     parsed: dict[str, Any] = field(repr=False, compare=False)
+    compatibility: str = FULL
+    aliases: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -41,9 +58,14 @@ class Schema:
 
     @classmethod
     def parse(cls, json: str, version: int = 0) -> Schema:
-        """The schema of a record from its JSON text, which is kept in compact form. Raises `SchemaError`."""
+        """The schema of a record from its JSON text; its own attribute says the version unless it is given.
+
+        Raises `SchemaError`.
+        """
         try:
             raw = msgspec.json.decode(json)
+            if version:
+                raw = {**raw, "version": version}
             parsed = fastavro.parse_schema(raw)
             canonical = to_parsing_canonical_form(raw)
         except Exception as error:
@@ -51,20 +73,26 @@ class Schema:
         if not isinstance(parsed, dict) or parsed["type"] != "record":
             raise SchemaError("not the schema of a record")
         namespace, _, name = parsed["name"].rpartition(".")
+        compatibility, said = raw.get("compatibility", FULL), raw.get("version", 0)
+        if compatibility not in (FULL, BACKWARD):
+            raise SchemaError(f'"compatibility": {compatibility!r}: use {BACKWARD}, or leave it out')
         return cls(
             name=name,
             namespace=namespace,
-            version=version,
+            version=said if isinstance(said, int) and said > 0 else 0,
             fingerprint=fingerprint(canonical, "CRC-64-AVRO"),
             json=msgspec.json.encode(raw).decode(),
             parsed=parsed,
+            compatibility=compatibility,
+            aliases=tuple(_full_name(alias, namespace) for alias in raw.get("aliases", ())),
         )
 
 
 class Schemas:
-    """All versions of all records of one folder, ordered by name and version."""
+    """All versions of all records of one folder, ordered by name and version, and their upcasters."""
 
-    def __init__(self, schemas: Iterable[Schema]) -> None:
+    def __init__(self, schemas: Iterable[Schema], upcasters: Iterable[Upcaster] = ()) -> None:
+        self.upcasters = tuple(upcasters)
         self._all = sorted(schemas, key=lambda schema: (schema.full_name, schema.version))
         self._newest = {schema.name: schema for schema in self._all}
         seen: dict[str, Schema] = {}
@@ -78,11 +106,14 @@ class Schemas:
 
     @classmethod
     def load(cls, *folder: str, package: str = "schemas") -> Schemas:
-        """The schemas of a folder of `package`, as in `Schemas.load("shop", "order")`. Raises `SchemaError`."""
+        """The schemas of a folder of `package`, as in `Schemas.load("shop", "order")`, with the upcasters that stand
+        beside the folder under its name. Raises `SchemaError`."""
         root = files(package).joinpath(*folder)
         if not root.is_dir():
             raise SchemaError(f"no folder {'/'.join((package, *folder))}")
-        return cls(_read(path.name, path.read_text("utf-8")) for path in root.iterdir() if path.name.endswith(".avsc"))
+        schemas = [_read(path.name, path.read_text("utf-8")) for path in root.iterdir() if path.name.endswith(".avsc")]
+        upcasters = files(package).joinpath(*folder[:-1], UPCASTERS)
+        return cls(schemas, _upcasters(upcasters, folder[-1]) if folder and upcasters.is_file() else ())
 
     def __iter__(self) -> Iterator[Schema]:
         return iter(self._all)
@@ -108,3 +139,22 @@ def _read(file_name: str, text: str) -> Schema:
     if schema.name != match["name"]:
         raise SchemaError(f"{file_name}: the record is named {schema.name}")
     return schema
+
+
+def _upcasters(file: Traversable, type: str) -> Iterable[Upcaster]:
+    """Of one aggregate type. By path: the folder may be outside of every package."""
+    with as_file(file) as path:
+        spec = importlib.util.spec_from_file_location("upcasters", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise SchemaError(f"{path}: {error!r}") from error
+    found: Iterable[Upcaster] = module.UPCASTERS.get(type, ())
+    return found
+
+
+def _full_name(name: str, namespace: str) -> str:
+    return name if "." in name or not namespace else f"{namespace}.{name}"

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from schemas.codec import Codec, Undecodable, UnknownSchema
-from schemas.registry import SchemaError
 from streams import topics
 from streams.broker import partition_of
 from streams.cli_kafka import kafka, partitions_by_topic
 from streams.cli_run import ERROR, USAGE, Stop, one_line
-from streams.handler import Held, decode_event
+from streams.history import entries, learn_for
 from streams.journal import Journal, JournalMissing, StoredEvent, Unavailable, stream_name
+from streams.reading import Held, decode_event
 from streams.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -84,7 +82,7 @@ async def state_of(context: Context, aggregate_id: str, at: int | None) -> dict[
     decider = context.decider
     async with journal_of(context) as journal:
         stored = await read_events(journal, decider.type, aggregate_id, at)
-        events = [await decode_event(context.events, journal, row.event.data) for row in stored]
+        events = [event for row in stored for event in await decode_event(context.events, journal, row.event.data)]
     state = msgspec.to_builtins(decider.fold(events), str_keys=True)
     return {"type": decider.type, "id": aggregate_id, "sequence": stored[-1].event.sequence, "state": state}
 
@@ -101,26 +99,8 @@ async def history_of(context: Context, aggregate_id: str) -> list[dict[str, Any]
                 f"PARTITIONS={settings.partitions}: {type} {aggregate_id} is not in the stream {stream};"
                 " set PARTITIONS as the workers have it",
             )
-        await _learn_schemas(context.events, journal, stored)
+        await learn_for(context.events, journal, stored)
     return list(entries(context.events, stream, stored))
-
-
-def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterator[dict[str, Any]]:
-    """Stored events ready for JSON; data that cannot be read is its own reason."""
-    for row in stored:
-        try:
-            data = codec.decode_to_builtins(row.event.data)[1]
-        except Undecodable as error:
-            data = {"unreadable": str(error)}
-        yield {
-            "sequence": row.event.sequence,
-            "time": row.recorded_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "type": row.event.type,
-            "position": f"{stream}:{row.nr}:{row.index}",
-            "command_id": row.event.command_id,
-            "correlation_id": row.event.correlation_id,
-            "data": data,
-        }
 
 
 async def _holds(journal: Journal, stream: str, row: StoredEvent) -> bool:
@@ -131,22 +111,6 @@ async def _holds(journal: Journal, stream: str, row: StoredEvent) -> bool:
         return commit.nr == row.nr and row.event in commit.events
     head = await journal.head(stream)  # none does not mean that there are none
     return head is not None and head.nr >= row.nr
-
-
-async def _learn_schemas(codec: Codec, journal: Journal, stored: Sequence[StoredEvent]) -> None:
-    """Make known the schemas kept in the journal, when an event needs one of them."""
-    for row in stored:
-        try:
-            codec.schema_of(row.event.data)
-        except UnknownSchema:
-            for fingerprint, schema in (await journal.schemas()).items():
-                try:
-                    codec.add(fingerprint, schema)
-                except SchemaError:
-                    continue  # the event that needs it says so
-            return
-        except Undecodable:
-            continue
 
 
 async def set_up(contexts: Mapping[str, Context]) -> AsyncIterator[str]:

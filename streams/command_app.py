@@ -13,6 +13,7 @@ from faust.types import TP
 
 from aggregates.decider import Decider
 from schemas.codec import Codec
+from schemas.formats import AVRO, Format
 from schemas.registry import Schemas
 from streams import cli_owners, commands, topics
 from streams.broker import Broker, PartitionLog, partition_of
@@ -39,13 +40,22 @@ log = logging.getLogger(__name__)
 class Context:
     """One aggregate type, its codecs, topics and journal: what the agents and the command line share."""
 
-    def __init__(self, name: str, decider: Decider[Any, Any, Any], settings: Settings, shop: str) -> None:
-        schemas = list(Schemas.load(shop, decider.type))
+    def __init__(
+        self,
+        name: str,
+        decider: Decider[Any, Any, Any],
+        settings: Settings,
+        shop: str,
+        format: Format = AVRO,
+    ) -> None:
+        schemas = Schemas.load(shop, decider.type)
+        upcasters = schemas.upcasters
         self.name = name
         self.decider = decider
         self.settings = settings
-        self.events = Codec([s for s in schemas if s.name not in decider.commands], decider.events)
-        self.commands = Codec([s for s in schemas if s.name in decider.commands], decider.commands)
+        self.schemas = schemas
+        self.events = Codec([s for s in schemas if s.name not in decider.commands], decider.events, upcasters, format)
+        self.commands = Codec([s for s in schemas if s.name in decider.commands], decider.commands, upcasters)
         self.commands_topic = topics.commands_topic(settings.namespace, decider.type)
         self.commits_topic = topics.commits_topic(settings.namespace, decider.type)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, decider.type)
@@ -55,14 +65,17 @@ class Context:
         return open_journal(self.settings.journal_url, self.settings.namespace, self.name)
 
 
-def command_app(module: str, name: str, decider: Decider[Any, Any, Any], shop: str = "shop") -> Application:
+def command_app(
+    module: str, name: str, decider: Decider[Any, Any, Any], shop: str = "shop", format: Format = AVRO
+) -> Application:
     """The Faust app `module` of the context `name`, whose commands `decider` decides.
 
-    A new aggregate is its decider, its schemas and one call of this.
+    A new aggregate is its decider, its schemas and one call of this. Its events are written in `format`, and read in
+    every format, so that it may change.
     """
     with stop_on_user_error():
         settings = Settings.from_environment()
-        context = Context(name, decider, settings, shop)
+        context = Context(name, decider, settings, shop, format)
         journal = context.journal()
     app = Application(module, name, settings)
     broker = Broker(settings.bootstrap_servers, settings.partitions)

@@ -13,22 +13,18 @@ from typing import Any, Literal
 import msgspec
 
 from aggregates.decider import Decider, Rejected
-from schemas.codec import Codec, Undecodable, UnknownSchema
-from schemas.registry import SchemaError
+from schemas.codec import Codec, Undecodable
 from streams.cache import Aggregate, Cache
 from streams.journal import Journal, RecordedEvent
 from streams.limits import Limits
 from streams.messages import AVRO, JSON, AggregateRef, Envelope, Error, Failure, Reply, check_deadline
 from streams.quarantine import is_note
+from streams.reading import decode_event
 from streams.verdict import Draft, Verdict, domain_error
 
 log = logging.getLogger(__name__)
 
 LOADS_AT_ONCE = 64
-
-
-class Held(Exception):
-    """This worker cannot read what another has written, so it must not go on: a newer version wrote it."""
 
 
 class Broken(Exception):
@@ -147,7 +143,7 @@ class Handler:
             if envelope.content_type == JSON:
                 command = decoder.decode(envelope.data or b"{}")
             elif envelope.content_type == AVRO:
-                command = self._commands.decode(envelope.data)
+                command = self._commands.decode_one(envelope.data)
             else:
                 raise Failure("Unreadable", f"content-type {envelope.content_type!r}: use {JSON} or {AVRO}")
         except (msgspec.DecodeError, UnicodeDecodeError, Undecodable) as error:
@@ -254,9 +250,9 @@ async def load_aggregate(
         for row in rows:
             (notes if is_note(row.event) else effect).append(row.event)
             if row.event.is_event:
-                event = await decode_event(codec, journal, row.event.data)
+                events = await decode_event(codec, journal, row.event.data)
                 try:
-                    aggregate.state = decider.evolve(aggregate.state, event)
+                    aggregate.state = decider.fold(events, aggregate.state)
                 except Exception as bug:
                     raise Broken(f"{decider.type} {aggregate_id}: event {row.event.sequence}: {bug!r}") from bug
         if effect:
@@ -264,22 +260,6 @@ async def load_aggregate(
         for note in notes:
             aggregate.note(note, nr)
     return aggregate
-
-
-async def decode_event(codec: Codec, journal: Journal, data: bytes) -> Any:
-    """An event of the journal as an object, with the schemas kept beside it when they are not here. Raises `Held`."""
-    try:
-        return codec.decode(data)
-    except UnknownSchema:
-        for fingerprint, schema in (await journal.schemas()).items():
-            try:
-                codec.add(fingerprint, schema)
-            except SchemaError as error:
-                log.warning("schema %s of the journal: %s", fingerprint, error)
-    try:
-        return codec.decode(data)
-    except Undecodable as error:
-        raise Held(f"an event that this version cannot read ({error}): deploy the version that knows it") from None
 
 
 def now() -> datetime:

@@ -17,12 +17,13 @@ from typing import Protocol
 
 from streams.cache import PendingSnapshot
 from streams.gate import Gate
-from streams.handler import Handler, Held, now
+from streams.handler import Handler, now
 from streams.indexer import Indexer
 from streams.intake import Delivery, Intake
 from streams.journal import Commit, Fenced, Journal, Unavailable
 from streams.limits import Limits
 from streams.messages import Envelope, Failure, encode_reply
+from streams.reading import Held
 from streams.retry import until_it_answers
 from streams.takeover import CommandLog, check_topic, take_over
 from streams.tasks import cancel

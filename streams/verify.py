@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from aggregates.decider import Decider
-from schemas.codec import HEADER_BYTES, MARKER, Codec
+from schemas.codec import Codec, Undecodable, fingerprint_of
 from streams.broker import partition_of
 from streams.commit_codec import UnreadableCommit
 from streams.journal import Commit, Journal, Published, RecordedEvent, stream_name
@@ -186,5 +186,7 @@ def _batches(ids: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _fingerprint(event: RecordedEvent) -> str:
-    has_one = event.data.startswith(MARKER) and len(event.data) >= HEADER_BYTES
-    return event.data[len(MARKER) : HEADER_BYTES].hex() if has_one else "(none: not in Avro single-object encoding)"
+    try:
+        return fingerprint_of(event.data).hex()
+    except Undecodable as error:
+        return f"(none: {error})"

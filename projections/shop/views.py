@@ -26,7 +26,7 @@ def _add_by_key(side: ReadSide, type: str, table: str) -> None:
     @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
     async def by_key(view: Any, request: Any, id: str) -> Any:
         async def answer(partition: int) -> Any:
-            value = side.tables[table].get(partition, id.encode())
+            value = side.tables[table].row(partition, id.encode())
             if value is None:
                 return problem(view, 404, "Not found", f"there is no {type} {id}")
             etag = f'"{msgspec.json.decode(value)["position"]}"'
@@ -43,9 +43,9 @@ def _add_users_orders(side: ReadSide) -> None:
         def here(partitions: list[int]) -> list[Any]:
             found = []
             for partition in partitions:
-                row = side.tables["orders-by-user"].get(partition, id.encode())
+                row = side.tables["orders-by-user"].row(partition, id.encode())
                 for order_id in msgspec.json.decode(row)["orders"] if row else ():
-                    value = side.tables["orders"].get(partition, order_id.encode())
+                    value = side.tables["orders"].row(partition, order_id.encode())
                     if value is not None:
                         order = msgspec.json.decode(value)
                         order["lines"] = len(order["lines"])

@@ -168,10 +168,12 @@ async def check_orders(system: System, projections: Worker, commits: Mapping[int
         time = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         for index, it in enumerate(commit.events):
             if it.is_event:
-                published = PublishedEvent(
-                    codec.decode(it.data), it.type, it.aggregate_id, it.sequence, time, commit.stream, commit.nr, index
-                )
-                row = orders.evolve(rows.get(it.aggregate_id), it.aggregate_id, published)
+                row = rows.get(it.aggregate_id)
+                for event in codec.decode(it.data):
+                    published = PublishedEvent(
+                        event, it.type, it.aggregate_id, it.sequence, time, commit.stream, commit.nr, index
+                    )
+                    row = orders.evolve(row, it.aggregate_id, published)
                 assert row is not None
                 rows[it.aggregate_id] = {**row, "position": published.position, "sequence": it.sequence}
     at_once = asyncio.Semaphore(ROWS_AT_ONCE)

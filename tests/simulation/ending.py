@@ -137,7 +137,7 @@ def _folded(log: Iterable[Commit]) -> dict[str, dict[bytes, Any]]:
     tables: dict[str, dict[bytes, Any]] = {projection.name: {} for projection in PROJECTIONS}
     for commit, index, row in _events(log):
         event = PublishedEvent(
-            EVENTS.decode(row.data), row.type, row.aggregate_id, row.sequence, "", commit.stream, commit.nr, index
+            EVENTS.decode_one(row.data), row.type, row.aggregate_id, row.sequence, "", commit.stream, commit.nr, index
         )
         for projection in PROJECTIONS:
             rows = tables[projection.name]

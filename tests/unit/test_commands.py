@@ -21,7 +21,7 @@ from rich.console import Console
 from aggregates.shop.order import LineAdded, OrderOpened, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams import cli_dead_letters, cli_journal, cli_kafka, cli_lag, cli_quarantine
+from streams import cli_dead_letters, cli_journal, cli_kafka, cli_lag, cli_quarantine, history
 from streams.broker import partition_of
 from streams.cli_run import Stop, print_table, printable, run, table
 from streams.commands import register
@@ -228,6 +228,7 @@ async def test_history(context: FakeContext) -> None:
     assert {
         "sequence": 2, "time": "2026-11-23T09:30:00.123Z", "type": "LineAdded", "position": f"{STREAM}:2:0",
         "command_id": "c2", "correlation_id": "k2",
+        "schema": "shop.order.LineAdded:1",
         "data": {"sku": "85123A", "description": "HÖLDER", "quantity": 6, "unit_price": "2.5500"},
     } == second  # fmt: skip
     assert (1, f"{STREAM}:1:0") == (first["sequence"], first["position"])
@@ -245,7 +246,7 @@ async def test_unreadable_event(context: FakeContext) -> None:
     """An event that cannot be read says so in its place; the others are shown."""
     stored = list(await context.journal().events("order", "536365"))[:2]
     codec = Codec([schema for schema in Schemas.load("shop", "order") if schema.name == "LineAdded"], {})
-    first, second = cli_journal.entries(codec, STREAM, stored)
+    first, second = history.entries(codec, STREAM, stored)
     assert {"unreadable"} == first["data"].keys()
     assert 6 == second["data"]["quantity"]
 
