@@ -52,6 +52,10 @@ class _Reader:
     too_new: bool
     by_format: dict[Format, Callable[[bytes], Fields]] = field(default_factory=dict)
 
+    def onwards(self, fields: Fields) -> Fields:
+        """Fields of the version written as those of the target."""
+        return AVRO.reader(self.written, self.target)(AVRO.writer(self.written)(fields))
+
 
 class Codec:
     """Encodes and decodes the objects of `classes`, named like their records, with `schemas`, in `format`.
@@ -178,8 +182,11 @@ class Codec:
             newer = part.fields
             if following.target is not following.written:
                 # Only Avro's own resolution knows what a later version makes of these fields.
-                written = AVRO.writer(following.written)(newer)
-                newer = AVRO.reader(following.written, following.target)(written)
+                try:
+                    newer = following.onwards(newer)
+                except Exception as error:
+                    made = f"the upcaster of {target.name}.v{target.version} makes a {part.name}.v{part.version}"
+                    raise Undecodable(f"{made} that does not fit its schema: {error!r}") from error
             yield from self._newest(following, newer)
 
     def _following(self, target: Schema, part: Upcasted) -> _Reader:

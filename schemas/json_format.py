@@ -72,11 +72,13 @@ def fingerprint(data: bytes) -> bytes:
 
 @lru_cache(maxsize=4096)
 def reader(schema: Schema) -> Callable[[bytes], Fields]:
-    """Reads the fields of a record. Raises `SchemaError` for a schema whose values JSON cannot tell apart."""
+    """Reads the fields of a record. Raises `SchemaError` for a schema whose values JSON cannot tell apart, and for one
+    that is used within itself."""
     try:
         decode = msgspec.json.Decoder(_type(schema.parsed, {})).decode
-    except TypeError as error:
-        raise SchemaError(f"{schema.full_name} has no form in JSON: {error}") from error
+    except (TypeError, KeyError) as error:
+        why = f"{error} is used within itself" if isinstance(error, KeyError) else error
+        raise SchemaError(f"{schema.full_name} has no form in JSON: {why}") from error
 
     def read(data: bytes) -> Fields:
         fields: Fields = msgspec.to_builtins(decode(data), builtin_types=_NATIVE)

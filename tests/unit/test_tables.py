@@ -108,3 +108,13 @@ async def test_what_others_wrote_is_read(machine: Machine, other: Machine) -> No
     assert 0 == machine.read_up_to
     machine.recover()
     assert [row(1), row(2), row(3)] == machine.rows("a", "b", "c")
+
+
+async def test_what_a_removed_row_has_left(tmp_path: Path) -> None:
+    """Queries do not see what a removed row has left behind; the engine does."""
+    machine = Machine(tmp_path, Changelog())
+    left = b'{"gone":true,"position":"order-0:2:0","sequence":2}'
+    await machine.put(a=b'{"position":"order-0:1:0"}', b=left)
+    assert (left, None) == (machine.table.get(0, b"b"), machine.table.row(0, b"b"))
+    assert b'{"position":"order-0:1:0"}' == machine.table.row(0, b"a")
+    assert [b'{"position":"order-0:1:0"}'] == list(machine.table.scan(0))

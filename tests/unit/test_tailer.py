@@ -11,6 +11,7 @@ from typing import Any
 from aggregates.shop.order import OrderConfirmed, order
 from projections.tailer import COMMIT_END, Tail, read_position
 from schemas.codec import Codec
+from schemas.formats import JSON
 from schemas.registry import Schemas
 from streams.broker import Record
 from streams.journal import Commit, Published, RecordedEvent
@@ -104,3 +105,21 @@ async def test_headers() -> None:
     )
     assert attributes["ce_dataschema"].startswith(b"urn:avro:shop.order.OrderConfirmed:1:")
     assert b"c1" == attributes["ce_causationid"]
+
+
+async def test_formats_and_versions() -> None:
+    """What a value is, and by which schema, is said of each event: JSON, and what newer code wrote, included."""
+    schemas = [schema for schema in Schemas.load("shop", "order") if schema.name == "OrderConfirmed"]
+    as_json = Codec(schemas, {"OrderConfirmed": OrderConfirmed}, format=JSON).encode(OrderConfirmed())
+    newer = b"\xc3\x01" + bytes(range(8))
+    journal, topic = await journal_of(), Topic()
+    rows = [RecordedEvent("1", nr, "OrderConfirmed", data, "c") for nr, data in enumerate((DATA, as_json, newer), 1)]
+    await journal.append(Commit("order-0", 1, 1, "me", "t", 1, 0, 1, datetime.now(UTC), tuple(rows)))
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 1)
+    said = [(dict(headers)["content-type"], dict(headers)["ce_dataschema"]) for _, _, headers in topic.records]
+    urn = f"urn:avro:shop.order.OrderConfirmed:1:{schemas[0].fingerprint}".encode()
+    assert [
+        (b"avro/binary", urn),
+        (b"application/json", urn),
+        (b"avro/binary", b"urn:avro:0001020304050607"),
+    ] == said
