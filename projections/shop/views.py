@@ -15,14 +15,16 @@ MOST_PRODUCTS = 1_000
 
 def add_views(side: ReadSide) -> None:
     """All of them."""
-    _add_by_key(side, "order", "orders")
-    _add_by_key(side, "product", "products")
-    _add_by_key(side, "user", "users")
+    add_by_key(side, "order", "orders")
+    add_by_key(side, "product", "products")
+    add_by_key(side, "user", "users")
     _add_users_orders(side)
     _add_analytics(side)
 
 
-def _add_by_key(side: ReadSide, type: str, table: str) -> None:
+def add_by_key(side: ReadSide, type: str, table: str) -> None:
+    """Serve `/<type>s/{id}`: the row of an aggregate."""
+
     @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
     async def by_key(view: Any, request: Any, id: str) -> Any:
         async def answer(partition: int) -> Any:

@@ -1,0 +1,1 @@
+"""A context in two versions, as they meet in a rolling deployment."""
