@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install up down start demo test chaos lint simulate bench clean
+.PHONY: help install up servers down start demo test chaos lint simulate bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -27,6 +27,9 @@ install: $(STAMP) ## the venv with everything in it
 up: ## Kafka, Cassandra and PostgreSQL on this machine; returns when they answer
 	@$(PYTHON) -m servers up
 
+servers: # all that the tests use: a schema registry too
+	@$(PYTHON) -m servers up --all
+
 down: ## stop them, and the workers of make start and make demo
 	@$(PYTHON) -m servers down
 
@@ -37,7 +40,7 @@ start: $(STAMP) ## one worker of each kind in the foreground; Ctrl-C stops them 
 demo: $(STAMP) ## a month of sales replayed, the answers printed (DATA=file.csv[.gz]; ALL=1: all of it; ONCE=1: then stop)
 	@python -m servers.demo $(if $(DATA),--data '$(DATA)') $(if $(ALL),--all) $(if $(ONCE),--once)
 
-test: $(STAMP) up lint ## all tests, on real servers; ARGS="tests/unit -x" for some
+test: $(STAMP) servers lint ## all tests, on real servers; ARGS="tests/unit -x" for some
 	python -m pytest $(ARGS)
 
 chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some

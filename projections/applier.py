@@ -21,6 +21,7 @@ from projections.projection import Projection, PublishedEvent, Row
 from projections.tables import GONE, Table, place
 from projections.tailer import COMMIT_END, read_position
 from schemas.codec import Codec
+from schemas.wire_format import from_wire
 from streams.broker import Broker
 from streams.journal import Journal, stream_name
 from streams.reading import decode_event
@@ -216,7 +217,8 @@ class Applier:
             at.nr,
             at.index,
         )
-        values = await decode_event(self._codec, self._journal, event.message.value)
+        data = from_wire(event.message.value, attributes)
+        values = await decode_event(self._codec, self._journal, data)
         events = [PublishedEvent(value, type(value).__name__, *place) for value in values]
         return events[0] if events else PublishedEvent(None, attributes["ce_type"].decode(), *place), events
 

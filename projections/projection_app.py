@@ -13,6 +13,7 @@ from faust.types import TP
 from projections.applier import Applier
 from projections.doors import Doors, problems_middleware
 from projections.projection import Projection
+from projections.registered import Registered
 from projections.tables import STORE, Table
 from projections.tailer import Tailers
 from streams import commands, topics
@@ -23,7 +24,7 @@ from streams.health import add_health
 from streams.journal import Journal
 from streams.retry import until_it_answers
 from streams.settings import Settings
-from streams.setup import prepare, stop_on_user_error
+from streams.setup import may_create, prepare, stop_on_user_error
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class ReadSide:
         self._all_tables = [*self.tables.values(), positions]
         self.appliers: dict[str, Applier] = {}
         self.tailers: dict[str, Tailers] = {}
+        self._registered: dict[str, Registered] = {}
         for type_, context in contexts.items():
             self._add_tailers(type_, context)
             self._add_applier(type_, context, [p for p in projections if p.source == type_], positions)
@@ -71,7 +73,12 @@ class ReadSide:
     def _add_tailers(self, type_: str, context: Context) -> None:
         events = topics.events_topic(context.settings.namespace, type_)
         source = f"/{context.settings.namespace}{context.name}"
-        tailers = Tailers(type_, events, source, self.journals[type_], self._broker, context.events)
+        journal = self.journals[type_]
+        ids = context.schema_ids(may_create(context.settings, context.settings.schema_registry_url))
+        if ids is not None:
+            self._registered[type_] = Registered(ids, journal)
+        wire = self._registered.get(type_)
+        tailers = Tailers(type_, events, source, journal, self._broker, context.events, wire)
         self.tailers[type_] = tailers
         hints = self.app.topic(context.commits_topic, key_type=bytes, value_type=bytes)
 
@@ -113,6 +120,8 @@ class ReadSide:
             wanted = [*topics.type_topics(settings.namespace, type_, settings.partitions), *changelogs]
             with stop_on_user_error():
                 await prepare(settings, journal, wanted)
+                if type_ in self._registered:
+                    await self._registered[type_].start()
 
     async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
         for type_, tailers in self.tailers.items():
@@ -143,6 +152,8 @@ class ReadSide:
             await tailers.close()
         await self.doors.close()
         await self._broker.stop()
+        for registered in self._registered.values():
+            await registered.close()
         for journal in self.journals.values():
             with contextlib.suppress(Exception):
                 await journal.close()

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -29,12 +30,23 @@ HOLE_SECONDS = 15.0
 COMMIT_END = ("ce_commitend", b"1")
 """Marks the last event of a commit."""
 
+Wire = Callable[[str, list[Record]], Awaitable[list[Record]]]
+"""What becomes of the records of a stream before they are sent."""
+
 
 class Tail:
     """One stream, from its last published event onwards."""
 
     def __init__(
-        self, stream: str, partition: int, topic: str, source: str, journal: Journal, broker: Broker, codec: Codec
+        self,
+        stream: str,
+        partition: int,
+        topic: str,
+        source: str,
+        journal: Journal,
+        broker: Broker,
+        codec: Codec,
+        wire: Wire | None = None,
     ) -> None:
         self.stream = stream
         self.published = Published(0, -1)
@@ -44,6 +56,7 @@ class Tail:
         self._journal = journal
         self._broker = broker
         self._codec = codec
+        self._wire = wire
         self._wake = asyncio.Event()
         self._remembered = 0.0
         self._hinted = 0
@@ -95,6 +108,8 @@ class Tail:
         records: list[Record] = []
         for commit in commits:
             records.extend(self._records(commit, at.index if commit.nr == at.nr else -1))
+        if records and self._wire is not None:
+            records = await self._wire(self.stream, records)
         if records:
             await self._broker.publish(self._topic, self._partition, records)
         if not commits or (len(commits) == 1 and commits[0].nr == at.nr):
@@ -151,13 +166,22 @@ class Tail:
 class Tailers:
     """The tails of one aggregate type in this worker: those of the hint partitions that Kafka gave it."""
 
-    def __init__(self, type: str, topic: str, source: str, journal: Journal, broker: Broker, codec: Codec) -> None:
+    def __init__(
+        self,
+        type: str,
+        topic: str,
+        source: str,
+        journal: Journal,
+        broker: Broker,
+        codec: Codec,
+        wire: Wire | None = None,
+    ) -> None:
         self.tails: dict[int, Tail] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._type = type
 
         def make(partition: int) -> Tail:
-            return Tail(stream_name(type, partition), partition, topic, source, journal, broker, codec)
+            return Tail(stream_name(type, partition), partition, topic, source, journal, broker, codec, wire)
 
         self._make = make
 

@@ -8,14 +8,16 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from servers import control, process
-from servers.where import DEFAULT_PORTS, HOST, NAMES, ServersError, Where, needed, used_instead
+from servers.where import DEFAULT_PORTS, HOST, NAMES, ServersError, Where, needed, used_instead, usual
 
 WORKER_STOP_SECONDS = 30.0
 
 HELP = """\
-Runs Apache Kafka 4.1.1, Apache Cassandra 5.0.5 and PostgreSQL on this machine, for development and tests.
+Runs Apache Kafka 4.1.1, Apache Cassandra 5.0.5, PostgreSQL and Apicurio Registry 3.0.9 on this machine, for
+development and tests. The registry is started when it is asked for, or SCHEMA_REGISTRY_URL means it.
 
-  python3 -m servers up               start all, return when they answer
+  python3 -m servers up               start them, return when they answer
+  python3 -m servers up --all         the registry too, as the tests want it
   python3 -m servers up --needed      only what workers with this JOURNAL_URL need
   python3 -m servers up kafka         only one of them
   python3 -m servers status           what runs and answers
@@ -28,8 +30,9 @@ environment:
   KAFKA_PORT       default 9092; the port after it is used too
   CASSANDRA_PORT   default 9042; 7000 is used too, or with another port the one after it
   POSTGRES_PORT    default 5433, since Debian starts a PostgreSQL of its own on 5432
+  REGISTRY_PORT    default 8081; its URL is http://127.0.0.1:8081/apis/ccompat/v7, and it keeps nothing
   COMMITLOG_SYNC   periodic (default), group or batch: the last two acknowledge what is on the disk
-  KAFKA_BROKERS, JOURNAL_URL   when they point elsewhere, that server is not started
+  KAFKA_BROKERS, JOURNAL_URL, SCHEMA_REGISTRY_URL   when they point elsewhere, that server is not started
   JAVA_HOME        a Java from 17 to 23, else the one on PATH, else apt installs it
 
 Java, Maven and PostgreSQL are installed with apt-get when they are missing; Maven fetches the jars, once. PostgreSQL
@@ -42,12 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         where = Where.from_environment()
-        names: list[str] = options.names or list(NAMES)
+        names: list[str] = options.names or (list(NAMES) if options.all else usual())
         match options.action:
             case "up":
                 return up(needed() if options.needed else names, where)
             case "down":
-                return down(names, where, workers=not options.names)
+                return down(options.names or list(NAMES), where, workers=not options.names)
             case "status":
                 print(*(control.status(name, where) for name in names), sep="\n")
                 return 0 if all(control.is_ready(name, where) for name in names) else 3
@@ -88,6 +91,8 @@ def up(names: list[str], where: Where) -> int:
         print(f"for the workers: JOURNAL_URL=cassandra://{HOST}:{where.cassandra_port}/shop")
     if "postgres" in wanted and not os.environ.get("JOURNAL_URL"):
         print(f"a journal in PostgreSQL: JOURNAL_URL=postgresql://shop@{HOST}:{where.postgres_port}/shop")
+    if "registry" in wanted and not os.environ.get("SCHEMA_REGISTRY_URL"):
+        print(f"events in the wire format of a registry: SCHEMA_REGISTRY_URL={where.registry_url}")
     return 0
 
 
@@ -138,15 +143,17 @@ def _parser() -> argparse.ArgumentParser:
         "logs": "the end of the logs",
     }.items():
         sub = actions.add_parser(action, help=what, description=what)
-        sub.add_argument("names", nargs="*", type=_name, metavar="|".join(NAMES), help="default: all")
+        sub.add_argument("names", nargs="*", type=_name, metavar="|".join(NAMES), help="default: those of `up`")
+        sub.set_defaults(all=False)
         if action == "up":
+            sub.add_argument("--all", action="store_true", help="all of them, the registry too")
             sub.add_argument("--needed", action="store_true", help="only what workers with this JOURNAL_URL need")
         if action == "logs":
             sub.add_argument("-n", "--lines", type=int, default=40, help="how many lines (default 40)")
     sub = actions.add_parser("record", help="run COMMAND so that `down` stops it too")
     sub.add_argument("name")
     sub.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
-    sub.set_defaults(names=[])
+    sub.set_defaults(names=[], all=False)
     return parser
 
 

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from servers import cassandra, kafka, postgres, process, tools
+from servers import cassandra, kafka, postgres, process, registry, tools
 from servers.probe import Answer, probe
-from servers.where import ServersError, Where
+from servers.where import PRODUCTS, ServersError, Where
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
-_JAVA_COMMANDS = {"kafka": kafka.command, "cassandra": cassandra.command}
+_JAVA_COMMANDS = {"kafka": kafka.command, "cassandra": cassandra.command, "registry": registry.command}
 _STOP_SIGNALS = {"postgres": signal.SIGINT}
 """SIGTERM but where it would wait for the last client to leave."""
 
@@ -35,7 +35,7 @@ def start(
         if process.running(pid_file) is None:
             if answer is not Answer.CLOSED:
                 raise ServersError(
-                    f"{name}: port {port} is taken by something that does not answer as {name.capitalize()}. "
+                    f"{name}: port {port} is taken by something that does not answer as {PRODUCTS[name]}. "
                     f"Stop it, or set {name.upper()}_PORT to a free port"
                 )
             command = _command(name, where)

@@ -6,7 +6,7 @@ import socket
 import struct
 from enum import Enum
 
-from servers.where import HOST
+from servers.where import HOST, REGISTRY_PATH
 
 
 class Answer(Enum):
@@ -23,7 +23,7 @@ def probe(name: str, port: int, timeout: float = 2.0, host: str = HOST) -> Answe
     try:
         with socket.create_connection((host, port), timeout) as connection:
             connection.settimeout(timeout)
-            return {"kafka": _kafka, "cassandra": _cassandra, "postgres": _postgres}[name](connection)
+            return _PROBES[name](connection)
     except ConnectionRefusedError:
         return Answer.CLOSED
     except OSError:  # timed out, reset: it listens, but this is not an answer
@@ -77,6 +77,17 @@ def _postgres(connection: socket.socket) -> Answer:
         return Answer.READY
     error = (_exactly(connection, size - 4) or b"") if kind == b"E" and 4 <= size < 1 << 16 else b""
     return Answer.STARTING if b"\0C57P03\0" in error else Answer.FOREIGN  # "the database system is starting up"
+
+
+def _registry(connection: socket.socket) -> Answer:
+    """The list of subjects. It opens its port last, so another answer is that of something else."""
+    connection.sendall(f"GET {REGISTRY_PATH}/subjects HTTP/1.0\r\n\r\n".encode())
+    status = _exactly(connection, len(_HTTP_OK)) or b""
+    return Answer.READY if status[:5] == _HTTP_OK[:5] and status[8:] == _HTTP_OK[8:] else Answer.FOREIGN
+
+
+_HTTP_OK = b"HTTP/1.x 200 "
+_PROBES = {"kafka": _kafka, "cassandra": _cassandra, "postgres": _postgres, "registry": _registry}
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes | None:

@@ -13,10 +13,12 @@ from servers.where import ServersError
 
 OLDEST_JAVA, NEWEST_JAVA = 17, 23
 """Cassandra 5.0 sets a security manager, which Java 24 no longer has."""
+_GOALS = {"registry": "dependency:unpack"}
+"""What Maven does where a server does not come as jars: the registry is one archive."""
 
 
 def java() -> Path:
-    """A Java that runs both servers, installed by apt when there is none. Raises `ServersError`."""
+    """A Java that runs the servers, installed by apt when there is none. Raises `ServersError`."""
     found = _find_java()
     if found is None:
         _apt_install("Java 17", ["openjdk-17-jre-headless", "openjdk-21-jre-headless"])
@@ -38,15 +40,8 @@ def fetch(name: str, folder: Path) -> Path:
     print(f"{name}: fetching its jars with Maven", flush=True)
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    command = [
-        "mvn",
-        "-q",
-        "-B",
-        "-f",
-        str(pom),
-        "dependency:copy-dependencies",
-        f"-DoutputDirectory={draft.absolute()}",
-    ]
+    goal = _GOALS.get(name, "dependency:copy-dependencies")
+    command = ["mvn", "-q", "-B", "-f", str(pom), goal, f"-DoutputDirectory={draft.absolute()}"]
     result = subprocess.run([*command, "-DincludeScope=runtime"], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise ServersError(f"{name}: Maven could not fetch the jars\n{(result.stdout + result.stderr).strip()[-4000:]}")

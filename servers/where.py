@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-NAMES = ("kafka", "cassandra", "postgres")
+NAMES = ("kafka", "cassandra", "postgres", "registry")
+PRODUCTS = {"kafka": "Kafka", "cassandra": "Cassandra", "postgres": "PostgreSQL", "registry": "Apicurio Registry"}
 HOST = "127.0.0.1"
 LOCAL = (HOST, "localhost")
-DEFAULT_PORTS = {"kafka": 9092, "cassandra": 9042, "postgres": 5433}
+DEFAULT_PORTS = {"kafka": 9092, "cassandra": 9042, "postgres": 5433, "registry": 8081}
 """PostgreSQL: not 5432, where Debian's package starts a cluster by itself."""
 JOURNALS = {"cassandra": "cassandra", "postgresql": "postgres"}
 """The server that a journal URL of this scheme needs."""
+REGISTRY_PATH = "/apis/ccompat/v7"
+"""Below it our registry answers as Confluent's does."""
 COMMITLOG_SYNCS = ("periodic", "group", "batch")
 
 
@@ -37,6 +40,7 @@ class Where:
     kafka_port: int = DEFAULT_PORTS["kafka"]
     cassandra_port: int = DEFAULT_PORTS["cassandra"]
     postgres_port: int = DEFAULT_PORTS["postgres"]
+    registry_port: int = DEFAULT_PORTS["registry"]
     host: str = HOST
     seed: str = ""
     jars: Path | None = None
@@ -44,7 +48,7 @@ class Where:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Where:
-        """From SERVERS_DIR, the three ports, and COMMITLOG_SYNC. Raises `ServersError`."""
+        """From SERVERS_DIR, the four ports, and COMMITLOG_SYNC. Raises `ServersError`."""
         sync = environment.get("COMMITLOG_SYNC") or cls.commitlog_sync
         if sync not in COMMITLOG_SYNCS:
             raise ServersError(f"COMMITLOG_SYNC={sync!r}: use {', '.join(COMMITLOG_SYNCS)}")
@@ -53,6 +57,7 @@ class Where:
             _port("KAFKA_PORT", environment.get("KAFKA_PORT") or str(cls.kafka_port)),
             _port("CASSANDRA_PORT", environment.get("CASSANDRA_PORT") or str(cls.cassandra_port)),
             _port("POSTGRES_PORT", environment.get("POSTGRES_PORT") or str(cls.postgres_port)),
+            _port("REGISTRY_PORT", environment.get("REGISTRY_PORT") or str(cls.registry_port)),
             commitlog_sync=sync,
         )
 
@@ -68,7 +73,17 @@ class Where:
 
     def port(self, name: str) -> int:
         """The port that clients of this server use."""
-        return {"kafka": self.kafka_port, "cassandra": self.cassandra_port, "postgres": self.postgres_port}[name]
+        return {
+            "kafka": self.kafka_port,
+            "cassandra": self.cassandra_port,
+            "postgres": self.postgres_port,
+            "registry": self.registry_port,
+        }[name]
+
+    @property
+    def registry_url(self) -> str:
+        """What SCHEMA_REGISTRY_URL says to mean ours."""
+        return f"http://{self.host}:{self.registry_port}{REGISTRY_PATH}"
 
     def folder(self, name: str) -> Path:
         """Everything of one server: configuration, data, log, pid, and its jars unless they are shared."""
@@ -92,26 +107,35 @@ class Where:
         return self.root / "workers"
 
 
-_USUAL_PORTS = {"kafka": "9092", "cassandra": "9042", "postgres": "5432"}
+_USUAL_PORTS = {"kafka": "9092", "cassandra": "9042", "postgres": "5432", "registry": "80"}
 """Of an address that gives none."""
+_SCHEMES = {"": "kafka", "kafka": "kafka", "aiokafka": "kafka", "http": "registry", **JOURNALS}
+_VARIABLES = {"kafka": "KAFKA_BROKERS", "registry": "SCHEMA_REGISTRY_URL"}
 
 
 def needed(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The servers that workers with these settings need: Kafka, and the one that JOURNAL_URL means."""
+    """The servers that workers with these settings need: Kafka, the one that JOURNAL_URL means, and a schema registry
+    where SCHEMA_REGISTRY_URL names one."""
     scheme = (environment.get("JOURNAL_URL") or "cassandra:").partition(":")[0]
-    return [name for name in NAMES if name in ("kafka", JOURNALS.get(scheme))]
+    registry = "registry" if environment.get("SCHEMA_REGISTRY_URL") else None
+    return [name for name in NAMES if name in ("kafka", JOURNALS.get(scheme), registry)]
+
+
+def usual(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The servers of a plain `up`: a schema registry only where it is needed."""
+    return [name for name in NAMES if name != "registry" or name in needed(environment)]
 
 
 def used_instead(name: str, where: Where, environment: Mapping[str, str] = os.environ) -> str | None:
     """What the user set in place of our server, as `NAME=value` without a password; None when ours is meant."""
-    variable = "KAFKA_BROKERS" if name == "kafka" else "JOURNAL_URL"
+    variable = _VARIABLES.get(name, "JOURNAL_URL")
     given = environment.get(variable, "")
     if not given:
         return None
     # One address of ours among several is enough: whoever lists it expects it to answer.
     urls = [urlsplit(url if "//" in url else f"//{url}") for url in given.split(";") if url]
     for url in urls:
-        if name != ("kafka" if url.scheme in ("", "kafka", "aiokafka") else JOURNALS.get(url.scheme)):
+        if name != _SCHEMES.get(url.scheme) or (name == "registry" and url.path.rstrip("/") != REGISTRY_PATH):
             continue
         hosts = url.netloc.rpartition("@")[2].split(",")
         for host, _, port in (host.partition(":") for host in hosts):

@@ -14,6 +14,7 @@ from streams import topics
 from streams.broker import partition_of
 from streams.cli_kafka import kafka, partitions_by_topic
 from streams.cli_run import ERROR, USAGE, Stop, one_line
+from streams.cli_schemas import register_schemas
 from streams.history import entries, learn_for
 from streams.journal import Journal, JournalMissing, StoredEvent, Unavailable, stream_name
 from streams.reading import Held, decode_event
@@ -114,7 +115,8 @@ async def _holds(journal: Journal, stream: str, row: StoredEvent) -> bool:
 
 
 async def set_up(contexts: Mapping[str, Context]) -> AsyncIterator[str]:
-    """Make topics, keyspaces and tables where they are missing, store the schemas, and say so line by line.
+    """Make topics, keyspaces and tables where they are missing, store and register the schemas, and say so line by
+    line.
 
     Raises `Stop` when a server does not answer or a topic has another number of partitions.
     """
@@ -131,6 +133,8 @@ async def set_up(contexts: Mapping[str, Context]) -> AsyncIterator[str]:
     for context in contexts.values():
         async with errors_as_one_line(context.settings):
             yield await _set_up_journal(context)
+    async for line in register_schemas(contexts):
+        yield line
 
 
 async def _set_up_journal(context: Context) -> str:

@@ -30,6 +30,8 @@ from streams.owner import Owner
 from streams.owners import add_owners
 from streams.ownership import Ownership
 from streams.retry import until_it_answers
+from streams.schema_ids import SchemaIds
+from streams.schema_registry import RegistryAddress, SchemaRegistry
 from streams.settings import Settings
 from streams.setup import prepare, stop_on_user_error
 from streams.topic_ids import Described
@@ -54,15 +56,25 @@ class Context:
         self.decider = decider
         self.settings = settings
         self.schemas = schemas
-        self.events = Codec([s for s in schemas if s.name not in decider.commands], decider.events, upcasters, format)
+        self.event_schemas = [schema for schema in schemas if schema.name not in decider.commands]
+        self.events = Codec(self.event_schemas, decider.events, upcasters, format)
         self.commands = Codec([s for s in schemas if s.name in decider.commands], decider.commands, upcasters)
         self.commands_topic = topics.commands_topic(settings.namespace, decider.type)
         self.commits_topic = topics.commits_topic(settings.namespace, decider.type)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, decider.type)
+        self.registry = RegistryAddress.of(settings)
 
     def journal(self) -> Journal:
         """The context's own journal, not yet open. Raises `SettingsError`."""
         return open_journal(self.settings.journal_url, self.settings.namespace, self.name)
+
+    def schema_ids(self, may_register: bool) -> SchemaIds | None:
+        """The ids that the schema registry has for its events; None where there is no registry."""
+        if self.registry is None:
+            return None
+        topic = topics.events_topic(self.settings.namespace, self.decider.type)
+        registry = SchemaRegistry(self.registry)
+        return SchemaIds(registry, topic, self.event_schemas, self.schemas.upcasters, may_register)
 
 
 def command_app(

@@ -10,7 +10,7 @@ import click
 import msgspec
 from faust.cli import argument, option
 
-from streams import cli_kafka, cli_lag, cli_quarantine, cli_verify
+from streams import cli_kafka, cli_lag, cli_quarantine, cli_schemas, cli_verify
 from streams.cli_dead_letters import DeadLetters, details, parse_position, summary
 from streams.cli_journal import context_of, history_of, set_up, state_of
 from streams.cli_run import DONE, ERROR, SECONDS, USAGE, Stop, Tool, compact, indented, print_table, printable, table
@@ -129,7 +129,7 @@ def register(app: Any, contexts: Mapping[str, Context]) -> None:
 
     @command()
     async def setup(self: Tool) -> None:
-        """Make the topics, the journal's tables and the schemas, where they are missing.
+        """Make the topics, the journal's tables and the schemas, where they are missing, also in a schema registry.
 
         \b
         KAFKA_BROKERS=kafka://k1:9092 JOURNAL_URL=cassandra://c1:9042/shop faust -A streams.shop.orders setup
@@ -138,7 +138,7 @@ def register(app: Any, contexts: Mapping[str, Context]) -> None:
         it is run once before the workers of this app are started, and again after an update. What is there stays as it
         is. Topics get PARTITIONS partitions, which cannot be changed later.
 
-        Exit code: 1 when a server does not answer, 2 when a topic has another number of partitions.
+        Exit code: 1 when a server does not answer or refuses, 2 when a topic has another number of partitions.
         """
         async for line in set_up(contexts):
             click.echo(line)
@@ -189,3 +189,4 @@ def register(app: Any, contexts: Mapping[str, Context]) -> None:
             click.echo(f"dropped: {printable(await letters.drop(parse_position(position, action), wait))}")
 
     cli_quarantine.register(command, contexts, module)
+    cli_schemas.register(command, contexts)

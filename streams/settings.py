@@ -25,6 +25,7 @@ class Settings:
     partitions: int = 8
     data_dir: Path = Path(".data")
     schema_registry_url: str = ""
+    schema_registry_ca_file: str = ""
     setup: str = "auto"
     """`always`, `never`, or `auto`: make keyspace and tables at start when the journal is on this machine."""
     group_commands: int = 500
@@ -68,10 +69,6 @@ class Settings:
         if not _NAMESPACE.fullmatch(namespace):
             raise SettingsError(
                 f"NAMESPACE={namespace!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48"
-            )
-        if given.get("SCHEMA_REGISTRY_URL"):
-            raise SettingsError(
-                "SCHEMA_REGISTRY_URL: registries are not supported yet; unset it for Avro single objects"
             )
         if given.get("SETUP", "auto") not in ("always", "never", "auto"):
             raise SettingsError(f"SETUP={given['SETUP']!r}: use always, never or auto")

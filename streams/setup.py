@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from schemas.registry import SchemaError
 from streams.journal import Journal, JournalMissing, Unavailable
 from streams.retry import until_it_answers
+from streams.schema_registry import RegistryError
 from streams.settings import Settings, SettingsError, host_and_port
 from streams.topics import Topic, TopicError, ensure_topics
 
@@ -26,16 +27,17 @@ def stop_on_user_error() -> Iterator[None]:
     """End the process with one clear line, and status 2, for what only its user can mend."""
     try:
         yield
-    except (SettingsError, TopicError, JournalMissing, SchemaError) as error:
+    except (SettingsError, TopicError, JournalMissing, SchemaError, RegistryError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(USER_ERROR) from None
 
 
-def may_create(settings: Settings) -> bool:
-    """Whether a worker makes keyspace and tables by itself: always, never, or for a journal on this machine."""
+def may_create(settings: Settings, url: str = "") -> bool:
+    """Whether a worker makes by itself what is missing at a URL, that of the journal if none is given: keyspace and
+    tables, or schemas in a registry. Always, never, or on this machine."""
     if settings.setup != "auto":
         return settings.setup == "always"
-    netloc = urlsplit(settings.journal_url).netloc.rpartition("@")[2]
+    netloc = urlsplit(url or settings.journal_url).netloc.rpartition("@")[2]
     hosts = [host_and_port(host, "")[0] for host in netloc.split(",")]
     return all(host in ("", "localhost", "[::1]") or host.startswith("127.") for host in hosts)
 

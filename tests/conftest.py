@@ -9,6 +9,8 @@ import uuid
 import hypothesis
 import pytest
 
+from servers.where import REGISTRY_PATH
+
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("here")
@@ -53,11 +55,18 @@ def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/test.db"
 
 
-def _answers(server: str, usual: str) -> str:
+@pytest.fixture(scope="session")
+def registry_url() -> str:
+    """The URL of a schema registry that answers; `REGISTRY=host:port` for another than that of `servers up --all`."""
+    address = _answers("Registry", "127.0.0.1:8081", "python3 -m servers up registry")
+    return f"http://{address}{REGISTRY_PATH}"
+
+
+def _answers(server: str, usual: str, start: str = "make up") -> str:
     address = os.environ.get(server.upper(), usual)
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:
-        pytest.fail(f"no {server} at {address} ({error}): run `make up`", pytrace=False)
+        pytest.fail(f"no {server} at {address} ({error}): run `{start}`", pytrace=False)
     return address

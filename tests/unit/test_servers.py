@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 
 from servers import __main__ as command_line
-from servers import answers, cassandra, control, demo, kafka, postgres, process, tools, workers
+from servers import answers, cassandra, control, demo, kafka, postgres, process, registry, tools, workers
 from servers.probe import Answer, probe
-from servers.where import HOST, ServersError, Where, needed, used_instead
+from servers.where import HOST, ServersError, Where, needed, used_instead, usual
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = [
@@ -65,6 +65,7 @@ def test_the_environment_says_where() -> None:
     where = Where.from_environment({"SERVERS_DIR": "other", "KAFKA_PORT": "19092", "CASSANDRA_PORT": ""})
     assert (Path("other").absolute(), 19092, 19093) == (where.root, where.kafka_port, where.controller_port)
     assert (9042, 7000, 5433) == (where.cassandra_port, where.storage_port, where.postgres_port)
+    assert "http://127.0.0.1:8081/apis/ccompat/v7" == where.registry_url
     assert Where(cassandra_port=19042).storage_port == 19043
 
 
@@ -116,11 +117,15 @@ def test_a_bad_port_is_named(port: str) -> None:
         ("postgres", "postgresql://shop@127.0.0.1:5433/other", None),
         ("postgres", "postgresql://me:secret@localhost/shop", "JOURNAL_URL=postgresql://localhost/shop"),
         ("postgres", "cassandra://localhost/shop", "JOURNAL_URL=cassandra://localhost/shop"),
+        ("registry", "", None),
+        ("registry", "http://me:secret@127.0.0.1:8081/apis/ccompat/v7/", None),
+        ("registry", "http://127.0.0.1:8081", "SCHEMA_REGISTRY_URL=http://127.0.0.1:8081"),
+        ("registry", "https://me:secret@sr.example/", "SCHEMA_REGISTRY_URL=https://sr.example/"),
     ],
 )
 def test_a_server_elsewhere_is_used_instead(name: str, value: str, expected: str | None) -> None:
     """Addresses of ours mean our server, all others are shown without their password and nothing is started."""
-    variable = "KAFKA_BROKERS" if name == "kafka" else "JOURNAL_URL"
+    variable = {"kafka": "KAFKA_BROKERS", "registry": "SCHEMA_REGISTRY_URL"}.get(name, "JOURNAL_URL")
     assert expected == used_instead(name, Where(), {variable: value})
 
 
@@ -136,6 +141,14 @@ def test_a_server_elsewhere_is_used_instead(name: str, value: str, expected: str
 def test_workers_need_the_server_of_their_journal(url: str, expected: list[str]) -> None:
     """`make start` starts no database that JOURNAL_URL does not name."""
     assert expected == needed({"JOURNAL_URL": url})
+
+
+def test_a_registry_is_started_where_it_is_wanted() -> None:
+    """Neither a plain `up` nor `make start` starts one, unless SCHEMA_REGISTRY_URL names one."""
+    wanted = {"SCHEMA_REGISTRY_URL": Where().registry_url}
+    assert (["kafka", "cassandra", "postgres"], ["kafka", "cassandra"]) == (usual({}), needed({}))
+    assert ["kafka", "cassandra", "postgres", "registry"] == usual(wanted)
+    assert ["kafka", "cassandra", "registry"] == needed(wanted)
 
 
 @pytest.mark.parametrize(("brokers", "expected"), [(0, Answer.STARTING), (1, Answer.READY)])
@@ -167,7 +180,16 @@ def test_postgres_is_ready_when_it_lets_our_user_in(answer: bytes, expected: Ans
         assert expected is probe("postgres", port)
 
 
-@pytest.mark.parametrize("name", ["kafka", "cassandra", "postgres"])
+@pytest.mark.parametrize(
+    ("answer", "expected"), [(b"HTTP/1.1 200 OK", Answer.READY), (b"HTTP/1.0 404 Not Found", Answer.FOREIGN)]
+)
+def test_registry_is_ready_when_it_lists_its_subjects(answer: bytes, expected: Answer) -> None:
+    """Another HTTP server has no such page."""
+    with listener(lambda c: c.sendall(answer + b"\r\n\r\n[]") if c.recv(1000) else None) as port:
+        assert expected is probe("registry", port)
+
+
+@pytest.mark.parametrize("name", ["kafka", "cassandra", "postgres", "registry"])
 def test_a_stranger_on_the_port_is_told_apart(name: str) -> None:
     """What closes, talks otherwise or stays silent is foreign; where nothing listens is closed."""
     with listener(lambda c: c.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")) as port:
@@ -276,6 +298,16 @@ def test_postgres_uses_the_port_of_the_environment(tmp_path: Path) -> None:
     assert "host shop shop 127.0.0.1/32 trust\n" in (data / "pg_hba.conf").read_text()
 
 
+def test_the_registry_uses_the_port_of_the_environment(tmp_path: Path) -> None:
+    """It listens there, on this machine only, with a heap that is bounded; a folder without the program is named."""
+    where = Where(tmp_path, registry_port=18081)
+    with pytest.raises(ServersError, match="no apicurio-registry-app"):
+        registry.command(where, Path("java"), tmp_path)
+    (tmp_path / "apicurio-registry-app-1-runner.jar").touch()
+    command = registry.command(where, Path("java"), tmp_path)
+    assert {"-Dquarkus.http.host=127.0.0.1", "-Dquarkus.http.port=18081", "-Xmx256m"} <= set(map(str, command))
+
+
 def test_postgres_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Data that version 3 made needs version 3, and where there is no apt the message says so."""
     (tmp_path / "PG_VERSION").write_text("3\n")
@@ -294,7 +326,7 @@ def test_the_command_line_refuses_unknown_servers(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as ended:
         command_line.main(["up", "mongo"])
     assert ended.value.code == 2
-    assert "use kafka, cassandra or postgres" in capsys.readouterr().err
+    assert "use kafka, cassandra, postgres or registry" in capsys.readouterr().err
 
 
 def test_workers_are_read_from_the_procfile(tmp_path: Path) -> None:

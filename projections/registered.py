@@ -1,0 +1,59 @@
+"""Events on their way out, in the wire format of a schema registry. What the journal keeps knows nothing of one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from schemas.registry import Schema
+from schemas.wire_format import avro_fingerprint, to_wire
+from streams.broker import Record
+from streams.journal import Journal, Unavailable
+from streams.retry import until_it_answers
+from streams.schema_ids import SchemaIds
+from streams.schema_registry import RegistryDown, RegistryError
+
+log = logging.getLogger(__name__)
+
+
+class Registered:
+    """Puts the Avro values of one events topic into the wire format; other formats stay as they are."""
+
+    def __init__(self, ids: SchemaIds, journal: Journal) -> None:
+        self._ids = ids
+        self._journal = journal
+
+    async def start(self) -> None:
+        """Learn the ids of all schemas known here. Waits for a registry that is down. Raises `RegistryError`."""
+
+        async def learn_all() -> None:
+            async for line in self._ids.learn_all():
+                log.info(line)
+
+        await until_it_answers(learn_all, "schema registry", RegistryDown)
+
+    async def close(self) -> None:
+        await self._ids.registry.close()
+
+    async def __call__(self, stream: str, records: Sequence[Record]) -> list[Record]:
+        """The same records with their values in the wire format.
+
+        For as long as the id of a schema cannot be had, this waits and says why: only this stream stands still.
+        """
+        return [(key, await self._wire(stream, value), headers) for key, value, headers in records]
+
+    async def _wire(self, stream: str, value: bytes | None) -> bytes | None:
+        fingerprint = avro_fingerprint(value or b"")
+        if value is None or fingerprint is None:
+            return value
+        if fingerprint not in self._ids:
+            what = f"{stream}: events wait, nothing is lost: schema {fingerprint.hex()}"
+            await until_it_answers(lambda: self._learn(fingerprint), what, (RegistryError, Unavailable))
+        return to_wire(value, self._ids[fingerprint])
+
+    async def _learn(self, fingerprint: bytes) -> None:
+        """The id of what a newer version wrote, which keeps its schemas in the journal before it writes."""
+        json = (await self._journal.schemas()).get(fingerprint.hex())
+        if json is None:
+            raise RegistryError("it is not in the journal")
+        await self._ids.learn(Schema.parse(json))

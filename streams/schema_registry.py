@@ -1,0 +1,184 @@
+"""A client of a Confluent schema registry, or of what answers like one: three requests, JSON over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from streams.settings import Settings, SettingsError
+
+REQUEST_SECONDS = 5.0
+
+_FORM = "SCHEMA_REGISTRY_URL: use http[s]://[user:password@]host[:port][/path], special characters as %2F and the like"
+_NOT_THERE = (40401, 40403)
+"""What a registry says of an unknown subject, and of a schema that its subject does not have."""
+_LATER = (408, 425, 429)
+
+
+class RegistryError(Exception):
+    """The registry says no, and only people can mend it; the message says what and where, without a password."""
+
+
+class RegistryDown(RegistryError):
+    """No answer, or one that says later: asking again helps."""
+
+
+class Incompatible(RegistryError):
+    """A version breaks the compatibility that the registry holds its subject to."""
+
+
+@dataclass(frozen=True)
+class RegistryAddress:
+    """Where the registry is, and how to get in."""
+
+    url: str
+    """Without user and password, and without a slash at the end."""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+    """Those trusted by `https`; empty: the system's authorities."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> RegistryAddress | None:
+        """From `SCHEMA_REGISTRY_URL` and `SCHEMA_REGISTRY_CA_FILE`; None where there is no registry.
+
+        Raises `SettingsError`.
+        """
+        if not settings.schema_registry_url:
+            return None
+        try:
+            url = URL(settings.schema_registry_url)
+        except ValueError:
+            raise SettingsError(_FORM) from None
+        if url.scheme not in ("http", "https") or not url.host or url.query_string or url.fragment:
+            raise SettingsError(_FORM)
+        if ":" in (url.user or ""):
+            raise SettingsError("SCHEMA_REGISTRY_URL: a user name cannot hold ':' in basic authentication")
+        if settings.schema_registry_ca_file and url.scheme == "http":
+            raise SettingsError("SCHEMA_REGISTRY_CA_FILE: SCHEMA_REGISTRY_URL is not https, so nothing would use it")
+        bare = str(url.with_user(None)).rstrip("/")
+        address = cls(bare, url.user or "", url.password or "", settings.schema_registry_ca_file)
+        address.tls()  # a file that cannot be used is found out now
+        return address
+
+    def __str__(self) -> str:
+        return f"schema registry at {self.url}"
+
+    def tls(self) -> ssl.SSLContext | bool:
+        """What `https` trusts. Raises `SettingsError`."""
+        if not self.ca_file:
+            return True
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            reason = error.strerror or error
+            raise SettingsError(f"SCHEMA_REGISTRY_CA_FILE={self.ca_file}: {reason}") from None
+
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        accept = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
+        if not self.user and not self.password:
+            return accept
+        login = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return {**accept, "Authorization": f"Basic {login}"}
+
+
+class SchemaRegistry:
+    """The registry's API, as far as it is needed here. A connection is made at the first request."""
+
+    def __init__(self, address: RegistryAddress) -> None:
+        self.address = address
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> SchemaRegistry:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the connection; the next request makes another."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def look_up(self, subject: str, schema: str) -> int | None:
+        """The id of a schema (its JSON) among the versions of a subject; None when it is not there.
+
+        Raises `RegistryError`, as all of these do.
+        """
+        status, answer = await self._request("POST", f"/subjects/{_quoted(subject)}", {"schema": schema})
+        if status == 404 and answer.get("error_code") in _NOT_THERE:
+            return None
+        return self._id(status, answer, subject)
+
+    async def register(self, subject: str, schema: str) -> int:
+        """Make a schema the next version of a subject, unless it is one already; its id. Raises `Incompatible` too."""
+        status, answer = await self._request("POST", f"/subjects/{_quoted(subject)}/versions", {"schema": schema})
+        if status == 409:
+            raise Incompatible(f"{self.address} holds it for incompatible: {_message(answer)}")
+        return self._id(status, answer, subject)
+
+    async def accept_all(self, subject: str) -> None:
+        """Hold the versions of this subject to no compatibility any more."""
+        status, answer = await self._request("PUT", f"/config/{_quoted(subject)}", {"compatibility": "NONE"})
+        if status != 200:
+            raise self._refused(status, answer, subject)
+
+    def _id(self, status: int, answer: dict[str, Any], subject: str) -> int:
+        id = answer.get("id")
+        if status != 200 or not isinstance(id, int) or not 0 <= id < 1 << 31:
+            raise self._refused(status, answer, subject)
+        return id
+
+    def _refused(self, status: int, answer: dict[str, Any], subject: str) -> RegistryError:
+        what = {
+            401: "refuses this user and password",
+            403: f"does not let this user do this under {subject}",
+            404: "has no such page: is the path of SCHEMA_REGISTRY_URL right?",
+        }.get(status, f"refuses {subject} with status {status}")
+        return RegistryError(f"{self.address} {what}" + (f" ({_message(answer)})" if _message(answer) else ""))
+
+    async def _request(self, method: str, path: str, body: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                headers=self.address.headers(),
+                connector=aiohttp.TCPConnector(ssl=self.address.tls(), limit=4),
+                timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
+            )
+        try:
+            # No redirects: the user and password are meant for this server.
+            async with self._session.request(
+                method, self.address.url + path, json=body, allow_redirects=False
+            ) as response:
+                status, content = response.status, await response.read()
+        except aiohttp.ClientSSLError as error:
+            raise RegistryError(f"no TLS with the {self.address}: {error}") from None
+        except TimeoutError:
+            raise RegistryDown(f"{self.address} does not answer within {REQUEST_SECONDS:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise RegistryDown(f"{self.address}: {reason}") from None
+        try:
+            answer = msgspec.json.decode(content)
+        except msgspec.DecodeError:
+            answer = {}
+        answer = answer if isinstance(answer, dict) else {}
+        if status >= 500 or status in _LATER:
+            raise RegistryDown(f"{self.address}: status {status} {_message(answer)}".rstrip())
+        return status, answer
+
+
+def _quoted(subject: str) -> str:
+    return quote(subject, safe="")
+
+
+def _message(answer: dict[str, Any]) -> str:
+    return " ".join(str(answer.get("message", "")).split())[:300]
