@@ -46,9 +46,10 @@ test: $(STAMP) servers lint ## all tests, on real servers; ARGS="tests/unit -x" 
 chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some
 	python -m pytest tests/chaos --full --report $(REPORT) -o faulthandler_timeout=600 $(ARGS)
 
-lint: $(STAMP) ## ruff, and mypy in strict mode
+lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas would break somebody
 	ruff check .
 	mypy
+	faust -A projections.shop.app schemas check
 
 simulate: $(STAMP) ## schedules with faults in a simulated world, each from a seed (SEEDS=10000; FIRST=0)
 	python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)

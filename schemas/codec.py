@@ -143,6 +143,10 @@ class Codec:
         """The schema that `data` was written with. Raises `UnknownSchema`, or `Undecodable` without a header."""
         return self._reader(data).written
 
+    def target_of(self, schema: Schema) -> Schema:
+        """The version that what `schema` wrote is read as, before an upcaster has its turn or a class is made."""
+        return self._readers[bytes.fromhex(schema.fingerprint)].target
+
     # -- reading -----------------------------------------------------------------------------------
 
     def _reader(self, data: bytes) -> _Reader:

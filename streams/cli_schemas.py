@@ -1,18 +1,23 @@
-"""The schemas of an app's events: what a schema registry has of them."""
+"""The schemas of an app: whether a change of them would break somebody, and what a schema registry has of them."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from faust.cli import argument
+from faust.cli import argument, option
 
-from streams.cli_run import ERROR, USAGE, Stop, Tool, one_line
+from streams.cli_contract import SAMPLES, run_check, run_lock, run_sample
+from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, one_line
 from streams.schema_registry import RegistryDown, RegistryError
 
 if TYPE_CHECKING:
     from streams.command_app import Context
+
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 async def register_schemas(contexts: Mapping[str, Context]) -> AsyncIterator[str]:
@@ -36,21 +41,44 @@ async def register_schemas(contexts: Mapping[str, Context]) -> AsyncIterator[str
 def register(command: Callable[..., Any], contexts: Mapping[str, Context]) -> None:
     """Add `schemas` to the commands of an app."""
 
-    @command(argument("action", type=click.Choice(["register"])))
-    async def schemas(self: Tool, action: str) -> None:
-        """Bring the schemas of this app's events to the schema registry.
+    @command(
+        argument("action", type=click.Choice(["check", "sample", "lock", "register"])),
+        option("--folder", type=FOLDER, default=SAMPLES, metavar="FOLDER", help="sample: where the samples are kept."),
+        option("--update", is_flag=True, help="sample: also what older ones read as now.", show_default=False),
+    )
+    async def schemas(self: Tool, action: str, folder: Path, update: bool) -> int:
+        """Change schemas without breaking anybody: check, sample, lock, register.
 
         \b
+        faust -A projections.shop.app schemas check
+        faust -A projections.shop.app schemas sample --update
+        faust -A projections.shop.app schemas lock
         SCHEMA_REGISTRY_URL=http://registry:8081 faust -A projections.shop.app schemas register
 
-        All versions of all events, each under the subject <topic>-<full name>, where they are missing. Where SETUP is
-        never, or the registry is not on this machine, run it before workers that write a new version are started;
-        `setup` does it too. When the registry refuses a version as incompatible that is a declared exception, the
-        compatibility of its subject is set to NONE.
+        Check needs no server. It says what would break whom, and what to do: each version against those before and
+        behind it, the classes, the upcasters, and what is released (schemas.lock), which must not change.
 
-        Exit code: 1 when the registry does not answer or refuses, 2 wrong use.
+        Sample stores what a new version writes, by this code, for the tests of all later code. The bytes of a sample
+        that is there never change; --update changes what it reads as today, which is what a new version does to
+        history: look at the difference.
+
+        Lock releases what is new, when nothing else is wrong.
+
+        Register brings the schemas of this app's events to the schema registry: all versions, each under the subject
+        <topic>-<full name>, where they are missing. Where SETUP is never, or the registry is not on this machine, run
+        it before workers that write a new version are started; `setup` does it too. When the registry refuses a version
+        as incompatible that is a declared exception, the compatibility of its subject is set to NONE.
+
+        Exit code: 1 when something is wrong or missing, the registry does not answer or refuses, 2 wrong use.
         """
+        if action == "check":
+            return run_check(contexts)
+        if action == "sample":
+            return run_sample(contexts, folder, update)
+        if action == "lock":
+            return run_lock(contexts)
         if all(context.registry is None for context in contexts.values()):
             raise Stop(USAGE, "SCHEMA_REGISTRY_URL is not set: say which registry")
         async for line in register_schemas(contexts):
             click.echo(line)
+        return DONE

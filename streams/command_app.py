@@ -53,6 +53,7 @@ class Context:
         schemas = Schemas.load(shop, decider.type)
         upcasters = schemas.upcasters
         self.name = name
+        self.shop = shop
         self.decider = decider
         self.settings = settings
         self.schemas = schemas

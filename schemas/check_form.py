@@ -1,0 +1,120 @@
+"""What each schema has to be by itself, and beside the others of today: names, documentation, values, classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+
+import msgspec
+from fastavro.schema import to_parsing_canonical_form
+
+from schemas.contract import Contract, Problem, dataclasses_of, named_types, records, types_of
+
+
+def form(contracts: Sequence[Contract]) -> Iterator[Problem]:
+    """All that is wrong with it."""
+    yield from _names(contracts)
+    for contract in contracts:
+        yield from _versions(contract)
+        yield from _documentation(contract)
+        yield from _values(contract)
+        yield from _classes(contract)
+        yield from _nested(contract)
+
+
+def _names(contracts: Iterable[Contract]) -> Iterator[Problem]:
+    owners: dict[str, str] = {}
+    for contract in contracts:
+        for schema in contract.schemas:
+            where, expected = contract.file(schema), f".{contract.type}"
+            if not schema.namespace.endswith(expected) and schema.namespace != contract.type:
+                what = f"the namespace is {schema.namespace or 'missing'}"
+                yield Problem(
+                    where, what, f'write "namespace": "<shop>.{contract.type}", as all of this folder have it'
+                )
+                continue
+            owner = owners.setdefault(schema.namespace, contract.type)
+            if owner != contract.type:
+                what = f"the namespace {schema.namespace} is that of {owner} too"
+                yield Problem(where, what, "a namespace belongs to one aggregate type: give it one of its own")
+    for contract in contracts:
+        spaces = sorted({schema.namespace for schema in contract.schemas})
+        if len(spaces) > 1:
+            yield Problem(
+                contract.type, f"has the namespaces {', '.join(spaces)}", "one namespace a folder: choose one"
+            )
+
+
+def _versions(contract: Contract) -> Iterator[Problem]:
+    for versions in contract.versions():
+        for expected, schema in enumerate(versions, 1):
+            if schema.version != expected:
+                what = f"there is no version {expected} of {schema.name}"
+                yield Problem(contract.file(schema), what, f"name this file {schema.name}.v{expected}.avsc")
+                break
+
+
+def _documentation(contract: Contract) -> Iterator[Problem]:
+    for schema in contract.schemas:
+        for record in records(msgspec.json.decode(schema.json)):
+            if not str(record.get("doc", "")).strip():
+                yield Problem(contract.file(schema), f"{record['name']} has no doc", 'say in "doc" what it means')
+            for field in record["fields"]:
+                if not str(field.get("doc", "")).strip():
+                    what = f"the field {field['name']} of {record['name']} has no doc"
+                    yield Problem(contract.file(schema), what, 'say in "doc" what it means, and in which unit')
+
+
+def _values(contract: Contract) -> Iterator[Problem]:
+    for schema in contract.schemas:
+        for record in records(msgspec.json.decode(schema.json)):
+            for field in record["fields"]:
+                types = list(types_of(field["type"]))
+                where, name = contract.file(schema), field["name"]
+                if not field.get("approximate") and {"float", "double"} & {it for it in types if isinstance(it, str)}:
+                    yield Problem(
+                        where,
+                        f"the field {name} is a float, which no amount of money is",
+                        'use bytes with "logicalType": "decimal"; a measure that is none says "approximate": true',
+                    )
+                for decimal in (it for it in types if isinstance(it, dict) and it.get("logicalType") == "decimal"):
+                    if not 0 <= decimal.get("scale", 0) <= decimal.get("precision", 0):
+                        do = "a decimal has a precision, and a scale that is not larger"
+                        yield Problem(where, f"the decimal {name} has no usable precision and scale", do)
+
+
+def _classes(contract: Contract) -> Iterator[Problem]:
+    """A class and its newest schema say the same; what has no class is retired."""
+    renamed = {alias for schema in contract.schemas for alias in schema.aliases}
+    upcasted = {(upcaster.name, upcaster.version) for upcaster in contract.schemas.upcasters}
+    for versions in contract.versions():
+        newest = versions[-1]
+        class_ = contract.classes.get(newest.name)
+        if class_ is None:
+            if newest.full_name not in renamed and (newest.name, newest.version) not in upcasted:
+                yield Problem(
+                    contract.file(newest),
+                    f"no command or event of {contract.type} is a {newest.name}",
+                    "keep its class, or name it in the aliases of the record that it has become, or drop it with "
+                    f'Upcaster("{newest.name}", {newest.version}, dropped)',
+                )
+            continue
+        by_schema = [[it["name"] for it in record["fields"]] for record in records(msgspec.json.decode(newest.json))]
+        by_class = [[field.name for field in fields(part)] for part in dataclasses_of(class_)]
+        if by_class != by_schema:
+            yield Problem(
+                contract.file(newest),
+                f"the class {newest.name} has the fields {by_class}, this schema has {by_schema}",
+                f"add {newest.name}.v{newest.version + 1}.avsc with the fields of the class, in its order",
+            )
+
+
+def _nested(contract: Contract) -> Iterator[Problem]:
+    seen: dict[str, tuple[str, str]] = {}
+    for newest in (versions[-1] for versions in contract.versions() if versions[-1].name in contract.classes):
+        for named in named_types(newest.parsed):
+            form = to_parsing_canonical_form(named)
+            first, other = seen.setdefault(named["name"], (form, contract.file(newest)))
+            if first != form:
+                what = f"{named['name']} is not what it is in {other}"
+                yield Problem(contract.file(newest), what, "code made from both would clash: say the same in both")

@@ -1,0 +1,143 @@
+"""Samples: what each released version of each event has written, kept for ever.
+
+`<folder>/<shop>/<type>/<Event>.v<N>.json` holds the bytes in both formats, as the code of then made them, the fields as
+they were written, and what they read as today. The bytes never change; what they read as changes with newer versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from schemas.codec import Codec
+from schemas.formats import AVRO, JSON
+from schemas.registry import Schema
+from schemas.upcasting import Fields
+
+_NOON = datetime(2010, 12, 1, 12, 30, 15, 123000, UTC)
+
+
+class Part(msgspec.Struct):
+    """An event that a sample reads as: the name of its newest version, and its fields ready for JSON."""
+
+    type: str
+    data: dict[str, Any]
+
+
+class Sample(msgspec.Struct):
+    """One released version of one event. `avro` is hexadecimal."""
+
+    schema: str
+    fingerprint: str
+    written: dict[str, Any]
+    avro: str
+    json: str
+    reads_as: list[Part]
+
+    @property
+    def encoded(self) -> dict[str, bytes]:
+        """The bytes by format."""
+        return {AVRO.name: bytes.fromhex(self.avro), JSON.name: self.json.encode()}
+
+
+def path_of(folder: Path, shop: str, type: str, schema: Schema) -> Path:
+    """Where the sample of a version is kept."""
+    return folder / shop / type / f"{schema.name}.v{schema.version}.json"
+
+
+def load(path: Path) -> Sample:
+    """A sample. Raises `OSError`, `msgspec.DecodeError`."""
+    return msgspec.json.decode(path.read_bytes(), type=Sample)
+
+
+def save(path: Path, sample: Sample) -> None:
+    """Write a sample, in a form that shows well in a difference."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(sample), indent=2) + b"\n")
+
+
+def make(schema: Schema, class_: type, codec: Codec) -> Sample:
+    """The sample of a newest version, by the code as it is. `class_` is its class, `codec` reads it."""
+    value: Any = msgspec.convert(example(schema), type=class_)
+    fields = msgspec.to_builtins(value, builtin_types=(Decimal, datetime, date, time, UUID, bytes))
+    avro, json = AVRO.writer(schema)(fields), JSON.writer(schema)(fields)
+    return Sample(
+        f"{schema.full_name}:{schema.version}",
+        schema.fingerprint,
+        codec.decode_as_written(avro)[1],
+        avro.hex(),
+        json.decode(),
+        reads_as(codec, avro),
+    )
+
+
+def reads_as(codec: Codec, data: bytes) -> list[Part]:
+    """What these bytes are today. Raises `Undecodable`."""
+    return [Part(newest.name, fields) for newest, fields in codec.decode_to_builtins(data)]
+
+
+def example(schema: Schema) -> Fields:
+    """Fields for a record in which each says something: no default, nothing twice, and the same each time."""
+    numbers = count(1)
+    fields: Fields = _value(schema.parsed, schema.name, {}, lambda: next(numbers))
+    return fields
+
+
+def _value(schema: Any, name: str, named: dict[str, Any], number: Callable[[], int]) -> Any:
+    if isinstance(schema, list):
+        return _value(next(branch for branch in schema if branch != "null"), name, named, number)
+    if isinstance(schema, str):
+        return _plain(schema, name, number()) if schema not in named else _value(named[schema], name, named, number)
+    if (logical := _logical(schema, number)) is not None:
+        return logical
+    kind = schema["type"]
+    if "name" in schema:
+        named[schema["name"]] = schema
+    match kind:
+        case "record":
+            return {field["name"]: _value(field["type"], field["name"], named, number) for field in schema["fields"]}
+        case "enum":
+            return schema["symbols"][0]
+        case "array":
+            return [_value(schema["items"], name, named, number) for _ in range(2)]
+        case "map":
+            return {f"{name} {key}": _value(schema["values"], name, named, number) for key in "ab"}
+        case "fixed":
+            return bytes(number() % 256 for _ in range(schema["size"]))
+        case _:
+            return _value(kind, name, named, number)
+
+
+def _logical(schema: Any, number: Callable[[], int]) -> Any:
+    match schema.get("logicalType"):
+        case "decimal":
+            return Decimal(number() * 10_000 + 2_345).scaleb(-schema.get("scale", 0))
+        case "timestamp-millis" | "timestamp-micros":
+            return _NOON + timedelta(days=number())
+        case "date":
+            return (_NOON + timedelta(days=number())).date()
+        case "time-millis" | "time-micros":
+            return (_NOON + timedelta(minutes=number())).time()
+        case "uuid":
+            return UUID(int=number())
+    return None
+
+
+def _plain(kind: str, name: str, number: int) -> Any:
+    match kind:
+        case "boolean":
+            return True
+        case "int" | "long":
+            return number
+        case "float" | "double":
+            return number + 0.5
+        case "bytes":
+            return bytes([number % 256])
+    return f"{name.replace('_', ' ')} {number}"

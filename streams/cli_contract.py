@@ -1,0 +1,116 @@
+"""`schemas check | lock | sample`: the schemas of an app as a contract with everybody who reads its events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from schemas import check, lock, samples
+from schemas.codec import Undecodable
+from schemas.contract import Contract, Problem
+from streams.cli_run import DONE, ERROR, USAGE, Stop, one_line
+
+if TYPE_CHECKING:
+    from streams.command_app import Context
+
+SAMPLES = Path("tests/compatibility")
+
+
+def contracts_of(contexts: Mapping[str, Context]) -> list[Contract]:
+    """What the types of an app have promised."""
+    return [Contract(context.decider, context.schemas) for context in contexts.values()]
+
+
+def lock_of(contexts: Mapping[str, Context]) -> tuple[Path, lock.Lock]:
+    """The lock of the shop that the contexts belong to. Raises `Stop`."""
+    shop = next(iter(contexts.values())).shop
+    path = Path(str(files("schemas").joinpath(shop, lock.FILE)))
+    try:
+        return path, lock.load(path)
+    except msgspec.DecodeError as error:
+        raise Stop(USAGE, f"{path} is damaged ({error}): take it from the history of your repository") from None
+
+
+def run_check(contexts: Mapping[str, Context]) -> int:
+    """Print what is wrong, or that nothing is; the exit code."""
+    contracts = contracts_of(contexts)
+    problems = check.check(contracts, lock_of(contexts)[1])
+    if problems:
+        return _told(problems)
+    click.echo(f"{_counted(contracts)}: nothing would break anybody")
+    return DONE
+
+
+def run_lock(contexts: Mapping[str, Context]) -> int:
+    """Release what is new, if nothing is wrong; the exit code."""
+    contracts, (path, released) = contracts_of(contexts), lock_of(contexts)
+    if problems := check.may_be_locked(contracts, released):
+        return _told(problems)
+    locked, new = check.release(contracts, released)
+    if not new:
+        click.echo(f"{_counted(contracts)}: all released before")
+        return DONE
+    lock.save(path, locked)
+    for name in new:
+        click.echo(f"released: {name}")
+    click.echo(f"{path}: {len(new)} new; commit it")
+    return DONE
+
+
+def run_sample(contexts: Mapping[str, Context], folder: Path, update: bool) -> int:
+    """Write the samples that are missing, and with `update` what those that are there read as now; the exit code."""
+    missing = written = changed = 0
+    for context in contexts.values():
+        newest = {schema.name: schema for schema in context.schemas}
+        for schema in context.schemas:
+            if schema.name in context.decider.commands:
+                continue
+            path = samples.path_of(folder, context.shop, context.decider.type, schema)
+            try:
+                if path.is_file():
+                    changed += update and _update(path, context)
+                elif newest[schema.name] is schema and schema.name in context.decider.events:
+                    samples.save(path, samples.make(schema, context.decider.events[schema.name], context.events))
+                    click.echo(f"written: {path}")
+                    written += 1
+                else:
+                    missing += 1
+                    why = (
+                        "this code no longer writes that version: check out the commit that did, and take it from there"
+                    )
+                    click.echo(f"missing: {path}: {why}", err=True)
+            except (Undecodable, msgspec.ValidationError, msgspec.DecodeError, OSError) as error:
+                raise Stop(ERROR, f"{path}: {one_line(error)}") from None
+    click.echo(f"{written} written, {changed} updated, {missing} missing")
+    return ERROR if missing else DONE
+
+
+def _update(path: Path, context: Context) -> bool:
+    """Bring up to date what a sample reads as, never its bytes; whether that changed."""
+    sample = samples.load(path)
+    today = samples.reads_as(context.events, bytes.fromhex(sample.avro))
+    if today == sample.reads_as:
+        return False
+    sample.reads_as = today
+    samples.save(path, sample)
+    click.echo(f"updated: {path} reads as {', '.join(part.type for part in today) or 'nothing'}")
+    return True
+
+
+def _told(problems: list[Problem]) -> int:
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    click.echo(f"{len(problems)} problem{'s'[: len(problems) != 1]}", err=True)
+    return ERROR
+
+
+def _counted(contracts: list[Contract]) -> str:
+    events = sum(len(contract.decider.events) for contract in contracts)
+    commands = sum(len(contract.decider.commands) for contract in contracts)
+    versions = sum(len(contract.schemas) for contract in contracts)
+    return f"{versions} versions of {events} events, {commands} commands and what they were before"

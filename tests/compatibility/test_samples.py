@@ -1,0 +1,63 @@
+"""Every version of every event that was ever released is read today: the bytes of then, and what they are now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from aggregates.decider import Decider
+from aggregates.shop.order import order
+from aggregates.shop.product import product
+from aggregates.shop.user import user
+from schemas import samples
+from schemas.codec import Codec
+from schemas.formats import BY_NAME
+from schemas.registry import Schema, Schemas
+
+FOLDER = Path(__file__).parent
+DECIDERS: dict[str, Decider[Any, Any, Any]] = {decider.type: decider for decider in (order, product, user)}
+COMMAND = "faust -A projections.shop.app schemas sample"
+
+
+def events_of(type: str) -> list[Schema]:
+    """All versions of the events of a type."""
+    return [schema for schema in Schemas.load("shop", type) if schema.name not in DECIDERS[type].commands]
+
+
+CODECS = {
+    type: Codec(events_of(type), it.events, Schemas.load("shop", type).upcasters) for type, it in DECIDERS.items()
+}
+RELEASED = [(type, schema) for type in DECIDERS for schema in events_of(type)]
+
+
+@pytest.mark.parametrize(
+    ("of", "schema"), RELEASED, ids=lambda it: f"{it.name}.v{it.version}" if isinstance(it, Schema) else it
+)
+def test_sample(of: str, schema: Schema) -> None:
+    """There is a sample, of this very schema, and its bytes are read as it says, in each format and by the classes."""
+    path = samples.path_of(FOLDER, "shop", of, schema)
+    assert path.is_file(), (
+        f"no sample of {schema.full_name}.v{schema.version}: run `{COMMAND}` with the code that writes this version"
+    )
+    sample, codec = samples.load(path), CODECS[of]
+    assert (f"{schema.full_name}:{schema.version}", schema.fingerprint) == (sample.schema, sample.fingerprint)
+    assert BY_NAME.keys() == sample.encoded.keys()
+    for data in sample.encoded.values():
+        assert (schema, sample.written) == codec.decode_as_written(data)
+        assert sample.reads_as == samples.reads_as(codec, data), f"is that meant? `{COMMAND} --update` says so"
+        today = [samples.Part(type(it).__name__, as_json(it)) for it in codec.decode(data)]
+        assert sample.reads_as == today
+
+
+def as_json(value: object) -> Any:
+    """An object's fields as a sample has them."""
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def test_nothing_else_is_a_sample() -> None:
+    """A sample whose schema is gone would be tested by nobody."""
+    known = {samples.path_of(FOLDER, "shop", type, schema) for type, schema in RELEASED}
+    assert set() == set(FOLDER.glob("*/*/*.json")) - known
