@@ -136,15 +136,16 @@ class OrderConfirmed:
 @dataclass(frozen=True, slots=True)
 class OrderRejected:
     reason: str
-    withdrawn: Sale
 
 
 @dataclass(frozen=True, slots=True)
 class OrderCancelled:
-    """`withdrawn` is None when the order was never placed."""
-
     reason: str
-    withdrawn: Sale | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevenueWithdrawn(Sale):
+    """Follows the rejection, and the cancellation of an order that was placed: it counts no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,15 @@ class OrderShipped:
 
 
 Event = (
-    OrderOpened | LineAdded | LineRemoved | OrderPlaced | OrderConfirmed | OrderRejected | OrderCancelled | OrderShipped
+    OrderOpened
+    | LineAdded
+    | LineRemoved
+    | OrderPlaced
+    | OrderConfirmed
+    | OrderRejected
+    | OrderCancelled
+    | RevenueWithdrawn
+    | OrderShipped
 )
 
 
@@ -185,8 +194,7 @@ def decide(command: Command, state: State) -> list[Event]:
         case PlaceOrder(), "open":
             if not state.lines:
                 raise Rejected("EmptyOrder", "an order without lines cannot be placed")
-            sale = _sale(state)
-            placed = OrderPlaced(sale.user_id, sale.kind, sale.country, sale.opened_at, sale.lines, sale.total)
+            placed = OrderPlaced(*_sale(state))
             return [placed] if state.kind == "sale" else [placed, OrderConfirmed()]
         case PlaceOrder(), "placed" | "confirmed" | "shipped":
             return []
@@ -195,12 +203,12 @@ def decide(command: Command, state: State) -> list[Event]:
         case ConfirmOrder(), "confirmed" | "shipped":
             return []
         case RejectOrder(reason), "placed":
-            return [OrderRejected(text("the reason", reason, MAX_TEXT), _sale(state))]
+            return [OrderRejected(text("the reason", reason, MAX_TEXT)), RevenueWithdrawn(*_sale(state))]
         case RejectOrder(), "rejected":
             return []
         case CancelOrder(reason), "open" | "placed" | "confirmed":
-            withdrawn = None if state.status == "open" else _sale(state)
-            return [OrderCancelled(text("the reason", reason, MAX_TEXT), withdrawn)]
+            cancelled = OrderCancelled(text("the reason", reason, MAX_TEXT))
+            return [cancelled] if state.status == "open" else [cancelled, RevenueWithdrawn(*_sale(state))]
         case CancelOrder(), "cancelled":
             return []
         case ShipOrder(), "confirmed":
@@ -241,10 +249,11 @@ def _key(sku: str, unit_price: Decimal) -> str:
     return f"{sku}@{unit_price:.4f}"
 
 
-def _sale(state: State) -> Sale:
+def _sale(state: State) -> tuple[str, Kind, str | None, datetime, tuple[Line, ...], Decimal]:
+    """The fields of a `Sale`."""
     lines = tuple(state.lines.values())
     total = sum((line.quantity * line.unit_price for line in lines), Decimal(0))
-    return Sale(state.user_id, state.kind, state.country, state.opened_at, lines, total)
+    return state.user_id, state.kind, state.country, state.opened_at, lines, total
 
 
 def evolve(state: State, event: Event) -> State:
@@ -267,6 +276,8 @@ def evolve(state: State, event: Event) -> State:
             return replace(state, status="rejected")
         case OrderCancelled():
             return replace(state, status="cancelled")
+        case RevenueWithdrawn():
+            return state
         case OrderShipped():
             return replace(state, status="shipped")
         case _:

@@ -20,6 +20,8 @@ from aggregates.shop.values import MAX_TEXT, identity, price, quantity, text
 MAX_QUANTITY = 1_000_000_000
 MAX_STOCK = 1_000_000_000_000
 MAX_RESERVATIONS = 100_000
+MAX_CATEGORIES = 20
+MAX_CATEGORY = 60
 REMEMBERED = 1_000
 
 
@@ -27,6 +29,7 @@ REMEMBERED = 1_000
 class DefineProduct:
     name: str
     price: Decimal
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ Command = DefineProduct | ChangePrice | Restock | ReserveStock | ReleaseStock | 
 class ProductDefined:
     name: str
     price: Decimal
+    categories: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,13 @@ class Restocked:
 
 
 @dataclass(frozen=True, slots=True)
+class StockLevelNoted:
+    """Follows a delivery: how many pieces are free after it."""
+
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
 class StockReserved:
     order_id: str
     quantity: int
@@ -87,7 +98,7 @@ class StockReserved:
 @dataclass(frozen=True, slots=True)
 class StockRefused:
     order_id: str
-    quantity: int
+    wanted: int
     available: int
 
 
@@ -103,7 +114,16 @@ class StockShipped:
     quantity: int
 
 
-Event = ProductDefined | PriceChanged | Restocked | StockReserved | StockRefused | StockReleased | StockShipped
+Event = (
+    ProductDefined
+    | PriceChanged
+    | Restocked
+    | StockLevelNoted
+    | StockReserved
+    | StockRefused
+    | StockReleased
+    | StockShipped
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +133,7 @@ class State:
     defined: bool = False
     name: str = ""
     price: Decimal = Decimal(0)
+    categories: tuple[str, ...] = ()
     available: int = 0
     reservations: dict[str, int] = field(default_factory=dict)
     finished: dict[str, Literal["released", "shipped"]] = field(default_factory=dict)
@@ -120,13 +141,8 @@ class State:
 
 def decide(command: Command, state: State) -> list[Event]:
     match command:
-        case DefineProduct(name, amount):
-            name, amount = text("the name", name, MAX_TEXT, shortest=0), price(amount)
-            if not state.defined:
-                return [ProductDefined(name, amount)]
-            if (name, amount) != (state.name, state.price):
-                raise Rejected("AlreadyDefined", "the product has another name or price; use ChangePrice for the price")
-            return []
+        case DefineProduct():
+            return _define(command, state)
         case ReserveStock(order_id, pieces):
             return _reserve(identity("order_id", order_id), quantity(pieces, MAX_QUANTITY), state)
         case _ if not state.defined:
@@ -136,7 +152,7 @@ def decide(command: Command, state: State) -> list[Event]:
         case Restock(pieces):
             if state.available + quantity(pieces, MAX_QUANTITY) > MAX_STOCK:
                 raise Rejected("TooMuchStock", f"the stock would be above {MAX_STOCK} pieces")
-            return [Restocked(pieces)]
+            return [Restocked(pieces), StockLevelNoted(state.available + pieces)]
         case ReleaseStock(order_id) if order_id in state.reservations:
             return [StockReleased(order_id, state.reservations[order_id])]
         case ReleaseStock(order_id):
@@ -153,6 +169,25 @@ def decide(command: Command, state: State) -> list[Event]:
             assert_never(command)
 
 
+def _define(command: DefineProduct, state: State) -> list[Event]:
+    defined = ProductDefined(
+        text("the name", command.name, MAX_TEXT, shortest=0), price(command.price), _categories(command.categories)
+    )
+    if not state.defined:
+        return [defined]
+    if defined != ProductDefined(state.name, state.price, state.categories):
+        raise Rejected(
+            "AlreadyDefined", "the product has another name, price or categories; use ChangePrice for the price"
+        )
+    return []
+
+
+def _categories(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) > MAX_CATEGORIES:
+        raise Rejected("TooManyCategories", f"a product is in at most {MAX_CATEGORIES} categories")
+    return tuple(dict.fromkeys(text("the category", name, MAX_CATEGORY) for name in names))
+
+
 def _reserve(order_id: str, pieces: int, state: State) -> list[Event]:
     if order_id in state.finished:
         return []
@@ -167,8 +202,8 @@ def _reserve(order_id: str, pieces: int, state: State) -> list[Event]:
 
 def evolve(state: State, event: Event) -> State:
     match event:
-        case ProductDefined(name, amount):
-            return replace(state, defined=True, name=name, price=amount)
+        case ProductDefined(name, amount, categories):
+            return replace(state, defined=True, name=name, price=amount, categories=categories)
         case PriceChanged(amount):
             return replace(state, price=amount)
         case Restocked(pieces):
@@ -176,7 +211,7 @@ def evolve(state: State, event: Event) -> State:
         case StockReserved(order_id, pieces):
             reservations = {**state.reservations, order_id: pieces}
             return replace(state, available=state.available - pieces, reservations=reservations)
-        case StockRefused():
+        case StockLevelNoted() | StockRefused():
             return state
         case StockReleased(order_id, pieces):
             return replace(_finish(state, order_id, "released"), available=state.available + pieces)
@@ -192,4 +227,4 @@ def _finish(state: State, order_id: str, how: Literal["released", "shipped"]) ->
     return replace(state, reservations=reservations, finished={**dict(kept), order_id: how})
 
 
-product = Decider("product", State(), decide, evolve)
+product = Decider("product", State(), decide, evolve, state_version=2)

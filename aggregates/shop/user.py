@@ -37,11 +37,12 @@ Command = RegisterUser | ChangeEmail | DeactivateUser
 class UserRegistered:
     country: str
     name: str | None
-    email: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class EmailChanged:
+    """Also follows the registration of a customer who has given an email."""
+
     email: str
 
 
@@ -82,10 +83,10 @@ def decide(command: Command, state: State) -> list[Event]:
 def _register(command: RegisterUser, state: State) -> list[Event]:
     name = None if command.name is None else text("the name", command.name, MAX_TEXT)
     email = None if command.email is None else _email(command.email)
-    registered = UserRegistered(country(command.country), name, email)
+    registered = UserRegistered(country(command.country), name)
     if state.status == "new":
-        return [registered]
-    if registered != UserRegistered(state.country, state.name, state.email):
+        return [registered] if email is None else [registered, EmailChanged(email)]
+    if (registered, email) != (UserRegistered(state.country, state.name), state.email):
         raise Rejected("AlreadyRegistered", "the user is registered with other data; use ChangeEmail for the email")
     return []
 
@@ -99,7 +100,7 @@ def _email(value: str) -> str:
 def evolve(state: State, event: Event) -> State:
     match event:
         case UserRegistered():
-            return State("active", event.country, event.name, event.email)
+            return State("active", event.country, event.name)
         case EmailChanged(email):
             return replace(state, email=email)
         case UserDeactivated():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from aggregates.shop.order import OrderCancelled, OrderPlaced, OrderRejected, Sale
+from aggregates.shop.order import OrderPlaced, RevenueWithdrawn, Sale
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.money import amount
 
@@ -22,7 +22,7 @@ def _counted(published: PublishedEvent) -> tuple[Sale, int] | None:
     match published.event:
         case OrderPlaced() as placed:
             sale, sign = placed, 1
-        case OrderRejected(_, withdrawn) | OrderCancelled(_, withdrawn) if withdrawn is not None:
+        case RevenueWithdrawn() as withdrawn:
             sale, sign = withdrawn, -1
         case _:
             return None

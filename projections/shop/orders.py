@@ -16,6 +16,7 @@ from aggregates.shop.order import (
     OrderPlaced,
     OrderRejected,
     OrderShipped,
+    RevenueWithdrawn,
 )
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.money import amount
@@ -42,6 +43,8 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
             return {**(row or {}), "status": "cancelled", "reason": reason}
         case OrderShipped():
             return {**(row or {}), "status": "shipped"}
+        case RevenueWithdrawn():
+            return row or {}
         case unknown:
             raise TypeError(f"no rule for {type(unknown).__name__}")
 

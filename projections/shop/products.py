@@ -6,6 +6,7 @@ from aggregates.shop.product import (
     PriceChanged,
     ProductDefined,
     Restocked,
+    StockLevelNoted,
     StockRefused,
     StockReleased,
     StockReserved,
@@ -16,10 +17,11 @@ from projections.shop.money import amount
 
 
 def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
-    row = row or {"sku": key, "name": None, "price": None, "available": 0, "reserved": 0, "shipped": 0}
+    stock = {"available": 0, "reserved": 0, "shipped": 0}
+    row = row or {"sku": key, "name": None, "price": None, "categories": [], **stock}
     match published.event:
-        case ProductDefined(name, price):
-            return {**row, "name": name, "price": amount(price)}
+        case ProductDefined(name, price, categories):
+            return {**row, "name": name, "price": amount(price), "categories": list(categories)}
         case PriceChanged(price):
             return {**row, "price": amount(price)}
         case Restocked(quantity):
@@ -30,10 +32,10 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
             return {**row, "available": row["available"] + quantity, "reserved": row["reserved"] - quantity}
         case StockShipped(_, quantity):
             return {**row, "reserved": row["reserved"] - quantity, "shipped": row["shipped"] + quantity}
-        case StockRefused():
+        case StockLevelNoted() | StockRefused():
             return row
         case unknown:
             raise TypeError(f"no rule for {type(unknown).__name__}")
 
 
-products = Projection("products", 1, "product", evolve)
+products = Projection("products", 2, "product", evolve)

@@ -8,8 +8,8 @@ from projections.projection import Projection, PublishedEvent, Row
 
 def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
     match published.event:
-        case UserRegistered(country, name, email):
-            return {"id": key, "status": "active", "country": country, "name": name, "email": email}
+        case UserRegistered(country, name):
+            return {"id": key, "status": "active", "country": country, "name": name, "email": None}
         case EmailChanged(email):
             return {**(row or {}), "email": email}
         case UserDeactivated():

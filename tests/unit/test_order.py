@@ -31,7 +31,7 @@ from aggregates.shop.order import (
     PlaceOrder,
     RejectOrder,
     RemoveLine,
-    Sale,
+    RevenueWithdrawn,
     ShipOrder,
     State,
     order,
@@ -45,8 +45,8 @@ PRICE = Decimal("2.5500")
 LINES = (Line("85123A", "HEART", 6, PRICE),)
 OPENED = OrderOpened("17850", "sale", "France", NOON)
 ADDED = LineAdded("85123A", "HEART", 6, PRICE)
-SALE = Sale("17850", "sale", "France", NOON, LINES, Decimal("15.3000"))
 PLACED = OrderPlaced("17850", "sale", "France", NOON, LINES, Decimal("15.3000"))
+WITHDRAWN = RevenueWithdrawn("17850", "sale", "France", NOON, LINES, Decimal("15.3000"))
 CREDIT = OrderOpened("17850", "credit", None, NOON)
 CREDIT_PLACED = OrderPlaced("17850", "credit", None, NOON, LINES, Decimal("15.3000"))
 
@@ -54,8 +54,8 @@ NEW = ()
 OPEN = (OPENED, ADDED)
 PLACED_ = (*OPEN, PLACED)
 CONFIRMED = (*PLACED_, OrderConfirmed())
-REJECTED = (*PLACED_, OrderRejected("no stock", SALE))
-CANCELLED = (*PLACED_, OrderCancelled("changed mind", SALE))
+REJECTED = (*PLACED_, OrderRejected("no stock"), WITHDRAWN)
+CANCELLED = (*PLACED_, OrderCancelled("changed mind"), WITHDRAWN)
 SHIPPED = (*CONFIRMED, OrderShipped())
 CREDIT_CONFIRMED = (CREDIT, ADDED, CREDIT_PLACED, OrderConfirmed())
 
@@ -226,17 +226,17 @@ def test_empty_order() -> None:
 def test_goes_on() -> None:
     """A placed order is confirmed or rejected, a confirmed one is shipped; what was placed can be taken back."""
     given(order, *PLACED_).when(ConfirmOrder()).then(OrderConfirmed())
-    given(order, *PLACED_).when(RejectOrder("no stock")).then(OrderRejected("no stock", SALE))
+    given(order, *PLACED_).when(RejectOrder("no stock")).then(OrderRejected("no stock"), WITHDRAWN)
     given(order, *CONFIRMED).when(ShipOrder()).then(OrderShipped())
 
 
 def test_cancels() -> None:
     """An order can be cancelled until it is shipped, and says what revenue loses by it."""
-    given(order, *OPEN).when(CancelOrder("r")).then(OrderCancelled("r", None))
-    given(order, *PLACED_).when(CancelOrder("r")).then(OrderCancelled("r", SALE))
-    given(order, *CONFIRMED).when(CancelOrder("r")).then(OrderCancelled("r", SALE))
-    withdrawn = Sale("17850", "credit", None, NOON, LINES, Decimal("15.3"))
-    given(order, *CREDIT_CONFIRMED).when(CancelOrder("r")).then(OrderCancelled("r", withdrawn))
+    given(order, *OPEN).when(CancelOrder("r")).then(OrderCancelled("r"))
+    given(order, *PLACED_).when(CancelOrder("r")).then(OrderCancelled("r"), WITHDRAWN)
+    given(order, *CONFIRMED).when(CancelOrder("r")).then(OrderCancelled("r"), WITHDRAWN)
+    withdrawn = RevenueWithdrawn("17850", "credit", None, NOON, LINES, Decimal("15.3"))
+    given(order, *CREDIT_CONFIRMED).when(CancelOrder("r")).then(OrderCancelled("r"), withdrawn)
 
 
 @pytest.mark.parametrize("reason", ["", "x" * 201, "a\nb"])

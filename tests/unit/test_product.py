@@ -24,6 +24,7 @@ from aggregates.shop.product import (
     Restocked,
     ShipStock,
     State,
+    StockLevelNoted,
     StockRefused,
     StockReleased,
     StockReserved,
@@ -35,7 +36,7 @@ from schemas.registry import Schemas
 from tests.specification import accepted, answer, given
 
 PRICE = Decimal("2.5500")
-DEFINED = ProductDefined("HEART", PRICE)
+DEFINED = ProductDefined("HEART", PRICE, ())
 STOCKED = (DEFINED, Restocked(10))
 RESERVED = (*STOCKED, StockReserved("o1", 4))
 RELEASED = (*RESERVED, StockReleased("o1", 4))
@@ -45,7 +46,7 @@ SHIPPED = (*RESERVED, StockShipped("o1", 4))
 def test_defines() -> None:
     """A product is defined with a name, which may be empty, and a price of 4 decimals."""
     given(product).when(DefineProduct("HEART", Decimal("2.55"))).then(DEFINED)
-    given(product).when(DefineProduct("", Decimal("2.55"))).then(ProductDefined("", PRICE))
+    given(product).when(DefineProduct("", Decimal("2.55"))).then(ProductDefined("", PRICE, ()))
 
 
 def test_defines_again() -> None:
@@ -53,6 +54,16 @@ def test_defines_again() -> None:
     given(product, DEFINED).when(DefineProduct("HEART", PRICE)).then_nothing()
     given(product, DEFINED).when(DefineProduct("LANTERN", PRICE)).then_rejected("AlreadyDefined")
     given(product, DEFINED).when(DefineProduct("HEART", Decimal(3))).then_rejected("AlreadyDefined")
+    given(product, DEFINED).when(DefineProduct("HEART", PRICE, ("light",))).then_rejected("AlreadyDefined")
+
+
+def test_categories() -> None:
+    """A product is in each of its categories once, in their order, and in 20 at most."""
+    twice = DefineProduct("HEART", PRICE, ("light", "red", "light"))
+    given(product).when(twice).then(ProductDefined("HEART", PRICE, ("light", "red")))
+    given(product, ProductDefined("HEART", PRICE, ("light", "red"))).when(twice).then_nothing()
+    given(product).when(DefineProduct("HEART", PRICE, ("",))).then_rejected("InvalidText")
+    given(product).when(DefineProduct("HEART", PRICE, ("a",) * 21)).then_rejected("TooManyCategories")
 
 
 def test_changes_price() -> None:
@@ -83,7 +94,7 @@ def test_bad_quantity(quantity: int) -> None:
 
 def test_restocks() -> None:
     """Each restocking adds, up to a bound."""
-    given(product, *STOCKED).when(Restock(10)).then(Restocked(10))
+    given(product, *STOCKED).when(Restock(10)).then(Restocked(10), StockLevelNoted(20))
     given(product, DEFINED, Restocked(MAX_STOCK)).when(Restock(1)).then_rejected("TooMuchStock")
 
 
@@ -156,7 +167,12 @@ orders = st.sampled_from(["o1", "o2", "o3"]) | st.text(max_size=2)
 quantities = st.integers(1, 20) | st.integers()
 prices = st.sampled_from([Decimal("2.55"), Decimal(3)]) | st.decimals()
 commands = st.one_of(
-    st.builds(DefineProduct, st.just("HEART") | st.text(max_size=3), prices),
+    st.builds(
+        DefineProduct,
+        st.just("HEART") | st.text(max_size=3),
+        prices,
+        st.lists(st.sampled_from(["red", "light", ""]), max_size=3).map(tuple),
+    ),
     st.builds(ChangePrice, prices),
     st.builds(Restock, quantities),
     st.builds(ReserveStock, orders, quantities),
