@@ -144,7 +144,7 @@ class OrderCancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class RevenueWithdrawn(Sale):
+class SaleWithdrawn(Sale):
     """Follows the rejection, and the cancellation of an order that was placed: it counts no more."""
 
 
@@ -161,7 +161,7 @@ Event = (
     | OrderConfirmed
     | OrderRejected
     | OrderCancelled
-    | RevenueWithdrawn
+    | SaleWithdrawn
     | OrderShipped
 )
 
@@ -203,12 +203,12 @@ def decide(command: Command, state: State) -> list[Event]:
         case ConfirmOrder(), "confirmed" | "shipped":
             return []
         case RejectOrder(reason), "placed":
-            return [OrderRejected(text("the reason", reason, MAX_TEXT)), RevenueWithdrawn(*_sale(state))]
+            return [OrderRejected(text("the reason", reason, MAX_TEXT)), SaleWithdrawn(*_sale(state))]
         case RejectOrder(), "rejected":
             return []
         case CancelOrder(reason), "open" | "placed" | "confirmed":
             cancelled = OrderCancelled(text("the reason", reason, MAX_TEXT))
-            return [cancelled] if state.status == "open" else [cancelled, RevenueWithdrawn(*_sale(state))]
+            return [cancelled] if state.status == "open" else [cancelled, SaleWithdrawn(*_sale(state))]
         case CancelOrder(), "cancelled":
             return []
         case ShipOrder(), "confirmed":
@@ -276,7 +276,7 @@ def evolve(state: State, event: Event) -> State:
             return replace(state, status="rejected")
         case OrderCancelled():
             return replace(state, status="cancelled")
-        case RevenueWithdrawn():
+        case SaleWithdrawn():
             return state
         case OrderShipped():
             return replace(state, status="shipped")

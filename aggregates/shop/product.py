@@ -83,13 +83,6 @@ class Restocked:
 
 
 @dataclass(frozen=True, slots=True)
-class StockLevelNoted:
-    """Follows a delivery: how many pieces are free after it."""
-
-    available: int
-
-
-@dataclass(frozen=True, slots=True)
 class StockReserved:
     order_id: str
     quantity: int
@@ -99,7 +92,7 @@ class StockReserved:
 class StockRefused:
     order_id: str
     wanted: int
-    available: int
+    available: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +107,7 @@ class StockShipped:
     quantity: int
 
 
-Event = (
-    ProductDefined
-    | PriceChanged
-    | Restocked
-    | StockLevelNoted
-    | StockReserved
-    | StockRefused
-    | StockReleased
-    | StockShipped
-)
+Event = ProductDefined | PriceChanged | Restocked | StockReserved | StockRefused | StockReleased | StockShipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +136,7 @@ def decide(command: Command, state: State) -> list[Event]:
         case Restock(pieces):
             if state.available + quantity(pieces, MAX_QUANTITY) > MAX_STOCK:
                 raise Rejected("TooMuchStock", f"the stock would be above {MAX_STOCK} pieces")
-            return [Restocked(pieces), StockLevelNoted(state.available + pieces)]
+            return [Restocked(pieces)]
         case ReleaseStock(order_id) if order_id in state.reservations:
             return [StockReleased(order_id, state.reservations[order_id])]
         case ReleaseStock(order_id):
@@ -211,7 +195,7 @@ def evolve(state: State, event: Event) -> State:
         case StockReserved(order_id, pieces):
             reservations = {**state.reservations, order_id: pieces}
             return replace(state, available=state.available - pieces, reservations=reservations)
-        case StockLevelNoted() | StockRefused():
+        case StockRefused():
             return state
         case StockReleased(order_id, pieces):
             return replace(_finish(state, order_id, "released"), available=state.available + pieces)

@@ -41,9 +41,10 @@ class UserRegistered:
 
 @dataclass(frozen=True, slots=True)
 class EmailChanged:
-    """Also follows the registration of a customer who has given an email."""
+    """Also follows the registration of a customer who has given an email. `address` is in lower case, so that equal
+    ones are equal, however they were typed."""
 
-    email: str
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ def decide(command: Command, state: State) -> list[Event]:
         case _ if state.status == "new":
             raise Rejected("UnknownUser", "the user is not registered")
         case ChangeEmail(email):
-            return [] if _email(email) == state.email else [EmailChanged(email)]
+            address = _address(email)
+            return [] if address == state.email else [EmailChanged(address)]
         case DeactivateUser():
             return [UserDeactivated()]
         case _:
@@ -82,7 +84,7 @@ def decide(command: Command, state: State) -> list[Event]:
 
 def _register(command: RegisterUser, state: State) -> list[Event]:
     name = None if command.name is None else text("the name", command.name, MAX_TEXT)
-    email = None if command.email is None else _email(command.email)
+    email = None if command.email is None else _address(command.email)
     registered = UserRegistered(country(command.country), name)
     if state.status == "new":
         return [registered] if email is None else [registered, EmailChanged(email)]
@@ -91,22 +93,22 @@ def _register(command: RegisterUser, state: State) -> list[Event]:
     return []
 
 
-def _email(value: str) -> str:
+def _address(value: str) -> str:
     if EMAIL.fullmatch(text("the email", value, MAX_EMAIL)) is None:
         raise Rejected("InvalidEmail", "the email is not of the form name@domain")
-    return value
+    return value.lower()
 
 
 def evolve(state: State, event: Event) -> State:
     match event:
         case UserRegistered():
             return State("active", event.country, event.name)
-        case EmailChanged(email):
-            return replace(state, email=email)
+        case EmailChanged(address):
+            return replace(state, email=address)
         case UserDeactivated():
             return replace(state, status="deactivated")
         case _:
             assert_never(event)
 
 
-user = Decider("user", State(), decide, evolve)
+user = Decider("user", State(), decide, evolve, state_version=2)

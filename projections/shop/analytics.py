@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from aggregates.shop.order import OrderPlaced, RevenueWithdrawn, Sale
+from aggregates.shop.order import OrderPlaced, Sale, SaleWithdrawn
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.money import amount
 
@@ -22,7 +22,7 @@ def _counted(published: PublishedEvent) -> tuple[Sale, int] | None:
     match published.event:
         case OrderPlaced() as placed:
             sale, sign = placed, 1
-        case RevenueWithdrawn() as withdrawn:
+        case SaleWithdrawn() as withdrawn:
             sale, sign = withdrawn, -1
         case _:
             return None

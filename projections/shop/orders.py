@@ -16,7 +16,7 @@ from aggregates.shop.order import (
     OrderPlaced,
     OrderRejected,
     OrderShipped,
-    RevenueWithdrawn,
+    SaleWithdrawn,
 )
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.money import amount
@@ -43,7 +43,7 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
             return {**(row or {}), "status": "cancelled", "reason": reason}
         case OrderShipped():
             return {**(row or {}), "status": "shipped"}
-        case RevenueWithdrawn():
+        case SaleWithdrawn():
             return row or {}
         case unknown:
             raise TypeError(f"no rule for {type(unknown).__name__}")

@@ -6,7 +6,6 @@ from aggregates.shop.product import (
     PriceChanged,
     ProductDefined,
     Restocked,
-    StockLevelNoted,
     StockRefused,
     StockReleased,
     StockReserved,
@@ -32,7 +31,7 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
             return {**row, "available": row["available"] + quantity, "reserved": row["reserved"] - quantity}
         case StockShipped(_, quantity):
             return {**row, "reserved": row["reserved"] - quantity, "shipped": row["shipped"] + quantity}
-        case StockLevelNoted() | StockRefused():
+        case StockRefused():
             return row
         case unknown:
             raise TypeError(f"no rule for {type(unknown).__name__}")

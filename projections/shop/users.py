@@ -10,12 +10,12 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
     match published.event:
         case UserRegistered(country, name):
             return {"id": key, "status": "active", "country": country, "name": name, "email": None}
-        case EmailChanged(email):
-            return {**(row or {}), "email": email}
+        case EmailChanged(address):
+            return {**(row or {}), "email": address}
         case UserDeactivated():
             return {**(row or {}), "status": "deactivated"}
         case unknown:
             raise TypeError(f"no rule for {type(unknown).__name__}")
 
 
-users = Projection("users", 1, "user", evolve)
+users = Projection("users", 2, "user", evolve)

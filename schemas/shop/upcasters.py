@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from schemas.upcasting import Fields, Upcasted, Upcaster
+from schemas.upcasting import Fields, Upcasted, Upcaster, dropped
 
 
 def order_rejected_1(fields: Fields) -> Iterable[Upcasted]:
@@ -27,7 +27,13 @@ def user_registered_1(fields: Fields) -> Iterable[Upcasted]:
         yield Upcasted("EmailChanged", 1, {"email": fields["email"]})
 
 
+def email_changed_1(fields: Fields) -> Iterable[Upcasted]:
+    """Another meaning: not as it was typed, but as addresses are compared."""
+    yield Upcasted("EmailChanged", 2, {"address": fields["email"].lower()})
+
+
 UPCASTERS = {
     "order": (Upcaster("OrderRejected", 1, order_rejected_1), Upcaster("OrderCancelled", 1, order_cancelled_1)),
-    "user": (Upcaster("UserRegistered", 1, user_registered_1),),
+    "product": (Upcaster("StockLevelNoted", 1, dropped),),  # the stock is what was delivered, reserved and shipped
+    "user": (Upcaster("UserRegistered", 1, user_registered_1), Upcaster("EmailChanged", 1, email_changed_1)),
 }

@@ -31,7 +31,7 @@ from aggregates.shop.order import (
     PlaceOrder,
     RejectOrder,
     RemoveLine,
-    RevenueWithdrawn,
+    SaleWithdrawn,
     ShipOrder,
     State,
     order,
@@ -46,7 +46,7 @@ LINES = (Line("85123A", "HEART", 6, PRICE),)
 OPENED = OrderOpened("17850", "sale", "France", NOON)
 ADDED = LineAdded("85123A", "HEART", 6, PRICE)
 PLACED = OrderPlaced("17850", "sale", "France", NOON, LINES, Decimal("15.3000"))
-WITHDRAWN = RevenueWithdrawn("17850", "sale", "France", NOON, LINES, Decimal("15.3000"))
+WITHDRAWN = SaleWithdrawn("17850", "sale", "France", NOON, LINES, Decimal("15.3000"))
 CREDIT = OrderOpened("17850", "credit", None, NOON)
 CREDIT_PLACED = OrderPlaced("17850", "credit", None, NOON, LINES, Decimal("15.3000"))
 
@@ -235,7 +235,7 @@ def test_cancels() -> None:
     given(order, *OPEN).when(CancelOrder("r")).then(OrderCancelled("r"))
     given(order, *PLACED_).when(CancelOrder("r")).then(OrderCancelled("r"), WITHDRAWN)
     given(order, *CONFIRMED).when(CancelOrder("r")).then(OrderCancelled("r"), WITHDRAWN)
-    withdrawn = RevenueWithdrawn("17850", "credit", None, NOON, LINES, Decimal("15.3"))
+    withdrawn = SaleWithdrawn("17850", "credit", None, NOON, LINES, Decimal("15.3"))
     given(order, *CREDIT_CONFIRMED).when(CancelOrder("r")).then(OrderCancelled("r"), withdrawn)
 
 

@@ -15,7 +15,7 @@ from aggregates.shop.order import (
     OrderOpened,
     OrderPlaced,
     OrderRejected,
-    RevenueWithdrawn,
+    SaleWithdrawn,
 )
 from aggregates.shop.product import PriceChanged, ProductDefined, Restocked, StockRefused, StockReleased, StockReserved
 from aggregates.shop.user import EmailChanged, UserDeactivated, UserRegistered
@@ -47,8 +47,8 @@ def placed(kind: Any = "sale") -> OrderPlaced:
     return OrderPlaced("17850", kind, "France", DAY, LINES, TOTAL)
 
 
-def withdrawn() -> RevenueWithdrawn:
-    return RevenueWithdrawn("17850", "sale", "France", DAY, LINES, TOTAL)
+def withdrawn() -> SaleWithdrawn:
+    return SaleWithdrawn("17850", "sale", "France", DAY, LINES, TOTAL)
 
 
 def test_order_row() -> None:

@@ -65,6 +65,13 @@ def test_changes_email() -> None:
     given(user, *REGISTERED, EmailChanged("a@b")).when(ChangeEmail("a@b")).then_nothing()
 
 
+def test_email_is_compared_without_its_case() -> None:
+    """An email is kept as it is compared, so one that differs in its case only is no other."""
+    given(user, *REGISTERED).when(ChangeEmail("A@B")).then(EmailChanged("a@b"))
+    given(user, *REGISTERED).when(ChangeEmail("Ada@Example.ORG")).then_nothing()
+    given(user, *REGISTERED).when(RegisterUser("France", "Ada", "ADA@example.org")).then_nothing()
+
+
 def test_deactivates() -> None:
     """A deactivated customer stays so and refuses everything else."""
     given(user, *REGISTERED).when(DeactivateUser()).then(UserDeactivated())
