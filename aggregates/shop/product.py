@@ -92,7 +92,6 @@ class StockReserved:
 class StockRefused:
     order_id: str
     wanted: int
-    available: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +180,7 @@ def _reserve(order_id: str, pieces: int, state: State) -> list[Event]:
         return []
     if pieces <= state.available and len(state.reservations) < MAX_RESERVATIONS:
         return [StockReserved(order_id, pieces)]
-    return [StockRefused(order_id, pieces, state.available)]
+    return [StockRefused(order_id, pieces)]
 
 
 def evolve(state: State, event: Event) -> State:

@@ -109,7 +109,7 @@ def test_product_row() -> None:
         ProductDefined("HOLDER", Decimal("2.55"), ("light",)),
         Restocked(10),
         StockReserved("1", 4),
-        StockRefused("2", 9, 6),
+        StockRefused("2", 9),
         StockReserved("3", 1),
         StockReleased("1", 4),
         PriceChanged(Decimal("3")),
