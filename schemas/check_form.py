@@ -77,10 +77,6 @@ def _values(contract: Contract) -> Iterator[Problem]:
                         f"the field {name} is a float, which no amount of money is",
                         'use bytes with "logicalType": "decimal"; a measure that is none says "approximate": true',
                     )
-                for decimal in (it for it in types if isinstance(it, dict) and it.get("logicalType") == "decimal"):
-                    if not 0 <= decimal.get("scale", 0) <= decimal.get("precision", 0):
-                        do = "a decimal has a precision, and a scale that is not larger"
-                        yield Problem(where, f"the decimal {name} has no usable precision and scale", do)
 
 
 def _classes(contract: Contract) -> Iterator[Problem]:
