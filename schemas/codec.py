@@ -43,18 +43,18 @@ class UnknownSchema(Undecodable):
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """How what one schema wrote is read: as `target`, the next version that has an upcaster, or else the newest."""
+    """How what one schema wrote is read: as `target`, the next version that has an upcaster, or else the newest.
+
+    `onwards` makes the target's fields of the written version's; None where they are the same.
+    """
 
     written: Schema
     target: Schema
     upcast: Callable[[Fields], Iterable[Upcasted]] | None
     class_: type | None
-    too_new: bool
+    too_new: bool = False
+    onwards: Callable[[Fields], Fields] | None = None
     by_format: dict[Format, Callable[[bytes], Fields]] = field(default_factory=dict)
-
-    def onwards(self, fields: Fields) -> Fields:
-        """Fields of the version written as those of the target."""
-        return AVRO.reader(self.written, self.target)(AVRO.writer(self.written)(fields))
 
 
 class Codec:
@@ -127,7 +127,7 @@ class Codec:
         """For people: the schema that `data` was written with and its fields as they were then, ready for JSON:
         decimals as strings, times as ISO 8601 with `Z`. Raises `Undecodable`."""
         schema = self._reader(data).written
-        as_written = _Reader(schema, schema, None, None, too_new=False)
+        as_written = _Reader(schema, schema, None, None)
         return schema, _ready(schema, self._fields(as_written, data))
 
     def decode_to_builtins(self, data: bytes) -> list[tuple[Schema, Fields]]:
@@ -184,8 +184,7 @@ class Codec:
         for part in parts:
             following = self._following(target, part)
             newer = part.fields
-            if following.target is not following.written:
-                # Only Avro's own resolution knows what a later version makes of these fields.
+            if following.onwards is not None:
                 try:
                     newer = following.onwards(newer)
                 except Exception as error:
@@ -222,7 +221,8 @@ class Codec:
         for schema in self._learned + self._own:
             target, upcast = self._target(schema, own, renamed)
             too_new = schema.version >= barred.get(schema.full_name, schema.version + 1)
-            reader = _Reader(schema, target, upcast, self._classes.get(target.name), too_new)
+            class_ = self._classes.get(target.name)
+            reader = _Reader(schema, target, upcast, class_, too_new, _onwards(schema, target))
             self._readers[bytes.fromhex(schema.fingerprint)] = reader
             self._by_version[schema.full_name, schema.version] = reader
 
@@ -257,6 +257,14 @@ def content_type_of(data: bytes) -> str:
     """The content type of encoded data, for a message that carries it."""
     format = FORMATS.get(data[0]) if data else None
     return format.content_type if format is not None else "application/octet-stream"
+
+
+def _onwards(written: Schema, target: Schema) -> Callable[[Fields], Fields] | None:
+    """What Avro's own resolution makes of fields, which nothing else knows, by way of the bytes."""
+    if written.same_fields(target):
+        return None
+    write, read = AVRO.writer(written), AVRO.reader(written, target)
+    return lambda fields: read(write(fields))
 
 
 def _object(reader: _Reader, fields: Fields) -> Any:

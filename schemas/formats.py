@@ -61,7 +61,7 @@ class _Avro:
         return data[2:HEADER_BYTES]
 
     def reader(self, written: Schema, target: Schema) -> Callable[[bytes], Fields]:
-        parsed, resolved = written.parsed, None if target is written else target.parsed
+        parsed, resolved = written.parsed, None if written.same_fields(target) else target.parsed
 
         def read(data: bytes) -> Fields:
             body = BytesIO(data)
@@ -86,7 +86,7 @@ class _Json:
 
     def reader(self, written: Schema, target: Schema) -> Callable[[bytes], Fields]:
         read = json_format.reader(written)
-        if target is written:
+        if written.same_fields(target):
             return read
         write, resolve = AVRO.writer(written), AVRO.reader(written, target)
         return lambda data: resolve(write(read(data)))

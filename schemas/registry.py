@@ -14,6 +14,7 @@ import importlib.util
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -55,6 +56,10 @@ class Schema:
     @property
     def full_name(self) -> str:
         return f"{self.namespace}.{self.name}" if self.namespace else self.name
+
+    def same_fields(self, other: Schema) -> bool:
+        """Whether both have fields of the same names and types, whatever the records are called."""
+        return self is other or _form(self) == _form(other)
 
     @classmethod
     def parse(cls, json: str, version: int = 0) -> Schema:
@@ -154,6 +159,11 @@ def _upcasters(file: Traversable, type: str) -> Iterable[Upcaster]:
             raise SchemaError(f"{path}: {error!r}") from error
     found: Iterable[Upcaster] = module.UPCASTERS.get(type, ())
     return found
+
+
+@lru_cache(maxsize=4096)
+def _form(schema: Schema) -> Any:
+    return msgspec.json.decode(to_parsing_canonical_form(msgspec.json.decode(schema.json)))["fields"]
 
 
 def _full_name(name: str, namespace: str) -> str:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.bench.commands import measure, measure_memory
+from tests.bench.serialization import measure_serialization
 from tests.bench.takeover import measure_takeover
 
 RESULTS = Path(__file__).parent / "results"
@@ -19,7 +20,7 @@ PACKAGES = ("faust-streaming", "aiokafka", "cassandra-driver", "fastavro", "msgs
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["commands", "takeover"], default="commands")
+    parser.add_argument("what", nargs="?", choices=["commands", "takeover", "serialization"], default="commands")
     parser.add_argument("--times", type=int, default=10, help="takeover: changes of hands of each kind (default 10)")
     parser.add_argument("--count", type=int, default=40_000, help="commands a round (default 40000)")
     parser.add_argument("--orders", type=int, default=5_000, help="orders they go to, at random (default 5000)")
@@ -30,6 +31,9 @@ def main() -> None:
     if options.what == "takeover":
         title = f"a worker of two goes or joins, {options.times} times in each way, 80 commands/s"
         results = asyncio.run(measure_takeover(options.times))
+    elif options.what == "serialization":
+        title = "events to bytes and back, ours and fastavro alone in turn"
+        results = measure_serialization()
     else:
         title = f"{options.rounds} rounds of {options.count:,} commands to {options.orders:,} orders"
         measurement = measure_memory if options.memory else measure
