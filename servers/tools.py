@@ -1,4 +1,4 @@
-"""What servers and tests need from the machine: Java, Maven and the jars that it brings, PostgreSQL, libfaketime."""
+"""What servers and tests need from the machine: Java, Maven and what it brings, PostgreSQL, Node, libfaketime."""
 
 from __future__ import annotations
 
@@ -28,6 +28,31 @@ def java() -> Path:
     return found
 
 
+def maven() -> None:
+    """Maven on PATH, installed by apt when there is none. Raises `ServersError`."""
+    if shutil.which("mvn") is None:
+        _apt_install("Maven", ["maven"])
+
+
+def java_home() -> Path:
+    """A Java that compiles too, installed by apt when there is none. Raises `ServersError`."""
+    for attempt in ("find", "install"):
+        for candidate in (java().resolve().parents[1], *sorted(Path("/usr/lib/jvm").glob("*"))):
+            if (candidate / "bin" / "javac").exists():
+                return candidate
+        if attempt == "find":
+            _apt_install("a Java compiler", ["openjdk-17-jdk-headless", "openjdk-21-jdk-headless"])
+    raise ServersError("no javac: install a Java development kit, 17 or newer")
+
+
+def node() -> None:
+    """Node and npm on PATH, installed by apt when they are missing. Raises `ServersError`."""
+    if shutil.which("node") is None:
+        _apt_install("Node", ["nodejs"])
+    if shutil.which("npm") is None:
+        _apt_install("npm", ["npm"])
+
+
 def fetch(name: str, folder: Path) -> Path:
     """The folder of the jars; Maven fills it once, and again when the pom changes. Raises `ServersError`."""
     pom = Path(__file__).with_name(f"{name}.pom.xml")
@@ -35,8 +60,7 @@ def fetch(name: str, folder: Path) -> Path:
     digest = hashlib.sha256(pom.read_bytes()).hexdigest()
     if libs.is_dir() and stamp.is_file() and stamp.read_text() == digest:
         return libs
-    if shutil.which("mvn") is None:
-        _apt_install("Maven", ["maven"])
+    maven()
     print(f"{name}: fetching its jars with Maven", flush=True)
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)

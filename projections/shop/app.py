@@ -6,6 +6,7 @@ from aggregates.shop.user import user
 from projections.history import add_history
 from projections.lag import add_lag
 from projections.projection_app import ReadSide
+from projections.schemas_view import add_schemas
 from projections.shop.analytics import revenue, sales_by_product
 from projections.shop.orders import orders, orders_by_user
 from projections.shop.products import products
@@ -25,6 +26,7 @@ with stop_on_user_error():
     side = ReadSide(__name__, settings, contexts, [orders, orders_by_user, revenue, sales_by_product, products, users])
     add_lag(side)
     add_views(side)
+    add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)
     app = side.app

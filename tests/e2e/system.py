@@ -43,6 +43,7 @@ class System:
         self.journal_url = journal_url
         self.workers: list[Worker] = []
         self._inboxes: dict[str, Inbox] = {}
+        self._opening = asyncio.Lock()
 
     async def open(self) -> None:
         self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
@@ -187,22 +188,25 @@ class System:
 
     async def answers(self) -> Inbox:
         """The inbox of the topic `answers`, which is made for it."""
-        if "answers" not in self._inboxes:
-            await self.make_topic("answers")
+        async with self._opening:
+            if "answers" not in self._inboxes:
+                await self.make_topic("answers")
         return await self.inbox("answers")
 
     async def inbox(self, name: str) -> Inbox:
         """All that arrives on a topic, as soon as it is there."""
-        if name not in self._inboxes:
-            topic = self.topic(name)
+        async with self._opening:
+            if name not in self._inboxes:
+                topic = self.topic(name)
 
-            async def partitions() -> int | None:
-                return (await self.topics()).get(topic)
+                async def partitions() -> int | None:
+                    return (await self.topics()).get(topic)
 
-            count = await eventually(partitions, 15, f"there is no topic {topic}")
-            self._inboxes[name] = Inbox()
-            await self._inboxes[name].open(self.servers, topic, count)
-        return self._inboxes[name]
+                count = await eventually(partitions, 15, f"there is no topic {topic}")
+                inbox = Inbox()
+                await inbox.open(self.servers, topic, count)
+                self._inboxes[name] = inbox
+            return self._inboxes[name]
 
     async def topics(self) -> dict[str, int]:
         """Partitions by topic of this system; asked in a way that makes none."""

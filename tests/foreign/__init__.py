@@ -1,0 +1,1 @@
+"""Programs in other languages, written for nobody in particular, read our events and send us commands."""

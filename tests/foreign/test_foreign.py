@@ -1,0 +1,149 @@
+"""Readers in Java and Node make of our events what our tables show, in both forms that a value may have; a producer in
+Java gets its replies; the CloudEvents SDK reads our headers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
+
+from tests.e2e.client import eventually
+from tests.e2e.system import ROOT, System
+from tests.e2e.test_replay import REAL
+from tests.e2e.worker import ORDERS, PRODUCTS, PROJECTIONS, USERS, Worker
+from tests.foreign.conftest import Program
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+OPEN = {"user_id": "17850", "kind": "sale"}
+AT_ONCE = 20
+
+
+@dataclass
+class Sold:
+    """The system after two replays, the second of which was published in the wire format of a registry."""
+
+    system: System
+    door: Worker
+    registry: str
+
+    @property
+    def brokers(self) -> str:
+        return ",".join(self.system.servers)
+
+    async def totals(self) -> dict[str, Decimal]:
+        """The total of every order that has an event, as the table has it."""
+        ids = {record.key.decode() for record in await self.system.read("order-events")}
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def total(id: str) -> Decimal:
+            async with turns:
+                status, row, _ = await self.system.get(self.door, f"/orders/{id}")
+            assert 200 == status
+            return Decimal(row["total"])
+
+        return dict(zip(ids, await asyncio.gather(*map(total, ids)), strict=True))
+
+
+async def replay(system: System, door: Worker, *run: str) -> None:
+    """Send a file of sales; its orders are in the tables when this returns."""
+    ended = await system.run("-A", PROJECTIONS, "replay", *run, "--wait", "--url", door.url)
+    assert 0 == ended.returncode, ended.stdout + ended.stderr
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sold(system: System, registry_url: str) -> Sold:
+    """Generated sales as Avro single objects, with an order that has lost a line; then a week of real sales, where they
+    are at hand, else other generated ones, in the wire format."""
+    workers = [system.start(module) for module in (PRODUCTS, ORDERS, USERS, PROJECTIONS)]
+    await asyncio.gather(*map(system.all_served, workers))
+    door = workers[-1]
+    first, second = (str(system.data / name) for name in ("first.csv.gz", "second.csv.gz"))
+    for file, start in ((first, "2011-06-29"), (second, "2011-07-04")):
+        made = await system.run("-A", PROJECTIONS, "generate-sales", file, "--days", "2", "--start", start)
+        assert 0 == made.returncode, made.stderr
+    await replay(system, door, first)
+    line = {"sku": "A", "description": "HOLDER", "quantity": 3, "unit_price": "0.125"}
+    for command, data in (("OpenOrder", OPEN), ("AddLine", line), ("AddLine", {**line, "sku": "B"}),
+                          ("RemoveLine", {"sku": "A"})):  # fmt: skip
+        assert "accepted" == (await system.ask("order", "less", command, data))["status"]
+    door.signal(signal.SIGTERM)
+    await eventually(lambda: not door.running, 30, door.tail)
+    door = system.start(PROJECTIONS, SCHEMA_REGISTRY_URL=registry_url)
+    await system.all_served(door)
+    real = [str(REAL), "--since", "2010-12-01", "--until", "2010-12-07"]
+    await replay(system, door, *(real if REAL.exists() else [second]))
+    return Sold(system, door, registry_url)
+
+
+async def test_both_forms_stand_in_one_topic(sold: Sold) -> None:
+    """What the readers below read is half in one form and half in the other, or about so."""
+    forms = [record.value[:1] for record in await sold.system.read("order-events")]
+    assert {b"\xc3", b"\x00"} == set(forms)
+    assert min(forms.count(form) for form in set(forms)) > 500
+
+
+async def test_totals_in_java(sold: Sold, java: Program) -> None:
+    """The official Avro and Kafka libraries for Java add up the same total for every order."""
+    events = sold.system.topic("order-events")
+    printed = await java("shop.OrderTotals", sold.brokers, events, sold.door.url, sold.registry)
+    assert await sold.totals() == {id: Decimal(total) for id, total in json.loads(printed).items()}
+
+
+async def test_totals_in_node(sold: Sold, node: Program) -> None:
+    """`avsc` and `kafkajs` add up the same total for every order."""
+    events = sold.system.topic("order-events")
+    printed = await node("order-totals.js", sold.brokers, events, sold.door.url, sold.registry)
+    assert await sold.totals() == {id: Decimal(total) for id, total in json.loads(printed).items()}
+
+
+async def test_commands_from_java(sold: Sold, java: Program) -> None:
+    """A producer in Java gets a reply to each command, in JSON and in Avro; the same id again gets the first one."""
+    await sold.system.answers()
+    topics = [sold.system.topic(name) for name in ("order-commands", "answers")]
+    schema = ROOT / "schemas/shop/order/AddLine.v1.avsc"
+    printed = await java("shop.SendCommands", sold.brokers, *topics, "from-java", schema)
+    replies = [json.loads(line) for line in printed.splitlines()]
+    assert [
+        ("accepted", ["OrderOpened"], None),
+        ("accepted", ["LineAdded"], None),
+        ("accepted", ["LineAdded"], None),
+        ("rejected", [], "UnknownLine"),
+        ("failed", [], "UnknownCommand"),
+        ("accepted", ["OrderPlaced"], None),
+    ] == [(it["status"], it["events"], it["error"] and it["error"]["type"]) for it in replies]
+    assert replies[1] == replies[2]
+    status, row, _ = await sold.system.get(sold.door, "/orders/from-java", At_Least=replies[-1]["position"])
+    assert (200, "placed", "15.30") == (status, row["status"], row["total"])
+
+
+async def test_headers_are_those_of_a_cloud_event(sold: Sold) -> None:
+    """The SDK of CloudEvents finds the attributes of every event, and our extensions."""
+    now = datetime.now(UTC)
+    for record in (await sold.system.read("order-events"))[:500]:
+        headers = dict(record.headers)
+        event = from_binary_event(KafkaMessage(headers, record.key, record.value), Untouched())
+        assert (headers["ce_id"].decode(), headers["ce_type"].decode()) == (event.get_id(), event.get_type())
+        assert (f"/{sold.system.namespace}orders", record.key.decode()) == (event.get_source(), event.get_subject())
+        assert ("1.0", "avro/binary") == (event.get_specversion(), event.get_datacontenttype())
+        assert event.get_dataschema().startswith(f"urn:avro:shop.order.{event.get_type()}:")
+        assert now - timedelta(hours=1) < event.get_time() <= now
+        assert headers["ce_sequence"].decode() == event.get_extension("sequence")
+        assert headers["ce_causationid"].decode() == event.get_extension("causationid")
+        assert headers["ce_position"].decode() == event.get_extension("position")
+        assert record.value == event.get_data()
+
+
+class Untouched:
+    """A format for the SDK that leaves the data as it is: it knows JSON only."""
+
+    def read_data(self, body: bytes, content_type: str | None) -> Any:
+        return body
