@@ -1,4 +1,4 @@
-"""The page on guarantees names tests that exist, and each of its tables says by what a promise is held."""
+"""The pages name tests and files that exist, and each table of guarantees says by what a promise is held."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ def test_named_tests_exist() -> None:
     assert len(named) > 40
     files = {file: functions(TESTS / file) if (TESTS / file).is_file() else set() for file, _ in named}
     assert [] == [f"{file}::{name}" for file, name in named if name not in files[file]]
+
+
+def test_the_page_on_evolution_names_what_exists() -> None:
+    """Each kind of change has its example and its test."""
+    page = PAGE.with_name("evolution.md")
+    text = page.read_text("utf-8")
+    named = NAMED.findall(text)
+    assert len(named) > 12
+    assert [] == [f"{file}::{name}" for file, name in named if name not in functions(TESTS / file)]
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert len(links) > 12
+    assert [] == [link for link in links if not (page.parent / link).exists()]
 
 
 def test_every_promise_is_held() -> None:
