@@ -8,7 +8,10 @@ from dataclasses import fields
 import msgspec
 from fastavro.schema import to_parsing_canonical_form
 
+from schemas.codec import AVRO_NATIVE
 from schemas.contract import Contract, Problem, dataclasses_of, named_types, records, types_of
+from schemas.formats import AVRO
+from schemas.samples import example
 
 
 def form(contracts: Sequence[Contract]) -> Iterator[Problem]:
@@ -103,6 +106,13 @@ def _classes(contract: Contract) -> Iterator[Problem]:
                 f"the class {newest.name} has the fields {by_class}, this schema has {by_schema}",
                 f"add {newest.name}.v{newest.version + 1}.avsc with the fields of the class, in its order",
             )
+            continue
+        try:
+            value: object = msgspec.convert(example(newest), type=class_)
+            AVRO.writer(newest)(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
+        except Exception as error:
+            what = f"the class {newest.name} does not hold what this schema says: {error}"
+            yield Problem(contract.file(newest), what, "give its fields the types of the schema, or add a version")
 
 
 def _nested(contract: Contract) -> Iterator[Problem]:

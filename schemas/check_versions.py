@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 
-from schemas.codec import Codec
+from schemas.codec import Codec, Undecodable
 from schemas.compatibility import unreadable
 from schemas.contract import Contract, Problem, fields_of
 from schemas.formats import AVRO
@@ -15,9 +15,8 @@ from schemas.samples import example
 
 def between_versions(contract: Contract) -> Iterator[Problem]:
     """All that is wrong with it."""
-    yield from _upcasters(contract)
-    yield from _new_code_reads(contract)
-    yield from _old_code_reads(contract)
+    found = [*_upcasters(contract), *_new_code_reads(contract), *_old_code_reads(contract)]
+    yield from found or _unread(contract)
 
 
 def _upcasters(contract: Contract) -> Iterator[Problem]:
@@ -73,6 +72,16 @@ def _new_code_reads(contract: Contract) -> Iterator[Problem]:
             for alias in set(older.aliases) - set(newer.aliases):
                 do = "keep it: events of that name are read by it"
                 yield Problem(contract.file(newer), f"the alias {alias} of version {older.version} is gone", do)
+
+
+def _unread(contract: Contract) -> Iterator[Problem]:
+    """What cannot be read, although each step for itself is right."""
+    codec = Codec(contract.schemas, {}, contract.schemas.upcasters)
+    for schema in contract.schemas:
+        try:
+            codec.decode_to_builtins(AVRO.writer(schema)(example(schema)))
+        except Undecodable as error:
+            yield Problem(contract.file(schema), f"cannot be read: {error}", "follow it through upcasters.py")
 
 
 def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterator[Problem]:

@@ -27,6 +27,8 @@ from schemas.registry import BACKWARD, Schema, SchemaError
 from schemas.upcasting import Fields, Upcasted, Upcaster
 
 AVRO_NATIVE = (Decimal, datetime, bytes)
+MOST_STEPS = 100
+"""Upcasters that an event may pass through."""
 
 
 class Undecodable(ValueError):
@@ -171,12 +173,14 @@ class Codec:
         except Exception as error:
             raise Undecodable(f"not a {reader.written.full_name}: {error!r}") from error
 
-    def _newest(self, reader: _Reader, fields: Fields) -> Iterator[tuple[_Reader, Fields]]:
+    def _newest(self, reader: _Reader, fields: Fields, steps: int = 0) -> Iterator[tuple[_Reader, Fields]]:
         """What the fields of `reader.target` become, version by version."""
         if reader.upcast is None:
             yield reader, fields
             return
         target = reader.target
+        if steps == MOST_STEPS:
+            raise Undecodable(f"the upcaster of {target.name}.v{target.version} leads in a circle")
         try:
             parts = list(reader.upcast(fields))
         except Exception as error:
@@ -190,7 +194,7 @@ class Codec:
                 except Exception as error:
                     made = f"the upcaster of {target.name}.v{target.version} makes a {part.name}.v{part.version}"
                     raise Undecodable(f"{made} that does not fit its schema: {error!r}") from error
-            yield from self._newest(following, newer)
+            yield from self._newest(following, newer, steps + 1)
 
     def _following(self, target: Schema, part: Upcasted) -> _Reader:
         full_name = f"{target.namespace}.{part.name}" if target.namespace else part.name
@@ -246,7 +250,7 @@ def fingerprint_of(data: bytes) -> bytes:
     """The 8 bytes that name the schema of encoded data of any format. Raises `Undecodable` when it is in none."""
     format = FORMATS.get(data[0]) if data else None
     if format is None:
-        raise Undecodable(f"in none of the formats {', '.join(known.name for known in FORMATS.values())}")
+        raise Undecodable(f"not in {' or '.join(known.form for known in FORMATS.values())}")
     try:
         return format.fingerprint(data)
     except ValueError as error:

@@ -25,9 +25,13 @@ HEADER_BYTES = 10
 
 
 class Format(Protocol):
-    """How the fields of a record become bytes, and are read again. What is made here is made once for a schema."""
+    """How the fields of a record become bytes, and are read again. What is made here is made once for a schema.
+
+    `form` says for people what such bytes are.
+    """
 
     name: str
+    form: str
     content_type: str
 
     def writer(self, schema: Schema) -> Callable[[Fields], bytes]:
@@ -42,6 +46,7 @@ class Format(Protocol):
 
 class _Avro:
     name = "avro"
+    form = "Avro single-object encoding"
     content_type = "avro/binary"
 
     def writer(self, schema: Schema) -> Callable[[Fields], bytes]:
@@ -57,7 +62,7 @@ class _Avro:
 
     def fingerprint(self, data: bytes) -> bytes:
         if len(data) < HEADER_BYTES or data[:2] != MARKER:
-            raise ValueError("not in Avro single-object encoding")
+            raise ValueError(f"not in {self.form}")
         return data[2:HEADER_BYTES]
 
     def reader(self, written: Schema, target: Schema) -> Callable[[bytes], Fields]:
@@ -76,6 +81,7 @@ class _Avro:
 
 class _Json:
     name = "json"
+    form = "JSON that begins with its $schema"
     content_type = "application/json"
 
     def writer(self, schema: Schema) -> Callable[[Fields], bytes]:

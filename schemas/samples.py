@@ -7,7 +7,7 @@ they were written, and what they read as today. The bytes never change; what the
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from schemas.codec import Codec
+from schemas.codec import AVRO_NATIVE, Codec
 from schemas.formats import AVRO, JSON
 from schemas.registry import Schema
 from schemas.upcasting import Fields
@@ -66,7 +66,7 @@ def save(path: Path, sample: Sample) -> None:
 def make(schema: Schema, class_: type, codec: Codec) -> Sample:
     """The sample of a newest version, by the code as it is. `class_` is its class, `codec` reads it."""
     value: Any = msgspec.convert(example(schema), type=class_)
-    fields = msgspec.to_builtins(value, builtin_types=(Decimal, datetime, date, time, UUID, bytes))
+    fields = msgspec.to_builtins(value, builtin_types=AVRO_NATIVE)
     avro, json = AVRO.writer(schema)(fields), JSON.writer(schema)(fields)
     return Sample(
         f"{schema.full_name}:{schema.version}",

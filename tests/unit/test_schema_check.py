@@ -80,9 +80,9 @@ def field(name: str, type: Any, **attributes: Any) -> dict[str, Any]:
     return {"name": name, "type": type, "doc": "A field.", **attributes}
 
 
-def fields(*names: str) -> type:
+def fields(*names: str, of: Any = Any) -> type:
     """A class with these fields."""
-    return dataclass(type("Changed", (), {"__annotations__": dict.fromkeys(names, str)}))
+    return dataclass(type("Changed", (), {"__annotations__": dict.fromkeys(names, of)}))
 
 
 ALL = ("sku", "description", "quantity", "unit_price")
@@ -215,6 +215,19 @@ BAD: dict[str, tuple[Callable[[Shop], object], str, str]] = {
         lambda shop: shop.unlike("order", "LineAdded", fields(*ALL, "colour")),
         r"the class LineAdded has the fields \[.*'colour'\]\], this schema has",
         r"add LineAdded\.v2\.avsc with the fields of the class",
+    ),
+    "a class with a field of another type": (
+        lambda shop: shop.unlike("order", "LineRemoved", fields("sku", of=int)),
+        r"the class LineRemoved does not hold what this schema says: Expected `int`, got `str`",
+        r"give its fields the types of the schema, or add a version",
+    ),
+    "upcasters in a circle": (
+        lambda shop: shop.upcaster(
+            "UPCASTERS['order'] += [Upcaster('RevenueWithdrawn', 1, lambda it: [Upcasted('OrderCancelled', 1, "
+            "{'reason': '', 'withdrawn': it})])]"
+        ),
+        r"order/\w+\.v1\.avsc: cannot be read: the upcaster of \w+\.v1 leads in a circle",
+        r"follow it through upcasters\.py",
     ),
     "an event type gone without a word": (
         lambda shop: shop.unlike("order", "LineAdded", None),
