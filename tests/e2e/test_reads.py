@@ -63,6 +63,29 @@ async def test_any_worker_answers_for_any_key(system: System, doors: Doors) -> N
         assert (one[1], one[2]["ETag"]) == (two[1], two[2]["ETag"])
 
 
+async def test_schemas_by_fingerprint(system: System, doors: Doors) -> None:
+    """Any worker has the schema that an event's header names, for ever the same, and lists what it knows."""
+    _, listed, _ = await system.get(doors.one, "/schemas")
+    named = {(schema["name"], schema["version"]): schema["fingerprint"] for schema in listed["schemas"]}
+    assert {f"shop.order.OrderCancelled:{version}" for version in (1, 2)} == {
+        f"{name}:{version}" for name, version in named if name.endswith("OrderCancelled")
+    }
+    for record in (await system.read("order-events"))[:5]:
+        fingerprint = record.value[2:10].hex()
+        for worker in (doors.one, doors.two):
+            status, schema, headers = await system.get(worker, f"/schemas/{fingerprint}")
+            assert (200, "OrderOpened", "shop.order") == (status, schema["name"], schema["namespace"])
+            assert (f'"{fingerprint}"', True) == (headers["ETag"], "immutable" in headers["Cache-Control"])
+        assert fingerprint == named["shop.order.OrderOpened", schema["version"]]
+
+
+@pytest.mark.parametrize(("fingerprint", "status"), [("0123456789abcdef", 404), ("0123456789ABCDEF", 400), ("x", 400)])
+async def test_no_such_schema(system: System, doors: Doors, fingerprint: str, status: int) -> None:
+    """What is no fingerprint is a bad request, and one that nobody has written is not found."""
+    answered, body, _ = await system.get(doors.one, f"/schemas/{fingerprint}")
+    assert (status, status) == (answered, body["status"])
+
+
 async def test_etag_is_the_position_and_spares_the_body(system: System, doors: Doors) -> None:
     """`If-None-Match` with the ETag gives 304 without a body at both workers, until the order changes."""
     key = doors.orders[0]
@@ -164,26 +187,3 @@ async def test_killed_worker_is_503_until_another_serves(system: System, doors: 
     body, _ = await answer(system, survivor, f"/orders/{key}", reply["position"])
     assert len(before[key]["lines"]) < 2
     assert 6 <= sum(line["quantity"] for line in body["lines"])  # type: ignore[attr-defined]
-
-
-async def test_schemas_by_fingerprint(system: System, doors: Doors) -> None:
-    """Any worker has the schema that an event's header names, for ever the same, and lists what it knows."""
-    _, listed, _ = await system.get(doors.one, "/schemas")
-    named = {(schema["name"], schema["version"]): schema["fingerprint"] for schema in listed["schemas"]}
-    assert {f"shop.order.OrderCancelled:{version}" for version in (1, 2)} == {
-        f"{name}:{version}" for name, version in named if name.endswith("OrderCancelled")
-    }
-    for record in (await system.read("order-events"))[:5]:
-        fingerprint = record.value[2:10].hex()
-        for worker in (doors.one, doors.two):
-            status, schema, headers = await system.get(worker, f"/schemas/{fingerprint}")
-            assert (200, "OrderOpened", "shop.order") == (status, schema["name"], schema["namespace"])
-            assert (f'"{fingerprint}"', True) == (headers["ETag"], "immutable" in headers["Cache-Control"])
-        assert fingerprint == named["shop.order.OrderOpened", schema["version"]]
-
-
-@pytest.mark.parametrize(("fingerprint", "status"), [("0123456789abcdef", 404), ("0123456789ABCDEF", 400), ("x", 400)])
-async def test_no_such_schema(system: System, doors: Doors, fingerprint: str, status: int) -> None:
-    """What is no fingerprint is a bad request, and one that nobody has written is not found."""
-    answered, body, _ = await system.get(doors.one, f"/schemas/{fingerprint}")
-    assert (status, status) == (answered, body["status"])
