@@ -40,16 +40,19 @@ class Registered:
 
         For as long as the id of a schema cannot be had, this waits and says why: only this stream stands still.
         """
-        return [(key, await self._wire(stream, value), headers) for key, value, headers in records]
+        sent = []
+        for key, value, headers in records:
+            fingerprint = avro_fingerprint(value or b"")
+            if value is not None and fingerprint is not None:
+                if fingerprint not in self._ids:
+                    await self._wait_for(stream, fingerprint)
+                value = to_wire(value, self._ids[fingerprint])
+            sent.append((key, value, headers))
+        return sent
 
-    async def _wire(self, stream: str, value: bytes | None) -> bytes | None:
-        fingerprint = avro_fingerprint(value or b"")
-        if value is None or fingerprint is None:
-            return value
-        if fingerprint not in self._ids:
-            what = f"{stream}: events wait, nothing is lost: schema {fingerprint.hex()}"
-            await until_it_answers(lambda: self._learn(fingerprint), what, (RegistryError, Unavailable))
-        return to_wire(value, self._ids[fingerprint])
+    async def _wait_for(self, stream: str, fingerprint: bytes) -> None:
+        what = f"{stream}: events wait, nothing is lost: schema {fingerprint.hex()}"
+        await until_it_answers(lambda: self._learn(fingerprint), what, (RegistryError, Unavailable))
 
     async def _learn(self, fingerprint: bytes) -> None:
         """The id of what a newer version wrote, which keeps its schemas in the journal before it writes."""

@@ -72,9 +72,9 @@ def own_servers() -> Iterator[tuple[Server, Server, list[Server]]]:
             pytest.fail(f"another run of these tests uses {root}", pytrace=False)
         where = replace(
             developers, root=root, jars=developers.root, commitlog_sync="batch",
-            kafka_port=_free_port(), cassandra_port=_free_port(),
+            kafka_port=server_port(), cassandra_port=server_port(),
         )  # fmt: skip
-        nodes = [Server("cassandra", node) for node in cassandra.nodes(replace(where, cassandra_port=_free_port()))]
+        nodes = [Server("cassandra", node) for node in cassandra.nodes(replace(where, cassandra_port=server_port()))]
         one = Server("kafka", where), Server("cassandra", where)
         try:
             _clear([*one, *nodes])
@@ -89,7 +89,7 @@ def _clear(servers: list[Server]) -> None:
         shutil.rmtree(server.where.folder(server.name), ignore_errors=True)
 
 
-def _free_port() -> int:
+def server_port() -> int:
     """A port that is free, and the next one too."""
     while True:
         port = random.choice(PORTS)

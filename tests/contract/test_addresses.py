@@ -1,4 +1,4 @@
-"""Journal URLs: what they may say, and what is said about those that cannot be used."""
+"""URLs of journals and of a schema registry: what they may say, and what is said about those that cannot be used."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from streams.cassandra_schema import create_keyspace, keyspace_name
 from streams.cassandra_session import CassandraAddress, translated
 from streams.journals import open_journal
 from streams.postgres_address import PostgresAddress, schema_name
+from streams.schema_registry import RegistryAddress
 from streams.settings import Settings, SettingsError
 from streams.setup import may_create
 from streams.sqlite_address import SqliteAddress
@@ -105,9 +106,10 @@ def test_schemas_are_named_after_namespace_and_context() -> None:
     [
         CassandraAddress.parse("cassandra://me:secret@db/shop"),
         PostgresAddress.parse("postgresql://me:secret@db/shop", "", "orders"),
+        RegistryAddress.of(Settings(schema_registry_url="https://me:secret@registry/path")),
     ],
 )
-def test_a_password_is_not_shown(address: CassandraAddress | PostgresAddress) -> None:
+def test_a_password_is_not_shown(address: CassandraAddress | PostgresAddress | RegistryAddress) -> None:
     """Neither in the address as text nor in what is said about it."""
     assert "secret" not in f"{address} {address!r}"
 
@@ -124,6 +126,55 @@ def test_a_password_is_not_shown(address: CassandraAddress | PostgresAddress) ->
 def test_workers_make_the_tables_of_a_journal_on_this_machine(url: str, expected: bool) -> None:
     """A file is one; a server elsewhere is set up by its operator."""
     assert expected is may_create(Settings(journal_url=url))
+
+
+def test_a_registry_has_an_address_of_its_own() -> None:
+    """User and password, with escaped characters, are kept apart from the URL; without a setting there is none."""
+    of = RegistryAddress.of
+    assert None is of(Settings())
+    assert RegistryAddress("http://127.0.0.1:8081") == of(Settings(schema_registry_url="http://127.0.0.1:8081/"))
+    assert RegistryAddress("https://[::1]:81/a/b", "me", "p@s/s") == of(
+        Settings(schema_registry_url="https://me:p%40s%2Fs@[::1]:81/a/b/")
+    )
+    plain, with_login = (RegistryAddress("http://h", *login).headers() for login in ((), ("me", "pä:ss")))
+    assert "Authorization" not in plain
+    assert "Basic bWU6cMOkOnNz" == with_login["Authorization"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "registry:8081",
+        "ftp://registry",
+        "http://",
+        "http://me:pa/ss@registry",
+        "http://registry:99999",
+        "http://registry?x=secret",
+        "http://[::1",
+        "http://m%3Ae:secret@registry",
+    ],
+)
+def test_a_registry_that_cannot_be_addressed_is_a_wrong_setting(url: str) -> None:
+    """The message names the setting, and repeats nothing that may be secret."""
+    with pytest.raises(SettingsError, match=r"SCHEMA_REGISTRY_URL") as caught:
+        RegistryAddress.of(Settings(schema_registry_url=url))
+    assert not any(secret in str(caught.value) for secret in ("secret", "pa/ss"))
+
+
+def test_authorities_that_cannot_be_used_are_a_wrong_setting(tmp_path: Path) -> None:
+    """A file that is not there, or holds none; or one that plain HTTP would not use."""
+    (tmp_path / "empty.pem").touch()
+    for url, file in (("https", "none.pem"), ("https", "empty.pem"), ("http", "empty.pem")):
+        with pytest.raises(SettingsError, match=r"SCHEMA_REGISTRY_CA_FILE"):
+            RegistryAddress.of(Settings(schema_registry_url=f"{url}://r", schema_registry_ca_file=str(tmp_path / file)))
+
+
+@pytest.mark.parametrize(("setup", "expected"), [("auto", False), ("always", True), ("never", False)])
+def test_workers_register_schemas_where_they_may(setup: str, expected: bool) -> None:
+    """Likewise: by SETUP, and by itself where the registry is on this machine, wherever the journal is."""
+    settings = Settings(setup=setup, journal_url="sqlite:///shop.db")
+    assert expected is may_create(settings, "https://me:secret@registry.example/path")
+    assert (setup != "never") is may_create(settings, "http://127.0.0.1:8081/path")
 
 
 def test_keyspaces_are_named_after_namespace_and_context() -> None:
