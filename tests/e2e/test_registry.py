@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -68,7 +67,7 @@ async def stop(worker: Worker) -> None:
     await ends(worker)
 
 
-async def test_a_registry_comes_goes_and_comes_back(system: System, registry: Server, tmp_path: Path) -> None:
+async def test_a_registry_comes_goes_and_comes_back(system: System, registry: Server) -> None:
     """A worker publishes the wire format from the day that there is a registry, tables are right over both forms, and a
     registry that is down harms nobody who knows the schemas; who starts meanwhile waits, says so, and then serves."""
     await system.all_served(system.start(ORDERS))
@@ -77,7 +76,7 @@ async def test_a_registry_comes_goes_and_comes_back(system: System, registry: Se
     await sell(system, door, "before")
     await stop(door)
 
-    # Not there yet: a worker that needs it waits. With SETUP=never it does not register, and says what to run.
+    # Not there yet: a worker that needs it waits.
     settings = {"SCHEMA_REGISTRY_URL": url_of(registry)}
     folder = system.data / "door"
     door = system.start(PROJECTIONS, folder, **settings)
