@@ -1,0 +1,88 @@
+"""Where the rows of projections are kept: the port that every store implements.
+
+A *table* is one build of a projection, named by its projection, version and generation (`Kept.table`). Tables of one
+aggregate type are kept by partition of its events: what a worker writes is of a partition that it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from projections.projection import Row
+
+GONE = "gone"
+"""The first key of a row that its projection has removed: only its position is left of it, and no query sees it."""
+
+encode_row = msgspec.json.Encoder(decimal_format="string").encode
+decode_row = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Place(msgspec.Struct, frozen=True):
+    """How far a table is in one partition.
+
+    nr, index   the last event applied: commit number and index therein; (0, -1) for none
+    complete    the newest commit that is applied whole
+    offset      of the next record in the partition of the events topic; a hint, the truth is nr and index
+    """
+
+    nr: int = 0
+    index: int = -1
+    complete: int = 0
+    offset: int = 0
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """To compare with an event's commit number and index."""
+        return self.nr, self.index
+
+
+class Quarantined(msgspec.Struct, frozen=True):
+    """A key whose events wait: the position of the first, why it could not be applied, and how many wait."""
+
+    position: str
+    error: str
+    events: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a batch of events has made of one table: rows as they are now, each with its `position`, one that was
+    removed as `{"gone": True, "position": ..}`; keys that are in quarantine since (None: not any more)."""
+
+    place: Place
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    quarantined: Mapping[str, Quarantined | None] = field(default_factory=dict)
+
+
+class Rows(Protocol):
+    """A store of rows. All methods may raise `StoreDown`: then nothing is lost, and the same is asked again."""
+
+    async def places(self, partition: int) -> Mapping[str, Place]:
+        """How far each table is that has something in this partition."""
+
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
+        """The rows of these keys, those that were removed too; a key that never had one is left out."""
+
+    async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
+        """Keep what became of tables. Each table's rows and its place are kept together or not at all, and a row
+        whose position is older than that of the one that stands there changes nothing."""
+
+    async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
+        """The keys of a table whose events wait."""
+
+    async def drop(self, partition: int, table: str) -> None:
+        """Remove all of a table in this partition, its place too. Idempotent."""
+
+
+class StoreDown(Exception):
+    """A store cannot be read or written at the moment; the message says which and why."""
+
+
+def position_of(row: Row) -> tuple[int, int]:
+    """Commit number and index of the last event in a row."""
+    _, nr, index = row["position"].rsplit(":", 2)
+    return int(nr), int(index)
