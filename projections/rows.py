@@ -41,7 +41,10 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Quarantined(msgspec.Struct, frozen=True):
-    """A key whose events wait: the position of the first, why it could not be applied, and how many wait."""
+    """A key whose events wait: the position of the first, why it could not be applied, and how many wait.
+
+    When none waits any more, `events` is 0 and `position` the one at which the key was released.
+    """
 
     position: str
     error: str
@@ -51,11 +54,11 @@ class Quarantined(msgspec.Struct, frozen=True):
 @dataclass(frozen=True)
 class Changes:
     """What a batch of events has made of one table: rows as they are now, each with its `position`, one that was
-    removed as `{"gone": True, "position": ..}`; keys that are in quarantine since (None: not any more)."""
+    removed as `{"gone": True, "position": ..}`; keys whose quarantine began, grew or ended."""
 
     place: Place
     rows: Mapping[str, Row] = field(default_factory=dict)
-    quarantined: Mapping[str, Quarantined | None] = field(default_factory=dict)
+    quarantined: Mapping[str, Quarantined] = field(default_factory=dict)
 
 
 class Rows(Protocol):
@@ -84,5 +87,10 @@ class StoreDown(Exception):
 
 def position_of(row: Row) -> tuple[int, int]:
     """Commit number and index of the last event in a row."""
-    _, nr, index = row["position"].rsplit(":", 2)
+    return read_position(row["position"])
+
+
+def read_position(position: str) -> tuple[int, int]:
+    """Commit number and index in `<stream>:<commit number>:<index>`."""
+    _, nr, index = position.rsplit(":", 2)
     return int(nr), int(index)

@@ -1,0 +1,81 @@
+"""Records of a changelog: what a local store keeps of a table, as it is put on Kafka for standbys and the next owner.
+
+The tables of one aggregate type share a changelog, so a key names its table and what it is of it: a row, the place of
+the table, or a key in quarantine. A value says the position that it was made at.
+
+Kafka fences nobody: a worker that was stopped in the middle of a batch and has lost its partition since still puts its
+records on the changelog, behind newer ones. Every record is a fold of the log up to its position, so the one with the
+newest position is right, wherever it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of, read_position
+
+ROW, PLACE, QUARANTINED = b"r", b"p", b"q"
+_END = b"\0"
+_GONE = b'{"%s":' % GONE.encode()
+
+_encode = msgspec.json.Encoder().encode
+decode_place = msgspec.json.Decoder(Place).decode
+decode_quarantined = msgspec.json.Decoder(Quarantined).decode
+
+
+class Key(NamedTuple):
+    """What a record is of: `kind` is `ROW`, `PLACE` (whose `key` is empty) or `QUARANTINED`."""
+
+    table: str
+    kind: bytes
+    key: str
+
+
+def key_of(table: str, kind: bytes, key: str = "") -> bytes:
+    """The key of a record. Those of one table and kind stand together, in the order of their keys in UTF-8."""
+    return table.encode() + _END + kind + key.encode()
+
+
+def prefix_of(table: str, kind: bytes = b"") -> bytes:
+    """What all keys of a table begin with, or those of one kind."""
+    return table.encode() + _END + kind
+
+
+def read_key(record_key: bytes) -> Key:
+    """The opposite of `key_of`. Raises `ValueError` for what is none."""
+    table, end, rest = record_key.partition(_END)
+    if not end or not rest:
+        raise ValueError(f"no key of a changelog: {record_key!r}")
+    return Key(table.decode(), rest[:1], rest[1:].decode())
+
+
+def records_of(changes: Mapping[str, Changes]) -> Iterator[tuple[bytes, bytes]]:
+    """What became of tables as records: rows first, so that where a place is read, its rows are there."""
+    for table, change in changes.items():
+        rows = prefix_of(table, ROW)
+        for key, row in change.rows.items():
+            yield rows + key.encode(), encode_row(row)
+        for key, quarantined in change.quarantined.items():
+            yield key_of(table, QUARANTINED, key), _encode(quarantined)
+        yield key_of(table, PLACE), _encode(change.place)
+
+
+def is_newer(kind: bytes, value: bytes | None, present: bytes | None) -> bool:
+    """Whether a record is to replace what is there; not if its position is older."""
+    return value is None or present is None or _at(kind, value) >= _at(kind, present)
+
+
+def _at(kind: bytes, value: bytes) -> tuple[int, int]:
+    if kind == ROW:
+        return position_of(decode_row(value))
+    if kind == PLACE:
+        return decode_place(value).at
+    return read_position(decode_quarantined(value).position)
+
+
+def is_gone(row: bytes) -> bool:
+    """Whether an encoded row is what a removed one has left: no query sees it."""
+    return row.startswith(_GONE)
