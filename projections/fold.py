@@ -70,7 +70,7 @@ class TableFold:
         complete = max(last.complete, self.place.complete)
         # Of an event that was read from the log nobody knows where it stands in the topic.
         place = Place(*last.at, complete, last.next_offset if last.next_offset > 0 else self.place.offset)
-        return Folded(Changes(place, batch.changed, batch.quarantined), batch.waiting)
+        return Folded(Changes(place, batch.changed, batch.quarantined, loaded), batch.waiting)
 
     def kept(self, folded: Folded) -> None:
         """The store has it."""

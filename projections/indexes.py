@@ -7,11 +7,12 @@ from __future__ import annotations
 import logging
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from projections.changelog import prefix_of, read_key
 from projections.kept import Indexes, projection_name
+from projections.projection import Row
 from projections.rows import GONE, decode_row, position_of
 
 log = logging.getLogger(__name__)
@@ -47,31 +48,42 @@ class IndexWriter:
         self._get = get
         self._batch = batch
         self._indexes = indexes
-        self._written: dict[bytes, bytes | None] = {}
+        self._written: dict[bytes, Row | None] = {}
         self._counted: defaultdict[bytes, int] = defaultdict(int)
 
     def wants(self, table: str) -> bool:
         """Whether rows of this table have indexes at all."""
         return projection_name(table) in self._indexes
 
-    def changed(self, record_key: bytes, value: bytes | None) -> None:
-        """A row is about to be replaced, or removed."""
+    def record(self, record_key: bytes, value: bytes | None) -> None:
+        """A record of a row is about to be written, or to be removed."""
         table, _, key = read_key(record_key)
-        indexes = self._indexes[projection_name(table)]
-        present = self._written[record_key] if record_key in self._written else self._get(record_key)
-        self._written[record_key] = value
-        before = set(_entries(indexes, table, key, present))
-        after = set(_entries(indexes, table, key, value))
-        for entry, count in before - after:
-            self._batch.delete(entry)
-            self._count(count, -1)
-        for entry, count in after - before:
-            self._batch.put(entry, b"")
-            self._count(count, +1)
+        if record_key in self._written:
+            present = self._written[record_key]
+        else:
+            value_there = self._get(record_key)
+            present = None if value_there is None else decode_row(value_there)
+        row = self._written[record_key] = None if value is None else decode_row(value)
+        self.change(table, key, present, row)
 
-    def _count(self, key: bytes, by: int) -> None:
-        if key:
-            self._counted[key] += by
+    def change(self, table: str, key: str, present: Row | None, row: Row | None) -> None:
+        """A row takes the place of the one that is present, where there is one."""
+        indexes, encoded = self._indexes[projection_name(table)], key.encode()
+        if indexes.changes:
+            if present is not None:
+                self._batch.delete(change_key(table, position_of(present)) + encoded)
+            if row is not None:
+                self._batch.put(change_key(table, position_of(row)) + encoded, b"")
+        for name, of in indexes.values.items():
+            before, after = _value(table, name, of, present), _value(table, name, of, row)
+            if before == after:
+                continue
+            if before is not None:
+                self._batch.delete(entry_prefix(table, name, before) + encoded)
+                self._counted[count_prefix(table, name) + before.encode()] -= 1
+            if after is not None:
+                self._batch.put(entry_prefix(table, name, after) + encoded, b"")
+                self._counted[count_prefix(table, name) + after.encode()] += 1
 
     def finish(self) -> None:
         """All changes of the batch are told."""
@@ -80,21 +92,12 @@ class IndexWriter:
                 self._batch.put(key, b"%d" % (int(self._get(key) or b"0") + by))
 
 
-def _entries(indexes: Indexes, table: str, key: str, value: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    """The entries of a row, each with the key of its count."""
-    if value is None:
-        return
-    row = decode_row(value)
-    encoded = key.encode()
-    if indexes.changes:
-        yield change_key(table, position_of(row)) + encoded, b""
-    if GONE in row:
-        return
-    for name, of in indexes.values.items():
-        try:
-            found = of(row)
-        except Exception as error:  # a row of another version of the projection may lack what this one looks at
-            log.debug("%s: %s is not in the index %s: %r", table, key, name, error)
-            continue
-        if found is not None:
-            yield entry_prefix(table, name, found) + encoded, count_prefix(table, name) + found.encode()
+def _value(table: str, name: str, of: Callable[[Row], str | None], row: Row | None) -> str | None:
+    """What a row stands under in an index."""
+    if row is None or GONE in row:
+        return None
+    try:
+        return of(row)
+    except Exception as error:  # a row of another version of the projection may lack what this one looks at
+        log.debug("%s: %s is not in the index %s: %r", table, row["position"], name, error)
+        return None

@@ -34,7 +34,7 @@ from projections.changelog import (
 )
 from projections.indexes import IndexWriter
 from projections.kept import Indexes
-from projections.rows import Place, Quarantined, StoreDown
+from projections.rows import Changes, Place, Quarantined, StoreDown
 
 log = logging.getLogger(__name__)
 
@@ -141,25 +141,34 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
 
     # -- writing ----------------------------------------------------------------------------------------
 
-    def write(self, partition: int, records: Sequence[Record], offset: int) -> None:
+    def write(
+        self, partition: int, records: Sequence[Record], offset: int, changes: Mapping[str, Changes] | None = None
+    ) -> None:
         """Write records that are on the changelog up to `offset`; those without a value are removed.
 
-        All or nothing, with the offset from which a recovery goes on. Raises `TableError`.
+        All or nothing, with the offset from which a recovery goes on. `changes` is what the records were made of, if
+        they were. Raises `TableError`.
         """
         try:
             db = self._db_for_partition(partition)
             known = read_up_to(int(db.get(self.offset_key) or b"-1"), len(records), offset)
-            self._write(db, records, known)
+            self._write(db, records, known, changes or {})
         except Exception as error:
             raise self.failed(partition, error) from None
 
-    def _write(self, db: Any, records: Iterable[Record], known: int) -> None:
+    def _write(self, db: Any, records: Iterable[Record], known: int, changes: Mapping[str, Changes]) -> None:
         batch = WriteBatch(raw_mode=True)
         indexes = IndexWriter(db.get, batch, self.indexes)
+        told = {name for name, change in changes.items() if change.before is not None or not indexes.wants(name)}
+        for name in told if self.indexes else ():
+            if indexes.wants(name):  # both rows are at hand, and need not be read and decoded again
+                change = changes[name]
+                for row_key, row in change.rows.items():
+                    indexes.change(name, row_key, (change.before or {}).get(row_key), row)
         for key, value in records:
             table, _, rest = key.partition(b"\0")
-            if rest.startswith(ROW) and indexes.wants(table.decode()):
-                indexes.changed(key, value)
+            if rest.startswith(ROW) and (name := table.decode()) not in told and indexes.wants(name):
+                indexes.record(key, value)
             if value is None:
                 batch.delete(key)
             else:
@@ -192,7 +201,7 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
             if partition not in self.damaged:
                 try:
                     db = self._db_for_partition(partition)
-                    self._write(db, self._newer(db, events), events[-1].message.offset)
+                    self._write(db, self._newer(db, events), events[-1].message.offset, {})
                 except Exception as error:
                     self._end_without_room(error)
                     self.failed(partition, error)

@@ -87,16 +87,21 @@ class LocalRows:
         return quarantined
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
-        await self._keep(partition, list(records_of(changes)))
+        await self._keep(partition, list(records_of(changes)), changes)
 
     async def drop(self, partition: int, table: str) -> None:
         keys = self.store.record_keys(partition, table)
         for start in range(0, len(keys), DROPPED_AT_ONCE):
             await self._keep(partition, [(key, None) for key in keys[start : start + DROPPED_AT_ONCE]])
 
-    async def _keep(self, partition: int, records: Sequence[tuple[bytes, bytes | None]]) -> None:
+    async def _keep(
+        self,
+        partition: int,
+        records: Sequence[tuple[bytes, bytes | None]],
+        changes: Mapping[str, Changes] | None = None,
+    ) -> None:
         # The changelog first: a row that were only on this machine would be taken for applied when its events come
         # again, and be missing wherever the table is recovered. One at a time, so that what stands there is known.
         async with self._writing[partition]:
             offset = await self._broker.publish(self.changelog, partition, [(key, value, []) for key, value in records])
-            self.store.write(partition, records, offset)
+            self.store.write(partition, records, offset, changes)
