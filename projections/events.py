@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from projections.projection import PublishedEvent
-from projections.tailer import COMMIT_END, event_headers
+from projections.rows import read_position
+from projections.tailer import COMMIT_END, PREVIOUS, event_headers
 from schemas.codec import Codec, UnknownSchema
 from schemas.wire_format import from_wire
 from streams.journal import Commit, Journal, stream_type
@@ -33,6 +34,7 @@ class Record(Protocol):
 class Event(NamedTuple):
     """One stored event: its place in the log, whether it ends its commit, and what it stands for today.
 
+    `follows` is the event before it in its stream, (0, 0) for the first, None where that is not known.
     `origin` is the first of `parts`, or says where it was published from when nothing came of it. `next_offset` is that
     of the record behind it, or -1 when it was not read from the topic. `source` is what it was read from.
     """
@@ -43,6 +45,7 @@ class Event(NamedTuple):
     parts: Sequence[PublishedEvent]
     next_offset: int
     source: Record
+    follows: tuple[int, int] | None = None
 
     @property
     def complete(self) -> int:
@@ -83,7 +86,9 @@ class EventReader:
             values = await decode_event(self._codec, self._journal, data)
         parts = [PublishedEvent(value, type(value).__name__, *place) for value in values]
         origin = parts[0] if parts else PublishedEvent(None, attributes["ce_type"].decode(), *place)
-        return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record)
+        previous = attributes.get(PREVIOUS)
+        follows = None if previous is None else read_position(previous.decode())
+        return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record, follows)
 
     async def from_log(
         self, stream: str, after: tuple[int, int], before: tuple[int, int] | None = None
@@ -115,7 +120,7 @@ class EventReader:
         for row in await self._journal.events(stream_type(stream), aggregate_id):
             if row.nr <= indexed and (row.nr, row.index) < before:
                 commit = Commit(stream, row.nr, 0, "", "", 0, 0, row.nr, row.recorded_at, (row.event,))
-                for _, headers, event in event_headers(commit, self._source, self._codec, row.index):
+                for _, headers, event in event_headers(commit, self._source, self._codec, None, row.index):
                     yield await self.read([_FromLog(aggregate_id.encode(), event.data, headers)])
         # What may not stand by aggregate yet.
         async for events in self.from_log(stream, (indexed + 1, -1), before):

@@ -49,6 +49,8 @@ class Lane:
         """Held while a batch is applied: who holds it may change `tables`."""
         self.at = max((table.place.at for table in tables), default=Place().at)
         """The newest event that was applied."""
+        self._whole = max(min((table.place.at for table in tables), default=(0, 0)), (0, 0))
+        """Up to here no event is missing in any table."""
         self.offset = 0
         """Of the next record to be read."""
         self._partition = partition
@@ -94,6 +96,8 @@ class Lane:
         after = min(table.place.at for table in self.tables)
         async for events in self._reader.from_log(self.stream, after, before):
             await self._apply(events)
+        if before is not None:
+            self._whole = max(self._whole, (before[0], before[1] - 1))
 
     # -- going on ------------------------------------------------------------------------------------------
 
@@ -138,12 +142,25 @@ class Lane:
 
     async def apply(self, events: Sequence[Event]) -> None:
         """Apply a batch to all tables, with what is missing before it. The caller holds `changing`."""
+        while (missing := self._missing(events)) is not None:
+            log.warning("%s: the topic lacks what is before event %d:%d: reading the log", self.stream, *missing)
+            await self.apply_from_log(missing)
         try:
             await self._apply(events)
-        except MissingEvents as missing:
-            log.warning("%s: reading the log for what is missing on the topic: %s", self.stream, missing)
-            await self.apply_from_log(missing.at)
+        except MissingEvents as error:
+            log.warning("%s: the topic lacks events: reading the log: %s", self.stream, error)
+            await self.apply_from_log(error.at)
             await self._apply(events)
+
+    def _missing(self, events: Sequence[Event]) -> tuple[int, int] | None:
+        """The first event before which some are missing, as the events themselves say."""
+        newest = self._whole
+        for event in events:
+            if event.at > newest:
+                if event.follows is not None and event.follows > newest:
+                    return event.at
+                newest = event.at
+        return None
 
     async def _apply(self, events: Sequence[Event]) -> None:
         stores: defaultdict[Rows, list[tuple[TableFold, Folded]]] = defaultdict(list)
@@ -166,7 +183,8 @@ class Lane:
             log.error("%s: %s falls behind: %s", self.stream, table.table, failed[table.table])
             self.tables.remove(table)
             self._aside(table)
-        self.at = max(self.at, max(event.at for event in events))
+        newest = max(event.at for event in events)
+        self.at, self._whole = max(self.at, newest), max(self._whole, newest)
         await self._moved()
 
     async def _save(self, rows: Rows, its: Sequence[tuple[TableFold, Folded]]) -> dict[str, Exception]:

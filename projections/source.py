@@ -54,6 +54,7 @@ class Source:
         """Keep the tables of all partitions that this worker has."""
         async with self._changing:
             found = {partition for kept in self.kept for partition in self._here(self._rows_of(kept))}
+            await self._feed.share(self._topic, found)
             for number in sorted(found):
                 partition = Partition(
                     stream_name(self.type, number),
@@ -73,6 +74,7 @@ class Source:
         async with self._changing:
             partitions, self.partitions = list(self.partitions.values()), {}
             await asyncio.gather(*(partition.close() for partition in partitions))
+            await self._feed.share(self._topic, ())
 
     async def follow(self) -> None:
         """The orders have changed: build, pause, go on, remove."""
