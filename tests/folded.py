@@ -67,7 +67,8 @@ class Kept:
 
 def _between(rows: Sequence[tuple[str, bytes]], question: Any) -> list[bytes]:
     first, end = question.keys
-    start, stop = (bisect_left(rows, key, key=lambda row: row[0]) for key in (first, end))
+    start = bisect_left(rows, first, key=lambda row: row[0])
+    stop = len(rows) if end is None else bisect_left(rows, end, key=lambda row: row[0])
     return [row for _, row in rows[start:stop]]
 
 

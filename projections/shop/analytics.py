@@ -15,7 +15,17 @@ from itertools import chain
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.counted import by_product, counted, day, month
 from projections.shop.money import amount
-from projections.shop.question import ALL, EVER, SEPARATOR, Window, read_choice, read_days, read_months, read_number
+from projections.shop.question import (
+    ALL,
+    EVER,
+    SEPARATOR,
+    Keys,
+    Window,
+    read_choice,
+    read_days,
+    read_months,
+    read_number,
+)
 
 NO_COUNTRY = "-"
 """Where an order does not say its country."""
@@ -151,7 +161,7 @@ class Revenue:
         return revenue.name
 
     @property
-    def keys(self) -> tuple[str, str]:
+    def keys(self) -> Keys:
         return self.window.days()
 
     def here(self, rows: Iterable[Row]) -> list[Row]:
@@ -181,7 +191,7 @@ class TopProducts:
         return (sales_by_product if self.window == EVER else sales_by_month).name
 
     @property
-    def keys(self) -> tuple[str, str]:
+    def keys(self) -> Keys:
         return ALL if self.window == EVER else self.window.months()
 
     def here(self, rows: Iterable[Row]) -> list[Row]:

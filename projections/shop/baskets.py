@@ -15,7 +15,7 @@ from itertools import chain
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.counted import basket, by_product, month
 from projections.shop.money import amount, ratio
-from projections.shop.question import EVER, Window, read_months
+from projections.shop.question import EVER, Keys, Window, read_months
 from projections.shop.recommendation import MOST_PRODUCTS
 
 SIZES = ("1", "2", "3-5", "6-10", "11-20", "21-30", "31-50", "51-100", "101+")
@@ -100,7 +100,7 @@ class Baskets:
         return baskets.name
 
     @property
-    def keys(self) -> tuple[str, str]:
+    def keys(self) -> Keys:
         return self.window.months()
 
     def here(self, rows: Iterable[Row]) -> list[Row]:

@@ -12,5 +12,5 @@ def amount(value: Decimal) -> str:
 
 
 def ratio(part: Decimal | int, whole: int, decimals: int) -> str:
-    """`part / whole`, rounded half to even: the only figures here that are."""
+    """`part / whole`, rounded half to even. No other figure is rounded."""
     return f"{Decimal(part) / whole:.{decimals}f}"

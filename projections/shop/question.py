@@ -14,8 +14,9 @@ SEPARATOR = "|"
 """Between the parts of a row's key. All but one of them have a fixed length, so the key says one thing only."""
 _AFTER = chr(ord(SEPARATOR) + 1)
 
-ALL = ("", chr(0x10FFFF))
-"""The keys of all rows."""
+Keys = tuple[str, str | None]
+"""Rows in the order of their keys: from the first key on, up to the second, that one not included; None for no end."""
+ALL: Keys = ("", None)
 
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -24,15 +25,15 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 class Question(Protocol):
     """A question as a value.
 
-    `table` is the name of the projection that is asked, `keys` the rows that are needed: from the first key on, up to
-    the second, that one not included. What else `here` is given it leaves out itself, so the keys save work only.
+    `table` is the name of the projection that is asked, `keys` the rows that are needed. What else `here` is given it
+    leaves out itself, so the keys save work only.
     """
 
     @property
     def table(self) -> str: ...
 
     @property
-    def keys(self) -> tuple[str, str]: ...
+    def keys(self) -> Keys: ...
 
     def here(self, rows: Iterable[Row]) -> Any:
         """The part of the answer that is in these rows, of any number of partitions; it can be written as JSON."""
@@ -52,11 +53,11 @@ class Window:
         """Whether a day, or some of a month, is in it."""
         return self.first[: len(period)] <= period <= self.last[: len(period)]
 
-    def days(self) -> tuple[str, str]:
+    def days(self) -> Keys:
         """From and up to which key the rows stand whose keys begin with a day of it."""
         return self.first, self.last + _AFTER
 
-    def months(self, before: str = "") -> tuple[str, str]:
+    def months(self, before: str = "") -> Keys:
         """The same of keys that begin with `before` and a month."""
         return before + self.first[:7], before + self.last[:7] + _AFTER
 

@@ -61,13 +61,13 @@ def test_what_counts_nothing(projection: Projection, event: Any) -> None:
 @pytest.mark.parametrize("projection", ALL_OF_THEM, ids=lambda projection: projection.name)
 def test_a_row_is_not_changed(projection: Projection) -> None:
     """A projection returns a new row and leaves the one that it is given as it is."""
-    first, second = placed("1 A 1", "2 B 2"), withdrawn("1 A 1", "2 B 2")
-    for key in projection.keys(first):
-        before = projection.evolve(None, key, first)
-        copy = deepcopy(before)
-        projection.evolve(before, key, second)
-        projection.evolve(before, key, first)
-        assert copy == before
+    sold, back = placed("1 A 1", "2 B 2"), withdrawn("1 A 1", "2 B 2")
+    for key in projection.keys(sold):
+        row = projection.evolve(None, key, sold)
+        before = deepcopy(row)
+        for event in (sold, back):
+            projection.evolve(row, key, event)
+            assert before == row
 
 
 OF_JANUARY = Window("2011-01-01", "2011-01-31")
@@ -217,10 +217,21 @@ def test_the_newest_description() -> None:
 
     old, new = named("OLD", JANUARY, "1"), named("NEW", DAY, "2")
     for events in ((old, new), (new, old)):
+        row = {"sku": "A", "description": "NEW", "described_at": "2011-05-17T09:30:00.000+00:00"}
+        given(sales_by_product, *events).then_rows({"A": {**row, "orders": 2, "quantity": 2, "revenue": "2"}})
         answer = given(sales_by_product, *events).when_asked(TopProducts()).result
         assert ["NEW"] == [product["description"] for product in answer["products"]]
         windowed = TopProducts(window=Window("2011-01-01", "2011-05-31"))
         given(sales_by_month, *events).when_asked(windowed).then_answer(answer)
+
+
+@pytest.mark.parametrize("sku", ["|", "}", "~", "\U0010ffff", "é", " "])
+def test_no_stock_code_is_out_of_reach(sku: str) -> None:
+    """Whatever a stock code begins with, its row is between the keys that are read."""
+    sold = published(OrderPlaced("17850", "sale", None, DAY, (Line(sku, "X", 1, Decimal(1)),), Decimal(1)))
+    for projection, question in ((sales_by_product, TopProducts()), (sales_by_month, TopProducts(window=MAY))):
+        [only] = given(projection, sold).when_asked(question).result["products"]
+        assert sku == only["sku"]
 
 
 def test_sums_of_sales_are_partial_rows() -> None:

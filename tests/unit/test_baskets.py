@@ -104,7 +104,7 @@ def test_recommendation() -> None:
 
 def test_stock_codes_that_look_like_keys() -> None:
     """What a stock code looks like mixes up no rows."""
-    pairs = [("A", "B"), ("A|2011-05", "C"), ("A}", "D"), ("A|2011-05|2011-05", "E")]
+    pairs = [("A", "B"), ("A|2011-05", "C"), ("A}", "D"), ("A|2011-05|2011-05", "E"), ("\U0010ffff", "F")]
     sales = [placed(f"1 {sku} 1", f"1 {other} 1", id=other) for sku, other in pairs]
     for sku, other in pairs:
         answer = given(bought_together, *sales).when_asked(Recommendation(sku)).result

@@ -9,7 +9,7 @@ import pytest
 
 from projections.shop.analytics import Revenue, TopProducts
 from projections.shop.baskets import Baskets
-from projections.shop.question import ALL, Question, Window
+from projections.shop.question import ALL, Keys, Question, Window
 from projections.shop.recommendation import Recommendation
 
 
@@ -84,7 +84,7 @@ def test_cannot_be_read(readers: list[Callable[[dict[str, str]], Any]], query: d
         (Recommendation("A", 1, Window("2011-01-01", "2011-02-31")), "bought-together", ("A|2011-01", "A|2011-02}")),
     ],
 )
-def test_rows_that_are_needed(question: Question, table: str, keys: tuple[str, str]) -> None:
+def test_rows_that_are_needed(question: Question, table: str, keys: Keys) -> None:
     """A question names the table and the keys between which all of its rows stand."""
     assert (table, keys) == (question.table, question.keys)
 
