@@ -8,9 +8,12 @@ from projections.kept import Indexes, Kept
 from projections.lag import add_lag
 from projections.projection_app import ReadSide
 from projections.schemas_view import add_schemas
-from projections.shop.analytics import revenue, sales_by_product
+from projections.shop.analytics import revenue, sales_by_month, sales_by_product
+from projections.shop.analytics_views import add_analytics
+from projections.shop.baskets import baskets
 from projections.shop.orders import orders, orders_by_user
 from projections.shop.products import products
+from projections.shop.recommendation import bought_together
 from projections.shop.users import users
 from projections.shop.views import add_views
 from streams.command_app import Context
@@ -33,12 +36,16 @@ with stop_on_user_error():
             Kept(orders_by_user),
             Kept(revenue),
             Kept(sales_by_product),
+            Kept(sales_by_month),
+            Kept(baskets),
+            Kept(bought_together),
             Kept(products),
             Kept(users),
         ],
     )
     add_lag(side)
     add_views(side)
+    add_analytics(side)
     add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)

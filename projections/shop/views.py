@@ -8,11 +8,8 @@ import msgspec
 
 from projections.doors import Tables
 from projections.projection_app import ReadSide
-from projections.queries import row, scan
-from projections.shop.analytics import by_period, top
+from projections.queries import row
 from streams.health import problem
-
-MOST_PRODUCTS = 1_000
 
 
 def add_views(side: ReadSide) -> None:
@@ -21,7 +18,6 @@ def add_views(side: ReadSide) -> None:
     add_by_key(side, "product", "products")
     add_by_key(side, "user", "users")
     _add_users_orders(side)
-    _add_analytics(side)
 
 
 def add_by_key(side: ReadSide, type: str, projection: str) -> None:
@@ -64,36 +60,3 @@ def _add_users_orders(side: ReadSide) -> None:
             return {"user_id": id, "orders": orders}
 
         return await side.doors.gather(view, request, ["orders-by-user", "orders"], here, put)
-
-
-def _add_analytics(side: ReadSide) -> None:
-    store = side.local["order"].store
-
-    def rows(table: str, partitions: list[int]) -> list[Any]:
-        return [msgspec.json.decode(value) for p in partitions for value in scan(store, p, table)]
-
-    @side.app.page("/analytics/revenue", name="revenue")
-    async def revenue(view: Any, request: Any) -> Any:
-        by, country = request.query.get("by", "month"), request.query.get("country")
-        if by not in ("day", "month"):
-            return problem(view, 400, "Bad request", f"by={by!r}: use day or month")
-        return await side.doors.gather(
-            view,
-            request,
-            ["revenue"],
-            lambda partitions, tables: rows(tables["revenue"], partitions),
-            lambda answers: {"by": by, "revenue": by_period((row for rows in answers for row in rows), by, country)},
-        )
-
-    @side.app.page("/analytics/top-products", name="top-products")
-    async def top_products(view: Any, request: Any) -> Any:
-        n = request.query.get("n", "10")
-        if not (n.isdecimal() and len(n) < 6 and 1 <= int(n) <= MOST_PRODUCTS):
-            return problem(view, 400, "Bad request", f"n={n!r}: a number from 1 to {MOST_PRODUCTS}")
-        return await side.doors.gather(
-            view,
-            request,
-            ["sales-by-product"],
-            lambda partitions, tables: rows(tables["sales-by-product"], partitions),
-            lambda answers: {"products": top((row for rows in answers for row in rows), int(n))},
-        )
