@@ -230,7 +230,7 @@ class Doors:
             return
         stream, nr = read_at_least(position, self._app.settings.partitions, self._sources)
         seconds = read_wait(request.headers.get("Prefer", ""))
-        source, partition = self._sources[stream_type(stream)], int(stream.rpartition("-")[2])
+        source = self._sources[stream_type(stream)]
         names = [it.name for it in source.kept if it.name in projections] or [it.name for it in source.kept]
         reached = await asyncio.gather(*(self._reached(its, stream, nr, seconds) for its in self._together(names)))
         if not all(reached):
