@@ -17,7 +17,7 @@ from typing import Any
 from projections.events import EventReader
 from projections.feed import Feed, Reading
 from projections.fold import TableFold
-from projections.lane import DeadLetters, Lane
+from projections.lane import BATCH, DeadLetters, Lane
 from projections.projection import Projection
 from projections.rebuilding import rebuild
 from projections.rows import Place, Rows, StoreDown
@@ -29,6 +29,8 @@ MAIN, KEY = "", "?"
 """Tasks that are not of one table."""
 NEAR = 5_000
 """Records between two tables that may still go together: the one that is ahead leaves out what it has."""
+BATCH_BEHIND = 2_000
+"""Records that are applied together to a table that catches up: a row that many of them touch is written once."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +94,16 @@ class Partition:
         self._following = asyncio.Lock()
         self._closed = False
 
-    def _lane(self, tables: Sequence[TableFold]) -> Lane:
-        return Lane(
-            self.stream, self._partition, self._reader, tables, self._dead_letters, self._moved, self._catch_up
-        )
+    def _lane(self, tables: Sequence[TableFold], behind: bool = False) -> Lane:
+        batch, letters = BATCH_BEHIND if behind else BATCH, self._dead_letters
+        return Lane(self.stream, self._partition, self._reader, tables, letters, self._moved, self._catch_up, batch)
 
     def is_current(self, table: str) -> bool:
         """Whether a table has caught up with the events that are there."""
         return any(it.table == table and self._main.has_all(it) for it in self._main.tables)
 
-    def _goes_with_others(self, table: str) -> bool:
-        return any(it.table == table for it in self._main.tables)
+    def _goes_with_others(self, name: str) -> bool:
+        return any(table.table == name for table in self._main.tables)
 
     async def open(self, wanted: Sequence[Wanted]) -> None:
         """Begin with these tables."""
@@ -214,7 +215,7 @@ class Partition:
 
     def _catch_up(self, table: TableFold) -> None:
         self.progress[table.table] = Progress(time.monotonic(), 0, 0, 0)
-        lane = self._lane([table])
+        lane = self._lane([table], behind=True)
         self._begin(table.table, lane.patiently(lambda: self._run_behind(lane, table)), f"catching up {table.table}")
 
     async def _run_behind(self, lane: Lane, table: TableFold) -> None:

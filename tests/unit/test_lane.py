@@ -23,13 +23,13 @@ class Lanes:
         self.aside: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    def lane(self, *tables: TableFold) -> Lane:
+    def lane(self, *tables: TableFold, batch: int = 1_000) -> Lane:
         here = self.here
 
         def aside(table: TableFold) -> None:
             self.aside.append(table.table)
 
-        return Lane(STREAM, 0, here.reader, tables, here.letters, here._moved, aside)
+        return Lane(STREAM, 0, here.reader, tables, here.letters, here._moved, aside, batch)
 
     def run(self, lane: Lane) -> None:
         """Begin, and go on for ever."""
@@ -290,14 +290,10 @@ async def test_an_event_that_cannot_be_read_is_waited_for(lanes: Lanes, here: Bo
     await here.write(("1", put("a")))
     await here.write(("1", ("Newer", b"\xc3\x01" + bytes(range(8)))))
     await here.write(("1", put("b")))
-    lane_module_batch, lane_module.BATCH = lane_module.BATCH, 1
-    try:
-        lanes.run(lanes.lane(table := here.table()))
-        await until(lambda: table.place.nr == 1)
-        await asyncio.sleep(0.05)
-        assert Place(1, 0, 1, 1) == table.place
-    finally:
-        lane_module.BATCH = lane_module_batch
+    lanes.run(lanes.lane(table := here.table(), batch=1))
+    await until(lambda: table.place.nr == 1)
+    await asyncio.sleep(0.05)
+    assert Place(1, 0, 1, 1) == table.place
 
 
 async def test_what_waits_is_in_the_dead_letters_first(lanes: Lanes, here: Boxes) -> None:

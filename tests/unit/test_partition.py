@@ -109,7 +109,7 @@ async def never_answers_too_early(here: Boxes, partition: Partition, table: str)
 async def test_who_is_behind_is_not_current(here: Boxes, monkeypatch: pytest.MonkeyPatch, near: int) -> None:
     """Nor when it begins together with one that is up to date: it does not answer before it has all that was there."""
     monkeypatch.setattr(partition_module, "NEAR", near)
-    monkeypatch.setattr(lane_module, "BATCH", 2)
+    monkeypatch.setattr(partition_module, "BATCH", 2)
     former = await opened(here)
     await fill(here, 10)
     await current(here, former)
@@ -120,7 +120,7 @@ async def test_who_is_behind_is_not_current(here: Boxes, monkeypatch: pytest.Mon
 
 async def test_the_first_tables_are_not_current_at_once(here: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though there is none to catch up with: a first table, and the first of a new version, has to be built."""
-    monkeypatch.setattr(lane_module, "BATCH", 2)
+    monkeypatch.setattr(partition_module, "BATCH", 2)
     await fill(here, 10)
     partition = await opened(here)
     await never_answers_too_early(here, partition, "boxes-1")
