@@ -241,7 +241,7 @@ class Partition:
         async with self._main_still() as main:
             if main.tables:
                 await self._come_to(main, lane)
-                main.tables.append(table)
+                main.join(table)
             else:
                 self._start_main([table])
             self._tasks.pop(table.table, None)
