@@ -145,13 +145,18 @@ class Lane:
         record = await reading.at(self.offset - 1) if first < self.offset <= end else None
         if record is not None and (self._last is None or self._last == _at(record)):
             await reading.seek(self.offset)
+            self._goal = min(self._goal, end)
+            self._stand(self.offset)
         else:
             async with self.changing:
                 await self.begin(reading)
 
     async def step(self, reading: Reading) -> None:
-        """Apply one batch. Raises what the stores and the log raise: the lane is to begin again then."""
-        await self._step(await reading.read(self._batch))
+        """Apply one batch. Raises what the stores and the log raise, and `TimeoutError` where nothing comes any more, since
+        it is removed: the lane is to begin again then."""
+        async with asyncio.timeout(IDLE_SECONDS):
+            records = await reading.read(self._batch)
+        await self._step(records)
 
     async def _step(self, records: Sequence[Record]) -> None:
         events = await self._reader.read(records)
