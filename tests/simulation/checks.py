@@ -137,11 +137,6 @@ class Checks:
             return f"hints are in work at {worker.name}"
         if partition not in worker.source.partitions or not worker.ready:
             return f"{worker.name} does not serve it"
-        for name, table in worker.source.newest().items():
-            if control.serving(name) != table:
-                return f"{control.serving(name)} answers, and not {table}"
-            if control.paused(name) is not None:
-                return f"{name} is paused"
         kept = worker.source.partitions[partition]
         wanted = {it.table for it in worker.source._wanted(partition)}
         if kept.tables.keys() != wanted:
@@ -149,6 +144,11 @@ class Checks:
         for name, table in kept.tables.items():
             if not kept.is_current(name) or table.place.at < newest:
                 return f"{name} is at {table.place}, and not at {newest}"
+        for name, wanted_table in worker.source.newest().items():
+            if control.serving(name) != wanted_table:
+                return f"{control.serving(name)} answers, and not {wanted_table}"
+            if control.paused(name) is not None:
+                return f"{name} is paused"
         return ""
 
     # -- what is ordered -----------------------------------------------------------------------------

@@ -297,11 +297,11 @@ class Faults:
             log = random.choice(topic.partitions)
             if random.random() < 0.5:
                 log.first = random.randint(log.first, len(log.records))
-                world.note("removed", EVENTS_TOPIC, log.first)
+                world.note("removed", EVENTS_TOPIC, topic.partitions.index(log), log.first)
             elif (last := len(log.records) - 1) > log.first:  # without what follows nobody could tell
                 offset = random.randrange(log.first, last)
                 log.lost.update(range(offset, min(offset + random.randint(1, 3), last)))
-                world.note("lost", EVENTS_TOPIC, offset)
+                world.note("lost", EVENTS_TOPIC, topic.partitions.index(log), *sorted(log.lost))
 
     def _delete_events(self) -> None:
         world = self._world
