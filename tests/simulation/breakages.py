@@ -15,7 +15,6 @@ from projections.events import EventReader
 from projections.fold import TableFold, _Batch
 from projections.indexes import IndexWriter
 from projections.lane import Lane
-from projections.local_store import read_up_to
 from projections.partition import Partition
 from projections.source import Source
 from projections.switching import Switching
@@ -155,10 +154,6 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "a log that ends early is taken for its end": (
         Edit(EventReader.from_log, "raise Unavailable(", "return\n            raise Unavailable("),
     ),
-    "an offset is trusted though the topic is another": (
-        Edit(Lane._stands_before, "return record is not None and", "return True\n    return record is not None and"),
-        Edit(Lane._stands_before, "if not await reading.first() < place.offset <= await reading.end():", "if False:"),
-    ),
     "a topic that does not reach back is not completed from the log": (
         Edit(Lane.begin, "    await self.apply_from_log(before)\n", "    pass\n"),
         Edit(Lane._missing, "return event.at", "pass"),
@@ -171,6 +166,15 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(Lane._save, "        return {table.table: error for table, _ in its}\n", "        pass\n"),
     ),
     "a table that was set aside stays there": (Edit(Lane._apply, "        self._aside(table)\n", ""),),
+    "a partition is not opened while a store is down": (
+        Edit(Partition.open, 'log.error("%s: %s cannot be read: %r", self.stream, table.table, error)', "raise"),
+    ),
+    "who joins the others need not come as far as all of them": (
+        Edit(Lane.join, "self.at = max(self.at, table.place.at)", "pass"),
+    ),
+    "a lane waits for ever on a topic that is another by now": (
+        Edit(Lane._look, "        await self.begin(reading)\n", "        pass\n"),
+    ),
     "a lane goes on after its partition is lost": (
         Edit(Partition.close, "    await asyncio.gather(*map(cancel, tasks))\n", ""),
     ),
@@ -198,12 +202,6 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(
             is_newer, "return position_of(decode_row(value)) >= position_of(decode_row(present))", "return True"
         ),
-    ),
-    "a recovery takes an older place for a newer one": (
-        Edit(is_newer, "return decode_place(value).at >= decode_place(present).at", "return True"),
-    ),
-    "what others wrote to the changelog meanwhile is not read": (
-        Edit(read_up_to, "return offset if known + count == offset else known", "return offset"),
     ),
     "a shared store takes older rows for newer ones": (
         Edit(

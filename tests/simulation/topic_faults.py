@@ -23,7 +23,7 @@ class TopicFaults:
     def start(self) -> bool:
         """Draw what will happen; whether the commands will be deleted."""
         world, random = self._world, self._world.random
-        if random.random() < 0.1:
+        if random.random() < 0.2:
             world.loop.outside(random.uniform(2, 10), self._delete, EVENTS_TOPIC)
         if random.random() < 0.1:
             world.loop.outside(random.uniform(2, 8), self._delete_commands)
@@ -45,7 +45,7 @@ class TopicFaults:
         number = random.randrange(len(topic.partitions))
         log = topic.partitions[number]
         if random.random() < 0.5:
-            log.first = random.randint(log.first, len(log.records))
+            log.first = random.choice((random.randint(log.first, len(log.records)), len(log.records)))
             world.note("removed", EVENTS_TOPIC, number, log.first)
         elif (last := len(log.records) - 1) > log.first:  # without what follows nobody could tell
             offset = random.randrange(log.first, last)
