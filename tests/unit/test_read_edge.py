@@ -2,83 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from aggregates.decider import Decider
-from projections.applier import Applier
-from projections.projection import Projection, PublishedEvent, Row
-from projections.tables import GONE
-from projections.tailer import COMMIT_END
+from projections.events import EventReader
+from projections.lane import Lane
+from projections.rows import GONE
 from schemas.codec import Codec
 from schemas.formats import AVRO
 from schemas.registry import Schema
-from schemas.upcasting import Fields, Upcasted, Upcaster, dropped
 from streams.handler import load_aggregate
 from streams.history import entries
 from streams.journal import Commit, RecordedEvent, Snapshot
 from streams.journal_memory import MemoryJournal
 from streams.reading import Held, decode_event
-from tests.unit.test_applier_positions import Rows
+from tests.unit.boxes import (
+    CODEC,
+    EMPTIED,
+    EMPTY,
+    NOW,
+    PUT,
+    STREAM,
+    Boxes,
+    Emptied,
+    Put,
+    Stored,
+    box,
+    boxes,
+    by_type,
+    labelled,
+    put,
+    swapped,
+)
 from tests.unit.test_upcasting import schema
 
-NOW = datetime(2026, 11, 24, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Command: ...
-
-
-@dataclass(frozen=True)
-class Put:
-    what: str
-
-
-@dataclass(frozen=True)
-class Emptied: ...
-
-
-Event = Put | Emptied
-
-
-def decide(command: Command, state: tuple[str, ...]) -> list[Event]:
-    return []
-
-
-def evolve(state: tuple[str, ...], event: Event) -> tuple[str, ...]:
-    return (*state, event.what) if isinstance(event, Put) else ()
-
-
-box = Decider("box", (), decide, evolve)
-SWAPPED = schema("Swapped", 1, ("what", "string"))
-LABELLED = schema("Labelled", 1, ("text", "string"))
-PUT = schema("Put", 1, ("what", "string"))
-EMPTIED = schema("Emptied", 1)
-
-
-def split(fields: Fields) -> Iterable[Upcasted]:
-    """Swapping was emptying and putting."""
-    return [Upcasted("Emptied", 1, {}), Upcasted("Put", 1, fields)]
-
-
-CODEC = Codec(
-    [SWAPPED, LABELLED, PUT, EMPTIED],
-    {"Put": Put, "Emptied": Emptied},
-    [Upcaster("Swapped", 1, split), Upcaster("Labelled", 1, dropped)],
-)
-STORED = [
-    ("Labelled", AVRO.writer(LABELLED)({"text": "fragile"})),
-    ("Put", CODEC.encode(Put("a"))),
-    ("Swapped", AVRO.writer(SWAPPED)({"what": "b"})),
-    ("Labelled", AVRO.writer(LABELLED)({"text": "this side up"})),
-    ("Put", CODEC.encode(Put("c"))),
-]
+STORED = [labelled(), put("a"), swapped("b"), labelled("this side up"), put("c")]
 """What the old code has written, which stands for: put a, emptied, put b, put c."""
 
 
@@ -164,97 +124,107 @@ async def test_bytes_of_nobody_hold_too() -> None:
 # -- applying ------------------------------------------------------------------------------------------
 
 
-def contents(row: Row | None, key: str, published: PublishedEvent) -> Row | None:
-    """A row for as long as something is in the box."""
-    if published.type == "Emptied":
-        return None
-    return {"in": [*(row["in"] if row else []), published.event.what]}
+class Applied:
+    """The events of a box on their way into both tables, as one lane applies them."""
 
+    def __init__(self, codec: Codec = CODEC) -> None:
+        self.here = Boxes()
+        self.here.reader = EventReader(codec, self.here.journal, "/boxes")
+        self.tables = [self.here.table(projection) for projection in (boxes, by_type)]
 
-def counts(row: Row | None, key: str, published: PublishedEvent) -> Row:
-    return {"type": key, "count": (row["count"] if row else 0) + 1}
+    async def write(self, *stored: Stored) -> None:
+        """Each a commit of box `1`."""
+        for event in stored:
+            await self.here.write(("1", event))
 
-
-boxes = Projection("boxes", 1, "box", contents)
-by_type = Projection("by-type", 1, "box", counts, lambda published: (published.type,), local=True)
-
-
-def record(nr: int, sequence: int, type: str, value: bytes) -> Any:
-    """A record of the events topic."""
-    headers = {"ce_position": f"box-0:{nr}:0", "ce_type": type, "ce_sequence": f"{sequence}", "ce_time": ""}
-    encoded = [*((name, text.encode()) for name, text in headers.items()), COMMIT_END]
-    return SimpleNamespace(message=SimpleNamespace(partition=0, offset=nr - 1, key=b"1", value=value, headers=encoded))
-
-
-RECORDS = [record(nr, nr, type, data) for nr, (type, data) in enumerate(STORED, 1)]
-
-
-class Tables:
-    """An applier of both projections, and its tables."""
-
-    def __init__(self, codec: Codec = CODEC, journal: Any = None) -> None:
-        self.boxes, self.by_type, self.positions = Rows(), Rows(), Rows()
-        tables = {"boxes": self.boxes, "by-type": self.by_type}
-        nothing: Any = None
-        args: Any = ("box", "box-events", [boxes, by_type], tables, self.positions, nothing, codec, journal)
-        self.applier = Applier(*args, let_go=lambda event: None, rejoin=lambda: None)
+    async def apply(self, first: int = 0, end: int | None = None) -> None:
+        """What stands on the topic at these offsets."""
+        here = self.here
+        lane = Lane(STREAM, 0, here.reader, self.tables, here.letters, here._moved, lambda table: None)
+        await lane.apply(await here.published(first, end))
 
     def shown(self) -> tuple[Any, dict[str, int]]:
         """The row of the box, and the counts."""
-        row = json.loads(self.boxes.rows[b"1"] or b"null")
-        counted = {key.decode(): json.loads(value or b"null")["count"] for key, value in self.by_type.rows.items()}
-        return row, counted
+        counted = {key: row["count"] for key, row in self.here.rows.rows("by-type-1").items()}
+        return self.here.rows.rows("boxes-1")["1"], counted
+
+
+@pytest.fixture
+async def applied() -> Applied:
+    """All that the old code has written, published and not applied yet."""
+    applied = Applied()
+    await applied.write(*STORED)
+    return applied
+
+
+ALL = {"in": ["b", "c"], "position": "box-0:5:0", "sequence": 5}, {"Put": 3, "Emptied": 1}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
-async def test_apply(size: int) -> None:
+async def test_apply(applied: Applied, size: int) -> None:
     """However events are cut into batches: a split one is applied whole, and one that is nothing is counted."""
-    tables = Tables()
-    for start in range(0, len(RECORDS), size):
-        await tables.applier.apply(RECORDS[start : start + size])
-    row, counted = tables.shown()
-    assert {"in": ["b", "c"], "position": "box-0:5:0", "sequence": 5} == row
-    assert {"Put": 3, "Emptied": 1} == counted
+    for start in range(0, len(STORED), size):
+        await applied.apply(start, start + size)
+    assert ALL == applied.shown()
 
 
 @pytest.mark.parametrize("seen", range(1, 6))
-async def test_apply_again(seen: int) -> None:
+async def test_apply_again(applied: Applied, seen: int) -> None:
     """Events that come again change nothing, where they were split and where they removed a row too."""
-    tables = Tables()
-    await tables.applier.apply(RECORDS[:seen])
-    for late in RECORDS[:seen]:
-        await tables.applier.apply([late])
-    await tables.applier.apply(RECORDS)
-    assert ({"in": ["b", "c"], "position": "box-0:5:0", "sequence": 5}, {"Put": 3, "Emptied": 1}) == tables.shown()
+    await applied.apply(0, seen)
+    for late in range(seen):
+        await applied.apply(late, late + 1)
+    await applied.apply()
+    assert ALL == applied.shown()
 
 
 async def test_a_removed_row_leaves_its_place() -> None:
     """After its last event a removed row has its position only, and the next event goes on from there."""
-    tables = Tables()
-    await tables.applier.apply(RECORDS[:2])
-    await tables.applier.apply([record(3, 3, "Emptied", CODEC.encode(Emptied()))])
-    assert {GONE: True, "position": "box-0:3:0", "sequence": 3} == tables.shown()[0]
-    await tables.applier.apply(RECORDS[:2])
-    assert GONE in tables.shown()[0]
-    await tables.applier.apply([record(4, 4, "Put", CODEC.encode(Put("d")))])
-    assert {"in": ["d"], "position": "box-0:4:0", "sequence": 4} == tables.shown()[0]
+    applied = Applied()
+    await applied.write(*STORED[:2], EMPTY)
+    await applied.apply()
+    assert {GONE: True, "position": "box-0:3:0", "sequence": 3} == applied.shown()[0]
+    await applied.apply(0, 2)
+    assert GONE in applied.shown()[0]
+    await applied.write(put("d"))
+    await applied.apply(3)
+    assert {"in": ["d"], "position": "box-0:4:0", "sequence": 4} == applied.shown()[0]
 
 
 async def test_only_events_that_are_nothing() -> None:
     """An aggregate of which no event is left has no row, and its sequence is known all the same."""
-    tables = Tables()
-    await tables.applier.apply(RECORDS[:1])
-    assert {GONE: True, "position": "box-0:1:0", "sequence": 1} == tables.shown()[0]
-    assert {} == tables.by_type.rows
+    applied = Applied()
+    await applied.write(STORED[0])
+    await applied.apply()
+    assert ({GONE: True, "position": "box-0:1:0", "sequence": 1}, {}) == applied.shown()
 
 
-async def test_a_newer_event_holds_the_tables_too() -> None:
-    """Old code applies nothing of a batch with an event that it must not read, and says which version it waits for."""
-    old = Codec([PUT, EMPTIED], {"Put": Put, "Emptied": Emptied})
-    tables = Tables(old, await newer_journal(PUT_2, PUT_3))
-    readable = record(1, 1, "Put", AVRO.writer(PUT)({"what": "a"}))
+@pytest.mark.parametrize("from_log", [False, True])
+async def test_a_newer_event_holds_the_tables_too(from_log: bool) -> None:
+    """Old code applies nothing of a batch with an event that it must not read, be it from the topic or from the log,
+    and says which version it waits for."""
+    applied = Applied(Codec([PUT, EMPTIED], {"Put": Put, "Emptied": Emptied}))
+    await applied.here.journal.save_schemas({schema.fingerprint: schema.json for schema in (PUT_2, PUT_3)})
+    await applied.write(("Put", AVRO.writer(PUT)({"what": "a"})), ("Put", AVRO.writer(PUT_3)({"what": "n"})))
+
+    async def read() -> None:
+        if from_log:
+            [events async for events in applied.here.reader.from_log(STREAM, (0, -1))]
+        else:
+            await applied.apply()
+
     with pytest.raises(Held, match=r"version 3, which code that knows only version 1 must not read"):
-        await tables.applier.apply([readable, record(2, 2, "Put", AVRO.writer(PUT_3)({"what": "n"}))])
-    assert ({}, {}) == (tables.boxes.rows, tables.positions.rows)
-    await tables.applier.apply([readable])
-    assert {"in": ["a"], "position": "box-0:1:0", "sequence": 1} == tables.shown()[0]
+        await read()
+    assert {} == applied.here.rows.rows("boxes-1")
+    await applied.apply(0, 1)
+    assert {"in": ["a"], "position": "box-0:1:0", "sequence": 1} == applied.shown()[0]
+
+
+async def test_the_log_reads_as_the_topic_does(applied: Applied) -> None:
+    """An event is the same from either, but for what it was read from."""
+    nothing = {"next_offset": -1, "source": None, "follows": None}
+    from_log = [event async for events in applied.here.reader.from_log(STREAM, (0, -1)) for event in events]
+    from_topic = await applied.here.published()
+    assert [event._replace(**nothing) for event in from_topic] == [event._replace(**nothing) for event in from_log]
+    its = [event async for events in applied.here.reader.of_aggregate(STREAM, "1", (6, 0)) for event in events]
+    assert [event._replace(**nothing) for event in from_log] == [event._replace(**nothing) for event in its]
