@@ -26,7 +26,7 @@ from projections.listings import ALL, Cursor, Listings, Page, Span, Spot, none_l
 from projections.projection import Row
 from projections.rows import GONE, Changes, Place, Quarantined, decode_row, position_of, read_position
 from projections.rows_cassandra_tables import BUCKETS, STATEMENTS, bucket_of, create_tables, next_base, timestamp
-from projections.rows_cassandra_writes import Writes, read_spots
+from projections.rows_cassandra_writes import Writes, bucket_written, read_spots
 from projections.store_down import raises_store_down
 from streams.cassandra_rows import batches
 from streams.cassandra_session import CassandraAddress, CassandraSession
@@ -36,6 +36,8 @@ from streams.tasks import all_done
 
 _IN_FLIGHT = 16
 _KEYS_AT_ONCE = 50
+_BUCKET_ROWS, _BUCKET_BYTES = 100, 64 * 1024
+"""Of one request. Rows of one bucket are one write to Cassandra, so they may be more than otherwise."""
 _ROWS_AT_ONCE = 1000
 
 
@@ -127,8 +129,10 @@ class CassandraRows:
                 now = spots(listings, row) if listings else None
                 writes.add(key, row, now, before.listed if before else {}, at)
         await all_done(self._quarantine(writes, partition, table, base, *it) for it in change.quarantined.items())
-        for step in (writes.entries, writes.left, writes.rows):
-            await self._send(step)
+        await self._send(batches(writes.entries_by_group(), self._session.replica_finder()))
+        await self._send(batches(writes.left, self._session.replica_finder()))
+        await self._send(batches(writes.rows, bucket_written, _BUCKET_ROWS, _BUCKET_BYTES))
+        await self._send(batches(writes.quarantined, self._session.replica_finder()))
         place, at = change.place, timestamp(base, *change.place.at)
         await self._ask("save_place", partition, table, place.nr, place.index, place.complete, place.offset, at)
 
@@ -141,12 +145,12 @@ class CassandraRows:
         known = await self._ask("known", table, partition, base, key, *at)
         writes.quarantine(key, it, *at, base, known[0][-1] + 1 if known else 1)
 
-    async def _send(self, writes: Iterable[tuple[int, BoundStatement]]) -> None:
+    async def _send(self, batches: Iterable[Sequence[BoundStatement]]) -> None:
         async def send(batch: Sequence[BoundStatement]) -> None:
             async with self._in_flight:
                 await self._session.execute_together(batch)
 
-        await all_done(send(batch) for batch in batches(writes, self._session.replica_finder()))
+        await all_done(send(batch) for batch in batches)
 
     async def _ask(self, name: str, *values: object) -> Sequence[Any]:
         async with self._in_flight:
@@ -181,7 +185,7 @@ class CassandraRows:
             writes = Writes(self._prepared, table, partition)
             for key, listed in rows:
                 writes.leave(key, read_spots(listed), at)
-            await self._send(writes.left)
+            await self._send(batches(writes.left, self._session.replica_finder()))
 
     @raises_store_down
     async def listed(

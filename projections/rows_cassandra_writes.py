@@ -24,6 +24,11 @@ def read_spots(listed: str | None) -> Mapping[str, Spot]:
     return _decode_spots(listed) if listed else {}
 
 
+def bucket_written(row: BoundStatement) -> object:
+    """The bucket of one of the `rows`."""
+    return row.values[2]
+
+
 class Writes:
     """Statements, each with about its size, by the step that they belong to. The values are encoded here: the driver's
     own `bind` takes longer than all the rest together."""
@@ -32,6 +37,7 @@ class Writes:
         self.entries: list[tuple[int, BoundStatement]] = []
         self.left: list[tuple[int, BoundStatement]] = []
         self.rows: list[tuple[int, BoundStatement]] = []
+        self.quarantined: list[tuple[int, BoundStatement]] = []
         self._prepared = prepared
         self._table = table.encode()
         self._partition = int_(partition)
@@ -57,7 +63,11 @@ class Writes:
         """A key in quarantine, or released."""
         values = [self._table, self._partition, bigint(base), key.encode(), bigint(nr), int_(index)]
         values += [it.position.encode(), it.error.encode(), int_(it.events), bigint(at)]
-        self.rows.append(self._bound("quarantine", values, len(it.error)))
+        self.quarantined.append(self._bound("quarantine", values, len(it.error)))
+
+    def entries_by_group(self) -> list[tuple[int, BoundStatement]]:
+        """The entries, those of one group together: that is one write to Cassandra, if it is in one request."""
+        return sorted(self.entries, key=lambda entry: entry[1].values[1:3])
 
     def _bound(self, name: str, values: list[Any], size: int = 0) -> tuple[int, BoundStatement]:
         statement = BoundStatement(self._prepared[name])

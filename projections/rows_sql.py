@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,15 +22,16 @@ from projections.rows_sql_tables import (
     QUARANTINED_OF,
     RESTART,
     ROWS,
-    ROWS_OF,
     TABLES,
     UNLIST,
     of,
     page,
+    rows_of,
     upsert,
 )
 from projections.store_down import raises_store_down
 from streams.sql_session import SqlAddress, SqlSession
+from streams.sql_tables import as_stored
 
 _AT_ONCE = 500
 """Rows of one statement: so many that it ends in time."""
@@ -49,6 +51,7 @@ class SqlRows:
     def __init__(self, address: SqlAddress, listings: Listings = none_listed) -> None:
         self._session = SqlSession(address, TABLES)
         self._listings = listings
+        self._rows_of = rows_of(address)
         self._upserts = {table: upsert(address, table) for table in TABLES.sorted_tables}
 
     @raises_store_down
@@ -77,8 +80,9 @@ class SqlRows:
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
         found: dict[str, Row] = {}
         for some in _chunks(list(keys)):
-            rows = await self._session.rows(ROWS_OF, {"of": table, "in": partition, "keys": some})
-            found |= {key: decode_row(row) for key, row in rows}
+            array = msgspec.json.encode([as_stored(key) for key in some]).decode()
+            rows = await self._session.rows(self._rows_of, {"of": table, "in": partition, "keys": array})
+            found |= {key: decode_row(row) for key, row in rows if row is not None}
         return found
 
     async def row(self, partition: int, table: str, key: str) -> Row | None:

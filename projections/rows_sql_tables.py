@@ -23,6 +23,7 @@ from sqlalchemy import (
     delete,
     select,
     tuple_,
+    type_coerce,
     update,
 )
 
@@ -105,7 +106,6 @@ def _position(columns: Any) -> Any:
 PLACES_OF = select(PLACES.c.tbl, PLACES.c.nr, PLACES.c.idx, PLACES.c.complete, PLACES.c.next_offset).where(
     PLACES.c.partition == bindparam("in")
 )
-ROWS_OF = select(ROWS.c.key, ROWS.c.row).where(of(ROWS), ROWS.c.key.in_(bindparam("keys", expanding=True)))
 NEXT_KEYS = select(ROWS.c.key).where(of(ROWS)).order_by(ROWS.c.key).limit(bindparam("most"))
 QUARANTINED_OF = select(QUARANTINED.c.key, QUARANTINED.c.position, QUARANTINED.c.error, QUARANTINED.c.events).where(
     of(QUARANTINED), QUARANTINED.c.events > 0
@@ -134,6 +134,17 @@ def page(descending: bool, has_after: bool) -> Select[Any]:
         query = query.where(place < after if descending else place > after)
     order = (it.sort.desc(), it.key.desc()) if descending else (it.sort, it.key)
     return query.order_by(*order).limit(bindparam("most"))
+
+
+def rows_of(address: SqlAddress) -> Select[Any]:
+    """Keys, a JSON array, with their rows, None for one that has none.
+
+    One look into the index for each: given a list to compare with, PostgreSQL reads the whole table when it believes
+    that to be small, and of a table that has just been filled it knows no better.
+    """
+    keys = address.elements(bindparam("keys", type_=Text))
+    row = select(ROWS.c.row).where(of(ROWS), ROWS.c.key == keys.c.value).scalar_subquery()
+    return select(type_coerce(keys.c.value, AnyText), row)
 
 
 def upsert(address: SqlAddress, table: Table) -> Any:

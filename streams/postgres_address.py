@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
-from sqlalchemy import URL, Table
+from sqlalchemy import JSON, URL, BindParameter, Table, TableValuedAlias, cast, func
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -135,6 +135,9 @@ class PostgresAddress:
 
     def insert(self, table: Table) -> postgresql.Insert:
         return postgresql.insert(table)
+
+    def elements(self, array: BindParameter[str]) -> TableValuedAlias:
+        return func.json_array_elements_text(cast(array, JSON)).table_valued("value")
 
     def translated(self, error: Exception) -> Exception:
         reason: Any = error.orig if isinstance(error, DBAPIError) else error

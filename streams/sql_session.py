@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Executable, MetaData, Table
+from sqlalchemy import BindParameter, Executable, MetaData, Table, TableValuedAlias
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -52,6 +52,9 @@ class SqlAddress(Protocol):
 
     def insert(self, table: Table) -> Any:
         """SQLAlchemy's INSERT with `on_conflict_do_nothing` and `on_conflict_do_update`."""
+
+    def elements(self, array: BindParameter[str]) -> TableValuedAlias:
+        """The texts of a JSON array as a table, with the one column `value`."""
 
     def translated(self, error: Exception) -> Exception:
         """The driver's error in the words of the port, in one line; what is none of them is a bug, and stays."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import URL, Table, event
+from sqlalchemy import URL, BindParameter, Table, TableValuedAlias, event, func
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -80,6 +80,9 @@ class SqliteAddress:
 
     def insert(self, table: Table) -> sqlite.Insert:
         return sqlite.insert(table)
+
+    def elements(self, array: BindParameter[str]) -> TableValuedAlias:
+        return func.json_each(array).table_valued("value")
 
     def translated(self, error: Exception) -> Exception:
         if isinstance(error, PoolTimeout):
