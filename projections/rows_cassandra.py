@@ -179,9 +179,11 @@ class CassandraRows:
         await self._ask("restart", partition, table, base, -1, base - 1)
 
     async def _drop_bucket(self, partition: int, table: str, bucket: int, at: int) -> None:
-        while rows := await self._ask("keys", table, partition, bucket, _ROWS_AT_ONCE):
+        first = ""
+        while rows := await self._ask("keys", table, partition, bucket, first, _ROWS_AT_ONCE):
             # Rows before entries: an entry without its row is nothing, a row without its entry would stay unlisted.
-            await self._ask("drop_rows", at, table, partition, bucket, rows[-1][0])
+            await self._ask("drop_rows", at, table, partition, bucket, first, last := rows[-1][0])
+            first = last + "\0"
             writes = Writes(self._prepared, table, partition)
             for key, listed in rows:
                 writes.leave(key, read_spots(listed), at)

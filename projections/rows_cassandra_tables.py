@@ -90,8 +90,8 @@ STATEMENTS = {
     "restart": f"INSERT INTO {{k}}.places (partition, tbl, base, {_PLACE}) VALUES (?, ?, ?, ?, -1, 0, 0) {_AT}",
     "load": f"SELECT key, row, listed, WRITETIME(row) FROM {{k}}.rows WHERE {_BUCKET} AND key IN ?",
     "save_row": f"INSERT INTO {{k}}.rows (tbl, partition, bucket, key, row, listed) VALUES (?, ?, ?, ?, ?, ?) {_AT}",
-    "keys": f"SELECT key, listed FROM {{k}}.rows WHERE {_BUCKET} LIMIT ?",
-    "drop_rows": f"DELETE FROM {{k}}.rows {_AT} WHERE {_BUCKET} AND key <= ?",
+    "keys": f"SELECT key, listed FROM {{k}}.rows WHERE {_BUCKET} AND key >= ? LIMIT ?",
+    "drop_rows": f"DELETE FROM {{k}}.rows {_AT} WHERE {_BUCKET} AND key >= ? AND key <= ?",
     "list": "INSERT INTO {k}.listings (tbl, listing, grp, sort, key, partition, row)"
     f" VALUES (?, ?, ?, ?, ?, ?, ?) {_AT}",
     "unlist": f"DELETE FROM {{k}}.listings {_AT} WHERE {_GROUP} AND sort = ? AND key = ?",
