@@ -24,10 +24,10 @@ def open_rows(
 ) -> ReadModel:
     """The read model of a name, not connected yet: `await model.open()`, after `create()` the first time.
 
-    It has a keyspace, schema or file of its own, `<namespace><keyspace>_<name>`. All in it is of one aggregate type:
-    `places` names every table that is there. `listings` are those of a table; `setting` is what the URL is from, and
-    is named in what is said about it. `memory://` gives every caller in this process with the same URL, namespace and
-    name the same rows. Raises `SettingsError`.
+    It has a keyspace, schema or file of its own, `<namespace><keyspace>_<name>`, and names all tables therein among its
+    places. `listings` are those of a table; `setting` is what the URL is from, and is named in what is said about it.
+    `memory://` gives every caller in this process with the same URL, namespace and name the same rows.
+    Raises `SettingsError`.
     """
     match url.partition(":")[0]:
         case "cassandra":

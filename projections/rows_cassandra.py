@@ -5,7 +5,8 @@ There is no transaction over rows, listings and places, and none is needed. What
 position, so the order in which it arrives, and how often, changes nothing of what is there in the end. In between, what
 is there follows the order of the steps: entries of listings, the deletion of those that they replace, the rows, and the
 place when all of that is there. After a crash in between, the place says to apply the same events again, which does the
-rest; readers judge rows by their own position.
+rest; readers judge rows by their own position. A row that replaces one of the same position, since it was folded anew,
+gets a timestamp just above that one's.
 
 A row that moves within a listing leaves an entry to be deleted; the row as it was before tells which. A late writer,
 who does not know where the row has moved on to, may add an entry that nobody deletes. Hence an entry is shown only if
@@ -24,8 +25,16 @@ from cassandra.query import BoundStatement
 
 from projections.listings import ALL, Cursor, Listings, Page, Span, Spot, none_listed, page_of, spots
 from projections.projection import Row
-from projections.rows import GONE, Changes, Place, Quarantined, decode_row, position_of, read_position
-from projections.rows_cassandra_tables import BUCKETS, STATEMENTS, bucket_of, create_tables, next_base, timestamp
+from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of, read_position
+from projections.rows_cassandra_tables import (
+    BUCKETS,
+    STATEMENTS,
+    bucket_of,
+    create_tables,
+    next_base,
+    next_revision,
+    timestamp,
+)
 from projections.rows_cassandra_writes import Writes, bucket_written, read_spots
 from projections.store_down import raises_store_down
 from streams.cassandra_rows import batches
@@ -47,6 +56,11 @@ class Found(msgspec.Struct, frozen=True):
     row: str
     listed: Mapping[str, Spot]
     timestamp: int
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Its position."""
+        return position_of(decode_row(self.row))
 
 
 class CassandraRows:
@@ -118,16 +132,21 @@ class CassandraRows:
         await all_done(self._save(partition, table, bases.get(table, 0), its) for table, its in changes.items())
 
     async def _save(self, partition: int, table: str, base: int, change: Changes) -> None:
-        writes = Writes(self._prepared, table, partition)
         listings = self._listings(table)
-        known: Mapping[str, Found] = {}
-        if not all(listing.lasting for listing in listings):
-            known = await self._load(partition, table, change.rows)
+        writes = Writes(self._prepared, table, partition, bool(listings))
+        known = await self._load(partition, table, change.rows) if change.before is None else {}
         for key, row in change.rows.items():
-            at, before = timestamp(base, *position_of(row)), known.get(key)
-            if before is None or before.timestamp <= at:
-                now = spots(listings, row) if listings else None
-                writes.add(key, row, now, before.listed if before else {}, at)
+            at = timestamp(base, *position_of(row))
+            left: Mapping[str, Spot] = {}
+            if (before := (change.before or {}).get(key)) is not None:
+                left = spots(listings, before)
+            elif (found := known.get(key)) is not None:
+                left = found.listed
+                if found.at == position_of(row):
+                    at = found.timestamp if found.row == encode_row(row).decode() else next_revision(found.timestamp)
+                if found.timestamp > at:
+                    continue  # it would lose: it needs no place in a listing
+            writes.add(key, row, spots(listings, row), left, at)
         await all_done(self._quarantine(writes, partition, table, base, *it) for it in change.quarantined.items())
         await self._send(batches(writes.entries_by_group(), self._session.replica_finder()))
         await self._send(batches(writes.left, self._session.replica_finder()))
@@ -184,7 +203,7 @@ class CassandraRows:
             # Rows before entries: an entry without its row is nothing, a row without its entry would stay unlisted.
             await self._ask("drop_rows", at, table, partition, bucket, first, last := rows[-1][0])
             first = last + "\0"
-            writes = Writes(self._prepared, table, partition)
+            writes = Writes(self._prepared, table, partition, has_listings=True)
             for key, listed in rows:
                 writes.leave(key, read_spots(listed), at)
             await self._send(batches(writes.left, self._session.replica_finder()))

@@ -12,6 +12,8 @@ from binascii import crc32
 
 INDEX_BITS = 20
 """Of a timestamp, for the index in the commit: Cassandra takes no commit of 16 MB or more, which is fewer events."""
+REVISION_BITS = 4
+"""Of a timestamp, for rows that differ at one position: one was folded anew because the other was wrong."""
 DROP_MARGIN = 1 << 20
 """Commits that a drop is ahead of the place it finds: many more than a late writer has in the batch in its hands."""
 BUCKETS = 16
@@ -123,14 +125,21 @@ def bucket_of(key: bytes) -> int:
 def timestamp(base: int, nr: int, index: int) -> int:
     """Of what an event has left; (0, -1) comes before all events.
 
-    There are 63 bits: 20 for the index, and 43 for the commit numbers of all that a table was built, which at 600
-    commits a second is enough for 460 years. Raises `ValueError` for an index that does not fit.
+    There are 63 bits. 39 are left for the commit numbers of all builds that had the table's name: at 600 commits a
+    second in the partition that is enough for 29 years. Raises `ValueError` for an index that does not fit.
     """
     if index + 1 >= 1 << INDEX_BITS:
         raise ValueError(f"commit {nr} has an event {index}: the read model has no timestamp for so many in a commit")
-    return base + (nr << INDEX_BITS) + index + 1
+    return base + ((nr << INDEX_BITS) + index + 1 << REVISION_BITS)
+
+
+def next_revision(at: int) -> int:
+    """The timestamp of what replaces a row of the same position. Raises `ValueError` when that was done too often."""
+    if (at + 1) % (1 << REVISION_BITS) == 0:
+        raise ValueError("a row cannot be folded anew so often at one position: build the table anew")
+    return at + 1
 
 
 def next_base(base: int, nr: int) -> int:
     """The base of a table after it was dropped, its place then being at commit `nr`."""
-    return base + (max(nr, 0) + DROP_MARGIN << INDEX_BITS)
+    return base + (max(nr, 0) + DROP_MARGIN << INDEX_BITS + REVISION_BITS)

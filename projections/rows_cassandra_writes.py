@@ -33,7 +33,7 @@ class Writes:
     """Statements, each with about its size, by the step that they belong to. The values are encoded here: the driver's
     own `bind` takes longer than all the rest together."""
 
-    def __init__(self, prepared: Mapping[str, Any], table: str, partition: int) -> None:
+    def __init__(self, prepared: Mapping[str, Any], table: str, partition: int, has_listings: bool) -> None:
         self.entries: list[tuple[int, BoundStatement]] = []
         self.left: list[tuple[int, BoundStatement]] = []
         self.rows: list[tuple[int, BoundStatement]] = []
@@ -41,15 +41,16 @@ class Writes:
         self._prepared = prepared
         self._table = table.encode()
         self._partition = int_(partition)
+        self._has_listings = has_listings
 
-    def add(self, key: str, row: Row, now: Mapping[str, Spot] | None, before: Mapping[str, Spot], at: int) -> None:
-        """A row, and where it is listed `now`; None in a table that has no listings."""
+    def add(self, key: str, row: Row, now: Mapping[str, Spot], before: Mapping[str, Spot], at: int) -> None:
+        """A row, and where it is listed now and was listed before."""
         name, value, when = key.encode(), encode_row(row), bigint(at)
-        for listing, (group, sort) in (now or {}).items():
+        for listing, (group, sort) in now.items():
             entry = [self._table, listing.encode(), group.encode(), sort.encode(), name, self._partition, value, when]
             self.entries.append(self._bound("list", entry, len(value)))
-        self.leave(key, {listing: spot for listing, spot in before.items() if (now or {}).get(listing) != spot}, at)
-        listed = UNSET_VALUE if now is None else _encode_spots(now)  # unset, not null: that would be a tombstone
+        self.leave(key, {listing: spot for listing, spot in before.items() if now.get(listing) != spot}, at)
+        listed = _encode_spots(now) if self._has_listings else UNSET_VALUE  # not null: that would be a tombstone
         values = [self._table, self._partition, int_(bucket_of(name)), name, value, listed, when]
         self.rows.append(self._bound("save_row", values, len(value)))
 

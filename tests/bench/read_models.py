@@ -45,9 +45,15 @@ def row_of(key: int, nr: int, index: int) -> Row:
 
 
 def batch_of(nr: int) -> Changes:
-    """Commit `nr`, which has changed so many rows."""
+    """Commit `nr`, which has changed so many rows; whoever folded them had loaded those before."""
+    place = Place(nr, BATCH - 1, nr, nr * BATCH)
+    return Changes(place, rows_of(nr), before=rows_of(nr - KEYS // BATCH) if nr > KEYS // BATCH else {})
+
+
+def rows_of(nr: int) -> dict[str, Row]:
+    """As commit `nr` has left them."""
     keys = ((nr * BATCH + index) % KEYS for index in range(BATCH))
-    return Changes(Place(nr, BATCH - 1, nr, nr * BATCH), {f"{k:05}": row_of(k, nr, i) for i, k in enumerate(keys)})
+    return {f"{key:05}": row_of(key, nr, index) for index, key in enumerate(keys)}
 
 
 async def rate(ask: Callable[[int], Awaitable[object]]) -> tuple[float, float]:
@@ -76,7 +82,7 @@ async def measure(url: str) -> None:
 async def cells_of(rows: ReadModel, name: str) -> list[str]:
     """Rows saved, rows loaded, and pages read a second; in brackets what one core of the client would do."""
     saved = await rate(lambda nr: rows.save(3, {"orders-1": batch_of(nr)}))
-    loaded = await rate(lambda nr: rows.load(3, "orders-1", batch_of(nr).rows.keys()))
+    loaded = await rate(lambda nr: rows.load(3, "orders-1", rows_of(nr).keys()))
     cells = [f"{BATCH * wall:,.0f} ({BATCH * own:,.0f})" for wall, own in (saved, loaded)]
     if name == "plain":
         return [*cells, ""]

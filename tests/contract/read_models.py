@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -54,6 +54,11 @@ def new_table() -> str:
 def row(nr: int, index: int = 0, **fields: Any) -> Row:
     """A row as event `index` of commit `nr` has left it."""
     return {**fields, "position": f"order-3:{nr}:{index}"}
+
+
+async def told(rows: ReadModel, partition: int, table: str, change: Changes) -> Changes:
+    """The same, with what it replaces, as whoever folds events has just loaded it."""
+    return replace(change, before=await rows.load(partition, table, change.rows))
 
 
 def gone(nr: int, index: int = 0) -> Row:

@@ -20,6 +20,7 @@ from tests.contract.read_models import (
     gone,
     new_table,
     row,
+    told,
     two_workers,
     url_of,
 )
@@ -64,9 +65,10 @@ async def ids(rows: ReadModel, table: str, listing: str, group: str, **asked: An
 
 
 async def fill(rows: ReadModel, table: str, *orders: Row, partition: int = 3) -> None:
-    """Save each in a batch of its own."""
-    for it in orders:
-        await rows.save(partition, {table: changes(**{it["id"]: it})})
+    """Save each in a batch of its own; every other time the store is told what that replaces."""
+    for n, it in enumerate(orders):
+        change = changes(**{it["id"]: it})
+        await rows.save(partition, {table: await told(rows, partition, table, change) if n % 2 else change})
 
 
 async def test_a_group_comes_in_order(models: ReadModels, table: str) -> None:
@@ -150,15 +152,24 @@ async def test_a_listed_row_is_the_newest(rows: ReadModel, table: str) -> None:
             assert [saved] == list((await rows.listed(table, listing, group)).rows)
 
 
-async def test_a_row_moves(rows: ReadModel, table: str) -> None:
+@pytest.mark.parametrize("is_told", [False, True])
+async def test_a_row_moves(rows: ReadModel, table: str, is_told: bool) -> None:
     """It is in one place of one group at a time, in none when it is not listed, and may come back."""
     for nr, status, at in ((1, "open", "1"), (2, "open", "2"), (3, "placed", "2"), (4, "", ""), (5, "open", "1")):
-        moved = row(nr, id="a", status=status, at=at) if status else row(nr, id="a")
-        await fill(rows, table, moved)
+        moved = changes(a=row(nr, id="a", status=status, at=at) if status else row(nr, id="a"))
+        await rows.save(3, {table: await told(rows, 3, table, moved) if is_told else moved})
         found = {group: await ids(rows, table, "by-status", group) for group in ("open", "placed")}
         assert {group: "a" if group == status else "" for group in ("open", "placed")} == found
     await rows.save(3, {table: changes(a=gone(6))})
     assert "" == await ids(rows, table, "by-status", "open")
+
+
+async def test_a_row_that_was_folded_anew_moves(rows: ReadModel, table: str) -> None:
+    """Its position is the same, and it is listed where it belongs."""
+    for status in ("open", "placed", "held", "open"):
+        await fill(rows, table, passing("a", 5, status))
+        found = {group: await ids(rows, table, "by-status", group) for group in ("open", "placed", "held")}
+        assert {group: "a" if group == status else "" for group in found} == found
 
 
 async def test_late_batches_list_nothing(models: ReadModels, table: str) -> None:

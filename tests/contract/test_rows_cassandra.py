@@ -15,7 +15,7 @@ from projections.rows import Changes, Place, Quarantined, StoreDown
 from projections.rows_cassandra import CassandraRows
 from projections.rows_cassandra_tables import BUCKETS
 from streams.journal import JournalMissing, Unavailable
-from tests.contract.read_models import BY_STATUS, BY_USER, ReadModels, changes, gone, new_table, row, two_workers
+from tests.contract.read_models import BY_STATUS, BY_USER, ReadModels, changes, gone, new_table, row, told, two_workers
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -102,20 +102,22 @@ async def entries(rows: ReadModel, table: str) -> int:
 AFTERWARDS = {"open": "df", "placed": "abc", "held": "", "u": "ab"}
 
 
+@pytest.mark.parametrize("is_told", [False, True])
 @pytest.mark.parametrize("lost", ["request", "answer"])
 async def test_a_save_that_is_cut_off_anywhere_is_done_again(
-    lost: str, models: ReadModels, monkeypatch: pytest.MonkeyPatch
+    lost: str, is_told: bool, models: ReadModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever request of a save the worker dies at: meanwhile each order is shown in its old place or its new one,
     the place of the table stays behind, and the next owner's repeat leaves what belongs there and nothing else."""
     for breaks_at in range(1, MOST_REQUESTS):
         table = new_table()
         await models.two.save(3, {table: opened(1)})
+        change = await told(models.one, 3, table, placed(2)) if is_told else placed(2)
         with monkeypatch.context() as patch:
             line = Line(models.one, patch)
             line.breaks_at, line.loses_the_answer = breaks_at, lost == "answer"
             try:
-                await models.one.save(3, {table: placed(2)})
+                await models.one.save(3, {table: change})
                 break
             except StoreDown:
                 pass
@@ -126,7 +128,8 @@ async def test_a_save_that_is_cut_off_anywhere_is_done_again(
         known = (await models.two.places(3))[table]
         rows = await models.two.load(3, table, IDS)
         assert known == opened(1).place or (known == placed(2).place and rows == placed(2).rows)
-        await models.two.save(3, {table: placed(2)})
+        change = await told(models.two, 3, table, placed(2)) if is_told else placed(2)
+        await models.two.save(3, {table: change})
         assert AFTERWARDS == await shown(models.two, table)
         assert 7 == await entries(models.two, table)
         assert placed(2).rows == await models.two.load(3, table, IDS)
@@ -134,18 +137,20 @@ async def test_a_save_that_is_cut_off_anywhere_is_done_again(
     assert 6 < breaks_at < MOST_REQUESTS - 1
 
 
+@pytest.mark.parametrize("is_told", [False, True])
 async def test_a_worker_that_wakes_in_the_middle_of_a_save_changes_nothing(
-    models: ReadModels, monkeypatch: pytest.MonkeyPatch
+    is_told: bool, models: ReadModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it was stopped: its successor has gone on in other batches, and what the late one still writes of rows,
     listings and places is not seen."""
     for stops_at in range(1, MOST_REQUESTS):
         table = new_table()
         await models.two.save(3, {table: opened(1)})
+        change = await told(models.one, 3, table, held(2)) if is_told else held(2)
         with monkeypatch.context() as patch:
             line = Line(models.one, patch)
             line.stops_at = stops_at
-            late = asyncio.create_task(models.one.save(3, {table: held(2)}))
+            late = asyncio.create_task(models.one.save(3, {table: change}))
             stopped = asyncio.create_task(line.stopped.wait())
             await asyncio.wait([late, stopped], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
@@ -218,12 +223,12 @@ async def test_a_late_writer_does_not_fill_what_was_dropped(
 async def test_timestamps_are_positions(models: ReadModels, table: str) -> None:
     """Of rows, entries and places, so that whoever looks can tell; an index that does not fit is refused."""
     await models.one.save(3, {table: opened(7)})
-    expected = {(7 << 20) + n + 1 for n in range(len(IDS))}
+    expected = {((7 << 20) + n + 1) << 4 for n in range(len(IDS))}
     for kept in ("rows", "listings"):
         found = await execute(models.one, "SELECT tbl, WRITETIME(row) FROM {k}." + kept)
         assert expected == {at for name, at in found if name == table}
     found = await execute(models.one, "SELECT tbl, WRITETIME(nr) FROM {k}.places WHERE partition = 3")
-    assert (7 << 20) + len(IDS) == dict(found)[table]
+    assert ((7 << 20) + len(IDS)) << 4 == dict(found)[table]
     with pytest.raises(ValueError, match=r"no timestamp for so many"):
         await models.one.save(3, {table: changes(a=row(8, (1 << 20) - 1))})
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import pytest
@@ -80,16 +81,21 @@ def test_any_replay_comes_to_the_same(models: tuple[asyncio.Runner, ReadModels])
         own, late = batches(log, cuts), batches(log, others)
         again = data.draw(st.lists(st.sampled_from(own), max_size=3))
         saves = data.draw(st.permutations([*own, *again, *late[: data.draw(st.integers(0, len(late)))]]))
-        runner.run(check(rows, log, saves))
+        loads = data.draw(st.lists(st.integers(0, len(saves)), min_size=len(saves), max_size=len(saves)))
+        runner.run(check(rows, log, saves, loads))
 
     replay()
 
 
-async def check(rows: ReadModels, log: Sequence[Step], saves: Sequence[Changes]) -> None:
-    """Save all of it by two workers in turn, and compare with the log."""
+async def check(rows: ReadModels, log: Sequence[Step], saves: Sequence[Changes], loads: Sequence[int]) -> None:
+    """Save all of it by two workers in turn, and compare with the log. Each has loaded what it replaces some saves
+    before, or not at all."""
     table = uuid.uuid4().hex
-    for n, change in enumerate(saves):
-        await (rows.one, rows.two)[n % 2].save(3, {table: change})
+    seen: list[Mapping[str, Row]] = []
+    for n, (change, ago) in enumerate(zip(saves, loads, strict=True)):
+        seen.append(await rows.one.load(3, table, KEYS))
+        before = seen[-ago] if 0 < ago <= len(seen) else None
+        await (rows.one, rows.two)[n % 2].save(3, {table: replace(change, before=before)})
     expected = {key: evolved(key, step, nr) for nr, (key, step) in enumerate(log, 1)}
     assert expected == await rows.one.load(3, table, KEYS)
     assert Place(len(log), 0, len(log), len(log)) == (await rows.one.places(3))[table]
