@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +16,7 @@ from projections.listings import ReadModel
 from projections.read_model import open_rows
 from projections.rows import Changes, Place, Quarantined, StoreDown
 from projections.rows_sql import SqlRows
-from streams.journal import JournalMissing
+from streams.journal import JournalMissing, Unavailable
 from streams.settings import SettingsError
 from tests.contract.read_models import (
     BY_STATUS,
@@ -152,3 +154,41 @@ async def rename(models: ReadModels, table: str, to: str) -> None:
         await connection.exec_driver_sql(f"ALTER TABLE {schema}.{table} RENAME TO {to}")
 
     await rows._session.transaction(type_it)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_a_drop_in_sql_that_is_cut_off_is_done_again(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between any two of its transactions: the table is at its beginning, what is left of it is rows with their places
+    in the listing, and dropped again nothing is left."""
+    batch = changes(**{f"{n:04}": row(7, n, status="open", at="1") for n in range(1200)})
+    async with two_workers(url_of(kind, request), lambda table: (BY_STATUS,)) as models:
+        for done in range(1, 5):
+            table = new_table()
+            await models.two.save(3, {table: batch})
+            with monkeypatch.context() as patch:
+                cut_off(models.one, patch, done)
+                with pytest.raises(StoreDown, match=r"cut off"):
+                    await models.one.drop(3, table)
+            assert Place() == (await models.two.places(3))[table]
+            rows = await models.two.load(3, table, batch.rows)
+            assert max(1200 - 500 * (done - 1), 0) == len(rows)
+            page = await models.two.listed(table, "by-status", "open", most=2000)
+            assert list(rows.values()) == list(page.rows)
+            await models.two.drop(3, table)
+            assert table not in await models.two.places(3)
+            assert {} == await models.two.load(3, table, batch.rows)
+
+
+def cut_off(rows: ReadModel, monkeypatch: pytest.MonkeyPatch, done: int) -> None:
+    """The worker dies after so many transactions."""
+    assert isinstance(rows, SqlRows)
+    transaction, begun = rows._session.transaction, itertools.count()
+
+    async def cut(work: Any) -> Any:
+        if next(begun) == done:
+            raise Unavailable("cut off")
+        return await transaction(work)
+
+    monkeypatch.setattr(rows._session, "transaction", cut)
