@@ -158,8 +158,8 @@ class CassandraRows:
     async def _quarantine(
         self, writes: Writes, partition: int, table: str, base: int, key: str, it: Quarantined
     ) -> None:
-        # Of one position the last one counts, and neither grows the position nor is there a clock: it comes after what
-        # is there.
+        # While more and more events wait the position stays that of the first, and there is no clock: what is written
+        # later gets a timestamp just above that of what is there.
         at = read_position(it.position)
         known = await self._ask("known", table, partition, base, key, *at)
         writes.quarantine(key, it, *at, base, known[0][-1] + 1 if known else 1)
@@ -172,7 +172,7 @@ class CassandraRows:
         await all_done(send(batch) for batch in batches)
 
     async def _ask(self, name: str, *values: object) -> Sequence[Any]:
-        async with self._in_flight:
+        async with self._in_flight:  # the session says so when it is not open, and nothing is prepared
             return await self._session.execute(self._prepared.get(name), values)
 
     @raises_store_down
