@@ -55,6 +55,8 @@ class Lane:
         """Up to here no event is missing in any table."""
         self.offset = 0
         """Of the next record to be read."""
+        self._goal = 0
+        self._begun = self._unsure = False
         self._partition = partition
         self._reader = reader
         self._dead_letters = dead_letters
@@ -67,6 +69,7 @@ class Lane:
 
     async def begin(self, reading: Reading) -> None:
         """Bring `reading` to where the tables are, after applying from the log what the topic has not any more."""
+        self._goal = await reading.end()
         place = min((table.place for table in self.tables), key=lambda place: place.at)
         if place.offset and await self._stands_before(reading, place):
             await self._seek(reading, place.offset)
@@ -85,7 +88,16 @@ class Lane:
 
     async def _seek(self, reading: Reading, offset: int) -> None:
         await reading.seek(offset)
+        self._unsure = False
+        self._stand(offset)
+
+    def _stand(self, offset: int) -> None:
         self.offset = offset
+        self._begun = self._begun or offset >= self._goal
+
+    def has_all(self, table: TableFold) -> bool:
+        """Whether a table of this lane has all that was on the topic when it began, and all that the others have."""
+        return self._begun and table.place.at >= self.at
 
     async def _stands_before(self, reading: Reading, place: Place) -> bool:
         """Whether all that comes before a place's offset is in the tables: the topic may be another one by now."""
@@ -101,24 +113,28 @@ class Lane:
             await self._apply(events)
         if before is not None:
             self._whole = max(self._whole, (before[0], before[1] - 1))
+            self._unsure = False
 
     # -- going on ------------------------------------------------------------------------------------------
 
     async def run(self, reading: Reading) -> None:
-        """Apply for ever what `reading` brings."""
+        """Apply for ever what `reading` brings, each batch however long it takes."""
         while True:
-            await self.step(reading)
+            await self._take(await reading.read(self._batch))
+
+    async def _take(self, records: Sequence[Record]) -> None:
+        await self.patiently(lambda: self._step(records))
 
     async def step(self, reading: Reading) -> None:
-        """Apply one batch, however long it takes."""
-        records = await reading.read(self._batch)
-        await self.patiently(lambda: self._step(records))
-        self.offset = records[-1].offset + 1
+        """Apply one batch. Raises what the stores and the log raise: the lane is to begin again then."""
+        await self._step(await reading.read(self._batch))
 
     async def _step(self, records: Sequence[Record]) -> None:
         events = await self._reader.read(records)
         async with self.changing:
+            self._unsure |= records[0].offset != self.offset  # some are removed, or the topic is another one
             await self.apply(events)
+            self._stand(records[-1].offset + 1)
 
     async def patiently(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do it again and again until it is done; says why it is not."""
@@ -159,7 +175,7 @@ class Lane:
         newest = self._whole
         for event in events:
             if event.at > newest:
-                if event.follows is not None and event.follows > newest:
+                if self._unsure if event.follows is None else event.follows > newest:
                     return event.at
                 newest = event.at
         return None

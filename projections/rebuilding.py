@@ -5,7 +5,26 @@ from __future__ import annotations
 from projections.events import EventReader
 from projections.fold import TableFold, evolved
 from projections.projection import Row
-from projections.rows import GONE
+from projections.rows import GONE, Changes, Quarantined
+
+
+async def rebuild(reader: EventReader, stream: str, table: TableFold, key: str) -> bool:
+    """Fold a row anew and keep it, and end its quarantine; whether there is such a row. Nothing must be applied to the
+    table meanwhile.
+
+    Raises what the projection raises, and what the journal and the store raise.
+    """
+    row = await fold_key(reader, stream, table, key)
+    quarantined = {}
+    if (waits := table.quarantined.get(key)) is not None:
+        at = row["position"] if row is not None else waits.last or waits.position
+        quarantined[key] = Quarantined(at, "", 0, at)
+    if row is None and not quarantined:
+        return False
+    rows = {key: row} if row is not None else {}
+    await table.rows.save(table.partition, {table.table: Changes(table.place, rows, quarantined)})
+    table.quarantined.pop(key, None)
+    return True
 
 
 async def fold_key(reader: EventReader, stream: str, table: TableFold, key: str) -> Row | None:

@@ -80,16 +80,16 @@ class Source:
         """The orders have changed: build, pause, go on, remove."""
         async with self._changing:
             for number, partition in self.partitions.items():
-                wanted = self._wanted(number)
-                await partition.follow(wanted)
-                await self._drop(number, {it.table for it in wanted})
+                await partition.follow(self._wanted(number))
+            for number in self.partitions:  # the store may be down, for which no other order waits
+                await self._drop(number, {it.table for it in self._wanted(number)})
 
     async def _drop(self, partition: int, wanted: Collection[str]) -> None:
         serving = {self._control.serving(kept.name) for kept in self.kept}
         to_go = self._control.dropped() - set(wanted) - serving
         for rows in {self._rows_of(kept): None for kept in self.kept} if to_go else ():
             if partition in self._here(rows):
-                for table in to_go & (await rows.places(partition)).keys():
+                for table in sorted(to_go & (await rows.places(partition)).keys()):
                     await rows.drop(partition, table)
 
     def _wanted(self, partition: int) -> list[Wanted]:
@@ -99,10 +99,10 @@ class Source:
             rows, projection = self._rows_of(kept), kept.projection
             if partition not in self._here(rows):
                 continue
-            tables = {self._control.wanted(kept.name, projection.version)}
+            tables = [self._control.wanted(kept.name, projection.version)]
             serving = self._control.serving(kept.name)
             if serving is not None and version_of(serving) == projection.version:
-                tables.add(serving)
+                tables.append(serving)
             for table in tables:
                 paused = self._control.paused(kept.name) is not None
                 wanted[table] = Wanted(table, projection, rows, paused, self._control.skips(kept.name))
