@@ -4,6 +4,7 @@ from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
 from projections.history import add_history
+from projections.kept import Indexes, Kept
 from projections.lag import add_lag
 from projections.projection_app import ReadSide
 from projections.schemas_view import add_schemas
@@ -23,7 +24,19 @@ with stop_on_user_error():
         decider.type: Context(name, decider, settings, "shop")
         for name, decider in (("orders", order), ("products", product), ("users", user))
     }
-    side = ReadSide(__name__, settings, contexts, [orders, orders_by_user, revenue, sales_by_product, products, users])
+    side = ReadSide(
+        __name__,
+        settings,
+        contexts,
+        [
+            Kept(orders, indexes=Indexes({"status": lambda row: row["status"]}, changes=True)),
+            Kept(orders_by_user),
+            Kept(revenue),
+            Kept(sales_by_product),
+            Kept(products),
+            Kept(users),
+        ],
+    )
     add_lag(side)
     add_views(side)
     add_schemas(side)
