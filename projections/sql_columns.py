@@ -16,7 +16,6 @@ OWN = ("id", "key", "position_nr", "position_idx", "row", "crc", "gone")
 MOST_WORDS = 16
 
 _COLUMN = re.compile(r"[a-z][a-z0-9_]*")
-_TABLE = re.compile(r"(?P<name>.+)-(?P<version>\d+)(?:\.\w+)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -42,25 +41,6 @@ class SqlColumns:
 
 
 NONE = SqlColumns()
-
-
-def columns_of(table: str, declared: Mapping[str, SqlColumns]) -> SqlColumns:
-    """The declaration of a table `<name>-<version>[.<generation>]`, of those by `<name>-<version>`.
-
-    A version that the code knows no more, but that still serves, has those of the newest: the views are the newest's.
-    """
-    build = _TABLE.fullmatch(table)
-    if build is None:
-        return NONE
-    name, version = build["name"], int(build["version"])
-    versions = {
-        int(other["version"]): columns
-        for other, columns in ((_TABLE.fullmatch(key), columns) for key, columns in declared.items())
-        if other is not None and other["name"] == name
-    }
-    if version in versions or not versions:
-        return versions.get(version, NONE)
-    return versions[max(versions)]
 
 
 def quoted(name: str) -> str:

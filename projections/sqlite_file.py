@@ -31,13 +31,11 @@ from projections.changelog import (
     key_of,
     read_key,
 )
+from projections.kept import projection_name
+from projections.local_store import Record, read_up_to
 from projections.rows import Place, Quarantined, read_position
-from projections.sql_columns import SqlColumns, columns_of, quoted, search_of, statements
+from projections.sql_columns import NONE, SqlColumns, quoted, search_of, statements
 from projections.sqlite_errors import Damaged
-from projections.tables import read_up_to
-
-Record = tuple[bytes, bytes | None]
-"""Key and value of a record of the changelog; None removes."""
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -83,12 +81,13 @@ _decode_positioned = msgspec.json.Decoder(_Positioned).decode
 class SqliteFile:
     """The file at `path`, made when it is not there. Everything may raise `sqlite3.Error`, and reading rows `Damaged`.
 
-    `declared` has the columns of tables by `<name>-<version>`. A table is made when it is first asked for.
+    `columns` has what is declared by the name of the projection: for all its tables, also for one of an older version
+    that still serves, since the views are the newest's. A table is made when it is first asked for.
     """
 
-    def __init__(self, path: Path, declared: Mapping[str, SqlColumns]) -> None:
+    def __init__(self, path: Path, columns: Mapping[str, SqlColumns]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._declared = declared
+        self._columns = columns
         self._made: set[str] = set()
         self._db = sqlite3.connect(path, timeout=0, isolation_level=None)
         try:
@@ -124,9 +123,9 @@ class SqliteFile:
         """Write what was read from the changelog, up to `offset`: nothing that is older than what is here."""
         self._write(records, lambda known: offset)
 
-    def write(self, records: Iterable[Record], offset: int, count: int) -> None:
-        """Write what this worker has put on the changelog as its last `count` records, the last at `offset`."""
-        self._write(records, lambda known: read_up_to(known, count, offset))
+    def write(self, records: Sequence[Record], offset: int) -> None:
+        """Write what this worker has put on the changelog, the last at `offset`."""
+        self._write(records, lambda known: read_up_to(known, len(records), offset))
 
     def _write(self, records: Iterable[Record], up_to: Callable[[int], int]) -> None:
         groups = [
@@ -178,7 +177,7 @@ class SqliteFile:
         keys = [key_of(table, ROW, key) for (key,) in rows]
         held = self._db.execute("SELECT key FROM quarantined WHERE name = ?", (table,))
         keys += [key_of(table, QUARANTINED, key) for (key,) in held]
-        return [*keys, key_of(table, PLACE)]
+        return [*keys, key_of(table, PLACE)] if self._is_placed(table) else keys
 
     # -- tables --------------------------------------------------------------------------------------
 
@@ -214,9 +213,10 @@ class SqliteFile:
         return {name: decode_place(value) for name, value in self._db.execute("SELECT name, value FROM places")}
 
     def quarantined(self, table: str) -> dict[str, Quarantined]:
-        """The keys of a table whose events wait or have waited."""
+        """The keys of a table whose events wait."""
         found = self._db.execute("SELECT key, value FROM quarantined WHERE name = ?", (table,))
-        return {key: decode_quarantined(value) for key, value in found}
+        held = {key: decode_quarantined(value) for key, value in found}
+        return {key: quarantined for key, quarantined in held.items() if quarantined.events}
 
     def drop(self, table: str) -> None:
         """Remove all of a table."""
@@ -233,15 +233,17 @@ class SqliteFile:
 
     def _drop_what_is_empty(self, table: str) -> None:
         """What a dropped table's removed records, when they are recovered, leave behind."""
-        placed = self._one("SELECT 1 FROM places WHERE name = ?", (table,))
         made = self._one("SELECT 1 FROM tables WHERE name = ?", (table,))
-        if made and not placed and not self._one(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
+        if made and not self._is_placed(table) and not self._one(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
             self._drop(table)
+
+    def _is_placed(self, table: str) -> bool:
+        return self._one("SELECT 1 FROM places WHERE name = ?", (table,)) is not None
 
     def _name(self, table: str) -> str:
         """The quoted name of a table, which is made when it is not there, or was declared otherwise."""
         if table not in self._made:
-            wanted = list(statements(table, columns_of(table, self._declared)))
+            wanted = list(statements(table, self._columns.get(projection_name(table), NONE)))
             made_by = self._one("SELECT made_by FROM tables WHERE name = ?", (table,))
             if made_by is None or made_by[0] != ";\n".join(wanted):
                 with self._transaction():

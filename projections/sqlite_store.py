@@ -26,11 +26,11 @@ from faust import stores
 from faust.stores import base
 from faust.types import TP
 
-from projections.local_store import NO_SPACE, NO_SPACE_STATUS, TableError
-from projections.rows import Place, Quarantined
+from projections.local_store import NO_SPACE, NO_SPACE_STATUS, Record, TableError
+from projections.rows import Changes, Place, Quarantined
 from projections.sql_columns import SqlColumns
 from projections.sqlite_errors import Damaged, is_damage, is_in_use, is_not_now, is_without_room
-from projections.sqlite_file import Parameters, Record, SqliteFile
+from projections.sqlite_file import Parameters, SqliteFile
 from streams.faust_app import Application
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ _FILES = ("", "-wal", "-shm", "-journal")
 
 
 def sqlite_table(app: Application, name: str, columns: Mapping[str, SqlColumns]) -> Any:
-    """A Faust table whose `data` is a `SqliteStore`, as many partitions as its events. `columns` by `<name>-<version>`
-    of the projections whose tables are kept in it."""
+    """A Faust table whose `data` is a `SqliteStore`, as many partitions as its events. `columns` has by the names of
+    projections what their tables are looked at by."""
     return app.Table(
         name,
         store=STORE,
@@ -82,25 +82,28 @@ class SqliteStore(base.Store):  # type: ignore[misc]
             return file.places()
 
     def quarantined(self, partition: int, table: str) -> dict[str, Quarantined]:
-        """The keys of a table whose events wait or have waited."""
+        """The keys of a table whose events wait."""
         with self._file(partition) as file:
             return file.quarantined(table)
 
-    def write(self, partition: int, records: Sequence[Record], offset: int, count: int) -> None:
-        """Write records that were put on the changelog, where the last of the `count` is at `offset`.
+    def write(
+        self, partition: int, records: Sequence[Record], offset: int, changes: Mapping[str, Changes] | None = None
+    ) -> None:
+        """Write records that are on the changelog up to `offset`; those without a value are removed.
 
         All or nothing, with the offset from which a recovery goes on; but no record that is older than what is here.
+        What the records were made of, `changes`, is not needed: SQLite knows what a row was before.
         """
         with self._file(partition) as file:
-            file.write(records, offset, count)
+            file.write(records, offset)
 
     def record_keys(self, partition: int, table: str) -> list[bytes]:
-        """The keys of all records of a table: before it is dropped they are to be removed on the changelog too."""
+        """The keys of all that the changelog has of a table. When the last of them is removed, the table is dropped."""
         with self._file(partition) as file:
             return file.record_keys(table)
 
     def drop(self, partition: int, table: str) -> None:
-        """Remove all of a table here. Idempotent."""
+        """Remove all of a table here at once, but not on the changelog. Idempotent."""
         with self._file(partition) as file:
             file.drop(table)
 

@@ -12,15 +12,16 @@ import msgspec
 from faust.types import TP
 
 from projections.changelog import records_of
+from projections.kept import projection_name
+from projections.local_store import Record
 from projections.rows import Changes, Place, Quarantined
 from projections.sql_columns import SqlColumns
-from projections.sqlite_file import Record
 from projections.sqlite_store import STORE, SqliteStore, sqlite_table
 from streams.faust_app import Application
 from streams.settings import Settings
 
 TABLE = "things-1"
-COLUMNS = {TABLE: SqlColumns({"owner": "json_extract(row, '$.owner')"}, indexes=[("owner", "key")])}
+COLUMNS = {"things": SqlColumns({"owner": "json_extract(row, '$.owner')"}, indexes=[("owner", "key")])}
 
 
 class Consumer:
@@ -61,7 +62,7 @@ class Machine:
     def write(self, records: list[Record]) -> None:
         """Put records on the changelog, then here."""
         self.changelog += records
-        self.store.write(0, records, len(self.changelog) - 1, len(records))
+        self.store.write(0, records, len(self.changelog) - 1)
 
     def recover(self, at_once: int = 1_000) -> None:
         """What Faust does when a partition is assigned."""
@@ -107,7 +108,7 @@ class Partitions:
 
     def __init__(self, folder: Path, table: str, columns: SqlColumns) -> None:
         app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=self.COUNT), store=STORE)
-        self.store: SqliteStore = sqlite_table(app, "type", {table: columns}).data
+        self.store: SqliteStore = sqlite_table(app, "type", {projection_name(table): columns}).data
         self.table = table
         self._nr = 0
 
@@ -117,7 +118,7 @@ class Partitions:
         for partition in range(self.COUNT):
             here = {key: row for key, row in rows.items() if crc32(key.encode()) % self.COUNT == partition}
             records = list(records_of({self.table: changes(self._nr, here)}))
-            self.store.write(partition, records, self._nr, len(records))
+            self.store.write(partition, records, self._nr)
 
     def ask(self, answer: Callable[..., Any], *question: Any) -> list[Any]:
         """What each partition answers."""

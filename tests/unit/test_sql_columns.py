@@ -8,37 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.sql_columns import MOST_WORDS, NONE, OWN, SqlColumns, columns_of, storable, words_of
+from projections.sql_columns import MOST_WORDS, OWN, SqlColumns, storable, words_of
 from projections.sqlite_file import SqliteFile
 from tests.unit.sql_machines import Machine, row
 
 OWNER = {"owner": "json_extract(row, '$.owner')"}
 NAME = {"name": "json_extract(row, '$.name')"}
-
-
-@pytest.mark.parametrize(
-    ("table", "expected"),
-    [
-        ("things-2", "2"),
-        ("things-2.7", "2"),
-        ("things-10.1", "10"),
-        ("things-1", "10"),
-        ("things-11", "10"),
-        ("things-by-user-1", "by user"),
-        ("by-user-1", "none"),
-        ("things", "none"),
-    ],
-)
-def test_columns_of_a_table(table: str, expected: str) -> None:
-    """Any build of a version has that version's columns; a version that the code knows no more has the newest's."""
-    declared = {
-        "things-2": SqlColumns({"two": "2"}),
-        "things-10": SqlColumns({"ten": "10"}),
-        "things-by-user-1": SqlColumns({"by_user": "1"}),
-    }
-    names = {"two": "2", "ten": "10", "by_user": "by user"}
-    assert expected == names.get("".join(columns_of(table, declared).columns), "none")
-    assert NONE == columns_of(table, {})
 
 
 @pytest.mark.parametrize("name", [*OWN, "rowid", "rank", "Name", "two words", 'a"b', "", "1st"])
@@ -53,11 +28,12 @@ def test_a_name_that_cannot_be(name: str) -> None:
 
 
 def test_an_older_version_that_still_serves(tmp_path: Path) -> None:
-    """The views of a new version look in the old one's table by the same columns."""
-    machine = Machine(tmp_path, columns={"things-2": SqlColumns(OWNER)})
-    machine.put(1, table="things-1", a={"owner": "x"}, b={"owner": "y"})
-    found = machine.store.rows(0, "things-1", "WHERE owner = ?", ("y",))
-    assert [b'{"owner":"y","position":"type-0:1:0"}'] == found
+    """The views look in all tables of a projection, of older versions and later generations, by the same columns."""
+    machine = Machine(tmp_path, columns={"things": SqlColumns(OWNER)})
+    for table in ("things-1", "things-2", "things-2.7"):
+        machine.put(1, table=table, a={"owner": "x"}, b={"owner": "y"})
+        found = machine.store.rows(0, table, "WHERE owner = ?", ("y",))
+        assert [b'{"owner":"y","position":"type-0:1:0"}'] == found
 
 
 def test_a_table_that_nothing_is_declared_for(tmp_path: Path) -> None:
@@ -70,7 +46,7 @@ def test_a_table_that_nothing_is_declared_for(tmp_path: Path) -> None:
 
 def test_declared_otherwise(tmp_path: Path) -> None:
     """When a declaration changes, the table is made again from its own rows, indexes and words too, and only then."""
-    first = Machine(tmp_path, columns={"things-1": SqlColumns(OWNER, indexes=[("owner",)], search=("owner",))})
+    first = Machine(tmp_path, columns={"things": SqlColumns(OWNER, indexes=[("owner",)], search=("owner",))})
     first.put(1, a={"owner": "x", "name": "white"}, b={"owner": "y", "name": "red"})
     first.put(2, b=None)
     first.close()
@@ -79,7 +55,7 @@ def test_declared_otherwise(tmp_path: Path) -> None:
         SqlColumns(OWNER | NAME, indexes=[("owner", "name")], search=("name",)),
         SqlColumns({"name": "upper(json_extract(row, '$.name'))"}, search=("key", "name")),
     ):
-        second = Machine(tmp_path, first.changelog, {"things-1": declared})
+        second = Machine(tmp_path, first.changelog, {"things": declared})
         sql = "SELECT key, lower(name) FROM {table} WHERE id IN (SELECT rowid FROM {search}(?))"
         assert [("a", "white")] == second.store.select(0, "things-1", sql, ("white",))
         assert [row(1, owner="x", name="white"), {"gone": True, **row(2)}] == second.rows("a", "b")
@@ -95,7 +71,7 @@ def test_declared_otherwise(tmp_path: Path) -> None:
 
 def test_words_follow_the_rows(tmp_path: Path) -> None:
     """What is searched is as the rows are: changed texts, removed rows, and rows whose texts stay the same."""
-    machine = Machine(tmp_path, columns={"things-1": SqlColumns(NAME, search=("name",))})
+    machine = Machine(tmp_path, columns={"things": SqlColumns(NAME, search=("name",))})
 
     def found(words: str) -> list[str]:
         sql = "SELECT key FROM {table} WHERE id IN (SELECT rowid FROM {search}(?)) ORDER BY key"
@@ -117,7 +93,7 @@ def test_words_follow_the_rows(tmp_path: Path) -> None:
 def words(tmp_path_factory: pytest.TempPathFactory) -> SqliteFile:
     """A table whose words are searched."""
     return SqliteFile(
-        tmp_path_factory.mktemp("words") / "words.sqlite", {"things-1": SqlColumns(NAME, search=("name",))}
+        tmp_path_factory.mktemp("words") / "words.sqlite", {"things": SqlColumns(NAME, search=("name",))}
     )
 
 

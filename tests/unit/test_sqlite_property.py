@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projections.changelog import PLACE, QUARANTINED, ROW, is_gone, is_newer, key_of
+from projections.local_store import Record
 from projections.rows import Place, Quarantined
 from projections.sql_columns import SqlColumns
-from projections.sqlite_file import Record, SqliteFile
+from projections.sqlite_file import SqliteFile
 
 TABLES = ("a-1", "a-2", "b-1.x")
-COLUMNS = {"a-1": SqlColumns({"n": "json_extract(row, '$.n')"}, indexes=[("n", "key")], search=("n",))}
+COLUMNS = {"a": SqlColumns({"n": "json_extract(row, '$.n')"}, indexes=[("n", "key")], search=("n",))}
 POSITIONS = st.tuples(st.integers(1, 4), st.integers(0, 1))
 
 
@@ -32,7 +33,7 @@ def records(draw: st.DrawFn) -> Record:
     if kind == PLACE:
         value: Any = Place(nr, index, nr - 1, draw(st.integers(0, 9)))
     elif kind == QUARANTINED:
-        value = Quarantined(at, n, draw(st.integers(0, 3)))
+        value = Quarantined(at, n, draw(st.integers(1, 3)))
     else:
         value = {"gone": True, "position": at} if n == "" else {"n": n, "position": at}
     return key_of(table, kind, key), msgspec.json.encode(value)
@@ -50,7 +51,7 @@ def test_the_newest_records_stand(batches: list[tuple[bool, list[Record]]]) -> N
         for written, batch in batches:
             offset += len(batch)
             if written:
-                file.write(batch, offset, len(batch))
+                file.write(batch, offset)
             else:
                 file.recover(batch, offset)
             for key, value in batch:

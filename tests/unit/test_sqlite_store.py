@@ -147,6 +147,7 @@ def test_dropped(machine: Machine, other: Machine) -> None:
     machine.put(1, a={}, held={"b": Quarantined("type-0:1:0", "x", 1)})
     machine.put(1, a={}, table="kept-1")
     keys = machine.store.record_keys(0, TABLE)
+    assert [] == machine.store.record_keys(0, "none-1")
     assert {key for key, _ in machine.changelog if key.startswith(TABLE.encode())} == set(keys)
     for _ in range(2):
         machine.store.drop(0, TABLE)
