@@ -15,6 +15,7 @@ from typing import Protocol
 from projections.events import Event, EventReader, Record
 from projections.feed import Reading
 from projections.fold import Folded, MissingEvents, TableFold
+from projections.progress import Progress
 from projections.rows import Place, Rows, read_position
 
 log = logging.getLogger(__name__)
@@ -49,14 +50,24 @@ class Lane:
         """Held while a batch is applied: who holds it may change `tables`."""
         self.at = max((table.place.at for table in tables), default=Place().at)
         """The newest event that was applied."""
-        self.offset = 0
-        """Of the next record to be read."""
+        self.progress = Progress()
         self._partition = partition
         self._reader = reader
         self._dead_letters = dead_letters
         self._moved = moved
         self._aside = aside
-        self._said = ""
+        self.held = ""
+        """Why nothing is applied at the moment."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it has all that was in the topic when it began."""
+        return self.progress.reads_topic and self.offset >= self.progress.end
+
+    @property
+    def offset(self) -> int:
+        """Of the next record to be read."""
+        return self.progress.offset
 
     # -- where to begin ------------------------------------------------------------------------------------
 
@@ -75,12 +86,14 @@ class Lane:
         oldest = await reading.at(first)
         before = _at(oldest) if oldest is not None else None
         if before is None or place.at < before:
-            await self.apply_from_log(before)
+            last = before[0] if before is not None else await self._reader.last_commit(self.stream)
+            self.progress.log(place.complete, last, first, await reading.end())
+            await self.apply_from_log(before, self.progress)
         await self._seek(reading, first)
 
     async def _seek(self, reading: Reading, offset: int) -> None:
         await reading.seek(offset)
-        self.offset = offset
+        self.progress.topic(offset, await reading.end())
 
     async def _stands_before(self, reading: Reading, place: Place) -> bool:
         """Whether all that comes before a place's offset is in the tables: the topic may be another one by now."""
@@ -89,11 +102,13 @@ class Lane:
         record = await reading.at(place.offset - 1)
         return record is not None and record.offset == place.offset - 1 and _at(record) <= place.at
 
-    async def apply_from_log(self, before: tuple[int, int] | None) -> None:
+    async def apply_from_log(self, before: tuple[int, int] | None, progress: Progress | None = None) -> None:
         """Apply what the log has between the tables and an event, or to its end."""
         after = min(table.place.at for table in self.tables)
         async for events in self._reader.from_log(self.stream, after, before):
             await self._apply(events)
+            if progress is not None:
+                progress.in_log(events[-1].at[0], len(events))
 
     # -- going on ------------------------------------------------------------------------------------------
 
@@ -106,7 +121,18 @@ class Lane:
         """Apply one batch, however long it takes."""
         records = await reading.read(BATCH)
         await self.patiently(lambda: self._step(records))
-        self.offset = records[-1].offset + 1
+        await self._stepped(records)
+
+    async def try_step(self, reading: Reading) -> bool:
+        """Likewise, but try once; False when that failed, and then `begin` is next."""
+        records = await reading.read(BATCH)
+        if not await self.attempt(lambda: self._step(records)):
+            return False
+        await self._stepped(records)
+        return True
+
+    async def _stepped(self, records: Sequence[Record]) -> None:
+        self.progress.offset = records[-1].offset + 1
         await asyncio.sleep(0)  # a table that is never behind must not keep others from running
 
     async def _step(self, records: Sequence[Record]) -> None:
@@ -117,24 +143,24 @@ class Lane:
     async def patiently(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do it again and again until it is done; says why it is not."""
         pause = FIRST_PAUSE
-        while True:
-            try:
-                await work()
-            except Exception as error:
-                self._say(error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-            else:
-                if self._said:
-                    log.warning("%s: events are applied again", self.stream)
-                    self._said = ""
-                return
+        while not await self.attempt(work):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _say(self, error: Exception) -> None:
-        said = f"{type(error).__name__}: {error}"
-        if said != self._said:
-            log.error("%s events wait, nothing is lost: %s", self.stream, said)
-        self._said = said
+    async def attempt(self, work: Callable[[], Awaitable[None]], settles: bool = True) -> bool:
+        """Do it; says why it is not done, and that it is done again, if that `settles` it."""
+        try:
+            await work()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            if reason != self.held:
+                log.error("%s events wait, nothing is lost: %s", self.stream, reason)
+            self.held = reason
+            return False
+        if self.held and settles:
+            log.warning("%s: events are applied again", self.stream)
+            self.held = ""
+        return True
 
     async def apply(self, events: Sequence[Event]) -> None:
         """Apply a batch to all tables, with what is missing before it. The caller holds `changing`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from projections.doors import Tables
+from projections.hops import Tables
 from projections.projection_app import ReadSide
 from projections.queries import row, scan
 from projections.shop.analytics import by_period, top
