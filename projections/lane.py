@@ -87,7 +87,7 @@ class Lane:
         before = _at(oldest) if oldest is not None else None
         if before is None or place.at < before:
             last = before[0] if before is not None else await self._reader.last_commit(self.stream)
-            self.progress.log(place.complete, last, first, await reading.end())
+            self.progress.log(place.complete, last, first, await reading.end() if oldest is not None else first)
             await self.apply_from_log(before, self.progress)
         await self._seek(reading, first)
 

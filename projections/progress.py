@@ -24,12 +24,14 @@ class Progress:
         self._events = 0
         self._from_nr = self._nr = self._last_nr = 0
         self._first = 0
+        self._unpublished = False
 
     def log(self, after: int, last: int, first: int, end: int) -> None:
         """The log is read, from behind one commit up to another, and then a topic that has these offsets."""
         self._events, self._from_nr, self._nr, self._last_nr = 0, after, after, max(after, last)
         self._first = self.offset = first
         self.end = end
+        self._unpublished = end == 0
         self.reads_topic = False
         self._begin()
 
@@ -40,6 +42,8 @@ class Progress:
 
     def topic(self, offset: int, end: int) -> None:
         """The topic is read, from an offset on."""
+        if self._unpublished:  # what the log had comes again
+            self._events = self._from_nr = self._last_nr = 0
         self._nr = self._last_nr
         self.offset, self.end, self.reads_topic = offset, end, True
         if self._began is None:

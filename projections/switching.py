@@ -15,6 +15,7 @@ from projections.control import Control
 from projections.doors import Doors
 from projections.hops import NotNow
 from projections.partition import Partition
+from projections.rows import StoreDown
 from projections.source import Source
 from streams.health import json_response, problem
 
@@ -41,19 +42,20 @@ class Switching:
         async def complete(view: Any, request: Any) -> Any:
             try:
                 partitions = self._doors.here(request.query.get("of", ""))
-            except (NotNow, KeyError) as error:
+                answer = await self._complete()
+            except (NotNow, StoreDown, KeyError) as error:
                 return problem(view, 503, "Not now", str(error))
-            return json_response(view, {"partitions": partitions, "answer": self._complete()})
+            return json_response(view, {"partitions": partitions, "answer": answer})
 
-    def _complete(self) -> dict[str, list[tuple[int, int]]]:
+    async def _complete(self) -> dict[str, list[tuple[int, int]]]:
         """By table the partitions in which it is complete here, and how many keys keep it from answering."""
         found: dict[str, list[tuple[int, int]]] = {}
         for source in self._sources.values():
-            for number, partition in source.partitions.items():
-                for name, table in partition.tables.items():
+            for number, partition in list(source.partitions.items()):
+                for name, table in list(partition.tables.items()):
                     if partition.is_current(name):
                         serving = self._control.serving(table.projection.name)
-                        found.setdefault(name, []).append((number, newly_waiting(partition, name, serving)))
+                        found.setdefault(name, []).append((number, await newly_waiting(partition, name, serving)))
         return found
 
     async def run(self) -> None:
@@ -62,7 +64,7 @@ class Switching:
         while True:
             try:
                 pause = LOOK_SECONDS if await self._look() else min(2 * pause, LONGEST_LOOK)
-            except (NotNow, TimeoutError) as error:
+            except (NotNow, StoreDown, TimeoutError) as error:
                 log.debug("no switch now: %s", error)
             except Exception:
                 log.exception("looking whether a table is complete")
@@ -99,12 +101,14 @@ class Switching:
         self._said = (table, waiting)
 
 
-def newly_waiting(partition: Partition, table: str, serving: str | None) -> int:
-    """How many keys are in quarantine in a table that are not so in the one that answers."""
-    if serving is None or serving == table:
+async def newly_waiting(partition: Partition, table: str, serving: str | None) -> int:
+    """How many keys are in quarantine in a table that are not so in the one that answers. Raises `StoreDown`."""
+    its = partition.tables[table]
+    if serving is None or serving == table or not its.quarantined:
         return 0
     answering = partition.tables.get(serving)
-    return len(partition.tables[table].quarantined.keys() - (answering.quarantined.keys() if answering else set()))
+    known = await its.rows.quarantined(partition.number, serving) if answering is None else answering.quarantined
+    return len(its.quarantined.keys() - known.keys())
 
 
 def kept_from_answering(table: str, waiting: int) -> str:

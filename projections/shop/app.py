@@ -3,9 +3,11 @@
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
+from projections import cli
 from projections.history import add_history
 from projections.kept import Indexes, Kept
 from projections.lag import add_lag
+from projections.operations import add_operations
 from projections.projection_app import ReadSide
 from projections.schemas_view import add_schemas
 from projections.shop.analytics import revenue, sales_by_product
@@ -38,9 +40,11 @@ with stop_on_user_error():
         ],
     )
     add_lag(side)
+    add_operations(side)
     add_views(side)
     add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)
     app = side.app
+    cli.register(app, settings)
     replay.register(app, settings)
