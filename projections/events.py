@@ -120,6 +120,11 @@ class EventReader:
                 yield await self.read(records)
             nr = commits[-1].nr
 
+    async def last_commit(self, stream: str) -> int:
+        """The number of the newest commit of a log, 0 for none. Raises `Unavailable`."""
+        head = await self._journal.head(stream)
+        return head.nr if head is not None else 0
+
     async def of_aggregate(
         self, stream: str, aggregate_id: str, before: tuple[int, int]
     ) -> AsyncIterator[list[Event]]:
