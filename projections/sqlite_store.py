@@ -5,7 +5,8 @@ read or written. The partition is then out of service and a rebalance asked for,
 removed, so that Faust's recovery starts from nothing. A full disk is no damage: writes fail until there is room. Where
 there is no room to open or to recover a table the worker ends, and says so: Faust would stumble, or log each record.
 
-All runs on the thread of the loop, as with RocksDB: a call takes some microseconds, a batch some milliseconds.
+All runs on the thread of the loop, as with RocksDB: a query takes some tenths of a millisecond, a batch of 500 rows
+ten or twenty.
 """
 
 from __future__ import annotations

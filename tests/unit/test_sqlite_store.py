@@ -41,6 +41,13 @@ def test_written_with_its_offset(machine: Machine, other: Machine) -> None:
         assert len(machine.changelog) - 1 == worker.read_up_to
 
 
+def test_released_from_quarantine(machine: Machine) -> None:
+    """A key whose events wait no more is out of quarantine; what says so is kept, and no late record undoes it."""
+    for nr, waiting in ((1, 2), (3, 0), (2, 2)):
+        machine.put(nr, held={"a": Quarantined(f"type-0:{nr}:0", "no rule", waiting)})
+    assert ({}, 2) == (machine.store.quarantined(0, TABLE), len(machine.store.record_keys(0, TABLE)))
+
+
 def test_late_records_of_a_former_owner(machine: Machine, other: Machine) -> None:
     """Older records that a former owner puts behind newer ones change nothing, for either, when they recover."""
     machine.put(1, a={})
@@ -163,15 +170,16 @@ def test_dropped(machine: Machine, other: Machine) -> None:
 
 @pytest.mark.parametrize("at_once", [1, 1_000])
 def test_a_drop_is_recovered(machine: Machine, other: Machine, at_once: int) -> None:
-    """What removes a table's records on the changelog removes the table elsewhere, in whatever order it comes."""
+    """What removes a table's records removes the table, here and where the changelog is read, in whatever order."""
     machine.put(1, a={}, b={}, held={"b": Quarantined("type-0:1:0", "x", 1)})
     machine.put(1, a={}, table="kept-1")
     keys = machine.store.record_keys(0, TABLE)
-    machine.changelog += [(key, None) for key in reversed(keys)]
+    machine.write([(key, None) for key in reversed(keys)])
     other.recover(at_once)
-    with other.store._file(0) as file:
-        assert [("kept-1",)] == file._db.execute("SELECT name FROM tables").fetchall()
-    assert ({"kept-1"}, [None]) == (set(other.store.places(0)), other.rows("a"))
+    for worker in (machine, other):
+        with worker.store._file(0) as file:
+            assert [("kept-1",)] == file._db.execute("SELECT name FROM tables").fetchall()
+        assert ({"kept-1"}, [None]) == (set(worker.store.places(0)), worker.rows("a"))
 
 
 def test_removed_and_written_again(machine: Machine, other: Machine) -> None:
