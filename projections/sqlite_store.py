@@ -36,7 +36,6 @@ from streams.faust_app import Application
 
 log = logging.getLogger(__name__)
 
-STORE = "sqlite://"
 stores.STORES.aliases["sqlite"] = "projections.sqlite_store:SqliteStore"
 
 OPEN_TRIES, OPEN_PAUSE = 30, 1.0
@@ -50,7 +49,7 @@ def sqlite_table(app: Application, name: str, columns: Mapping[str, SqlColumns])
     projections what their tables are looked at by."""
     return app.Table(
         name,
-        store=STORE,
+        store=f"sqlite:{name}",  # a URL that is a scheme and nothing else is false, and Faust takes its default
         key_type=bytes,
         value_type=bytes,
         partitions=app.settings.partitions,

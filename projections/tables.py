@@ -31,8 +31,6 @@ ROCKSDB = {
 }
 """Per partition. Faust's default is a block cache of 2 GiB each."""
 
-STORE = "local://"
-"""The `store` of such a table."""
 stores.STORES.aliases["local"] = "projections.local_store:LocalStore"
 
 DROPPED_AT_ONCE = 5_000
@@ -43,7 +41,7 @@ def rocksdb_table(app: Application, name: str, indexes: Mapping[str, Indexes]) -
     projections what their rows are found by."""
     table = app.Table(
         name,
-        store=STORE,
+        store=f"local:{name}",  # a URL that is a scheme and nothing else is false, and Faust takes its default
         key_type=bytes,
         value_type=bytes,
         partitions=app.settings.partitions,

@@ -16,7 +16,7 @@ from projections.kept import projection_name
 from projections.local_store import Record
 from projections.rows import Changes, Place, Quarantined
 from projections.sql_columns import SqlColumns
-from projections.sqlite_store import STORE, SqliteStore, sqlite_table
+from projections.sqlite_store import SqliteStore, sqlite_table
 from streams.faust_app import Application
 from streams.settings import Settings
 
@@ -40,7 +40,7 @@ class Machine:
     def __init__(
         self, folder: Path, changelog: list[Record] | None = None, columns: Mapping[str, SqlColumns] = COLUMNS
     ) -> None:
-        app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=1), store=STORE)
+        app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=1))
         self.consumer = app._consumer = Consumer()
         self.faust_table = sqlite_table(app, "type", columns)
         self.store: SqliteStore = self.faust_table.data
@@ -107,7 +107,7 @@ class Partitions:
     COUNT = 3
 
     def __init__(self, folder: Path, table: str, columns: SqlColumns) -> None:
-        app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=self.COUNT), store=STORE)
+        app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=self.COUNT))
         self.store: SqliteStore = sqlite_table(app, "type", {projection_name(table): columns}).data
         self.table = table
         self._nr = 0
