@@ -5,7 +5,7 @@ There is no transaction over rows, listings and places, and none is needed. What
 position, so the order in which it arrives, and how often, changes nothing of what is there in the end. In between, what
 is there follows the order of the steps: entries of listings, the deletion of those that they replace, the rows, and the
 place when all of that is there. After a crash in between, the place says to apply the same events again, which does the
-rest; readers judge rows by their own position. A row that replaces one of the same position, since it was folded anew,
+rest; readers judge rows by their own position. What replaces something of the same position, since it was folded anew,
 gets a timestamp just above that one's.
 
 A row that moves within a listing leaves an entry to be deleted; the row as it was before tells which. A late writer,
@@ -25,15 +25,17 @@ from cassandra.query import BoundStatement
 
 from projections.listings import ALL, Cursor, Listings, Page, Span, Spot, none_listed, page_of, spots
 from projections.projection import Row
-from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of, read_position
+from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of
 from projections.rows_cassandra_tables import (
     BUCKETS,
     STATEMENTS,
     bucket_of,
     create_tables,
     next_base,
-    next_revision,
+    revised,
+    revised_quarantine,
     timestamp,
+    timestamp_of,
 )
 from projections.rows_cassandra_writes import Writes, bucket_written, read_spots
 from projections.store_down import raises_store_down
@@ -49,6 +51,9 @@ _BUCKET_ROWS, _BUCKET_BYTES = 100, 64 * 1024
 """Of one request. Rows of one bucket are one write to Cassandra, so they may be more than otherwise."""
 _ROWS_AT_ONCE = 1000
 
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Quarantined).decode
+
 
 class Found(msgspec.Struct, frozen=True):
     """A row as it stands: JSON, where it is listed, and its timestamp."""
@@ -56,11 +61,6 @@ class Found(msgspec.Struct, frozen=True):
     row: str
     listed: Mapping[str, Spot]
     timestamp: int
-
-    @property
-    def at(self) -> tuple[int, int]:
-        """Its position."""
-        return position_of(decode_row(self.row))
 
 
 class CassandraRows:
@@ -141,11 +141,10 @@ class CassandraRows:
             if (before := (change.before or {}).get(key)) is not None:
                 left = spots(listings, before)
             elif (found := known.get(key)) is not None:
-                left = found.listed
-                if found.at == position_of(row):
-                    at = found.timestamp if found.row == encode_row(row).decode() else next_revision(found.timestamp)
+                at = revised(at, found.timestamp, found.row != encode_row(row).decode())
                 if found.timestamp > at:
                     continue  # it would lose: it needs no place in a listing
+                left = found.listed
             writes.add(key, row, spots(listings, row), left, at)
         await all_done(self._quarantine(writes, partition, table, base, *it) for it in change.quarantined.items())
         await self._send(batches(writes.entries_by_group(), self._session.replica_finder()))
@@ -158,11 +157,10 @@ class CassandraRows:
     async def _quarantine(
         self, writes: Writes, partition: int, table: str, base: int, key: str, it: Quarantined
     ) -> None:
-        # While more and more events wait the position stays that of the first, and there is no clock: what is written
-        # later gets a timestamp just above that of what is there.
-        at = read_position(it.position)
-        known = await self._ask("known", table, partition, base, key, *at)
-        writes.quarantine(key, it, *at, base, known[0][-1] + 1 if known else 1)
+        value, at = _encode(it), timestamp_of(base, it)
+        for present, present_at in await self._ask("known", table, partition, key):
+            at = revised_quarantine(at, present_at, present != value.decode())
+        writes.quarantine(key, value, at)
 
     async def _send(self, batches: Iterable[Sequence[BoundStatement]]) -> None:
         async def send(batch: Sequence[BoundStatement]) -> None:
@@ -177,12 +175,11 @@ class CassandraRows:
 
     @raises_store_down
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
-        base = (await self._bases(partition)).get(table, 0)
         found: dict[str, Quarantined] = {}
-        after: Sequence[object] = ("", -1, -1)
-        while rows := await self._ask("quarantined", table, partition, base, *after, _ROWS_AT_ONCE):
-            found |= {key: Quarantined(*it) for key, _, _, *it, _ in rows}  # a key's in the order of their positions
-            after = rows[-1][:3]
+        first = ""
+        while rows := await self._ask("quarantined", table, partition, first, _ROWS_AT_ONCE):
+            found |= {key: _decode(value) for key, value in rows}
+            first = rows[-1][0] + "\0"
         return {key: it for key, it in found.items() if it.events}
 
     @raises_store_down
@@ -194,7 +191,7 @@ class CassandraRows:
         base = next_base(*known.get(table, (0, 0)))
         await self._ask("restart", partition, table, base, 0, base - 2)
         await all_done(self._drop_bucket(partition, table, bucket, base - 2) for bucket in range(BUCKETS))
-        await self._ask("drop_quarantined", table, partition, base)
+        await self._ask("drop_quarantined", base - 2, table, partition)
         await self._ask("restart", partition, table, base, -1, base - 1)
 
     async def _drop_bucket(self, partition: int, table: str, bucket: int, at: int) -> None:

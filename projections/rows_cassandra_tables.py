@@ -10,10 +10,13 @@ from __future__ import annotations
 import struct
 from binascii import crc32
 
+from projections.rows import Quarantined
+
 INDEX_BITS = 20
 """Of a timestamp, for the index in the commit: Cassandra takes no commit of 16 MB or more, which is fewer events."""
 REVISION_BITS = 4
-"""Of a timestamp, for rows that differ at one position: one was folded anew because the other was wrong."""
+"""Of a timestamp, for what differs at one position: it was folded anew because the other was wrong."""
+_RELEASED = 1 << REVISION_BITS - 1
 DROP_MARGIN = 1 << 20
 """Commits that a drop is ahead of the place it finds: many more than a late writer has in the batch in its hands."""
 BUCKETS = 16
@@ -63,15 +66,10 @@ TABLES = {
         CREATE TABLE IF NOT EXISTS {keyspace}.quarantined (
             tbl       text,
             partition int,
-            base      bigint,      -- that of the place
             key       text,
-            nr        bigint,      -- of the position; the last one of a key counts
-            idx       int,
-            position  text,
-            error     text,
-            events    int,         -- that wait; 0: the key was released
-            PRIMARY KEY ((tbl, partition), base, key, nr, idx)
-        ) WITH comment = 'Keys whose events wait, and those that were released.'
+            value     text,        -- JSON; without events the key was released
+            PRIMARY KEY ((tbl, partition), key)
+        ) WITH comment = 'Keys whose events wait, or did. Timestamps are positions: never write here.'
           AND compaction = {{'class': 'LeveledCompactionStrategy'}}""",
 }
 
@@ -80,10 +78,7 @@ _BUCKET = "tbl = ? AND partition = ? AND bucket = ?"
 _GROUP = "tbl = ? AND listing = ? AND grp = ?"
 _ENTRIES = f"SELECT sort, key, partition, row FROM {{k}}.listings WHERE {_GROUP}"
 _DESCENDING = "ORDER BY sort DESC, key DESC LIMIT ?"
-_QUARANTINED = (
-    "SELECT key, nr, idx, position, error, events, WRITETIME(events) FROM {k}.quarantined"
-    " WHERE tbl = ? AND partition = ? AND base = ?"
-)
+_QUARANTINED = "{k}.quarantined WHERE tbl = ? AND partition = ?"
 _AT = "USING TIMESTAMP ?"
 
 STATEMENTS = {
@@ -101,11 +96,10 @@ STATEMENTS = {
     "up_after": f"{_ENTRIES} AND (sort, key) > (?, ?) AND (sort) <= (?) LIMIT ?",
     "down": f"{_ENTRIES} AND (sort) >= (?) AND (sort) <= (?) {_DESCENDING}",
     "down_after": f"{_ENTRIES} AND (sort) >= (?) AND (sort, key) < (?, ?) {_DESCENDING}",
-    "quarantined": f"{_QUARANTINED} AND (key, nr, idx) > (?, ?, ?) LIMIT ?",
-    "known": f"{_QUARANTINED} AND key = ? AND nr = ? AND idx = ?",
-    "quarantine": "INSERT INTO {k}.quarantined (tbl, partition, base, key, nr, idx, position, error, events)"
-    f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {_AT}",
-    "drop_quarantined": "DELETE FROM {k}.quarantined WHERE tbl = ? AND partition = ? AND base < ?",
+    "quarantined": f"SELECT key, value FROM {_QUARANTINED} AND key >= ? LIMIT ?",
+    "known": f"SELECT value, WRITETIME(value) FROM {_QUARANTINED} AND key = ?",
+    "quarantine": f"INSERT INTO {{k}}.quarantined (tbl, partition, key, value) VALUES (?, ?, ?, ?) {_AT}",
+    "drop_quarantined": "DELETE FROM {k}.quarantined USING TIMESTAMP ? WHERE tbl = ? AND partition = ?",
 }
 
 int_ = struct.Struct(">i").pack
@@ -133,11 +127,24 @@ def timestamp(base: int, nr: int, index: int) -> int:
     return base + ((nr << INDEX_BITS) + index + 1 << REVISION_BITS)
 
 
-def next_revision(at: int) -> int:
-    """The timestamp of what replaces a row of the same position. Raises `ValueError` when that was done too often."""
-    if (at + 1) % (1 << REVISION_BITS) == 0:
+def revised(first: int, present: int, differs: bool) -> int:
+    """The timestamp of a row whose own is `first`, where one stands already: just above that, if it is of the same
+    position and `differs`. Raises `ValueError` when that was done too often."""
+    end = first + (1 << REVISION_BITS)
+    if differs and present + 1 == end:
         raise ValueError("a row cannot be folded anew so often at one position: build the table anew")
-    return at + 1
+    return present + differs if first <= present < end else first
+
+
+def timestamp_of(base: int, it: Quarantined) -> int:
+    """That of the last event that waits, and a little above it of a key that is released."""
+    return timestamp(base, *it.at) + (0 if it.events else _RELEASED)
+
+
+def revised_quarantine(first: int, present: int, differs: bool) -> int:
+    """Likewise. If it is done too often the longer text counts: it is only the reason that differs then."""
+    last = first + _RELEASED - 1
+    return min(present + differs, last) if first <= present <= last else first
 
 
 def next_base(base: int, nr: int) -> int:

@@ -10,7 +10,7 @@ from cassandra.query import UNSET_VALUE, BoundStatement
 
 from projections.listings import Spot
 from projections.projection import Row
-from projections.rows import Quarantined, encode_row
+from projections.rows import encode_row
 from projections.rows_cassandra_tables import bigint, bucket_of, int_
 
 _ROW_OVERHEAD = 120
@@ -60,11 +60,10 @@ class Writes:
             entry = [bigint(at), self._table, listing.encode(), group.encode(), sort.encode(), key.encode()]
             self.left.append(self._bound("unlist", entry))
 
-    def quarantine(self, key: str, it: Quarantined, nr: int, index: int, base: int, at: int) -> None:
+    def quarantine(self, key: str, value: bytes, at: int) -> None:
         """A key in quarantine, or released."""
-        values = [self._table, self._partition, bigint(base), key.encode(), bigint(nr), int_(index)]
-        values += [it.position.encode(), it.error.encode(), int_(it.events), bigint(at)]
-        self.quarantined.append(self._bound("quarantine", values, len(it.error)))
+        values = [self._table, self._partition, key.encode(), value, bigint(at)]
+        self.quarantined.append(self._bound("quarantine", values, len(value)))
 
     def entries_by_group(self) -> list[tuple[int, BoundStatement]]:
         """The entries, those of one group together: that is one write to Cassandra, if it is in one request."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from projections.listings import ALL, Cursor, Listings, Page, Span, none_listed, page_of, spots
 from projections.projection import Row
-from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of, read_position
+from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of
 from streams.journal import JournalMissing
 
 At = tuple[int, str]  # partition and table
@@ -59,7 +59,7 @@ class MemoryRows:
                 if key not in rows or position_of(row) >= position_of(decode_row(rows[key])):
                     rows[key] = encode_row(row)
             for key, it in change.quarantined.items():
-                if key not in quarantined or read_position(it.position) >= read_position(quarantined[key].position):
+                if it.replaces(quarantined.get(key)):
                     quarantined[key] = it
             if at not in self._its.places or change.place.at >= self._its.places[at].at:
                 self._its.places[at] = change.place

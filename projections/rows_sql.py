@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.listings import ALL, Cursor, Listings, Page, Span, none_listed, page_of, spots
 from projections.projection import Row
-from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of, read_position
+from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of
 from projections.rows_sql_tables import (
     LISTINGS,
     NEXT_KEYS,
@@ -121,9 +121,8 @@ class SqlRows:
                     unlisted.append({"of": table, "in": partition, **entry})
         quarantined: list[Values] = []
         for key, it in sorted(change.quarantined.items()):
-            nr, index = read_position(it.position)
-            entry = {"nr": nr, "idx": index, "position": it.position, "error": it.error, "events": it.events}
-            quarantined.append({**of_table, "key": key, **entry})
+            at_last = {"nr": it.at[0], "idx": it.at[1], "released": int(not it.events)}
+            quarantined.append({**of_table, "key": key, **at_last, **msgspec.structs.asdict(it)})
         place = change.place
         at_place = {"nr": place.nr, "idx": place.index, "complete": place.complete, "next_offset": place.offset}
         yield self._upserts[ROWS], rows

@@ -85,12 +85,14 @@ QUARANTINED = Table(
     _key("tbl", AnyText),
     _key("partition", Integer),
     _key("key", AnyText),
-    _value("nr", BigInteger),
+    _value("nr", BigInteger),  # of the last event that waits, or where the key was released
     _value("idx", Integer),
+    _value("released", Integer),
     _value("position", AnyText),
     _value("error", AnyText),
     _value("events", Integer),
-    comment="Keys whose events wait: the position of the first, or where the key was released if none waits.",
+    _value("last", AnyText),
+    comment="Keys whose events wait: the position of the first, why, how many, and the position of the last.",
 )
 
 
@@ -100,16 +102,16 @@ def of(table: Table) -> ColumnElement[bool]:
 
 
 def _position(columns: Any) -> Any:
-    return tuple_(columns.nr, columns.idx)
+    return tuple_(*(columns[name] for name in ("nr", "idx", "released") if name in columns))
 
 
 PLACES_OF = select(PLACES.c.tbl, PLACES.c.nr, PLACES.c.idx, PLACES.c.complete, PLACES.c.next_offset).where(
     PLACES.c.partition == bindparam("in")
 )
 NEXT_KEYS = select(ROWS.c.key).where(of(ROWS)).order_by(ROWS.c.key).limit(bindparam("most"))
-QUARANTINED_OF = select(QUARANTINED.c.key, QUARANTINED.c.position, QUARANTINED.c.error, QUARANTINED.c.events).where(
-    of(QUARANTINED), QUARANTINED.c.events > 0
-)
+QUARANTINED_OF = select(
+    QUARANTINED.c.key, QUARANTINED.c.position, QUARANTINED.c.error, QUARANTINED.c.events, QUARANTINED.c.last
+).where(of(QUARANTINED), QUARANTINED.c.events > 0)
 UNLIST = delete(LISTINGS).where(
     of(LISTINGS),
     LISTINGS.c.key == bindparam("at"),

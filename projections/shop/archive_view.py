@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from projections.doors import NotNow
+from projections.hops import NotNow
 from projections.listings import Cursor, ReadModel, Span
 from projections.projection import Row
 from projections.projection_app import ReadSide

@@ -13,7 +13,7 @@ from projections.listings import ReadModel
 from projections.projection import Row
 from projections.rows import Changes, Place, Quarantined, StoreDown
 from projections.rows_cassandra import CassandraRows
-from projections.rows_cassandra_tables import BUCKETS
+from projections.rows_cassandra_tables import BUCKETS, REVISION_BITS
 from streams.journal import JournalMissing, Unavailable
 from tests.contract.read_models import BY_STATUS, BY_USER, ReadModels, changes, gone, new_table, row, told, two_workers
 
@@ -233,15 +233,22 @@ async def test_timestamps_are_positions(models: ReadModels, table: str) -> None:
         await models.one.save(3, {table: changes(a=row(8, (1 << 20) - 1))})
 
 
-async def test_a_quarantine_needs_no_clock(models: ReadModels, table: str) -> None:
-    """It begins, grows and ends at one position, and each step comes after the one before, dropped or not."""
-    for life in range(2):
-        for events in (3, 1, 0, 2):
-            it = Quarantined("order-3:1:0", f"{life}", events)
-            await models.one.save(3, {table: Changes(Place(1), {}, {"a": it})})
-            assert ({"a": it} if events else {}) == await models.two.quarantined(3, table)
-        await models.two.drop(3, table)
-        assert {} == await models.one.quarantined(3, table)
+async def test_what_is_folded_anew_too_often_at_one_position(models: ReadModels, table: str) -> None:
+    """A row is refused rather than lost, and the one that is there stays; a quarantine goes on to hold."""
+    for n in range(1 << REVISION_BITS):
+        await models.one.save(3, {table: changes(a=row(5, n=n))})
+        assert row(5, n=n) == await models.two.row(3, table, "a")
+    with pytest.raises(ValueError, match=r"build the table anew"):
+        await models.one.save(3, {table: changes(a=row(5, n=-1))})
+    assert row(5, n=n) == await models.two.row(3, table, "a")
+    await models.one.save(3, {table: changes(a=row(6, n=-1))})
+    assert row(6, n=-1) == await models.two.row(3, table, "a")
+    for n in range(1 << REVISION_BITS):
+        it = Quarantined("order-3:1:0", f"error {n}", 1, "order-3:2:0")
+        await models.one.save(3, {table: Changes(Place(6), {}, {"a": it})})
+        assert (await models.two.quarantined(3, table))["a"].error.startswith("error")
+    await models.one.save(3, {table: Changes(Place(6), {}, {"a": Quarantined("order-3:2:0", "", 0)})})
+    assert {} == await models.two.quarantined(3, table)
 
 
 async def test_many_keys_in_quarantine(models: ReadModels, table: str) -> None:

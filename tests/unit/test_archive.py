@@ -19,7 +19,7 @@ from aggregates.shop.order import (
     OrderRejected,
     OrderShipped,
 )
-from projections.doors import NotNow
+from projections.hops import NotNow
 from projections.projection import Row
 from projections.rows import Changes, Place, StoreDown
 from projections.rows_memory import MemoryRows
