@@ -22,6 +22,8 @@ class Settings:
     kafka_brokers: str = "kafka://127.0.0.1:9092"
     journal_url: str = "cassandra://127.0.0.1:9042/shop"
     namespace: str = ""
+    read_model_url: str = ""
+    """The database of what projections keep for all workers together; that of the journals, unless set."""
     partitions: int = 8
     data_dir: Path = Path(".data")
     schema_registry_url: str = ""
