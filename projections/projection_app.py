@@ -14,6 +14,7 @@ from faust.types import TP
 from projections.control import Control
 from projections.dead_letters import ProjectionDeadLetters
 from projections.doors import Doors
+from projections.event_streams import EventStreams
 from projections.events import EventReader
 from projections.feed import KafkaFeed
 from projections.kept import NO_INDEXES, Indexes, Kept, Listed, projection_name
@@ -53,6 +54,7 @@ class ReadSide:
         self, module: str, settings: Settings, contexts: Mapping[str, Context], kept: Sequence[Kept]
     ) -> None:
         self.contexts = contexts
+        self._kept = kept
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
         self.app = app = Application(
             module, "projections", settings, web_application_options={"middlewares": [problems]}
@@ -83,9 +85,10 @@ class ReadSide:
         changelogs = {it.name: self._placed_with(it).changelog for it in kept}
         self.doors = Doors(app, self.control, changelogs, self.sources)
         self.doors.add_views()
+        self.event_streams = EventStreams(self.doors, settings.sse_clients, settings.sse_seconds)
         self.switching = Switching(self.sources, self.control, self.doors)
         self.switching.add_view(app)
-        self.control.changed = self._changed.set
+        self.control.changed = self._have_changed
         app.starting.append(self._start)
         app.stopping.append(self._stop)
         app.revoking.append(self._suspend)
@@ -210,6 +213,7 @@ class ReadSide:
         return {}
 
     async def _suspend(self) -> None:
+        self.event_streams.end()
         for source in self.sources.values():
             await source.close()
         for rows in self._all_local:
@@ -218,6 +222,10 @@ class ReadSide:
     async def _resume(self) -> None:
         for source in self.sources.values():
             await source.open()
+
+    def _have_changed(self) -> None:
+        self.event_streams.keep({self.control.serving(kept.name) for kept in self._kept})
+        self._changed.set()
 
     async def _follow_orders(self) -> None:
         while True:
@@ -230,7 +238,9 @@ class ReadSide:
                     log.exception("%s: following what was ordered", source.type)
                     self._changed.set()
                     await asyncio.sleep(1.0)
+
     async def _stop(self) -> None:
+        await self.event_streams.close()
         await asyncio.gather(*map(cancel, self._tasks))
         await self._suspend()
         await self.control.close()

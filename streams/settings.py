@@ -58,6 +58,10 @@ class Settings:
     """The most commands that wait behind one aggregate in quarantine."""
     quarantine_bytes: int = 4 * 1024 * 1024
     """The most bytes of such commands."""
+    sse_clients: int = 1_000
+    """The most clients of a worker that follow rows or lists as streams of events."""
+    sse_seconds: float = 30.0
+    """A client that takes nothing of its stream for so long is sent away."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
