@@ -12,7 +12,10 @@ from schemas.wire_format import from_wire
 from streams.journal import Commit, Journal, stream_type
 from streams.reading import decode_event
 
+EVENTS_AT_ONCE = 250
 COMMITS_AT_ONCE = 200
+FIRST_COMMITS = 5
+"""What a commit of a log holds is not known before it is read."""
 
 _COMMIT_END = COMMIT_END[0]
 
@@ -92,19 +95,20 @@ class EventReader:
 
         Raises what `read` raises.
         """
-        nr = max(after[0] - 1, 0)
-        while commits := await self._journal.commits(stream, nr, COMMITS_AT_ONCE):
+        nr, most = max(after[0] - 1, 0), FIRST_COMMITS
+        while commits := await self._journal.commits(stream, nr, most):
             records = []
             for commit in commits:
                 for index, headers, event in event_headers(commit, self._source, self._codec):
                     at = commit.nr, index
                     if at > after and (before is None or at < before):
                         records.append(_FromLog(event.aggregate_id.encode(), event.data, headers))
-            if records:
-                yield await self.read(records)
+            for start in range(0, len(records), EVENTS_AT_ONCE):
+                yield await self.read(records[start : start + EVENTS_AT_ONCE])
             nr = commits[-1].nr
             if before is not None and nr >= before[0]:
                 return
+            most = max(1, min(COMMITS_AT_ONCE, EVENTS_AT_ONCE * len(commits) // max(len(records), 1)))
 
     async def last_commit(self, stream: str) -> int:
         """The number of the newest commit of a log, 0 for none. Raises `Unavailable`."""

@@ -21,6 +21,8 @@ from projections.rows import Place, Rows, read_position
 log = logging.getLogger(__name__)
 
 BATCH = 1_000
+BATCH_BEHIND = 250
+"""Of one that catches up: queries are answered in between, and are in more of a hurry."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
@@ -124,8 +126,8 @@ class Lane:
         await self._stepped(records)
 
     async def try_step(self, reading: Reading) -> bool:
-        """Likewise, but try once; False when that failed, and then `begin` is next."""
-        records = await reading.read(BATCH)
+        """Apply a small batch; False when that failed, and then `begin` is next."""
+        records = await reading.read(BATCH_BEHIND)
         if not await self.attempt(lambda: self._step(records)):
             return False
         await self._stepped(records)

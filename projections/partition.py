@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 NEAR = 5_000
 """Records between two tables that may still go together: the one that is ahead leaves out what it has."""
+CLOSE = 500
+"""Records that a table which has caught up may still lack of the others, which wait for it to read them in the log."""
 
 
 @dataclass(frozen=True)
@@ -268,9 +270,9 @@ class Partition:
         try:
             if not await lane.attempt(lambda: lane.begin(reading), settles=False):
                 return False
-            while (end := await reading.end()) - lane.offset > NEAR:
+            while (end := await reading.end()) - lane.offset > CLOSE:
                 lane.progress.end = end
-                while end - lane.offset > NEAR:
+                while end - lane.offset > CLOSE:
                     if not await lane.try_step(reading):
                         return False
             return True

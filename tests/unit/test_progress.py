@@ -23,28 +23,41 @@ def test_from_the_topic() -> None:
 
 
 def test_from_the_log_and_then_from_the_topic() -> None:
-    """The log's events are estimated by those of its commits so far; when it is read it is known how many they are."""
+    """Where the topic does not reach back its offsets still say how many events there were."""
     progress = Progress()
     progress.log(0, 10, 500, 700)
-    assert (0, 10 + 200) == told(progress)
+    assert (0, 700) == told(progress)
     assert not progress.reads_topic
+    progress.in_log(2, 60)
+    assert (60, 700) == told(progress)
+    progress.in_log(10, 435)
+    assert (495, 700) == told(progress), "some were published twice"
+    progress.topic(500, 710)
+    assert (500, 710) == told(progress)
+    assert progress.reads_topic
+    progress.offset = 710
+    assert (710, 710) == told(progress)
+
+
+def test_a_topic_that_was_made_anew() -> None:
+    """The log's events are estimated by those of its commits so far; when it is read it is known how many they are."""
+    progress = Progress()
+    progress.log(0, 10, 0, 200)
+    assert (0, 10 + 200) == told(progress)
     progress.in_log(2, 60)
     assert (60, 300 + 200) == told(progress)
     progress.in_log(10, 20)
-    assert (80, 80 + 200) == told(progress)
-    progress.topic(500, 710)
+    progress.topic(0, 210)
     assert (80, 80 + 210) == told(progress)
-    assert progress.reads_topic
-    progress.offset = 710
-    assert (290, 290) == told(progress)
 
 
-def test_begun_before() -> None:
-    """Commits that an earlier run has read count as done, by the same estimate."""
+@pytest.mark.parametrize(("first", "end"), [(1000, 1000), (0, 10)])
+def test_begun_before(first: int, end: int) -> None:
+    """Commits that an earlier run has read count as done."""
     progress = Progress()
-    progress.log(50, 100, 0, 0)
+    progress.log(50, 100, first, end)
     progress.in_log(75, 250)
-    assert (750, 1000) == told(progress)
+    assert (750, 1000 + end - first) == told(progress)
 
 
 def test_events_that_are_not_published_yet() -> None:
