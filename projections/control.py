@@ -173,8 +173,9 @@ class Control:
         """Read all that is there, then follow."""
         reading = await self._feed.open(self._topic, 0)
         try:
-            end = await reading.end()
-            if await reading.first() < end:
+            first, end = await reading.first(), await reading.end()
+            await reading.seek(first)
+            if first < end:
                 while self._read_to < end:
                     await self._take(await reading.read(_AT_ONCE))
         except BaseException:

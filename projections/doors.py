@@ -31,6 +31,7 @@ from streams.journal import stream_type
 
 log = logging.getLogger(__name__)
 
+PASSED_ON = ("If-None-Match", "At-Least")
 FIRST_SECONDS = 3.0
 """For so long a query waits for the very first table of a projection to be put in charge."""
 SWITCHES = 3
@@ -128,12 +129,15 @@ class Doors(Placement):
             if HOP in request.headers:
                 if partition not in self.here(projection):
                     raise NotNow("the partition has just moved")
-                return await answer(partition, (await self._told(request, [projection]))[projection])
-            await self.read_your_writes(request, [projection], key)
+                table = (await self._told(request, [projection]))[projection]
+                self._refuse_stale(request, partition, table, key)
+                return await answer(partition, table)
+            await self.read_your_writes(request, [projection])
 
             async def ask() -> Any:
                 tables = await self.serving(projection)
                 if partition in self.here(projection):
+                    self._refuse_stale(request, partition, tables[projection], key)
                     return await answer(partition, tables[projection])
                 url = next(url for url, ps in self.workers(projection).items() if partition in ps)
                 return await self._pass_on(view, request, url, tables)
@@ -148,7 +152,7 @@ class Doors(Placement):
         return problem(view, 503, "Not now", str(error), {SEEN: str(self._control.offset)})
 
     async def _pass_on(self, view: Any, request: Any, url: str, tables: Tables) -> Any:
-        asked = {name: request.headers[name] for name in ("If-None-Match",) if name in request.headers}
+        asked = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
         headers = self.hop(tables) | asked
         async with self.get(url + request.rel_url.raw_path_qs, headers) as response:
             await self.knows_better(response)
@@ -230,25 +234,25 @@ class Doors(Placement):
 
     # -- read your writes ------------------------------------------------------------------------------------
 
-    async def read_your_writes(self, request: Any, projections: Sequence[str], key: str | None = None) -> None:
-        """Wait for the position of the header `At-Least`. Raises `BadPosition`, and `NotNow` when the time is up.
-
-        Who asks for the row of a `key` is told when it is in quarantine: it would not show what was written.
-        """
+    async def read_your_writes(self, request: Any, projections: Sequence[str]) -> None:
+        """Wait for the position of the header `At-Least`. Raises `BadPosition`, and `NotNow` when the time is up."""
         position = request.headers.get("At-Least")
         if position is None or HOP in request.headers:
             return
         stream, nr = read_at_least(position, self._app.settings.partitions, self._sources)
         seconds = read_wait(request.headers.get("Prefer", ""))
-        source, partition = self._sources[stream_type(stream)], int(stream.rpartition("-")[2])
+        source = self._sources[stream_type(stream)]
         names = [it.name for it in source.kept if it.name in projections] or [it.name for it in source.kept]
         reached = await asyncio.gather(*(self._reached(its, stream, nr, seconds) for its in self.together(names)))
         if not all(reached):
             raise NotNow(f"{position} is not applied yet")
-        if key is not None and partition in source.partitions and (table := self._control.serving(projections[0])):
-            kept = source.table(partition, table)
-            if kept is not None and key in kept.quarantined:
-                raise NotNow(f"{key} waits in {table}: {kept.quarantined[key].error}")
+
+    def _refuse_stale(self, request: Any, partition: int, table: str, key: str) -> None:
+        """A row in quarantine does not show what its key's events say, and so not what somebody wrote."""
+        source = next(it for it in self._sources.values() for kept in it.kept if kept.name == projection_name(table))
+        kept = source.table(partition, table)
+        if "At-Least" in request.headers and kept is not None and key in kept.quarantined:
+            raise NotNow(f"{key} waits in {table}: {kept.quarantined[key].error}")
 
     async def _reached(self, names: Sequence[str], stream: str, nr: int, seconds: float) -> bool:
         partition = int(stream.rpartition("-")[2])

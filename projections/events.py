@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from projections.projection import PublishedEvent
-from projections.tailer import COMMIT_END, event_headers
+from projections.rows import read_position
+from projections.tailer import COMMIT_END, PREVIOUS, event_headers
 from schemas.codec import Codec, UnknownSchema
 from schemas.wire_format import from_wire
-from streams.journal import Commit, Journal, stream_type
+from streams.journal import Commit, Journal, Unavailable, stream_type
 from streams.reading import decode_event
 
-EVENTS_AT_ONCE = 250
+EVENTS_AT_ONCE = 1_000
 COMMITS_AT_ONCE = 200
 FIRST_COMMITS = 5
 """What a commit of a log holds is not known before it is read."""
+A_TURN = 200
+"""Events after which others have their turn."""
 
 _COMMIT_END = COMMIT_END[0]
 
@@ -36,6 +40,7 @@ class Record(Protocol):
 class Event(NamedTuple):
     """One stored event: its place in the log, whether it ends its commit, and what it stands for today.
 
+    `follows` is the event before it in its stream, (0, 0) for the first, None where that is not known.
     `origin` is the first of `parts`, or says where it was published from when nothing came of it. `next_offset` is that
     of the record behind it, or -1 when it was not read from the topic. `source` is what it was read from.
     """
@@ -46,6 +51,12 @@ class Event(NamedTuple):
     parts: Sequence[PublishedEvent]
     next_offset: int
     source: Record
+    follows: tuple[int, int] | None = None
+
+    @property
+    def offset(self) -> int:
+        """That of its record, where it was read from the topic."""
+        return self.next_offset - 1
 
     @property
     def complete(self) -> int:
@@ -72,7 +83,11 @@ class EventReader:
 
     async def read(self, records: Sequence[Record]) -> list[Event]:
         """The events of records, in their order. Raises `Undecodable`, `Held`, `Unavailable`."""
-        return [await self._event(record) for record in records]
+        events = []
+        for start in range(0, len(records), A_TURN):
+            events += [await self._event(record) for record in records[start : start + A_TURN]]
+            await asyncio.sleep(0)
+        return events
 
     async def _event(self, record: Record) -> Event:
         attributes = dict(record.headers)
@@ -86,28 +101,34 @@ class EventReader:
             values = await decode_event(self._codec, self._journal, data)
         parts = [PublishedEvent(value, type(value).__name__, *place) for value in values]
         origin = parts[0] if parts else PublishedEvent(None, attributes["ce_type"].decode(), *place)
-        return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record)
+        previous = attributes.get(PREVIOUS)
+        follows = None if previous is None else read_position(previous.decode())
+        return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record, follows)
 
     async def from_log(
         self, stream: str, after: tuple[int, int], before: tuple[int, int] | None = None
     ) -> AsyncIterator[list[Event]]:
         """The events of a log behind one place and before another, in batches, to its end where that is None.
 
-        Raises what `read` raises.
+        All of them: a read of the log that ends early is not its end. Raises what `read` raises.
         """
+        if before is None:
+            head = await self._journal.head(stream)
+            before = (head.nr + 1, 0) if head is not None else (1, 0)
+        last = before[0] if before[1] > 0 else before[0] - 1
         nr, most = max(after[0] - 1, 0), FIRST_COMMITS
-        while commits := await self._journal.commits(stream, nr, most):
+        while nr < last:
+            commits = await self._journal.commits(stream, nr, min(most, last - nr))
+            if not commits:
+                raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
             records = []
             for commit in commits:
                 for index, headers, event in event_headers(commit, self._source, self._codec):
-                    at = commit.nr, index
-                    if at > after and (before is None or at < before):
+                    if after < (commit.nr, index) < before:
                         records.append(_FromLog(event.aggregate_id.encode(), event.data, headers))
             for start in range(0, len(records), EVENTS_AT_ONCE):
                 yield await self.read(records[start : start + EVENTS_AT_ONCE])
             nr = commits[-1].nr
-            if before is not None and nr >= before[0]:
-                return
             most = max(1, min(COMMITS_AT_ONCE, EVENTS_AT_ONCE * len(commits) // max(len(records), 1)))
 
     async def last_commit(self, stream: str) -> int:
@@ -124,7 +145,7 @@ class EventReader:
         for row in await self._journal.events(stream_type(stream), aggregate_id):
             if row.nr <= indexed and (row.nr, row.index) < before:
                 commit = Commit(stream, row.nr, 0, "", "", 0, 0, row.nr, row.recorded_at, (row.event,))
-                for _, headers, event in event_headers(commit, self._source, self._codec, row.index):
+                for _, headers, event in event_headers(commit, self._source, self._codec, None, row.index):
                     yield await self.read([_FromLog(aggregate_id.encode(), event.data, headers)])
         # What may not stand by aggregate yet.
         async for events in self.from_log(stream, (indexed + 1, -1), before):

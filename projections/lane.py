@@ -20,9 +20,8 @@ from projections.rows import Place, Rows, read_position
 
 log = logging.getLogger(__name__)
 
-BATCH = 1_000
-BATCH_BEHIND = 250
-"""Of one that catches up: queries are answered in between, and are in more of a hurry."""
+BATCH = 500
+"""Records that are applied together: few enough that queries need not wait long for their turn."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
@@ -45,6 +44,7 @@ class Lane:
         dead_letters: DeadLetters,
         moved: Callable[[], Awaitable[None]],
         aside: Callable[[TableFold], None],
+        batch: int = BATCH,
     ) -> None:
         self.stream = stream
         self.tables = list(tables)
@@ -52,19 +52,19 @@ class Lane:
         """Held while a batch is applied: who holds it may change `tables`."""
         self.at = max((table.place.at for table in tables), default=Place().at)
         """The newest event that was applied."""
+        self._whole = max(min((table.place.at for table in tables), default=(0, 0)), (0, 0))
+        """Up to here no event is missing in any table."""
         self.progress = Progress()
+        self.held = ""
+        """Why nothing is applied at the moment."""
+        self._goal = 0
+        self._begun = self._unsure = False
         self._partition = partition
         self._reader = reader
         self._dead_letters = dead_letters
         self._moved = moved
         self._aside = aside
-        self.held = ""
-        """Why nothing is applied at the moment."""
-
-    @property
-    def is_current(self) -> bool:
-        """Whether it has all that was in the topic when it began."""
-        return self.progress.reads_topic and self.offset >= self.progress.end
+        self._batch = batch
 
     @property
     def offset(self) -> int:
@@ -75,6 +75,7 @@ class Lane:
 
     async def begin(self, reading: Reading) -> None:
         """Bring `reading` to where the tables are, after applying from the log what the topic has not any more."""
+        self._goal = await reading.end()
         place = min((table.place for table in self.tables), key=lambda place: place.at)
         if place.offset and await self._stands_before(reading, place):
             await self._seek(reading, place.offset)
@@ -89,13 +90,23 @@ class Lane:
         before = _at(oldest) if oldest is not None else None
         if before is None or place.at < before:
             last = before[0] if before is not None else await self._reader.last_commit(self.stream)
-            self.progress.log(place.complete, last, first, await reading.end() if oldest is not None else first)
+            self.progress.log(place.complete, last, first, self._goal if oldest is not None else first)
             await self.apply_from_log(before, self.progress)
         await self._seek(reading, first)
 
     async def _seek(self, reading: Reading, offset: int) -> None:
         await reading.seek(offset)
         self.progress.topic(offset, await reading.end())
+        self._unsure = False
+        self._stand(offset)
+
+    def _stand(self, offset: int) -> None:
+        self.progress.offset = offset
+        self._begun = self._begun or offset >= self._goal
+
+    def has_all(self, table: TableFold) -> bool:
+        """Whether a table of this lane has all that was on the topic when it began, and all that the others have."""
+        return self._begun and table.place.at >= self.at
 
     async def _stands_before(self, reading: Reading, place: Place) -> bool:
         """Whether all that comes before a place's offset is in the tables: the topic may be another one by now."""
@@ -111,36 +122,31 @@ class Lane:
             await self._apply(events)
             if progress is not None:
                 progress.in_log(events[-1].at[0], len(events))
+        if before is not None:
+            self._whole = max(self._whole, (before[0], before[1] - 1))
+            self._unsure = False
 
     # -- going on ------------------------------------------------------------------------------------------
 
     async def run(self, reading: Reading) -> None:
-        """Apply for ever what `reading` brings."""
+        """Apply for ever what `reading` brings, each batch however long it takes."""
         while True:
-            await self.step(reading)
+            await self._take(await reading.read(self._batch))
 
-    async def step(self, reading: Reading) -> None:
-        """Apply one batch, however long it takes."""
-        records = await reading.read(BATCH)
+    async def _take(self, records: Sequence[Record]) -> None:
         await self.patiently(lambda: self._step(records))
-        await self._stepped(records)
 
     async def try_step(self, reading: Reading) -> bool:
-        """Apply a small batch; False when that failed, and then `begin` is next."""
-        records = await reading.read(BATCH_BEHIND)
-        if not await self.attempt(lambda: self._step(records)):
-            return False
-        await self._stepped(records)
-        return True
-
-    async def _stepped(self, records: Sequence[Record]) -> None:
-        self.progress.offset = records[-1].offset + 1
-        await asyncio.sleep(0)  # a table that is never behind must not keep others from running
+        """Apply one batch, if it can be done now; where it cannot, `begin` is next."""
+        records = await reading.read(self._batch)
+        return await self.attempt(lambda: self._step(records))
 
     async def _step(self, records: Sequence[Record]) -> None:
         events = await self._reader.read(records)
         async with self.changing:
+            self._unsure |= records[0].offset != self.offset  # some are removed, or the topic is another one
             await self.apply(events)
+            self._stand(records[-1].offset + 1)
 
     async def patiently(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do it again and again until it is done; says why it is not."""
@@ -166,17 +172,31 @@ class Lane:
 
     async def apply(self, events: Sequence[Event]) -> None:
         """Apply a batch to all tables, with what is missing before it. The caller holds `changing`."""
+        while (missing := self._missing(events)) is not None:
+            log.warning("%s: the topic lacks what is before event %d:%d: reading the log", self.stream, *missing)
+            await self.apply_from_log(missing)
         try:
             await self._apply(events)
-        except MissingEvents as missing:
-            log.warning("%s: reading the log for what is missing on the topic: %s", self.stream, missing)
-            await self.apply_from_log(missing.at)
+        except MissingEvents as error:
+            log.warning("%s: the topic lacks events: reading the log: %s", self.stream, error)
+            await self.apply_from_log(error.at)
             await self._apply(events)
+
+    def _missing(self, events: Sequence[Event]) -> tuple[int, int] | None:
+        """The first event before which some are missing, as the events themselves say."""
+        newest = self._whole
+        for event in events:
+            if event.at > newest:
+                if self._unsure if event.follows is None else event.follows > newest:
+                    return event.at
+                newest = event.at
+        return None
 
     async def _apply(self, events: Sequence[Event]) -> None:
         stores: defaultdict[Rows, list[tuple[TableFold, Folded]]] = defaultdict(list)
         failed: dict[str, Exception] = {}
         for table in self.tables:
+            await asyncio.sleep(0)  # others have their turn, also while there is much to do
             try:
                 folded = await table.fold(events)
             except MissingEvents:
@@ -194,7 +214,8 @@ class Lane:
             log.error("%s: %s falls behind: %s", self.stream, table.table, failed[table.table])
             self.tables.remove(table)
             self._aside(table)
-        self.at = max(self.at, max(event.at for event in events))
+        newest = max(event.at for event in events)
+        self.at, self._whole = max(self.at, newest), max(self._whole, newest)
         await self._moved()
 
     async def _save(self, rows: Rows, its: Sequence[tuple[TableFold, Folded]]) -> dict[str, Exception]:

@@ -18,7 +18,7 @@ import msgspec
 from projections.events import EventReader
 from projections.feed import Feed
 from projections.fold import TableFold
-from projections.lane import FIRST_PAUSE, LONGEST_PAUSE, DeadLetters, Lane
+from projections.lane import BATCH, FIRST_PAUSE, LONGEST_PAUSE, DeadLetters, Lane
 from projections.progress import Progress
 from projections.projection import Projection
 from projections.rows import Changes, Rows, StoreDown
@@ -30,8 +30,10 @@ log = logging.getLogger(__name__)
 
 NEAR = 5_000
 """Records between two tables that may still go together: the one that is ahead leaves out what it has."""
-CLOSE = 500
-"""Records that a table which has caught up may still lack of the others, which wait for it to read them in the log."""
+BATCH_BEHIND = 2_000
+"""Records that are applied together to a table that catches up: a row that many of them touch is written once."""
+MAIN = ""
+"""The task of those that are up to date."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,13 @@ class Partition:
         self._following = asyncio.Lock()
         self._closed = False
 
-    def _lane(self, tables: Sequence[TableFold]) -> Lane:
-        return Lane(self.stream, self.number, self.reader, tables, self._dead_letters, self.moved, self._catch_up)
+    def _lane(self, tables: Sequence[TableFold], behind: bool = False) -> Lane:
+        batch, letters = BATCH_BEHIND if behind else BATCH, self._dead_letters
+        return Lane(self.stream, self.number, self.reader, tables, letters, self.moved, self._catch_up, batch)
 
     def is_current(self, table: str) -> bool:
         """Whether a table has all events that the others have, and those that were there when this worker began."""
-        return self._goes_along(table) and self._main.is_current and self.tables[table].place.at >= self._main.at
+        return self._goes_along(table) and self._main.has_all(self.tables[table])
 
     def _goes_along(self, table: str) -> bool:
         return any(it.table == table for it in self._main.tables)
@@ -141,7 +144,7 @@ class Partition:
         """Keep exactly these tables from now on: new ones are built, paused ones stand still."""
         async with self._following:
             names = {it.table for it in wanted}
-            for name in self.tables.keys() - names:
+            for name in [name for name in self.tables if name not in names]:
                 await self._stop(name)
                 del self.tables[name]
                 self.paused.discard(name)
@@ -182,7 +185,7 @@ class Partition:
             await cancel(task)
         async with self._main_stands() as main:
             main.tables = [it for it in main.tables if it.table != table]
-        if not self._main.tables and (running := self._tasks.pop("", None)) is not None:
+        if not self._main.tables and (running := self._tasks.pop(MAIN, None)) is not None:
             await cancel(running)
 
     @contextlib.asynccontextmanager
@@ -228,7 +231,7 @@ class Partition:
 
     def _start_main(self, tables: Sequence[TableFold]) -> None:
         self._main = main = self._lane(tables)
-        self._run("", lambda: self._run_main(main))
+        self._run(MAIN, lambda: self._run_main(main))
 
     async def _run_main(self, lane: Lane) -> None:
         reading = await self._feed.open(self._topic, self.number)
@@ -247,7 +250,7 @@ class Partition:
     # -- those that are behind ------------------------------------------------------------------------------
 
     def _catch_up(self, table: TableFold) -> None:
-        self._behind[table.table] = lane = self._lane([table])
+        self._behind[table.table] = lane = self._lane([table], behind=True)
         self._run(table.table, lambda: self._run_behind(table, lane))
 
     async def _run_behind(self, table: TableFold, lane: Lane) -> None:
@@ -270,9 +273,9 @@ class Partition:
         try:
             if not await lane.attempt(lambda: lane.begin(reading), settles=False):
                 return False
-            while (end := await reading.end()) - lane.offset > CLOSE:
+            while (end := await reading.end()) - lane.offset > NEAR:
                 lane.progress.end = end
-                while end - lane.offset > CLOSE:
+                while end - lane.offset > NEAR:
                     if not await lane.try_step(reading):
                         return False
             return True
@@ -281,10 +284,10 @@ class Partition:
 
     async def _join(self, table: TableFold, lane: Lane) -> None:
         """Let a table that is near go with the others. They wait until it stands where they do."""
+        await self._come_to(self._main, lane)  # most of the way, so that they do not wait for long, nor for its store
         async with self._main_stands() as main:
             if main.tables:
-                nr, index = main.at
-                await lane.apply_from_log((nr, index + 1))
+                await self._come_to(main, lane)
                 if table.place.at == main.at and table.place.offset < main.offset:
                     # What it has from the log it need not look for in the topic when it begins again.
                     table.place = msgspec.structs.replace(table.place, offset=main.offset)
@@ -294,3 +297,8 @@ class Partition:
                 self._start_main([table])
             self._tasks.pop(table.table, None)
             self._behind.pop(table.table, None)
+
+    async def _come_to(self, main: Lane, lane: Lane) -> None:
+        if main.tables:
+            nr, index = main.at
+            await lane.apply_from_log((nr, index + 1))

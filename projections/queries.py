@@ -15,14 +15,23 @@ def row(store: LocalStore, partition: int, table: str, key: str) -> bytes | None
     return None if value is None or is_gone(value) else value
 
 
-def scan(store: LocalStore, partition: int, table: str, prefix: str = "", after: str = "") -> Iterator[bytes]:
-    """The rows whose keys begin so and come after another, in the order of their keys in UTF-8. Not to be held over an
-    await."""
+def scan(
+    store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None
+) -> Iterator[bytes]:
+    """The rows from one key on and up to another, that one not included, in the order of their keys in UTF-8. Not to be
+    held over an await."""
     begin = prefix_of(table, ROW)
-    start = begin + after.encode() + b"\0" if after else b""
-    for _, value in store.items(partition, begin + prefix.encode(), start):
+    end = None if before is None else begin + before.encode()
+    for key, value in store.items(partition, begin, begin + first.encode()):
+        if end is not None and key >= end:
+            return
         if not is_gone(value):
             yield value
+
+
+def behind(key: str) -> str:
+    """The first key that may stand behind another."""
+    return key + "\0"
 
 
 def indexed(

@@ -68,13 +68,14 @@ class KeyFold:
     def _apply(self, event: Event, parts: Sequence[PublishedEvent]) -> None:
         projection, origin, row = self._table.projection, event.origin, self.row
         if self.waits is not None:
-            self.waits = msgspec.structs.replace(self.waits, events=self.waits.events + 1)
+            self.waits = msgspec.structs.replace(self.waits, events=self.waits.events + 1, last=origin.position)
             return
         if origin.position not in self._table.skips:
             try:
                 row = evolved(projection, row, self._key, parts)
             except Exception as error:
-                self.waits = Quarantined(origin.position, f"{type(error).__name__}: {error}", 1)
+                reason = f"{type(error).__name__}: {error}"
+                self.waits = Quarantined(origin.position, reason, 1, origin.position)
                 return
         self.row = {**({GONE: True} if row is None else row), "position": origin.position}
         if not projection.local:
@@ -116,8 +117,8 @@ async def _fold(partition: Partition, table: TableFold, key: str) -> FoldedRow |
         result = FoldedRow(table.table, partition.number, key, row["position"] if row is not None else None, fold.waits)
         if fold.waits is not None and (was is None or _at(fold.waits) < _at(was)):
             return result
-        released = row["position"] if row is not None else was.position if was is not None else ""
-        waits = fold.waits or Quarantined(released, "", 0)
+        released = row["position"] if row is not None else was.last or was.position if was is not None else ""
+        waits = fold.waits or Quarantined(released, "", 0, released)
         changes = Changes(table.place, {key: row} if row is not None else {}, {key: waits}, loaded)
         await table.rows.save(partition.number, {table.table: changes})
         table.kept(Folded(changes))

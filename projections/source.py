@@ -62,6 +62,7 @@ class Source:
         """Keep the tables of all partitions that this worker has."""
         async with self._changing:
             found = {partition for kept in self.kept for partition in self._here(self._rows_of(kept))}
+            await self._feed.share(self._topic, found)
             for number in sorted(found):
                 partition = Partition(
                     stream_name(self.type, number),
@@ -84,6 +85,7 @@ class Source:
                 await cancel(self._dropping)
             partitions, self.partitions = list(self.partitions.values()), {}
             await asyncio.gather(*(partition.close() for partition in partitions))
+            await self._feed.share(self._topic, ())
 
     async def follow(self) -> None:
         """The orders have changed: build, pause, go on, remove."""
@@ -116,7 +118,7 @@ class Source:
         to_go = self._control.dropped() - wanted - serving
         for rows in {self._rows_of(kept): None for kept in self.kept} if to_go else ():
             if partition in self._here(rows):
-                for table in to_go & (await rows.places(partition)).keys():
+                for table in sorted(to_go & (await rows.places(partition)).keys()):
                     await rows.drop(partition, table)
 
     def _wanted(self, partition: int) -> list[Wanted]:
@@ -126,10 +128,10 @@ class Source:
             rows, projection = self._rows_of(kept), kept.projection
             if partition not in self._here(rows):
                 continue
-            tables = {self._control.wanted(kept.name, projection.version)}
+            tables = [self._control.wanted(kept.name, projection.version)]
             serving = self._control.serving(kept.name)
             if serving is not None and version_of(serving) == projection.version:
-                tables.add(serving)
+                tables.append(serving)
             for table in tables:
                 paused = self._control.paused(kept.name) is not None
                 wanted[table] = Wanted(table, projection, rows, paused, self._control.skips(kept.name))

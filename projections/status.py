@@ -79,7 +79,7 @@ async def tell(side: ReadSide, names: Collection[str]) -> Answer:
     code: list[Code] = []
     for source in side.sources.values():
         its = [kept for kept in source.kept if kept.name in names]
-        code += [Code(it.name, it.projection.version, source.type, it.store.value) for it in its]
+        code += [Code(it.name, it.projection.version, source.type, it.store) for it in its]
         if not its:
             continue
         for partition in list(source.partitions.values()):

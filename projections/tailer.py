@@ -29,6 +29,10 @@ REMEMBER_SECONDS = 5.0
 HOLE_SECONDS = 15.0
 COMMIT_END = ("ce_commitend", b"1")
 """Marks the last event of a commit."""
+PREVIOUS = "ce_previous"
+"""The position of the event before this one in its stream: who has not had that one misses something."""
+NOTHING_BEFORE = "0:0"
+"""Commit number and index of it for the first event."""
 
 Wire = Callable[[str, list[Record]], Awaitable[list[Record]]]
 """What becomes of the records of a stream before they are sent."""
@@ -62,6 +66,8 @@ class Tail:
         self._wake = asyncio.Event()
         self._remembered = 0.0
         self._hinted = 0
+        self._newest: str | None = None
+        """The position of the last event before those to be published next; None: it is not known."""
         self._moved = time.monotonic()
 
     def wake(self, nr: int = 0) -> None:
@@ -98,7 +104,9 @@ class Tail:
     async def _find(self) -> Published:
         record = await self._broker.last_record(self._topic, self._partition)
         if record is None:
-            return await self._journal.published(self.stream) or Published(0, -1)
+            published = await self._journal.published(self.stream) or Published(0, -1)
+            self._newest = f"{self.stream}:{NOTHING_BEFORE}" if published.nr == 0 else None
+            return published
         self.end = record.offset + 1
         return read_position(record.headers)[1]
 
@@ -109,14 +117,20 @@ class Tail:
             lambda: self._journal.commits(self.stream, after, COMMITS_AT_ONCE), f"{self.stream}: reading", Unavailable
         )
         records: list[Record] = []
+        newest = self._newest
         for commit in commits:
-            records.extend(self._records(commit, at.index if commit.nr == at.nr else -1))
+            done = at.index if commit.nr == at.nr else -1
+            for index, headers, event in event_headers(commit, self._source, self._codec, newest):
+                newest = f"{commit.stream}:{commit.nr}:{index}"
+                if index > done:
+                    records.append((event.aggregate_id.encode(), event.data, headers))
         if records and self._wire is not None:
             records = await self._wire(self.stream, records)
         if records:
             self.end = await self._broker.publish(self._topic, self._partition, records) + 1
         if not commits or (len(commits) == 1 and commits[0].nr == at.nr):
             return False
+        self._newest = newest
         # Everything up to this commit is out, whether its last event stands at index 0 or 99.
         self.published = Published(commits[-1].nr, -1)
         if time.monotonic() - self._remembered > REMEMBER_SECONDS:
@@ -125,20 +139,14 @@ class Tail:
                 await self._journal.save_published(self.stream, self.published)
         return True
 
-    def _records(self, commit: Commit, done: int) -> list[Record]:
-        return [
-            (event.aggregate_id.encode(), event.data, headers)
-            for index, headers, event in event_headers(commit, self._source, self._codec)
-            if index > done
-        ]
-
 
 def event_headers(
-    commit: Commit, source: bytes, codec: Codec, first: int = 0
+    commit: Commit, source: bytes, codec: Codec, newest: str | None = None, first: int = 0
 ) -> list[tuple[int, list[tuple[str, bytes]], RecordedEvent]]:
     """The events of a commit, each with its index and with the headers that it is published with.
 
-    `first` is the index of the first of them, where the commit is only a part.
+    `newest` is the position of the last event before them, None when it is not known. `first` is the index of the first
+    of them, where the commit is only a part.
     """
     found: list[tuple[int, list[tuple[str, bytes]], RecordedEvent]] = []
     moment = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
@@ -160,9 +168,12 @@ def event_headers(
             ("ce_dataschema", _dataschema(codec, event.data)),
             ("content-type", content_type_of(event.data).encode()),
         ]
+        if newest is not None:
+            headers.append((PREVIOUS, newest.encode()))
         if event.traceparent:
             headers.append(("ce_traceparent", event.traceparent.encode()))
         found.append((index, headers, event))
+        newest = position.decode()
     if found:
         # Who waits for a commit wants all of it, and one commit may come in several batches.
         found[-1][1].append(COMMIT_END)

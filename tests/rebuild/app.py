@@ -22,7 +22,7 @@ from projections.shop.views import add_by_key
 from streams.command_app import Context
 from streams.settings import Settings
 
-partition.NEAR = partition.CLOSE = 100  # so that little is behind, too
+partition.NEAR = 100  # so that little is behind, too
 
 MENDED = Path(os.environ.get("REBUILD_MENDED", "/nowhere"))
 

@@ -166,7 +166,6 @@ async def test_rows_over_many_aggregates() -> None:
 async def test_in_every_table_and_while_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row is folded anew in the table that answers and in the one that is being built, which goes on afterwards."""
     monkeypatch.setattr(partition_module, "NEAR", 3)
-    monkeypatch.setattr(partition_module, "CLOSE", 3)
     log, rows, slow, bug = Log(), StoredRows(), StoredRows(), Bug()
     for number in range(12):
         await log.add(f"o{number}", "1")

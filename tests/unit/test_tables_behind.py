@@ -20,7 +20,6 @@ OLD, NEW = "orders-1", "orders-1.1"
 def _near(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few events are behind."""
     monkeypatch.setattr(partition_module, "NEAR", 3)
-    monkeypatch.setattr(partition_module, "CLOSE", 3)
 
 
 @asynccontextmanager
