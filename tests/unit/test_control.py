@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from projections import control as control_module
-from projections.control import Control
-from tests.unit.read_side import Topics
-
-TOPIC = "projections-control"
-
-
-@asynccontextmanager
-async def worker(topics: Topics) -> AsyncIterator[Control]:
-    """What one worker knows."""
-    control = Control(TOPIC, topics, topics)  # type: ignore[arg-type]
-    async with asyncio.timeout(5):
-        await control.start()
-    try:
-        yield control
-    finally:
-        await control.close()
+from tests.unit.control_topic import ControlTopic
+from tests.unit.control_topic import following as worker
 
 
 async def test_orders_outlive_the_worker_that_took_them() -> None:
     """Who starts later, or again, knows all that was ordered, and only what counts of it."""
-    topics = Topics()
-    async with worker(topics) as first:
+    topic = ControlTopic()
+    async with worker(topic) as first:
         await first.serve("orders", "orders-1")
         await first.build_again("orders", 1)
         await first.build_again("orders", 1)
@@ -40,7 +24,7 @@ async def test_orders_outlive_the_worker_that_took_them() -> None:
         await first.resume("products")
         await first.skip("orders", "order-3:125:0", "broken")
         await first.drop("users-1")
-    async with worker(topics) as second:
+    async with worker(topic) as second:
         assert ("orders-1", None) == (second.serving("orders"), second.serving("products"))
         assert ("orders-1.2", "orders-2", "users-1") == (
             second.wanted("orders", 1),
@@ -54,8 +38,8 @@ async def test_orders_outlive_the_worker_that_took_them() -> None:
 
 async def test_orders_of_two_workers_do_not_undo_each_other() -> None:
     """Each order is a fact of its own: what two workers take at the same moment is all so, for both of them."""
-    topics = Topics()
-    async with worker(topics) as one, worker(topics) as two:
+    topic = ControlTopic()
+    async with worker(topic) as one, worker(topic) as two:
         await asyncio.gather(
             one.skip("orders", "order-0:1:0", "one"),
             two.skip("orders", "order-0:2:0", "two"),
@@ -65,7 +49,7 @@ async def test_orders_of_two_workers_do_not_undo_each_other() -> None:
             two.build_again("orders", 1),
         )
         for control in (one, two):
-            await control.wait_for(len(topics.records[TOPIC, 0]) - 1)
+            await control.wait_for(len(topic.records) - 1)
             assert {"order-0:1:0": "one", "order-0:2:0": "two"} == control.skips("orders")
             assert ("why", "why") == (control.paused("orders"), control.paused("products"))
             assert "orders-1.1" == control.wanted("orders", 1), "both wanted the same: a new one"
@@ -73,15 +57,15 @@ async def test_orders_of_two_workers_do_not_undo_each_other() -> None:
 
 async def test_an_order_is_read_where_it_was_not_given() -> None:
     """`wait_for` its offset returns when the other worker has read it, not before, and gives up after a while."""
-    topics = Topics()
-    async with worker(topics) as one, worker(topics) as two:
+    topic = ControlTopic()
+    async with worker(topic) as one, worker(topic) as two:
         await one.pause("orders", "first")
-        await topics.let_read(1)
+        await topic.let_read(1)
         waiting = asyncio.create_task(two.wait_for(1))
         ordering = asyncio.create_task(one.resume("orders"))
         await asyncio.sleep(0.02)
         assert not waiting.done()
-        await topics.let_read()
+        await topic.let_read()
         await waiting
         assert (1, 1, None) == (await ordering, two.offset, two.paused("orders"))
 
@@ -111,12 +95,12 @@ async def test_an_order_is_read_where_it_was_not_given() -> None:
 )
 async def test_what_is_no_order_is_left_out(key: Any, value: Any) -> None:
     """A record that nobody can read changes nothing, and what stands around it counts."""
-    topics = Topics()
-    async with worker(topics) as control:
+    topic = ControlTopic()
+    async with worker(topic) as control:
         await control.serve("orders", "orders-1")
-        await topics.publish(TOPIC, 0, [(key, value, [])])
+        await topic.publish("", 0, [(key, value, [])])
         await control.skip("orders", "order-0:9:0", "broken")
-    async with worker(topics) as control:
+    async with worker(topic) as control:
         assert ("orders-1", "orders-1") == (control.serving("orders"), control.wanted("orders", 1))
         assert (None, {"order-0:9:0": "broken"}, set()) == (
             control.paused("orders"),
@@ -127,19 +111,19 @@ async def test_what_is_no_order_is_left_out(key: Any, value: Any) -> None:
 
 async def test_no_record_is_without_a_value() -> None:
     """What is over is told by a record that compaction keeps: the end of the topic can always be reached."""
-    topics = Topics()
-    async with worker(topics) as control:
+    topic = ControlTopic()
+    async with worker(topic) as control:
         await control.pause("orders", "why")
         await control.resume("orders")
         await control.drop("orders-1")
         await control.serve("orders", "orders-1")
-    assert all(record.value is not None for record in topics.records[TOPIC, 0])
+    assert all(record.value is not None for record in topic.records)
 
 
 async def test_a_table_that_serves_again_is_not_dropped_any_more() -> None:
     """An old version that comes back serves; when it goes the next time its table stays until that is ordered."""
-    topics = Topics()
-    async with worker(topics) as control:
+    topic = ControlTopic()
+    async with worker(topic) as control:
         await control.drop("orders-1")
         await control.serve("orders", "orders-1")
         await control.serve("orders", "orders-2")
@@ -149,7 +133,7 @@ async def test_a_table_that_serves_again_is_not_dropped_any_more() -> None:
 async def test_orders_that_kafka_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who gives an order while Kafka does not answer is told so after a while."""
 
-    class Silent(Topics):
+    class Silent(ControlTopic):
         async def publish(self, *_: Any) -> int:
             await asyncio.Event().wait()
             raise AssertionError

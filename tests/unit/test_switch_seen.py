@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,7 @@ from faust.types import TP
 from projections.control import Control
 from projections.doors import Doors
 from projections.hops import HOP, SEEN, Behind
-from tests.unit.read_side import Topics
+from tests.unit.control_topic import ControlTopic, following
 
 CHANGELOG = "order-rows-changelog"
 
@@ -29,14 +29,15 @@ class View:
 class Worker:
     """One that has all partitions."""
 
-    def __init__(self, topics: Topics) -> None:
-        self.control = Control("control", topics, topics)  # type: ignore[arg-type]
+    def __init__(self, control: Control) -> None:
+        self.control = control
         app: Any = SimpleNamespace(
             is_ready=True,
             settings=SimpleNamespace(partitions=1),
             assignor=SimpleNamespace(assigned_actives=lambda: {TP(CHANGELOG, 0)}),
         )
-        self.doors = Doors(app, self.control, {"orders": CHANGELOG}, {})
+        source: Any = SimpleNamespace(kept=[SimpleNamespace(name="orders")], table=lambda partition, table: None)
+        self.doors = Doors(app, control, {"orders": CHANGELOG}, {"order": source})
 
     async def told(self, headers: Mapping[str, str]) -> Any:
         """Its answer to another worker: the table that it has looked into, or why it has not."""
@@ -49,18 +50,15 @@ class Worker:
 
 
 @asynccontextmanager
-async def _running(worker: Worker) -> Any:
-    await worker.control.start()
-    try:
-        yield worker
-    finally:
-        await worker.control.close()
+async def running(topic: ControlTopic) -> AsyncIterator[Worker]:
+    async with following(topic) as control:
+        yield Worker(control)
 
 
 async def test_who_asks_is_behind() -> None:
     """The owner does not answer from the table that it knows to be old; who asked reads on, and asks again."""
-    topics = Topics()
-    async with _running(Worker(topics)) as asks, _running(Worker(topics)) as owner:
+    topic = ControlTopic()
+    async with running(topic) as asks, running(topic) as owner:
         await asks.control.serve("orders", "orders-1")
         behind = asks.doors.hop(await asks.doors.serving("orders"))
         assert {HOP: "orders=orders-1", SEEN: "0"} == behind
@@ -75,16 +73,16 @@ async def test_who_asks_is_behind() -> None:
 
 async def test_who_is_asked_is_behind() -> None:
     """The owner answers from the new table that it is told only when it has read of the switch itself."""
-    topics = Topics()
-    async with _running(Worker(topics)) as asks:
+    topic = ControlTopic()
+    async with running(topic) as asks:
         await asks.control.serve("orders", "orders-1")
-        async with _running(Worker(topics)) as owner:
-            await topics.let_read(1)
+        async with running(topic) as owner:
+            await topic.let_read(1)
             switching = asyncio.create_task(asks.control.serve("orders", "orders-2"))
             asked = asyncio.create_task(owner.told({HOP: "orders=orders-2", SEEN: "1"}))
             await asyncio.sleep(0.02)
             assert not asked.done()
-            await topics.let_read()
+            await topic.let_read()
             await switching
             assert b"orders-2" == (await asked).body
             assert "orders-2" == owner.control.serving("orders")
@@ -92,8 +90,8 @@ async def test_who_is_asked_is_behind() -> None:
 
 async def test_other_facts_are_no_switch() -> None:
     """That an owner has read more orders is no reason not to answer."""
-    topics = Topics()
-    async with _running(Worker(topics)) as owner:
+    topic = ControlTopic()
+    async with running(topic) as owner:
         await owner.control.serve("orders", "orders-1")
         await owner.control.pause("products", "why")
         assert b"orders-1" == (await owner.told({HOP: "orders=orders-1", SEEN: "0"})).body

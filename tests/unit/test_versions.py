@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +12,11 @@ import pytest
 
 from projections.control import Control
 from projections.kept import Kept
+from projections.projection import Projection, PublishedEvent, Row
 from projections.source import Source
 from projections.switching import Switching
-from tests.unit.read_side import EVENTS, Bug, DeadLetters, Log, StoredRows, soon
+from tests.unit.boxes import Boxes, Put, contents, put, until
+from tests.unit.control_topic import ControlTopic, following
 
 
 class Alone:
@@ -31,18 +33,53 @@ class Alone:
 
 
 @dataclass
-class Worker:
-    """One worker of orders."""
+class Town:
+    """Boxes, their store, the orders, and what their projection cannot take."""
 
-    log: Log
-    rows: StoredRows
+    boxes: Boxes = field(default_factory=Boxes)
+    orders: ControlTopic = field(default_factory=ControlTopic)
+    bad: set[str] = field(default_factory=set)
+
+    def _contents(self, row: Row | None, key: str, published: PublishedEvent) -> Row | None:
+        if isinstance(published.event, Put) and published.event.what in self.bad:
+            raise ValueError(f"cannot take {published.event.what}")
+        return contents(row, key, published)
+
+    @asynccontextmanager
+    async def worker(self, *versions: int) -> AsyncIterator[Worker]:
+        """One that has these versions of the projection."""
+        kept = [Kept(Projection("boxes", version, "box", self._contents)) for version in versions]
+        async with following(self.orders) as control:
+            boxes: Any = self.boxes
+            rest = (control, boxes.topic, boxes.reader, boxes.letters, asyncio.Semaphore(4))
+            source = Source("box", "box-events", kept, lambda kept: boxes.rows, lambda rows: [0], *rest)
+            await source.open()
+            try:
+                yield Worker(self, control, source)
+            finally:
+                await source.close()
+
+    @property
+    def stored(self) -> set[str]:
+        """The tables that are there."""
+        return {table for (_, table), its in self.boxes.rows.kept.items() if its.place is not None}
+
+    def contents(self, table: str) -> dict[str, list[str]]:
+        return {key: row["in"] for key, row in self.boxes.rows.rows(table).items()}
+
+
+@dataclass
+class Worker:
+    """One worker, alone."""
+
+    town: Town
     control: Control
     source: Source
     doors: Alone = field(default_factory=Alone)
 
     async def looked(self) -> None:
         """As the leader does again and again."""
-        await Switching({"order": self.source}, self.control, self.doors)._look()  # type: ignore[arg-type]
+        await Switching({"box": self.source}, self.control, self.doors)._look()  # type: ignore[arg-type]
         await self.source.follow()
 
     @property
@@ -50,160 +87,139 @@ class Worker:
         return set(self.source.partitions[0].tables)
 
     @property
-    def stored(self) -> set[str]:
-        return {table for _, table in self.rows.kept_places}
+    def serving(self) -> str | None:
+        return self.control.serving("boxes")
 
     async def current(self, table: str) -> None:
-        await soon(lambda: self.source.partitions[0].is_current(table), f"{table} has all")
+        await until(lambda: self.source.partitions[0].is_current(table))
 
-
-@asynccontextmanager
-async def worker(log: Log, rows: StoredRows, *versions: int, bug: Bug | None = None) -> AsyncIterator[Worker]:
-    """It has these versions of the projection `orders`."""
-    control = Control("control", log.topics, log.topics)  # type: ignore[arg-type]
-    await control.start()
-    kept: Sequence[Kept] = [Kept((bug or Bug()).projection("orders", version)) for version in versions]
-    one: Any = (control, log.topics, log.reader, DeadLetters(), asyncio.Semaphore(4))
-    source = Source("order", EVENTS, kept, lambda kept: rows, lambda rows: [0], *one)
-    await source.open()
-    try:
-        yield Worker(log, rows, control, source)
-    finally:
-        await source.close()
-        await control.close()
+    async def built_again(self, version: int, table: str) -> None:
+        """As an operator orders it."""
+        await self.control.build_again("boxes", version)
+        await self.source.follow()
+        await self.current(table)
 
 
 @pytest.fixture
-async def log() -> Log:
-    log = Log()
-    await log.add("a", "1")
-    return log
+async def town() -> Town:
+    """There is a box with something in it."""
+    town = Town()
+    await town.boxes.write(("1", put("a")))
+    return town
 
 
-async def test_a_new_version_takes_over_when_it_is_complete(log: Log) -> None:
+async def test_a_new_version_takes_over_when_it_is_complete(town: Town) -> None:
     """New code leaves the table of the old one as it is, which goes on answering; then its own answers, once."""
-    rows = StoredRows()
-    async with worker(log, rows, 1) as old:
-        await old.current("orders-1")
+    async with town.worker(1) as old:
+        await old.current("boxes-1")
         await old.looked()
-        assert "orders-1" == old.control.serving("orders")
-    await log.add("a", "2")
-    async with worker(log, rows, 2) as new:
-        assert ({"orders-2"}, "orders-1") == (new.kept, new.control.serving("orders"))
-        await new.current("orders-2")
-        assert 1 == await new.source.complete(0, "orders-1"), "its code is gone"
+        assert "boxes-1" == old.serving
+    await town.boxes.write(("1", put("b")))
+    async with town.worker(2) as new:
+        assert ({"boxes-2"}, "boxes-1") == (new.kept, new.serving)
+        await new.current("boxes-2")
+        assert 1 == await new.source.complete(0, "boxes-1"), "its code is gone"
         await new.looked()
-        assert "orders-2" == new.control.serving("orders")
+        assert "boxes-2" == new.serving
         offset = new.control.offset
         await new.looked()
         assert offset == new.control.offset
-        assert ({"a": ["1"]}, {"a": ["1", "2"]}) == (rows.lines("orders-1"), rows.lines("orders-2"))
+        assert ({"1": ["a"]}, {"1": ["a", "b"]}) == (town.contents("boxes-1"), town.contents("boxes-2"))
 
 
-async def test_both_versions_are_kept_up_to_date(log: Log) -> None:
+async def test_both_versions_are_kept_up_to_date(town: Town) -> None:
     """Code that has both keeps both, before and after the switch; the newest answers."""
-    rows = StoredRows()
-    async with worker(log, rows, 1) as old:
-        await old.current("orders-1")
+    async with town.worker(1) as old:
+        await old.current("boxes-1")
         await old.looked()
-    async with worker(log, rows, 1, 2) as both:
-        await both.current("orders-2")
-        assert {"orders-1", "orders-2"} == both.kept
+    async with town.worker(1, 2) as both:
+        await both.current("boxes-2")
+        assert {"boxes-1", "boxes-2"} == both.kept
         await both.looked()
-        assert "orders-2" == both.control.serving("orders")
-        await log.add("a", "2")
-        await soon(lambda: rows.lines("orders-1") == rows.lines("orders-2") == {"a": ["1", "2"]})
+        assert "boxes-2" == both.serving
+        await town.boxes.write(("1", put("b")))
+        await until(lambda: town.contents("boxes-1") == town.contents("boxes-2") == {"1": ["a", "b"]})
 
 
-async def test_old_code_comes_back(log: Log) -> None:
+async def test_old_code_comes_back(town: Town) -> None:
     """What a newer version has dropped meanwhile is built again, and answers when it is complete."""
-    rows = StoredRows()
     for version in (1, 2):
-        async with worker(log, rows, version) as it:
-            await it.current(f"orders-{version}")
+        async with town.worker(version) as it:
+            await it.current(f"boxes-{version}")
             await it.looked()
-    async with worker(log, rows, 2) as new:
-        await new.control.drop("orders-1")
+    async with town.worker(2) as new:
+        await new.control.drop("boxes-1")
         await new.source.follow()
-        await soon(lambda: new.stored == {"orders-2"})
-    async with worker(log, rows, 1) as old:
-        await old.current("orders-1")
+        await until(lambda: town.stored == {"boxes-2"})
+    async with town.worker(1) as old:
+        await old.current("boxes-1")
         await old.looked()
-        assert ("orders-1", {"a": ["1"]}) == (old.control.serving("orders"), rows.lines("orders-1"))
-    async with worker(log, rows, 2) as new:
+        assert ("boxes-1", {"1": ["a"]}) == (old.serving, town.contents("boxes-1"))
+    async with town.worker(2) as new:
         await new.looked()
         await asyncio.sleep(0.02)
-        assert {"orders-1", "orders-2"} == new.stored, "the drop was of another day"
+        assert {"boxes-1", "boxes-2"} == town.stored, "the drop was of another day"
 
 
-async def test_a_rebuild_takes_over_and_the_old_one_stands_still(log: Log) -> None:
+async def test_a_rebuild_takes_over_and_the_old_one_stands_still(town: Town) -> None:
     """A new table of the same version is built beside; when it answers the old one is not kept any more."""
-    rows = StoredRows()
-    async with worker(log, rows, 1) as it:
-        await it.current("orders-1")
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
         await it.looked()
-        await it.control.build_again("orders", 1)
+        await it.control.build_again("boxes", 1)
         await it.source.follow()
-        assert {"orders-1", "orders-1.1"} == it.kept
-        await it.current("orders-1.1")
+        assert {"boxes-1", "boxes-1.1"} == it.kept
+        await it.current("boxes-1.1")
         await it.looked()
-        assert ({"orders-1.1"}, "orders-1.1") == (it.kept, it.control.serving("orders"))
+        assert ({"boxes-1.1"}, "boxes-1.1") == (it.kept, it.serving)
 
 
-async def test_only_what_nobody_needs_is_removed(log: Log) -> None:
+async def test_only_what_nobody_needs_is_removed(town: Town) -> None:
     """Neither what answers nor what is wanted, whatever is ordered; what was ordered while nobody was there, later."""
-    rows = StoredRows()
-    async with worker(log, rows, 1) as it:
-        await it.current("orders-1")
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
         await it.looked()
-        await it.control.build_again("orders", 1)
-        await it.source.follow()
-        await it.current("orders-1.1")
-        for table in ("orders-1", "orders-1.1", "orders-7"):
+        await it.built_again(1, "boxes-1.1")
+        for table in ("boxes-1", "boxes-1.1", "boxes-7"):
             await it.control.drop(table)
         await it.source.follow()
         await asyncio.sleep(0.02)
-        assert {"orders-1", "orders-1.1"} == it.stored
+        assert {"boxes-1", "boxes-1.1"} == town.stored
         await it.source.close()
-        await it.control.serve("orders", "orders-1.1")
+        await it.control.serve("boxes", "boxes-1.1")
         await it.source.open()
-        await soon(lambda: it.stored == {"orders-1.1"})
+        await until(lambda: town.stored == {"boxes-1.1"})
 
 
-async def test_not_before_every_partition_is_complete(log: Log) -> None:
+async def test_not_before_every_partition_is_complete(town: Town) -> None:
     """One partition that is not here, or not complete, keeps the table from answering."""
-    async with worker(log, StoredRows(), 1) as it:
+    async with town.worker(1) as it:
         it.doors.all_partitions = [0, 1]
-        await it.current("orders-1")
+        await it.current("boxes-1")
         await it.looked()
-        assert it.control.serving("orders") is None
+        assert it.serving is None
 
 
-async def test_keys_that_wait_keep_a_table_from_answering(log: Log) -> None:
+async def test_keys_that_wait_keep_a_table_from_answering(town: Town) -> None:
     """A table in which a key waits that does not wait in the one that answers would go back; the first of all would
     not, nor one in which nothing waits but what did before."""
-    rows, bug = StoredRows(), Bug({"bad"})
-    position = await log.add("a", "bad")
-    async with worker(log, rows, 1, bug=bug) as it:
-        await it.current("orders-1")
+    town.bad.add("bad")
+    await town.boxes.write(("2", put("bad")))
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
         await it.looked()
-        assert "orders-1" == it.control.serving("orders")
-        await it.control.build_again("orders", 1)
-        await it.source.follow()
-        await it.current("orders-1.1")
+        assert "boxes-1" == it.serving
+        await it.built_again(1, "boxes-1.1")
         await it.looked()
-        assert "orders-1.1" == it.control.serving("orders")
-    worse = await log.add("b", "worse")
-    async with worker(log, rows, 1, bug=bug) as it:
-        await it.current("orders-1.1")
-    bug.skus.add("worse")
-    async with worker(log, rows, 2, bug=bug) as it:
-        await it.current("orders-2")
+        assert "boxes-1.1" == it.serving
+        await town.boxes.write(("3", put("worse")))
+        await until(lambda: "3" in town.contents("boxes-1.1"))
+    town.bad.add("worse")
+    async with town.worker(2) as it:
+        await it.current("boxes-2")
         await it.looked()
-        assert "orders-1.1" == it.control.serving("orders"), f"{worse} is new, {position} is not"
-        bug.skus.remove("worse")
-        await it.control.build_again("orders", 2)
-        await it.source.follow()
-        await it.current("orders-2.1")
+        assert "boxes-1.1" == it.serving, "the one that is worse is new, the one that is bad is not"
+        town.bad.remove("worse")
+        await it.built_again(2, "boxes-2.1")
         await it.looked()
-        assert "orders-2.1" == it.control.serving("orders")
+        assert "boxes-2.1" == it.serving
