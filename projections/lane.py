@@ -163,8 +163,8 @@ class Lane:
                 await self.begin(reading)
 
     async def try_step(self, reading: Reading) -> bool:
-        """Apply one batch, if it can be done now; where it cannot, or nothing comes any more since it is removed, `begin`
-        is next."""
+        """Apply one batch, if it can be done now. Where it cannot, or nothing comes since it is removed, `begin` is next.
+        """
 
         async def step() -> None:
             async with asyncio.timeout(IDLE_SECONDS):

@@ -97,7 +97,7 @@ def _rows(records: Iterator[tuple[int, bytes, bytes]]) -> dict[tuple[int, str], 
 
 
 async def check_tables(system: System, type: str, commits: Mapping[int, list[Commit]]) -> Compared:
-    """All tables of a type, in every partition, as the changelogs and the read model have them, are folds of the log."""
+    """All tables of a type in all partitions, as changelogs and read model have them, are folds of the log."""
     codec = _codec(type)
     changelogs = {
         kind: await on_the_changelog(system, f"projections-{type}-{kind}-changelog")
