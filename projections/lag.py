@@ -1,14 +1,35 @@
-"""Exact lag: per stream, how far the journal, the events topic and the tables are."""
+"""Exact lag: per stream, how far the journal, the events topic and each table are, in commits, events and seconds.
+
+Commits and events are counted from the newest commit with an event back to what a table has. An event counts as often
+as it stands in the topic, which is twice at most for the few that a tailer published again. Seconds are the age of the
+oldest event that is not applied, by the clock of the owner that wrote it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from projections.doors import HOP, NotNow
 from projections.projection_app import ReadSide
-from streams.health import problem
-from streams.journal import Unavailable, stream_name
+from streams.health import json_response, problem
+from streams.journal import Commit, Journal, Unavailable, stream_name, stream_type
+
+COMMITS_AT_ONCE = 200
+MOST_COMMITS = 5_000
+"""That are looked at for events not yet published; where there are more, so many at least."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """How far a table is in one stream."""
+
+    table: str
+    complete: int
+    offset: int
 
 
 def add_lag(side: ReadSide) -> None:
@@ -16,20 +37,36 @@ def add_lag(side: ReadSide) -> None:
 
     @side.app.page("/lag")
     async def lag(view: Any, request: Any) -> Any:
-        def here(partitions: list[int]) -> dict[str, Any]:
-            return {
-                "published": {t.stream: t.published.nr for ts in side.tailers.values() for t in ts.tails.values()},
-                "applied": {stream_name(a.source, p): a.applied(p) for a in side.appliers.values() for p in partitions},
-            }
-
+        first = next(iter(side.sources.values())).kept[0].name
         try:
-            heads = await _heads(side) if "X-Hop" not in request.headers else {}
+            if HOP in request.headers:
+                return json_response(view, {"partitions": side.doors.here(first), "answer": _here(side)})
+            await side.doors.read_your_writes(request, [])
+            heads = await _heads(side)
+            answers = await side.doors.each(first, "/lag", {}, lambda: _here(side))
+            streams = await asyncio.gather(*(_stream(side, stream, head, answers) for stream, head in heads.items()))
         except Unavailable as error:
             return problem(view, 503, "Journal not available", str(error))
-        return await side.doors.gather(view, request, here, lambda answers: _report(heads, answers))
+        except NotNow as error:
+            return problem(view, 503, "Not now", str(error))
+        return json_response(view, {"streams": streams, "total": sum(stream["lag"] for stream in streams)})
 
 
-async def _heads(side: ReadSide) -> dict[str, Any]:
+def _here(side: ReadSide) -> dict[str, Any]:
+    """What this worker has published and applied: of each stream commit and offset, by table."""
+    return {
+        "published": {
+            tail.stream: [tail.published.nr, tail.end] for ts in side.tailers.values() for tail in ts.tails.values()
+        },
+        "applied": {
+            partition.stream: {name: [it.place.complete, it.place.offset] for name, it in partition.tables.items()}
+            for source in side.sources.values()
+            for partition in source.partitions.values()
+        },
+    }
+
+
+async def _heads(side: ReadSide) -> dict[str, Commit | None]:
     streams = [
         (journal, stream_name(type_, partition))
         for type_, journal in side.journals.items()
@@ -39,25 +76,64 @@ async def _heads(side: ReadSide) -> dict[str, Any]:
     return {stream: head for (_, stream), head in zip(streams, heads, strict=True)}
 
 
-def _report(heads: dict[str, Any], answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    published = {stream: nr for answer in answers for stream, nr in answer["published"].items()}
-    applied = {stream: nr for answer in answers for stream, nr in answer["applied"].items()}
-    streams = []
-    for stream, head in heads.items():
-        eventful = head.eventful_nr if head else 0
-        # What is published or applied beyond the newest event is as far as one can be.
-        reached = min(applied.get(stream) or 0, eventful)
-        streams.append(
+async def _stream(
+    side: ReadSide, stream: str, head: Commit | None, answers: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    published, end = next((its[stream] for answer in answers if stream in (its := answer["published"])), (None, None))
+    tables = [
+        Applied(table, *its)
+        for answer in answers
+        for table, its in sorted(answer["applied"].get(stream, {}).items())
+    ]
+    eventful = head.eventful_nr if head else 0
+    journal = side.journals[stream_type(stream)]
+    serving = {side.control.serving(kept.name) for kept in side.sources[stream_type(stream)].kept}
+    unpublished = await _events(journal, stream, published or 0, eventful)
+    projections: list[dict[str, Any]] = []
+    for it in tables:
+        # What is applied beyond the newest event is as far as one can be.
+        commits = eventful - min(it.complete, eventful)
+        projections.append(
             {
-                "stream": stream,
-                "committed_offset": head.offset if head and head.offset >= 0 else None,
-                "epoch": head.epoch if head else 0,
-                "owner": head.owner if head else None,
-                "head": head.nr if head else 0,
-                "eventful": eventful,
-                "published": published.get(stream),
-                "applied": applied.get(stream),
-                "lag": eventful - reached,
+                "table": it.table,
+                "serving": it.table in serving,
+                "applied": it.complete,
+                "commits": commits,
+                "events": (max((end or 0) - it.offset, 0) + unpublished) if commits else 0,
+                "seconds": await _age(journal, stream, it.complete) if commits else 0.0,
             }
         )
-    return {"streams": streams, "total": sum(stream["lag"] for stream in streams)}
+    answering: list[dict[str, Any]] = [it for it in projections if it["serving"]]
+    applied: int | None = min((it["applied"] for it in answering), default=None)
+    return {
+        "stream": stream,
+        "committed_offset": head.offset if head and head.offset >= 0 else None,
+        "epoch": head.epoch if head else 0,
+        "owner": head.owner if head else None,
+        "head": head.nr if head else 0,
+        "eventful": eventful,
+        "published": published,
+        "applied": applied,
+        "lag": eventful - min(applied or 0, eventful),
+        "events": max((it["events"] for it in answering), default=0),
+        "seconds": max((it["seconds"] for it in answering), default=0.0),
+        "unpublished_events": unpublished,
+        "projections": projections,
+    }
+
+
+async def _events(journal: Journal, stream: str, after: int, upto: int) -> int:
+    """The events of the commits behind one, up to another."""
+    count, last = 0, min(upto, after + MOST_COMMITS)
+    while after < last and (commits := await journal.commits(stream, after, min(COMMITS_AT_ONCE, last - after))):
+        count += sum(event.is_event for commit in commits for event in commit.events)
+        after = commits[-1].nr
+    return count
+
+
+async def _age(journal: Journal, stream: str, applied: int) -> float:
+    """Seconds since the first event behind a commit was written."""
+    for commit in await journal.commits(stream, applied, COMMITS_AT_ONCE):
+        if any(event.is_event for event in commit.events):
+            return max((datetime.now(UTC) - commit.recorded_at).total_seconds(), 0.0)
+    return 0.0

@@ -1,103 +1,205 @@
-"""The events of one partition on their way into the tables: in order, without a gap, a batch at a time."""
+"""A lane: the events of one partition, a batch at a time, on their way into tables that stand at about the same place.
+
+Where to go on is what the tables themselves say. Each leaves out what it has, so a lane begins at the one that is
+furthest behind. What the topic does not have, since it was removed there, comes from the log.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Protocol
 
-from streams.tasks import cancel
+from projections.events import Event, EventReader, Record
+from projections.feed import Reading
+from projections.fold import Folded, MissingEvents, TableFold
+from projections.rows import Place, Rows, read_position
 
 log = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH = 1_000
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
-GapIsEmpty = Callable[[int, int], Awaitable[bool]]
+
+class DeadLetters(Protocol):
+    """Takes the events that wait behind a projection that raised."""
+
+    async def keep(self, partition: int, table: str, waiting: Sequence[tuple[Event, str, str]]) -> None: ...
 
 
 class Lane:
-    """A bounded queue, and a task that applies what is in it, from `next_offset` on until it is closed.
-
-    `apply(batch)` raises with nothing done, and is asked again; `let_go(event)` is for what will be delivered
-    again; `lost()` is called when events are missing: the lane is closed then, and the partition to be read again.
-    """
+    """Applies events to `tables`. `moved()` is called when they have; `aside(table)` when the store of one failed while
+    those of others did not: it is not among `tables` any more."""
 
     def __init__(
         self,
-        name: str,
-        next_offset: int,
-        apply: Callable[[Sequence[Any]], Awaitable[None]],
-        let_go: Callable[[Any], None],
-        gap_is_empty: GapIsEmpty,
-        lost: Callable[[], None],
+        stream: str,
+        partition: int,
+        reader: EventReader,
+        tables: Sequence[TableFold],
+        dead_letters: DeadLetters,
+        moved: Callable[[], Awaitable[None]],
+        aside: Callable[[TableFold], None],
     ) -> None:
-        self.next_offset = next_offset
-        self.began = False
-        self._name = name
-        self._apply = apply
-        self._let_go = let_go
-        self._gap_is_empty = gap_is_empty
-        self._lost = lost
-        self._queue: deque[Any] = deque()
-        self._changed = asyncio.Event()
-        self._open = True
-        self._task = asyncio.create_task(self._work(), name=f"lane {name}")
+        self.stream = stream
+        self.tables = list(tables)
+        self.changing = asyncio.Lock()
+        """Held while a batch is applied: who holds it may change `tables`."""
+        self.at = max((table.place.at for table in tables), default=Place().at)
+        """The newest event that was applied."""
+        self._whole = max(min((table.place.at for table in tables), default=(0, 0)), (0, 0))
+        """Up to here no event is missing in any table."""
+        self.offset = 0
+        """Of the next record to be read."""
+        self._partition = partition
+        self._reader = reader
+        self._dead_letters = dead_letters
+        self._moved = moved
+        self._aside = aside
+        self._said = ""
 
-    async def put(self, event: Any) -> None:
-        """Take the next event; waits while there is enough to do.
+    # -- where to begin ------------------------------------------------------------------------------------
 
-        Offsets must follow one another, except where Kafka itself has none to give (retention). One seen before is
-        let go.
-        """
-        while self._open and len(self._queue) >= 2 * BATCH:
-            self._changed.clear()
-            await self._changed.wait()
-        offset = event.message.offset
-        while self._open and offset > (due := self.next_offset):
-            if await self._gap_is_empty(due, offset):
-                break
-            if self._open:
-                log.warning("%s: offset %d came where %d was due: reading again from there", self._name, offset, due)
-                self._drop()
-                self._lost()
-        if not self._open or offset < self.next_offset:
-            self._let_go(event)
+    async def begin(self, reading: Reading) -> None:
+        """Bring `reading` to where the tables are, after applying from the log what the topic has not any more."""
+        place = min((table.place for table in self.tables), key=lambda place: place.at)
+        if place.offset and await self._stands_before(reading, place):
+            await self._seek(reading, place.offset)
             return
-        self.next_offset, self.began = offset + 1, True
-        self._queue.append(event)
-        self._changed.set()
+        if place.offset:
+            log.warning(
+                "%s: the topic does not have event %d:%d at offset %d: reading all of it",
+                self.stream, place.nr, place.index, place.offset - 1,
+            )  # fmt: skip
+        first = await reading.first()
+        oldest = await reading.at(first)
+        before = _at(oldest) if oldest is not None else None
+        if before is None or place.at < before:
+            await self.apply_from_log(before)
+        await self._seek(reading, first)
 
-    async def close(self) -> None:
-        """Apply no more, and let go of what is not applied."""
-        self._drop()
-        await cancel(self._task)
+    async def _seek(self, reading: Reading, offset: int) -> None:
+        await reading.seek(offset)
+        self.offset = offset
 
-    def _drop(self) -> None:
-        self._open = False
-        self._changed.set()
-        while self._queue:
-            self._let_go(self._queue.popleft())
+    async def _stands_before(self, reading: Reading, place: Place) -> bool:
+        """Whether all that comes before a place's offset is in the tables: the topic may be another one by now."""
+        if not await reading.first() < place.offset <= await reading.end():
+            return False
+        record = await reading.at(place.offset - 1)
+        return record is not None and record.offset == place.offset - 1 and _at(record) <= place.at
 
-    async def _work(self) -> None:
+    async def apply_from_log(self, before: tuple[int, int] | None) -> None:
+        """Apply what the log has between the tables and an event, or to its end."""
+        after = min(table.place.at for table in self.tables)
+        async for events in self._reader.from_log(self.stream, after, before):
+            await self._apply(events)
+        if before is not None:
+            self._whole = max(self._whole, (before[0], before[1] - 1))
+
+    # -- going on ------------------------------------------------------------------------------------------
+
+    async def run(self, reading: Reading) -> None:
+        """Apply for ever what `reading` brings."""
+        while True:
+            await self.step(reading)
+
+    async def step(self, reading: Reading) -> None:
+        """Apply one batch, however long it takes."""
+        records = await reading.read(BATCH)
+        await self.patiently(lambda: self._step(records))
+        self.offset = records[-1].offset + 1
+        await asyncio.sleep(0)  # a table that is never behind must not keep others from running
+
+    async def _step(self, records: Sequence[Record]) -> None:
+        events = await self._reader.read(records)
+        async with self.changing:
+            await self.apply(events)
+
+    async def patiently(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it again and again until it is done; says why it is not."""
         pause = FIRST_PAUSE
         while True:
-            while not self._queue:
-                self._changed.clear()
-                await self._changed.wait()
-            batch = [self._queue[i] for i in range(min(BATCH, len(self._queue)))]
             try:
-                await self._apply(batch)
+                await work()
             except Exception as error:
-                log.error("%s events wait, nothing is lost: %s: %s", self._name, type(error).__name__, error)
+                self._say(error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-                continue
-            pause = FIRST_PAUSE
-            for event in batch[: len(self._queue)]:  # none, when the lane was dropped meanwhile
-                self._queue.popleft()
-                event.ack()
-            self._changed.set()
-            await asyncio.sleep(0)
+            else:
+                if self._said:
+                    log.warning("%s: events are applied again", self.stream)
+                    self._said = ""
+                return
+
+    def _say(self, error: Exception) -> None:
+        said = f"{type(error).__name__}: {error}"
+        if said != self._said:
+            log.error("%s events wait, nothing is lost: %s", self.stream, said)
+        self._said = said
+
+    async def apply(self, events: Sequence[Event]) -> None:
+        """Apply a batch to all tables, with what is missing before it. The caller holds `changing`."""
+        while (missing := self._missing(events)) is not None:
+            log.warning("%s: the topic lacks what is before event %d:%d: reading the log", self.stream, *missing)
+            await self.apply_from_log(missing)
+        try:
+            await self._apply(events)
+        except MissingEvents as error:
+            log.warning("%s: the topic lacks events: reading the log: %s", self.stream, error)
+            await self.apply_from_log(error.at)
+            await self._apply(events)
+
+    def _missing(self, events: Sequence[Event]) -> tuple[int, int] | None:
+        """The first event before which some are missing, as the events themselves say."""
+        newest = self._whole
+        for event in events:
+            if event.at > newest:
+                if event.follows is not None and event.follows > newest:
+                    return event.at
+                newest = event.at
+        return None
+
+    async def _apply(self, events: Sequence[Event]) -> None:
+        stores: defaultdict[Rows, list[tuple[TableFold, Folded]]] = defaultdict(list)
+        failed: dict[str, Exception] = {}
+        for table in self.tables:
+            try:
+                folded = await table.fold(events)
+            except MissingEvents:
+                raise
+            except Exception as error:
+                failed[table.table] = error
+            else:
+                if folded is not None:
+                    stores[table.rows].append((table, folded))
+        for errors in await asyncio.gather(*(self._save(rows, its) for rows, its in stores.items())):
+            failed.update(errors)
+        if failed and len(failed) == len(self.tables):
+            raise next(iter(failed.values()))
+        for table in [table for table in self.tables if table.table in failed]:
+            log.error("%s: %s falls behind: %s", self.stream, table.table, failed[table.table])
+            self.tables.remove(table)
+            self._aside(table)
+        newest = max(event.at for event in events)
+        self.at, self._whole = max(self.at, newest), max(self._whole, newest)
+        await self._moved()
+
+    async def _save(self, rows: Rows, its: Sequence[tuple[TableFold, Folded]]) -> dict[str, Exception]:
+        """What went wrong, by table."""
+        try:
+            for table, folded in its:
+                if folded.waiting:
+                    await self._dead_letters.keep(self._partition, table.table, folded.waiting)
+            await rows.save(self._partition, {table.table: folded.changes for table, folded in its})
+        except Exception as error:
+            return {table.table: error for table, _ in its}
+        for table, folded in its:
+            table.kept(folded)
+        return {}
+
+
+def _at(record: Record) -> tuple[int, int]:
+    return read_position(dict(record.headers)["ce_position"].decode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,18 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from projections.applier import Applier
-from projections.doors import Doors, problems_middleware
-from projections.projection import Projection
+from projections.control import Control
+from projections.dead_letters import ProjectionDeadLetters
+from projections.doors import Doors
+from projections.events import EventReader
+from projections.feed import KafkaFeed
+from projections.kept import Indexes, Kept, Store
+from projections.problems import problems
 from projections.registered import Registered
-from projections.tables import STORE, Table
+from projections.rows import Rows
+from projections.source import Source
+from projections.switching import Switching
+from projections.tables import STORE, LocalRows
 from projections.tailer import Tailers
 from streams import commands, topics
 from streams.broker import Broker
@@ -25,50 +33,73 @@ from streams.journal import Journal
 from streams.retry import until_it_answers
 from streams.settings import Settings
 from streams.setup import may_create, prepare, stop_on_user_error
+from streams.tasks import cancel
 
 log = logging.getLogger(__name__)
 
 
+CATCH_UPS_AT_ONCE = 4
+"""Tables of one worker that are built at the same time, each in one partition."""
+
+
 class ReadSide:
-    """What the views of a projection app need: tables by projection, journals and contexts by type, doors."""
+    """What the views of a projection app need: stores by projection, journals and contexts by type, doors."""
 
     def __init__(
-        self, module: str, settings: Settings, contexts: Mapping[str, Context], projections: Sequence[Projection]
+        self, module: str, settings: Settings, contexts: Mapping[str, Context], kept: Sequence[Kept]
     ) -> None:
         self.contexts = contexts
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
         self.app = app = Application(
-            module,
-            "projections",
-            settings,
-            store=STORE,
-            web_application_options={"middlewares": [problems_middleware()]},
+            module, "projections", settings, store=STORE, web_application_options={"middlewares": [problems]}
         )
-        self._revoked = True
-        self._broker = Broker(settings.bootstrap_servers, settings.partitions)
-        self.tables = {projection.name: Table(app, projection.name) for projection in projections}
-        positions = Table(app, "positions")
-        self._all_tables = [*self.tables.values(), positions]
-        self.appliers: dict[str, Applier] = {}
+        self.broker = Broker(settings.bootstrap_servers, settings.partitions)
+        self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace), 1)
+        self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, "projections")
+        self._feed = KafkaFeed(settings.bootstrap_servers)
+        self.control = Control(self.control_topic.name, self._feed, self.broker)
+        self.local: dict[str, LocalRows] = {}
+        self.sources: dict[str, Source] = {}
         self.tailers: dict[str, Tailers] = {}
         self._registered: dict[str, Registered] = {}
+        self._at_once = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._changed = asyncio.Event()
         for type_, context in contexts.items():
+            its = [it for it in kept if it.projection.source == type_]
             self._add_tailers(type_, context)
-            self._add_applier(type_, context, [p for p in projections if p.source == type_], positions)
-        self.doors = Doors(app, positions, self.appliers)
+            self._add_source(type_, context, its)
+        changelogs = {it.name: self._placed_with(it).changelog for it in kept}
+        self.doors = Doors(app, self.control, changelogs, self.sources)
         self.doors.add_views()
+        self.switching = Switching(self.sources, self.control, self.doors)
+        self.switching.add_view(app)
+        self.control.changed = self._changed.set
         app.starting.append(self._start)
         app.stopping.append(self._stop)
         app.revoking.append(self._suspend)
-        app.on_partitions_assigned.connect(self._resume, weak=False)
+        app.resuming.append(self._resume)
         app.position_sources.append(self._positions)
-        app.serves = lambda: app.tables.actives_ready and not any(table.is_damaged for table in self._all_tables)
-        app.partitions_served = lambda: self._partitions(positions)
+        app.serves = self._serves
+        app.partitions_served = lambda: sorted(self._here(next(iter(self.local.values()))))
         add_health(app)
         commands.register(app, contexts)
 
-    def _partitions(self, anchor: Table) -> list[int]:
-        return sorted(tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == anchor.changelog)
+    def rows_of(self, kept: Kept) -> Rows:
+        """The store of a projection."""
+        return self.local[kept.projection.source]
+
+    def _placed_with(self, kept: Kept) -> LocalRows:
+        """The local tables with which a projection's partitions are assigned."""
+        rows = self.rows_of(kept)
+        return rows if isinstance(rows, LocalRows) else self.local[kept.projection.source]
+
+    def _here(self, rows: Rows) -> list[int]:
+        topic = rows.changelog if isinstance(rows, LocalRows) else next(iter(self.local.values())).changelog
+        return [tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic]
+
+    def _serves(self) -> bool:
+        return self.app.tables.actives_ready and not any(rows.is_damaged for rows in self.local.values())
 
     def _add_tailers(self, type_: str, context: Context) -> None:
         events = topics.events_topic(context.settings.namespace, type_)
@@ -78,7 +109,7 @@ class ReadSide:
         if ids is not None:
             self._registered[type_] = Registered(ids, journal)
         wire = self._registered.get(type_)
-        tailers = Tailers(type_, events, source, journal, self._broker, context.events, wire)
+        tailers = Tailers(type_, events, source, journal, self.broker, context.events, wire)
         self.tailers[type_] = tailers
         hints = self.app.topic(context.commits_topic, key_type=bytes, value_type=bytes)
 
@@ -87,71 +118,75 @@ class ReadSide:
             async for event in stream.events():
                 tailers.wake(event.message.partition, event.message.value)
 
-    def _add_applier(self, type_: str, context: Context, projections: Sequence[Projection], positions: Table) -> None:
-        topic = topics.events_topic(context.settings.namespace, type_)
-        app = self.app
-
-        applier = Applier(
+    def _add_source(self, type_: str, context: Context, kept: Sequence[Kept]) -> None:
+        indexes = {it.name: it.indexes for it in kept if it.store is Store.ROCKSDB and it.indexes != Indexes()}
+        self.local[type_] = LocalRows(self.app, f"{type_}-rows", self.broker, indexes)
+        self.sources[type_] = Source(
             type_,
-            topic,
-            projections,
-            {projection.name: self.tables[projection.name] for projection in projections},
-            positions,
-            self._broker,
-            context.events,
-            self.journals[type_],
-            lambda event: app.consumer.let_go(event.message),
-            lambda: app.consumer.rejoin(),
+            topics.events_topic(context.settings.namespace, type_),
+            kept,
+            self.rows_of,
+            self._here,
+            self.control,
+            self._feed,
+            EventReader(context.events, self.journals[type_], f"/{context.settings.namespace}{context.name}"),
+            ProjectionDeadLetters(self.dead_letters_topic, self.broker),
+            self._at_once,
         )
-        self.appliers[type_] = applier
-        events = app.topic(topic, key_type=bytes, value_type=bytes)
-
-        @app.agent(events, isolated_partitions=True, supervisor_strategy=Supervisor, name=f"{type_}-events")
-        async def receive(stream: Any) -> None:
-            async for event in stream.noack().events():
-                await applier.deliver(event)
 
     async def _start(self) -> None:
-        await until_it_answers(self._broker.start, "Kafka", KafkaError)
+        await until_it_answers(self.broker.start, "Kafka", KafkaError)
         settings = self.app.settings
         # A changelog that Kafka does not know yet when the worker joins is left out of its assignment.
-        changelogs = [topics.changelog_topic(table.changelog, settings.partitions) for table in self._all_tables]
+        own = [topics.changelog_topic(rows.changelog, settings.partitions) for rows in self.local.values()]
+        own += [self.control_topic, topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER)]
         for type_, journal in self.journals.items():
-            wanted = [*topics.type_topics(settings.namespace, type_, settings.partitions), *changelogs]
+            wanted = [*topics.type_topics(settings.namespace, type_, settings.partitions), *own]
             with stop_on_user_error():
                 await prepare(settings, journal, wanted)
                 if type_ in self._registered:
                     await self._registered[type_].start()
+        await self.control.start()
+        self._tasks = [
+            asyncio.create_task(self._follow_orders(), name="orders"),
+            asyncio.create_task(self.switching.run(), name="switching"),
+        ]
 
     async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
+        """Where to read hints is what Faust has committed; which ones there are says what is to be tailed."""
         for type_, tailers in self.tailers.items():
             tailers.assign({tp.partition for tp in assignment if tp.topic == self.contexts[type_].commits_topic})
-        sources = {topics.events_topic(self.app.settings.namespace, type_): a for type_, a in self.appliers.items()}
-        ends = await self.app.consumer.highwaters(*(tp for tp in assignment if tp.topic in sources))
-        if self._revoked:  # Faust asks in the middle of a rebalance too
-            return {}
-        positions: dict[TP, int] = {}
-        for topic, applier in sources.items():
-            offsets = applier.assign({tp.partition: end or 0 for tp, end in ends.items() if tp.topic == topic})
-            positions |= {TP(topic, partition): offset for partition, offset in offsets.items()}
-        return positions
+        return {}
 
     async def _suspend(self) -> None:
-        self._revoked = True
-        for applier in self.appliers.values():
-            await applier.suspend()
-        for table in self._all_tables:
-            table.remove_damaged()
+        for source in self.sources.values():
+            await source.close()
+        for rows in self.local.values():
+            rows.remove_damaged()
 
-    async def _resume(self, *args: Any, **kwargs: Any) -> None:
-        self._revoked = False
+    async def _resume(self) -> None:
+        for source in self.sources.values():
+            await source.open()
 
+    async def _follow_orders(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            for source in self.sources.values():
+                try:
+                    await source.follow()
+                except Exception:
+                    log.exception("%s: following what was ordered", source.type)
+                    self._changed.set()
+                    await asyncio.sleep(1.0)
     async def _stop(self) -> None:
+        await asyncio.gather(*map(cancel, self._tasks))
         await self._suspend()
+        await self.control.close()
         for tailers in self.tailers.values():
             await tailers.close()
         await self.doors.close()
-        await self._broker.stop()
+        await self.broker.stop()
         for registered in self._registered.values():
             await registered.close()
         for journal in self.journals.values():

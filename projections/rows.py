@@ -54,11 +54,13 @@ class Quarantined(msgspec.Struct, frozen=True):
 @dataclass(frozen=True)
 class Changes:
     """What a batch of events has made of one table: rows as they are now, each with its `position`, one that was
-    removed as `{"gone": True, "position": ..}`; keys whose quarantine began, grew or ended."""
+    removed as `{"gone": True, "position": ..}`; keys whose quarantine began, grew or ended. `before` has those rows
+    that the others replace, if whoever made them has just loaded them."""
 
     place: Place
     rows: Mapping[str, Row] = field(default_factory=dict)
     quarantined: Mapping[str, Quarantined] = field(default_factory=dict)
+    before: Mapping[str, Row] | None = None
 
 
 class Rows(Protocol):

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
 from streams.broker import Broker, Record
-from streams.journal import Commit, Journal, Published, Unavailable, stream_name
+from streams.journal import Commit, Journal, Published, RecordedEvent, Unavailable, stream_name
 from streams.retry import until_it_answers
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,10 @@ REMEMBER_SECONDS = 5.0
 HOLE_SECONDS = 15.0
 COMMIT_END = ("ce_commitend", b"1")
 """Marks the last event of a commit."""
+PREVIOUS = "ce_previous"
+"""The position of the event before this one in its stream: who has not had that one misses something."""
+NOTHING_BEFORE = "0:0"
+"""Commit number and index of it for the first event."""
 
 Wire = Callable[[str, list[Record]], Awaitable[list[Record]]]
 """What becomes of the records of a stream before they are sent."""
@@ -50,6 +54,8 @@ class Tail:
     ) -> None:
         self.stream = stream
         self.published = Published(0, -1)
+        self.end = 0
+        """The offset behind the last record of the events topic."""
         self._partition = partition
         self._topic = topic
         self._source = source.encode()
@@ -60,6 +66,8 @@ class Tail:
         self._wake = asyncio.Event()
         self._remembered = 0.0
         self._hinted = 0
+        self._newest: str | None = None
+        """The position of the last event before those to be published next; None: it is not known."""
         self._moved = time.monotonic()
 
     def wake(self, nr: int = 0) -> None:
@@ -96,7 +104,10 @@ class Tail:
     async def _find(self) -> Published:
         record = await self._broker.last_record(self._topic, self._partition)
         if record is None:
-            return await self._journal.published(self.stream) or Published(0, -1)
+            published = await self._journal.published(self.stream) or Published(0, -1)
+            self._newest = f"{self.stream}:{NOTHING_BEFORE}" if published.nr == 0 else None
+            return published
+        self.end = record.offset + 1
         return read_position(record.headers)[1]
 
     async def _publish(self) -> bool:
@@ -106,14 +117,20 @@ class Tail:
             lambda: self._journal.commits(self.stream, after, COMMITS_AT_ONCE), f"{self.stream}: reading", Unavailable
         )
         records: list[Record] = []
+        newest = self._newest
         for commit in commits:
-            records.extend(self._records(commit, at.index if commit.nr == at.nr else -1))
+            done = at.index if commit.nr == at.nr else -1
+            for index, headers, event in event_headers(commit, self._source, self._codec, newest):
+                newest = f"{commit.stream}:{commit.nr}:{index}"
+                if index > done:
+                    records.append((event.aggregate_id.encode(), event.data, headers))
         if records and self._wire is not None:
             records = await self._wire(self.stream, records)
         if records:
-            await self._broker.publish(self._topic, self._partition, records)
+            self.end = await self._broker.publish(self._topic, self._partition, records) + 1
         if not commits or (len(commits) == 1 and commits[0].nr == at.nr):
             return False
+        self._newest = newest
         # Everything up to this commit is out, whether its last event stands at index 0 or 99.
         self.published = Published(commits[-1].nr, -1)
         if time.monotonic() - self._remembered > REMEMBER_SECONDS:
@@ -122,45 +139,56 @@ class Tail:
                 await self._journal.save_published(self.stream, self.published)
         return True
 
-    def _records(self, commit: Commit, done: int) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
-        records: list[tuple[bytes, bytes, list[tuple[str, bytes]]]] = []
-        moment = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
-        for index, event in enumerate(commit.events):
-            if index <= done or not event.is_event:
-                continue
-            subject = event.aggregate_id.encode()
-            position = f"{commit.stream}:{commit.nr}:{index}".encode()
-            headers = [
-                ("ce_specversion", b"1.0"),
-                ("ce_id", position),
-                ("ce_type", event.type.encode()),
-                ("ce_source", self._source),
-                ("ce_subject", subject),
-                ("ce_time", moment),
-                ("ce_sequence", b"%d" % event.sequence),
-                ("ce_position", position),
-                ("ce_correlationid", event.correlation_id.encode()),
-                ("ce_causationid", event.command_id.encode()),
-                ("ce_dataschema", self._dataschema(event.data)),
-                ("content-type", content_type_of(event.data).encode()),
-            ]
-            if event.traceparent:
-                headers.append(("ce_traceparent", event.traceparent.encode()))
-            records.append((subject, event.data, headers))
-        if records:
-            # Who waits for a commit wants all of it, and one commit may come in several batches.
-            records[-1][2].append(COMMIT_END)
-        return records
 
-    def _dataschema(self, data: bytes) -> bytes:
-        try:
-            schema = self._codec.schema_of(data)
-        except Undecodable:
-            # Written by a newer version: the fingerprint is enough to find the schema in the journal.
-            with contextlib.suppress(Undecodable):
-                return b"urn:avro:" + fingerprint_of(data).hex().encode()
-            return b""
-        return f"urn:avro:{schema.full_name}:{schema.version}:{schema.fingerprint}".encode()
+def event_headers(
+    commit: Commit, source: bytes, codec: Codec, newest: str | None = None, first: int = 0
+) -> list[tuple[int, list[tuple[str, bytes]], RecordedEvent]]:
+    """The events of a commit, each with its index and with the headers that it is published with.
+
+    `newest` is the position of the last event before them, None when it is not known. `first` is the index of the first
+    of them, where the commit is only a part.
+    """
+    found: list[tuple[int, list[tuple[str, bytes]], RecordedEvent]] = []
+    moment = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+    for index, event in enumerate(commit.events, first):
+        if not event.is_event:
+            continue
+        position = f"{commit.stream}:{commit.nr}:{index}".encode()
+        headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", position),
+            ("ce_type", event.type.encode()),
+            ("ce_source", source),
+            ("ce_subject", event.aggregate_id.encode()),
+            ("ce_time", moment),
+            ("ce_sequence", b"%d" % event.sequence),
+            ("ce_position", position),
+            ("ce_correlationid", event.correlation_id.encode()),
+            ("ce_causationid", event.command_id.encode()),
+            ("ce_dataschema", _dataschema(codec, event.data)),
+            ("content-type", content_type_of(event.data).encode()),
+        ]
+        if newest is not None:
+            headers.append((PREVIOUS, newest.encode()))
+        if event.traceparent:
+            headers.append(("ce_traceparent", event.traceparent.encode()))
+        found.append((index, headers, event))
+        newest = position.decode()
+    if found:
+        # Who waits for a commit wants all of it, and one commit may come in several batches.
+        found[-1][1].append(COMMIT_END)
+    return found
+
+
+def _dataschema(codec: Codec, data: bytes) -> bytes:
+    try:
+        schema = codec.schema_of(data)
+    except Undecodable:
+        # Written by a newer version: the fingerprint is enough to find the schema in the journal.
+        with contextlib.suppress(Undecodable):
+            return b"urn:avro:" + fingerprint_of(data).hex().encode()
+        return b""
+    return f"urn:avro:{schema.full_name}:{schema.version}:{schema.fingerprint}".encode()
 
 
 class Tailers:

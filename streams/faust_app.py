@@ -22,6 +22,7 @@ from streams.membership import Membership
 from streams.quiet_logs import quieten
 from streams.settings import Settings, SettingsError
 from streams.setup import stop_on_user_error
+from streams.tasks import cancel
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +139,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.starting: list[Callable[[], Awaitable[None]]] = []
         self.stopping: list[Callable[[], Awaitable[None]]] = []
         self.revoking: list[Callable[[], Awaitable[None]]] = []
+        self.resuming: list[Callable[[], Awaitable[None]]] = []
+        self._resuming: asyncio.Task[None] | None = None
         self.position_sources: list[Positions] = []
         self.went_back: Callable[[TP], None] = lambda tp: None
         self.serves: Callable[[], bool] = lambda: True
@@ -222,14 +225,23 @@ class Application(faust.App):  # type: ignore[misc]
         return positions
 
     async def before_revoke(self) -> None:
-        """A rebalance begins."""
+        """A rebalance begins, or the worker ends."""
         self.rebalanced = False
+        if self._resuming is not None:
+            await cancel(self._resuming)
+            self._resuming = None
         for revoke in self.revoking:
             await revoke()
 
     def on_rebalance_end(self) -> None:
         super().on_rebalance_end()
         self._membership.record(self.consumer.member_id)
+        self._resuming = asyncio.create_task(self._resume(), name="resuming")
+
+    async def _resume(self) -> None:
+        """A rebalance is over: what was assigned is there, and its tables are recovered."""
+        for resume in self.resuming:
+            await resume()
         self.rebalanced = True
         print(f"ready: {self.module} partitions={self.partitions_served()}", flush=True)
 

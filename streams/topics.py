@@ -20,7 +20,7 @@ FOREVER = -1
 MAX_REPLICATION = 3
 METADATA_TIMEOUT = 30.0
 
-_RESERVED = re.compile(r"-(commands|commits|events|dead-letters|changelog)$")
+_RESERVED = re.compile(r"-(commands|commits|events|dead-letters|changelog|control)$")
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
@@ -65,6 +65,11 @@ def events_topic(namespace: str, type: str) -> str:
 
 def dead_letters_topic(namespace: str, type: str) -> str:
     return f"{namespace}{type}-dead-letters"
+
+
+def control_topic(namespace: str) -> str:
+    """What operators have ordered the projections to do."""
+    return f"{namespace}projections-control"
 
 
 def replies_topic(namespace: str) -> str:

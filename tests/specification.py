@@ -1,7 +1,8 @@
 """given / when / then: the same words for deciders and for projections.
 
 given(order, OrderOpened(...)).when(PlaceOrder()).then_rejected("EmptyOrder")
-given(orders_projection, OrderOpened(...)).then_row(...)
+given(revenue, published(OrderPlaced(...))).then_rows({"2011-05-17|France": {...}})
+given(revenue, published(OrderPlaced(...))).when_asked(Revenue("month")).then_answer({...})
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aggregates.decider import Decider, Rejected
+from tests.folded import Folded
 
 
 def given(subject: Any, *events: object) -> Given:
@@ -28,17 +30,25 @@ class Given:
         except Rejected as rejected:
             return Outcome(rejected)
 
-    def then_row(self, expected: object) -> None:
-        row = None
+    def when_asked(self, question: object) -> Outcome:
+        """Of a projection: the answer of all its partitions together."""
+        return Outcome(self._folded(partitions=3).kept().ask(question))
+
+    def then_rows(self, expected: object) -> None:
+        """Of a projection: its rows by key, all aggregates being in one partition."""
+        assert [expected] == self._folded(partitions=1).rows[self.subject.name]
+
+    def _folded(self, partitions: int) -> Folded:
+        folded = Folded(self.subject, partitions=partitions)
         for event in self.events:
-            row = self.subject.evolve(row, event)
-        assert expected == row
+            folded.apply(event)  # type: ignore[arg-type]
+        return folded
 
 
 class Outcome:
-    """The events that a command has led to, or its rejection."""
+    """The events that a command has led to, or its rejection, or the answer to a question."""
 
-    def __init__(self, result: list[object] | Rejected) -> None:
+    def __init__(self, result: Any) -> None:
         self.result = result
 
     def then(self, *events: object) -> None:
@@ -46,6 +56,9 @@ class Outcome:
 
     def then_nothing(self) -> None:
         assert [] == self.result
+
+    def then_answer(self, expected: object) -> None:
+        assert expected == self.result
 
     def then_rejected(self, type: str) -> None:
         assert type == getattr(self.result, "type", self.result)

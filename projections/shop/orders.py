@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -56,7 +55,8 @@ def _merged(lines: list[Row], added: Line) -> list[Row]:
         if line["sku"] == added.sku and line["unit_price"] == price:
             more = {**line, "quantity": line["quantity"] + added.quantity}
             return [*lines[:index], more, *lines[index + 1 :]]
-    return [*lines, {**asdict(added), "unit_price": price}]
+    line = {"sku": added.sku, "description": added.description, "quantity": added.quantity, "unit_price": price}
+    return [*lines, line]
 
 
 def _with_lines(row: Row, lines: list[Row]) -> Row:

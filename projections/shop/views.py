@@ -6,11 +6,10 @@ from typing import Any
 
 import msgspec
 
+from projections.doors import Tables
 from projections.projection_app import ReadSide
-from projections.shop.analytics import by_period, top
+from projections.queries import row
 from streams.health import problem
-
-MOST_PRODUCTS = 1_000
 
 
 def add_views(side: ReadSide) -> None:
@@ -19,16 +18,16 @@ def add_views(side: ReadSide) -> None:
     add_by_key(side, "product", "products")
     add_by_key(side, "user", "users")
     _add_users_orders(side)
-    _add_analytics(side)
 
 
-def add_by_key(side: ReadSide, type: str, table: str) -> None:
+def add_by_key(side: ReadSide, type: str, projection: str) -> None:
     """Serve `/<type>s/{id}`: the row of an aggregate."""
+    store = side.local[type].store
 
     @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
     async def by_key(view: Any, request: Any, id: str) -> Any:
-        async def answer(partition: int) -> Any:
-            value = side.tables[table].row(partition, id.encode())
+        async def answer(partition: int, table: str) -> Any:
+            value = row(store, partition, table, id)
             if value is None:
                 return problem(view, 404, "Not found", f"there is no {type} {id}")
             etag = f'"{msgspec.json.decode(value)["position"]}"'
@@ -36,18 +35,20 @@ def add_by_key(side: ReadSide, type: str, table: str) -> None:
                 return view.bytes(b"", status=304, headers={"ETag": etag})
             return view.bytes(value, content_type="application/json", headers={"ETag": etag})
 
-        return await side.doors.at_owner(view, request, id, answer)
+        return await side.doors.at_owner(view, request, projection, id, answer)
 
 
 def _add_users_orders(side: ReadSide) -> None:
+    store = side.local["order"].store
+
     @side.app.page("/users/{id}/orders", name="users-orders")
     async def users_orders(view: Any, request: Any, id: str) -> Any:
-        def here(partitions: list[int]) -> list[Any]:
+        def here(partitions: list[int], tables: Tables) -> list[Any]:
             found = []
             for partition in partitions:
-                row = side.tables["orders-by-user"].row(partition, id.encode())
-                for order_id in msgspec.json.decode(row)["orders"] if row else ():
-                    value = side.tables["orders"].row(partition, order_id.encode())
+                ids = row(store, partition, tables["orders-by-user"], id)
+                for order_id in msgspec.json.decode(ids)["orders"] if ids else ():
+                    value = row(store, partition, tables["orders"], order_id)
                     if value is not None:
                         order = msgspec.json.decode(value)
                         order["lines"] = len(order["lines"])
@@ -58,33 +59,4 @@ def _add_users_orders(side: ReadSide) -> None:
             orders = sorted((order for answer in answers for order in answer), key=lambda o: (o["opened_at"], o["id"]))
             return {"user_id": id, "orders": orders}
 
-        return await side.doors.gather(view, request, here, put)
-
-
-def _add_analytics(side: ReadSide) -> None:
-    def rows(table: str, partitions: list[int]) -> list[Any]:
-        return [msgspec.json.decode(value) for p in partitions for value in side.tables[table].scan(p)]
-
-    @side.app.page("/analytics/revenue", name="revenue")
-    async def revenue(view: Any, request: Any) -> Any:
-        by, country = request.query.get("by", "month"), request.query.get("country")
-        if by not in ("day", "month"):
-            return problem(view, 400, "Bad request", f"by={by!r}: use day or month")
-        return await side.doors.gather(
-            view,
-            request,
-            lambda partitions: rows("revenue", partitions),
-            lambda answers: {"by": by, "revenue": by_period((row for rows in answers for row in rows), by, country)},
-        )
-
-    @side.app.page("/analytics/top-products", name="top-products")
-    async def top_products(view: Any, request: Any) -> Any:
-        n = request.query.get("n", "10")
-        if not (n.isdecimal() and len(n) < 6 and 1 <= int(n) <= MOST_PRODUCTS):
-            return problem(view, 400, "Bad request", f"n={n!r}: a number from 1 to {MOST_PRODUCTS}")
-        return await side.doors.gather(
-            view,
-            request,
-            lambda partitions: rows("sales-by-product", partitions),
-            lambda answers: {"products": top((row for rows in answers for row in rows), int(n))},
-        )
+        return await side.doors.gather(view, request, ["orders-by-user", "orders"], here, put)

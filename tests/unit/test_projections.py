@@ -14,13 +14,11 @@ from aggregates.shop.order import (
     OrderConfirmed,
     OrderOpened,
     OrderPlaced,
-    OrderRejected,
     SaleWithdrawn,
 )
 from aggregates.shop.product import PriceChanged, ProductDefined, Restocked, StockRefused, StockReleased, StockReserved
 from aggregates.shop.user import EmailChanged, UserDeactivated, UserRegistered
 from projections.projection import Projection, PublishedEvent, Row
-from projections.shop.analytics import by_period, revenue, sales_by_product, top
 from projections.shop.orders import orders, orders_by_user
 from projections.shop.products import products
 from projections.shop.users import users
@@ -43,8 +41,8 @@ def fold(projection: Projection, *events: Any, id: str = "1") -> dict[str, Row]:
     return rows
 
 
-def placed(kind: Any = "sale") -> OrderPlaced:
-    return OrderPlaced("17850", kind, "France", DAY, LINES, TOTAL)
+def placed() -> OrderPlaced:
+    return OrderPlaced("17850", "sale", "France", DAY, LINES, TOTAL)
 
 
 def withdrawn() -> SaleWithdrawn:
@@ -70,37 +68,6 @@ def test_orders_by_user() -> None:
     """A user's row lists the orders opened for the user, each once."""
     opened = OrderOpened("17850", "sale", "France", DAY)
     assert {"17850": {"orders": ["1"]}} == fold(orders_by_user, opened, opened, placed())
-
-
-def test_revenue() -> None:
-    """A sale counts when placed and is taken back when rejected or cancelled; a credit counts negative."""
-    key = "2011-05-17|France"
-    assert "16.3000" == fold(revenue, placed())[key]["revenue"]
-    assert "0.0000" == fold(revenue, placed(), OrderRejected("no stock"), withdrawn())[key]["revenue"]
-    assert "0.0000" == fold(revenue, placed(), OrderConfirmed(), OrderCancelled("x"), withdrawn())[key]["revenue"]
-    assert "-16.3000" == fold(revenue, placed("credit"))[key]["revenue"]
-    assert {} == fold(revenue, OrderOpened("17850", "sale", "France", DAY), OrderCancelled("x"))
-
-
-def test_revenue_by_period() -> None:
-    """Partial sums of all partitions are added up, by day or month, of one country or all."""
-    rows = [
-        {"day": "2011-05-17", "country": "France", "orders": 1, "revenue": "1.5"},
-        {"day": "2011-05-18", "country": "France", "orders": 1, "revenue": "2"},
-        {"day": "2011-05-17", "country": "Spain", "orders": 1, "revenue": "0.001"},
-    ]
-    assert [{"period": "2011-05", "revenue": "3.501"}] == by_period(rows, "month", None)
-    assert [{"period": "2011-05-17", "revenue": "1.50"}, {"period": "2011-05-18", "revenue": "2.00"}] == by_period(
-        rows, "day", "France"
-    )
-
-
-def test_top_products() -> None:
-    """Products are ranked by what they earn over all partitions; lines of one product at two prices count together."""
-    rows = fold(sales_by_product, placed())
-    assert ({"A"}, 7, "16.3000") == (set(rows), rows["A"]["quantity"], rows["A"]["revenue"])
-    best = top([rows["A"], rows["A"], {"sku": "B", "description": "BOX", "quantity": 1, "revenue": "40"}], 1)
-    assert [{"sku": "B", "description": "BOX", "quantity": 1, "revenue": "40.00"}] == best
 
 
 def test_product_row() -> None:

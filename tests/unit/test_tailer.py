@@ -28,7 +28,7 @@ class Topic:
         self.records: list[Record] = []
 
     async def last_record(self, topic: str, partition: int) -> Any:
-        return SimpleNamespace(headers=self.records[-1][2]) if self.records else None
+        return SimpleNamespace(offset=0, headers=self.records[-1][2]) if self.records else None
 
     async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
         self.records.extend(records)

@@ -1,0 +1,37 @@
+"""Events that wait behind a projection that raised, each with what it waits for: for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from projections.events import Event
+from streams.broker import Broker, Record
+
+
+class ProjectionDeadLetters:
+    """A topic that has the events as they were published, with the headers `dl_table`, `dl_key` and `dl_reason`.
+
+    The log has them too, and from there a row is folded anew when its projection has been mended; so one that stands
+    here twice, after a crash, does no harm.
+    """
+
+    def __init__(self, topic: str, broker: Broker) -> None:
+        self._topic = topic
+        self._broker = broker
+
+    async def keep(self, partition: int, table: str, waiting: Sequence[tuple[Event, str, str]]) -> None:
+        """Durable on return."""
+        records: list[Record] = [
+            (
+                event.source.key,
+                event.source.value,
+                [
+                    *event.source.headers,
+                    ("dl_table", table.encode()),
+                    ("dl_key", key.encode()),
+                    ("dl_reason", reason.encode()),
+                ],
+            )
+            for event, key, reason in waiting
+        ]
+        await self._broker.publish(self._topic, partition, records)

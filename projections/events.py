@@ -1,0 +1,128 @@
+"""Events as projections see them, from records of an events topic or from the log itself: the same either way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from projections.projection import PublishedEvent
+from projections.rows import read_position
+from projections.tailer import COMMIT_END, PREVIOUS, event_headers
+from schemas.codec import Codec, UnknownSchema
+from schemas.wire_format import from_wire
+from streams.journal import Commit, Journal, stream_type
+from streams.reading import decode_event
+
+COMMITS_AT_ONCE = 200
+
+_COMMIT_END = COMMIT_END[0]
+
+
+class Record(Protocol):
+    """A record of an events topic, as Kafka's client gives it."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Event(NamedTuple):
+    """One stored event: its place in the log, whether it ends its commit, and what it stands for today.
+
+    `follows` is the event before it in its stream, (0, 0) for the first, None where that is not known.
+    `origin` is the first of `parts`, or says where it was published from when nothing came of it. `next_offset` is that
+    of the record behind it, or -1 when it was not read from the topic. `source` is what it was read from.
+    """
+
+    at: tuple[int, int]
+    ends: bool
+    origin: PublishedEvent
+    parts: Sequence[PublishedEvent]
+    next_offset: int
+    source: Record
+    follows: tuple[int, int] | None = None
+
+    @property
+    def complete(self) -> int:
+        """The newest commit that is whole when this event has been applied."""
+        return self.at[0] if self.ends else self.at[0] - 1
+
+
+class _FromLog(NamedTuple):
+    """An event of the log in the form of the record that the tailer makes of it."""
+
+    key: bytes
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+    offset: int = -2
+
+
+class EventReader:
+    """Reads the events of one aggregate type."""
+
+    def __init__(self, codec: Codec, journal: Journal, source: str = "") -> None:
+        self._codec = codec
+        self._journal = journal
+        self._source = source.encode()
+
+    async def read(self, records: Sequence[Record]) -> list[Event]:
+        """The events of records, in their order. Raises `Undecodable`, `Held`, `Unavailable`."""
+        return [await self._event(record) for record in records]
+
+    async def _event(self, record: Record) -> Event:
+        attributes = dict(record.headers)
+        stream, nr, index = attributes["ce_position"].decode().rsplit(":", 2)
+        at = int(nr), int(index)
+        place = (record.key.decode(), int(attributes["ce_sequence"]), attributes["ce_time"].decode(), stream, *at)
+        data = from_wire(record.value, attributes)
+        try:
+            values: tuple[Any, ...] = self._codec.decode(data)
+        except UnknownSchema:
+            values = await decode_event(self._codec, self._journal, data)
+        parts = [PublishedEvent(value, type(value).__name__, *place) for value in values]
+        origin = parts[0] if parts else PublishedEvent(None, attributes["ce_type"].decode(), *place)
+        previous = attributes.get(PREVIOUS)
+        follows = None if previous is None else read_position(previous.decode())
+        return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record, follows)
+
+    async def from_log(
+        self, stream: str, after: tuple[int, int], before: tuple[int, int] | None = None
+    ) -> AsyncIterator[list[Event]]:
+        """The events of a log behind one place and before another, in batches, to its end where that is None.
+
+        Raises what `read` raises.
+        """
+        nr = max(after[0] - 1, 0)
+        while commits := await self._journal.commits(stream, nr, COMMITS_AT_ONCE):
+            records = []
+            for commit in commits:
+                for index, headers, event in event_headers(commit, self._source, self._codec):
+                    at = commit.nr, index
+                    if at > after and (before is None or at < before):
+                        records.append(_FromLog(event.aggregate_id.encode(), event.data, headers))
+            if records:
+                yield await self.read(records)
+            nr = commits[-1].nr
+            if before is not None and nr >= before[0]:
+                return
+
+    async def of_aggregate(
+        self, stream: str, aggregate_id: str, before: tuple[int, int]
+    ) -> AsyncIterator[list[Event]]:
+        """The events of one aggregate, whose stream this is, before a place. Raises what `read` raises."""
+        head = await self._journal.head(stream)
+        indexed = head.indexed_nr if head is not None else 0
+        for row in await self._journal.events(stream_type(stream), aggregate_id):
+            if row.nr <= indexed and (row.nr, row.index) < before:
+                commit = Commit(stream, row.nr, 0, "", "", 0, 0, row.nr, row.recorded_at, (row.event,))
+                for _, headers, event in event_headers(commit, self._source, self._codec, None, row.index):
+                    yield await self.read([_FromLog(aggregate_id.encode(), event.data, headers)])
+        # What may not stand by aggregate yet.
+        async for events in self.from_log(stream, (indexed + 1, -1), before):
+            if its := [event for event in events if event.origin.aggregate_id == aggregate_id]:
+                yield its

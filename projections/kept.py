@@ -1,0 +1,61 @@
+"""Which projections an app keeps, and where: the wiring, since a projection itself knows nothing of storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from projections.projection import Projection, Row
+
+
+class Store(Enum):
+    """Where rows are kept."""
+
+    ROCKSDB = "rocksdb"
+    """On the worker that has the partition, with a changelog and standbys."""
+    SQLITE = "sqlite"
+    """Likewise, in a file that answers SQL."""
+    READ_MODEL = "read model"
+    """In a database that all workers share."""
+
+
+@dataclass(frozen=True)
+class Indexes:
+    """What rows in RocksDB are found by besides their keys.
+
+    `values` has by the name of an index what a row stands under (None: it is not listed); rows are counted by it, too.
+    `changes`: rows are found by the position of their last change, so that who was away can be told what has changed.
+    """
+
+    values: Mapping[str, Callable[[Row], str | None]] = field(default_factory=dict)
+    changes: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A projection and its place."""
+
+    projection: Projection
+    store: Store = Store.ROCKSDB
+    indexes: Indexes = field(default_factory=Indexes)
+
+    @property
+    def name(self) -> str:
+        """That of the projection."""
+        return self.projection.name
+
+
+def table_name(projection: str, version: int, generation: int = 0) -> str:
+    """The name of one build of a projection: a later generation is the same version built again."""
+    return f"{projection}-{version}.{generation}" if generation else f"{projection}-{version}"
+
+
+def projection_name(table: str) -> str:
+    """The projection that a table is a build of."""
+    return table.rpartition("-")[0]
+
+
+def version_of(table: str) -> int:
+    """The version of the projection that a table is a build of."""
+    return int(table.rpartition("-")[2].partition(".")[0])

@@ -1,0 +1,64 @@
+"""Analytics and recommendations over HTTP: every worker answers for its partitions, and the parts are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from projections.doors import Tables
+from projections.projection import Row
+from projections.projection_app import ReadSide
+from projections.queries import counts, scan
+from projections.rows import decode_row
+from projections.shop.analytics import Revenue, TopProducts
+from projections.shop.baskets import Baskets
+from projections.shop.order_status import by_status
+from projections.shop.question import Question
+from projections.shop.recommendation import Recommendation
+from streams.health import problem
+
+
+def add_analytics(side: ReadSide) -> None:
+    """Serve `/analytics/..` and `/recommendations/{sku}`."""
+    _add_question(side, "/analytics/revenue", Revenue.read)
+    _add_question(side, "/analytics/top-products", TopProducts.read)
+    _add_question(side, "/analytics/baskets", Baskets.read)
+
+    @side.app.page("/recommendations/{sku}", name="recommendations")
+    async def recommendations(view: Any, request: Any, sku: str) -> Any:
+        return await _ask(side, view, request, lambda query: Recommendation.read(sku, query))
+
+    @side.app.page("/analytics/orders-by-status", name="orders-by-status")
+    async def orders_by_status(view: Any, request: Any) -> Any:
+        store = side.local["order"].store
+
+        def here(partitions: list[int], tables: Tables) -> list[dict[str, int]]:
+            return [counts(store, partition, tables["orders"], "status") for partition in partitions]
+
+        return await side.doors.gather(
+            view, request, ["orders"], here, lambda answers: by_status(part for parts in answers for part in parts)
+        )
+
+
+def _add_question(side: ReadSide, path: str, read: Callable[[Any], Question]) -> None:
+    @side.app.page(path, name=path.rpartition("/")[2])
+    async def question(view: Any, request: Any) -> Any:
+        return await _ask(side, view, request, read)
+
+
+async def _ask(side: ReadSide, view: Any, request: Any, read: Callable[[Any], Question]) -> Any:
+    try:
+        question = read(request.query)
+    except ValueError as error:
+        return problem(view, 400, "Bad request", str(error))
+    store = side.local["order"].store
+
+    def rows(partitions: list[int], table: str) -> Iterator[Row]:
+        for partition in partitions:
+            for value in scan(store, partition, table, *question.keys):
+                yield decode_row(value)
+
+    def here(partitions: list[int], tables: Tables) -> Any:
+        return question.here(rows(partitions, tables[question.table]))
+
+    return await side.doors.gather(view, request, [question.table], here, question.answer)

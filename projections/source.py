@@ -1,0 +1,151 @@
+"""One aggregate type on the read side: its events by partition, and the tables that are kept of them here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from projections.control import Control
+from projections.dead_letters import ProjectionDeadLetters
+from projections.events import EventReader
+from projections.feed import Feed
+from projections.fold import TableFold
+from projections.kept import Kept, version_of
+from projections.partition import Partition, Wanted
+from projections.rows import Rows
+from streams.journal import stream_name
+
+
+class Source:
+    """The tables of the projections of one aggregate type in this worker.
+
+    `rows_of(kept)` gives the store of a projection, `here(rows)` the partitions of a store that this worker has.
+    """
+
+    def __init__(
+        self,
+        type: str,
+        topic: str,
+        kept: Sequence[Kept],
+        rows_of: Callable[[Kept], Rows],
+        here: Callable[[Rows], Collection[int]],
+        control: Control,
+        feed: Feed,
+        reader: EventReader,
+        dead_letters: ProjectionDeadLetters,
+        at_once: asyncio.Semaphore,
+    ) -> None:
+        self.type = type
+        self.kept = kept
+        self.partitions: dict[int, Partition] = {}
+        self.moved = asyncio.Condition()
+        self._topic = topic
+        self._rows_of = rows_of
+        self._here = here
+        self._control = control
+        self._feed = feed
+        self._reader = reader
+        self._dead_letters = dead_letters
+        self._at_once = at_once
+        self._changing = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Keep the tables of all partitions that this worker has."""
+        async with self._changing:
+            found = {partition for kept in self.kept for partition in self._here(self._rows_of(kept))}
+            await self._feed.share(self._topic, found)
+            for number in sorted(found):
+                partition = Partition(
+                    stream_name(self.type, number),
+                    self._topic,
+                    number,
+                    self._feed,
+                    self._reader,
+                    self._dead_letters,
+                    self._at_once,
+                    self._has_moved,
+                )
+                self.partitions[number] = partition
+                await partition.open(self._wanted(number))
+
+    async def close(self) -> None:
+        """Keep nothing any more."""
+        async with self._changing:
+            partitions, self.partitions = list(self.partitions.values()), {}
+            await asyncio.gather(*(partition.close() for partition in partitions))
+            await self._feed.share(self._topic, ())
+
+    async def follow(self) -> None:
+        """The orders have changed: build, pause, go on, remove."""
+        async with self._changing:
+            for number, partition in self.partitions.items():
+                wanted = self._wanted(number)
+                await partition.follow(wanted)
+                await self._drop(number, {it.table for it in wanted})
+
+    async def _drop(self, partition: int, wanted: Collection[str]) -> None:
+        serving = {self._control.serving(kept.name) for kept in self.kept}
+        to_go = self._control.dropped() - set(wanted) - serving
+        for rows in {self._rows_of(kept): None for kept in self.kept} if to_go else ():
+            if partition in self._here(rows):
+                for table in to_go & (await rows.places(partition)).keys():
+                    await rows.drop(partition, table)
+
+    def _wanted(self, partition: int) -> list[Wanted]:
+        """The newest build of each projection, and the one that answers if this code can carry it on."""
+        wanted: dict[str, Wanted] = {}
+        for kept in self.kept:
+            rows, projection = self._rows_of(kept), kept.projection
+            if partition not in self._here(rows):
+                continue
+            tables = {self._control.wanted(kept.name, projection.version)}
+            serving = self._control.serving(kept.name)
+            if serving is not None and version_of(serving) == projection.version:
+                tables.add(serving)
+            for table in tables:
+                paused = self._control.paused(kept.name) is not None
+                wanted[table] = Wanted(table, projection, rows, paused, self._control.skips(kept.name))
+        return list(wanted.values())
+
+    def table(self, partition: int, table: str) -> TableFold | None:
+        """A table that this worker keeps up to date."""
+        here = self.partitions.get(partition)
+        return None if here is None else here.tables.get(table)
+
+    async def complete(self, partition: int, table: str) -> int | None:
+        """The newest commit that a table has whole, be it kept up to date or not; None where it is not here."""
+        if partition not in self.partitions:
+            return None
+        if (kept := self.table(partition, table)) is not None:
+            return kept.place.complete
+        for rows in {self._rows_of(it): None for it in self.kept if it.name == table.rpartition("-")[0]}:
+            if (place := (await rows.places(partition)).get(table)) is not None:
+                return place.complete
+        return None
+
+    async def wait_for(self, partition: int, nr: int, names: Collection[str], seconds: float) -> bool:
+        """Whether the tables that answer for these projections have commit `nr` within `seconds`."""
+
+        async def reached() -> bool:
+            tables = [self._control.serving(name) for name in names]
+            found = [await self.complete(partition, table) for table in tables if table is not None]
+            return len(found) == len(tables) and all(complete is not None and complete >= nr for complete in found)
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self.moved:
+                while not await reached():
+                    await self.moved.wait()
+        return await reached()
+
+    async def _has_moved(self) -> None:
+        async with self.moved:
+            self.moved.notify_all()
+
+    def newest(self) -> Mapping[str, str]:
+        """By the name of each projection the table that is to answer for it when it is complete."""
+        newest: dict[str, Kept] = {}
+        for kept in self.kept:
+            if kept.name not in newest or kept.projection.version > newest[kept.name].projection.version:
+                newest[kept.name] = kept
+        return {name: self._control.wanted(name, kept.projection.version) for name, kept in newest.items()}
