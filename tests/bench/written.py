@@ -113,9 +113,9 @@ class Written:
         """The newest commit of each stream that has one."""
         return {stream_name("order", p): len(ends) - 1 for p, ends in self._ends.items() if len(ends) > 1}
 
-    def events_up_to(self, reached: Mapping[str, int | None]) -> int:
+    def events_up_to(self, reached: Mapping[str, int]) -> int:
         """The number of events in these streams up to these commits."""
-        return sum(self._ends[p][reached.get(stream_name("order", p)) or 0] for p in self._ends)
+        return sum(self._ends[p][reached.get(stream_name("order", p), 0)] for p in self._ends)
 
     async def append(self, events: Iterable[tuple[int, Event]], size: int = EVENTS_A_COMMIT) -> dict[str, list[int]]:
         """Write events in commits of up to `size`; returns the orders in each by position (`<stream>:<commit>`)."""
