@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 HOP = "X-Hop"
 """Says that a worker asks, and which table of each projection is to answer: `orders=orders-2,..`, or nothing."""
+PASSED_ON = ("If-None-Match", "At-Least")
 HOP_SECONDS = 5.0
 FIRST_SECONDS = 3.0
 """For so long a query waits for the very first table of a projection to be put in charge."""
@@ -142,10 +143,13 @@ class Doors:
             if HOP in request.headers:
                 if partition not in self.here(projection):
                     raise NotNow("the partition has just moved")
-                return await answer(partition, self._told(request, [projection])[projection])
-            await self.read_your_writes(request, [projection], key)
+                table = self._told(request, [projection])[projection]
+                self._refuse_stale(request, partition, table, key)
+                return await answer(partition, table)
+            await self.read_your_writes(request, [projection])
             table = (await self.serving(projection))[projection]
             if partition in self.here(projection):
+                self._refuse_stale(request, partition, table, key)
                 return await answer(partition, table)
             url = next(url for url, ps in self.workers(projection).items() if partition in ps)
             return await self._pass_on(view, request, url, {projection: table})
@@ -153,7 +157,7 @@ class Doors:
             return problem(view, 503, "Not now", str(error))
 
     async def _pass_on(self, view: Any, request: Any, url: str, tables: Tables) -> Any:
-        headers = hop(tables) | {name: request.headers[name] for name in ("If-None-Match",) if name in request.headers}
+        headers = hop(tables) | {name: request.headers[name] for name in PASSED_ON if name in request.headers}
         async with self.get(url + request.rel_url.raw_path_qs, headers) as response:
             body = await response.read()
             kept = {name: response.headers[name] for name in ("ETag", "Retry-After") if name in response.headers}
@@ -219,25 +223,25 @@ class Doors:
 
     # -- read your writes ------------------------------------------------------------------------------------
 
-    async def read_your_writes(self, request: Any, projections: Sequence[str], key: str | None = None) -> None:
-        """Wait for the position of the header `At-Least`. Raises `BadPosition`, and `NotNow` when the time is up.
-
-        Who asks for the row of a `key` is told when it is in quarantine: it would not show what was written.
-        """
+    async def read_your_writes(self, request: Any, projections: Sequence[str]) -> None:
+        """Wait for the position of the header `At-Least`. Raises `BadPosition`, and `NotNow` when the time is up."""
         position = request.headers.get("At-Least")
         if position is None or HOP in request.headers:
             return
         stream, nr = read_at_least(position, self._app.settings.partitions, self._sources)
         seconds = read_wait(request.headers.get("Prefer", ""))
-        source, partition = self._sources[stream_type(stream)], int(stream.rpartition("-")[2])
+        source = self._sources[stream_type(stream)]
         names = [it.name for it in source.kept if it.name in projections] or [it.name for it in source.kept]
         reached = await asyncio.gather(*(self._reached(its, stream, nr, seconds) for its in self._together(names)))
         if not all(reached):
             raise NotNow(f"{position} is not applied yet")
-        if key is not None and partition in source.partitions and (table := self._control.serving(projections[0])):
-            kept = source.table(partition, table)
-            if kept is not None and key in kept.quarantined:
-                raise NotNow(f"{key} waits in {table}: {kept.quarantined[key].error}")
+
+    def _refuse_stale(self, request: Any, partition: int, table: str, key: str) -> None:
+        """A row in quarantine does not show what its key's events say, and so not what somebody wrote."""
+        source = next(it for it in self._sources.values() for kept in it.kept if kept.name == projection_name(table))
+        kept = source.table(partition, table)
+        if "At-Least" in request.headers and kept is not None and key in kept.quarantined:
+            raise NotNow(f"{key} waits in {table}: {kept.quarantined[key].error}")
 
     def _together(self, names: Collection[str]) -> list[list[str]]:
         """Projections by the topic that says where they are."""

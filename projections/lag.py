@@ -8,7 +8,7 @@ oldest event that is not applied, by the clock of the owner that wrote it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -40,11 +40,11 @@ def add_lag(side: ReadSide) -> None:
         first = next(iter(side.sources.values())).kept[0].name
         try:
             if HOP in request.headers:
-                return json_response(view, {"partitions": side.doors.here(first), "answer": _here(side)})
+                return json_response(view, {"partitions": side.doors.here(first), "answer": progress_here(side)})
             await side.doors.read_your_writes(request, [])
-            heads = await _heads(side)
-            answers = await side.doors.each(first, "/lag", {}, lambda: _here(side))
-            streams = await asyncio.gather(*(_stream(side, stream, head, answers) for stream, head in heads.items()))
+            heads = await heads_of(side)
+            answers = await side.doors.each(first, "/lag", {}, lambda: progress_here(side))
+            streams = await asyncio.gather(*(lag_of(side, stream, head, answers) for stream, head in heads.items()))
         except Unavailable as error:
             return problem(view, 503, "Journal not available", str(error))
         except NotNow as error:
@@ -52,7 +52,7 @@ def add_lag(side: ReadSide) -> None:
         return json_response(view, {"streams": streams, "total": sum(stream["lag"] for stream in streams)})
 
 
-def _here(side: ReadSide) -> dict[str, Any]:
+def progress_here(side: ReadSide) -> dict[str, Any]:
     """What this worker has published and applied: of each stream commit and offset, by table."""
     return {
         "published": {
@@ -66,19 +66,23 @@ def _here(side: ReadSide) -> dict[str, Any]:
     }
 
 
-async def _heads(side: ReadSide) -> dict[str, Commit | None]:
+async def heads_of(side: ReadSide, only: Collection[str] | None = None) -> dict[str, Commit | None]:
+    """The newest commit of each stream, or of only some. Raises `Unavailable`."""
     streams = [
-        (journal, stream_name(type_, partition))
+        (journal, stream)
         for type_, journal in side.journals.items()
         for partition in range(side.app.settings.partitions)
+        for stream in [stream_name(type_, partition)]
+        if only is None or stream in only
     ]
     heads = await asyncio.gather(*(journal.head(stream) for journal, stream in streams))
     return {stream: head for (_, stream), head in zip(streams, heads, strict=True)}
 
 
-async def _stream(
+async def lag_of(
     side: ReadSide, stream: str, head: Commit | None, answers: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
+    """How far a stream and its tables are, from what workers say in `progress_here`. Raises `Unavailable`."""
     published, end = next((its[stream] for answer in answers if stream in (its := answer["published"])), (None, None))
     tables = [
         Applied(table, *its)

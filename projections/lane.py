@@ -19,7 +19,8 @@ from projections.rows import Place, Rows, read_position
 
 log = logging.getLogger(__name__)
 
-BATCH = 1_000
+BATCH = 500
+"""Records that are applied together: few enough that queries need not wait long for their turn."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
@@ -42,6 +43,7 @@ class Lane:
         dead_letters: DeadLetters,
         moved: Callable[[], Awaitable[None]],
         aside: Callable[[TableFold], None],
+        batch: int = BATCH,
     ) -> None:
         self.stream = stream
         self.tables = list(tables)
@@ -58,6 +60,7 @@ class Lane:
         self._dead_letters = dead_letters
         self._moved = moved
         self._aside = aside
+        self._batch = batch
         self._said = ""
 
     # -- where to begin ------------------------------------------------------------------------------------
@@ -108,10 +111,9 @@ class Lane:
 
     async def step(self, reading: Reading) -> None:
         """Apply one batch, however long it takes."""
-        records = await reading.read(BATCH)
+        records = await reading.read(self._batch)
         await self.patiently(lambda: self._step(records))
         self.offset = records[-1].offset + 1
-        await asyncio.sleep(0)  # a table that is never behind must not keep others from running
 
     async def _step(self, records: Sequence[Record]) -> None:
         events = await self._reader.read(records)
@@ -166,6 +168,7 @@ class Lane:
         stores: defaultdict[Rows, list[tuple[TableFold, Folded]]] = defaultdict(list)
         failed: dict[str, Exception] = {}
         for table in self.tables:
+            await asyncio.sleep(0)  # others have their turn, also while there is much to do
             try:
                 folded = await table.fold(events)
             except MissingEvents:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from projections.events import EventReader
 from projections.feed import Feed
 from projections.fold import TableFold
-from projections.lane import DeadLetters, Lane
+from projections.lane import BATCH, DeadLetters, Lane
 from projections.projection import Projection
 from projections.rebuilding import fold_key
 from projections.rows import Changes, Quarantined, Rows
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 NEAR = 5_000
 """Records between two tables that may still go together: the one that is ahead leaves out what it has."""
+BATCH_BEHIND = 2_000
+"""Records that are applied together to a table that catches up: a row that many of them touch is written once."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,9 @@ class Partition:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._following = asyncio.Lock()
 
-    def _lane(self, tables: Sequence[TableFold]) -> Lane:
+    def _lane(self, tables: Sequence[TableFold], batch: int = BATCH) -> Lane:
         return Lane(
-            self.stream, self._partition, self._reader, tables, self._dead_letters, self._moved, self._catch_up
+            self.stream, self._partition, self._reader, tables, self._dead_letters, self._moved, self._catch_up, batch
         )
 
     def is_current(self, table: str) -> bool:
@@ -179,7 +181,7 @@ class Partition:
         self._tasks[table.table] = asyncio.create_task(self._run_behind(table), name=f"catching up {table.table}")
 
     async def _run_behind(self, table: TableFold) -> None:
-        lane = self._lane([table])
+        lane = self._lane([table], BATCH_BEHIND)
         async with self._at_once:
             reading = await self._feed.open(self._topic, self._partition)
             try:

@@ -9,7 +9,8 @@ import msgspec
 from streams.cli_http import ask
 from streams.cli_run import USAGE, Stop, one_line
 
-COLUMNS = ("stream", "committed_offset", "head", "eventful", "published", "applied", "lag")
+COLUMNS = ("stream", "committed_offset", "head", "eventful", "published", "applied", "lag", "events", "seconds")
+TABLE_COLUMNS = ("stream", "table", "serving", "applied", "commits", "events", "seconds")
 
 
 class Lag(msgspec.Struct):
@@ -42,5 +43,18 @@ def rows(lag: Lag) -> list[list[Any]]:
         type, _, partition = str(row.get("stream")).rpartition("-")
         return type, int(partition) if partition.isdecimal() else 0
 
-    streams = [[row.get(column) for column in COLUMNS] for row in sorted(lag.streams, key=by_partition)]
-    return [*streams, ["total", "", "", "", "", "", lag.total]]
+    streams = [[_shown(row.get(column)) for column in COLUMNS] for row in sorted(lag.streams, key=by_partition)]
+    return [*streams, ["total", *[""] * (COLUMNS.index("lag") - 1), lag.total, "", ""]]
+
+
+def table_rows(lag: Lag) -> list[list[Any]]:
+    """A row by stream and table."""
+    return [
+        [_shown({**kept, "stream": row.get("stream")}.get(column)) for column in TABLE_COLUMNS]
+        for row in lag.streams
+        for kept in row.get("projections", [])
+    ]
+
+
+def _shown(value: Any) -> Any:
+    return f"{value:.1f}" if isinstance(value, float) else value

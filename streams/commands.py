@@ -109,8 +109,11 @@ def register(app: Any, contexts: Mapping[str, Context]) -> None:
         rows = [[*(entry[column] for column in columns), compact(entry["data"])] for entry in entries]
         print_table(table([*(column.replace("_", " ") for column in columns), "data"], rows, ["sequence"]))
 
-    @command(option("--url", default="http://127.0.0.1:6066", metavar="URL", help="The projections worker."))
-    async def lag(self: Tool, url: str) -> int:
+    @command(
+        option("--url", default="http://127.0.0.1:6066", metavar="URL", help="The projections worker."),
+        option("--tables", is_flag=True, help="A line for each table of each stream."),
+    )
+    async def lag(self: Tool, url: str, tables: bool) -> int:
         """Print how far the tables are behind the journals, stream by stream.
 
         \b
@@ -118,13 +121,17 @@ def register(app: Any, contexts: Mapping[str, Context]) -> None:
         until faust -A projections.shop.app lag > /dev/null; do sleep 1; done
 
         Head is the newest commit of a stream, eventful the newest that holds an event; published is how far its events
-        are on Kafka, applied how far they are in the tables.
+        are on Kafka, applied how far they are in the tables that answer. Lag counts the commits between, events the
+        events; seconds is the age of the oldest event that is not applied.
 
         Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer.
         """
         shown = await cli_lag.get_lag(url)
-        columns = [column.replace("_", " ") for column in cli_lag.COLUMNS]
-        print_table(table(columns, cli_lag.rows(shown), columns[1:]))
+        if tables:
+            print_table(table(cli_lag.TABLE_COLUMNS, cli_lag.table_rows(shown), cli_lag.TABLE_COLUMNS[3:]))
+        else:
+            columns = [column.replace("_", " ") for column in cli_lag.COLUMNS]
+            print_table(table(columns, cli_lag.rows(shown), columns[1:]))
         return ERROR if shown.total else DONE
 
     @command()

@@ -6,6 +6,7 @@ from aggregates.shop.user import user
 from projections.history import add_history
 from projections.kept import Indexes, Kept
 from projections.lag import add_lag
+from projections.metrics import add_metrics
 from projections.projection_app import ReadSide
 from projections.schemas_view import add_schemas
 from projections.shop.analytics import revenue, sales_by_month, sales_by_product
@@ -44,6 +45,7 @@ with stop_on_user_error():
         ],
     )
     add_lag(side)
+    add_metrics(side)
     add_views(side)
     add_analytics(side)
     add_schemas(side)

@@ -279,10 +279,14 @@ def test_type_of_another_app(module: str, words: str) -> None:
 def test_lag_rows() -> None:
     """Streams are in the order of their partition numbers, and the total stands below."""
     row = {"committed_offset": None, "head": 7, "eventful": 7, "published": 4, "applied": 4, "lag": 3}
+    row |= {"events": 5, "seconds": 1.25, "projections": [{"table": "orders-1", "applied": 4, "events": 5}]}
     body = json.dumps({"streams": [{"stream": "order-10", **row}, {"stream": "order-2", **row}], "total": 6}).encode()
-    rows = cli_lag.rows(cli_lag.read_lag("u", 200, body))
-    assert [["order-2", None, 7, 7, 4, 4, 3], ["order-10", None, 7, 7, 4, 4, 3]] == rows[:2]
-    assert ("total", 6) == (rows[2][0], rows[2][-1])
+    lag = cli_lag.read_lag("u", 200, body)
+    rows = cli_lag.rows(lag)
+    told = [None, 7, 7, 4, 4, 3, 5, "1.2"]
+    assert [["order-2", *told], ["order-10", *told]] == rows[:2]
+    assert ("total", 6) == (rows[2][0], rows[2][cli_lag.COLUMNS.index("lag")])
+    assert ["order-10", "orders-1", None, 4, None, 5, None] == cli_lag.table_rows(lag)[0]
 
 
 @pytest.mark.parametrize(
