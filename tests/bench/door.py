@@ -13,7 +13,7 @@ import aiohttp
 from tests.bench.written import order_id
 
 WAIT = 60
-PAUSE = 0.05
+PAUSE = 0.1
 
 
 class Door:
@@ -59,8 +59,10 @@ class Door:
             await asyncio.sleep(PAUSE)
 
     async def all_reached(self, ends: Mapping[str, int], seconds: float) -> None:
-        """Return when they show all of these streams up to these commits."""
-        await asyncio.gather(*(self.reached(f"{stream}:{nr}", seconds) for stream, nr in ends.items()))
+        """Return when they show all of these streams up to these commits. One is asked for after another, since the
+        last that is reached is what counts."""
+        for stream, nr in ends.items():
+            await self.reached(f"{stream}:{nr}", seconds)
 
     async def serves(self, seconds: float) -> list[int]:
         """The partitions that the worker serves, as soon as it does."""
