@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of, read_position
+from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of
 
 ROW, PLACE, QUARANTINED = b"r", b"p", b"q"
 _END = b"\0"
@@ -65,15 +65,13 @@ def records_of(changes: Mapping[str, Changes]) -> Iterator[tuple[bytes, bytes]]:
 
 def is_newer(kind: bytes, value: bytes | None, present: bytes | None) -> bool:
     """Whether a record is to replace what is there; not if its position is older."""
-    return value is None or present is None or _at(kind, value) >= _at(kind, present)
-
-
-def _at(kind: bytes, value: bytes) -> tuple[int, int]:
+    if value is None or present is None:
+        return True
     if kind == ROW:
-        return position_of(decode_row(value))
+        return position_of(decode_row(value)) >= position_of(decode_row(present))
     if kind == PLACE:
-        return decode_place(value).at
-    return read_position(decode_quarantined(value).position)
+        return decode_place(value).at >= decode_place(present).at
+    return decode_quarantined(value).replaces(decode_quarantined(present))
 
 
 def is_gone(row: bytes) -> bool:

@@ -10,7 +10,7 @@ from projections.rows import read_position
 from projections.tailer import COMMIT_END, PREVIOUS, event_headers
 from schemas.codec import Codec, UnknownSchema
 from schemas.wire_format import from_wire
-from streams.journal import Commit, Journal, stream_type
+from streams.journal import Commit, Journal, Unavailable, stream_type
 from streams.reading import decode_event
 
 COMMITS_AT_ONCE = 200
@@ -46,6 +46,11 @@ class Event(NamedTuple):
     next_offset: int
     source: Record
     follows: tuple[int, int] | None = None
+
+    @property
+    def offset(self) -> int:
+        """That of its record, where it was read from the topic."""
+        return self.next_offset - 1
 
     @property
     def complete(self) -> int:
@@ -95,21 +100,30 @@ class EventReader:
     ) -> AsyncIterator[list[Event]]:
         """The events of a log behind one place and before another, in batches, to its end where that is None.
 
-        Raises what `read` raises.
+        All of them: a read of the log that ends early is not its end. Raises what `read` raises.
         """
+        if before is None:
+            head = await self._journal.head(stream)
+            before = (head.nr + 1, 0) if head is not None else (1, 0)
+        last = before[0] if before[1] > 0 else before[0] - 1
         nr = max(after[0] - 1, 0)
-        while commits := await self._journal.commits(stream, nr, COMMITS_AT_ONCE):
+        while nr < last:
+            commits = await self._journal.commits(stream, nr, min(COMMITS_AT_ONCE, last - nr))
+            if not commits:
+                raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
             records = []
             for commit in commits:
                 for index, headers, event in event_headers(commit, self._source, self._codec):
-                    at = commit.nr, index
-                    if at > after and (before is None or at < before):
+                    if after < (commit.nr, index) < before:
                         records.append(_FromLog(event.aggregate_id.encode(), event.data, headers))
             if records:
                 yield await self.read(records)
             nr = commits[-1].nr
-            if before is not None and nr >= before[0]:
-                return
+
+    async def last_commit(self, stream: str) -> int:
+        """The number of the newest commit of a log, 0 for none. Raises `Unavailable`."""
+        head = await self._journal.head(stream)
+        return head.nr if head is not None else 0
 
     async def of_aggregate(
         self, stream: str, aggregate_id: str, before: tuple[int, int]

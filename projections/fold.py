@@ -121,7 +121,10 @@ class _Batch:
         self._rows[key] = self.changed[key] = row
 
     def _wait(self, event: Event, key: str, waits: Quarantined) -> None:
-        self.quarantined[key] = Quarantined(waits.position, waits.error, waits.events + 1)
+        if waits.events and event.at <= waits.at:
+            return  # it is counted: what was kept of the quarantine is newer than the place
+        position = event.origin.position
+        self.quarantined[key] = Quarantined(waits.position, waits.error, waits.events + 1, position)
         self.waiting.append((event, key, waits.error))
 
 

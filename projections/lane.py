@@ -15,6 +15,7 @@ from typing import Protocol
 from projections.events import Event, EventReader, Record
 from projections.feed import Reading
 from projections.fold import Folded, MissingEvents, TableFold
+from projections.progress import Progress
 from projections.rows import Place, Rows, read_position
 
 log = logging.getLogger(__name__)
@@ -53,20 +54,28 @@ class Lane:
         """The newest event that was applied."""
         self._whole = max(min((table.place.at for table in tables), default=(0, 0)), (0, 0))
         """Up to here no event is missing in any table."""
-        self.offset = 0
-        """Of the next record to be read."""
+        self.progress = Progress()
+        self.held = ""
+        """Why nothing is applied at the moment."""
+        self._goal = 0
+        self._begun = self._unsure = False
         self._partition = partition
         self._reader = reader
         self._dead_letters = dead_letters
         self._moved = moved
         self._aside = aside
         self._batch = batch
-        self._said = ""
+
+    @property
+    def offset(self) -> int:
+        """Of the next record to be read."""
+        return self.progress.offset
 
     # -- where to begin ------------------------------------------------------------------------------------
 
     async def begin(self, reading: Reading) -> None:
         """Bring `reading` to where the tables are, after applying from the log what the topic has not any more."""
+        self._goal = await reading.end()
         place = min((table.place for table in self.tables), key=lambda place: place.at)
         if place.offset and await self._stands_before(reading, place):
             await self._seek(reading, place.offset)
@@ -80,12 +89,24 @@ class Lane:
         oldest = await reading.at(first)
         before = _at(oldest) if oldest is not None else None
         if before is None or place.at < before:
-            await self.apply_from_log(before)
+            last = before[0] if before is not None else await self._reader.last_commit(self.stream)
+            self.progress.log(place.complete, last, first, self._goal if oldest is not None else first)
+            await self.apply_from_log(before, self.progress)
         await self._seek(reading, first)
 
     async def _seek(self, reading: Reading, offset: int) -> None:
         await reading.seek(offset)
-        self.offset = offset
+        self.progress.topic(offset, await reading.end())
+        self._unsure = False
+        self._stand(offset)
+
+    def _stand(self, offset: int) -> None:
+        self.progress.offset = offset
+        self._begun = self._begun or offset >= self._goal
+
+    def has_all(self, table: TableFold) -> bool:
+        """Whether a table of this lane has all that was on the topic when it began, and all that the others have."""
+        return self._begun and table.place.at >= self.at
 
     async def _stands_before(self, reading: Reading, place: Place) -> bool:
         """Whether all that comes before a place's offset is in the tables: the topic may be another one by now."""
@@ -94,53 +115,60 @@ class Lane:
         record = await reading.at(place.offset - 1)
         return record is not None and record.offset == place.offset - 1 and _at(record) <= place.at
 
-    async def apply_from_log(self, before: tuple[int, int] | None) -> None:
+    async def apply_from_log(self, before: tuple[int, int] | None, progress: Progress | None = None) -> None:
         """Apply what the log has between the tables and an event, or to its end."""
         after = min(table.place.at for table in self.tables)
         async for events in self._reader.from_log(self.stream, after, before):
             await self._apply(events)
+            if progress is not None:
+                progress.in_log(events[-1].at[0], len(events))
         if before is not None:
             self._whole = max(self._whole, (before[0], before[1] - 1))
+            self._unsure = False
 
     # -- going on ------------------------------------------------------------------------------------------
 
     async def run(self, reading: Reading) -> None:
-        """Apply for ever what `reading` brings."""
+        """Apply for ever what `reading` brings, each batch however long it takes."""
         while True:
-            await self.step(reading)
+            await self._take(await reading.read(self._batch))
 
-    async def step(self, reading: Reading) -> None:
-        """Apply one batch, however long it takes."""
-        records = await reading.read(self._batch)
+    async def _take(self, records: Sequence[Record]) -> None:
         await self.patiently(lambda: self._step(records))
-        self.offset = records[-1].offset + 1
+
+    async def try_step(self, reading: Reading) -> bool:
+        """Apply one batch, if it can be done now; where it cannot, `begin` is next."""
+        records = await reading.read(self._batch)
+        return await self.attempt(lambda: self._step(records))
 
     async def _step(self, records: Sequence[Record]) -> None:
         events = await self._reader.read(records)
         async with self.changing:
+            self._unsure |= records[0].offset != self.offset  # some are removed, or the topic is another one
             await self.apply(events)
+            self._stand(records[-1].offset + 1)
 
     async def patiently(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do it again and again until it is done; says why it is not."""
         pause = FIRST_PAUSE
-        while True:
-            try:
-                await work()
-            except Exception as error:
-                self._say(error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-            else:
-                if self._said:
-                    log.warning("%s: events are applied again", self.stream)
-                    self._said = ""
-                return
+        while not await self.attempt(work):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _say(self, error: Exception) -> None:
-        said = f"{type(error).__name__}: {error}"
-        if said != self._said:
-            log.error("%s events wait, nothing is lost: %s", self.stream, said)
-        self._said = said
+    async def attempt(self, work: Callable[[], Awaitable[None]], settles: bool = True) -> bool:
+        """Do it; says why it is not done, and that it is done again, if that `settles` it."""
+        try:
+            await work()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            if reason != self.held:
+                log.error("%s events wait, nothing is lost: %s", self.stream, reason)
+            self.held = reason
+            return False
+        if self.held and settles:
+            log.warning("%s: events are applied again", self.stream)
+            self.held = ""
+        return True
 
     async def apply(self, events: Sequence[Event]) -> None:
         """Apply a batch to all tables, with what is missing before it. The caller holds `changing`."""
@@ -159,7 +187,7 @@ class Lane:
         newest = self._whole
         for event in events:
             if event.at > newest:
-                if event.follows is not None and event.follows > newest:
+                if self._unsure if event.follows is None else event.follows > newest:
                     return event.at
                 newest = event.at
         return None

@@ -16,13 +16,15 @@ from projections.dead_letters import ProjectionDeadLetters
 from projections.doors import Doors
 from projections.events import EventReader
 from projections.feed import KafkaFeed
-from projections.kept import Indexes, Kept, Store
+from projections.kept import NO_INDEXES, Indexes, Kept
 from projections.problems import problems
 from projections.registered import Registered
 from projections.rows import Rows
 from projections.source import Source
+from projections.sql_columns import SqlColumns
+from projections.sqlite_store import sqlite_table
 from projections.switching import Switching
-from projections.tables import STORE, LocalRows
+from projections.tables import LocalRows, rocksdb_table
 from projections.tailer import Tailers
 from streams import commands, topics
 from streams.broker import Broker
@@ -51,7 +53,7 @@ class ReadSide:
         self.contexts = contexts
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
         self.app = app = Application(
-            module, "projections", settings, store=STORE, web_application_options={"middlewares": [problems]}
+            module, "projections", settings, web_application_options={"middlewares": [problems]}
         )
         self.broker = Broker(settings.bootstrap_servers, settings.partitions)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace), 1)
@@ -59,6 +61,7 @@ class ReadSide:
         self._feed = KafkaFeed(settings.bootstrap_servers)
         self.control = Control(self.control_topic.name, self._feed, self.broker)
         self.local: dict[str, LocalRows] = {}
+        self.sql: dict[str, LocalRows] = {}
         self.sources: dict[str, Source] = {}
         self.tailers: dict[str, Tailers] = {}
         self._registered: dict[str, Registered] = {}
@@ -69,7 +72,7 @@ class ReadSide:
             its = [it for it in kept if it.projection.source == type_]
             self._add_tailers(type_, context)
             self._add_source(type_, context, its)
-        changelogs = {it.name: self._placed_with(it).changelog for it in kept}
+        changelogs = {it.name: self.rows_of(it).changelog for it in kept}
         self.doors = Doors(app, self.control, changelogs, self.sources)
         self.doors.add_views()
         self.switching = Switching(self.sources, self.control, self.doors)
@@ -85,21 +88,20 @@ class ReadSide:
         add_health(app)
         commands.register(app, contexts)
 
-    def rows_of(self, kept: Kept) -> Rows:
+    def rows_of(self, kept: Kept) -> LocalRows:
         """The store of a projection."""
-        return self.local[kept.projection.source]
+        return (self.sql if isinstance(kept.how, SqlColumns) else self.local)[kept.projection.source]
 
-    def _placed_with(self, kept: Kept) -> LocalRows:
-        """The local tables with which a projection's partitions are assigned."""
-        rows = self.rows_of(kept)
-        return rows if isinstance(rows, LocalRows) else self.local[kept.projection.source]
+    @property
+    def _all_local(self) -> list[LocalRows]:
+        return [*self.local.values(), *self.sql.values()]
 
     def _here(self, rows: Rows) -> list[int]:
         topic = rows.changelog if isinstance(rows, LocalRows) else next(iter(self.local.values())).changelog
         return [tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic]
 
     def _serves(self) -> bool:
-        return self.app.tables.actives_ready and not any(rows.is_damaged for rows in self.local.values())
+        return self.app.tables.actives_ready and not any(rows.is_damaged for rows in self._all_local)
 
     def _add_tailers(self, type_: str, context: Context) -> None:
         events = topics.events_topic(context.settings.namespace, type_)
@@ -119,8 +121,11 @@ class ReadSide:
                 tailers.wake(event.message.partition, event.message.value)
 
     def _add_source(self, type_: str, context: Context, kept: Sequence[Kept]) -> None:
-        indexes = {it.name: it.indexes for it in kept if it.store is Store.ROCKSDB and it.indexes != Indexes()}
-        self.local[type_] = LocalRows(self.app, f"{type_}-rows", self.broker, indexes)
+        indexes = {it.name: it.how for it in kept if isinstance(it.how, Indexes) and it.how != NO_INDEXES}
+        columns = {it.name: it.how for it in kept if isinstance(it.how, SqlColumns)}
+        self.local[type_] = LocalRows(rocksdb_table(self.app, f"{type_}-rows", indexes), self.broker)
+        if columns:
+            self.sql[type_] = LocalRows(sqlite_table(self.app, f"{type_}-sql", columns), self.broker)
         self.sources[type_] = Source(
             type_,
             topics.events_topic(context.settings.namespace, type_),
@@ -138,7 +143,7 @@ class ReadSide:
         await until_it_answers(self.broker.start, "Kafka", KafkaError)
         settings = self.app.settings
         # A changelog that Kafka does not know yet when the worker joins is left out of its assignment.
-        own = [topics.changelog_topic(rows.changelog, settings.partitions) for rows in self.local.values()]
+        own = [topics.changelog_topic(rows.changelog, settings.partitions) for rows in self._all_local]
         own += [self.control_topic, topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER)]
         for type_, journal in self.journals.items():
             wanted = [*topics.type_topics(settings.namespace, type_, settings.partitions), *own]
@@ -161,7 +166,7 @@ class ReadSide:
     async def _suspend(self) -> None:
         for source in self.sources.values():
             await source.close()
-        for rows in self.local.values():
+        for rows in self._all_local:
             rows.remove_damaged()
 
     async def _resume(self) -> None:

@@ -41,14 +41,25 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Quarantined(msgspec.Struct, frozen=True):
-    """A key whose events wait: the position of the first, why it could not be applied, and how many wait.
+    """A key whose events wait: the position of the first, why it could not be applied, how many wait, and the position
+    of the last of them, so that one that comes again is not counted again.
 
-    When none waits any more, `events` is 0 and `position` the one at which the key was released.
+    When none waits any more, `events` is 0 and both positions are that at which the key was released.
     """
 
     position: str
     error: str
     events: int
+    last: str = ""
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """The last event that waits, or at which the key was released: commit number and index."""
+        return read_position(self.last or self.position)
+
+    def replaces(self, present: Quarantined | None) -> bool:
+        """Whether this is newer than what is known of the key, or the same."""
+        return present is None or (self.at, not self.events) >= (present.at, not present.events)
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,8 @@ class Rows(Protocol):
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         """Keep what became of tables. Each table's rows and its place are kept together or not at all, and a row
-        whose position is older than that of the one that stands there changes nothing."""
+        whose position is older than that of the one that stands there changes nothing, nor does a place that is
+        older, or a `Quarantined` that does not replace the one that is there."""
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         """The keys of a table whose events wait."""

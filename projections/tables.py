@@ -31,29 +31,33 @@ ROCKSDB = {
 }
 """Per partition. Faust's default is a block cache of 2 GiB each."""
 
-STORE = "local://"
-"""The `store` of an app that has tables."""
 stores.STORES.aliases["local"] = "projections.local_store:LocalStore"
 
 DROPPED_AT_ONCE = 5_000
 
 
-class LocalRows:
-    """`Rows` of one aggregate type in a local store, as many partitions as its events."""
+def rocksdb_table(app: Application, name: str, indexes: Mapping[str, Indexes]) -> Any:
+    """A Faust table whose `data` is a `LocalStore`, as many partitions as its events. `indexes` has by the names of
+    projections what their rows are found by."""
+    table = app.Table(
+        name,
+        store=f"local:{name}",  # a URL that is a scheme and nothing else is false, and Faust takes its default
+        key_type=bytes,
+        value_type=bytes,
+        partitions=app.settings.partitions,
+        options=dict(ROCKSDB),
+    )
+    table.data.indexes = indexes
+    return table
 
-    def __init__(
-        self, app: Application, name: str, broker: Broker, indexes: Mapping[str, Indexes] | None = None
-    ) -> None:
-        self._table: Any = app.Table(
-            name,
-            key_type=bytes,
-            value_type=bytes,
-            partitions=app.settings.partitions,
-            options=dict(ROCKSDB),
-        )
+
+class LocalRows:
+    """`Rows` of one aggregate type in a local store: a Faust table of `rocksdb_table` or `sqlite_table`."""
+
+    def __init__(self, table: Any, broker: Broker) -> None:
+        self._table = table
         self._broker = broker
         self._writing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self.store.indexes = indexes or {}
 
     @property
     def changelog(self) -> str:

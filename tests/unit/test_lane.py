@@ -1,107 +1,309 @@
-"""A lane of events into the tables: in sequence, from its beginning to its end, and never past what is missing."""
+"""A lane of events into tables: from where they stand, in sequence, and never past what is missing."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
+from projections import lane as lane_module
+from projections.fold import TableFold
 from projections.lane import Lane
+from projections.rows import Place
+from tests.memory_rows import MemoryRows
+from tests.unit.boxes import BANG, STREAM, Boxes, by_type, put, until
 
 
-class Events:
-    """A partition of an events topic in which some offsets hold nothing, and a table."""
+class Lanes:
+    """Boxes, and lanes that apply their events."""
 
-    def __init__(self, *, holes: Sequence[int] = ()) -> None:
-        self.applied: list[int] = []
-        self.acked: list[int] = []
-        self.let_go: list[int] = []
-        self.lost = 0
-        self.failures = 0
-        self._holes = set(holes)
+    def __init__(self) -> None:
+        self.here = Boxes()
+        self.aside: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
 
-    def lane(self, next_offset: int = 0) -> Lane:
-        return Lane("order-0", next_offset, self._apply, self._let_go, self._gap_is_empty, self._lose)
+    def lane(self, *tables: TableFold, batch: int = 1_000) -> Lane:
+        here = self.here
 
-    def event(self, offset: int) -> Any:
-        return SimpleNamespace(message=SimpleNamespace(offset=offset), ack=lambda: self.acked.append(offset))
+        def aside(table: TableFold) -> None:
+            self.aside.append(table.table)
 
-    async def _apply(self, batch: Sequence[Any]) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise RuntimeError("not now")
-        self.applied += [event.message.offset for event in batch]
+        return Lane(STREAM, 0, here.reader, tables, here.letters, here._moved, aside, batch)
 
-    def _let_go(self, event: Any) -> None:
-        self.let_go.append(event.message.offset)
+    def run(self, lane: Lane) -> None:
+        """Begin, and go on for ever."""
 
-    async def _gap_is_empty(self, start: int, end: int) -> bool:
-        return set(range(start, end)) <= self._holes
+        async def run() -> None:
+            reading = await self.here.topic.open("box-events", 0)
+            await lane.patiently(lambda: lane.begin(reading))
+            await lane.run(reading)
 
-    def _lose(self) -> None:
-        self.lost += 1
+        self._tasks.append(asyncio.create_task(run()))
 
+    async def reach(self, *tables: TableFold) -> None:
+        """Return when these tables have the whole log."""
+        await until(lambda: all(table.place.at == self.here.head for table in tables))
 
-async def put(events: Events, lane: Lane, *offsets: int) -> None:
-    """Deliver these, and wait until none is in work."""
-    done = len(events.acked) + len(events.let_go) + len(offsets)
-    for offset in offsets:
-        await lane.put(events.event(offset))
-    async with asyncio.timeout(5):
-        while len(events.acked) + len(events.let_go) < done:
-            await asyncio.sleep(0.001)
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            assert isinstance(outcome, asyncio.CancelledError), outcome
 
 
-async def test_events_are_applied_in_sequence() -> None:
-    """From the first offset on, each is applied and then acknowledged; one that comes again is let go."""
-    events = Events()
-    lane = events.lane(5)
-    await put(events, lane, 4, 5, 6, 6, 7)
-    assert ([5, 6, 7], [5, 6, 7], [4, 6]) == (events.applied, events.acked, events.let_go)
-    await lane.close()
+@pytest.fixture
+async def lanes(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lanes]:
+    monkeypatch.setattr(lane_module, "FIRST_PAUSE", 0.01)
+    lanes = Lanes()
+    yield lanes
+    await lanes.close()
 
 
-@pytest.mark.parametrize("seen", [0, 3])
-async def test_what_is_missing_is_not_passed(seen: int) -> None:
-    """Where an event is missing nothing more is applied or acknowledged, and the partition is read again, once."""
-    events = Events()
-    lane = events.lane()
-    await put(events, lane, *range(seen))
-    await put(events, lane, seen + 1, seen + 2)
-    assert (list(range(seen)), 1) == (events.applied, events.lost)
-    assert [seen + 1, seen + 2] == events.let_go
-    assert events.applied == events.acked
-    await lane.close()
+@pytest.fixture
+def here(lanes: Lanes) -> Boxes:
+    return lanes.here
 
 
-async def test_offsets_that_hold_nothing_are_passed() -> None:
-    """What Kafka itself has removed is not waited for."""
-    events = Events(holes=range(10))
-    lane = events.lane()
-    await put(events, lane, 10, 11)
-    assert ([10, 11], 0) == (events.applied, events.lost)
-    await lane.close()
+async def again(here: Boxes, *, offset: int | None = None) -> TableFold:
+    """The table as another worker finds it, perhaps with another offset."""
+    table = here.table()
+    place = here.rows.place(table.table)
+    assert place is not None
+    table.place = Place(place.nr, place.index, place.complete, place.offset if offset is None else offset)
+    return table
 
 
-async def test_batch_that_fails_is_tried_again() -> None:
-    """Nothing is acknowledged or left out before it is applied."""
-    events = Events()
-    events.failures = 2
-    lane = events.lane()
-    await put(events, lane, 0, 1)
-    assert ([0, 1], [0, 1]) == (events.applied, events.acked)
-    await lane.close()
+async def filled(lanes: Lanes, *whats: str) -> None:
+    """Boxes 1 and 2 have these, and the table is up to date."""
+    for what in whats:
+        await lanes.here.write(("1", put(what)), ("2", put(what)))
+    lanes.run(lanes.lane(table := lanes.here.table()))
+    await lanes.reach(table)
+    await lanes.close()
+    lanes.here.topic.read.clear()
 
 
-async def test_closed_lane_lets_go() -> None:
-    """What is not applied when a lane is closed, and what comes later, is let go and never acknowledged."""
-    events = Events()
-    events.failures = 1_000
-    lane = events.lane()
-    await lane.put(events.event(0))
-    await lane.close()
-    await lane.put(events.event(1))
-    assert ([0, 1], [], []) == (events.let_go, events.acked, events.applied)
+# -- where it begins -----------------------------------------------------------------------------------
+
+
+async def test_from_the_beginning_and_on(lanes: Lanes, here: Boxes) -> None:
+    """A new table gets all that is there and all that comes."""
+    await here.write(("1", put("a")))
+    lanes.run(lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    for what in "bcd":
+        await here.write(("1", put(what)), ("2", put(what)))
+        await lanes.reach(table)
+        assert here.expected() == here.rows.rows("boxes-1")
+
+
+async def test_where_the_table_is(lanes: Lanes, here: Boxes) -> None:
+    """What it has is not read again."""
+    await filled(lanes, *"abc")
+    await here.write(("1", put("d")))
+    lanes.run(lanes.lane(table := await again(here)))
+    await lanes.reach(table)
+    assert ([6], here.expected()) == (here.topic.read, here.rows.rows("boxes-1"))
+
+
+async def test_where_the_one_is_that_is_furthest_behind(lanes: Lanes, here: Boxes) -> None:
+    """Tables at different places go together: each leaves out what it has."""
+    await filled(lanes, "a")
+    behind = here.table(by_type)
+    lanes.run(lanes.lane(await again(here), behind))
+    await here.write(("1", put("b")))
+    await lanes.reach(behind)
+    assert here.expected() == here.rows.rows("boxes-1")
+    assert here.expected(by_type) == here.rows.rows("by-type-1")
+
+
+@pytest.mark.parametrize("offset", [1, 4, 5, 100])
+async def test_an_offset_that_does_not_fit(lanes: Lanes, here: Boxes, offset: int) -> None:
+    """The offset is a hint: where the topic does not say the same, it is read from its beginning."""
+    await filled(lanes, *"abc")
+    await here.write(("1", put("d")), ("2", put("d")))
+    lanes.run(lanes.lane(table := await again(here, offset=offset)))
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+@pytest.mark.parametrize("published", [0, 1, 2])
+async def test_a_topic_that_was_made_again(lanes: Lanes, here: Boxes, published: int) -> None:
+    """What was never published there comes from the log, and what follows from the topic."""
+    await filled(lanes, "a")
+    here.topic.records.clear()
+    for number, what in enumerate("bcd"):
+        await here.write(("1", put(what)), ("2", put(what)), publish=number >= 3 - published)
+    lanes.run(lanes.lane(table := await again(here)))
+    await lanes.reach(table)
+    await here.write(("1", put("e")))
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_topic_that_does_not_reach_back(lanes: Lanes, here: Boxes, known: bool) -> None:
+    """What retention has removed comes from the log, for a table that is behind and for a new one."""
+    await filled(lanes, "a")
+    for what in "bcd":
+        await here.write(("1", put(what)), ("2", put(what)))
+    here.topic.remove_before(5)
+    lanes.run(lanes.lane(table := await again(here) if known else here.table(name="boxes-1.1")))
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows(table.table)
+    assert [5] == here.topic.read
+
+
+@pytest.mark.parametrize("says", [[0], [1, 0, 1], [2, 0, 0]])
+@pytest.mark.parametrize("empty", [True, False])
+async def test_a_log_that_says_little_at_a_time(lanes: Lanes, here: Boxes, says: list[int], empty: bool) -> None:
+    """A read of the log may end early, even at once: that is not its end."""
+    for what in "abcd":
+        await here.write(("1", put(what)), ("2", put(what)))
+    here.topic.remove_before(8 if empty else 6)
+    here.journal.says = says
+    lanes.run(lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+async def test_a_late_duplicate_at_the_beginning(lanes: Lanes, here: Boxes) -> None:
+    """Nor does it say that the topic has what came after it."""
+    first = await here.write(("1", put("a")), publish=False)
+    await here.write(("2", put("b")), publish=False)
+    await here.publish(first)
+    await here.write(("3", put("c")))
+    lanes.run(lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+# -- what is missing -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", [range(2, 3), range(2, 4), range(2, 6)])
+async def test_what_the_topic_has_lost_comes_from_the_log(lanes: Lanes, here: Boxes, lost: range) -> None:
+    """An event that is not on the topic any more is not missed, be it of a row that changes again or not."""
+    await filled(lanes, "a")
+    await here.write(("3", put("b")), ("1", put("b")))
+    await here.write(("4", put("c")), ("1", put("c")))
+    await here.write(("5", put("d")), ("2", put("d")))
+    for offset in lost:
+        here.topic.lose(offset)
+    table, local = await again(here), here.table(by_type)
+    lanes.run(lanes.lane(table))
+    lanes.run(lanes.lane(local))
+    await lanes.reach(table, local)
+    assert here.expected() == here.rows.rows("boxes-1")
+    assert here.expected(by_type) == here.rows.rows("by-type-1")
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_records_that_are_removed_while_it_waits(lanes: Lanes, here: Boxes, named: bool) -> None:
+    """Retention that overtakes a lane leaves nothing out, whether events name the one before them or not."""
+    here.names_previous = named
+    await here.write(("1", put("a")))
+    table = here.table(by_type)
+    lanes.run(lanes.lane(table))
+    await lanes.reach(table)
+    here.rows.down = True
+    await here.write(("1", put("b")))
+    await asyncio.sleep(0.02)
+    for number in range(5):
+        await here.write((f"new {number}", put("c")))
+    here.topic.remove_before(5)
+    here.rows.down = False
+    await lanes.reach(table)
+    assert here.expected(by_type) == here.rows.rows("by-type-1")
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_a_topic_that_is_made_again_while_it_is_read(lanes: Lanes, here: Boxes, late: bool) -> None:
+    """The new one begins anywhere, with an event that does not know which was before it, or with a late duplicate: what
+    is not on it comes from the log."""
+    first = await here.write(("1", put("a")))
+    await here.write(("2", put("a")), ("3", put("a")))
+    table = here.table(by_type)
+    lanes.run(lanes.lane(table))
+    await lanes.reach(table)
+    here.topic.records.clear()
+    await here.write(("1", put("b")), publish=False)
+    if late:
+        await here.publish(first)
+        await asyncio.sleep(0.01)
+    here.names_previous = False
+    await here.write(("2", put("b")))
+    here.names_previous = True
+    await here.write(("3", put("b")))
+    await lanes.reach(table)
+    assert here.expected(by_type) == here.rows.rows("by-type-1")
+
+
+# -- what fails ----------------------------------------------------------------------------------------
+
+
+async def test_a_batch_that_fails_is_tried_again(lanes: Lanes, here: Boxes) -> None:
+    """Nothing is passed while the store is down, and nothing is lost."""
+    here.rows.down = True
+    lanes.run(lanes.lane(table := here.table()))
+    await here.write(("1", put("a")))
+    await asyncio.sleep(0.05)
+    assert (Place(), []) == (table.place, lanes.aside)
+    await here.write(("1", put("b")))
+    here.rows.down = False
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+async def test_the_store_of_one_table_fails(lanes: Lanes, here: Boxes) -> None:
+    """That table is set aside, once, where it was; those of other stores go on."""
+    other = MemoryRows()
+    lane = lanes.lane(going := here.table(), falling := here.table(by_type, rows=other))
+    lanes.run(lane)
+    await here.write(("1", put("a")))
+    await lanes.reach(going, falling)
+    other.down = True
+    for what in "bc":
+        await here.write(("1", put(what)))
+        await lanes.reach(going)
+    await until(lambda: lane.at == here.head)
+    assert (["by-type-1"], [going]) == (lanes.aside, lane.tables)
+    assert (Place(1, 0, 1, 1), here.head) == (falling.place, lane.at)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+async def test_both_stores_fail(lanes: Lanes, here: Boxes) -> None:
+    """Then all of them wait, none is set aside."""
+    other = MemoryRows()
+    here.rows.down = other.down = True
+    lanes.run(lanes.lane(one := here.table(), two := here.table(by_type, rows=other)))
+    await here.write(("1", put("a")))
+    await asyncio.sleep(0.05)
+    assert [] == lanes.aside
+    here.rows.down = other.down = False
+    await lanes.reach(one, two)
+
+
+async def test_an_event_that_cannot_be_read_is_waited_for(lanes: Lanes, here: Boxes) -> None:
+    """Newer code has written it: nothing is applied of it and what is behind it, until its schema is there."""
+    await here.write(("1", put("a")))
+    await here.write(("1", ("Newer", b"\xc3\x01" + bytes(range(8)))))
+    await here.write(("1", put("b")))
+    lanes.run(lanes.lane(table := here.table(), batch=1))
+    await until(lambda: table.place.nr == 1)
+    await asyncio.sleep(0.05)
+    assert Place(1, 0, 1, 1) == table.place
+
+
+async def test_what_waits_is_in_the_dead_letters_first(lanes: Lanes, here: Boxes) -> None:
+    """Before a place is moved past an event that waits behind a projection that raised, the event is kept."""
+    here.letters.down = True
+    lanes.run(lanes.lane(table := here.table()))
+    await here.write(("1", put("a")), ("1", BANG), ("1", put("b")))
+    await asyncio.sleep(0.05)
+    assert (Place(), {}) == (table.place, here.rows.rows("boxes-1"))
+    here.letters.down = False
+    await lanes.reach(table)
+    assert [("boxes-1", "1", "box-0:1:1"), ("boxes-1", "1", "box-0:1:2")] == here.letters.kept
+    assert 2 == table.quarantined["1"].events

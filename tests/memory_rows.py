@@ -1,0 +1,73 @@
+"""A store of rows in this process: what the port says, and no more. It can be down."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from projections.projection import Row
+from projections.rows import Changes, Place, Quarantined, StoreDown, decode_row, encode_row, position_of
+
+
+@dataclass
+class Kept:
+    """What is kept of one table in one partition; rows in JSON, as a database has them."""
+
+    place: Place | None = None
+    rows: dict[str, bytes] = field(default_factory=dict)
+    quarantined: dict[str, Quarantined] = field(default_factory=dict)
+
+
+class MemoryRows:
+    """`Rows` that outlive who uses them. `loads` has the keys of each load, `saves` the tables of each save."""
+
+    def __init__(self) -> None:
+        self.kept: defaultdict[tuple[int, str], Kept] = defaultdict(Kept)
+        self.down = False
+        self.loads: list[list[str]] = []
+        self.saves: list[list[str]] = []
+
+    def _require(self) -> None:
+        if self.down:
+            raise StoreDown("the store in memory is down")
+
+    async def places(self, partition: int) -> Mapping[str, Place]:
+        self._require()
+        return {name: it.place for (p, name), it in self.kept.items() if p == partition and it.place is not None}
+
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
+        self._require()
+        self.loads.append(list(keys))
+        rows = self.kept[partition, table].rows
+        return {key: decode_row(rows[key]) for key in keys if key in rows}
+
+    async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
+        self._require()
+        self.saves.append(list(changes))
+        for table, change in changes.items():
+            kept = self.kept[partition, table]
+            for key, row in change.rows.items():
+                if key not in kept.rows or position_of(row) >= position_of(decode_row(kept.rows[key])):
+                    kept.rows[key] = encode_row(row)
+            for key, it in change.quarantined.items():
+                if it.replaces(kept.quarantined.get(key)):
+                    kept.quarantined[key] = it
+            if kept.place is None or change.place.at >= kept.place.at:
+                kept.place = change.place
+
+    async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
+        self._require()
+        return {key: it for key, it in self.kept[partition, table].quarantined.items() if it.events}
+
+    async def drop(self, partition: int, table: str) -> None:
+        self._require()
+        self.kept.pop((partition, table), None)
+
+    def rows(self, table: str, partition: int = 0) -> dict[str, Row]:
+        """All rows of a table, those that were removed too."""
+        return {key: decode_row(row) for key, row in self.kept[partition, table].rows.items()}
+
+    def place(self, table: str, partition: int = 0) -> Place | None:
+        """How far a table is."""
+        return self.kept[partition, table].place
