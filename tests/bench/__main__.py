@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="rounds of each, in turn; the best counts (default 2)")
     parser.add_argument("--events", type=int, default=100_000, help="tables: events to apply (default 100000)")
     parser.add_argument("--hot", type=int, default=50, help="tables: orders when they are hot (default 50)")
-    parser.add_argument("--rows", type=int, default=200_000, help="tables: rows to weigh (default 200000)")
+    parser.add_argument("--rows", type=int, default=100_000, help="tables: rows to weigh (default 100000)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="tables: some of it (default all)")
     parser.add_argument("--keep", action="store_true", help="store the results in tests/bench/results/")
     parser.add_argument("--memory", action="store_true", help="ours only: rate and memory after each round")

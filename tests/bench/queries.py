@@ -9,7 +9,7 @@ from tests.bench.door import Door
 from tests.bench.worker import START_SECONDS, Worker, say
 from tests.bench.written import ORDERS_A_USER, Written, order_id
 
-SECONDS = 4.0
+SECONDS = 3.0
 ALONE, MANY, FEW = 1, 16, 4
 
 

@@ -76,7 +76,11 @@ class Bench:
         """A worker with its files in `folder`."""
         environment = {**self._environment, "DATA_DIR": str(folder), **settings}
         with worker(module, environment, folder.with_suffix(".log"), free_port()) as running:
-            yield running
+            try:
+                yield running
+            except Exception:
+                say(f"the log of {module} ends so:\n{running.tail()}")
+                raise
 
     async def changelogs(self) -> int:
         """Bytes of all changelogs on the brokers' disks."""

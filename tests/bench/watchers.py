@@ -87,7 +87,8 @@ async def _watched(written: Written, running: Worker, count: int, orders: int) -
         return [
             (f"{count:,} watchers: from the journal to the client, ms, p50", p50),
             (f"{count:,} watchers: from the journal to the client, ms, p99", p99),
-            (f"{count:,} watchers: memory for each, KB", (opened - memory) * 1024 / count),
+            (f"{count:,} watchers: memory of the worker before, MB", memory),
+            (f"{count:,} watchers: memory of the worker with them, MB", opened),
             (f"{count:,} watchers: CPU of the worker while nothing changes, % of a core", idle * 100),
             (f"{count:,} watchers: CPU of the worker per change, microseconds", busy / changes * 1e6),
         ]

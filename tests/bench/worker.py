@@ -37,14 +37,15 @@ class Worker:
                     return line.partition(word)[2]
             self.must_run()
             await asyncio.sleep(0.1)
-        raise RuntimeError(f"the worker did not say {word!r}:\n{self._tail()}")
+        raise RuntimeError(f"the worker did not say {word!r}:\n{self.tail()}")
 
     def must_run(self) -> None:
         """Raise when it has ended."""
         if self._process.poll() is not None:
-            raise RuntimeError(f"{self.module} has ended:\n{self._tail()}")
+            raise RuntimeError(f"{self.module} has ended:\n{self.tail()}")
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
+        """The end of its output."""
         return self.log.read_text(errors="replace")[-2000:]
 
     def memory_mb(self) -> float:
