@@ -46,7 +46,7 @@ class Kept:
         return self.projection.name
 
 
-_STORES = {Indexes: "RocksDB", SqlColumns: "SQLite"}
+_STORES = {Indexes: "rocksdb", SqlColumns: "sqlite"}
 
 
 def table_name(projection: str, version: int, generation: int = 0) -> str:
