@@ -64,6 +64,11 @@ def _with_lines(row: Row, lines: list[Row]) -> Row:
     return {**row, "lines": lines, "total": amount(total)}
 
 
+def in_list(row: Row) -> Row:
+    """What lists have of an order: instead of its lines their number."""
+    return {**row, "lines": len(row["lines"])}
+
+
 def iso(moment: datetime) -> str:
     """A time in UTC, as rows have it."""
     return moment.isoformat().replace("+00:00", "Z")

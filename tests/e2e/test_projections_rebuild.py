@@ -299,7 +299,7 @@ async def test_topic_that_does_not_reach_back(shop: Shop) -> None:
 
 async def test_new_version(shop: Shop) -> None:
     """New code builds its table beside the old one, which goes on answering; it takes over once, and nobody sees a row
-    go back, though workers are exchanged one by one. Then the old tables are dropped, and what Kafka has of them."""
+    go back, though workers are exchanged one by one. Then the old tables are dropped, also on Kafka."""
     async with shop.reader() as reader:
         for worker in list(shop.workers):
             shop.workers.remove(worker)
