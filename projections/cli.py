@@ -146,7 +146,9 @@ def _check_use(action: str, name: str | None, position: str | None, **given: Any
     for name_, actions in OPTION_OF.items():
         if given[name_] and action not in actions:
             raise Stop(USAGE, f"--{name_} is of {' and '.join(actions)}")
-    if given["key"] is not None and (given["wait"] or given["again"]):
+    if given["key"] == "":
+        raise Stop(USAGE, "--key takes the key of a row")
+    if given["key"] and (given["wait"] or given["again"]):
         raise Stop(USAGE, "--key rebuilds one row, at once: without --wait and --again")
 
 

@@ -77,7 +77,7 @@ class Doors(Placement):
         table = source.newest()[projection]
         return all(partition.is_current(table) for partition in source.partitions.values())
 
-    async def _told(self, request: Any, projections: Sequence[str]) -> Tables:
+    async def told(self, request: Any, projections: Sequence[str]) -> Tables:
         """The tables that the asking worker named. Raises `OldTable` when this one knows better."""
         told = dict(part.split("=", 1) for part in request.headers[HOP].split(",") if "=" in part)
         if told.keys() != set(projections) or any(projection_name(told[name]) != name for name in projections):
@@ -115,40 +115,44 @@ class Doors(Placement):
 
     # -- asking -------------------------------------------------------------------------------------------
 
+    async def route(self, request: Any, projection: str, key: str) -> tuple[int, str, str | None]:
+        """Where a query by key is answered: partition, table, and the worker's URL, None for here.
+
+        Raises `NotNow` and `OldTable`.
+        """
+        partition = self.partition(key)
+        if HOP in request.headers:
+            table = (await self.told(request, [projection]))[projection]
+            if partition not in self.here(projection):
+                raise NotNow("the partition has just moved")
+        else:
+            table = (await self.serving(projection))[projection]
+            if partition not in self.here(projection):
+                return partition, table, next(url for url, ps in self.workers(projection).items() if partition in ps)
+        self._refuse_stale(request, partition, table, key)
+        return partition, table, None
+
     async def at_owner(
-        self,
-        view: Any,
-        request: Any,
-        projection: str,
-        key: str,
-        answer: Callable[[int, str], Awaitable[Any]],
+        self, view: Any, request: Any, projection: str, key: str, answer: Callable[[int, str], Awaitable[Any]]
     ) -> Any:
         """Answer a query by key here, or have its owner answer. `answer` gets the partition and the table."""
-        try:
-            partition = self.partition(key)
-            if HOP in request.headers:
-                if partition not in self.here(projection):
-                    raise NotNow("the partition has just moved")
-                table = (await self._told(request, [projection]))[projection]
-                self._refuse_stale(request, partition, table, key)
+
+        async def ask() -> Any:
+            partition, table, url = await self.route(request, projection, key)
+            if url is None:
                 return await answer(partition, table)
+            return await self._pass_on(view, request, url, {projection: table})
+
+        try:
             await self.read_your_writes(request, [projection])
-
-            async def ask() -> Any:
-                tables = await self.serving(projection)
-                if partition in self.here(projection):
-                    self._refuse_stale(request, partition, tables[projection], key)
-                    return await answer(partition, tables[projection])
-                url = next(url for url, ps in self.workers(projection).items() if partition in ps)
-                return await self._pass_on(view, request, url, tables)
-
             return await self._again(ask)
         except OldTable as error:
-            return self._old_table(view, error)
+            return self.old_table(view, error)
         except (NotNow, StoreDown) as error:
             return problem(view, 503, "Not now", str(error))
 
-    def _old_table(self, view: Any, error: OldTable) -> Any:
+    def old_table(self, view: Any, error: OldTable) -> Any:
+        """What a worker is answered that names a table which does not answer any more."""
         return problem(view, 503, "Not now", str(error), {SEEN: str(self._control.offset)})
 
     async def _pass_on(self, view: Any, request: Any, url: str, tables: Tables) -> Any:
@@ -176,7 +180,7 @@ class Doors(Placement):
             first = projections[0]
             if HOP in request.headers:
                 here = self.here(first)
-                answered = answer(here, await self._told(request, projections))
+                answered = answer(here, await self.told(request, projections))
                 return json_response(view, {"partitions": here, "answer": answered})
             await self.read_your_writes(request, projections)
 
@@ -187,7 +191,7 @@ class Doors(Placement):
 
             return json_response(view, put(await self._again(ask)))
         except OldTable as error:
-            return self._old_table(view, error)
+            return self.old_table(view, error)
         except (NotNow, StoreDown) as error:
             return problem(view, 503, "Not now", str(error))
 

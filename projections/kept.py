@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from projections.listings import Listing
 from projections.projection import Projection, Row
 from projections.sql_columns import SqlColumns
 
@@ -25,15 +26,23 @@ NO_INDEXES = Indexes()
 
 
 @dataclass(frozen=True)
+class Listed:
+    """What rows in a read model are found by besides their keys."""
+
+    listings: Sequence[Listing] = ()
+
+
+@dataclass(frozen=True)
 class Kept:
     """A projection, and how its rows are kept, which says where as well:
 
     `Indexes`     in RocksDB on the worker that has the partition, with a changelog and standbys
     `SqlColumns`  likewise, in an SQLite file
+    `Listed`      in a database that all workers share
     """
 
     projection: Projection
-    how: Indexes | SqlColumns = NO_INDEXES
+    how: Indexes | SqlColumns | Listed = NO_INDEXES
 
     @property
     def store(self) -> str:
@@ -46,7 +55,7 @@ class Kept:
         return self.projection.name
 
 
-_STORES = {Indexes: "rocksdb", SqlColumns: "sqlite"}
+_STORES = {Indexes: "rocksdb", SqlColumns: "sqlite", Listed: "read model"}
 
 
 def table_name(projection: str, version: int, generation: int = 0) -> str:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 BATCH = 500
 """Records that are applied together: few enough that queries need not wait long for their turn."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+IDLE_SECONDS = 10.0
+"""When nothing has come for so long, a lane looks whether its place on the topic is still there."""
 
 
 class DeadLetters(Protocol):
@@ -51,12 +53,13 @@ class Lane:
         self.changing = asyncio.Lock()
         """Held while a batch is applied: who holds it may change `tables`."""
         self.at = max((table.place.at for table in tables), default=Place().at)
-        """The newest event that was applied."""
+        """The newest event that was applied to one of them."""
         self._whole = max(min((table.place.at for table in tables), default=(0, 0)), (0, 0))
         """Up to here no event is missing in any table."""
         self.progress = Progress()
         self.held = ""
         """Why nothing is applied at the moment."""
+        self._last: tuple[int, int] | None = None
         self._goal = 0
         self._begun = self._unsure = False
         self._partition = partition
@@ -80,13 +83,13 @@ class Lane:
         if place.offset and await self._stands_before(reading, place):
             await self._seek(reading, place.offset)
             return
-        if place.offset:
+        first = await reading.first()
+        oldest = await reading.at(first)
+        if place.offset and oldest is not None:
             log.warning(
                 "%s: the topic does not have event %d:%d at offset %d: reading all of it",
                 self.stream, place.nr, place.index, place.offset - 1,
             )  # fmt: skip
-        first = await reading.first()
-        oldest = await reading.at(first)
         before = _at(oldest) if oldest is not None else None
         if before is None or place.at < before:
             last = before[0] if before is not None else await self._reader.last_commit(self.stream)
@@ -97,12 +100,17 @@ class Lane:
     async def _seek(self, reading: Reading, offset: int) -> None:
         await reading.seek(offset)
         self.progress.topic(offset, await reading.end())
-        self._unsure = False
+        self._unsure, self._last = False, None
         self._stand(offset)
 
     def _stand(self, offset: int) -> None:
         self.progress.offset = offset
         self._begun = self._begun or offset >= self._goal
+
+    def join(self, table: TableFold) -> None:
+        """Have a table go with the others; the caller holds `changing`. It has all that was applied to them."""
+        self.tables.append(table)
+        self.at = max(self.at, table.place.at)
 
     def has_all(self, table: TableFold) -> bool:
         """Whether a table of this lane has all that was on the topic when it began, and all that the others have."""
@@ -131,21 +139,47 @@ class Lane:
     async def run(self, reading: Reading) -> None:
         """Apply for ever what `reading` brings, each batch however long it takes."""
         while True:
-            await self._take(await reading.read(self._batch))
+            try:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    records = await reading.read(self._batch)
+            except TimeoutError:
+                await self.patiently(lambda: self._look(reading))
+            else:
+                await self._take(records)
 
     async def _take(self, records: Sequence[Record]) -> None:
         await self.patiently(lambda: self._step(records))
 
+    async def _look(self, reading: Reading) -> None:
+        """Begin again where the topic is another one by now, or has been emptied: nobody says what was on it."""
+        first, end = await reading.first(), await reading.end()
+        record = await reading.at(self.offset - 1) if first < self.offset <= end else None
+        if record is not None and (self._last is None or self._last == _at(record)):
+            await reading.seek(self.offset)
+            self._goal = min(self._goal, end)
+            self._stand(self.offset)
+        else:
+            async with self.changing:
+                await self.begin(reading)
+
     async def try_step(self, reading: Reading) -> bool:
-        """Apply one batch, if it can be done now; where it cannot, `begin` is next."""
-        records = await reading.read(self._batch)
-        return await self.attempt(lambda: self._step(records))
+        """Apply one batch, if it can be done now. Where it cannot, or all is removed that was due, `begin` is next.
+        """
+
+        async def step() -> None:
+            async with asyncio.timeout(IDLE_SECONDS):
+                records = await reading.read(self._batch)
+            await self._step(records)
+
+        return await self.attempt(step)
 
     async def _step(self, records: Sequence[Record]) -> None:
         events = await self._reader.read(records)
         async with self.changing:
-            self._unsure |= records[0].offset != self.offset  # some are removed, or the topic is another one
+            # Some are removed, or the topic is another one; and the first may follow anything.
+            self._unsure |= records[0].offset != self.offset or self.offset == 0
             await self.apply(events)
+            self._last = events[-1].at
             self._stand(records[-1].offset + 1)
 
     async def patiently(self, work: Callable[[], Awaitable[None]]) -> None:

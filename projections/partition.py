@@ -292,7 +292,7 @@ class Partition:
                     # What it has from the log it need not look for in the topic when it begins again.
                     table.place = msgspec.structs.replace(table.place, offset=main.offset)
                     await table.rows.save(self.number, {table.table: Changes(table.place)})
-                main.tables.append(table)
+                main.join(table)
             else:
                 self._start_main([table])
             self._tasks.pop(table.table, None)

@@ -26,7 +26,7 @@ DROP_AGAIN_SECONDS = 5.0
 class Source:
     """The tables of the projections of one aggregate type in this worker.
 
-    `rows_of(kept)` gives the store of a projection, `here(rows)` the partitions of a store that this worker has.
+    `rows_of(kept)` gives the store of a projection, `here(kept)` the partitions of it that this worker has.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Source:
         topic: str,
         kept: Sequence[Kept],
         rows_of: Callable[[Kept], Rows],
-        here: Callable[[Rows], Collection[int]],
+        here: Callable[[Kept], Collection[int]],
         control: Control,
         feed: Feed,
         reader: EventReader,
@@ -61,7 +61,7 @@ class Source:
     async def open(self) -> None:
         """Keep the tables of all partitions that this worker has."""
         async with self._changing:
-            found = {partition for kept in self.kept for partition in self._here(self._rows_of(kept))}
+            found = {partition for kept in self.kept for partition in self._here(kept)}
             await self._feed.share(self._topic, found)
             for number in sorted(found):
                 partition = Partition(
@@ -116,8 +116,9 @@ class Source:
         wanted = {it.table for it in self._wanted(partition)}
         serving = {self._control.serving(kept.name) for kept in self.kept}
         to_go = self._control.dropped() - wanted - serving
-        for rows in {self._rows_of(kept): None for kept in self.kept} if to_go else ():
-            if partition in self._here(rows):
+        stores = {self._rows_of(kept): kept for kept in self.kept} if to_go else {}
+        for rows, kept in stores.items():
+            if partition in self._here(kept):
                 for table in sorted(to_go & (await rows.places(partition)).keys()):
                     await rows.drop(partition, table)
 
@@ -126,7 +127,7 @@ class Source:
         wanted: dict[str, Wanted] = {}
         for kept in self.kept:
             rows, projection = self._rows_of(kept), kept.projection
-            if partition not in self._here(rows):
+            if partition not in self._here(kept):
                 continue
             tables = [self._control.wanted(kept.name, projection.version)]
             serving = self._control.serving(kept.name)

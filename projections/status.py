@@ -21,8 +21,8 @@ from projections.switching import kept_from_answering, newly_waiting
 MOST_KEYS = 100
 """Keys in quarantine that are shown."""
 
-CURRENT, BEHIND, PAUSED, HELD, LEFT = "current", "behind", "paused", "held", "left"
-"""What a table is in one partition; `LEFT`: no code there keeps it up to date."""
+CURRENT, BEHIND, PAUSED, HELD, LEFT, ABSENT = "current", "behind", "paused", "held", "left", "absent"
+"""What a table is in one partition; `LEFT`: no code there keeps it up to date, `ABSENT`: nor is it there."""
 
 
 class WaitingKey(msgspec.Struct, frozen=True):
@@ -188,7 +188,7 @@ def _projection(side: ReadSide, name: str, code: Code | None, parts: Iterable[Ta
         "quarantined_keys": sum(part.quarantined for part in partitions),
         "quarantined": sorted(keys, key=lambda it: _in_order(it.position))[:MOST_KEYS],
         "tables": [
-            _table(table, its, serving == table, code is not None)
+            _table(table, its, serving == table, code is not None, side.doors.all_partitions)
             for table, its in sorted(tables.items(), key=lambda it: _age(it[0]))
         ],
     }
@@ -203,8 +203,11 @@ def _age(table: str) -> tuple[int, int]:
     return version_of(table), int(generation or 0)
 
 
-def _table(table: str, parts: Sequence[TablePart], serves: bool, has_code: bool) -> dict[str, Any]:
-    state, new = state_of([part.state for part in parts], serves, has_code), sum(part.new for part in parts)
+def _table(
+    table: str, parts: Sequence[TablePart], serves: bool, has_code: bool, partitions: Collection[int]
+) -> dict[str, Any]:
+    absent = [ABSENT] * (len(partitions) - len(parts))
+    state, new = state_of([*(part.state for part in parts), *absent], serves, has_code), sum(part.new for part in parts)
     done, total, rate = (sum(getattr(part, name) for part in parts) for name in ("done", "total", "rate"))
     errors = dict.fromkeys(f"{part.stream}: {part.error}" for part in parts if part.error)
     if state == "complete" and new:
@@ -235,7 +238,7 @@ def _how_far(done: int, total: int, rate: float) -> dict[str, Any]:
 
 def state_of(states: Collection[str], serves: bool, has_code: bool) -> str:
     """What a table is in all, by what it is in each partition."""
-    kept = [state for state in states if state != LEFT]
+    kept = [state for state in states if state not in (LEFT, ABSENT)]
     if not kept:
         return "frozen" if serves and has_code else "to drop"
     for worst in (HELD, PAUSED):

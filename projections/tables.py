@@ -17,6 +17,7 @@ from faust import stores
 
 from projections.changelog import records_of
 from projections.kept import Indexes
+from projections.live import Live
 from projections.projection import Row
 from projections.rows import Changes, Place, Quarantined, decode_row
 from streams.broker import Broker
@@ -56,6 +57,7 @@ class LocalRows:
 
     def __init__(self, table: Any, broker: Broker) -> None:
         self._table = table
+        self.live = Live()
         self._broker = broker
         self._writing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -92,6 +94,8 @@ class LocalRows:
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         await self._keep(partition, list(records_of(changes)), changes)
+        for table, change in changes.items():
+            self.live.changed(table, partition, change)
 
     async def drop(self, partition: int, table: str) -> None:
         keys = self.store.record_keys(partition, table)

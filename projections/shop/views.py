@@ -7,11 +7,17 @@ from typing import Any
 import msgspec
 
 from projections.hops import Tables
+from projections.listing import Listing
+from projections.lists import add_list
+from projections.live_rows import stream_row
 from projections.pages import MOST_ROWS, read_page
 from projections.projection_app import ReadSide
 from projections.queries import row
 from projections.shop.catalogue import products_page, search
+from projections.shop.order_status import STATUSES
+from projections.shop.orders import in_list
 from projections.shop.users_orders import orders_of, orders_page
+from projections.sse import wants_events
 from streams.health import problem
 
 
@@ -20,16 +26,20 @@ def add_views(side: ReadSide) -> None:
     add_by_key(side, "order", "orders")
     add_by_key(side, "product", "products")
     add_by_key(side, "user", "users")
+    add_list(side, Listing("order", "orders", "status", STATUSES, in_list))
     _add_users_orders(side)
     _add_catalogue(side)
 
 
 def add_by_key(side: ReadSide, type: str, projection: str) -> None:
-    """Serve `/<type>s/{id}`: the row of an aggregate."""
+    """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events."""
     store = side.local[type].store
 
     @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
     async def by_key(view: Any, request: Any, id: str) -> Any:
+        if wants_events(request):
+            return await stream_row(side, view, request, type, projection, id)
+
         async def answer(partition: int, table: str) -> Any:
             value = row(store, partition, table, id)
             if value is None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any
 
 from aggregates.decider import Decider, Rejected
+from projections.kept import Indexes, Kept, Store
 from projections.projection import Projection, PublishedEvent, Row
 from schemas.codec import Codec
 from schemas.registry import Schema
@@ -98,6 +98,10 @@ def _balance(row: Row | None, key: str, event: PublishedEvent) -> Row:
     return {"id": key, "balance": state.balance, "changes": state.changes}
 
 
+def _parity(row: Row) -> str | None:
+    return None if row["balance"] == 0 else "odd" if row["balance"] % 2 else "even"
+
+
 def _turnover(row: Row | None, key: str, event: PublishedEvent) -> Row:
     return {"sum": (row["sum"] if row else 0) + event.event.amount, "events": (row["events"] if row else 0) + 1}
 
@@ -106,7 +110,19 @@ def _kinds(event: PublishedEvent) -> tuple[str, ...]:
     return ("all", event.type)
 
 
-PROJECTIONS: tuple[Any, ...] = (
-    Projection("balances", 1, TYPE, _balance),
-    Projection("turnover", 1, TYPE, _turnover, _kinds, local=True),
+def _fragile(row: Row | None, key: str, event: PublishedEvent) -> Row | None:
+    """A row for as long as there is something in the account; it was not made for one amount."""
+    if event.event == FATAL:
+        raise ArithmeticError(f"{event.event} was not foreseen")
+    row = _balance(row, key, event)
+    return row if row["balance"] else None
+
+
+FATAL = Taken(2)
+
+KEPT = (
+    Kept(Projection("balances", 1, TYPE, _balance), Store.ROCKSDB, Indexes({"parity": _parity}, changes=True)),
+    Kept(Projection("turnover", 1, TYPE, _turnover, _kinds, local=True)),
+    Kept(Projection("fragile", 1, TYPE, _fragile)),
+    Kept(Projection("overview", 1, TYPE, _fragile), Store.READ_MODEL),
 )

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from projections.applier import Applier
-from projections.lane import Lane
-from projections.tables import is_newer
 from projections.tailer import Tail
 from streams.cache import Aggregate, Cache
 from streams.handler import Handler, load_aggregate
@@ -123,31 +120,6 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "return read_position(record.headers)[1]",
             "return Published(read_position(record.headers)[1].nr, -1)",
         ),
-    ),
-    "an event is applied again": (
-        Edit(Applier._fold, "if row is not None and (event.nr, event.index) <= place(row):", "if False:"),
-    ),
-    "a gap in the events is not looked into": (
-        Edit(Lane.put, "if await self._gap_is_empty(due, offset):", "if True:"),
-    ),
-    "the place to go on from is kept before the rows": (
-        Edit(Applier.apply, "    await self._keep(partition, written)\n", ""),
-        Edit(
-            Applier.apply,
-            "    await self._keep(partition, {self._positions: position})\n",
-            "    await self._keep(partition, {self._positions: position})\n    await self._keep(partition, written)\n",
-        ),
-    ),
-    "a row is in the table before it is on the changelog": (
-        Edit(
-            Applier._keep,
-            "    offsets = await asyncio.gather(",
-            "    for table, its in written.items():\n        table._rows(partition).update(its)\n"
-            "    offsets = await asyncio.gather(",
-        ),
-    ),
-    "a recovery takes older rows for newer ones": (
-        Edit(is_newer, "place(_decode(value)) >= place(_decode(present))", "True"),
     ),
 }
 """Bugs that the simulation has found in the product are here too, so that they are found again."""

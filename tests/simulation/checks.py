@@ -6,15 +6,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from projections.control import GENERATION, SERVING
 from streams.journal import NOTHING_CONSUMED, Commit, stream_name
 from streams.messages import decode_reply
 from streams.owner import Owner
 from tests.simulation import ending
 from tests.simulation.account import TYPE
-from tests.simulation.workers import COMMANDS_TOPIC, EVENTS_TOPIC
+from tests.simulation.operator import fact
+from tests.simulation.topics import COMMANDS_TOPIC, CONTROL_TOPIC, EVENTS_TOPIC
 
 if TYPE_CHECKING:
     from tests.simulation.faults import Slot
+    from tests.simulation.projecting import ProjectionWorker
     from tests.simulation.world import World
 
 
@@ -26,6 +29,8 @@ class Checks:
         self.log: defaultdict[str, list[Commit]] = defaultdict(list)
         self._incarnations: defaultdict[str, list[str]] = defaultdict(list)
         self.replies: list[bytes] = []
+        self._when: dict[str, dict[int, tuple[int, int]]] = {}
+        self._serving: dict[str, str] = {}
         self._world = world
 
     def fail(self, invariant: str, text: str) -> None:
@@ -113,18 +118,68 @@ class Checks:
             if owner.worker.ownership.owners[partition]._indexer.indexed_nr < rows_nr:
                 return f"{stream}: derived rows are not written"
             positions = ending.positions(log)
-            published = ending.published(world.kafka.topics[EVENTS_TOPIC].partitions[partition].records)
+            published = ending.published(world.kafka.history(EVENTS_TOPIC, partition))
             if positions and positions[-1] not in published:
                 return f"{stream}: {positions[-1]} is not published"
             reader = self._slot(world.projection_group.owners.get(partition))
             if reader is None:
                 return f"{stream}: nobody projects it"
-            applied = reader.worker.tables["positions"].get(partition, stream.encode())
-            if positions and int(applied or b"0") < positions[-1][0]:
-                return f"{stream}: {applied!r} is applied, {positions[-1]} is not"
-            if reader.worker.consumer.unacked:
-                return f"{stream}: events are in work"
+            if missing := self._is_behind(reader.worker, partition, positions[-1] if positions else (0, -1)):
+                return f"{stream}: {missing}"
         return ""
+
+    def _is_behind(self, worker: ProjectionWorker, partition: int, newest: tuple[int, int]) -> str:
+        """What a projection worker has still to do in a partition."""
+        orders, control = self._world.kafka.partition(CONTROL_TOPIC, 0), worker.control
+        if control.offset + 1 < len(orders.records):
+            return f"{worker.name} has followed {control.offset + 1} of {len(orders.records)} orders"
+        if worker.consumer.unacked:
+            return f"hints are in work at {worker.name}"
+        if partition not in worker.source.partitions or not worker.ready:
+            return f"{worker.name} does not serve it"
+        kept = worker.source.partitions[partition]
+        wanted = {it.table for it in worker.source._wanted(partition)}
+        if kept.tables.keys() != wanted:
+            return f"{sorted(kept.tables)} are kept, and not {sorted(wanted)}"
+        for name, table in kept.tables.items():
+            if not kept.is_current(name) or table.place.at < newest:
+                return f"{name} is at {table.place}, and not at {newest}"
+        for name, wanted_table in worker.source.newest().items():
+            if control.serving(name) != wanted_table:
+                return f"{control.serving(name)} answers, and not {wanted_table}"
+            if control.paused(name) is not None:
+                return f"{name} is paused"
+        return ""
+
+    # -- what is ordered -----------------------------------------------------------------------------
+
+    def ordered(self, records: Sequence[tuple[bytes, bytes | None, object]]) -> None:
+        """Orders are on their topic. A table that is put in charge has what was published when it was ordered, or as
+        much as the one before it."""
+        for key, value, _ in records:
+            kind, name, what = fact(key, value)
+            self._world.note("fact", kind, name, what)
+            if kind == GENERATION and what is not None:
+                published = {p: self._published(p) for p in range(self._world.shape.partitions)}
+                self._when.setdefault(f"{name}.{what['generation']}", published)
+            if kind == SERVING and what is not None:
+                self._check_switch(name, what["table"])
+
+    def _published(self, partition: int) -> tuple[int, int]:
+        return max(ending.published(self._world.kafka.history(EVENTS_TOPIC, partition)), default=(0, -1))
+
+    def _check_switch(self, projection: str, table: str) -> None:
+        before = self._serving.get(projection)
+        self._serving[projection] = table
+        for partition, published in self._when.get(table, {}).items():
+            owner = self._slot(self._world.projection_group.owners.get(partition))
+            replaced = owner.worker.source.table(partition, before) if owner is not None and before is not None else None
+            if replaced is not None:
+                due = min(published, replaced.place.at)
+                found = ending.durable_place(self._world, partition, table)
+                if found < due:
+                    text = f"{table} of {partition} has {found}, and not {due}"
+                    self.fail("a table answers when it is complete", text)
 
     def _slot(self, name: str | None) -> Slot | None:
         """Where the process of that name runs now."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from streams.broker import partition_of
 from streams.messages import command_headers, decode_reply
-from tests.simulation.workers import COMMANDS_TOPIC, REPLIES_TOPIC
+from tests.simulation.topics import COMMANDS_TOPIC, REPLIES_TOPIC
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.disk import Disk
 from tests.simulation.loop import Process
-from tests.simulation.workers import COMMANDS_TOPIC, EVENTS_TOPIC, CommandWorker, ProjectionWorker
+from tests.simulation.operator import Operator
+from tests.simulation.projecting import ProjectionWorker
+from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, EVENTS_TOPIC
+from tests.simulation.workers import CommandWorker
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -24,8 +28,6 @@ OUTAGE_SECONDS = (1.0, 5.0, 12.0)
 TOPIC_GONE_SECONDS = 2.0
 JUMPS = (-3_600.0, -5.0, 5.0, 86_400.0)
 
-Disk = dict[tuple[str, int], dict[bytes, bytes]]
-
 
 class Slot:
     """A place where one worker runs, and again after it was killed. The disk stays."""
@@ -39,11 +41,16 @@ class Slot:
         self._starts = 0
         self.start()
 
+    @property
+    def projects(self) -> bool:
+        """Whether it is a projection worker."""
+        return self.kind is ProjectionWorker
+
     def start(self) -> None:
         """A new process."""
         self._starts += 1
         self.process = Process(f"{self.name}.{self._starts}")
-        if self.kind is ProjectionWorker:
+        if self.projects:
             self.worker: Any = ProjectionWorker(self._world, self.process.name, self.disk)
         else:
             self.worker = CommandWorker(self._world, self.process.name)
@@ -76,7 +83,8 @@ class Slot:
 
 
 class Faults:
-    """Kills, pauses, stops, rebalances, outages, lost sessions, a deleted topic, clocks, bad deliveries and hints."""
+    """Kills, pauses, stops, rebalances, outages, lost sessions, topics that are deleted or lose records, clocks, bad
+    deliveries and hints."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -87,17 +95,18 @@ class Faults:
         self._sending_hit = 0.0
         self._slips: dict[str, float] = {}
         self._healed = False
+        self._operator = Operator(world)
 
     def start(self) -> None:
         """Start the processes, and draw what will happen to them."""
         world, random = self._world, self._world.random
         self.slots += [Slot(world, f"commands-{n}", CommandWorker) for n in range(world.shape.command_workers)]
         self.slots += [Slot(world, f"projections-{n}", ProjectionWorker) for n in range(world.shape.projection_workers)]
-        for service in ("journal", "kafka", "produce"):
+        for service in ("journal", "kafka", "produce", "store", "http"):
             if random.random() < 0.4:
                 world.network.trouble[service] = random.choice((0.02, 0.1, 0.3))
         if random.random() < 0.4:
-            self._slips = {COMMANDS_TOPIC: random.choice((0.05, 0.2)), EVENTS_TOPIC: 0.05}
+            self._slips = {COMMANDS_TOPIC: random.choice((0.05, 0.2)), COMMITS_TOPIC: 0.05}
         self.hints_lost = random.choice((0.0, 0.0, 0.5, 1.0))
         self.commits_lost = random.choice((0.0, 0.0, 0.5, 1.0))
         self._takeovers_hit = random.choice((0.0, 0.0, 0.0, 0.3))
@@ -110,6 +119,7 @@ class Faults:
             self._outage,
             self._jump,
             self._cut_off,
+            self._forget_events,
         ]
         kinds = random.sample(kinds, random.randint(1, len(kinds)))
         for _ in range(random.randint(0, MOST_STRIKES)):
@@ -117,6 +127,9 @@ class Faults:
         if random.random() < 0.1:
             world.loop.outside(random.uniform(2, 8), self._delete_topic)
             self._takeovers_hit = 0.5
+        if random.random() < 0.1:
+            world.loop.outside(random.uniform(2, 10), self._delete_events)
+        self._operator.start()
 
     def heal(self) -> None:
         """Nothing fails any more; whoever is dead is started, whoever is stopped goes on."""
@@ -127,11 +140,13 @@ class Faults:
         self._world.command_group.unheard.clear()
         self._world.projection_group.unheard.clear()
         self._make_topic()
+        self._make_events()
         for slot in self.slots:
             slot.process.fuse = 0
             slot.resume()
             if not slot.process.alive:
                 slot.start()
+        self._operator.heal()
 
     def hint(self, nr: int) -> int | None:
         """The commit that a hint names: not always one that is there. None for a hint that is lost."""
@@ -227,7 +242,7 @@ class Faults:
 
     def _outage(self) -> None:
         world = self._world
-        services = world.random.choice((("journal",), ("kafka", "produce")))
+        services = world.random.choice((("journal",), ("kafka", "produce"), ("store",)))
         world.note("down", *services)
         world.network.down.update(services)
 
@@ -260,7 +275,7 @@ class Faults:
         def delete() -> None:
             if not self._healed:
                 world.note("topic deleted")
-                del world.kafka.topics[COMMANDS_TOPIC]
+                world.kafka.delete(COMMANDS_TOPIC)
                 world.command_group.rebalance()
                 world.loop.outside(TOPIC_GONE_SECONDS, self._make_topic)
 
@@ -273,3 +288,30 @@ class Faults:
             topic = world.kafka.create(COMMANDS_TOPIC, world.shape.partitions)
             world.note("topic made", topic.id)
             world.command_group.rebalance()
+
+    def _forget_events(self) -> None:
+        """Retention removes the oldest records of an events topic, or some of it are lost."""
+        world, random = self._world, self._world.random
+        topic = world.kafka.topics.get(EVENTS_TOPIC)
+        if topic is not None:
+            log = random.choice(topic.partitions)
+            if random.random() < 0.5:
+                log.first = random.randint(log.first, len(log.records))
+                world.note("removed", EVENTS_TOPIC, topic.partitions.index(log), log.first)
+            elif (last := len(log.records) - 1) > log.first:  # without what follows nobody could tell
+                offset = random.randrange(log.first, last)
+                log.lost.update(range(offset, min(offset + random.randint(1, 3), last)))
+                world.note("lost", EVENTS_TOPIC, topic.partitions.index(log), *sorted(log.lost))
+
+    def _delete_events(self) -> None:
+        world = self._world
+        if not self._healed:
+            world.note("topic deleted", EVENTS_TOPIC)
+            world.kafka.delete(EVENTS_TOPIC)
+            world.loop.outside(TOPIC_GONE_SECONDS, self._make_events)
+
+    def _make_events(self) -> None:
+        world = self._world
+        if EVENTS_TOPIC not in world.kafka.topics:
+            topic = world.kafka.create(EVENTS_TOPIC, world.shape.partitions)
+            world.note("topic made", topic.id)

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
@@ -36,8 +37,14 @@ class Partition:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.first = 0
+        """The offset of the oldest that can be read; the others are kept for those who check."""
         self.last_message = -1
         self.waiting: list[asyncio.Future[None]] = []
+        self.lost: set[int] = set()
+        """Offsets at which there is nothing any more."""
+        self.gone = False
+        """The topic is deleted."""
 
     def append(self, key: bytes | None, value: bytes | None, headers: Any, now: float, marker: bool = False) -> int:
         """Returns the offset."""
@@ -45,15 +52,21 @@ class Partition:
         self.records.append(Record(offset, key, value, tuple(headers), now, marker))
         if not marker:
             self.last_message = offset
+        self.wake()
+        return offset
+
+    def wake(self) -> None:
+        """Let those who wait look again."""
         waiting, self.waiting = self.waiting, []
         for future in waiting:
             if not future.done():
                 future.set_result(None)
-        return offset
 
     def after(self, offset: int, limit: int) -> list[Record]:
-        """Up to `limit` messages from `offset` on, without markers."""
-        return [record for record in self.records[offset : offset + limit] if not record.marker]
+        """Up to `limit` messages from `offset` on, without markers and what retention has removed."""
+        offset = max(offset, self.first)
+        there = (record for record in self.records[offset:] if not record.marker and record.offset not in self.lost)
+        return list(islice(there, limit))
 
 
 class Topic:
@@ -77,6 +90,17 @@ class Kafka:
         topic = Topic(name, f"{name}#{len(self.incarnations)}", partitions)
         self.topics[name] = self.incarnations[topic.id] = topic
         return topic
+
+    def delete(self, name: str) -> None:
+        """A topic is no more."""
+        for partition in self.topics.pop(name).partitions:
+            partition.gone = True
+            partition.wake()
+
+    def history(self, name: str, partition: int) -> list[Record]:
+        """All records that ever were in a partition of that name, with those of earlier topics before."""
+        topics = [topic for topic in self.incarnations.values() if topic.name == name]
+        return [record for topic in topics for record in topic.partitions[partition].records]
 
     def partition(self, name: str, partition: int) -> Partition:
         """Raises `KafkaConnectionError` while the topic does not exist."""
@@ -129,8 +153,8 @@ class SimulatedBroker(Broker):
 
     async def last_record(self, topic: str, partition: int) -> Record | None:
         def look() -> Record | None:
-            records = self._world.kafka.partition(topic, partition).records
-            return records[-1] if records else None
+            log = self._world.kafka.partition(topic, partition)
+            return log.records[-1] if len(log.records) > log.first else None
 
         return await self._world.network.ask("kafka", look)
 

@@ -12,7 +12,7 @@ from streams.broker import partition_of
 from streams.journal import Commit, stream_name
 from tests.simulation import account as domain
 from tests.simulation.account import EVENTS, TYPE, State
-from tests.simulation.workers import COMMANDS_TOPIC
+from tests.simulation.topics import COMMANDS_TOPIC
 
 if TYPE_CHECKING:
     from tests.simulation.client import Request

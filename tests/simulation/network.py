@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from aiokafka.errors import KafkaConnectionError
 
+from projections.doors import NotNow
+from projections.rows import StoreDown
 from streams.journal import Unavailable
 from tests.simulation.loop import Loop
 
@@ -24,6 +26,8 @@ ERRORS: dict[str, type[Exception]] = {
     "kafka": KafkaConnectionError,
     "produce": KafkaConnectionError,
     "group": KafkaConnectionError,
+    "store": StoreDown,
+    "http": NotNow,
 }
 
 

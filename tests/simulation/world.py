@@ -13,26 +13,21 @@ from typing import Any
 
 import streams.owner
 import streams.takeover
+from projections import events, local_store, partition, tables
 from streams.journal import Journal
 from streams.journal_memory import MemoryStore
 from streams.limits import Limits
+from tests.memory_rows import MemoryRows
 from tests.simulation.checks import Checks
 from tests.simulation.client import Client
+from tests.simulation.disk import Batch
 from tests.simulation.faults import Faults
 from tests.simulation.group import Group
 from tests.simulation.kafka import Kafka
 from tests.simulation.loop import PROCESS, Loop
 from tests.simulation.network import Network
 from tests.simulation.store import JournalLine
-from tests.simulation.workers import (
-    COMMANDS_TOPIC,
-    COMMITS_TOPIC,
-    DEAD_LETTERS_TOPIC,
-    EVENTS_TOPIC,
-    REPLIES_TOPIC,
-    TABLES,
-    changelog_of,
-)
+from tests.simulation.topics import CONTROL_TOPIC, PARTITIONED, REPLIES_TOPIC
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 FAULTY_SECONDS = 15.0
@@ -56,6 +51,9 @@ class Shape:
     limits: Limits
     transactional: bool
     markers: bool
+    near: int
+    batch: int
+    catch_ups: int
 
     @classmethod
     def of(cls, random: Random) -> Shape:
@@ -75,6 +73,9 @@ class Shape:
             ),
             transactional=random.random() < 0.3,
             markers=random.random() < 0.2,
+            near=random.choice((0, 2, 1_000)),
+            batch=random.choice((1, 4, 1_000)),
+            catch_ups=random.choice((1, 4)),
         )
 
 
@@ -102,9 +103,10 @@ class World:
         self.network = Network(self.loop, self.random, self.note)
         self.kafka = Kafka()
         self.store = MemoryStore()
-        topics = (COMMANDS_TOPIC, COMMITS_TOPIC, EVENTS_TOPIC, DEAD_LETTERS_TOPIC, REPLIES_TOPIC)
-        for topic in (*topics, *map(changelog_of, TABLES)):
+        self.read_model = MemoryRows()
+        for topic in PARTITIONED:
             self.kafka.create(topic, self.shape.partitions)
+        self.kafka.create(CONTROL_TOPIC, 1)
         self.checks = Checks(self)
         self.faults = Faults(self)
         self.client = Client(self)
@@ -132,11 +134,13 @@ class World:
         """Records are on the broker."""
         if topic == REPLIES_TOPIC:
             self.client.replied(records)
+        elif topic == CONTROL_TOPIC:
+            self.checks.ordered(records)
 
     def run(self) -> Result:
         """From the first command to rest, then all that must hold in the end."""
         began = time.perf_counter()
-        with self._clocks():
+        with self._inside():
             self.faults.start()
             self.client.start()
             self.loop.outside(FAULTY_SECONDS, self._heal)
@@ -164,10 +168,25 @@ class World:
             self.loop.outside(LOOK_SECONDS, self._look)
 
     @contextmanager
-    def _clocks(self) -> Iterator[None]:
-        monotonic, now = time.monotonic, streams.owner.now
-        time.monotonic, streams.owner.now, streams.takeover.now = self.loop.time, self.now, self.now
+    def _inside(self) -> Iterator[None]:
+        """The product in this world: its clock, its database, its sizes."""
+        shape = self.shape
+        inside: list[tuple[Any, str, Any]] = [
+            (time, "monotonic", self.loop.time),
+            (streams.owner, "now", self.now),
+            (streams.takeover, "now", self.now),
+            (local_store, "WriteBatch", Batch),
+            (partition, "NEAR", shape.near),
+            (partition, "BATCH", shape.batch),
+            (partition, "BATCH_BEHIND", shape.batch),
+            (events, "COMMITS_AT_ONCE", shape.batch),
+            (tables, "DROPPED_AT_ONCE", shape.batch),
+        ]
+        before = [getattr(module, name) for module, name, _ in inside]
+        for module, name, value in inside:
+            setattr(module, name, value)
         try:
             yield
         finally:
-            time.monotonic, streams.owner.now, streams.takeover.now = monotonic, now, now
+            for (module, name, _), value in zip(inside, before, strict=True):
+                setattr(module, name, value)

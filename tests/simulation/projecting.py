@@ -1,0 +1,158 @@
+"""Projection workers, wired as `projection_app` wires them; what it does without Faust is called as it stands there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from projections.control import Control
+from projections.dead_letters import ProjectionDeadLetters
+from projections.doors import NotNow
+from projections.events import EventReader
+from projections.kept import Indexes, Kept, Store
+from projections.projection_app import ReadSide
+from projections.rows import Rows
+from projections.source import Source
+from projections.switching import Switching
+from projections.tailer import Tailers
+from streams.tasks import cancel
+from tests.simulation.account import EVENTS, KEPT, TYPE
+from tests.simulation.disk import Disk, SimulatedRows
+from tests.simulation.feed import SimulatedFeed
+from tests.simulation.group import Consumer, Message, Place
+from tests.simulation.kafka import SimulatedBroker
+from tests.simulation.read_model import SharedRows
+from tests.simulation.topics import CHANGELOG, COMMITS_TOPIC, CONTROL_TOPIC, EVENTS_TOPIC, PROJECTION_LETTERS_TOPIC
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+INDEXES = {it.name: it.indexes for it in KEPT if it.indexes != Indexes()}
+
+
+class ProjectionWorker:
+    """Tails the journal and keeps the tables of what its group gives it."""
+
+    def __init__(self, world: World, name: str, disk: Disk) -> None:
+        self._world = world
+        journal = world.journal()
+        broker = SimulatedBroker(world, world.shape.partitions, lambda: world.faults.sending(name))
+        feed = SimulatedFeed(world)
+        self.name = name
+        self.here: list[int] = []
+        self.ready = False
+        rows = SimulatedRows(world, CHANGELOG, broker, INDEXES, disk)
+        self.local = {TYPE: rows}
+        self.shared = SharedRows(world, world.read_model)
+        self._tailers = Tailers(TYPE, EVENTS_TOPIC, "/accounts", journal, broker, EVENTS)
+        self.control = Control(CONTROL_TOPIC, feed, broker)
+        self.source = Source(
+            TYPE,
+            EVENTS_TOPIC,
+            KEPT,
+            self._rows_of,
+            lambda rows: self.here,
+            self.control,
+            feed,
+            EventReader(EVENTS, journal, "/accounts"),
+            ProjectionDeadLetters(PROJECTION_LETTERS_TOPIC, broker),
+            asyncio.Semaphore(world.shape.catch_ups),
+        )
+        self.sources = {TYPE: self.source}
+        self.doors = SimulatedDoors(world, self)
+        self.switching = Switching(self.sources, self.control, self.doors)  # type: ignore[arg-type]
+        self._changed = asyncio.Event()
+        self.control.changed = self._changed.set
+        self._resuming: asyncio.Task[None] | None = None
+        self.consumer = Consumer(
+            world,
+            world.projection_group,
+            name,
+            (COMMITS_TOPIC,),
+            self._revoke,
+            self._positions,
+            self._deliver,
+        )
+
+    def _rows_of(self, kept: Kept) -> Rows:
+        return self.shared if kept.store is Store.READ_MODEL else self.local[TYPE]
+
+    async def main(self) -> None:
+        """Serve for ever."""
+        side: Any = self
+        await self.control.start()
+        tasks = [asyncio.create_task(work) for work in (ReadSide._follow_orders(side), self.switching.run())]
+        try:
+            await self.consumer.run()
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    # -- what Faust calls ------------------------------------------------------------------------------------
+
+    async def _revoke(self) -> None:
+        """As `Application.before_revoke`."""
+        side: Any = self
+        self.ready = False
+        if self._resuming is not None:
+            await cancel(self._resuming)
+            self._resuming = None
+        await ReadSide._suspend(side)
+
+    async def _positions(self, partitions: list[int]) -> dict[Place, int]:
+        self.here = partitions
+        self.doors.owners = dict(self._world.projection_group.owners)
+        self._tailers.assign(set(partitions))
+        for partition in partitions:
+            await self.local[TYPE].recover(partition)
+        self._resuming = asyncio.create_task(self._resume())
+        return {}
+
+    async def _resume(self) -> None:
+        side: Any = self
+        await ReadSide._resume(side)
+        self.ready = True
+
+    async def _deliver(self, message: Message) -> None:
+        self._tailers.wake(message.partition, message.value)
+        message.ack()
+
+
+class SimulatedDoors:
+    """`Doors` as the leader uses them: who has what it knows from the last rebalance."""
+
+    def __init__(self, world: World, worker: ProjectionWorker) -> None:
+        self.owners: dict[int, str] = {}
+        self._world = world
+        self._worker = worker
+
+    @property
+    def all_partitions(self) -> list[int]:
+        return list(range(self._world.shape.partitions))
+
+    def here(self, projection: str) -> list[int]:
+        if not self._worker.ready:
+            raise NotNow("a rebalance or a recovery is under way")
+        return sorted(self._worker.here)
+
+    async def each(self, projection: str, path: str, tables: Any, here: Callable[[], Any]) -> Sequence[Any]:
+        async def ask(name: str) -> Any:
+            if name == self._worker.name:
+                return here()
+            partitions = sorted(p for p, owner in self.owners.items() if owner == name)
+            return await self._world.network.ask("http", partial(self._complete, name, projection, partitions))
+
+        if sorted(self.owners) != self.all_partitions:
+            raise NotNow("not every partition has a worker yet")
+        return await asyncio.gather(*map(ask, dict.fromkeys(self.owners.values())))
+
+    def _complete(self, name: str, projection: str, partitions: list[int]) -> dict[str, list[int]]:
+        """What the other worker answers."""
+        slot = next((slot for slot in self._world.faults.slots if slot.process.name == name), None)
+        if slot is None or not slot.process.alive or slot.process.paused:
+            raise NotNow(f"{name} cannot be reached")
+        if slot.worker.doors.here(projection) != partitions:
+            raise NotNow(f"{name} has other partitions now")
+        return slot.worker.switching._complete()  # type: ignore[no-any-return]
