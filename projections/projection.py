@@ -41,9 +41,9 @@ class Projection:
 
     `keys(event)` names the rows an event touches, by default the one of its aggregate. `evolve(row, key,
     event)` returns the row after the event, None to have none (any more). It must not change the row it is given.
-    `local` rows may be touched by any events of their partition, and by some of an aggregate's only. Where their keys are
-    not those of aggregates they are partial: each partition of the events keeps its own, and a query adds them up, so that
-    what runs over many aggregates is as exact as what runs over one.
+    `local` rows may be touched by any events of their partition, and by only some of an aggregate's. Where their keys
+    are not those of aggregates they are partial: each partition of the events keeps its own, and a query adds them up,
+    so that what runs over many aggregates is as exact as what runs over one.
     """
 
     name: str
