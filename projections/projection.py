@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedEvent:
+class PublishedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as consumers see it: `event` is an object of the newest version of its class, `type` that class's name.
 
     One that was stored before its class was split comes as several, all with its sequence and its position.
