@@ -1,7 +1,8 @@
 """What operators have ordered and the leader has decided, on a topic of one partition that every worker follows.
 
-A record a fact, under a key of its own, the newest counts; the topic is compacted. So orders outlive the worker that
-took them, and two at the same moment do not undo each other.
+A record is a fact, under a key of its own, and the newest counts; the topic is compacted. So orders outlive the worker
+that took them, and two at the same moment do not undo each other. A fact that is over is told by another one, never by
+a record without a value: Kafka would remove that some day, and who starts would wait for the end of the topic in vain.
 """
 
 from __future__ import annotations
@@ -9,21 +10,59 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
-from projections.feed import Feed
-from projections.kept import table_name
+from projections.feed import Feed, Reading
+from projections.kept import projection_name, table_name, version_of
 from streams.broker import Broker, Record
 from streams.tasks import cancel
 
 log = logging.getLogger(__name__)
 
-SERVING, GENERATION, PAUSED, SKIPPED, DROPPED = "serving", "generation", "paused", "skipped", "dropped"
+
+class Serving(msgspec.Struct, frozen=True):
+    """Of a projection: the table that answers."""
+
+    table: str
+
+
+class Generation(msgspec.Struct, frozen=True):
+    """Of a version of a projection, by the name of its first table: how often it was to be built again."""
+
+    generation: int
+
+
+class Paused(msgspec.Struct, frozen=True):
+    """Of a projection: why it stands still, None when it does not."""
+
+    reason: str | None
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """Of a projection and a position: why it is left out."""
+
+    reason: str
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """Of a table: whether it is to be removed."""
+
+    dropped: bool = True
+
+
+Fact = Serving | Generation | Paused | Skipped | Dropped
+KINDS: Mapping[str, type[Fact]] = {
+    kind.__name__.lower(): kind for kind in (Serving, Generation, Paused, Skipped, Dropped)
+}
+
 _AT_ONCE = 1_000
+_PUBLISH_SECONDS = 10.0
 _SEEN_SECONDS = 5.0
+
+F = TypeVar("F", bound=Fact)
 
 
 class Control:
@@ -33,7 +72,7 @@ class Control:
         self._topic = topic
         self._feed = feed
         self._broker = broker
-        self._facts: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._facts: dict[tuple[str, ...], Fact] = {}
         self._read_to = 0
         self._moved = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
@@ -43,8 +82,8 @@ class Control:
 
     def serving(self, projection: str) -> str | None:
         """The table that answers for a projection; None until the first is complete."""
-        table: str | None = self._facts.get((SERVING, projection), {}).get("table")
-        return table
+        fact = self._fact(Serving, projection)
+        return None if fact is None else fact.table
 
     async def first_serving(self, projection: str, seconds: float) -> str | None:
         """Likewise, after waiting for it for as long as that."""
@@ -54,64 +93,74 @@ class Control:
         return self.serving(projection)
 
     def wanted(self, projection: str, version: int) -> str:
-        """The table that is to be built of a version: a new one after each `rebuild`."""
-        generation = self._facts.get((GENERATION, table_name(projection, version)), {}).get("generation", 0)
-        return table_name(projection, version, generation)
+        """The table that is to be built of a version: a new one after each `build_again`."""
+        fact = self._fact(Generation, table_name(projection, version))
+        return table_name(projection, version, 0 if fact is None else fact.generation)
 
     def paused(self, projection: str) -> str | None:
         """Why a projection stands still; None when it does not."""
-        reason: str | None = self._facts.get((PAUSED, projection), {}).get("reason")
-        return reason
+        fact = self._fact(Paused, projection)
+        return None if fact is None else fact.reason
 
     def skips(self, projection: str) -> Mapping[str, str]:
         """The positions that a projection leaves out, and why."""
         return {
-            key[2]: fact["reason"] for key, fact in self._facts.items() if key[0] == SKIPPED and key[1] == projection
+            key[2]: fact.reason
+            for key, fact in self._facts.items()
+            if isinstance(fact, Skipped) and key[1] == projection
         }
 
     def dropped(self) -> set[str]:
         """The tables that are to be removed."""
-        return {key[1] for key in self._facts if key[0] == DROPPED}
+        return {key[1] for key, fact in self._facts.items() if isinstance(fact, Dropped) and fact.dropped}
 
-    # -- what shall be so -----------------------------------------------------------------------------------------
+    def _fact(self, kind: type[F], of: str) -> F | None:
+        fact = self._facts.get((kind.__name__.lower(), of))
+        return fact if isinstance(fact, kind) else None
 
-    async def serve(self, projection: str, table: str) -> None:
+    # -- what shall be so: each returns the offset of the order, after this worker has read it ---------------------
+
+    async def serve(self, projection: str, table: str) -> int:
         """From now on this table answers."""
-        await self._put((SERVING, projection), {"table": table})
+        if table in self.dropped():  # in the days of another version: not any more, when that one comes back
+            await self._put(Dropped(False), table)
+        return await self._put(Serving(table), projection)
 
-    async def build_again(self, projection: str, version: int) -> str:
-        """Have a new table built of a version; its name."""
+    async def build_again(self, projection: str, version: int) -> int:
+        """Have a new table built of a version."""
         base = table_name(projection, version)
-        generation = self._facts.get((GENERATION, base), {}).get("generation", 0) + 1
-        await self._put((GENERATION, base), {"generation": generation})
-        return table_name(projection, version, generation)
+        fact = self._fact(Generation, base)
+        return await self._put(Generation(1 if fact is None else fact.generation + 1), base)
 
-    async def pause(self, projection: str, reason: str) -> None:
+    async def pause(self, projection: str, reason: str) -> int:
         """Let a projection stand still."""
-        await self._put((PAUSED, projection), {"reason": reason})
+        return await self._put(Paused(reason), projection)
 
-    async def resume(self, projection: str) -> None:
+    async def resume(self, projection: str) -> int:
         """Let it go on."""
-        await self._put((PAUSED, projection), None)
+        return await self._put(Paused(None), projection)
 
-    async def skip(self, projection: str, position: str, reason: str) -> None:
+    async def skip(self, projection: str, position: str, reason: str) -> int:
         """Leave an event out of a projection, for ever, also when it is built again."""
-        await self._put((SKIPPED, projection, position), {"reason": reason})
+        return await self._put(Skipped(reason), projection, position)
 
-    async def drop(self, table: str) -> None:
+    async def drop(self, table: str) -> int:
         """Have a table removed that nobody needs."""
-        await self._put((DROPPED, table), {})
+        return await self._put(Dropped(), table)
 
-    async def _put(self, key: tuple[str, ...], fact: Mapping[str, Any] | None) -> None:
-        """On return it is on the topic, and this worker has read it."""
-        record: Record = "/".join(key).encode(), None if fact is None else msgspec.json.encode(fact), []
-        offset = await self._broker.publish(self._topic, 0, [record])
+    async def _put(self, fact: Fact, *of: str) -> int:
+        """On return it is on the topic, and this worker has read it. Raises `TimeoutError`; it may be there then."""
+        record: Record = "/".join([type(fact).__name__.lower(), *of]).encode(), msgspec.json.encode(fact), []
+        async with asyncio.timeout(_PUBLISH_SECONDS):
+            offset = await self._broker.publish(self._topic, 0, [record])
         await self.wait_for(offset)
+        return offset
 
     async def wait_for(self, offset: int) -> None:
         """Return when this worker has read the topic up to this offset. Raises `TimeoutError`."""
-        async with asyncio.timeout(_SEEN_SECONDS), self._moved:
-            await self._moved.wait_for(lambda: self._read_to > offset)
+        if self._read_to <= offset:
+            async with asyncio.timeout(_SEEN_SECONDS), self._moved:
+                await self._moved.wait_for(lambda: self._read_to > offset)
 
     @property
     def offset(self) -> int:
@@ -139,7 +188,7 @@ class Control:
         if self._task is not None:
             await cancel(self._task)
 
-    async def _follow(self, reading: Any) -> None:
+    async def _follow(self, reading: Reading) -> None:
         try:
             while True:
                 await self._take(await reading.read(_AT_ONCE))
@@ -148,21 +197,27 @@ class Control:
             with contextlib.suppress(Exception):
                 await reading.close()
 
-    async def _take(self, records: Any) -> None:
+    async def _take(self, records: Sequence[Any]) -> None:
         for record in records:
             try:
-                self._read(record)
+                self._read(record.key.decode(), record.value)
             except (ValueError, AttributeError, msgspec.DecodeError) as error:
                 log.warning("%s: offset %d is no order and is left out: %r", self._topic, record.offset, error)
             self._read_to = record.offset + 1
         async with self._moved:
             self._moved.notify_all()
 
-    def _read(self, record: Any) -> None:
-        kind, _, rest = record.key.decode().partition("/")
-        # A position has no slash in it, and a projection none in its name.
-        key = (kind, *rest.split("/", 1))
-        if record.value is None:
-            self._facts.pop(key, None)
-        else:
-            self._facts[key] = msgspec.json.decode(record.value, type=dict[str, Any])
+    def _read(self, text: str, value: bytes | None) -> None:
+        name, *of = text.split("/", 2)  # a position has no slash in it, and a projection none in its name
+        kind = KINDS.get(name)
+        if kind is None or len(of) != 1 + (kind is Skipped) or not all(of):
+            raise ValueError(f"no key of a fact: {text!r}")
+        if kind in (Generation, Dropped):
+            version_of(of[0])
+        if value is None:
+            self._facts.pop((name, *of), None)
+            return
+        fact = msgspec.json.decode(value, type=kind)
+        if isinstance(fact, Serving) and (projection_name(fact.table) != of[0] or version_of(fact.table) < 0):
+            raise ValueError(f"{fact.table} is no table of {of[0]}")
+        self._facts[name, *of] = fact

@@ -2,58 +2,52 @@
 
 A worker in the middle of a rebalance or a recovery, or one that cannot be reached, gives 503 with Retry-After, never a
 wrong or empty answer. The worker that is asked first says which table of a projection is to answer, and those that it
-asks do as it says: so all of an answer is of one table, also while a new one takes over.
+asks do as it says: so all of an answer is of one table, also while a new one takes over. It says, too, how far it has
+read the orders, and who is behind reads on first: so whoever has seen the new table does not see the old one again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import aiohttp
 
 from projections.at_least import LONGEST_WAIT, BadPosition, read_at_least, read_wait
 from projections.control import Control
+from projections.hops import HOP, HOP_SECONDS, SEEN, Asked, Behind, NotNow, OldTable, Tables, hop, read_seen
 from projections.kept import projection_name
+from projections.placement import Placement
 from projections.rows import StoreDown
 from projections.source import Source
-from streams.broker import partition_of
 from streams.faust_app import Application
 from streams.health import json_response, problem
 from streams.journal import stream_type
 
 log = logging.getLogger(__name__)
 
-HOP = "X-Hop"
-"""Says that a worker asks, and which table of each projection is to answer: `orders=orders-2,..`, or nothing."""
 PASSED_ON = ("If-None-Match", "At-Least")
-HOP_SECONDS = 5.0
 FIRST_SECONDS = 3.0
 """For so long a query waits for the very first table of a projection to be put in charge."""
+SWITCHES = 3
+"""So often a query is asked again because another table has come to answer."""
 
-Tables = Mapping[str, str]
-"""The table that answers, by projection."""
-
-
-class NotNow(Exception):
-    """This cannot be answered at the moment; the message says why."""
+T = TypeVar("T")
 
 
-class Doors:
-    """Where the partitions of local tables are, by the assignment that Faust's leader has made.
-
-    `changelogs` has by projection the topic that is assigned together with its tables.
-    """
+class Doors(Placement):
+    """Asks the workers that have what is asked for."""
 
     def __init__(
         self, app: Application, control: Control, changelogs: Mapping[str, str], sources: Mapping[str, Source]
     ) -> None:
-        self._app = app
+        super().__init__(app, changelogs)
         self._control = control
-        self._changelogs = changelogs
         self._sources = sources
         self._session: aiohttp.ClientSession | None = None
 
@@ -63,44 +57,7 @@ class Doors:
             await self._session.close()
             self._session = None
 
-    # -- where things are ---------------------------------------------------------------------------------
-
-    def partition(self, key: str) -> int:
-        """The partition of an aggregate."""
-        return partition_of(key.encode(), self._app.settings.partitions)
-
-    @property
-    def all_partitions(self) -> list[int]:
-        """All that there are."""
-        return list(range(self._app.settings.partitions))
-
-    @property
-    def own_url(self) -> str:
-        """That of this worker, as others know it."""
-        return str(self._app.conf.canonical_url).rstrip("/")
-
-    def here(self, projection: str) -> list[int]:
-        """The partitions of a projection that this worker has."""
-        self._require_ready()
-        topic = self._changelogs[projection]
-        return sorted(tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == topic)
-
-    def _require_ready(self) -> None:
-        if not self._app.is_ready:
-            raise NotNow("a rebalance or a recovery is under way")
-
-    def workers(self, projection: str) -> dict[str, list[int]]:
-        """Partitions by the worker's URL. All of them, or `NotNow`."""
-        self._require_ready()
-        topic = self._changelogs[projection]
-        workers = {
-            str(url).rstrip("/"): sorted(topics[topic])
-            for url, topics in self._app.router.tables_metadata().items()
-            if topics.get(topic)
-        }
-        if sorted(p for ps in workers.values() for p in ps) != self.all_partitions:
-            raise NotNow("not every partition has a worker yet")
-        return workers
+    # -- which table ------------------------------------------------------------------------------------
 
     async def serving(self, *projections: str) -> Tables:
         """The tables that answer. Raises `NotNow` while the first one of a projection is being built."""
@@ -120,45 +77,89 @@ class Doors:
         table = source.newest()[projection]
         return all(partition.is_current(table) for partition in source.partitions.values())
 
-    def _told(self, request: Any, projections: Sequence[str]) -> Tables:
-        """The tables that the asking worker named."""
+    async def told(self, request: Any, projections: Sequence[str]) -> Tables:
+        """The tables that the asking worker named. Raises `OldTable` when this one knows better."""
         told = dict(part.split("=", 1) for part in request.headers[HOP].split(",") if "=" in part)
         if told.keys() != set(projections) or any(projection_name(told[name]) != name for name in projections):
             raise NotNow(f"{HOP}: the tables of {', '.join(projections)} are to be named")
+        seen = read_seen(request.headers)
+        if seen is not None:
+            await self._read_on(seen)
+            if self._control.offset > seen and any(self._control.serving(name) != it for name, it in told.items()):
+                raise OldTable(f"{', '.join(told.values())}: there is a newer one")
         return told
+
+    async def _read_on(self, offset: int) -> None:
+        try:
+            await self._control.wait_for(offset)
+        except TimeoutError:
+            raise NotNow("the orders cannot be read") from None
+
+    def hop(self, tables: Tables) -> dict[str, str]:
+        """The headers with which this worker asks another."""
+        return hop(tables) | {SEEN: str(self._control.offset)}
+
+    async def knows_better(self, response: aiohttp.ClientResponse) -> None:
+        """Raise `Behind` if that is why another worker does not answer."""
+        seen = read_seen(response.headers) if response.status == 503 else None
+        if seen is not None:
+            await self._read_on(seen)
+            raise Behind("another table answers now")
+
+    async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask; and again when another table has come to answer meanwhile."""
+        for _ in range(SWITCHES):
+            with contextlib.suppress(Behind):
+                return await ask()
+        return await ask()
 
     # -- asking -------------------------------------------------------------------------------------------
 
+    async def route(self, request: Any, projection: str, key: str) -> tuple[int, str, str | None]:
+        """Where a query by key is answered: partition, table, and the worker's URL, None for here.
+
+        Raises `NotNow` and `OldTable`.
+        """
+        partition = self.partition(key)
+        if HOP in request.headers:
+            table = (await self.told(request, [projection]))[projection]
+            if partition not in self.here(projection):
+                raise NotNow("the partition has just moved")
+        else:
+            table = (await self.serving(projection))[projection]
+            if partition not in self.here(projection):
+                return partition, table, next(url for url, ps in self.workers(projection).items() if partition in ps)
+        self._refuse_stale(request, partition, table, key)
+        return partition, table, None
+
     async def at_owner(
-        self,
-        view: Any,
-        request: Any,
-        projection: str,
-        key: str,
-        answer: Callable[[int, str], Awaitable[Any]],
+        self, view: Any, request: Any, projection: str, key: str, answer: Callable[[int, str], Awaitable[Any]]
     ) -> Any:
         """Answer a query by key here, or have its owner answer. `answer` gets the partition and the table."""
-        try:
-            partition = self.partition(key)
-            if HOP in request.headers:
-                if partition not in self.here(projection):
-                    raise NotNow("the partition has just moved")
-                table = self._told(request, [projection])[projection]
-                self._refuse_stale(request, partition, table, key)
+
+        async def ask() -> Any:
+            partition, table, url = await self.route(request, projection, key)
+            if url is None:
                 return await answer(partition, table)
-            await self.read_your_writes(request, [projection])
-            table = (await self.serving(projection))[projection]
-            if partition in self.here(projection):
-                self._refuse_stale(request, partition, table, key)
-                return await answer(partition, table)
-            url = next(url for url, ps in self.workers(projection).items() if partition in ps)
             return await self._pass_on(view, request, url, {projection: table})
+
+        try:
+            await self.read_your_writes(request, [projection])
+            return await self._again(ask)
+        except OldTable as error:
+            return self.old_table(view, error)
         except (NotNow, StoreDown) as error:
             return problem(view, 503, "Not now", str(error))
 
+    def old_table(self, view: Any, error: OldTable) -> Any:
+        """What a worker is answered that names a table which does not answer any more."""
+        return problem(view, 503, "Not now", str(error), {SEEN: str(self._control.offset)})
+
     async def _pass_on(self, view: Any, request: Any, url: str, tables: Tables) -> Any:
-        headers = hop(tables) | {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        asked = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        headers = self.hop(tables) | asked
         async with self.get(url + request.rel_url.raw_path_qs, headers) as response:
+            await self.knows_better(response)
             body = await response.read()
             kept = {name: response.headers[name] for name in ("ETag", "Retry-After") if name in response.headers}
             return view.bytes(body, content_type=response.content_type, status=response.status, headers=kept)
@@ -179,28 +180,42 @@ class Doors:
             first = projections[0]
             if HOP in request.headers:
                 here = self.here(first)
-                answered = answer(here, self._told(request, projections))
+                answered = answer(here, await self.told(request, projections))
                 return json_response(view, {"partitions": here, "answer": answered})
             await self.read_your_writes(request, projections)
-            tables = await self.serving(*projections)
-            answers = await self.each(
-                first, request.rel_url.raw_path_qs, tables, lambda: answer(self.here(first), tables)
-            )
-            return json_response(view, put(answers))
+
+            async def ask() -> list[Any]:
+                tables = await self.serving(*projections)
+                path = request.rel_url.raw_path_qs
+                return await self.each(first, path, tables, lambda: answer(self.here(first), tables))
+
+            return json_response(view, put(await self._again(ask)))
+        except OldTable as error:
+            return self.old_table(view, error)
         except (NotNow, StoreDown) as error:
             return problem(view, 503, "Not now", str(error))
 
-    async def each(self, projection: str, path: str, tables: Tables, here: Callable[[], Any]) -> list[Any]:
-        """The answer of every worker that has partitions of a projection; this one's own is `here()`.
+    async def each(
+        self,
+        projection: str,
+        path: str,
+        tables: Tables,
+        here: Callable[[], Any],
+        method: str = "GET",
+        seconds: float = HOP_SECONDS,
+    ) -> list[Any]:
+        """The answer of every worker that has partitions of a projection; this one's own is `here()`, or awaited of it.
 
         The others are asked for `path` with `X-Hop`, and answer with their `partitions` and their `answer`. All of
-        them, within `HOP_SECONDS`, or `NotNow`.
+        them, within so many seconds, or `NotNow`.
         """
 
         async def ask(url: str, partitions: list[int]) -> Any:
             if url == self.own_url:
-                return here()
-            async with self.get(url + path, hop(tables)) as response:
+                answer = here()
+                return await answer if inspect.isawaitable(answer) else answer
+            async with self.ask(method, url + path, self.hop(tables), seconds) as response:
+                await self.knows_better(response)
                 if response.status != 200:
                     raise NotNow(f"{url} answered {response.status}")
                 body = json.loads(await response.read())
@@ -232,7 +247,7 @@ class Doors:
         seconds = read_wait(request.headers.get("Prefer", ""))
         source = self._sources[stream_type(stream)]
         names = [it.name for it in source.kept if it.name in projections] or [it.name for it in source.kept]
-        reached = await asyncio.gather(*(self._reached(its, stream, nr, seconds) for its in self._together(names)))
+        reached = await asyncio.gather(*(self._reached(its, stream, nr, seconds) for its in self.together(names)))
         if not all(reached):
             raise NotNow(f"{position} is not applied yet")
 
@@ -243,20 +258,13 @@ class Doors:
         if "At-Least" in request.headers and kept is not None and key in kept.quarantined:
             raise NotNow(f"{key} waits in {table}: {kept.quarantined[key].error}")
 
-    def _together(self, names: Collection[str]) -> list[list[str]]:
-        """Projections by the topic that says where they are."""
-        groups: dict[str, list[str]] = {}
-        for name in dict.fromkeys(names):
-            groups.setdefault(self._changelogs[name], []).append(name)
-        return list(groups.values())
-
     async def _reached(self, names: Sequence[str], stream: str, nr: int, seconds: float) -> bool:
         partition = int(stream.rpartition("-")[2])
         if partition in self.here(names[0]):
             return await self._sources[stream_type(stream)].wait_for(partition, nr, names, seconds)
         url = next(url for url, ps in self.workers(names[0]).items() if partition in ps)
         path = f"{url}/applied/{stream}/{nr}?seconds={seconds}&projections={','.join(names)}"
-        async with self.get(path, hop({}), seconds + HOP_SECONDS) as response:
+        async with self.get(path, self.hop({}), seconds + HOP_SECONDS) as response:
             return response.status == 200
 
     def add_views(self) -> None:
@@ -275,28 +283,3 @@ class Doors:
             if await source.wait_for(partition, number, names, seconds):
                 return json_response(view, {"applied": True})
             return problem(view, 503, "Not now", f"{stream}:{nr} is not applied yet")
-
-
-class Asked:
-    """A request to another worker; what goes wrong on the way is `NotNow`."""
-
-    def __init__(
-        self, session: aiohttp.ClientSession, method: str, url: str, headers: dict[str, str], seconds: float | None
-    ) -> None:
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=HOP_SECONDS)
-        self._request = session.request(method, url, headers=headers, timeout=timeout)
-        self._url = url
-
-    async def __aenter__(self) -> aiohttp.ClientResponse:
-        try:
-            return await self._request.__aenter__()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise NotNow(f"{self._url} cannot be reached: {type(error).__name__}") from None
-
-    async def __aexit__(self, *error: Any) -> None:
-        await self._request.__aexit__(*error)
-
-
-def hop(tables: Tables) -> dict[str, str]:
-    """The header with which a worker asks another."""
-    return {HOP: ",".join(f"{name}={table}" for name, table in tables.items()) or "1"}

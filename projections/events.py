@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +14,12 @@ from schemas.wire_format import from_wire
 from streams.journal import Commit, Journal, Unavailable, stream_type
 from streams.reading import decode_event
 
+EVENTS_AT_ONCE = 1_000
 COMMITS_AT_ONCE = 200
+FIRST_COMMITS = 5
+"""What a commit of a log holds is not known before it is read."""
+A_TURN = 200
+"""Events after which others have their turn."""
 
 _COMMIT_END = COMMIT_END[0]
 
@@ -77,7 +83,11 @@ class EventReader:
 
     async def read(self, records: Sequence[Record]) -> list[Event]:
         """The events of records, in their order. Raises `Undecodable`, `Held`, `Unavailable`."""
-        return [await self._event(record) for record in records]
+        events = []
+        for start in range(0, len(records), A_TURN):
+            events += [await self._event(record) for record in records[start : start + A_TURN]]
+            await asyncio.sleep(0)
+        return events
 
     async def _event(self, record: Record) -> Event:
         attributes = dict(record.headers)
@@ -106,9 +116,9 @@ class EventReader:
             head = await self._journal.head(stream)
             before = (head.nr + 1, 0) if head is not None else (1, 0)
         last = before[0] if before[1] > 0 else before[0] - 1
-        nr = max(after[0] - 1, 0)
+        nr, most = max(after[0] - 1, 0), FIRST_COMMITS
         while nr < last:
-            commits = await self._journal.commits(stream, nr, min(COMMITS_AT_ONCE, last - nr))
+            commits = await self._journal.commits(stream, nr, min(most, last - nr))
             if not commits:
                 raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
             records = []
@@ -116,9 +126,15 @@ class EventReader:
                 for index, headers, event in event_headers(commit, self._source, self._codec):
                     if after < (commit.nr, index) < before:
                         records.append(_FromLog(event.aggregate_id.encode(), event.data, headers))
-            if records:
-                yield await self.read(records)
+            for start in range(0, len(records), EVENTS_AT_ONCE):
+                yield await self.read(records[start : start + EVENTS_AT_ONCE])
             nr = commits[-1].nr
+            most = max(1, min(COMMITS_AT_ONCE, EVENTS_AT_ONCE * len(commits) // max(len(records), 1)))
+
+    async def last_commit(self, stream: str) -> int:
+        """The number of the newest commit of a log, 0 for none. Raises `Unavailable`."""
+        head = await self._journal.head(stream)
+        return head.nr if head is not None else 0
 
     async def of_aggregate(
         self, stream: str, aggregate_id: str, before: tuple[int, int]

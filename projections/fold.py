@@ -9,11 +9,12 @@ the row stays as it was, this event and all later ones of the key wait, and the 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from projections.events import Event
+from projections.events import A_TURN, Event
 from projections.projection import Projection, PublishedEvent, Row
 from projections.rows import GONE, Changes, Place, Quarantined, Rows, position_of
 
@@ -64,8 +65,10 @@ class TableFold:
         touched = _touched(self.projection, new)
         loaded = await self.rows.load(self.partition, self.table, dict.fromkeys(key for _, key, _ in touched))
         batch = _Batch(self, dict(loaded))
-        for event, key, parts in touched:
-            batch.apply(event, key, parts)
+        for start in range(0, len(touched), A_TURN):
+            for event, key, parts in touched[start : start + A_TURN]:
+                batch.apply(event, key, parts)
+            await asyncio.sleep(0)
         last = new[-1]
         complete = max(last.complete, self.place.complete)
         # Of an event that was read from the log nobody knows where it stands in the topic.

@@ -19,8 +19,7 @@ log = logging.getLogger(__name__)
 
 ENTRY, COUNT, CHANGE = b"i", b"c", b"n"
 _END = b"\0"
-_place = struct.Struct(">QI").pack
-PLACE_BYTES = struct.calcsize(">QI")
+_place = struct.Struct(">QI")
 
 
 def entry_prefix(table: str, index: str, value: str) -> bytes:
@@ -35,7 +34,14 @@ def count_prefix(table: str, index: str) -> bytes:
 
 def change_key(table: str, at: tuple[int, int]) -> bytes:
     """What the entry of the row that changed at this commit number and index begins with; its key follows."""
-    return prefix_of(table, CHANGE) + _place(at[0], at[1] + 1)
+    return prefix_of(table, CHANGE) + _place.pack(at[0], at[1] + 1)
+
+
+def read_change(table: str, entry: bytes) -> tuple[tuple[int, int], str]:
+    """The opposite: commit number and index, and the key of the row."""
+    start = len(prefix_of(table, CHANGE))
+    nr, index = _place.unpack_from(entry, start)
+    return (nr, index - 1), entry[start + _place.size :].decode()
 
 
 class IndexWriter:
@@ -75,7 +81,7 @@ class IndexWriter:
             if row is not None:
                 self._batch.put(change_key(table, position_of(row)) + encoded, b"")
         for name, of in indexes.values.items():
-            before, after = _value(table, name, of, present), _value(table, name, of, row)
+            before, after = value_of(name, of, present), value_of(name, of, row)
             if before == after:
                 continue
             if before is not None:
@@ -92,12 +98,12 @@ class IndexWriter:
                 self._batch.put(key, b"%d" % (int(self._get(key) or b"0") + by))
 
 
-def _value(table: str, name: str, of: Callable[[Row], str | None], row: Row | None) -> str | None:
+def value_of(name: str, of: Callable[[Row], str | None], row: Row | None) -> str | None:
     """What a row stands under in an index."""
     if row is None or GONE in row:
         return None
     try:
         return of(row)
     except Exception as error:  # a row of another version of the projection may lack what this one looks at
-        log.debug("%s: %s is not in the index %s: %r", table, row["position"], name, error)
+        log.debug("the row at %s is not in the index %s: %r", row["position"], name, error)
         return None

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
+from projections.listings import Listing
 from projections.projection import Projection, Row
-
-
-class Store(Enum):
-    """Where rows are kept."""
-
-    ROCKSDB = "rocksdb"
-    """On the worker that has the partition, with a changelog and standbys."""
-    SQLITE = "sqlite"
-    """Likewise, in a file that answers SQL."""
-    READ_MODEL = "read model"
-    """In a database that all workers share."""
+from projections.sql_columns import SqlColumns
 
 
 @dataclass(frozen=True)
@@ -32,18 +22,40 @@ class Indexes:
     changes: bool = False
 
 
+NO_INDEXES = Indexes()
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What rows in a read model are found by besides their keys."""
+
+    listings: Sequence[Listing] = ()
+
+
 @dataclass(frozen=True)
 class Kept:
-    """A projection and its place."""
+    """A projection, and how its rows are kept, which says where as well:
+
+    `Indexes`     in RocksDB on the worker that has the partition, with a changelog and standbys
+    `SqlColumns`  likewise, in an SQLite file
+    `Listed`      in a database that all workers share
+    """
 
     projection: Projection
-    store: Store = Store.ROCKSDB
-    indexes: Indexes = field(default_factory=Indexes)
+    how: Indexes | SqlColumns | Listed = NO_INDEXES
+
+    @property
+    def store(self) -> str:
+        """The kind of store, as people call it."""
+        return _STORES[type(self.how)]
 
     @property
     def name(self) -> str:
         """That of the projection."""
         return self.projection.name
+
+
+_STORES = {Indexes: "rocksdb", SqlColumns: "sqlite", Listed: "read model"}
 
 
 def table_name(projection: str, version: int, generation: int = 0) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from projections.doors import HOP, NotNow
+from projections.hops import HOP, NotNow
 from projections.projection_app import ReadSide
 from streams.health import json_response, problem
 from streams.journal import Commit, Journal, Unavailable, stream_name, stream_type

@@ -15,6 +15,7 @@ from typing import Protocol
 from projections.events import Event, EventReader, Record
 from projections.feed import Reading
 from projections.fold import Folded, MissingEvents, TableFold
+from projections.progress import Progress
 from projections.rows import Place, Rows, read_position
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,9 @@ class Lane:
         """The newest event that was applied to one of them."""
         self._whole = max(min((table.place.at for table in tables), default=(0, 0)), (0, 0))
         """Up to here no event is missing in any table."""
-        self.offset = 0
-        """Of the next record to be read."""
+        self.progress = Progress()
+        self.held = ""
+        """Why nothing is applied at the moment."""
         self._last: tuple[int, int] | None = None
         self._goal = 0
         self._begun = self._unsure = False
@@ -66,7 +68,11 @@ class Lane:
         self._moved = moved
         self._aside = aside
         self._batch = batch
-        self._said = ""
+
+    @property
+    def offset(self) -> int:
+        """Of the next record to be read."""
+        return self.progress.offset
 
     # -- where to begin ------------------------------------------------------------------------------------
 
@@ -89,16 +95,19 @@ class Lane:
             )  # fmt: skip
         before = _at(oldest) if oldest is not None else None
         if before is None or place.at < before:
-            await self.apply_from_log(before)
+            last = before[0] if before is not None else await self._reader.last_commit(self.stream)
+            self.progress.log(place.complete, last, first, self._goal if oldest is not None else first)
+            await self.apply_from_log(before, self.progress)
         await self._seek(reading, first)
 
     async def _seek(self, reading: Reading, offset: int) -> None:
         await reading.seek(offset)
+        self.progress.topic(offset, await reading.end())
         self._unsure, self._last = False, None
         self._stand(offset)
 
     def _stand(self, offset: int) -> None:
-        self.offset = offset
+        self.progress.offset = offset
         self._begun = self._begun or offset >= self._goal
 
     def join(self, table: TableFold) -> None:
@@ -117,11 +126,13 @@ class Lane:
         record = await reading.at(offset - 1)
         return _at(record) if record is not None and record.offset == offset - 1 else None
 
-    async def apply_from_log(self, before: tuple[int, int] | None) -> None:
+    async def apply_from_log(self, before: tuple[int, int] | None, progress: Progress | None = None) -> None:
         """Apply what the log has between the tables and an event, or to its end."""
         after = min(table.place.at for table in self.tables)
         async for events in self._reader.from_log(self.stream, after, before):
             await self._apply(events)
+            if progress is not None:
+                progress.in_log(events[-1].at[0], len(events))
         if before is not None:
             self._whole = max(self._whole, (before[0], before[1] - 1))
             self._unsure = False
@@ -153,12 +164,16 @@ class Lane:
             async with self.changing:
                 await self.begin(reading)
 
-    async def step(self, reading: Reading) -> None:
-        """Apply one batch. Raises what the stores and the log raise, and `TimeoutError` where nothing comes any more, since
-        it is removed: the lane is to begin again then."""
-        async with asyncio.timeout(IDLE_SECONDS):
-            records = await reading.read(self._batch)
-        await self._step(records)
+    async def try_step(self, reading: Reading) -> bool:
+        """Apply one batch, if it can be done now. Where it cannot, or all is removed that was due, `begin` is next.
+        """
+
+        async def step() -> None:
+            async with asyncio.timeout(IDLE_SECONDS):
+                records = await reading.read(self._batch)
+            await self._step(records)
+
+        return await self.attempt(step)
 
     async def _step(self, records: Sequence[Record]) -> None:
         events = await self._reader.read(records)
@@ -172,24 +187,24 @@ class Lane:
     async def patiently(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do it again and again until it is done; says why it is not."""
         pause = FIRST_PAUSE
-        while True:
-            try:
-                await work()
-            except Exception as error:
-                self._say(error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-            else:
-                if self._said:
-                    log.warning("%s: events are applied again", self.stream)
-                    self._said = ""
-                return
+        while not await self.attempt(work):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _say(self, error: Exception) -> None:
-        said = f"{type(error).__name__}: {error}"
-        if said != self._said:
-            log.error("%s events wait, nothing is lost: %s", self.stream, said)
-        self._said = said
+    async def attempt(self, work: Callable[[], Awaitable[None]], settles: bool = True) -> bool:
+        """Do it; says why it is not done, and that it is done again, if that `settles` it."""
+        try:
+            await work()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            if reason != self.held:
+                log.error("%s events wait, nothing is lost: %s", self.stream, reason)
+            self.held = reason
+            return False
+        if self.held and settles:
+            log.warning("%s: events are applied again", self.stream)
+            self.held = ""
+        return True
 
     async def apply(self, events: Sequence[Event]) -> None:
         """Apply a batch to all tables, with what is missing before it. The caller holds `changing`."""

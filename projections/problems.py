@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -24,12 +25,13 @@ async def problems(request: web.Request, handler: Any) -> Any:
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _answer(error.status, error.reason, f"{request.method} {request.path}")
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        return _answer(error.status, error.reason, f"{request.method} {request.path}", allow)
     except Exception:
         log.exception("%s %s raised", request.method, request.path)
         return _answer(500, "Internal error", "a bug; the log of this worker has its trace")
 
 
-def _answer(status: int, title: str, detail: str) -> web.Response:
+def _answer(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> web.Response:
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return web.Response(body=json.dumps(body).encode(), status=status, content_type=PROBLEM)
+    return web.Response(body=json.dumps(body).encode(), status=status, content_type=PROBLEM, headers=headers)

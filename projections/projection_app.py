@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -14,31 +14,36 @@ from faust.types import TP
 from projections.control import Control
 from projections.dead_letters import ProjectionDeadLetters
 from projections.doors import Doors
+from projections.event_streams import EventStreams
 from projections.events import EventReader
 from projections.feed import KafkaFeed
-from projections.kept import Indexes, Kept, Store
+from projections.kept import NO_INDEXES, Indexes, Kept, Listed, projection_name
 from projections.problems import problems
+from projections.read_model import open_rows
 from projections.registered import Registered
-from projections.rows import Rows
+from projections.rows import Rows, StoreDown
 from projections.source import Source
+from projections.sql_columns import SqlColumns
+from projections.sqlite_store import sqlite_table
 from projections.switching import Switching
-from projections.tables import STORE, LocalRows
+from projections.tables import LocalRows, rocksdb_table
 from projections.tailer import Tailers
 from streams import commands, topics
 from streams.broker import Broker
+from streams.cli_run import ERROR, USAGE, Stop
 from streams.command_app import Context
 from streams.faust_app import Application, Supervisor
 from streams.health import add_health
 from streams.journal import Journal
 from streams.retry import until_it_answers
-from streams.settings import Settings
+from streams.settings import Settings, SettingsError
 from streams.setup import may_create, prepare, stop_on_user_error
 from streams.tasks import cancel
 
 log = logging.getLogger(__name__)
 
 
-CATCH_UPS_AT_ONCE = 4
+CATCH_UPS_AT_ONCE = 2
 """Tables of one worker that are built at the same time, each in one partition."""
 
 
@@ -49,9 +54,10 @@ class ReadSide:
         self, module: str, settings: Settings, contexts: Mapping[str, Context], kept: Sequence[Kept]
     ) -> None:
         self.contexts = contexts
+        self._kept = kept
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
         self.app = app = Application(
-            module, "projections", settings, store=STORE, web_application_options={"middlewares": [problems]}
+            module, "projections", settings, web_application_options={"middlewares": [problems]}
         )
         self.broker = Broker(settings.bootstrap_servers, settings.partitions)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace), 1)
@@ -59,6 +65,13 @@ class ReadSide:
         self._feed = KafkaFeed(settings.bootstrap_servers)
         self.control = Control(self.control_topic.name, self._feed, self.broker)
         self.local: dict[str, LocalRows] = {}
+        self.sql: dict[str, LocalRows] = {}
+        self._listings = {it.name: it.how.listings for it in kept if isinstance(it.how, Listed)}
+        url = settings.read_model_url or settings.journal_url
+        self.read_model = open_rows(
+            url, settings.namespace, listings=lambda table: self._listings.get(projection_name(table), ())
+        )
+        self._may_create_read_model = may_create(settings, url)
         self.sources: dict[str, Source] = {}
         self.tailers: dict[str, Tailers] = {}
         self._registered: dict[str, Registered] = {}
@@ -72,34 +85,41 @@ class ReadSide:
         changelogs = {it.name: self._placed_with(it).changelog for it in kept}
         self.doors = Doors(app, self.control, changelogs, self.sources)
         self.doors.add_views()
+        self.event_streams = EventStreams(self.doors, settings.sse_clients, settings.sse_seconds)
         self.switching = Switching(self.sources, self.control, self.doors)
         self.switching.add_view(app)
-        self.control.changed = self._changed.set
+        self.control.changed = self._have_changed
         app.starting.append(self._start)
         app.stopping.append(self._stop)
         app.revoking.append(self._suspend)
         app.resuming.append(self._resume)
         app.position_sources.append(self._positions)
         app.serves = self._serves
-        app.partitions_served = lambda: sorted(self._here(next(iter(self.local.values()))))
+        app.partitions_served = lambda: sorted(self._here(kept[0]))
         add_health(app)
-        commands.register(app, contexts)
+        commands.register(app, contexts, self._set_up_read_model if self._listings else None)
 
     def rows_of(self, kept: Kept) -> Rows:
         """The store of a projection."""
-        return self.local[kept.projection.source]
+        if isinstance(kept.how, Listed):
+            return self.read_model
+        return (self.sql if isinstance(kept.how, SqlColumns) else self.local)[kept.projection.source]
 
     def _placed_with(self, kept: Kept) -> LocalRows:
         """The local tables with which a projection's partitions are assigned."""
         rows = self.rows_of(kept)
         return rows if isinstance(rows, LocalRows) else self.local[kept.projection.source]
 
-    def _here(self, rows: Rows) -> list[int]:
-        topic = rows.changelog if isinstance(rows, LocalRows) else next(iter(self.local.values())).changelog
+    @property
+    def _all_local(self) -> list[LocalRows]:
+        return [*self.local.values(), *self.sql.values()]
+
+    def _here(self, kept: Kept) -> list[int]:
+        topic = self._placed_with(kept).changelog
         return [tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic]
 
     def _serves(self) -> bool:
-        return self.app.tables.actives_ready and not any(rows.is_damaged for rows in self.local.values())
+        return self.app.tables.actives_ready and not any(rows.is_damaged for rows in self._all_local)
 
     def _add_tailers(self, type_: str, context: Context) -> None:
         events = topics.events_topic(context.settings.namespace, type_)
@@ -119,8 +139,11 @@ class ReadSide:
                 tailers.wake(event.message.partition, event.message.value)
 
     def _add_source(self, type_: str, context: Context, kept: Sequence[Kept]) -> None:
-        indexes = {it.name: it.indexes for it in kept if it.store is Store.ROCKSDB and it.indexes != Indexes()}
-        self.local[type_] = LocalRows(self.app, f"{type_}-rows", self.broker, indexes)
+        indexes = {it.name: it.how for it in kept if isinstance(it.how, Indexes) and it.how != NO_INDEXES}
+        columns = {it.name: it.how for it in kept if isinstance(it.how, SqlColumns)}
+        self.local[type_] = LocalRows(rocksdb_table(self.app, f"{type_}-rows", indexes), self.broker)
+        if columns:
+            self.sql[type_] = LocalRows(sqlite_table(self.app, f"{type_}-sql", columns), self.broker)
         self.sources[type_] = Source(
             type_,
             topics.events_topic(context.settings.namespace, type_),
@@ -138,7 +161,7 @@ class ReadSide:
         await until_it_answers(self.broker.start, "Kafka", KafkaError)
         settings = self.app.settings
         # A changelog that Kafka does not know yet when the worker joins is left out of its assignment.
-        own = [topics.changelog_topic(rows.changelog, settings.partitions) for rows in self.local.values()]
+        own = [topics.changelog_topic(rows.changelog, settings.partitions) for rows in self._all_local]
         own += [self.control_topic, topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER)]
         for type_, journal in self.journals.items():
             wanted = [*topics.type_topics(settings.namespace, type_, settings.partitions), *own]
@@ -147,10 +170,41 @@ class ReadSide:
                 if type_ in self._registered:
                     await self._registered[type_].start()
         await self.control.start()
-        self._tasks = [
+        if self._listings:
+            await self._open_read_model()
+        self._tasks += [
             asyncio.create_task(self._follow_orders(), name="orders"),
             asyncio.create_task(self.switching.run(), name="switching"),
         ]
+
+    async def _open_read_model(self) -> None:
+        """Now, or as soon as it answers: until then its tables fall behind, and the others go on."""
+
+        async def prepare_it() -> None:
+            if self._may_create_read_model:
+                await self.read_model.create()
+            await self.read_model.open()
+
+        async def in_the_end() -> None:
+            with stop_on_user_error():
+                await until_it_answers(prepare_it, "read model", StoreDown)
+
+        try:
+            with stop_on_user_error():
+                await prepare_it()
+        except StoreDown as error:
+            log.warning("read model: %s: its tables wait for it", error)
+            self._tasks.append(asyncio.create_task(in_the_end(), name="read model"))
+
+    async def _set_up_read_model(self) -> AsyncIterator[str]:
+        """Make its tables where they are missing. Raises `Stop`."""
+        try:
+            await self.read_model.create()
+        except StoreDown as error:
+            raise Stop(ERROR, f"the read model does not answer: {error}; is READ_MODEL_URL right?") from None
+        except SettingsError as error:
+            raise Stop(USAGE, str(error)) from None
+        yield "read model: tables are there"
 
     async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
         """Where to read hints is what Faust has committed; which ones there are says what is to be tailed."""
@@ -159,14 +213,19 @@ class ReadSide:
         return {}
 
     async def _suspend(self) -> None:
+        self.event_streams.end()
         for source in self.sources.values():
             await source.close()
-        for rows in self.local.values():
+        for rows in self._all_local:
             rows.remove_damaged()
 
     async def _resume(self) -> None:
         for source in self.sources.values():
             await source.open()
+
+    def _have_changed(self) -> None:
+        self.event_streams.keep({self.control.serving(kept.name) for kept in self._kept})
+        self._changed.set()
 
     async def _follow_orders(self) -> None:
         while True:
@@ -179,7 +238,9 @@ class ReadSide:
                     log.exception("%s: following what was ordered", source.type)
                     self._changed.set()
                     await asyncio.sleep(1.0)
+
     async def _stop(self) -> None:
+        await self.event_streams.close()
         await asyncio.gather(*map(cancel, self._tasks))
         await self._suspend()
         await self.control.close()
@@ -187,6 +248,8 @@ class ReadSide:
             await tailers.close()
         await self.doors.close()
         await self.broker.stop()
+        with contextlib.suppress(Exception):
+            await self.read_model.close()
         for registered in self._registered.values():
             await registered.close()
         for journal in self.journals.values():

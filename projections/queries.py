@@ -1,12 +1,23 @@
-"""What views ask of rows in RocksDB: one partition, one table, as queries see them. All raise `TableError`."""
+"""What views ask of rows in RocksDB: one table, as queries see it. All raise `TableError`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from typing import NamedTuple
 
-from projections.changelog import ROW, is_gone, key_of, prefix_of, read_key
-from projections.indexes import CHANGE, PLACE_BYTES, change_key, count_prefix, entry_prefix
+from projections.changelog import PLACE, QUARANTINED, ROW, decode_place, is_gone, key_of, prefix_of, read_key
+from projections.indexes import CHANGE, change_key, count_prefix, entry_prefix, read_change
 from projections.local_store import LocalStore
+from projections.rows import Place
+
+
+class Change(NamedTuple):
+    """A row that has changed, at commit number and index, as it is now, also when it was removed."""
+
+    at: tuple[int, int]
+    key: str
+    row: bytes
 
 
 def row(store: LocalStore, partition: int, table: str, key: str) -> bytes | None:
@@ -20,13 +31,17 @@ def scan(
 ) -> Iterator[bytes]:
     """The rows from one key on and up to another, that one not included, in the order of their keys in UTF-8. Not to be
     held over an await."""
-    begin = prefix_of(table, ROW)
-    end = None if before is None else begin + before.encode()
-    for key, value in store.items(partition, begin, begin + first.encode()):
+    end = None if before is None else key_of(table, ROW, before)
+    for key, value in _rows(store, partition, table, first):
         if end is not None and key >= end:
             return
+        yield value
+
+
+def _rows(store: LocalStore, partition: int, table: str, first: str) -> Iterator[tuple[bytes, bytes]]:
+    for key, value in store.items(partition, prefix_of(table, ROW), key_of(table, ROW, first)):
         if not is_gone(value):
-            yield value
+            yield key, value
 
 
 def behind(key: str) -> str:
@@ -36,16 +51,33 @@ def behind(key: str) -> str:
 
 def indexed(
     store: LocalStore, partition: int, table: str, index: str, value: str, after: str, most: int
-) -> list[bytes]:
-    """Up to so many rows that stand under a value of an index, by their keys, behind the key `after`."""
+) -> list[str]:
+    """Up to so many keys of rows that stand under a value of an index, behind the key `after`, in their order."""
     prefix = entry_prefix(table, index, value)
-    start = prefix + after.encode() + b"\0" if after else b""
-    keys: list[str] = []
-    for entry, _ in store.items(partition, prefix, start):
-        keys.append(entry[len(prefix) :].decode())
-        if len(keys) == most:
-            break
-    return list(store.get_many(partition, table, keys).values())
+    start = prefix + behind(after).encode() if after else b""
+    return [entry[len(prefix) :].decode() for entry, _ in islice(store.items(partition, prefix, start), most)]
+
+
+def listed(
+    store: LocalStore, partitions: Collection[int], table: str, under: tuple[str, str] | None, after: str, most: int
+) -> list[tuple[str, bytes]]:
+    """Up to so many rows with their keys, by their keys, behind the key `after`: those `under` a value of an index, or
+    all that there are."""
+    keys: list[tuple[str, int]] = []
+    rows: dict[str, bytes] = {}
+    for partition in partitions:
+        if under is not None:
+            keys += ((key, partition) for key in indexed(store, partition, table, *under, after, most))
+        else:
+            for record_key, value in islice(_rows(store, partition, table, behind(after) if after else ""), most):
+                key = read_key(record_key).key
+                keys.append((key, partition))
+                rows[key] = value
+    keys = sorted(keys)[:most]  # by code points, which is the order of UTF-8
+    if under is not None:
+        for partition in partitions:
+            rows.update(store.get_many(partition, table, [key for key, its in keys if its == partition]))
+    return [(key, rows[key]) for key, _ in keys if key in rows]
 
 
 def counts(store: LocalStore, partition: int, table: str, index: str) -> dict[str, int]:
@@ -54,16 +86,34 @@ def counts(store: LocalStore, partition: int, table: str, index: str) -> dict[st
     return {key[len(prefix) :].decode(): int(count) for key, count in store.items(partition, prefix) if int(count)}
 
 
-def changed_since(store: LocalStore, partition: int, table: str, at: tuple[int, int], most: int) -> list[str]:
-    """Up to so many keys whose rows have changed since commit number and index, those that were removed too, the one
-    that has changed first at the beginning."""
-    prefix = prefix_of(table, CHANGE)
-    found: list[str] = []
-    for entry, _ in store.items(partition, prefix, change_key(table, (at[0], at[1] + 1))):
-        found.append(entry[len(prefix) + PLACE_BYTES :].decode())
-        if len(found) == most:
+def place(store: LocalStore, partition: int, table: str) -> Place:
+    """How far a table is."""
+    value = store.get(partition, key_of(table, PLACE))
+    return Place() if value is None else decode_place(value)
+
+
+def changes(store: LocalStore, partition: int, table: str, after: tuple[int, int], most: int) -> list[Change]:
+    """Up to so many rows that have changed since commit number and index, the one that has changed first at the
+    beginning.
+
+    None beyond the place of the table: a worker that died while a batch went to the changelog may have left some rows
+    of it there and others not. The others come when the batch is applied again, with older positions.
+    """
+    upto = place(store, partition, table).at
+    found: list[tuple[tuple[int, int], str]] = []
+    for entry, _ in store.items(partition, prefix_of(table, CHANGE), change_key(table, (after[0], after[1] + 1))):
+        at, key = read_change(table, entry)
+        if at > upto or len(found) == most:
             break
-    return found
+        found.append((at, key))
+    rows: Mapping[str, bytes] = store.get_many(partition, table, [key for _, key in found])
+    return [Change(at, key, rows[key]) for at, key in found if key in rows]
+
+
+def refolded(store: LocalStore, partition: int, table: str) -> list[str]:
+    """The keys that are or were in quarantine, or were folded anew: their rows may have changed without a newer
+    position."""
+    return [read_key(key).key for key, _ in store.items(partition, prefix_of(table, QUARANTINED))]
 
 
 def raw(store: LocalStore, partition: int, table: str, key: str) -> bytes | None:

@@ -1,52 +1,130 @@
-"""One row folded anew from the log, up to where its table is."""
+"""One row folded anew from the log: after its projection was mended, or an event is to be left out.
+
+Most of it is folded while the table goes on; only for the rest, and to keep the row, does the table stand still.
+"""
 
 from __future__ import annotations
 
-from projections.events import EventReader
-from projections.fold import TableFold, evolved
-from projections.projection import Row
-from projections.rows import GONE, Changes, Quarantined
+from collections.abc import Sequence
+
+import msgspec
+
+from projections.events import Event, EventReader
+from projections.fold import Folded, TableFold, evolved
+from projections.partition import Partition
+from projections.projection import PublishedEvent, Row
+from projections.rows import GONE, Changes, Place, Quarantined, read_position
 
 
-async def rebuild(reader: EventReader, stream: str, table: TableFold, key: str) -> bool:
-    """Fold a row anew and keep it, and end its quarantine; whether there is such a row. Nothing must be applied to the
-    table meanwhile.
+class FoldedRow(msgspec.Struct, frozen=True):
+    """What became of a row in one table: the position that it has now, None for none, and what it waits for still.
 
-    Raises what the projection raises, and what the journal and the store raise.
+    When it waits where it did not, or earlier than it did, the row in the table is left as it is.
     """
-    row = await fold_key(reader, stream, table, key)
-    quarantined = {}
-    if (waits := table.quarantined.get(key)) is not None:
-        at = row["position"] if row is not None else waits.last or waits.position
-        quarantined[key] = Quarantined(at, "", 0, at)
-    if row is None and not quarantined:
-        return False
-    rows = {key: row} if row is not None else {}
-    await table.rows.save(table.partition, {table.table: Changes(table.place, rows, quarantined)})
-    table.quarantined.pop(key, None)
-    return True
+
+    table: str
+    partition: int
+    key: str
+    position: str | None
+    waits: Quarantined | None = None
 
 
-async def fold_key(reader: EventReader, stream: str, table: TableFold, key: str) -> Row | None:
-    """The row of a key after all events up to the table's place; None when there never was one.
+class KeyFold:
+    """The row of a key from the beginning of the log to wherever it is told, or to where its projection raises.
 
     The row of an aggregate is folded from the aggregate's own events, any other from the whole log of the partition.
-    Raises what the projection raises, and what the journal raises.
     """
-    projection = table.projection
-    nr, index = table.place.at
-    before = nr, index + 1
-    found = reader.from_log(stream, (0, -1), before) if projection.local else reader.of_aggregate(stream, key, before)
-    row: Row | None = None
-    async for events in found:
+
+    def __init__(self, reader: EventReader, stream: str, table: TableFold, key: str) -> None:
+        self.row: Row | None = None
+        self.waits: Quarantined | None = None
+        self._reader = reader
+        self._stream = stream
+        self._table = table
+        self._key = key
+        self._at = (0, -1)
+
+    async def to(self, place: Place) -> None:
+        """Fold the events up to this place. Raises what the journal raises."""
+        before = place.nr, place.index + 1
+        if self._table.projection.local:
+            found = self._reader.from_log(self._stream, self._at, before)
+        else:
+            found = self._reader.of_aggregate(self._stream, self._key, before)
+        async for events in found:
+            self._fold(events)
+        self._at = max(self._at, place.at)
+
+    def _fold(self, events: Sequence[Event]) -> None:
+        projection = self._table.projection
         for event in events:
-            parts = [part for part in event.parts if not projection.local or key in projection.keys(part)]
-            if projection.local and not parts:
+            if event.at <= self._at:
                 continue
-            origin = event.origin
-            if origin.position not in table.skips:
-                row = evolved(projection, row, key, parts)
-            row = {**({GONE: True} if row is None else row), "position": origin.position}
-            if not projection.local:
-                row["sequence"] = origin.sequence
-    return row
+            self._at = event.at
+            parts = [part for part in event.parts if not projection.local or self._key in projection.keys(part)]
+            if parts or not projection.local:
+                self._apply(event, parts)
+
+    def _apply(self, event: Event, parts: Sequence[PublishedEvent]) -> None:
+        projection, origin, row = self._table.projection, event.origin, self.row
+        if self.waits is not None:
+            self.waits = msgspec.structs.replace(self.waits, events=self.waits.events + 1, last=origin.position)
+            return
+        if origin.position not in self._table.skips:
+            try:
+                row = evolved(projection, row, self._key, parts)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                self.waits = Quarantined(origin.position, reason, 1, origin.position)
+                return
+        self.row = {**({GONE: True} if row is None else row), "position": origin.position}
+        if not projection.local:
+            self.row["sequence"] = origin.sequence
+
+
+async def fold_key(partition: Partition, projection: str, key: str) -> list[FoldedRow]:
+    """Fold a row anew in all tables of a projection that are kept here; empty when there is no such row.
+
+    Raises `StoreDown`, and what the journal raises.
+    """
+    tables = [table for table in partition.tables.values() if table.projection.name == projection]
+    found = [await _fold(partition, table, key) for table in tables]
+    return [row for row in found if row is not None]
+
+
+async def fold_waiting(partition: Partition, projection: str, position: str) -> list[FoldedRow]:
+    """Likewise the rows whose keys wait at a position. All batches that are applied from now on leave it out."""
+    found: list[FoldedRow | None] = []
+    for table in [table for table in partition.tables.values() if table.projection.name == projection]:
+        async with partition.standing(table):  # a batch that does not know of it yet is over
+            keys = [key for key, waits in table.quarantined.items() if waits.position == position]
+        found += [await _fold(partition, table, key) for key in keys]
+    return [row for row in found if row is not None]
+
+
+async def _fold(partition: Partition, table: TableFold, key: str) -> FoldedRow | None:
+    fold = KeyFold(partition.reader, partition.stream, table, key)
+    await fold.to(table.place)
+    async with partition.standing(table):
+        await fold.to(table.place)
+        loaded = await table.rows.load(partition.number, table.table, [key])
+        row = fold.row
+        if row is None and table.projection.local and key in loaded:  # no event of the log touches it
+            row = {GONE: True, "position": loaded[key]["position"]}
+        was = table.quarantined.get(key)
+        if row is None and was is None and fold.waits is None:
+            return None
+        result = FoldedRow(table.table, partition.number, key, row["position"] if row is not None else None, fold.waits)
+        if fold.waits is not None and (was is None or _at(fold.waits) < _at(was)):
+            return result
+        released = row["position"] if row is not None else was.last or was.position if was is not None else ""
+        waits = fold.waits or Quarantined(released, "", 0, released)
+        changes = Changes(table.place, {key: row} if row is not None else {}, {key: waits}, loaded)
+        await table.rows.save(partition.number, {table.table: changes})
+        table.kept(Folded(changes))
+    await partition.moved()
+    return result
+
+
+def _at(waits: Quarantined) -> tuple[int, int]:
+    return read_position(waits.position)

@@ -84,9 +84,10 @@ class Rows(Protocol):
         """The rows of these keys, those that were removed too; a key that never had one is left out."""
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
-        """Keep what became of tables. Each table's rows and its place are kept together or not at all, and a row
-        whose position is older than that of the one that stands there changes nothing, nor does a place that is
-        older, or a `Quarantined` that does not replace the one that is there."""
+        """Keep what became of tables. Where the place of a table is, the rows up to it are: most stores write both at
+        once, and in the others what was cut off is done when the same events are applied again. What is older changes
+        nothing: a row or a place whose position is, a `Quarantined` that does not replace the one that is there. A row
+        of the same position takes the other's place."""
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         """The keys of a table whose events wait."""

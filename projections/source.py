@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from projections.control import Control
@@ -15,12 +16,17 @@ from projections.kept import Kept, version_of
 from projections.partition import Partition, Wanted
 from projections.rows import Rows
 from streams.journal import stream_name
+from streams.tasks import cancel
+
+log = logging.getLogger(__name__)
+
+DROP_AGAIN_SECONDS = 5.0
 
 
 class Source:
     """The tables of the projections of one aggregate type in this worker.
 
-    `rows_of(kept)` gives the store of a projection, `here(rows)` the partitions of a store that this worker has.
+    `rows_of(kept)` gives the store of a projection, `here(kept)` the partitions of it that this worker has.
     """
 
     def __init__(
@@ -29,7 +35,7 @@ class Source:
         topic: str,
         kept: Sequence[Kept],
         rows_of: Callable[[Kept], Rows],
-        here: Callable[[Rows], Collection[int]],
+        here: Callable[[Kept], Collection[int]],
         control: Control,
         feed: Feed,
         reader: EventReader,
@@ -49,11 +55,13 @@ class Source:
         self._dead_letters = dead_letters
         self._at_once = at_once
         self._changing = asyncio.Lock()
+        self._to_drop = asyncio.Event()
+        self._dropping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Keep the tables of all partitions that this worker has."""
         async with self._changing:
-            found = {partition for kept in self.kept for partition in self._here(self._rows_of(kept))}
+            found = {partition for kept in self.kept for partition in self._here(kept)}
             await self._feed.share(self._topic, found)
             for number in sorted(found):
                 partition = Partition(
@@ -68,10 +76,13 @@ class Source:
                 )
                 self.partitions[number] = partition
                 await partition.open(self._wanted(number))
+            self._drop_soon()
 
     async def close(self) -> None:
         """Keep nothing any more."""
         async with self._changing:
+            if self._dropping is not None:
+                await cancel(self._dropping)
             partitions, self.partitions = list(self.partitions.values()), {}
             await asyncio.gather(*(partition.close() for partition in partitions))
             await self._feed.share(self._topic, ())
@@ -81,14 +92,33 @@ class Source:
         async with self._changing:
             for number, partition in self.partitions.items():
                 await partition.follow(self._wanted(number))
-            for number in self.partitions:  # the store may be down, for which no other order waits
-                await self._drop(number, {it.table for it in self._wanted(number)})
+            self._drop_soon()
 
-    async def _drop(self, partition: int, wanted: Collection[str]) -> None:
+    def _drop_soon(self) -> None:
+        # On the side: a large table takes a while, and a rebalance must not wait for that.
+        self._to_drop.set()
+        if self.partitions and (self._dropping is None or self._dropping.done()):
+            self._dropping = asyncio.create_task(self._drop_for_ever(), name=f"dropping {self.type}")
+
+    async def _drop_for_ever(self) -> None:
+        while True:
+            await self._to_drop.wait()
+            self._to_drop.clear()
+            try:
+                for partition in list(self.partitions):
+                    await self._drop(partition)
+            except Exception as error:
+                log.error("%s: tables that are to be removed stay for now: %s", self.type, error)
+                await asyncio.sleep(DROP_AGAIN_SECONDS)
+                self._to_drop.set()
+
+    async def _drop(self, partition: int) -> None:
+        wanted = {it.table for it in self._wanted(partition)}
         serving = {self._control.serving(kept.name) for kept in self.kept}
-        to_go = self._control.dropped() - set(wanted) - serving
-        for rows in {self._rows_of(kept): None for kept in self.kept} if to_go else ():
-            if partition in self._here(rows):
+        to_go = self._control.dropped() - wanted - serving
+        stores = {self._rows_of(kept): kept for kept in self.kept} if to_go else {}
+        for rows, kept in stores.items():
+            if partition in self._here(kept):
                 for table in sorted(to_go & (await rows.places(partition)).keys()):
                     await rows.drop(partition, table)
 
@@ -97,7 +127,7 @@ class Source:
         wanted: dict[str, Wanted] = {}
         for kept in self.kept:
             rows, projection = self._rows_of(kept), kept.projection
-            if partition not in self._here(rows):
+            if partition not in self._here(kept):
                 continue
             tables = [self._control.wanted(kept.name, projection.version)]
             serving = self._control.serving(kept.name)

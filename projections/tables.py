@@ -17,6 +17,7 @@ from faust import stores
 
 from projections.changelog import records_of
 from projections.kept import Indexes
+from projections.live import Live
 from projections.projection import Row
 from projections.rows import Changes, Place, Quarantined, decode_row
 from streams.broker import Broker
@@ -31,29 +32,32 @@ ROCKSDB = {
 }
 """Per partition. Faust's default is a block cache of 2 GiB each."""
 
-STORE = "local://"
-"""The `store` of an app that has tables."""
 stores.STORES.aliases["local"] = "projections.local_store:LocalStore"
 
 DROPPED_AT_ONCE = 5_000
 
 
-class LocalRows:
-    """`Rows` of one aggregate type in a local store, as many partitions as its events."""
+def rocksdb_table(app: Application, name: str, indexes: Mapping[str, Indexes]) -> Any:
+    """A Faust table whose `data` is a `LocalStore`, as many partitions as its events. `indexes` has by the names of
+    projections what their rows are found by."""
+    return app.Table(
+        name,
+        store=f"local:{name}",  # a URL that is a scheme and nothing else is false, and Faust takes its default
+        key_type=bytes,
+        value_type=bytes,
+        partitions=app.settings.partitions,
+        options={**ROCKSDB, "indexes": indexes},
+    )
 
-    def __init__(
-        self, app: Application, name: str, broker: Broker, indexes: Mapping[str, Indexes] | None = None
-    ) -> None:
-        self._table: Any = app.Table(
-            name,
-            key_type=bytes,
-            value_type=bytes,
-            partitions=app.settings.partitions,
-            options=dict(ROCKSDB),
-        )
+
+class LocalRows:
+    """`Rows` of one aggregate type in a local store: a Faust table of `rocksdb_table` or `sqlite_table`."""
+
+    def __init__(self, table: Any, broker: Broker) -> None:
+        self._table = table
+        self.live = Live()
         self._broker = broker
         self._writing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self.store.indexes = indexes or {}
 
     @property
     def changelog(self) -> str:
@@ -88,6 +92,8 @@ class LocalRows:
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         await self._keep(partition, list(records_of(changes)), changes)
+        for table, change in changes.items():
+            self.live.changed(table, partition, change)
 
     async def drop(self, partition: int, table: str) -> None:
         keys = self.store.record_keys(partition, table)

@@ -80,14 +80,17 @@ def event_rows(prepared: Any, commits: Iterable[Commit]) -> Iterator[tuple[int, 
 
 
 def batches(
-    rows: Iterable[tuple[int, BoundStatement]], replica_of: Callable[[BoundStatement], object]
+    rows: Iterable[tuple[int, BoundStatement]],
+    replica_of: Callable[[BoundStatement], object],
+    most_rows: int = BATCH_ROWS,
+    most_bytes: int = BATCH_BYTES,
 ) -> Iterator[list[BoundStatement]]:
-    """Rows of one replica together, at most `BATCH_ROWS` and `BATCH_BYTES`; a row that is larger goes alone."""
+    """Rows of one replica (or partition) together, at most so many and so large; a row that is larger goes alone."""
     open_batches: dict[object, tuple[int, list[BoundStatement]]] = defaultdict(lambda: (0, []))
     for size, row in rows:
         replica = replica_of(row)
         total, batch = open_batches[replica]
-        if batch and (len(batch) == BATCH_ROWS or total + size > BATCH_BYTES):
+        if batch and (len(batch) == most_rows or total + size > most_bytes):
             yield batch
             total, batch = 0, []
         batch.append(row)

@@ -82,12 +82,12 @@ expire rows here. payload: Avro single-object encoding, its schema is in the tab
 _KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
-def keyspace_name(namespace: str, keyspace: str, context: str) -> str:
+def keyspace_name(namespace: str, keyspace: str, context: str, setting: str = "JOURNAL_URL") -> str:
     """The keyspace of a context: `<namespace><keyspace>_<context>` as Cassandra allows it. Raises `SettingsError`."""
     name = re.sub(r"[^a-z0-9_]", "_", f"{namespace}{keyspace}_{context}".lower())
     if not keyspace or not _KEYSPACE.fullmatch(name):
         raise SettingsError(
-            f"JOURNAL_URL and NAMESPACE give the keyspace {name!r}: it has to start with a letter"
+            f"{setting} and NAMESPACE give the keyspace {name!r}: it has to start with a letter"
             " and to have at most 48 characters"
         )
     return name

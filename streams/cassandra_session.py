@@ -26,7 +26,7 @@ from cassandra.policies import (
     RetryPolicy,
     TokenAwarePolicy,
 )
-from cassandra.query import tuple_factory
+from cassandra.query import BatchStatement, BatchType, BoundStatement, tuple_factory
 
 from streams.journal import JournalMissing, Unavailable
 from streams.settings import SettingsError, host_and_port
@@ -62,9 +62,11 @@ class CassandraAddress:
     replication: int = 1
     ssl: str = ""
     """Empty: no TLS. `true`: TLS, the system's authorities are trusted. Otherwise the file of those trusted."""
+    setting: str = "JOURNAL_URL"
+    """Which setting the URL is from: what is said about it names that."""
 
     @classmethod
-    def parse(cls, url: str) -> CassandraAddress:
+    def parse(cls, url: str, setting: str = "JOURNAL_URL") -> CassandraAddress:
         """From `cassandra://[user:password@]host[,host]:port/keyspace?datacenter=..&replication=..&ssl=..`.
         Raises `SettingsError`."""
         parts = urlsplit(url)
@@ -75,12 +77,12 @@ class CassandraAddress:
         keyspace = parts.path.strip("/")
         if unknown := options.keys() - {"datacenter", "replication", "ssl"}:
             raise SettingsError(
-                f"JOURNAL_URL: no option {', '.join(sorted(unknown))}; there are datacenter, replication and ssl"
+                f"{setting}: no option {', '.join(sorted(unknown))}; there are datacenter, replication and ssl"
             )
         replication = options.get("replication", "3" if "datacenter" in options else "1")
         if not hosts or not keyspace or not port.isdecimal() or not replication.isdecimal() or replication == "0":
             raise SettingsError(
-                "JOURNAL_URL: use cassandra://[user:password@]host[,host]:port/keyspace[?datacenter=NAME&replication=3]"
+                f"{setting}: use cassandra://[user:password@]host[,host]:port/keyspace[?datacenter=NAME&replication=3]"
             )
         return cls(
             hosts=tuple(host.strip("[]") for host in hosts.split(",")),
@@ -91,6 +93,7 @@ class CassandraAddress:
             datacenter=options.get("datacenter", ""),
             replication=int(replication),
             ssl={"false": ""}.get(options.get("ssl", ""), options.get("ssl", "")),
+            setting=setting,
         )
 
     def __str__(self) -> str:
@@ -114,7 +117,7 @@ class CassandraSession:
     def _connect(self) -> None:
         if (log := logging.getLogger("cassandra")).level == logging.NOTSET:
             log.setLevel(logging.CRITICAL)  # what fails is raised here; the driver would add a trace for each attempt
-        where, address = str(self.address), self.address
+        address = self.address
         try:
             cluster = Cluster(
                 address.hosts,
@@ -143,7 +146,7 @@ class CassandraSession:
                 },
             )
         except Exception as error:
-            raise translated(error, where) from None
+            raise translated(error, address) from None
         try:
             self._driver = cluster.connect()
         except Exception as error:
@@ -151,8 +154,9 @@ class CassandraSession:
             cluster.shutdown()
             if address.datacenter and there and address.datacenter not in there:
                 names = ", ".join(sorted(there))
-                raise SettingsError(f"JOURNAL_URL: datacenter={address.datacenter}: the cluster has {names}") from None
-            raise translated(error, where) from None
+                told = f"{address.setting}: datacenter={address.datacenter}: the cluster has {names}"
+                raise SettingsError(told) from None
+            raise translated(error, address) from None
         # Which of two `published` or snapshots is newer is told by the servers' clocks, not by those of the workers.
         self._driver.use_client_timestamp = False
         self._cluster = cluster
@@ -163,7 +167,7 @@ class CassandraSession:
         try:
             return ssl.create_default_context(cafile=None if self.address.ssl == "true" else self.address.ssl)
         except OSError as error:
-            raise SettingsError(f"JOURNAL_URL: ssl={self.address.ssl}: {error.strerror or error}") from None
+            raise SettingsError(f"{self.address.setting}: ssl={self.address.ssl}: {error.strerror or error}") from None
 
     async def close(self) -> None:
         """Close the pool."""
@@ -178,7 +182,7 @@ class CassandraSession:
         try:
             statement = await asyncio.to_thread(self._session.prepare, cql)
         except Exception as error:
-            raise translated(error, str(self.address)) from None
+            raise translated(error, self.address) from None
         statement.consistency_level = consistency
         statement.is_idempotent = idempotent
         if not retry:
@@ -190,7 +194,7 @@ class CassandraSession:
         try:
             await asyncio.to_thread(self._session.execute, cql, timeout=DDL_TIMEOUT)
         except Exception as error:
-            raise translated(error, str(self.address)) from None
+            raise translated(error, self.address) from None
 
     def execute(self, statement: Any, parameters: Sequence[Any] | None = None) -> asyncio.Future[Sequence[Row]]:
         """Send a statement now; the future gives its rows. `parameters` bind a prepared statement."""
@@ -198,10 +202,20 @@ class CassandraSession:
         try:
             response = self._session.execute_async(statement, parameters)
         except Exception as error:
-            future.set_exception(translated(error, str(self.address)))
+            future.set_exception(translated(error, self.address))
             return future
         response.add_callbacks(partial(self._answered, future), partial(self._failed, future))
         return future
+
+    def execute_together(self, writes: Sequence[BoundStatement]) -> asyncio.Future[Sequence[Row]]:
+        """Send idempotent writes as one request. Those to one partition are atomic, all of them together are not."""
+        if len(writes) == 1:
+            return self.execute(writes[0])
+        batch = BatchStatement(BatchType.UNLOGGED, consistency_level=ConsistencyLevel.LOCAL_QUORUM)
+        batch.is_idempotent = True
+        for write in writes:
+            batch.add(write)
+        return self.execute(batch)
 
     def replica_finder(self) -> Callable[[Any], object]:
         """A function that gives the first replica of what a bound statement writes; None where there is one host."""
@@ -241,19 +255,19 @@ class CassandraSession:
             if error is None:
                 future.set_result(rows)
             else:
-                future.set_exception(translated(error, str(self.address)))
+                future.set_exception(translated(error, self.address))
 
 
-def translated(error: Exception, where: str) -> Exception:
+def translated(error: Exception, where: CassandraAddress) -> Exception:
     """The driver's error in the words of the port, in one line; what is none of them is a bug, and stays as it is."""
     reasons = (
         list(error.errors.values()) if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) else []
     )
     for reason in [error, *reasons]:
         if isinstance(reason, cassandra.AuthenticationFailed):
-            return SettingsError(f"JOURNAL_URL: Cassandra at {where} refuses this user and password")
+            return SettingsError(f"{where.setting}: Cassandra at {where} refuses this user and password")
         if isinstance(reason, ssl.SSLError):
-            return SettingsError(f"JOURNAL_URL: no TLS with Cassandra at {where}: {reason.reason or reason}")
+            return SettingsError(f"{where.setting}: no TLS with Cassandra at {where}: {reason.reason or reason}")
         if isinstance(
             reason, (cassandra.RequestValidationException, protocol.RequestValidationException)
         ) and _names_what_is_missing(reason):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def register(app: Any, contexts: Mapping[str, Context]) -> None:
-    """Add the commands to an app that knows these contexts, by aggregate type. There is at least one."""
+def register(
+    app: Any, contexts: Mapping[str, Context], also_set_up: Callable[[], AsyncIterator[str]] | None = None
+) -> None:
+    """Add the commands to an app that knows these contexts, by aggregate type. There is at least one.
+
+    `also_set_up` makes what else the app needs, and tells of it line by line. Raises `Stop`.
+    """
     settings = next(iter(contexts.values())).settings
     module = getattr(app, "module", "")
     cli_verify.register(app, contexts)
@@ -149,6 +154,9 @@ def register(app: Any, contexts: Mapping[str, Context]) -> None:
         """
         async for line in set_up(contexts):
             click.echo(line)
+        if also_set_up is not None:
+            async for line in also_set_up():
+                click.echo(line)
 
     @command(
         argument("action", type=click.Choice(["list", "show", "retry", "drop"])),

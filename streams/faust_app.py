@@ -9,12 +9,14 @@ import socket
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import faust
 import mode
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode.utils.queues import FlowControlEvent
 from yarl import URL
 
 from streams import worker_command  # noqa: F401  (registers the command)
@@ -130,6 +132,26 @@ class Transport(driver.Transport):  # type: ignore[misc]
     Consumer: ClassVar[type] = Consumer
 
 
+class FlowControl(FlowControlEvent):  # type: ignore[misc]
+    """Keeps the records of changelogs that wait for the tables when a flow resumes that flows already.
+
+    Faust empties its queues whenever it resumes, which it does twice in a recovery: when standbys begin to be read, and
+    when all is done. What waited for a standby the second time would be missing in it for ever, behind its offset.
+    """
+
+    def __init__(self, app: Application) -> None:
+        super().__init__(loop=app.loop)
+        self._app = app
+
+    def resume(self) -> None:
+        if not self.is_active():
+            super().resume()
+            return
+        for queue in self._queues:
+            if queue is not self._app.tables._changelog_queue:
+                queue.clear()
+
+
 class Application(faust.App):  # type: ignore[misc]
     """A Faust app with the hooks that exact positions need. Parts register by `before_start`, `on_revoke` ..."""
 
@@ -173,6 +195,10 @@ class Application(faust.App):  # type: ignore[misc]
             **options,
         )
         self.on_before_shutdown.connect(self._let_go_before_shutdown, weak=False)
+
+    @cached_property
+    def flow_control(self) -> FlowControl:
+        return FlowControl(self)
 
     def _new_transport(self) -> Any:
         return Transport(self.conf.broker_consumer, self)

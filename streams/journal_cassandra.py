@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from cassandra import ConsistencyLevel
-from cassandra.query import BatchStatement, BatchType, BoundStatement
+from cassandra.query import BoundStatement
 
 from streams.cassandra_rows import (
     COMMIT_COLUMNS,
@@ -33,8 +33,9 @@ from streams.cassandra_rows import (
     event_from,
     event_rows,
 )
-from streams.cassandra_schema import COMMITS_PER_BUCKET, create_keyspace, create_tables
+from streams.cassandra_schema import COMMITS_PER_BUCKET, create_tables
 from streams.cassandra_session import CassandraAddress, CassandraSession, Row
+from streams.cassandra_setup import make_keyspace
 from streams.commit_codec import COMMIT_SCHEMAS, encode_events
 from streams.fence import fenced, same_commit
 from streams.journal import Commit, JournalMissing, Published, Snapshot, StoredEvent, Unavailable
@@ -42,7 +43,6 @@ from streams.paging import FIRST_PAGE, PAGE_BYTES, next_page
 from streams.tasks import all_done
 
 _STATEMENTS_IN_FLIGHT = 16
-_SETUP_ATTEMPTS = 5
 _IDS_AT_ONCE = 1000
 _FIRST_TOKEN = -(2**63)
 """No partition has this one: Murmur3 tokens begin after it."""
@@ -59,23 +59,7 @@ class CassandraJournal:
         self._in_flight = asyncio.Semaphore(_STATEMENTS_IN_FLIGHT)
 
     async def create(self) -> None:
-        session = CassandraSession(self._address)
-        await session.connect()
-        try:
-            for attempt in range(1, _SETUP_ATTEMPTS + 1):
-                try:
-                    await session.define(
-                        create_keyspace(self._keyspace, self._address.datacenter, self._address.replication)
-                    )
-                    for statement in create_tables(self._keyspace):
-                        await session.define(statement)
-                    return
-                except Exception:  # another that makes the same at the same moment may fail either of the two
-                    if attempt == _SETUP_ATTEMPTS:
-                        raise
-                    await asyncio.sleep(0.2 * attempt)
-        finally:
-            await session.close()
+        await make_keyspace(self._address, self._keyspace, create_tables(self._keyspace))
 
     async def open(self) -> None:
         await self._session.connect()
@@ -232,14 +216,7 @@ class CassandraJournal:
 
     async def _send(self, batch: Sequence[BoundStatement]) -> None:
         async with self._in_flight:
-            if len(batch) == 1:
-                await self._session.execute(batch[0])
-                return
-            statement = BatchStatement(BatchType.UNLOGGED, consistency_level=ConsistencyLevel.LOCAL_QUORUM)
-            statement.is_idempotent = True
-            for row in batch:
-                statement.add(row)
-            await self._session.execute(statement)
+            await self._session.execute_together(batch)
 
     async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
         found: list[StoredEvent] = []

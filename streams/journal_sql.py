@@ -92,7 +92,7 @@ class SqlJournal:
     """A `Journal` in one file or schema."""
 
     def __init__(self, address: SqlAddress) -> None:
-        self._session = SqlSession(address)
+        self._session = SqlSession(address, TABLES)
         self._append = address.insert(COMMITS).on_conflict_do_nothing()
         self._upserts = {
             table: _upsert(address.insert(table), table) for table in (EVENTS, SNAPSHOTS, SCHEMAS, PUBLISHED)

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
-from sqlalchemy import URL, Table
+from sqlalchemy import JSON, URL, BindParameter, Table, TableValuedAlias, cast, func
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -62,9 +62,11 @@ class PostgresAddress:
     password: str = field(default="", repr=False)
     tls: str = ""
     """Empty: no TLS. `true`: TLS, the system's authorities are trusted. Otherwise the file of those trusted."""
+    setting: str = "JOURNAL_URL"
+    """Which setting the URL is from: what is said about it names that."""
 
     @classmethod
-    def parse(cls, url: str, namespace: str, context: str) -> PostgresAddress:
+    def parse(cls, url: str, namespace: str, context: str, setting: str = "JOURNAL_URL") -> PostgresAddress:
         """From `postgresql://[user[:password]@]host[:port]/database[?ssl=..]`. Raises `SettingsError`."""
         parts = urlsplit(url)
         login, _, place = parts.netloc.rpartition("@")
@@ -73,17 +75,18 @@ class PostgresAddress:
         options = dict(parse_qsl(parts.query))
         database = unquote(parts.path.strip("/"))
         if unknown := options.keys() - {"ssl"}:
-            raise SettingsError(f"JOURNAL_URL: no option {', '.join(sorted(unknown))}; there is ssl")
+            raise SettingsError(f"{setting}: no option {', '.join(sorted(unknown))}; there is ssl")
         if not host or "," in host or not port.isdecimal() or not database or "/" in database:
-            raise SettingsError("JOURNAL_URL: use postgresql://[user[:password]@]host[:port]/database[?ssl=true]")
+            raise SettingsError(f"{setting}: use postgresql://[user[:password]@]host[:port]/database[?ssl=true]")
         return cls(
             host=host.strip("[]"),
             port=int(port),
             database=database,
-            schema=schema_name(namespace, database, context),
+            schema=schema_name(namespace, database, context, setting),
             user=unquote(user),
             password=unquote(password),
             tls={"false": ""}.get(options.get("ssl", ""), options.get("ssl", "")),
+            setting=setting,
         )
 
     def __str__(self) -> str:
@@ -122,27 +125,30 @@ class PostgresAddress:
         try:
             return ssl.create_default_context(cafile=None if self.tls == "true" else self.tls)
         except OSError as error:
-            raise SettingsError(f"JOURNAL_URL: ssl={self.tls}: {error.strerror or error}") from None
+            raise SettingsError(f"{self.setting}: ssl={self.tls}: {error.strerror or error}") from None
 
     async def prepare(self, connection: AsyncConnection) -> None:
         encoding = (await connection.exec_driver_sql("SHOW server_encoding")).scalar()
         if encoding != "UTF8":
-            raise SettingsError(f"JOURNAL_URL: the database {self.database} is in {encoding}: make one in UTF8")
+            raise SettingsError(f"{self.setting}: the database {self.database} is in {encoding}: make one in UTF8")
         await connection.execute(CreateSchema(self.schema, if_not_exists=True))
 
     def insert(self, table: Table) -> postgresql.Insert:
         return postgresql.insert(table)
+
+    def elements(self, array: BindParameter[str]) -> TableValuedAlias:
+        return func.json_array_elements_text(cast(array, JSON)).table_valued("value")
 
     def translated(self, error: Exception) -> Exception:
         reason: Any = error.orig if isinstance(error, DBAPIError) else error
         state = getattr(reason, "sqlstate", None) or ""
         if state.startswith("28"):
             told = "refuses this user and password" if state == "28P01" else f"refuses: {_said(reason)}"
-            return SettingsError(f"JOURNAL_URL: {self} {told}")
+            return SettingsError(f"{self.setting}: {self} {told}")
         if state == "3D000":
-            return SettingsError(f"JOURNAL_URL: {self} has no database {self.database}: make it with `createdb`")
+            return SettingsError(f"{self.setting}: {self} has no database {self.database}: make it with `createdb`")
         if isinstance(reason, ssl.SSLError) or "rejected SSL upgrade" in str(reason):
-            return SettingsError(f"JOURNAL_URL: no TLS with {self}: {getattr(reason, 'reason', None) or reason}")
+            return SettingsError(f"{self.setting}: no TLS with {self}: {getattr(reason, 'reason', None) or reason}")
         if state in _MISSING:
             return JournalMissing(f"{self}: {_said(reason)}: run `faust -A <app> setup`")
         lost = isinstance(reason, (OSError, PoolTimeout)) or _by_the_client(reason)
@@ -161,13 +167,13 @@ def _said(reason: BaseException) -> str:
     return one_line(reason.__cause__ or reason)
 
 
-def schema_name(namespace: str, database: str, context: str) -> str:
+def schema_name(namespace: str, database: str, context: str, setting: str = "JOURNAL_URL") -> str:
     """The schema of a context: `<namespace><database>_<context>` as PostgreSQL allows it without quotes.
     Raises `SettingsError`."""
     name = re.sub(r"[^a-z0-9_]", "_", f"{namespace}{database}_{context}".lower())
     if not _SCHEMA.fullmatch(name):
         raise SettingsError(
-            f"JOURNAL_URL and NAMESPACE give the schema {name!r}: it has to start with a letter"
+            f"{setting} and NAMESPACE give the schema {name!r}: it has to start with a letter"
             " and to have at most 63 characters"
         )
     return name

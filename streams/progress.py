@@ -18,6 +18,7 @@ class Meter:
     def __init__(self, label: str, total: int, unit: str, console: Console | None = None) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done = 0
+        self._rate: float | None = None
         self._console = console or Console(stderr=True, highlight=False)
         self._started = self._spoke = time.monotonic()
         self._bar = Progress(
@@ -47,22 +48,30 @@ class Meter:
     def advance(self, count: int) -> None:
         self.at(self.done + count)
 
-    def at(self, done: int, label: str | None = None) -> None:
-        """Set how much is done and, when it changes, what is being done."""
+    def at(
+        self, done: int, label: str | None = None, total: int | None = None, rate: float | None = None
+    ) -> None:
+        """Set how much is done and, when it changes, what is being done and how much there is in all.
+
+        `rate` is that of whoever does it, where this did not watch it from its beginning.
+        """
         self.done, self.label = done, label or self.label
+        self.total = self.total if total is None else total
+        self._rate = rate
         if self._console.is_terminal:
-            rate = f"{self.rate:,.0f} {self.unit}/s"
-            self._bar.update(self._task, completed=done, description=self.label, rate=rate)
+            shown = f"{self.rate:,.0f} {self.unit}/s"
+            self._bar.update(self._task, completed=done, total=self.total, description=self.label, rate=shown)
         elif time.monotonic() - self._spoke >= EVERY:
             self._speak()
 
     @property
     def rate(self) -> float:
-        """Units a second since the start."""
-        return self.done / max(time.monotonic() - self._started, 0.001)
+        """Units a second since the start, or as they were told."""
+        return self._rate if self._rate is not None else self.done / max(time.monotonic() - self._started, 0.001)
 
     def _speak(self) -> None:
         self._spoke = time.monotonic()
-        left = f", {(self.total - self.done) / self.rate:,.0f} s left" if 0 < self.done < self.total else ""
+        goes_on = 0 < self.done < self.total and self.rate > 0
+        left = f", {(self.total - self.done) / self.rate:,.0f} s left" if goes_on else ""
         text = f"{self.label}: {self.done:,} of {self.total:,} {self.unit}, {self.rate:,.0f}/s{left}"
         self._console.print(text, markup=False, soft_wrap=True)

@@ -22,6 +22,8 @@ class Settings:
     kafka_brokers: str = "kafka://127.0.0.1:9092"
     journal_url: str = "cassandra://127.0.0.1:9042/shop"
     namespace: str = ""
+    read_model_url: str = ""
+    """The database of what projections keep for all workers together; that of the journals, unless set."""
     partitions: int = 8
     data_dir: Path = Path(".data")
     schema_registry_url: str = ""
@@ -56,6 +58,10 @@ class Settings:
     """The most commands that wait behind one aggregate in quarantine."""
     quarantine_bytes: int = 4 * 1024 * 1024
     """The most bytes of such commands."""
+    sse_clients: int = 1_000
+    """The most clients of a worker that follow rows or lists as streams of events."""
+    sse_seconds: float = 30.0
+    """A client that takes nothing of its stream for so long is sent away."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:

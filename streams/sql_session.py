@@ -13,12 +13,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Executable, Table
+from sqlalchemy import BindParameter, Executable, MetaData, Table, TableValuedAlias
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from streams.journal import Unavailable
-from streams.sql_tables import TABLES
 
 T = TypeVar("T")
 
@@ -39,7 +38,7 @@ class Engines:
 
 
 class SqlAddress(Protocol):
-    """One journal's place, and what is particular to its kind of database. Its text shows no password."""
+    """Where a journal or a read model is, and what its kind of database has of its own. Its text shows no password."""
 
     @property
     def setup_lock(self) -> str:
@@ -54,16 +53,20 @@ class SqlAddress(Protocol):
     def insert(self, table: Table) -> Any:
         """SQLAlchemy's INSERT with `on_conflict_do_nothing` and `on_conflict_do_update`."""
 
+    def elements(self, array: BindParameter[str]) -> TableValuedAlias:
+        """The texts of a JSON array as a table, with the one column `value`."""
+
     def translated(self, error: Exception) -> Exception:
         """The driver's error in the words of the port, in one line; what is none of them is a bug, and stays."""
 
 
 class SqlSession:
-    """Two pools to one journal. A request goes on to its end when whoever waits for it is cancelled: given up in the
+    """Two pools to one place. A request goes on to its end when whoever waits for it is cancelled: given up in the
     middle, a connection could be left with what it has locked."""
 
-    def __init__(self, address: SqlAddress) -> None:
+    def __init__(self, address: SqlAddress, tables: MetaData) -> None:
         self.address = address
+        self._tables = tables
         self._engines: Engines | None = None
         self._requests: set[asyncio.Task[Any]] = set()
 
@@ -82,12 +85,12 @@ class SqlSession:
             await engines.dispose()
 
     async def create_tables(self) -> None:
-        """Make tables where they are missing. Safe to race."""
+        """Make the tables where they are missing. Safe to race."""
 
         async def create(connection: AsyncConnection) -> None:
             await connection.exec_driver_sql(self.address.setup_lock)
             await self.address.prepare(connection)
-            await connection.run_sync(TABLES.create_all)
+            await connection.run_sync(self._tables.create_all)
 
         engines = self.address.engines(create=True)
         try:

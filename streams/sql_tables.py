@@ -18,6 +18,11 @@ _MILLISECOND = timedelta(milliseconds=1)
 Values = dict[str, Any]
 
 
+def as_stored(text: str) -> str:
+    """A text as it stands in a column of `AnyText`."""
+    return text.replace("\\", "\\\\").replace("\0", "\\0")
+
+
 class AnyText(TypeDecorator[str]):
     """Text in which every character may stand. PostgreSQL takes no NUL: it is stored as `\\0`, and `\\` as `\\\\`."""
 
@@ -29,7 +34,7 @@ class AnyText(TypeDecorator[str]):
         return dialect.type_descriptor(Text(collation="C" if dialect.name == "postgresql" else None))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return value.replace("\\", "\\\\").replace("\0", "\\0") if value else value
+        return as_stored(value) if value else value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         return re.sub(r"\\(.)", lambda it: "\0" if it[1] == "0" else it[1], value) if value else value

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import URL, Table, event
+from sqlalchemy import URL, BindParameter, Table, TableValuedAlias, event, func
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -29,21 +29,24 @@ class SqliteAddress:
     """The file of one context."""
 
     file: Path
+    setting: str = "JOURNAL_URL"
+    """Which setting the URL is from: what is said about it names that."""
 
     setup_lock = "BEGIN IMMEDIATE"
 
     @classmethod
-    def parse(cls, url: str, namespace: str, context: str) -> SqliteAddress:
+    def parse(cls, url: str, namespace: str, context: str, setting: str = "JOURNAL_URL") -> SqliteAddress:
         """From `sqlite:///file`, or `sqlite:////file` for an absolute one; beside it stand the files of the contexts,
         `<namespace><name>_<context>.db`. Raises `SettingsError`."""
         parts = urlsplit(url)
         path = Path(unquote(parts.path[1:]))
         if parts.netloc or parts.query or not path.name or path.name == ":memory:":
             raise SettingsError(
-                "JOURNAL_URL: use sqlite:///file for a file here, sqlite:////folder/file for one elsewhere,"
+                f"{setting}: use sqlite:///file for a file here, sqlite:////folder/file for one elsewhere,"
                 " and memory:// for none"
             )
-        return cls(path.with_name(f"{namespace}{path.stem}_{context}{path.suffix or '.db'}").absolute())
+        file = path.with_name(f"{namespace}{path.stem}_{context}{path.suffix or '.db'}")
+        return cls(file.absolute(), setting)
 
     def __str__(self) -> str:
         return f"SQLite at {self.file}"
@@ -53,7 +56,7 @@ class SqliteAddress:
             try:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise SettingsError(f"JOURNAL_URL: {self.file.parent}: {error.strerror}") from None
+                raise SettingsError(f"{self.setting}: {self.file.parent}: {error.strerror}") from None
         # One writer at a time is all that SQLite allows: within a process they queue up for the one connection,
         # in order, rather than poll for the file.
         return Engines(self._engine(create, 1), self._engine(create, READERS))
@@ -78,6 +81,9 @@ class SqliteAddress:
     def insert(self, table: Table) -> sqlite.Insert:
         return sqlite.insert(table)
 
+    def elements(self, array: BindParameter[str]) -> TableValuedAlias:
+        return func.json_each(array).table_valued("value")
+
     def translated(self, error: Exception) -> Exception:
         if isinstance(error, PoolTimeout):
             return Unavailable(f"{self}: another writer takes too long")
@@ -89,7 +95,7 @@ class SqliteAddress:
         if missing or (code == sqlite3.SQLITE_CANTOPEN and not self.file.exists()):
             return JournalMissing(f"{self}: the tables are missing: run `faust -A <app> setup`")
         if code == sqlite3.SQLITE_NOTADB:
-            return SettingsError(f"JOURNAL_URL: {self.file} is not an SQLite database")
+            return SettingsError(f"{self.setting}: {self.file} is not an SQLite database")
         if code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE) or isinstance(reason, sqlite3.IntegrityError):
             return error
         return Unavailable(f"{self}: {one_line(reason)}")

@@ -22,3 +22,16 @@ async def cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def until_one_ends(*work: Awaitable[None]) -> None:
+    """Do all of it side by side until one ends, then end the others; raises what that one raised."""
+    tasks = [asyncio.ensure_future(it) for it in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from projections.doors import Tables
+from projections.hops import Tables
 from projections.projection import Row
 from projections.projection_app import ReadSide
 from projections.queries import counts, scan

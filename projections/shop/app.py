@@ -3,19 +3,16 @@
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
+from projections import cli
 from projections.history import add_history
-from projections.kept import Indexes, Kept
 from projections.lag import add_lag
 from projections.metrics import add_metrics
+from projections.operations import add_operations
 from projections.projection_app import ReadSide
 from projections.schemas_view import add_schemas
-from projections.shop.analytics import revenue, sales_by_month, sales_by_product
 from projections.shop.analytics_views import add_analytics
-from projections.shop.baskets import baskets
-from projections.shop.orders import orders, orders_by_user
-from projections.shop.products import products
-from projections.shop.recommendation import bought_together
-from projections.shop.users import users
+from projections.shop.archive_view import add_archive
+from projections.shop.tables import TABLES
 from projections.shop.views import add_views
 from streams.command_app import Context
 from streams.settings import Settings
@@ -32,24 +29,17 @@ with stop_on_user_error():
         __name__,
         settings,
         contexts,
-        [
-            Kept(orders, indexes=Indexes({"status": lambda row: row["status"]}, changes=True)),
-            Kept(orders_by_user),
-            Kept(revenue),
-            Kept(sales_by_product),
-            Kept(sales_by_month),
-            Kept(baskets),
-            Kept(bought_together),
-            Kept(products),
-            Kept(users),
-        ],
+        TABLES,
     )
     add_lag(side)
     add_metrics(side)
+    add_operations(side)
     add_views(side)
     add_analytics(side)
+    add_archive(side, side.read_model)
     add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)
     app = side.app
+    cli.register(app, settings)
     replay.register(app, settings)

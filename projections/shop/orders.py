@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from aggregates.shop.order import (
     Line,
@@ -25,7 +25,7 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
     match published.event:
         case OrderOpened(user_id, kind, country, opened_at):
             header = {"id": key, "user_id": user_id, "kind": kind, "country": country}
-            return {**header, "opened_at": _time(opened_at), "status": "open", "lines": [], "total": amount(Decimal(0))}
+            return {**header, "opened_at": iso(opened_at), "status": "open", "lines": [], "total": amount(Decimal(0))}
         case LineAdded() as line:
             assert row is not None
             return _with_lines(row, _merged(row["lines"], line))
@@ -64,8 +64,14 @@ def _with_lines(row: Row, lines: list[Row]) -> Row:
     return {**row, "lines": lines, "total": amount(total)}
 
 
-def _time(moment: Any) -> str:
-    return str(moment.isoformat()).replace("+00:00", "Z")
+def in_list(row: Row) -> Row:
+    """What lists have of an order: instead of its lines their number."""
+    return {**row, "lines": len(row["lines"])}
+
+
+def iso(moment: datetime) -> str:
+    """A time in UTC, as rows have it."""
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 orders = Projection("orders", 1, "order", evolve)

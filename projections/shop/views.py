@@ -6,9 +6,18 @@ from typing import Any
 
 import msgspec
 
-from projections.doors import Tables
+from projections.hops import Tables
+from projections.listing import Listing
+from projections.lists import add_list
+from projections.live_rows import stream_row
+from projections.pages import MOST_ROWS, read_page
 from projections.projection_app import ReadSide
 from projections.queries import row
+from projections.shop.catalogue import products_page, search
+from projections.shop.order_status import STATUSES
+from projections.shop.orders import in_list
+from projections.shop.users_orders import orders_of, orders_page
+from projections.sse import wants_events
 from streams.health import problem
 
 
@@ -17,17 +26,22 @@ def add_views(side: ReadSide) -> None:
     add_by_key(side, "order", "orders")
     add_by_key(side, "product", "products")
     add_by_key(side, "user", "users")
+    add_list(side, Listing("order", "orders", "status", STATUSES, in_list))
     _add_users_orders(side)
+    _add_catalogue(side)
 
 
 def add_by_key(side: ReadSide, type: str, projection: str) -> None:
-    """Serve `/<type>s/{id}`: the row of an aggregate."""
-    store = side.local[type].store
+    """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events."""
+    local = side.local[type]
 
     @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
     async def by_key(view: Any, request: Any, id: str) -> Any:
+        if wants_events(request):
+            return await stream_row(side, view, request, type, projection, id)
+
         async def answer(partition: int, table: str) -> Any:
-            value = row(store, partition, table, id)
+            value = row(local.store, partition, table, id)
             if value is None:
                 return problem(view, 404, "Not found", f"there is no {type} {id}")
             etag = f'"{msgspec.json.decode(value)["position"]}"'
@@ -39,24 +53,41 @@ def add_by_key(side: ReadSide, type: str, projection: str) -> None:
 
 
 def _add_users_orders(side: ReadSide) -> None:
-    store = side.local["order"].store
+    local = side.sql["order"]
 
     @side.app.page("/users/{id}/orders", name="users-orders")
     async def users_orders(view: Any, request: Any, id: str) -> Any:
+        try:
+            limit, after = read_page(request.query, MOST_ROWS)
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+
         def here(partitions: list[int], tables: Tables) -> list[Any]:
-            found = []
-            for partition in partitions:
-                ids = row(store, partition, tables["orders-by-user"], id)
-                for order_id in msgspec.json.decode(ids)["orders"] if ids else ():
-                    value = row(store, partition, tables["orders"], order_id)
-                    if value is not None:
-                        order = msgspec.json.decode(value)
-                        order["lines"] = len(order["lines"])
-                        found.append(order)
-            return found
+            return [
+                row for p in partitions for row in orders_of(local.store, p, tables["users-orders"], id, limit, after)
+            ]
 
-        def put(answers: list[Any]) -> Any:
-            orders = sorted((order for answer in answers for order in answer), key=lambda o: (o["opened_at"], o["id"]))
-            return {"user_id": id, "orders": orders}
+        return await side.doors.gather(
+            view, request, ["users-orders"], here, lambda answers: orders_page(id, answers, limit)
+        )
 
-        return await side.doors.gather(view, request, ["orders-by-user", "orders"], here, put)
+
+def _add_catalogue(side: ReadSide) -> None:
+    local = side.sql["product"]
+
+    @side.app.page("/products", name="catalogue")
+    async def products(view: Any, request: Any) -> Any:
+        try:
+            limit, after = read_page(request.query)
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+        words = request.query.get("search", "")
+
+        def here(partitions: list[int], tables: Tables) -> list[Any]:
+            return [
+                row for p in partitions for row in search(local.store, p, tables["catalogue"], words, limit, after)
+            ]
+
+        return await side.doors.gather(
+            view, request, ["catalogue"], here, lambda answers: products_page(answers, limit)
+        )

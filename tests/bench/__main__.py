@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.bench.commands import measure, measure_memory
 from tests.bench.serialization import measure_serialization
+from tests.bench.tables import PARTS, Sizes, measure_tables
 from tests.bench.takeover import measure_takeover
 
 RESULTS = Path(__file__).parent / "results"
@@ -20,11 +21,16 @@ PACKAGES = ("faust-streaming", "aiokafka", "cassandra-driver", "fastavro", "msgs
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["commands", "takeover", "serialization"], default="commands")
+    kinds = ["commands", "takeover", "serialization", "tables"]
+    parser.add_argument("what", nargs="?", choices=kinds, default="commands")
     parser.add_argument("--times", type=int, default=10, help="takeover: changes of hands of each kind (default 10)")
     parser.add_argument("--count", type=int, default=40_000, help="commands a round (default 40000)")
     parser.add_argument("--orders", type=int, default=5_000, help="orders they go to, at random (default 5000)")
     parser.add_argument("--rounds", type=int, default=2, help="rounds of each, in turn; the best counts (default 2)")
+    parser.add_argument("--events", type=int, default=100_000, help="tables: events to apply (default 100000)")
+    parser.add_argument("--hot", type=int, default=50, help="tables: orders when they are hot (default 50)")
+    parser.add_argument("--rows", type=int, default=100_000, help="tables: rows to weigh (default 100000)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="tables: some of it (default all)")
     parser.add_argument("--keep", action="store_true", help="store the results in tests/bench/results/")
     parser.add_argument("--memory", action="store_true", help="ours only: rate and memory after each round")
     options = parser.parse_args()
@@ -34,6 +40,10 @@ def main() -> None:
     elif options.what == "serialization":
         title = "events to bytes and back, ours and fastavro alone in turn"
         results = measure_serialization()
+    elif options.what == "tables":
+        sizes = Sizes(options.events, options.orders, options.hot, options.rows, options.rounds, options.only)
+        title = f"the read side, {options.rounds} rounds of {options.events:,} events, {', '.join(options.only)}"
+        results = asyncio.run(measure_tables(sizes))
     else:
         title = f"{options.rounds} rounds of {options.count:,} commands to {options.orders:,} orders"
         measurement = measure_memory if options.memory else measure

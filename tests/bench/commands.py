@@ -6,73 +6,21 @@ import asyncio
 import contextlib
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.messages import command_headers
 from streams.settings import Settings
 from streams.topics import commands_topic, replies_topic
+from tests.bench.worker import START_SECONDS, Worker, delete_topics, say, worker
+from tests.stores import drop_journals
 
-START_SECONDS, ROUND_SECONDS = 60.0, 120.0
-
-
-class Worker:
-    """A Faust worker as a process of its own."""
-
-    def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
-        command = [sys.executable, "-m", "faust", "-A", module, "worker", "--without-web"]
-        self.log = log
-        self._process = subprocess.Popen(command, env=environment, stdout=log.open("wb"), stderr=subprocess.STDOUT)
-
-    async def says(self, word: str, seconds: float) -> str:
-        """What follows `word` in the first line of its output that has it."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for line in self.log.read_text(errors="replace").splitlines():
-                if word in line:
-                    return line.partition(word)[2]
-            if self._process.poll() is not None:
-                break
-            await asyncio.sleep(0.1)
-        raise RuntimeError(f"the worker did not say {word!r}:\n{self.log.read_text(errors='replace')[-2000:]}")
-
-    def memory_mb(self) -> float:
-        """Its resident memory."""
-        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1024
-        return 0.0
-
-    def cpu_seconds(self) -> float:
-        """Processor time used so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def stop(self) -> None:
-        """Ask it to end; after 20 s, make it."""
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-
-
-@contextlib.contextmanager
-def worker(module: str, environment: dict[str, str], log: Path) -> Iterator[Worker]:
-    """A worker for the length of a block."""
-    running = Worker(module, environment, log)
-    try:
-        yield running
-    finally:
-        running.stop()
+ROUND_SECONDS = 120.0
 
 
 class Load:
@@ -148,9 +96,9 @@ async def measure(count: int, orders: int, rounds: int) -> list[tuple[str, float
             cpu = running.cpu_seconds()
             ours.append(await load.round(count))
             cpu_used = running.cpu_seconds() - cpu
-            _say(f"round {number + 1}: {ours[-1]:,.0f} commands/s")
+            say(f"round {number + 1}: {ours[-1]:,.0f} commands/s")
             bare.append(await _intake(load, environment, folder, orders + count * (number + 1)))
-            _say(f"round {number + 1}: {bare[-1]:,.0f} messages/s bare")
+            say(f"round {number + 1}: {bare[-1]:,.0f} messages/s bare")
         memory_after = running.memory_mb()
     return [
         ("commands/s, one worker, Kafka to journal with replies", max(ours)),
@@ -169,14 +117,10 @@ async def measure_memory(count: int, orders: int, rounds: int) -> list[tuple[str
         results.append(("memory of the worker before, MB", running.memory_mb()))
         for number in range(1, rounds + 1):
             rate, memory = await load.round(count), running.memory_mb()
-            _say(f"after {count * number:,} commands: {rate:,.0f} commands/s, {memory:,.0f} MB")
+            say(f"after {count * number:,} commands: {rate:,.0f} commands/s, {memory:,.0f} MB")
             results.append((f"commands/s, up to {count * number:,}", rate))
             results.append((f"memory of the worker after {count * number:,} commands, MB", memory))
     return results
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.asynccontextmanager
@@ -194,7 +138,8 @@ async def _orders_worker(orders: int) -> AsyncIterator[tuple[Load, Worker, dict[
                     await load.open()
                     yield load, running, environment, Path(folder)
         finally:
-            await _delete_topics(settings, namespace)
+            await delete_topics(settings.bootstrap_servers, lambda name: name.startswith(namespace))
+            await drop_journals(settings.journal_url, namespace)
 
 
 async def _intake(load: Load, environment: dict[str, str], folder: Path, count: int) -> float:
@@ -207,12 +152,3 @@ async def _intake(load: Load, environment: dict[str, str], folder: Path, count: 
     }
     with worker("tests.bench.intake", {**environment, **extra}, folder / f"{group}.log") as running:
         return float((await running.says("rate ", ROUND_SECONDS)).split()[0])
-
-
-async def _delete_topics(settings: Settings, namespace: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
-    await admin.start()
-    try:
-        await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(namespace)])
-    finally:
-        await admin.close()

@@ -199,7 +199,7 @@ def test_replicas_are_in_the_data_center_when_there_is_one() -> None:
 def test_a_refused_login_is_a_wrong_setting() -> None:
     """It is found among the reasons that the driver gives for each host, and told in one line."""
     error = NoHostAvailable("none", {"127.0.0.1:9042": AuthenticationFailed("Bad credentials")})
-    told = translated(error, "db:9042")
+    told = translated(error, CassandraAddress.parse("cassandra://db/shop"))
     assert isinstance(told, SettingsError)
     assert str(told) == "JOURNAL_URL: Cassandra at db:9042 refuses this user and password"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from projections.history import add_history
+from projections.kept import Kept
 from projections.projection import Projection, PublishedEvent, Row
 from projections.projection_app import ReadSide
 from projections.shop.views import add_by_key
@@ -24,7 +25,7 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
 
 settings = Settings.from_environment()
 contexts = {"parcel": Context("parcels", parcel, settings, shop=str(SCHEMAS))}
-side = ReadSide(__name__, settings, contexts, [Projection("parcels", 1, "parcel", evolve)])
+side = ReadSide(__name__, settings, contexts, [Kept(Projection("parcels", 1, "parcel", evolve))])
 add_by_key(side, "parcel", "parcels")
 add_history(side, "parcel")
 app = side.app

@@ -1,0 +1,147 @@
+"""The streams of all clients of a worker: how many there may be, and what ends them.
+
+A stream ends when the worker gives up its partitions, when another table answers, and when its client is gone or takes
+nothing. The client then comes again, to any worker, and says what it has seen last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from projections.doors import Doors
+from projections.hops import HOP, HOP_SECONDS, Behind, NotNow, OldTable, Tables
+from projections.live import TooSlow
+from projections.rows import StoreDown
+from projections.sse import BEAT_SECONDS, EVENT_STREAM, HEADERS, EventStream, Gone
+from streams.health import problem
+from streams.tasks import until_one_ends
+
+log = logging.getLogger(__name__)
+
+HELD_SECONDS = 10.0
+"""So long a client waits that comes while the worker cannot serve, as in a rebalance: a thousand of them that came
+again and again would be more work than all else."""
+PAUSE = 0.4, 1.2
+"""Between two attempts to serve one that waits."""
+SILENT_SECONDS = 2.5 * BEAT_SECONDS
+"""A worker that sends nothing for so long, not even that it is alive, is given up."""
+
+
+class EventStreams:
+    """Serves at most so many clients, each of which has `seconds` to take what is sent."""
+
+    def __init__(self, doors: Doors, most: int, seconds: float) -> None:
+        self._doors = doors
+        self._most = most
+        self._seconds = seconds
+        self._clients: dict[EventStream, asyncio.Task[None]] = {}
+        self._workers: dict[EventStream, asyncio.Task[None]] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
+
+    async def serve(self, view: Any, request: Any, work: Callable[[EventStream], Awaitable[None]]) -> Any:
+        """Stream what `work` sends, until it returns or raises; it is tried again while it cannot begin."""
+        if request.method == "HEAD":
+            return web.Response(headers=HEADERS)
+        streams = self._workers if HOP in request.headers else self._clients
+        if streams is self._clients and self._count() >= self._most:
+            return problem(view, 503, "Too many streams", f"this worker has {self._most} clients: ask another")
+        stream = EventStream(request, self._seconds)
+        task = streams[stream] = asyncio.create_task(
+            until_one_ends(self._begin(stream, work, streams is self._clients), stream.beat())
+        )
+        try:
+            await asyncio.wait([task])
+            error = None if task.cancelled() else task.exception()
+        finally:
+            del streams[stream]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return await self._ended(view, request, stream, error)
+
+    async def _begin(
+        self, stream: EventStream, work: Callable[[EventStream], Awaitable[None]], may_wait: bool
+    ) -> None:
+        deadline = time.monotonic() + HELD_SECONDS
+        while True:
+            try:
+                return await work(stream)
+            except (NotNow, StoreDown) as error:
+                pause = 0.0 if isinstance(error, Behind) else random.uniform(*PAUSE)
+                if stream.is_open or not may_wait or self._is_closed or time.monotonic() + pause > deadline:
+                    raise
+                stream.table = None
+                await asyncio.sleep(pause)
+
+    async def _ended(self, view: Any, request: Any, stream: EventStream, error: BaseException | None) -> Any:
+        match error:
+            case OldTable():
+                return self._doors.old_table(view, error)
+            case NotNow() | StoreDown() | TooSlow():
+                log.debug("%s: the stream ends: %s", request.path, error)
+            case None | Gone():
+                pass
+            case _ if not stream.is_open:
+                raise error
+            case _:
+                log.error("%s: the stream ends", request.path, exc_info=error)
+        if HOP in request.headers and not stream.is_open:
+            return problem(view, 503, "Not now", str(error or "a rebalance is under way"))
+        return await stream.close()
+
+    def _count(self) -> int:
+        """Clients that are there. aiohttp does not say when one goes: it shows at the next thing that is sent."""
+        for stream, task in self._clients.items():
+            if not stream.is_connected:
+                task.cancel()
+        return sum(stream.is_connected for stream in self._clients)
+
+    def end(self) -> None:
+        """End all that have begun: the partitions of this worker are about to move."""
+        for stream, task in [*self._clients.items(), *self._workers.items()]:
+            if stream.table is not None:
+                task.cancel()
+
+    def keep(self, tables: Collection[str | None]) -> None:
+        """End those of other tables than these: what their clients have seen is of no use any more."""
+        for stream, task in [*self._clients.items(), *self._workers.items()]:
+            if stream.table is not None and stream.table not in tables:
+                stream.forget = True
+                task.cancel()
+
+    @asynccontextmanager
+    async def of_worker(
+        self, url: str, tables: Tables, passed_on: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The stream of another worker, which is asked with these headers; what goes wrong on the way is `NotNow`."""
+        if self._session is None:
+            # As many as there are clients; the session of other queries must not wait for them.
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=HOP_SECONDS, sock_read=SILENT_SECONDS)
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
+        headers = {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on}
+        try:
+            async with self._session.get(url, headers=headers) as response:
+                await self._doors.knows_better(response)
+                if response.status != 200:
+                    raise NotNow(f"{url} answered {response.status}")
+                yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise NotNow(f"{url}: {type(error).__name__}") from None
+
+    async def close(self) -> None:
+        """End all for good, and disconnect."""
+        self._is_closed = True
+        for task in [*self._clients.values(), *self._workers.values()]:
+            task.cancel()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None

@@ -1,0 +1,45 @@
+"""Lists of rows over HTTP, by their keys: in pages, and as they change."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Any
+
+from projections.hops import Tables
+from projections.listing import Listing
+from projections.live_lists import stream_list
+from projections.pages import page, read_page
+from projections.projection_app import ReadSide
+from projections.queries import listed
+from projections.rows import decode_row
+from projections.sse import wants_events
+from streams.health import problem
+
+
+def add_list(side: ReadSide, listing: Listing) -> None:
+    """Serve `/<type>s`: pages of rows, and their changes to those who ask for a stream of events."""
+    name, local = f"{listing.type}s", side.local[listing.type]
+
+    @side.app.page(f"/{name}", name=f"{listing.type}-list")
+    async def rows(view: Any, request: Any) -> Any:
+        value = request.query.get(listing.index)
+        if value is not None and value not in listing.values:
+            detail = f"{listing.index}={value!r}: use one of {', '.join(listing.values)}"
+            return problem(view, 400, "Bad request", detail)
+        if wants_events(request):
+            return await stream_list(side, view, request, listing, value)
+        try:
+            limit, after = read_page(request.query)
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+        under = None if value is None else (listing.index, value)
+
+        def here(partitions: list[int], tables: Tables) -> list[Any]:
+            found = listed(local.store, partitions, tables[listing.projection], under, after, limit + 1)
+            return [{"key": key, "row": listing.shown(decode_row(row))} for key, row in found]
+
+        def put(answers: list[Any]) -> Any:
+            found, more = page(answers, limit, itemgetter("key"))
+            return {name: [it["row"] for it in found], "next": found[-1]["key"] if more else None}
+
+        return await side.doors.gather(view, request, [listing.projection], here, put)

@@ -1,0 +1,29 @@
+"""A page of what many partitions have: each gives one row more than the page holds, behind the cursor, in order.
+
+The cursor is what rows are sorted by, of the last row that was shown. It is to be something that does not change:
+then a row that is there all the time is shown on one page, and on one only, whatever is written meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from projections.projection import Row
+
+
+def page(answers: Iterable[Iterable[Row]], limit: int, by: Callable[[Row], Any]) -> tuple[list[Row], bool]:
+    """The first `limit` rows of all answers by their order, and whether there are more."""
+    rows = sorted((row for answer in answers for row in answer), key=by)
+    return rows[:limit], len(rows) > limit
+
+
+DEFAULT_LIMIT, MOST_ROWS = 50, 1_000
+
+
+def read_page(query: Mapping[str, str], default: int = DEFAULT_LIMIT) -> tuple[int, str]:
+    """`limit` and the cursor `after` of a query. Raises `ValueError`."""
+    limit = query.get("limit", str(default))
+    if not (limit.isdecimal() and len(limit) < 6 and 1 <= int(limit) <= MOST_ROWS):
+        raise ValueError(f"limit={limit!r}: a number from 1 to {MOST_ROWS}")
+    return int(limit), query.get("after", "")

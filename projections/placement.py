@@ -1,0 +1,61 @@
+"""Where the partitions of local tables are, by the assignment that Faust's leader has made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from projections.hops import NotNow
+from streams.broker import partition_of
+from streams.faust_app import Application
+
+
+class Placement:
+    """`changelogs` has by projection the topic that is assigned together with its tables."""
+
+    def __init__(self, app: Application, changelogs: Mapping[str, str]) -> None:
+        self._app = app
+        self._changelogs = changelogs
+
+    def partition(self, key: str) -> int:
+        """The partition of an aggregate."""
+        return partition_of(key.encode(), self._app.settings.partitions)
+
+    @property
+    def all_partitions(self) -> list[int]:
+        """All that there are."""
+        return list(range(self._app.settings.partitions))
+
+    @property
+    def own_url(self) -> str:
+        """That of this worker, as others know it."""
+        return str(self._app.conf.canonical_url).rstrip("/")
+
+    def here(self, projection: str) -> list[int]:
+        """The partitions of a projection that this worker has."""
+        self._require_ready()
+        topic = self._changelogs[projection]
+        return sorted(tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == topic)
+
+    def _require_ready(self) -> None:
+        if not self._app.is_ready:
+            raise NotNow("a rebalance or a recovery is under way")
+
+    def workers(self, projection: str) -> dict[str, list[int]]:
+        """Partitions by the worker's URL. All of them, or `NotNow`."""
+        self._require_ready()
+        topic = self._changelogs[projection]
+        workers = {
+            str(url).rstrip("/"): sorted(topics[topic])
+            for url, topics in self._app.router.tables_metadata().items()
+            if topics.get(topic)
+        }
+        if sorted(p for ps in workers.values() for p in ps) != self.all_partitions:
+            raise NotNow("not every partition has a worker yet")
+        return workers
+
+    def together(self, names: Collection[str]) -> list[list[str]]:
+        """Projections by the topic that says where they are."""
+        groups: dict[str, list[str]] = {}
+        for name in dict.fromkeys(names):
+            groups.setdefault(self._changelogs[name], []).append(name)
+        return list(groups.values())

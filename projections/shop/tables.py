@@ -1,0 +1,30 @@
+"""The shop's projections, and where each is kept."""
+
+from __future__ import annotations
+
+from projections.kept import Indexes, Kept, Listed
+from projections.shop.analytics import revenue, sales_by_month, sales_by_product
+from projections.shop.archive import by_user, order_archive
+from projections.shop.baskets import baskets
+from projections.shop.catalogue import catalogue
+from projections.shop.catalogue import columns as catalogue_columns
+from projections.shop.orders import orders
+from projections.shop.products import products
+from projections.shop.recommendation import bought_together
+from projections.shop.users import users
+from projections.shop.users_orders import columns as users_orders_columns
+from projections.shop.users_orders import users_orders
+
+TABLES = [
+    Kept(orders, Indexes({"status": lambda row: row["status"]}, changes=True)),
+    Kept(revenue),
+    Kept(sales_by_product),
+    Kept(sales_by_month),
+    Kept(baskets),
+    Kept(bought_together),
+    Kept(users_orders, users_orders_columns),
+    Kept(order_archive, Listed([by_user])),  # grows for ever, and is looked at by people who wait
+    Kept(products),
+    Kept(catalogue, catalogue_columns),
+    Kept(users),
+]

@@ -1,0 +1,165 @@
+"""Orders as a journal holds them, written there without their owners, and published by the product's own tailer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from aggregates.shop.order import Event, Line, LineAdded, OrderOpened, OrderPlaced, order
+from projections.tailer import Tailers
+from streams import topics
+from streams.broker import Broker, partition_of
+from streams.command_app import Context
+from streams.journal import Commit, RecordedEvent, stream_name
+from streams.settings import Settings
+
+EVENTS_A_COMMIT = 100
+LINES = 4
+"""Different lines of an order; more pieces of them merge, so that its row stays small however many events it has."""
+SKUS = 1_000
+ORDERS_A_USER = 10
+COUNTRIES = ("United Kingdom", "France", "Germany", "EIRE", "Spain")
+DAYS = 30
+FIRST_DAY = datetime(2010, 12, 1, 12, tzinfo=UTC)
+PUBLISH_SECONDS = 300.0
+
+
+class Tailed(NamedTuple):
+    """How fast the tailer was: events a second, and microseconds of processor time for each."""
+
+    rate: float
+    cpu: float
+
+
+def _opened(number: int) -> OrderOpened:
+    country = COUNTRIES[number % len(COUNTRIES)]
+    return OrderOpened(f"u{number // ORDERS_A_USER}", "sale", country, FIRST_DAY + timedelta(days=number % DAYS))
+
+
+def _line(number: int, step: int) -> LineAdded:
+    sku = 10_000 + (number * LINES + step % LINES) % SKUS
+    return LineAdded(f"{sku}A", "WHITE HANGING HEART T-LIGHT HOLDER", 6, Decimal("2.5500"))
+
+
+def _placed(number: int, steps: int) -> OrderPlaced:
+    pieces: dict[str, int] = defaultdict(int)
+    for step in range(steps):
+        pieces[_line(number, step).sku] += _line(number, step).quantity
+    price, description = _line(number, 0).unit_price, _line(number, 0).description
+    lines = tuple(Line(sku, description, count, price) for sku, count in pieces.items())
+    opened, total = _opened(number), price * sum(pieces.values())
+    return OrderPlaced(opened.user_id, opened.kind, opened.country, opened.opened_at, lines, total)
+
+
+def order_id(number: int) -> str:
+    """The id of an order."""
+    return f"o{number}"
+
+
+def one_by_one(orders: int, events: int) -> Iterator[tuple[int, Event]]:
+    """About `events` events of so many orders, which take turns: opened, lines added, and placed when there are more
+    than two of each. The order is said by its number."""
+    each = max(2, events // orders)
+    lines = each - 1 if each == 2 else each - 2
+    for number in range(orders):
+        yield number, _opened(number)
+    for step in range(lines):
+        for number in range(orders):
+            yield number, _line(number, step)
+    for number in range(orders if each > 2 else 0):
+        yield number, _placed(number, lines)
+
+
+class Written:
+    """The log of orders of one namespace, whose only writer this is."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.context = Context("orders", order, settings, "shop")
+        self.topic = topics.events_topic(settings.namespace, "order")
+        self.count = 0
+        self._ends: dict[int, list[int]] = {partition: [0] for partition in range(settings.partitions)}
+        self._sequences: defaultdict[str, int] = defaultdict(int)
+        self._journal = self.context.journal()
+        self._broker = Broker(settings.bootstrap_servers, settings.partitions)
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[Written]:
+        """Make topics and tables, and connect."""
+        wanted = topics.type_topics(self.settings.namespace, "order", self.settings.partitions)
+        await topics.ensure_topics(self.settings.bootstrap_servers, wanted)
+        await self._journal.create()
+        await self._journal.open()
+        await self._journal.save_schemas(self.context.events.schemas)
+        await self._broker.start()
+        try:
+            yield self
+        finally:
+            await self._broker.stop()
+            await self._journal.close()
+
+    def partition(self, number: int) -> int:
+        """Where an order is."""
+        return partition_of(order_id(number).encode(), self.settings.partitions)
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """The newest commit of each stream that has one."""
+        return {stream_name("order", p): len(ends) - 1 for p, ends in self._ends.items() if len(ends) > 1}
+
+    def events_up_to(self, reached: Mapping[str, int]) -> int:
+        """The number of events in these streams up to these commits."""
+        return sum(self._ends[p][reached.get(stream_name("order", p), 0)] for p in self._ends)
+
+    async def append(self, events: Iterable[tuple[int, Event]], size: int = EVENTS_A_COMMIT) -> dict[str, list[int]]:
+        """Write events in commits of up to `size`; returns the orders in each by position (`<stream>:<commit>`)."""
+        by_partition: defaultdict[int, list[tuple[int, Event]]] = defaultdict(list)
+        for number, event in events:
+            by_partition[self.partition(number)].append((number, event))
+        written = await asyncio.gather(*(self._append(p, of_it, size) for p, of_it in by_partition.items()))
+        return {position: numbers for commits in written for position, numbers in commits.items()}
+
+    async def _append(self, partition: int, events: Sequence[tuple[int, Event]], size: int) -> dict[str, list[int]]:
+        stream, ends, commits = stream_name("order", partition), self._ends[partition], {}
+        for start in range(0, len(events), size):
+            part, nr = events[start : start + size], len(ends)
+            recorded = tuple(self._recorded(number, event) for number, event in part)
+            offset = ends[-1] + len(part) - 1
+            commit = Commit(stream, nr, 1, "bench", "bench", offset, 0, nr, datetime.now(UTC), recorded)
+            await self._journal.append(commit)
+            ends.append(ends[-1] + len(part))
+            self.count += len(part)
+            commits[f"{stream}:{nr}"] = [number for number, _ in part]
+        return commits
+
+    def _recorded(self, number: int, event: Event) -> RecordedEvent:
+        id = order_id(number)
+        sequence = self._sequences[id] = self._sequences[id] + 1
+        data = self.context.events.encode(event)
+        return RecordedEvent(id, sequence, type(event).__name__, data, f"{id}/{sequence}", f"{id}/{sequence}")
+
+    def hint(self) -> None:
+        """Tell the tailers, as an owner does, that there is something new."""
+        for partition, ends in self._ends.items():
+            self._broker.hint(self.context.commits_topic, partition, len(ends) - 1)
+
+    async def publish(self) -> Tailed:
+        """Publish all of it here, with the product's own tailer, from the first event on."""
+        source, partitions = f"/{self.settings.namespace}orders", set(self._ends)
+        tailers = Tailers("order", self.topic, source, self._journal, self._broker, self.context.events)
+        began, cpu = time.perf_counter(), time.process_time()
+        tailers.assign(partitions)
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                while self.events_up_to({t.stream: t.published.nr for t in tailers.tails.values()}) < self.count:
+                    await asyncio.sleep(0.005)
+        finally:
+            await tailers.close()
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        return Tailed(self.count / seconds, cpu / self.count * 1e6)

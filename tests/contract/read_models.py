@@ -1,0 +1,78 @@
+"""The read models that the contract of `Rows` is tested on: each implementation in turn, on real servers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from projections.listings import Listing, Listings, ReadModel, none_listed
+from projections.projection import Row
+from projections.read_model import open_rows
+from projections.rows import GONE, Changes, Place, position_of
+from tests.stores import drop_journals
+
+KINDS = ("memory", "sqlite", "postgres", "cassandra")
+
+
+@dataclass(frozen=True)
+class ReadModels:
+    """Two connections to one read model, as of two workers."""
+
+    one: ReadModel
+    two: ReadModel
+
+
+def url_of(kind: str, request: pytest.FixtureRequest) -> str:
+    """The URL of a store of a kind; one in memory is of one test module only."""
+    return f"memory://{uuid.uuid4()}" if kind == "memory" else str(request.getfixturevalue(f"{kind}_url"))
+
+
+@asynccontextmanager
+async def two_workers(url: str, listings: Listings = none_listed) -> AsyncIterator[ReadModels]:
+    """Two connections to a read model that nobody else uses, and that is removed afterwards."""
+    namespace = f"t{uuid.uuid4().hex[:10]}_"
+    models = ReadModels(*(open_rows(url, namespace, listings=listings) for _ in range(2)))
+    await models.one.create()
+    await models.one.open()
+    await models.two.open()
+    yield models
+    await models.one.close()
+    await models.two.close()
+    await drop_journals(url, namespace)
+
+
+def new_table() -> str:
+    """A table that no other test uses."""
+    return f"orders-1.{uuid.uuid4().hex[:8]}"
+
+
+def row(nr: int, index: int = 0, **fields: Any) -> Row:
+    """A row as event `index` of commit `nr` has left it."""
+    return {**fields, "position": f"order-3:{nr}:{index}"}
+
+
+async def told(rows: ReadModel, partition: int, table: str, change: Changes) -> Changes:
+    """The same, with what it replaces, as whoever folds events has just loaded it."""
+    return replace(change, before=await rows.load(partition, table, change.rows))
+
+
+def gone(nr: int, index: int = 0) -> Row:
+    """What is left of a row that this event has removed."""
+    return {GONE: True, "position": f"order-3:{nr}:{index}"}
+
+
+def changes(**rows: Row) -> Changes:
+    """A batch of events that has made these rows; the place is that of the last of them."""
+    nr, index = max(map(position_of, rows.values()))
+    return Changes(Place(nr, index, nr, 10 * nr), rows)
+
+
+BY_STATUS = Listing("by-status", lambda row: (row["status"], row["at"]) if "status" in row else None)
+"""Its rows come and go, and move."""
+BY_USER = Listing("by-user", lambda row: (row["user"], row["day"]) if "user" in row else None, lasting=True)
+"""Its rows stay where they are."""

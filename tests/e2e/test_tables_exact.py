@@ -1,0 +1,86 @@
+"""Projections workers are killed, paused and stopped while sales come in: afterwards every row of every table, in every
+store, is the fold of the log."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.client import PARTITIONS, eventually
+from tests.e2e.system import System
+from tests.e2e.tables import check_disk, check_tables
+from tests.e2e.worker import ORDERS, PRODUCTS, PROJECTIONS, USERS, Worker
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DAYS = [("2010-12-01", "2010-12-03"), ("2010-12-04", "2010-12-06"), ("2010-12-07", "2010-12-09")]
+CONTEXTS = {"order": "orders", "product": "products", "user": "users"}
+PAUSE_SECONDS = 9.0
+"""Longer than a session: the others have its partitions when it wakes."""
+
+
+async def nothing_behind(system: System, worker: Worker) -> bool:
+    """Whether the tables have all that is in the journals."""
+    lag = await system.lag(worker)
+    return lag is not None and lag["total"] == 0 and all(it["head"] for it in lag["streams"])
+
+
+async def test_rows_after_faults(system: System, tmp_path: Path) -> None:
+    """kill -9 twice, a pause behind which the partitions have moved, and a stop, while sales are replayed."""
+    file = tmp_path / "sales.csv"
+    made = await system.run("-A", PROJECTIONS, "generate-sales", str(file))
+    assert 0 == made.returncode, made.stderr
+    for module in (ORDERS, PRODUCTS, USERS):
+        await system.all_served(system.start(module))
+    stays, victim = system.start(PROJECTIONS), system.start(PROJECTIONS)
+    await system.all_served(stays, victim)
+
+    days = iter(DAYS)
+    for _ in range(2):
+        async with replaying(system, file, *next(days)):
+            victim.signal(signal.SIGKILL)
+            await asyncio.to_thread(victim.end)
+            victim = system.start(PROJECTIONS, folder=victim.folder)
+            await system.all_served(stays, victim)
+    async with replaying(system, file, *next(days)):
+        stays.signal(signal.SIGSTOP)
+        await asyncio.sleep(PAUSE_SECONDS)
+        stays.signal(signal.SIGCONT)
+    await system.all_served(stays, victim, seconds=120)
+    await eventually(lambda: nothing_behind(system, victim), 120, lambda: f"{stays.tail()}\n{victim.tail()}")
+
+    folders = {partition: it.folder for it in (stays, victim) for partition in await system.partitions(it) or ()}
+    assert set(range(PARTITIONS)) == folders.keys()
+    for worker in (stays, victim):
+        worker.signal(signal.SIGTERM)
+        await asyncio.to_thread(worker.end)
+    rows = 0
+    for type, context in CONTEXTS.items():
+        commits = await system.commits(context, type)
+        kept = await check_tables(system, type, commits)
+        copies = check_disk(folders, type, commits)
+        rows += kept.rows + copies.rows
+        print(f"{type}: {kept.rows} rows of {kept.tables} tables, {copies.rows} on disk: differences 0")
+    assert rows > 3_000
+
+
+@asynccontextmanager
+async def replaying(system: System, file: Path, since: str, until: str) -> AsyncIterator[None]:
+    """Some days of sales come in, and the first of their events are there."""
+    before = sum((await system.ends("order-events")).values())
+    replay = asyncio.create_task(
+        system.run("-A", PROJECTIONS, "replay", str(file), "--since", since, "--until", until, timeout=300)
+    )
+
+    async def begun() -> bool:
+        return sum((await system.ends("order-events")).values()) > before
+
+    await eventually(begun, 60, "no events")
+    yield
+    replayed = await replay
+    assert 0 == replayed.returncode, replayed.stderr

@@ -1,0 +1,63 @@
+"""Orders in a local store on a real disk, with indexes, written as lanes write them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from projections.kept import Indexes
+from projections.projection import Row
+from projections.rows import GONE, Changes, Place, Quarantined
+from projections.tables import LocalRows, rocksdb_table
+from streams.faust_app import Application
+from streams.settings import Settings
+
+TABLE = "orders-1"
+PARTITIONS = 2
+
+
+class Changelog:
+    """The topic behind a local store: it counts what it gets, as Kafka does."""
+
+    def __init__(self) -> None:
+        self.ends: dict[int, int] = {}
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Any]) -> int:
+        await asyncio.sleep(0)
+        self.ends[partition] = self.ends.get(partition, 0) + len(records)
+        return self.ends[partition] - 1
+
+
+class Orders:
+    """`save` as a lane does it: rows by key, each a status and where it changed, and the place of the table."""
+
+    def __init__(self, folder: Path) -> None:
+        app = Application("test", "projections", Settings(partitions=PARTITIONS), datadir=str(folder))
+        changelog: Any = Changelog()
+        indexes = {"orders": Indexes({"status": lambda row: row["status"]}, changes=True)}
+        self.rows = LocalRows(rocksdb_table(app, "order-rows", indexes), changelog)
+        self.store = self.rows.store
+        self.live = self.rows.live
+
+    async def save(
+        self,
+        partition: int,
+        rows: Mapping[str, tuple[str, tuple[int, int]]],
+        place: tuple[int, int] | None = None,
+        released: Sequence[str] = (),
+    ) -> None:
+        """A status of "gone" removes a row."""
+        at = place or max(at for _, at in rows.values())
+        changes = Changes(
+            Place(*at, at[0]),
+            {key: _row(partition, key, *its) for key, its in rows.items()},
+            {key: Quarantined(f"order-{partition}:1:0", "", 0) for key in released},
+        )
+        await self.rows.save(partition, {TABLE: changes})
+
+
+def _row(partition: int, key: str, status: str, at: tuple[int, int]) -> Row:
+    position = {"position": f"order-{partition}:{at[0]}:{at[1]}"}
+    return {GONE: True, **position} if status == "gone" else {"id": key, "status": status, **position}
