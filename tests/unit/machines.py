@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from projections.kept import Indexes
 from projections.local_store import LocalStore
 from projections.projection import Row
 from projections.rows import GONE, Changes, Place, position_of
-from projections.tables import STORE, LocalRows
+from projections.tables import LocalRows, rocksdb_table
 from streams.broker import Record
 from streams.faust_app import Application
 from streams.settings import Settings
@@ -53,10 +54,10 @@ class Machine:
     """A worker's tables of one aggregate type, and the way back to them from the changelog."""
 
     def __init__(self, folder: Path, changelog: Changelog, indexes: Mapping[str, Indexes] | None = None) -> None:
-        app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=1), store=STORE)
+        app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=1))
         app._consumer = self.consumer = Consumer()
         broker: Any = changelog
-        self.rows = LocalRows(app, "things-rows", broker, INDEXES if indexes is None else indexes)
+        self.rows = LocalRows(rocksdb_table(app, "things-rows", INDEXES if indexes is None else indexes), broker)
         self.rows.store._db_for_partition(0)
         self._changelog = changelog
 
@@ -81,6 +82,11 @@ class Machine:
         if events:
             self.store.apply_changelog_batch(events, bytes, bytes)
 
+    def close(self) -> None:
+        """Close its files."""
+        self.store._dbs.clear()
+        gc.collect()
+
     async def put(self, table: str, nr: int, /, **rows: Row) -> None:
         """Keep rows as of commit `nr`, and the place."""
         placed = {key: {**row, "position": f"thing-0:{nr}:0"} for key, row in rows.items()}
@@ -101,9 +107,10 @@ class Machine:
         if counts != {colour: len(keys) for colour, keys in listed.items()}:
             return f"listed are {listed}, counted {counts}"
         for colour, keys in listed.items():
-            found = queries.indexed(store, 0, table, "colour", colour, "", 1_000)
-            if list((await self.rows.load(0, table, keys)).values()) != [queries.decode_row(row) for row in found]:
+            if keys != (found := queries.indexed(store, 0, table, "colour", colour, "", 1_000)):
                 return f"{keys} are {colour}, found {found}"
-        changed = sorted(rows, key=lambda key: (position_of(rows[key]), key.encode()))
-        told = queries.changed_since(store, 0, table, (0, -1), 1_000)
-        return "" if changed == told else f"changed are {changed}, told {told}"
+        upto = queries.place(store, 0, table).at
+        changed = sorted((position_of(row), key) for key, row in rows.items())
+        told = [(change.at, change.key) for change in queries.changes(store, 0, table, (0, -1), 1_000)]
+        wanted = [its for its in changed if its[0] <= upto]
+        return "" if wanted == told else f"changed are {wanted}, told {told}"

@@ -2,57 +2,36 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from faust.types import TP
 
-from projections.local_store import LocalStore, TableError
-from projections.tables import STORE, Table
-from streams.faust_app import Application
-from streams.settings import Settings
+from projections import queries
+from projections.changelog import PLACE, ROW, key_of
+from projections.local_store import NO_SPACE, Record, TableError
+from tests.unit.machines import Changelog, Machine
 
-ROWS = {b"%04d" % number: b"%04d" % number * 500 for number in range(500)}
-
-
-class Consumer:
-    """Counts how often a rebalance was asked for."""
-
-    def __init__(self) -> None:
-        self.rejoined = 0
-
-    def rejoin(self) -> None:
-        self.rejoined += 1
+TABLE = "things-1"
+KEYS = [f"{number:04d}" for number in range(500)]
+ROWS: list[Record] = [
+    (key_of(TABLE, ROW, key), b'{"colour":"%s","position":"thing-0:1:0"}' % (key.encode() * 500)) for key in KEYS
+]
+RECORDS = [*ROWS, (key_of(TABLE, PLACE), b'{"nr":1,"index":0,"complete":1,"offset":1}')]
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Table:
-    """A table with rows in partition 0, in files, and closed."""
-    app = Application("test", "projections", Settings(partitions=1), store=STORE, datadir=str(tmp_path))
-    app._consumer = Consumer()
-    table = Table(app, "rows")
-    table.write(0, ROWS, len(ROWS) - 1)
-    store(table)._dbs[0].flush()
-    close(table)
-    return table
+def machine(tmp_path: Path) -> Machine:
+    """Tables with rows in partition 0, in files, and closed."""
+    machine = Machine(tmp_path, Changelog(), indexes={})
+    machine.store.write(0, RECORDS, len(RECORDS) - 1)
+    machine.store._dbs[0].flush()
+    machine.close()
+    return machine
 
 
-def store(table: Table) -> LocalStore:
-    found: Any = table._store
-    return found
-
-
-def close(table: Table) -> None:
-    store(table)._dbs.clear()
-    gc.collect()
-
-
-def damage(table: Table, pattern: str) -> None:
+def damage(machine: Machine, pattern: str) -> None:
     """Overwrite bytes amid the files of partition 0."""
-    files = list(store(table).partition_path(0).glob(pattern))
+    files = list(machine.store.partition_path(0).glob(pattern))
     assert files
     for file in files:
         with file.open("r+b") as content:
@@ -60,64 +39,72 @@ def damage(table: Table, pattern: str) -> None:
             content.write(b"\xff" * 200)
 
 
-def rejoined(table: Table) -> int:
-    return int(store(table).app.consumer.rejoined)
-
-
 @pytest.mark.parametrize("pattern", ["MANIFEST-*", "CURRENT"])
-def test_partition_that_cannot_be_opened_is_empty(table: Table, pattern: str) -> None:
+async def test_partition_that_cannot_be_opened_is_empty(machine: Machine, pattern: str) -> None:
     """It is removed when it is opened, so that recovery begins at the beginning, and can be written again."""
-    damage(table, pattern)
-    store(table)._db_for_partition(0)
-    assert (None, None) == (table.get(0, b"0001"), store(table).persisted_offset(SimpleNamespace(partition=0)))
-    table.write(0, ROWS, len(ROWS) - 1)
-    assert len(ROWS) == len(list(table.scan(0)))
+    damage(machine, pattern)
+    machine.store._db_for_partition(0)
+    assert (None, {}, -1) == (
+        queries.row(machine.store, 0, TABLE, "0001"),
+        await machine.rows.places(0),
+        machine.read_up_to,
+    )
+    machine.store.write(0, RECORDS, len(RECORDS) - 1)
+    assert len(ROWS) == len(list(queries.scan(machine.store, 0, TABLE)))
 
 
-def test_damaged_rows_are_no_answer(table: Table) -> None:
-    """Reading a damaged block, alone or in a scan, raises; the table is out of service and a rebalance asked for, once,
-    and in its course the partition is removed."""
-    damage(table, "*.sst")
-    store(table)._db_for_partition(0)
+async def test_damaged_rows_are_no_answer(machine: Machine) -> None:
+    """Reading a damaged block, alone, with others or in a scan, raises; the tables are out of service and a rebalance
+    asked for, once, and in its course the partition is removed."""
+    damage(machine, "*.sst")
+    machine.store._db_for_partition(0)
     with pytest.raises(TableError):
-        [table.get(0, key) for key in ROWS]
+        [queries.row(machine.store, 0, TABLE, key) for key in KEYS]
     with pytest.raises(TableError):
-        list(table.scan(0))
-    assert (True, 1) == (table.is_damaged, rejoined(table))
-    table.remove_damaged()
-    assert (False, False) == (table.is_damaged, store(table).partition_path(0).exists())
+        await machine.rows.load(0, TABLE, KEYS)
+    with pytest.raises(TableError):
+        list(queries.scan(machine.store, 0, TABLE))
+    assert (True, 1) == (machine.rows.is_damaged, machine.consumer.rejoined)
+    machine.rows.remove_damaged()
+    assert (False, False) == (machine.rows.is_damaged, machine.store.partition_path(0).exists())
 
 
-def test_full_disk_is_no_damage(table: Table) -> None:
+def test_full_disk_is_no_damage(machine: Machine) -> None:
     """What has no room now keeps what it has."""
-    store(table)._db_for_partition(0)
-    store(table).failed(0, Exception("IO error: No space left on device: While appending to file: 000016.log"))
-    assert (False, 0) == (table.is_damaged, rejoined(table))
+    machine.store._db_for_partition(0)
+    machine.store.failed(0, Exception(f"IO error: {NO_SPACE}: While appending to file: 000016.log"))
+    assert (False, 0) == (machine.rows.is_damaged, machine.consumer.rejoined)
 
 
-def changes(*rows: tuple[bytes, bytes | None]) -> list[Any]:
-    """Records of the changelog of partition 0."""
-    return [
-        SimpleNamespace(message=SimpleNamespace(tp=TP("rows", 0), partition=0, offset=offset, key=key, value=value))
-        for offset, (key, value) in enumerate(rows)
-    ]
+def test_a_partition_that_is_not_here_has_nothing(machine: Machine) -> None:
+    """Whoever asks for it is told so, and it is not made."""
+    assert ({}, {}, None, []) == (
+        machine.store.places(7),
+        machine.store.get_many(7, TABLE, KEYS),
+        machine.store.get(7, ROWS[0][0]),
+        list(machine.store.items(7, b"")),
+    )
+    assert not machine.store.partition_path(7).exists()
 
 
 def row(nr: int, index: int = 0) -> bytes:
-    return b'{"total":"1.00","position":"order-0:%d:%d"}' % (nr, index)
+    return b'{"total":"1.00","position":"thing-0:%d:%d"}' % (nr, index)
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_late_change_is_not_newer(table: Table, together: bool) -> None:
+async def test_a_late_change_is_not_newer(tmp_path: Path, together: bool) -> None:
     """What a replaced worker wrote behind its successor changes nothing, neither within what is recovered at once nor
-    later; the same row again, a newer one, and a removed one do."""
-    late = changes((b"a", row(9, 2)), (b"a", row(9, 1)), (b"b", row(3)), (b"b", row(10)), (b"c", row(1)), (b"c", None))
-    for batch in [late] if together else [[change] for change in late]:
-        store(table).apply_changelog_batch(batch, bytes, bytes)
-    assert [row(9, 2), row(10), None] == [table.get(0, key) for key in (b"a", b"b", b"c")]
-
-
-def test_a_late_position_is_not_newer(table: Table) -> None:
-    """Likewise how far a stream was applied."""
-    store(table).apply_changelog_batch(changes((b"order-0", b"12"), (b"order-0", b"9")), bytes, bytes)
-    assert b"12" == table.get(0, b"order-0")
+    later; the same row again, a newer one, and a removed one do. Likewise the place of a table."""
+    changelog = Changelog()
+    machine = Machine(tmp_path, changelog)
+    late = [("a", row(9, 2)), ("a", row(9, 1)), ("b", row(3)), ("b", row(10)), ("c", row(1)), ("c", None)]
+    records = [(key_of(TABLE, ROW, key), value) for key, value in late]
+    records += [(key_of(TABLE, PLACE), b'{"nr":%d,"index":0}' % nr) for nr in (12, 9)]
+    for record in records:
+        changelog.records.append(record)
+        if not together:
+            machine.recover()
+    machine.recover()
+    found = {key: machine.store.get(0, key_of(TABLE, ROW, key)) for key in "abc"}
+    assert {"a": row(9, 2), "b": row(10), "c": None} == found
+    assert 12 == (await machine.rows.places(0))[TABLE].nr
