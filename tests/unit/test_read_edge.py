@@ -2,87 +2,47 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pytest
 
-from aggregates.decider import Decider
-from projections.applier import Applier
-from projections.projection import Projection, PublishedEvent, Row
-from projections.tables import GONE
-from projections.tailer import COMMIT_END
+from projections.events import EventReader
+from projections.fold import TableFold
+from projections.projection import Row
+from projections.rows import GONE
 from schemas.codec import Codec
 from schemas.formats import AVRO
 from schemas.registry import Schema
-from schemas.upcasting import Fields, Upcasted, Upcaster, dropped
 from streams.handler import load_aggregate
 from streams.history import entries
 from streams.journal import Commit, RecordedEvent, Snapshot
 from streams.journal_memory import MemoryJournal
 from streams.reading import Held, decode_event
-from tests.unit.test_applier_positions import Rows
+from tests.unit.boxes import (
+    CODEC,
+    EMPTIED,
+    EMPTY,
+    NOW,
+    PUT,
+    Boxes,
+    Emptied,
+    Put,
+    Read,
+    Stored,
+    box,
+    boxes,
+    by_type,
+    labelled,
+    put,
+    swapped,
+)
 from tests.unit.test_upcasting import schema
 
-NOW = datetime(2026, 11, 24, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Command: ...
-
-
-@dataclass(frozen=True)
-class Put:
-    what: str
-
-
-@dataclass(frozen=True)
-class Emptied: ...
-
-
-Event = Put | Emptied
-
-
-def decide(command: Command, state: tuple[str, ...]) -> list[Event]:
-    return []
-
-
-def evolve(state: tuple[str, ...], event: Event) -> tuple[str, ...]:
-    return (*state, event.what) if isinstance(event, Put) else ()
-
-
-box = Decider("box", (), decide, evolve)
-SWAPPED = schema("Swapped", 1, ("what", "string"))
-LABELLED = schema("Labelled", 1, ("text", "string"))
-PUT = schema("Put", 1, ("what", "string"))
-EMPTIED = schema("Emptied", 1)
-
-
-def split(fields: Fields) -> Iterable[Upcasted]:
-    """Swapping was emptying and putting."""
-    return [Upcasted("Emptied", 1, {}), Upcasted("Put", 1, fields)]
-
-
-CODEC = Codec(
-    [SWAPPED, LABELLED, PUT, EMPTIED],
-    {"Put": Put, "Emptied": Emptied},
-    [Upcaster("Swapped", 1, split), Upcaster("Labelled", 1, dropped)],
-)
-STORED = [
-    ("Labelled", AVRO.writer(LABELLED)({"text": "fragile"})),
-    ("Put", CODEC.encode(Put("a"))),
-    ("Swapped", AVRO.writer(SWAPPED)({"what": "b"})),
-    ("Labelled", AVRO.writer(LABELLED)({"text": "this side up"})),
-    ("Put", CODEC.encode(Put("c"))),
-]
+STORED = [labelled(), put("a"), swapped("b"), labelled("this side up"), put("c")]
 """What the old code has written, which stands for: put a, emptied, put b, put c."""
 
 
-async def a_journal(stored: Iterable[tuple[str, bytes]] = STORED) -> MemoryJournal:
+async def a_journal(stored: Iterable[Stored] = STORED) -> MemoryJournal:
     """Box `1`, with a commit for each stored event."""
     journal = MemoryJournal()
     await journal.create()
@@ -133,23 +93,32 @@ PUT_2 = schema("Put", 2, ("what", "string"), ("where", "string", ""))
 PUT_3 = schema("Put", 3, ("what", "string"), ("where", "string", ""), ("z", "int", 0), compatibility="BACKWARD")
 
 
+def old_code() -> Codec:
+    """What was known before there were newer events."""
+    return Codec([PUT, EMPTIED], {"Put": Put, "Emptied": Emptied})
+
+
+def written_as(schema: Schema) -> Stored:
+    """A `Put` of newer code."""
+    return "Put", AVRO.writer(schema)({"what": "n"})
+
+
 async def newer_journal(*schemas: Schema) -> MemoryJournal:
     """A journal with a `Put` of the last of these schemas, all of which its writer has left there."""
-    journal = await a_journal([("Put", AVRO.writer(schemas[-1])({"what": "n"}))])
+    journal = await a_journal([written_as(schemas[-1])])
     await journal.save_schemas({schema.fingerprint: schema.json for schema in schemas})
     return journal
 
 
 async def test_a_newer_event_is_read() -> None:
     """An old worker takes the schema of a newer event from the journal, and reads what it knows of it."""
-    codec = Codec([PUT, EMPTIED], {"Put": Put, "Emptied": Emptied})
-    assert ("n",) == (await load_aggregate(await newer_journal(PUT_2), box, codec, "1", 10)).state
+    assert ("n",) == (await load_aggregate(await newer_journal(PUT_2), box, old_code(), "1", 10)).state
 
 
 @pytest.mark.parametrize("newer", [(PUT_2, PUT_3), (schema("Sealed", 1),)], ids=["means something else", "new type"])
 async def test_a_newer_event_holds_an_old_worker(newer: tuple[Schema, ...]) -> None:
     """What an old worker must not or cannot read holds it, each time that it tries, and it says what to do."""
-    journal, codec = await newer_journal(*newer), Codec([PUT, EMPTIED], {"Put": Put, "Emptied": Emptied})
+    journal, codec = await newer_journal(*newer), old_code()
     for _ in range(2):
         with pytest.raises(Held, match="deploy the version that knows it"):
             await load_aggregate(journal, box, codec, "1", 10)
@@ -164,97 +133,103 @@ async def test_bytes_of_nobody_hold_too() -> None:
 # -- applying ------------------------------------------------------------------------------------------
 
 
-def contents(row: Row | None, key: str, published: PublishedEvent) -> Row | None:
-    """A row for as long as something is in the box."""
-    if published.type == "Emptied":
-        return None
-    return {"in": [*(row["in"] if row else []), published.event.what]}
-
-
-def counts(row: Row | None, key: str, published: PublishedEvent) -> Row:
-    return {"type": key, "count": (row["count"] if row else 0) + 1}
-
-
-boxes = Projection("boxes", 1, "box", contents)
-by_type = Projection("by-type", 1, "box", counts, lambda published: (published.type,), local=True)
-
-
-def record(nr: int, sequence: int, type: str, value: bytes) -> Any:
-    """A record of the events topic."""
-    headers = {"ce_position": f"box-0:{nr}:0", "ce_type": type, "ce_sequence": f"{sequence}", "ce_time": ""}
-    encoded = [*((name, text.encode()) for name, text in headers.items()), COMMIT_END]
-    return SimpleNamespace(message=SimpleNamespace(partition=0, offset=nr - 1, key=b"1", value=value, headers=encoded))
-
-
-RECORDS = [record(nr, nr, type, data) for nr, (type, data) in enumerate(STORED, 1)]
-
-
 class Tables:
-    """An applier of both projections, and its tables."""
+    """Both projections of the boxes, as a lane keeps them."""
 
-    def __init__(self, codec: Codec = CODEC, journal: Any = None) -> None:
-        self.boxes, self.by_type, self.positions = Rows(), Rows(), Rows()
-        tables = {"boxes": self.boxes, "by-type": self.by_type}
-        nothing: Any = None
-        args: Any = ("box", "box-events", [boxes, by_type], tables, self.positions, nothing, codec, journal)
-        self.applier = Applier(*args, let_go=lambda event: None, rejoin=lambda: None)
+    def __init__(self, here: Boxes) -> None:
+        self._here = here
+        self._tables = [here.table(boxes), here.table(by_type)]
 
-    def shown(self) -> tuple[Any, dict[str, int]]:
-        """The row of the box, and the counts."""
-        row = json.loads(self.boxes.rows[b"1"] or b"null")
-        counted = {key.decode(): json.loads(value or b"null")["count"] for key, value in self.by_type.rows.items()}
-        return row, counted
+    async def apply(self, events: Sequence[Read]) -> None:
+        for table in self._tables:
+            await self._apply(table, events)
+
+    async def _apply(self, table: TableFold, events: Sequence[Read]) -> None:
+        folded = await table.fold(events)
+        if folded is not None:
+            await self._here.rows.save(0, {table.table: folded.changes})
+            table.kept(folded)
+
+    async def apply_again(self, events: Sequence[Read]) -> None:
+        """As by a worker that does not know how far the tables are, so that it is the rows that say."""
+        for table in self._tables:
+            await self._apply(self._here.table(table.projection), events)
+
+    def row(self) -> Row:
+        """That of the box."""
+        return self._here.rows.rows("boxes-1")["1"]
+
+    def counted(self) -> dict[str, int]:
+        """How often each type was seen."""
+        return {key: row["count"] for key, row in self._here.rows.rows("by-type-1").items()}
+
+
+async def written(stored: Iterable[Stored] = STORED) -> Boxes:
+    """Box `1` again, and the topic, which has a commit for each stored event."""
+    here = Boxes()
+    for it in stored:
+        await here.write(("1", it))
+    return here
+
+
+LAST = {"in": ["b", "c"], "position": "box-0:5:0", "sequence": 5}
+COUNTED = {"Put": 3, "Emptied": 1}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 async def test_apply(size: int) -> None:
     """However events are cut into batches: a split one is applied whole, and one that is nothing is counted."""
-    tables = Tables()
-    for start in range(0, len(RECORDS), size):
-        await tables.applier.apply(RECORDS[start : start + size])
-    row, counted = tables.shown()
-    assert {"in": ["b", "c"], "position": "box-0:5:0", "sequence": 5} == row
-    assert {"Put": 3, "Emptied": 1} == counted
+    here = await written()
+    tables, events = Tables(here), await here.published()
+    for start in range(0, len(events), size):
+        await tables.apply(events[start : start + size])
+    assert (LAST, COUNTED) == (tables.row(), tables.counted())
 
 
 @pytest.mark.parametrize("seen", range(1, 6))
 async def test_apply_again(seen: int) -> None:
     """Events that come again change nothing, where they were split and where they removed a row too."""
-    tables = Tables()
-    await tables.applier.apply(RECORDS[:seen])
-    for late in RECORDS[:seen]:
-        await tables.applier.apply([late])
-    await tables.applier.apply(RECORDS)
-    assert ({"in": ["b", "c"], "position": "box-0:5:0", "sequence": 5}, {"Put": 3, "Emptied": 1}) == tables.shown()
+    here = await written()
+    tables, events = Tables(here), await here.published()
+    await tables.apply(events[:seen])
+    before = (tables.row(), tables.counted())
+    for late in events[:seen]:
+        await tables.apply([late])
+        await tables.apply_again([late])
+        assert before == (tables.row(), tables.counted())
+    await tables.apply(events)
+    assert (LAST, COUNTED) == (tables.row(), tables.counted())
 
 
 async def test_a_removed_row_leaves_its_place() -> None:
     """After its last event a removed row has its position only, and the next event goes on from there."""
-    tables = Tables()
-    await tables.applier.apply(RECORDS[:2])
-    await tables.applier.apply([record(3, 3, "Emptied", CODEC.encode(Emptied()))])
-    assert {GONE: True, "position": "box-0:3:0", "sequence": 3} == tables.shown()[0]
-    await tables.applier.apply(RECORDS[:2])
-    assert GONE in tables.shown()[0]
-    await tables.applier.apply([record(4, 4, "Put", CODEC.encode(Put("d")))])
-    assert {"in": ["d"], "position": "box-0:4:0", "sequence": 4} == tables.shown()[0]
+    here = await written([*STORED[:2], EMPTY, put("d")])
+    tables, events = Tables(here), await here.published()
+    await tables.apply(events[:3])
+    assert {GONE: True, "position": "box-0:3:0", "sequence": 3} == tables.row()
+    await tables.apply_again(events[:2])
+    assert GONE in tables.row()
+    await tables.apply(events[3:])
+    assert {"in": ["d"], "position": "box-0:4:0", "sequence": 4} == tables.row()
 
 
 async def test_only_events_that_are_nothing() -> None:
     """An aggregate of which no event is left has no row, and its sequence is known all the same."""
-    tables = Tables()
-    await tables.applier.apply(RECORDS[:1])
-    assert {GONE: True, "position": "box-0:1:0", "sequence": 1} == tables.shown()[0]
-    assert {} == tables.by_type.rows
+    here = await written(STORED[:1])
+    tables = Tables(here)
+    await tables.apply(await here.published())
+    assert ({GONE: True, "position": "box-0:1:0", "sequence": 1}, {}) == (tables.row(), tables.counted())
 
 
 async def test_a_newer_event_holds_the_tables_too() -> None:
-    """Old code applies nothing of a batch with an event that it must not read, and says which version it waits for."""
-    old = Codec([PUT, EMPTIED], {"Put": Put, "Emptied": Emptied})
-    tables = Tables(old, await newer_journal(PUT_2, PUT_3))
-    readable = record(1, 1, "Put", AVRO.writer(PUT)({"what": "a"}))
-    with pytest.raises(Held, match=r"version 3, which code that knows only version 1 must not read"):
-        await tables.applier.apply([readable, record(2, 2, "Put", AVRO.writer(PUT_3)({"what": "n"}))])
-    assert ({}, {}) == (tables.boxes.rows, tables.positions.rows)
-    await tables.applier.apply([readable])
-    assert {"in": ["a"], "position": "box-0:1:0", "sequence": 1} == tables.shown()[0]
+    """Old code applies nothing of a batch with an event that it must not read, and says each time that it tries which
+    version it waits for."""
+    here = await written([put("a"), written_as(PUT_3)])
+    await here.journal.save_schemas({schema.fingerprint: schema.json for schema in (PUT_2, PUT_3)})
+    reader = EventReader(old_code(), here.journal)
+    for _ in range(2):
+        with pytest.raises(Held, match=r"version 3, which code that knows only version 1 must not read.*: deploy"):
+            await reader.read(here.topic.records)
+    tables = Tables(here)
+    await tables.apply(await reader.read(here.topic.records[:1]))
+    assert {"in": ["a"], "position": "box-0:1:0", "sequence": 1} == tables.row()
