@@ -94,8 +94,10 @@ class IndexWriter:
     def finish(self) -> None:
         """All changes of the batch are told."""
         for key, by in self._counted.items():
-            if by:
-                self._batch.put(key, b"%d" % (int(self._get(key) or b"0") + by))
+            if by and (count := int(self._get(key) or b"0") + by):
+                self._batch.put(key, b"%d" % count)
+            elif by:
+                self._batch.delete(key)
 
 
 def value_of(name: str, of: Callable[[Row], str | None], row: Row | None) -> str | None:

@@ -1,66 +1,16 @@
-"""Tables over real RocksDB: what is written, and what a recovery makes of a changelog."""
+"""Local tables over real RocksDB: what is written, what a recovery makes of a changelog, and what a drop leaves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from faust.types import TP
 
-from projections.tables import Table
-from streams.broker import Record
-from streams.faust_app import Application
-from streams.settings import Settings
-
-
-class Changelog:
-    """One partition of a changelog, as much of the broker as a table needs."""
-
-    def __init__(self) -> None:
-        self.records: list[tuple[bytes, bytes | None]] = []
-
-    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
-        self.records += [(key or b"", value) for key, value, _ in records]
-        return len(self.records) - 1
-
-
-class Machine:
-    """A worker's table on its own disk, and the way back to it from the changelog."""
-
-    def __init__(self, folder: Path, changelog: Changelog) -> None:
-        app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=1), store="local://")
-        self.table = Table(app, "rows")
-        self._changelog: Any = changelog
-
-    @property
-    def read_up_to(self) -> int:
-        """The offset of the changelog behind which a recovery begins."""
-        offset = self.table._table.data.persisted_offset(TP(self.table.changelog, 0))
-        return -1 if offset is None else int(offset)
-
-    async def put(self, **rows: bytes) -> None:
-        encoded: dict[bytes, bytes | None] = {key.encode(): value for key, value in rows.items()}
-        self.table.write(0, encoded, await self.table.publish(self._changelog, 0, encoded))
-
-    def recover(self) -> None:
-        """What Faust does when a partition is assigned."""
-        tp = TP(self.table.changelog, 0)
-        events = [
-            SimpleNamespace(message=SimpleNamespace(tp=tp, partition=0, offset=offset, key=key, value=value))
-            for offset, (key, value) in enumerate(self._changelog.records)
-            if offset > self.read_up_to
-        ]
-        self.table._table.data.apply_changelog_batch(events, None, None)
-
-    def rows(self, *keys: str) -> list[bytes | None]:
-        return [self.table.get(0, key.encode()) for key in keys]
-
-
-def row(nr: int) -> bytes:
-    return b'{"position":"order-0:%d:0"}' % nr
+from projections import queries
+from projections.rows import Place, Quarantined, decode_row
+from tests.unit.local_machines import TABLE, Changelog, Machine
+from tests.unit.sql_machines import row
 
 
 @pytest.fixture
@@ -80,41 +30,110 @@ def other(tmp_path: Path, changelog: Changelog) -> Machine:
 
 async def test_written_with_its_offset(machine: Machine, other: Machine) -> None:
     """Rows stand in RocksDB with the offset that they have on the changelog; another worker recovers the same."""
-    await machine.put(a=row(1), b=row(2))
-    await machine.put(a=row(3))
-    assert ([row(3), row(2)], 2) == (machine.rows("a", "b"), machine.read_up_to)
+    await machine.put(1, a={"owner": "x"}, b={"owner": "x"})
+    await machine.put(2, a={"owner": "y"})
     other.recover()
-    assert ([row(3), row(2)], 2) == (other.rows("a", "b"), other.read_up_to)
+    for worker in (machine, other):
+        assert [row(2, owner="y"), row(1, owner="x")] == await worker.loaded("a", "b")
+        assert ({TABLE: Place(2, 0, 2, 2)}, 4) == (await worker.rows.places(0), worker.read_up_to)
+    assert machine.all() == other.all()
+
+
+async def test_the_changelog_comes_first(machine: Machine, other: Machine, changelog: Changelog) -> None:
+    """Rows that are not all on the changelog are not in the table either: the events are applied when they come again,
+    and whoever has recovered a part of them meanwhile comes to the same."""
+    await machine.put(1, a={"owner": "x"})
+    before = machine.all()
+    changelog.room = 1
+    with pytest.raises(ConnectionError):
+        await machine.put(2, a={"owner": "y"}, b={"owner": "y"})
+    assert before == machine.all()
+    other.recover()
+    assert ([row(2, owner="y"), None], Place(1, 0, 1, 1)) == (
+        await other.loaded("a", "b"),
+        (await other.rows.places(0))[TABLE],
+    )
+    changelog.room = None
+    await machine.put(2, a={"owner": "y"}, b={"owner": "y"})
+    machine.recover()
+    other.recover()
+    assert [row(2, owner="y")] * 2 == await machine.loaded("a", "b")
+    assert machine.all() == other.all()
 
 
 async def test_late_rows_of_a_former_owner(machine: Machine, other: Machine) -> None:
     """Older rows that a former owner puts behind newer ones change nothing, for either, when they recover."""
-    await machine.put(a=row(1), positions=b"1")
+    waits = Quarantined("type-0:3:0", "no price", 1)
+    await machine.put(1, a={"owner": "x"})
     other.recover()
-    await other.put(a=row(3), b=row(3), positions=b"3")
-    await machine.put(a=row(2), positions=b"2")  # it was stopped in the middle of this
+    await other.put(3, a={"owner": "z"}, b={"owner": "z"}, held={"c": waits})
+    await machine.put(2, a={"owner": "y"}, held={"c": Quarantined("type-0:2:0", "", 0)})  # it was stopped amid this
     for worker in (machine, other):
         worker.recover()
-        assert [row(3), row(3), b"3"] == worker.rows("a", "b", "positions")
-        assert 6 == worker.read_up_to
+        assert [row(3, owner="z")] * 2 == await worker.loaded("a", "b")
+        assert {"c": waits} == await worker.rows.quarantined(0, TABLE)
+        assert ({TABLE: Place(3, 0, 3, 3)}, 8) == (await worker.rows.places(0), worker.read_up_to)
+        assert {"z": 2} == queries.counts(worker.store, 0, TABLE, "owner")
+    assert machine.all() == other.all()
 
 
 async def test_what_others_wrote_is_read(machine: Machine, other: Machine) -> None:
     """A worker that writes behind what it has not read goes on from there when it recovers, and misses none of it."""
-    await machine.put(a=row(1))
+    await machine.put(1, a={"owner": "x"})
     other.recover()
-    await other.put(b=row(2))
-    await machine.put(c=row(3))
-    assert 0 == machine.read_up_to
+    await other.put(2, b={"owner": "y"})
+    await machine.put(3, c={"owner": "z"})
+    assert 1 == machine.read_up_to
     machine.recover()
-    assert [row(1), row(2), row(3)] == machine.rows("a", "b", "c")
+    assert [row(1, owner="x"), row(2, owner="y"), row(3, owner="z")] == await machine.loaded("a", "b", "c")
 
 
-async def test_what_a_removed_row_has_left(tmp_path: Path) -> None:
+async def test_what_a_removed_row_has_left(machine: Machine) -> None:
     """Queries do not see what a removed row has left behind; the engine does."""
-    machine = Machine(tmp_path, Changelog())
-    left = b'{"gone":true,"position":"order-0:2:0","sequence":2}'
-    await machine.put(a=b'{"position":"order-0:1:0"}', b=left)
-    assert (left, None) == (machine.table.get(0, b"b"), machine.table.row(0, b"b"))
-    assert b'{"position":"order-0:1:0"}' == machine.table.row(0, b"a")
-    assert [b'{"position":"order-0:1:0"}'] == list(machine.table.scan(0))
+    await machine.put(1, a={"owner": "x"}, b={"owner": "x"})
+    await machine.put(2, b=None)
+    assert [row(2, gone=True)] == await machine.loaded("b")
+    assert queries.row(machine.store, 0, TABLE, "b") is None
+    assert [row(1, owner="x")] == [decode_row(value) for value in queries.scan(machine.store, 0, TABLE)]
+    assert (["a"], {"x": 1}) == (
+        queries.indexed(machine.store, 0, TABLE, "owner", "x", "", 10),
+        queries.counts(machine.store, 0, TABLE, "owner"),
+    )
+
+
+# -- drop ------------------------------------------------------------------------------------------------
+
+
+async def test_drop(machine: Machine, other: Machine) -> None:
+    """Nothing is left of a table, not an entry of an index nor a count; other tables stay. Once more does nothing."""
+    await machine.put(1, table="things-2", a={"owner": "x"})
+    alone = machine.all()
+    waits = Quarantined("type-0:1:0", "no price", 1)
+    await machine.put(1, a={"owner": "x"}, b={"owner": "y"}, c={"owner": "y"}, held={"d": waits})
+    await machine.put(2, a={"owner": "y"}, b=None)
+    other.recover()
+    await machine.rows.drop(0, TABLE)
+    known = machine.read_up_to
+    await machine.rows.drop(0, TABLE)
+    other.recover()
+    assert (alone, alone, known) == (machine.all(), other.all(), machine.read_up_to)
+
+
+@pytest.mark.parametrize("room", range(9))
+async def test_a_drop_that_is_cut_off(machine: Machine, other: Machine, changelog: Changelog, room: int) -> None:
+    """Wherever the worker dies: the next owner has the table whole or at its beginning, so that it can be built on from
+    there, and no row is gone whose events wait. It can drop what is left."""
+    waits = Quarantined("type-0:1:0", "no price", 1)
+    await machine.put(1, a={"owner": "x"}, b={"owner": "y"}, c={"owner": "z"}, held={"c": waits})
+    whole = machine.all()
+    changelog.room = room
+    with contextlib.suppress(ConnectionError):
+        await machine.rows.drop(0, TABLE)
+    changelog.room = None
+    other.recover()
+    if (await other.rows.places(0)).get(TABLE, Place()) != Place():
+        assert whole == other.all()
+    if await other.rows.quarantined(0, TABLE):
+        assert [row(1, owner="z")] == await other.loaded("c")
+    await other.rows.drop(0, TABLE)
+    assert {} == other.all()
