@@ -1,5 +1,5 @@
-"""A place that moves although no row has changed, kept once a second only: where a store is asked over the network, that
-would cost a request for each batch of events that say nothing to a table.
+"""A place that moves although no row has changed, kept once a second only: where a store is asked over the network,
+that would cost a request for each batch of events that say nothing to a table.
 
 What is left out is no loss. The place that stands in the store is an older one, so after a restart some events are read
 again that change no row.

@@ -35,8 +35,8 @@ async def test_a_place_alone_is_kept_once_a_second(clock: list[float]) -> None:
     rows = LazyPlaces(store)
     for nr in range(1, 21):
         await rows.save(0, {"archive-1": Changes(Place(nr, 0, nr, nr))})
-        clock[0] += 0.1
-    assert [1, 11] == [changes["archive-1"].place.nr for changes in store.saved]
+        clock[0] += 0.125
+    assert [1, 9, 17] == [changes["archive-1"].place.nr for changes in store.saved]
 
 
 async def test_rows_and_quarantines_are_kept_at_once(clock: list[float]) -> None:
