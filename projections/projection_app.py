@@ -44,7 +44,7 @@ from streams.tasks import cancel
 log = logging.getLogger(__name__)
 
 
-CATCH_UPS_AT_ONCE = 2
+CATCH_UPS_AT_ONCE = 3
 """Tables of one worker that are built at the same time, each in one partition."""
 
 
