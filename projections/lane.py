@@ -80,7 +80,10 @@ class Lane:
         """Bring `reading` to where the tables are, after applying from the log what the topic has not any more."""
         self._goal = await reading.end()
         place = min((table.place for table in self.tables), key=lambda place: place.at)
-        if place.offset and await self._stands_before(reading, place):
+        before_it = await self._before(reading, place.offset)
+        if before_it is not None and before_it <= place.at:
+            if before_it < place.at:  # it came there by the log, so nothing says that its offset is of this topic
+                await self.apply_from_log(None)
             await self._seek(reading, place.offset)
             return
         first = await reading.first()
@@ -116,12 +119,12 @@ class Lane:
         """Whether a table of this lane has all that was on the topic when it began, and all that the others have."""
         return self._begun and table.place.at >= self.at
 
-    async def _stands_before(self, reading: Reading, place: Place) -> bool:
-        """Whether all that comes before a place's offset is in the tables: the topic may be another one by now."""
-        if not await reading.first() < place.offset <= await reading.end():
-            return False
-        record = await reading.at(place.offset - 1)
-        return record is not None and record.offset == place.offset - 1 and _at(record) <= place.at
+    async def _before(self, reading: Reading, offset: int) -> tuple[int, int] | None:
+        """The event that stands right before an offset, if one does: the topic may be another one by now."""
+        if offset == 0 or not await reading.first() < offset <= await reading.end():
+            return None
+        record = await reading.at(offset - 1)
+        return _at(record) if record is not None and record.offset == offset - 1 else None
 
     async def apply_from_log(self, before: tuple[int, int] | None, progress: Progress | None = None) -> None:
         """Apply what the log has between the tables and an event, or to its end."""
@@ -152,11 +155,10 @@ class Lane:
 
     async def _look(self, reading: Reading) -> None:
         """Begin again where the topic is another one by now, or has been emptied: nobody says what was on it."""
-        first, end = await reading.first(), await reading.end()
-        record = await reading.at(self.offset - 1) if first < self.offset <= end else None
-        if record is not None and (self._last is None or self._last == _at(record)):
+        before_it = await self._before(reading, self.offset)
+        if before_it is not None and self._last in (None, before_it):
             await reading.seek(self.offset)
-            self._goal = min(self._goal, end)
+            self._goal = self.offset
             self._stand(self.offset)
         else:
             async with self.changing:

@@ -20,7 +20,7 @@ class Listing:
     """Rows by group, sorted. `of(row)` says where a row is listed, None: nowhere.
 
     The order is that of the characters' code points: dates, and numbers of one length, come as they should. It is for
-    tables whose keys belong to one partition each, not for `local` projections. A group is read by one request of one
+    tables whose keys belong to one partition each, as those of aggregates do. A group is read by one request of one
     server, so it should not grow without end: put the year into it, say.
 
     `lasting`: a row that is once listed stays so, at the same spot, and is never removed. A store that cannot change

@@ -18,7 +18,7 @@ from streams.health import problem
 
 def add_list(side: ReadSide, listing: Listing) -> None:
     """Serve `/<type>s`: pages of rows, and their changes to those who ask for a stream of events."""
-    name, store = f"{listing.type}s", side.local[listing.type].store
+    name, local = f"{listing.type}s", side.local[listing.type]
 
     @side.app.page(f"/{name}", name=f"{listing.type}-list")
     async def rows(view: Any, request: Any) -> Any:
@@ -35,7 +35,7 @@ def add_list(side: ReadSide, listing: Listing) -> None:
         under = None if value is None else (listing.index, value)
 
         def here(partitions: list[int], tables: Tables) -> list[Any]:
-            found = listed(store, partitions, tables[listing.projection], under, after, limit + 1)
+            found = listed(local.store, partitions, tables[listing.projection], under, after, limit + 1)
             return [{"key": key, "row": listing.shown(decode_row(row))} for key, row in found]
 
         def put(answers: list[Any]) -> Any:

@@ -71,7 +71,7 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.damaged: set[int] = set()
-        self.indexes: Mapping[str, Indexes] = {}
+        self.indexes: Mapping[str, Indexes] = self.options.get("indexes", {})
 
     # -- reading: of a partition that this worker has not there is nothing. All raise `TableError`. -----
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-NEAR = 5_000
+NEAR = 1_000
 """Records between two tables that may still go together: the one that is ahead leaves out what it has."""
 BATCH_BEHIND = 2_000
 """Records that are applied together to a table that catches up: a row that many of them touch is written once."""

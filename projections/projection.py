@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedEvent:
+class PublishedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as consumers see it: `event` is an object of the newest version of its class, `type` that class's name.
 
     One that was stored before its class was split comes as several, all with its sequence and its position.
@@ -41,8 +42,9 @@ class Projection:
 
     `keys(event)` names the rows an event touches, by default the one of its aggregate. `evolve(row, key,
     event)` returns the row after the event, None to have none (any more). It must not change the row it is given.
-    `local` rows are partial: each partition of the events keeps its own, and a query adds them up, so that
-    what runs over many aggregates is as exact as what runs over one.
+    `local` rows may be touched by any events of their partition, and by only some of an aggregate's. Where their keys
+    are not those of aggregates they are partial: each partition of the events keeps its own, and a query adds them up,
+    so that what runs over many aggregates is as exact as what runs over one.
     """
 
     name: str

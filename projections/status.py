@@ -98,7 +98,8 @@ async def _kept(partition: Partition, table: TableFold, serving: str | None) -> 
     rate, state = 0.0, PAUSED if name in partition.paused else BEHIND
     if progress is not None:
         current = partition.is_current(name)
-        done, total, end = progress.done, progress.total, max(progress.end, progress.offset)
+        # A lane that has not begun knows nothing yet, and one of several begins at the table that is furthest behind.
+        done, total, end = max(progress.done, done), progress.total, max(progress.end, progress.offset)
         rate = 0.0 if current else progress.rate
         state = HELD if error else CURRENT if current else BEHIND
     try:

@@ -40,16 +40,14 @@ DROPPED_AT_ONCE = 5_000
 def rocksdb_table(app: Application, name: str, indexes: Mapping[str, Indexes]) -> Any:
     """A Faust table whose `data` is a `LocalStore`, as many partitions as its events. `indexes` has by the names of
     projections what their rows are found by."""
-    table = app.Table(
+    return app.Table(
         name,
         store=f"local:{name}",  # a URL that is a scheme and nothing else is false, and Faust takes its default
         key_type=bytes,
         value_type=bytes,
         partitions=app.settings.partitions,
-        options=dict(ROCKSDB),
+        options={**ROCKSDB, "indexes": indexes},
     )
-    table.data.indexes = indexes
-    return table
 
 
 class LocalRows:

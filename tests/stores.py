@@ -12,32 +12,33 @@ from cassandra.cluster import Cluster
 from streams.cassandra_session import CassandraAddress
 
 
-async def drop_journals(url: str, namespace: str) -> None:
-    """Remove all journals of a namespace from the store of a journal URL."""
+async def drop_journals(url: str, namespace: str, only: str = "") -> None:
+    """Remove all journals and read models of a namespace from the store of a URL, or only those that have `only` in
+    their names."""
     match url.partition(":")[0]:
         case "cassandra":
-            await asyncio.to_thread(_drop_keyspaces, url, namespace)
+            await asyncio.to_thread(_drop_keyspaces, url, namespace, only)
         case "postgresql":
-            await _drop_schemas(url, namespace)
+            await _drop_schemas(url, namespace, only)
         case "sqlite":
-            for file in Path(urlsplit(url).path[1:]).parent.glob(f"{namespace}*"):
+            for file in Path(urlsplit(url).path[1:]).parent.glob(f"{namespace}*{only}*"):
                 file.unlink()
 
 
-def _drop_keyspaces(url: str, namespace: str) -> None:
+def _drop_keyspaces(url: str, namespace: str, only: str) -> None:
     address = CassandraAddress.parse(url)
     with Cluster(address.hosts, port=address.port) as cluster:
         session = cluster.connect()
         rows = list(session.execute("SELECT keyspace_name FROM system_schema.keyspaces"))
-        for (name,) in (row for row in rows if row[0].startswith(namespace)):
+        for (name,) in (row for row in rows if row[0].startswith(namespace) and only in row[0]):
             session.execute(f"DROP KEYSPACE {name}", timeout=60)
 
 
-async def _drop_schemas(url: str, namespace: str) -> None:
+async def _drop_schemas(url: str, namespace: str, only: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         for (name,) in await connection.fetch("SELECT nspname FROM pg_namespace"):
-            if name.startswith(namespace):
+            if name.startswith(namespace) and only in name:
                 await connection.execute(f"DROP SCHEMA {name} CASCADE")
     finally:
         await connection.close()

@@ -35,13 +35,14 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
         case OrderOpened(user_id, kind, country, opened_at):
             time = opened_at.isoformat().replace("+00:00", "Z")
             header = {"id": key, "user_id": user_id, "kind": kind, "country": country, "opened_at": time}
-            return _with_pieces({**header, "status": "open"}, {})
+            return _with_pieces({**header, "status": "open"}, {}, Decimal(0))
         case LineAdded(sku, _, quantity, unit_price):
             line = f"{sku}@{unit_price:.4f}"
-            return _with_pieces(row, {**row[PIECES], line: row[PIECES].get(line, 0) + quantity})
+            pieces = {**row[PIECES], line: row[PIECES].get(line, 0) + quantity}
+            return _with_pieces(row, pieces, Decimal(row["total"]) + quantity * unit_price)
         case LineRemoved(sku):
             kept = {line: pieces for line, pieces in row[PIECES].items() if line.rpartition("@")[0] != sku}
-            return _with_pieces(row, kept)
+            return _with_pieces(row, kept, _total(kept))
         case OrderPlaced(lines=lines, total=total):
             placed = {"status": "placed", "placed_at": published.time, "lines": len(lines), "total": amount(total)}
             return {**_shown(row), **placed}
@@ -59,9 +60,12 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
             raise TypeError(f"no rule for {type(unknown).__name__}")
 
 
-def _with_pieces(row: Row, pieces: dict[str, int]) -> Row:
-    total = sum((count * Decimal(line.rpartition("@")[2]) for line, count in pieces.items()), Decimal(0))
+def _with_pieces(row: Row, pieces: dict[str, int], total: Decimal) -> Row:
     return {**row, "lines": len(pieces), "total": amount(total), PIECES: pieces}
+
+
+def _total(pieces: dict[str, int]) -> Decimal:
+    return sum((count * Decimal(line.rpartition("@")[2]) for line, count in pieces.items()), Decimal(0))
 
 
 def _shown(row: Row) -> Row:

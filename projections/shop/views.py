@@ -33,7 +33,7 @@ def add_views(side: ReadSide) -> None:
 
 def add_by_key(side: ReadSide, type: str, projection: str) -> None:
     """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events."""
-    store = side.local[type].store
+    local = side.local[type]
 
     @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
     async def by_key(view: Any, request: Any, id: str) -> Any:
@@ -41,7 +41,7 @@ def add_by_key(side: ReadSide, type: str, projection: str) -> None:
             return await stream_row(side, view, request, type, projection, id)
 
         async def answer(partition: int, table: str) -> Any:
-            value = row(store, partition, table, id)
+            value = row(local.store, partition, table, id)
             if value is None:
                 return problem(view, 404, "Not found", f"there is no {type} {id}")
             etag = f'"{msgspec.json.decode(value)["position"]}"'
@@ -53,7 +53,7 @@ def add_by_key(side: ReadSide, type: str, projection: str) -> None:
 
 
 def _add_users_orders(side: ReadSide) -> None:
-    store = side.sql["order"].store
+    local = side.sql["order"]
 
     @side.app.page("/users/{id}/orders", name="users-orders")
     async def users_orders(view: Any, request: Any, id: str) -> Any:
@@ -64,7 +64,7 @@ def _add_users_orders(side: ReadSide) -> None:
 
         def here(partitions: list[int], tables: Tables) -> list[Any]:
             return [
-                row for p in partitions for row in orders_of(store, p, tables["users-orders"], id, limit, after)
+                row for p in partitions for row in orders_of(local.store, p, tables["users-orders"], id, limit, after)
             ]
 
         return await side.doors.gather(
@@ -73,7 +73,7 @@ def _add_users_orders(side: ReadSide) -> None:
 
 
 def _add_catalogue(side: ReadSide) -> None:
-    store = side.sql["product"].store
+    local = side.sql["product"]
 
     @side.app.page("/products", name="catalogue")
     async def products(view: Any, request: Any) -> Any:
@@ -85,7 +85,7 @@ def _add_catalogue(side: ReadSide) -> None:
 
         def here(partitions: list[int], tables: Tables) -> list[Any]:
             return [
-                row for p in partitions for row in search(store, p, tables["catalogue"], words, limit, after)
+                row for p in partitions for row in search(local.store, p, tables["catalogue"], words, limit, after)
             ]
 
         return await side.doors.gather(

@@ -18,6 +18,7 @@ from streams.messages import command_headers
 from streams.settings import Settings
 from streams.topics import commands_topic, replies_topic
 from tests.bench.worker import START_SECONDS, Worker, delete_topics, say, worker
+from tests.stores import drop_journals
 
 ROUND_SECONDS = 120.0
 
@@ -138,6 +139,7 @@ async def _orders_worker(orders: int) -> AsyncIterator[tuple[Load, Worker, dict[
                     yield load, running, environment, Path(folder)
         finally:
             await delete_topics(settings.bootstrap_servers, lambda name: name.startswith(namespace))
+            await drop_journals(settings.journal_url, namespace)
 
 
 async def _intake(load: Load, environment: dict[str, str], folder: Path, count: int) -> float:

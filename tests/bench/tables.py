@@ -92,10 +92,11 @@ class Bench:
         return sum((await bytes_of_topics(settings.bootstrap_servers, names, settings.partitions)).values())
 
     async def forget_tables(self) -> None:
-        """Delete all that workers of the read side have put on Kafka, so that the next one begins with nothing."""
-        namespace = self.written.settings.namespace
-        servers = self.written.settings.bootstrap_servers
-        await delete_topics(servers, lambda name: name.startswith(namespace) and not name.endswith(OF_A_TYPE))
+        """Delete all that workers of the read side have put on the servers, so that the next begins with nothing."""
+        settings = self.written.settings
+        name = settings.namespace
+        await delete_topics(settings.bootstrap_servers, lambda it: it.startswith(name) and not it.endswith(OF_A_TYPE))
+        await drop_journals(settings.read_model_url or settings.journal_url, name, only="read_model")
 
 
 @contextlib.asynccontextmanager
@@ -118,7 +119,8 @@ async def _bench(orders: int, events: int) -> AsyncIterator[tuple[Bench, Results
                 yield Bench(written, Path(folder), environment), figures
         finally:
             await delete_topics(settings.bootstrap_servers, lambda name: name.startswith(namespace))
-            await drop_journals(settings.journal_url, namespace)
+            for url in {settings.journal_url, settings.read_model_url or settings.journal_url}:
+                await drop_journals(url, namespace)
 
 
 async def measure_tables(sizes: Sizes) -> Results:

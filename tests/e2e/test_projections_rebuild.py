@@ -67,6 +67,12 @@ class Shop:
 
         return dict(await eventually(answer, 30, self.workers[worker].tail))
 
+    async def rebuild(self, worker: int = 0) -> str:
+        """Order a new table; its name."""
+        status, told = await self.post("/projections/orders/rebuild", worker=worker)
+        assert (202, (await self.status())["serving"]) == (status, told["serving"])
+        return str(told["table"])
+
     async def tables(self) -> dict[str, str]:
         """The states of the tables of orders."""
         return {its["table"]: its["state"] for its in (await self.status())["tables"]}
@@ -176,7 +182,6 @@ async def test_status(shop: Shop) -> None:
         ("orders/skip", {"position": "user-0:1:0", "reason": "x"}, 422, "$.position"),
         ("orders/drop", {"table": "orders"}, 422, "$.table"),
         ("orders/drop", {"table": "orders-9"}, 404, "orders-9"),
-        ("orders/drop", {"table": "orders-1"}, 409, "serving"),
         ("orders/rebuild", {"again": "yes"}, 422, "$.again"),
         ("orders/rebuild", [], 422, "object"),
         ("none/rebuild", None, 404, "none"),
@@ -188,7 +193,7 @@ async def test_orders_that_cannot_be_taken(shop: Shop, path: str, body: Any, sta
     answered, problem = await shop.post(f"/projections/{path}", body, worker=1)
     assert (status, status) == (answered, problem["status"])
     assert says in problem["detail"]
-    assert {"orders-1": "serving"} == await shop.tables()
+    assert (await shop.status())["serving"] in await shop.tables()
     async with shop.system.http.get(shop.workers[0].url + "/projections/orders/rebuild") as response:
         assert (405, "POST") == (response.status, response.headers["Allow"])
 
@@ -196,15 +201,18 @@ async def test_orders_that_cannot_be_taken(shop: Shop, path: str, body: Any, sta
 async def test_rebuild_under_load(shop: Shop) -> None:
     """A table is built beside and takes over, twice: every answer is 200, right, and never older than one before."""
     async with shop.reader() as reader, shop.writers.writing(PACE):
-        status, told = await shop.post("/projections/orders/rebuild")
-        assert (202, "orders-1.1", "orders-1") == (status, told["table"], told["serving"])
-        await shop.serves("orders-1.1")
+        before = (await shop.status())["serving"]
+        first = await shop.rebuild()
+        await shop.serves(first)
         code, said = await shop.faust("rebuild", "orders", "--wait", "--url", shop.workers[1].url)
-        assert (0, True) == (code, "orders-1.2 answers now" in said), said
-        await shop.serves("orders-1.2")
+        second = said.split()[0]
+        assert (0, True) == (code, f"{second} answers now" in said), said
+        await shop.serves(second)
     assert 0 == reader.refused
-    assert reader.asked > 200
-    assert {"orders-1": "to drop", "orders-1.1": "to drop", "orders-1.2": "serving"} == await shop.tables()
+    assert reader.asked > 50
+    assert {before: "to drop", first: "to drop", second: "serving"}.items() <= (await shop.tables()).items()
+    answered, problem = await shop.post("/projections/orders/drop", {"table": second})
+    assert (409, True) == (answered, "serving" in problem["detail"])
     await shop.equals_the_journal()
 
 
@@ -231,7 +239,7 @@ async def test_pause_and_resume(shop: Shop) -> None:
     code, said = await shop.faust("rebuild", "orders", "--wait", "--url", shop.workers[0].url)
     assert (1, True) == (code, "paused" in said), said
     assert 200 == (await shop.post("/projections/orders/resume"))[0]
-    await shop.serves("orders-1.3")
+    await shop.serves(said.split()[0])
     await shop.equals_the_journal()
 
 
@@ -254,10 +262,9 @@ async def test_one_key_that_raises(shop: Shop) -> None:
     row = await shop.row(key)
     assert (3, ["good"]) == (row["sequence"], [line["sku"] for line in row["lines"]])
     status = await shop.status()
-    assert ([], [{"position": position, "reason": "a test"}]) == (status["quarantined"], status["skips"])
+    assert ([], True) == (status["quarantined"], {"position": position, "reason": "a test"} in status["skips"])
     assert "accepted" == (await shop.system.ask("order", key, "PlaceOrder", {}))["status"]
-    await shop.post("/projections/orders/rebuild")
-    await shop.serves("orders-1.4")
+    await shop.serves(await shop.rebuild())
     row = await shop.row(key)
     assert ("placed", ["good"]) == (row["status"], [line["sku"] for line in row["lines"]])
     assert 0 == (await shop.status())["quarantined_keys"]
@@ -272,7 +279,7 @@ async def test_row_rebuilt_by_mended_code(shop: Shop) -> None:
     assert (1, True) == (code, "Bug" in said), said
     shop.mended.touch()
     answered, told = await shop.post(f"/projections/orders/rows/{key}/rebuild", worker=1)
-    assert (200, ["orders-1.4"]) == (answered, [row["table"] for row in told["rows"]])
+    assert (200, [(await shop.status())["serving"]]) == (answered, [row["table"] for row in told["rows"]])
     assert ["BROKEN", "good"] == [line["sku"] for line in (await shop.row(key))["lines"]]
     assert 0 == (await shop.status())["quarantined_keys"]
     answered, told = await shop.post(f"/projections/countries/rows/{OPEN['country']}/rebuild")
@@ -288,18 +295,18 @@ async def test_topic_that_does_not_reach_back(shop: Shop) -> None:
     await shop.system.admin.delete_records(upto)
     shop.mended.touch()
     async with shop.reader() as reader, shop.writers.writing(PACE):
-        status, told = await shop.post("/projections/orders/rebuild", worker=1)
-        assert (202, "orders-1.5") == (status, told["table"])
-        await shop.serves("orders-1.5")
+        built = await shop.rebuild(worker=1)
+        await shop.serves(built)
     assert 0 == reader.refused
     await shop.level()
-    table = next(its for its in (await shop.status())["tables"] if its["table"] == "orders-1.5")
+    table = next(its for its in (await shop.status())["tables"] if its["table"] == built)
     assert table["done"] == table["total"]
 
 
 async def test_new_version(shop: Shop) -> None:
     """New code builds its table beside the old one, which goes on answering; it takes over once, and nobody sees a row
     go back, though workers are exchanged one by one. Then the old tables are dropped, also on Kafka."""
+    old = (await shop.status())["serving"]
     async with shop.reader() as reader:
         for worker in list(shop.workers):
             shop.workers.remove(worker)
@@ -309,11 +316,11 @@ async def test_new_version(shop: Shop) -> None:
             await shop.system.all_served(*shop.workers)
             if reader.versions == [1]:  # one worker is old, one is new
                 tables = await shop.tables()
-                assert {"orders-1.5": "frozen", "orders-2": "building"}.items() <= tables.items()
+                assert {old: "frozen", "orders-2": "building"}.items() <= tables.items()
         await shop.serves("orders-2")
     assert [1, 2] == reader.versions
     tables = await shop.tables()
-    assert {"orders-2": "serving", "orders-1.5": "to drop"}.items() <= tables.items()
+    assert {"orders-2": "serving", old: "to drop"}.items() <= tables.items()
     async with shop.reader() as reader:
         for table in tables.keys() - {"orders-2"}:
             assert 202 == (await shop.post("/projections/orders/drop", {"table": table}))[0]
@@ -322,7 +329,7 @@ async def test_new_version(shop: Shop) -> None:
             return {"orders-2": "serving"} == await shop.tables()
 
         await eventually(gone, 30, shop.workers[0].tail)
-        assert 202 == (await shop.post("/projections/orders/drop", {"table": "orders-1"}))[0]
+        assert 202 == (await shop.post("/projections/orders/drop", {"table": old}))[0]
     assert ([2], 0) == (reader.versions, reader.refused)
     left = {record.key: record.value for record in await shop.system.read(CHANGELOG)}
     tables_left = {key.partition(b"\0")[0] for key, value in left.items() if value is not None}

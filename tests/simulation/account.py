@@ -110,19 +110,24 @@ def _kinds(event: PublishedEvent) -> tuple[str, ...]:
     return ("all", event.type)
 
 
-def _fragile(row: Row | None, key: str, event: PublishedEvent) -> Row | None:
-    """A row for as long as there is something in the account; it was not made for one amount."""
-    if event.event == FATAL:
+def _overview(row: Row | None, key: str, event: PublishedEvent) -> Row | None:
+    """A row for as long as there is something in the account; it was not made for one event."""
+    if event.event == Taken(2):
         raise ArithmeticError(f"{event.event} was not foreseen")
     row = _balance(row, key, event)
     return row if row["balance"] else None
 
 
-FATAL = Taken(2)
+def _fragile(row: Row | None, key: str, event: PublishedEvent) -> Row | None:
+    """Likewise, and for many more."""
+    if event.event.amount == 2:
+        raise ArithmeticError(f"{event.event} was not foreseen")
+    return _overview(row, key, event)
+
 
 KEPT = (
     Kept(Projection("balances", 1, TYPE, _balance), Store.ROCKSDB, Indexes({"parity": _parity}, changes=True)),
     Kept(Projection("turnover", 1, TYPE, _turnover, _kinds, local=True)),
     Kept(Projection("fragile", 1, TYPE, _fragile)),
-    Kept(Projection("overview", 1, TYPE, _fragile), Store.READ_MODEL),
+    Kept(Projection("overview", 1, TYPE, _overview), Store.READ_MODEL),
 )

@@ -10,6 +10,15 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+from projections.changelog import is_newer, records_of
+from projections.events import EventReader
+from projections.fold import TableFold, _Batch
+from projections.indexes import IndexWriter
+from projections.lane import Lane
+from projections.partition import Partition
+from projections.source import Source
+from projections.switching import Switching
+from projections.tables import LocalRows
 from projections.tailer import Tail
 from streams.cache import Aggregate, Cache
 from streams.handler import Handler, load_aggregate
@@ -19,6 +28,7 @@ from streams.journal_memory import MemoryJournal
 from streams.owner import Owner
 from streams.ownership import Ownership
 from streams.takeover import first_commit, take_over
+from tests.memory_rows import MemoryRows
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,9 @@ AGAIN = """    tried = []
     derived = await until_it_answers(attempt, "append", Unavailable)
 """
 REPLY = "    await self._outbox.replies(self._replies(verdicts))\n"
+
+PLACED = "        yield key_of(table, PLACE), _encode(change.place)\n"
+WAITING = "        yield key_of(table, QUARANTINED, key), _encode(quarantined)\n"
 
 BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "no fence: a later append overwrites": (
@@ -120,6 +133,85 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "return read_position(record.headers)[1]",
             "return Published(read_position(record.headers)[1].nr, -1)",
         ),
+    ),
+    "an event is applied again": (
+        Edit(_Batch.apply, "if row is not None and event.at <= position_of(row):", "if False:"),
+    ),
+    "a late duplicate takes a table back": (
+        Edit(TableFold.fold, "if event.at > newest:", "if True:"),
+        Edit(Lane._missing, "newest = event.at", "pass"),
+    ),
+    "a batch counts as applied before it is kept": (
+        Edit(TableFold.fold, "    return Folded(", "    self.place = place\n    return Folded("),
+    ),
+    "an event that waits is counted again": (
+        Edit(_Batch._wait, "if waits.events and event.at <= waits.at:", "if False:"),
+    ),
+    "what waits is kept after the place, or never": (
+        Edit(Lane._save, "if folded.waiting:", "if False:"),
+    ),
+    "a gap in the events is not looked into": (Edit(Lane._missing, "return event.at", "pass"),),
+    "a log that ends early is taken for its end": (
+        Edit(EventReader.from_log, "raise Unavailable(", "return\n            raise Unavailable("),
+    ),
+    "a topic that does not reach back is not completed from the log": (
+        Edit(Lane.begin, "    await self.apply_from_log(before)\n", "    pass\n"),
+        Edit(Lane._missing, "return event.at", "pass"),
+    ),
+    "a lane begins where the first of its tables is": (Edit(Lane.begin, "place = min((", "place = max(("),),
+    "a table joins the others without what is in between": (
+        Edit(Partition._join, "        await self._come_to(main, lane)\n", ""),
+    ),
+    "a store that fails is taken for done": (
+        Edit(Lane._save, "        return {table.table: error for table, _ in its}\n", "        pass\n"),
+    ),
+    "a table that was set aside stays there": (Edit(Lane._apply, "        self._aside(table)\n", ""),),
+    "a partition is not opened while a store is down": (
+        Edit(Partition.open, 'log.error("%s: %s cannot be read: %r", self.stream, table.table, error)', "raise"),
+    ),
+    "who joins the others need not come as far as all of them": (
+        Edit(Lane.join, "self.at = max(self.at, table.place.at)", "pass"),
+    ),
+    "a lane waits for ever on a topic that is another by now": (
+        Edit(Lane._look, "        await self.begin(reading)\n", "        pass\n"),
+    ),
+    "a lane goes on after its partition is lost": (
+        Edit(Partition.close, "    await asyncio.gather(*map(cancel, tasks))\n", ""),
+    ),
+    "a table answers before it has all": (
+        Edit(Lane.has_all, "return self._begun and table.place.at >= self.at", "return True"),
+    ),
+    "a table answers before it is complete in all partitions": (
+        Edit(Switching._look, "if partitions == self._doors.all_partitions:", "if partitions:"),
+    ),
+    "the table that answers is removed": (
+        Edit(Source._drop, " - set(wanted) - serving", ""),
+    ),
+    "the place to go on from is on the changelog before the rows": (
+        Edit(records_of, "    rows = prefix_of(table, ROW)\n", f"    rows = prefix_of(table, ROW)\n{PLACED}"),
+        Edit(records_of, WAITING + PLACED, WAITING),
+    ),
+    "a row is in the table before it is on the changelog": (
+        Edit(
+            LocalRows._keep,
+            "    offset = await",
+            "    self.store._db_for_partition(partition).content.update(records)\n        offset = await",
+        ),
+    ),
+    "a recovery takes older rows for newer ones": (
+        Edit(
+            is_newer, "return position_of(decode_row(value)) >= position_of(decode_row(present))", "return True"
+        ),
+    ),
+    "a shared store takes older rows for newer ones": (
+        Edit(
+            MemoryRows.save,
+            "if key not in kept.rows or position_of(row) >= position_of(decode_row(kept.rows[key])):",
+            "if True:",
+        ),
+    ),
+    "rows stay in the index where they were": (
+        Edit(IndexWriter.change, "self._counted[count_prefix(table, name) + before.encode()] -= 1", "pass"),
     ),
 }
 """Bugs that the simulation has found in the product are here too, so that they are found again."""

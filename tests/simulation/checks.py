@@ -10,7 +10,7 @@ from projections.control import GENERATION, SERVING
 from streams.journal import NOTHING_CONSUMED, Commit, stream_name
 from streams.messages import decode_reply
 from streams.owner import Owner
-from tests.simulation import ending
+from tests.simulation import ending, reading
 from tests.simulation.account import TYPE
 from tests.simulation.operator import fact
 from tests.simulation.topics import COMMANDS_TOPIC, CONTROL_TOPIC, EVENTS_TOPIC
@@ -117,8 +117,8 @@ class Checks:
             rows_nr = max((commit.nr for commit in log if commit.events), default=0)
             if owner.worker.ownership.owners[partition]._indexer.indexed_nr < rows_nr:
                 return f"{stream}: derived rows are not written"
-            positions = ending.positions(log)
-            published = ending.published(world.kafka.history(EVENTS_TOPIC, partition))
+            positions = reading.positions(log)
+            published = reading.published(world.kafka.history(EVENTS_TOPIC, partition))
             if positions and positions[-1] not in published:
                 return f"{stream}: {positions[-1]} is not published"
             reader = self._slot(world.projection_group.owners.get(partition))
@@ -166,17 +166,16 @@ class Checks:
                 self._check_switch(name, what["table"])
 
     def _published(self, partition: int) -> tuple[int, int]:
-        return max(ending.published(self._world.kafka.history(EVENTS_TOPIC, partition)), default=(0, -1))
+        return max(reading.published(self._world.kafka.history(EVENTS_TOPIC, partition)), default=(0, -1))
 
     def _check_switch(self, projection: str, table: str) -> None:
         before = self._serving.get(projection)
         self._serving[projection] = table
         for partition, published in self._when.get(table, {}).items():
             owner = self._slot(self._world.projection_group.owners.get(partition))
-            replaced = owner.worker.source.table(partition, before) if owner is not None and before is not None else None
-            if replaced is not None:
+            if owner is not None and (replaced := owner.worker.source.table(partition, before or table)) is not None:
                 due = min(published, replaced.place.at)
-                found = ending.durable_place(self._world, partition, table)
+                found = reading.durable_place(self._world, partition, table)
                 if found < due:
                     text = f"{table} of {partition} has {found}, and not {due}"
                     self.fail("a table answers when it is complete", text)

@@ -9,7 +9,8 @@ from tests.simulation.disk import Disk
 from tests.simulation.loop import Process
 from tests.simulation.operator import Operator
 from tests.simulation.projecting import ProjectionWorker
-from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, EVENTS_TOPIC
+from tests.simulation.topic_faults import TopicFaults
+from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC
 from tests.simulation.workers import CommandWorker
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ LONG = 9.0
 """Seconds of pause after which a worker has lost its partitions, and does not know."""
 PAUSE_SECONDS = (0.5, 3.0, LONG, 14.0)
 OUTAGE_SECONDS = (1.0, 5.0, 12.0)
-TOPIC_GONE_SECONDS = 2.0
 JUMPS = (-3_600.0, -5.0, 5.0, 86_400.0)
 
 
@@ -95,6 +95,7 @@ class Faults:
         self._sending_hit = 0.0
         self._slips: dict[str, float] = {}
         self._healed = False
+        self._topics = TopicFaults(world)
         self._operator = Operator(world)
 
     def start(self) -> None:
@@ -119,16 +120,13 @@ class Faults:
             self._outage,
             self._jump,
             self._cut_off,
-            self._forget_events,
+            self._topics.forget_events,
         ]
         kinds = random.sample(kinds, random.randint(1, len(kinds)))
         for _ in range(random.randint(0, MOST_STRIKES)):
             world.loop.outside(random.uniform(0, 14), self._strike, random.choice(kinds))
-        if random.random() < 0.1:
-            world.loop.outside(random.uniform(2, 8), self._delete_topic)
+        if self._topics.start():
             self._takeovers_hit = 0.5
-        if random.random() < 0.1:
-            world.loop.outside(random.uniform(2, 10), self._delete_events)
         self._operator.start()
 
     def heal(self) -> None:
@@ -139,8 +137,7 @@ class Faults:
         self._world.network.heal()
         self._world.command_group.unheard.clear()
         self._world.projection_group.unheard.clear()
-        self._make_topic()
-        self._make_events()
+        self._topics.heal()
         for slot in self.slots:
             slot.process.fuse = 0
             slot.resume()
@@ -267,51 +264,3 @@ class Faults:
         slot = self._victim()
         slot.process.skew += self._world.random.choice(JUMPS)
         self._world.note("clock", slot.process, slot.process.skew)
-
-    def _delete_topic(self) -> None:
-        """While partitions change hands, or soon after."""
-        world = self._world
-
-        def delete() -> None:
-            if not self._healed:
-                world.note("topic deleted")
-                world.kafka.delete(COMMANDS_TOPIC)
-                world.command_group.rebalance()
-                world.loop.outside(TOPIC_GONE_SECONDS, self._make_topic)
-
-        world.command_group.rebalance()
-        world.loop.outside(world.random.uniform(0.0, 2.0), delete)
-
-    def _make_topic(self) -> None:
-        world = self._world
-        if COMMANDS_TOPIC not in world.kafka.topics:
-            topic = world.kafka.create(COMMANDS_TOPIC, world.shape.partitions)
-            world.note("topic made", topic.id)
-            world.command_group.rebalance()
-
-    def _forget_events(self) -> None:
-        """Retention removes the oldest records of an events topic, or some of it are lost."""
-        world, random = self._world, self._world.random
-        topic = world.kafka.topics.get(EVENTS_TOPIC)
-        if topic is not None:
-            log = random.choice(topic.partitions)
-            if random.random() < 0.5:
-                log.first = random.randint(log.first, len(log.records))
-                world.note("removed", EVENTS_TOPIC, topic.partitions.index(log), log.first)
-            elif (last := len(log.records) - 1) > log.first:  # without what follows nobody could tell
-                offset = random.randrange(log.first, last)
-                log.lost.update(range(offset, min(offset + random.randint(1, 3), last)))
-                world.note("lost", EVENTS_TOPIC, topic.partitions.index(log), *sorted(log.lost))
-
-    def _delete_events(self) -> None:
-        world = self._world
-        if not self._healed:
-            world.note("topic deleted", EVENTS_TOPIC)
-            world.kafka.delete(EVENTS_TOPIC)
-            world.loop.outside(TOPIC_GONE_SECONDS, self._make_events)
-
-    def _make_events(self) -> None:
-        world = self._world
-        if EVENTS_TOPIC not in world.kafka.topics:
-            topic = world.kafka.create(EVENTS_TOPIC, world.shape.partitions)
-            world.note("topic made", topic.id)

@@ -86,7 +86,8 @@ class Operator:
         self._world.loop.outside(self._world.random.choice(PAUSE_SECONDS), resume)
 
     def _drop(self) -> None:
-        """Remove what one worker knows to be needed no more."""
+        """Remove what one worker knows to be needed no more; or, by mistake, what answers."""
+        mistaken = self._world.random.random() < 0.2
 
         async def drop(worker: ProjectionWorker) -> None:
             control = worker.control
@@ -94,8 +95,9 @@ class Operator:
             needed = {table for kept in KEPT for table in (control.serving(kept.name), newest[kept.name])}
             for rows in (worker.local[TYPE], worker.shared):
                 for partition in worker.here:
-                    for table in sorted((await rows.places(partition)).keys() - needed):
-                        if control.serving(projection_name(table)) is not None and table not in control.dropped():
+                    for table in sorted((await rows.places(partition)).keys()):
+                        known = control.serving(projection_name(table)) is not None and table not in control.dropped()
+                        if known and (mistaken or table not in needed):
                             self._world.note("dropped", table)
                             await control.drop(table)
 

@@ -1,0 +1,143 @@
+"""What whoever checks reads of the world: logs, what was published of them, and what tables hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from projections.changelog import (
+    PLACE,
+    QUARANTINED,
+    ROW,
+    decode_place,
+    decode_quarantined,
+    is_newer,
+    key_of,
+    prefix_of,
+    read_key,
+)
+from projections.fold import evolved
+from projections.kept import Kept, Store, projection_name
+from projections.projection import PublishedEvent, Row
+from projections.rows import GONE, Place, Quarantined, decode_row
+from projections.tailer import read_position
+from streams.journal import Commit, RecordedEvent, stream_name
+from tests.simulation.account import EVENTS, KEPT, TYPE
+from tests.simulation.topics import CHANGELOG
+
+if TYPE_CHECKING:
+    from tests.simulation.kafka import Record
+    from tests.simulation.world import World
+
+Position = tuple[int, int]
+
+
+def logs(world: World) -> dict[int, Sequence[Commit]]:
+    """The log of each partition."""
+    return {p: world.store.log[stream_name(TYPE, p)] for p in range(world.shape.partitions)}
+
+
+def events(log: Iterable[Commit]) -> Iterable[tuple[Commit, int, RecordedEvent]]:
+    """The events of a log, without notes."""
+    for commit in log:
+        for index, event in enumerate(commit.events):
+            if event.is_event:
+                yield commit, index, event
+
+
+def positions(log: Iterable[Commit]) -> list[Position]:
+    """Commit number and index of every event."""
+    return [(commit.nr, index) for commit, index, _ in events(log)]
+
+
+def published(records: Iterable[Record]) -> list[Position]:
+    """Positions on an events topic, in the order of their first appearance above all before: what readers count."""
+    found: list[Position] = []
+    for record in records:
+        at = read_position(record.headers)[1]
+        if not found or (at.nr, at.index) > found[-1]:
+            found.append((at.nr, at.index))
+    return found
+
+
+# -- tables --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Table:
+    """What is kept of a table, or shall be: rows, place, and what waits by key."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    place: Place = field(default_factory=Place)
+    waiting: dict[str, Quarantined] = field(default_factory=dict)
+
+
+def folded(kept: Kept, log: Sequence[Commit]) -> Table:
+    """What a projection makes of a log, event by event."""
+    projection, found = kept.projection, Table()
+    for commit, index, stored in events(log):
+        place = (stored.aggregate_id, stored.sequence, "", commit.stream, commit.nr, index)
+        event = PublishedEvent(EVENTS.decode_one(stored.data), stored.type, *place)
+        for key in projection.keys(event):
+            waits = found.waiting.get(key)
+            if waits is None:
+                try:
+                    row = evolved(projection, found.rows.get(key), key, [event])
+                except ArithmeticError as error:
+                    waits = Quarantined(event.position, f"ArithmeticError: {error}", 0)
+                else:
+                    found.rows[key] = {**({GONE: True} if row is None else row), "position": event.position}
+                    if not projection.local:
+                        found.rows[key]["sequence"] = stored.sequence
+                    continue
+            found.waiting[key] = Quarantined(waits.position, waits.error, waits.events + 1, event.position)
+    if at := positions(log):
+        found.place = Place(*at[-1], at[-1][0])
+    return found
+
+
+def in_records(content: Mapping[bytes, bytes], table: str) -> Table:
+    """What stands of a table in a database, or in what is recovered of a changelog."""
+    found = Table()
+    for record_key, value in content.items():
+        if record_key.startswith((prefix_of(table, ROW), prefix_of(table, PLACE), prefix_of(table, QUARANTINED))):
+            _, kind, key = read_key(record_key)
+            if kind == ROW:
+                found.rows[key] = decode_row(value)
+            elif kind == PLACE:
+                found.place = decode_place(value)
+            elif (quarantined := decode_quarantined(value)).events:
+                found.waiting[key] = quarantined
+    return found
+
+
+def recovered(world: World, partition: int) -> dict[bytes, bytes]:
+    """What a worker with an empty disk would have."""
+    found: dict[bytes, bytes] = {}
+    for record in world.kafka.topics[CHANGELOG].partitions[partition].records:
+        assert record.key is not None
+        if record.value is None:
+            found.pop(record.key, None)
+        elif is_newer(read_key(record.key).kind, record.value, found.get(record.key)):
+            found[record.key] = record.value
+    return found
+
+
+def shared(world: World, partition: int, table: str) -> Table:
+    """What stands of a table in the read model."""
+    kept = world.read_model.kept[partition, table]
+    waiting = {key: quarantined for key, quarantined in kept.quarantined.items() if quarantined.events}
+    return Table(world.read_model.rows(table, partition), kept.place or Place(), waiting)
+
+
+def durable_place(world: World, partition: int, table: str) -> Position:
+    """How far a table is for whoever takes it over."""
+    kept = next(kept for kept in KEPT if kept.name == projection_name(table))
+    if kept.store is Store.READ_MODEL:
+        return (world.read_model.place(table, partition) or Place()).at
+    key, at = key_of(table, PLACE), Place().at
+    for record in world.kafka.partition(CHANGELOG, partition).records:
+        if record.key == key:
+            at = Place().at if record.value is None else max(at, decode_place(record.value).at)
+    return at

@@ -1,0 +1,122 @@
+"""What must hold of tables when everything has come to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from projections import queries
+from projections.kept import Kept, Store, projection_name
+from projections.rows import GONE, Place, decode_row, position_of
+from tests.simulation.account import KEPT, TYPE
+from tests.simulation.reading import Table, folded, in_records, logs, recovered, shared
+from tests.simulation.topics import PROJECTION_LETTERS_TOPIC
+
+if TYPE_CHECKING:
+    from projections.local_store import LocalStore
+    from tests.simulation.faults import Slot
+    from tests.simulation.world import World
+
+Readers = dict[int, "Slot | None"]
+
+
+def _tables(world: World, readers: Readers) -> str:
+    """The tables of whoever keeps them, and what a new worker would recover, are the fold of the log."""
+    for partition, log in logs(world).items():
+        reader, on_changelog = _reader(readers, partition), recovered(world, partition)
+        for kept, tables in _kept(reader, partition):
+            wanted = folded(kept, log)
+            for table in tables:
+                if kept.store is Store.READ_MODEL:
+                    found = {"read model": shared(world, partition, table)}
+                else:
+                    found = {
+                        "changelog": in_records(on_changelog, table),
+                        "disk": in_records(reader.disk[partition], table),
+                    }
+                for where, it in found.items():
+                    if text := _difference(wanted, it):
+                        return f"{table} of partition {partition} in the {where}: {text}"
+    return ""
+
+
+def _reader(readers: Readers, partition: int) -> Slot:
+    reader = readers[partition]
+    assert reader is not None
+    return reader
+
+
+def _kept(reader: Slot, partition: int) -> Iterator[tuple[Kept, list[str]]]:
+    """Each projection with the tables that its worker keeps of it."""
+    tables = reader.worker.source.partitions[partition].tables
+    for kept in KEPT:
+        yield kept, [table for table in tables if projection_name(table) == kept.name]
+
+
+def _difference(wanted: Table, found: Table) -> str:
+    if wanted.rows != found.rows:
+        return f"the log gives {wanted.rows}, there is {found.rows}"
+    place = Place(found.place.nr, found.place.index, found.place.complete)
+    if wanted.place != place:
+        return f"it is at {place}, and not at {wanted.place}"
+    if wanted.waiting != found.waiting:
+        return f"{wanted.waiting} wait, there is {found.waiting}"
+    return ""
+
+
+def _indexes(world: World, readers: Readers) -> str:
+    """What rows are found by is what stands in them: entries, counts and the order of their changes."""
+    for partition in logs(world):
+        reader = _reader(readers, partition)
+        for kept, tables in _kept(reader, partition):
+            for table in tables:
+                if kept.indexes.changes and (
+                    text := _index_difference(reader.worker.local[TYPE].store, partition, kept, table)
+                ):
+                    return f"{table} of partition {partition}: {text}"
+    return ""
+
+
+def _index_difference(store: LocalStore, number: int, kept: Kept, table: str) -> str:
+    raw = partial(queries.raw, store, number, table)
+    rows: Mapping[str, Any] = {key: decode_row(raw(key) or b"") for key in queries.keys(store, number, table)}
+    for name, of in kept.indexes.values.items():
+        listed: dict[str, list[str]] = {}
+        for key, row in rows.items():
+            if GONE not in row and (value := of(row)) is not None:
+                listed.setdefault(value, []).append(key)
+        counts = queries.counts(store, number, table, name)
+        if counts != {value: len(keys) for value, keys in listed.items()}:
+            return f"{listed} are listed by {name}, counted are {counts}"
+        for value, keys in listed.items():
+            found = [decode_row(row)["id"] for row in queries.indexed(store, number, table, name, value, "", 1_000)]
+            if keys != found:
+                return f"{keys} stand under {name} {value}, listed are {found}"
+    changed = sorted(rows, key=lambda key: position_of(rows[key]))
+    told = queries.changed_since(store, number, table, Place().at, 1_000)
+    return "" if changed == told else f"changed are {changed}, told are {told}"
+
+
+def _waiting_events(world: World, readers: Readers) -> str:
+    """Every event that waits behind a projection is in the dead letters."""
+    for partition, log in logs(world).items():
+        letters = set()
+        for record in world.kafka.topics[PROJECTION_LETTERS_TOPIC].partitions[partition].records:
+            headers = {name: value.decode() for name, value in record.headers}
+            letters.add((headers["dl_table"], headers["dl_key"], headers["ce_position"]))
+        for kept, tables in _kept(_reader(readers, partition), partition):
+            waiting = folded(kept, log).waiting
+            for table in tables:
+                for key, its in waiting.items():
+                    found = {position for of, its_key, position in letters if (table, key) == (of, its_key)}
+                    if its.events != len(found) or not {its.position, its.last} <= found:
+                        return f"{table}: {key} waits from {its.position} to {its.last}, dead letters are {found}"
+    return ""
+
+
+INVARIANTS: dict[str, Callable[[Any, Readers], str]] = {
+    "tables are a fold of the log": _tables,
+    "indexes are those of the rows": _indexes,
+    "what waits is kept": _waiting_events,
+}

@@ -1,0 +1,75 @@
+"""Topics that are deleted and made again, or lose what was on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.simulation.topics import COMMANDS_TOPIC, EVENTS_TOPIC
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+TOPIC_GONE_SECONDS = 2.0
+MOST_LOST = 3
+
+
+class TopicFaults:
+    """Of commands and events."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._healed = False
+
+    def start(self) -> bool:
+        """Draw what will happen; whether the commands will be deleted."""
+        world, random = self._world, self._world.random
+        if random.random() < 0.2:
+            world.loop.outside(random.uniform(2, 10), self._delete, EVENTS_TOPIC)
+        if random.random() < 0.1:
+            world.loop.outside(random.uniform(2, 8), self._delete_commands)
+            return True
+        return False
+
+    def heal(self) -> None:
+        """All topics are there, and lose nothing any more."""
+        self._healed = True
+        self._make(COMMANDS_TOPIC)
+        self._make(EVENTS_TOPIC)
+
+    def forget_events(self) -> None:
+        """Retention removes the oldest records of an events topic, or some of it are lost."""
+        world, random = self._world, self._world.random
+        topic = world.kafka.topics.get(EVENTS_TOPIC)
+        if topic is None:
+            return
+        number = random.randrange(len(topic.partitions))
+        log = topic.partitions[number]
+        if random.random() < 0.5:
+            log.first = random.choice((random.randint(log.first, len(log.records)), len(log.records)))
+            world.note("removed", EVENTS_TOPIC, number, log.first)
+        elif (last := len(log.records) - 1) > log.first:  # without what follows nobody could tell
+            offset = random.randrange(log.first, last)
+            log.lost.update(range(offset, min(offset + random.randint(1, MOST_LOST), last)))
+            world.note("lost", EVENTS_TOPIC, number, *sorted(log.lost))
+
+    def _delete_commands(self) -> None:
+        """While partitions change hands, or soon after."""
+        world = self._world
+        world.command_group.rebalance()
+        world.loop.outside(world.random.uniform(0.0, 2.0), self._delete, COMMANDS_TOPIC)
+
+    def _delete(self, topic: str) -> None:
+        world = self._world
+        if not self._healed:
+            world.note("topic deleted", topic)
+            world.kafka.delete(topic)
+            if topic == COMMANDS_TOPIC:
+                world.command_group.rebalance()
+            world.loop.outside(TOPIC_GONE_SECONDS, self._make, topic)
+
+    def _make(self, topic: str) -> None:
+        world = self._world
+        if topic not in world.kafka.topics:
+            world.note("topic made", world.kafka.create(topic, world.shape.partitions).id)
+            if topic == COMMANDS_TOPIC:
+                world.command_group.rebalance()
