@@ -94,10 +94,11 @@ class IndexWriter:
     def finish(self) -> None:
         """All changes of the batch are told."""
         for key, by in self._counted.items():
-            if by and (count := int(self._get(key) or b"0") + by):
+            count = int(self._get(key) or b"0") + by
+            if count:
                 self._batch.put(key, b"%d" % count)
-            elif by:
-                self._batch.delete(key)
+            else:
+                self._batch.delete(key)  # nothing is left of a table that is dropped
 
 
 def value_of(name: str, of: Callable[[Row], str | None], row: Row | None) -> str | None:
