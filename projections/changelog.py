@@ -10,7 +10,7 @@ newest position is right, wherever it stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -61,6 +61,18 @@ def records_of(changes: Mapping[str, Changes]) -> Iterator[tuple[bytes, bytes]]:
         for key, quarantined in change.quarantined.items():
             yield key_of(table, QUARANTINED, key), _encode(quarantined)
         yield key_of(table, PLACE), _encode(change.place)
+
+
+def removal_of(table: str, keys: Iterable[bytes]) -> list[tuple[bytes, bytes | None]]:
+    """What removes a table, whose records have these keys.
+
+    Its place is first taken back to before its first event: who comes upon what is left when this is cut off, and wants
+    the table after all, because old code has come back, must not go on from where it was. And it goes last, so that the
+    table is found until then.
+    """
+    place = key_of(table, PLACE)
+    back: list[tuple[bytes, bytes | None]] = [(place, None), (place, _encode(Place()))]
+    return [*back, *((key, None) for key in keys if key != place), (place, None)]
 
 
 def is_newer(kind: bytes, value: bytes | None, present: bytes | None) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from projections.projection import PublishedEvent
 from projections.rows import read_position
 from projections.tailer import COMMIT_END, PREVIOUS, event_headers
-from schemas.codec import Codec, UnknownSchema
+from schemas.codec import Codec, Undecodable
 from schemas.wire_format import from_wire
 from streams.journal import Commit, Journal, Unavailable, stream_type
 from streams.reading import decode_event
@@ -97,7 +97,7 @@ class EventReader:
         data = from_wire(record.value, attributes)
         try:
             values: tuple[Any, ...] = self._codec.decode(data)
-        except UnknownSchema:
+        except Undecodable:  # its schema may be in the journal; and who must not read it says so each time
             values = await decode_event(self._codec, self._journal, data)
         parts = [PublishedEvent(value, type(value).__name__, *place) for value in values]
         origin = parts[0] if parts else PublishedEvent(None, attributes["ce_type"].decode(), *place)

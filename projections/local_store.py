@@ -8,6 +8,7 @@ recover a table the worker ends, and says so: Faust would stumble, or log each r
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -116,8 +117,9 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
         return {key: quarantined for key, quarantined in found.items() if quarantined.events}
 
     def record_keys(self, partition: int, table: str) -> list[bytes]:
-        """The keys of all that the changelog has of a table."""
-        kinds = (ROW, QUARANTINED, PLACE)
+        """The keys of all that the changelog has of a table, in the order in which to remove them: a row whose events
+        wait must not be gone before that is."""
+        kinds = (QUARANTINED, ROW, PLACE)
         return [key for kind in kinds for key, _ in self.items(partition, prefix_of(table, kind))]
 
     def items(self, partition: int, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -230,8 +232,10 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
     def remove_damaged(self) -> None:
         """Forget the partitions that are damaged. Nobody must read or write them, and a recovery must follow."""
         for partition in self.damaged:
-            self._dbs.pop(partition, None)
-            gc.collect()  # closes it
+            if (db := self._dbs.pop(partition, None)) is not None:
+                with contextlib.suppress(Exception):  # it may have no way left to write what it has in memory
+                    db.close()
+            gc.collect()  # who reads rows in order has it open as well
             shutil.rmtree(self.partition_path(partition), ignore_errors=True)
             # Faust remembers how far it had read the changelog, and would go on from there.
             self.app.tables.recovery.revoke(TP(self.table.changelog_topic_name, partition))

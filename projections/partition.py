@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-NEAR = 5_000
+NEAR = 1_000
 """Records between two tables that may still go together: the one that is ahead leaves out what it has."""
 BATCH_BEHIND = 2_000
 """Records that are applied together to a table that catches up: a row that many of them touch is written once."""
@@ -180,13 +180,17 @@ class Partition:
         return task.result()
 
     async def _stop(self, table: str) -> None:
+        await self._stop_behind(table)
+        async with self._main_stands() as main:
+            main.tables = [it for it in main.tables if it.table != table]
+        await self._stop_behind(table)  # it may have been set aside before the lane stood
+        if not self._main.tables and (running := self._tasks.pop(MAIN, None)) is not None:
+            await cancel(running)
+
+    async def _stop_behind(self, table: str) -> None:
         self._behind.pop(table, None)
         if (task := self._tasks.pop(table, None)) is not None:
             await cancel(task)
-        async with self._main_stands() as main:
-            main.tables = [it for it in main.tables if it.table != table]
-        if not self._main.tables and (running := self._tasks.pop(MAIN, None)) is not None:
-            await cancel(running)
 
     @contextlib.asynccontextmanager
     async def standing(self, table: TableFold) -> AsyncIterator[None]:

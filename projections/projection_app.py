@@ -18,6 +18,7 @@ from projections.event_streams import EventStreams
 from projections.events import EventReader
 from projections.feed import KafkaFeed
 from projections.kept import NO_INDEXES, Indexes, Kept, Listed, projection_name
+from projections.lazy_places import LazyPlaces
 from projections.problems import problems
 from projections.read_model import open_rows
 from projections.registered import Registered
@@ -43,7 +44,7 @@ from streams.tasks import cancel
 log = logging.getLogger(__name__)
 
 
-CATCH_UPS_AT_ONCE = 2
+CATCH_UPS_AT_ONCE = 3
 """Tables of one worker that are built at the same time, each in one partition."""
 
 
@@ -71,6 +72,7 @@ class ReadSide:
         self.read_model = open_rows(
             url, settings.namespace, listings=lambda table: self._listings.get(projection_name(table), ())
         )
+        self._model_rows = LazyPlaces(self.read_model)
         self._may_create_read_model = may_create(settings, url)
         self.sources: dict[str, Source] = {}
         self.tailers: dict[str, Tailers] = {}
@@ -102,7 +104,7 @@ class ReadSide:
     def rows_of(self, kept: Kept) -> Rows:
         """The store of a projection."""
         if isinstance(kept.how, Listed):
-            return self.read_model
+            return self._model_rows
         return (self.sql if isinstance(kept.how, SqlColumns) else self.local)[kept.projection.source]
 
     def _placed_with(self, kept: Kept) -> LocalRows:

@@ -172,11 +172,12 @@ class SqliteFile:
             self._db.executemany("DELETE FROM quarantined WHERE name = ? AND key = ?", ((table, key) for key in keys))
 
     def record_keys(self, table: str) -> list[bytes]:
-        """The keys of all records that a table still has: what to remove on the changelog when it is dropped."""
-        rows = self._db.execute(f"SELECT key FROM {self._name(table)}")
-        keys = [key_of(table, ROW, key) for (key,) in rows]
+        """The keys of all records that a table still has: what to remove on the changelog when it is dropped, in that
+        order."""
         held = self._db.execute("SELECT key FROM quarantined WHERE name = ?", (table,))
-        keys += [key_of(table, QUARANTINED, key) for (key,) in held]
+        keys = [key_of(table, QUARANTINED, key) for (key,) in held]
+        rows = self._db.execute(f"SELECT key FROM {self._name(table)}")
+        keys += [key_of(table, ROW, key) for (key,) in rows]
         return [*keys, key_of(table, PLACE)] if self._is_placed(table) else keys
 
     # -- tables --------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 
 from faust import stores
 
-from projections.changelog import records_of
+from projections.changelog import records_of, removal_of
 from projections.kept import Indexes
 from projections.live import Live
 from projections.projection import Row
@@ -97,8 +97,9 @@ class LocalRows:
 
     async def drop(self, partition: int, table: str) -> None:
         keys = self.store.record_keys(partition, table)
-        for start in range(0, len(keys), DROPPED_AT_ONCE):
-            await self._keep(partition, [(key, None) for key in keys[start : start + DROPPED_AT_ONCE]])
+        records = removal_of(table, keys) if keys else []
+        for start in range(0, len(records), DROPPED_AT_ONCE):
+            await self._keep(partition, records[start : start + DROPPED_AT_ONCE])
 
     async def _keep(
         self,

@@ -21,8 +21,9 @@ async def drop_journals(url: str, namespace: str, only: str = "") -> None:
         case "postgresql":
             await _drop_schemas(url, namespace, only)
         case "sqlite":
-            for file in Path(urlsplit(url).path[1:]).parent.glob(f"{namespace}*{only}*"):
-                file.unlink()
+            for file in Path(urlsplit(url).path[1:]).parent.glob(f"{namespace}*"):
+                if only in file.name:
+                    file.unlink()
 
 
 def _drop_keyspaces(url: str, namespace: str, only: str) -> None:

@@ -28,7 +28,8 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
             return {**header, "opened_at": iso(opened_at), "status": "open", "lines": [], "total": amount(Decimal(0))}
         case LineAdded() as line:
             assert row is not None
-            return _with_lines(row, _merged(row["lines"], line))
+            total = Decimal(row["total"]) + line.quantity * line.unit_price
+            return {**row, "lines": _merged(row["lines"], line), "total": amount(total)}
         case LineRemoved(sku):
             assert row is not None
             return _with_lines(row, [line for line in row["lines"] if line["sku"] != sku])

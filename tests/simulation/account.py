@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 
 from aggregates.decider import Decider, Rejected
-from projections.kept import Indexes, Kept, Store
+from projections.kept import Indexes, Kept, Listed
 from projections.projection import Projection, PublishedEvent, Row
 from schemas.codec import Codec
 from schemas.registry import Schema
@@ -126,8 +126,8 @@ def _fragile(row: Row | None, key: str, event: PublishedEvent) -> Row | None:
 
 
 KEPT = (
-    Kept(Projection("balances", 1, TYPE, _balance), Store.ROCKSDB, Indexes({"parity": _parity}, changes=True)),
+    Kept(Projection("balances", 1, TYPE, _balance), Indexes({"parity": _parity}, changes=True)),
     Kept(Projection("turnover", 1, TYPE, _turnover, _kinds, local=True)),
     Kept(Projection("fragile", 1, TYPE, _fragile)),
-    Kept(Projection("overview", 1, TYPE, _overview), Store.READ_MODEL),
+    Kept(Projection("overview", 1, TYPE, _overview), Listed()),
 )

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from projections.control import GENERATION, SERVING
 from streams.journal import NOTHING_CONSUMED, Commit, stream_name
 from streams.messages import decode_reply
 from streams.owner import Owner
@@ -159,10 +158,10 @@ class Checks:
         for key, value, _ in records:
             kind, name, what = fact(key, value)
             self._world.note("fact", kind, name, what)
-            if kind == GENERATION and what is not None:
+            if kind == "generation" and what is not None:
                 published = {p: self._published(p) for p in range(self._world.shape.partitions)}
                 self._when.setdefault(f"{name}.{what['generation']}", published)
-            if kind == SERVING and what is not None:
+            if kind == "serving" and what is not None:
                 self._check_switch(name, what["table"])
 
     def _published(self, partition: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from projections.kept import Indexes
+from projections.live import Live
 from projections.local_store import LocalStore
 from projections.tables import LocalRows
 
@@ -113,6 +114,7 @@ class SimulatedRows(LocalRows):
         self._table = SimpleNamespace(changelog_topic_name=changelog, data=SimulatedStore(disk))
         self._broker = broker
         self._writing = defaultdict(asyncio.Lock)
+        self.live = Live()
         self.store.indexes = indexes
 
     async def recover(self, partition: int) -> None:

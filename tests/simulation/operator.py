@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.control import PAUSED
 from projections.kept import projection_name
 from projections.rows import StoreDown
 from tests.simulation.account import KEPT, TYPE
@@ -52,8 +51,8 @@ class Operator:
         found: dict[str, bool] = {}
         for record in self._world.kafka.partition(CONTROL_TOPIC, 0).records:
             kind, name, what = fact(record.key, record.value)
-            if kind == PAUSED:
-                found[name] = what is not None
+            if kind == "paused":
+                found[name] = what is not None and what["reason"] is not None
         return {name for name, paused in found.items() if paused}
 
     def _order(self, what: str, name: str, give: Callable[[ProjectionWorker], Awaitable[Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from projections.control import Control
 from projections.dead_letters import ProjectionDeadLetters
 from projections.doors import NotNow
 from projections.events import EventReader
-from projections.kept import Indexes, Kept, Store
+from projections.kept import NO_INDEXES, Indexes, Kept, Listed
 from projections.projection_app import ReadSide
 from projections.rows import Rows
 from projections.source import Source
@@ -29,7 +29,7 @@ from tests.simulation.topics import CHANGELOG, COMMITS_TOPIC, CONTROL_TOPIC, EVE
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-INDEXES = {it.name: it.indexes for it in KEPT if it.indexes != Indexes()}
+INDEXES = {it.name: it.how for it in KEPT if isinstance(it.how, Indexes) and it.how != NO_INDEXES}
 
 
 class ProjectionWorker:
@@ -53,7 +53,7 @@ class ProjectionWorker:
             EVENTS_TOPIC,
             KEPT,
             self._rows_of,
-            lambda rows: self.here,
+            lambda kept: self.here,
             self.control,
             feed,
             EventReader(EVENTS, journal, "/accounts"),
@@ -77,7 +77,7 @@ class ProjectionWorker:
         )
 
     def _rows_of(self, kept: Kept) -> Rows:
-        return self.shared if kept.store is Store.READ_MODEL else self.local[TYPE]
+        return self.shared if isinstance(kept.how, Listed) else self.local[TYPE]
 
     async def main(self) -> None:
         """Serve for ever."""
@@ -93,13 +93,13 @@ class ProjectionWorker:
     # -- what Faust calls ------------------------------------------------------------------------------------
 
     async def _revoke(self) -> None:
-        """As `Application.before_revoke`."""
-        side: Any = self
+        """As `Application.before_revoke`, and `ReadSide._suspend`."""
         self.ready = False
         if self._resuming is not None:
             await cancel(self._resuming)
             self._resuming = None
-        await ReadSide._suspend(side)
+        await self.source.close()
+        self.local[TYPE].remove_damaged()
 
     async def _positions(self, partitions: list[int]) -> dict[Place, int]:
         self.here = partitions
@@ -137,22 +137,25 @@ class SimulatedDoors:
             raise NotNow("a rebalance or a recovery is under way")
         return sorted(self._worker.here)
 
-    async def each(self, projection: str, path: str, tables: Any, here: Callable[[], Any]) -> Sequence[Any]:
+    async def each(
+        self, projection: str, path: str, tables: Any, here: Callable[[], Awaitable[Any]]
+    ) -> Sequence[Any]:
         async def ask(name: str) -> Any:
             if name == self._worker.name:
-                return here()
+                return await here()
             partitions = sorted(p for p, owner in self.owners.items() if owner == name)
-            return await self._world.network.ask("http", partial(self._complete, name, projection, partitions))
+            other = await self._world.network.ask("http", partial(self._reach, name, projection, partitions))
+            return await other._complete()
 
         if sorted(self.owners) != self.all_partitions:
             raise NotNow("not every partition has a worker yet")
         return await asyncio.gather(*map(ask, dict.fromkeys(self.owners.values())))
 
-    def _complete(self, name: str, projection: str, partitions: list[int]) -> dict[str, list[int]]:
-        """What the other worker answers."""
+    def _reach(self, name: str, projection: str, partitions: list[int]) -> Switching:
+        """The other worker, which answers if it has these partitions."""
         slot = next((slot for slot in self._world.faults.slots if slot.process.name == name), None)
         if slot is None or not slot.process.alive or slot.process.paused:
             raise NotNow(f"{name} cannot be reached")
         if slot.worker.doors.here(projection) != partitions:
             raise NotNow(f"{name} has other partitions now")
-        return slot.worker.switching._complete()  # type: ignore[no-any-return]
+        return slot.worker.switching

@@ -18,7 +18,7 @@ from projections.changelog import (
     read_key,
 )
 from projections.fold import evolved
-from projections.kept import Kept, Store, projection_name
+from projections.kept import Kept, Listed, projection_name
 from projections.projection import PublishedEvent, Row
 from projections.rows import GONE, Place, Quarantined, decode_row
 from projections.tailer import read_position
@@ -134,7 +134,7 @@ def shared(world: World, partition: int, table: str) -> Table:
 def durable_place(world: World, partition: int, table: str) -> Position:
     """How far a table is for whoever takes it over."""
     kept = next(kept for kept in KEPT if kept.name == projection_name(table))
-    if kept.store is Store.READ_MODEL:
+    if isinstance(kept.how, Listed):
         return (world.read_model.place(table, partition) or Place()).at
     key, at = key_of(table, PLACE), Place().at
     for record in world.kafka.partition(CHANGELOG, partition).records:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projections import queries
-from projections.kept import Kept, Store, projection_name
+from projections.kept import Indexes, Kept, Listed, projection_name
 from projections.rows import GONE, Place, decode_row, position_of
 from tests.simulation.account import KEPT, TYPE
 from tests.simulation.reading import Table, folded, in_records, logs, recovered, shared
@@ -28,7 +28,7 @@ def _tables(world: World, readers: Readers) -> str:
         for kept, tables in _kept(reader, partition):
             wanted = folded(kept, log)
             for table in tables:
-                if kept.store is Store.READ_MODEL:
+                if isinstance(kept.how, Listed):
                     found = {"read model": shared(world, partition, table)}
                 else:
                     found = {
@@ -71,17 +71,17 @@ def _indexes(world: World, readers: Readers) -> str:
         reader = _reader(readers, partition)
         for kept, tables in _kept(reader, partition):
             for table in tables:
-                if kept.indexes.changes and (
-                    text := _index_difference(reader.worker.local[TYPE].store, partition, kept, table)
+                if isinstance(kept.how, Indexes) and kept.how.changes and (
+                    text := _index_difference(reader.worker.local[TYPE].store, partition, kept, kept.how, table)
                 ):
                     return f"{table} of partition {partition}: {text}"
     return ""
 
 
-def _index_difference(store: LocalStore, number: int, kept: Kept, table: str) -> str:
+def _index_difference(store: LocalStore, number: int, kept: Kept, indexes: Indexes, table: str) -> str:
     raw = partial(queries.raw, store, number, table)
     rows: Mapping[str, Any] = {key: decode_row(raw(key) or b"") for key in queries.keys(store, number, table)}
-    for name, of in kept.indexes.values.items():
+    for name, of in indexes.values.items():
         listed: dict[str, list[str]] = {}
         for key, row in rows.items():
             if GONE not in row and (value := of(row)) is not None:
@@ -90,11 +90,11 @@ def _index_difference(store: LocalStore, number: int, kept: Kept, table: str) ->
         if counts != {value: len(keys) for value, keys in listed.items()}:
             return f"{listed} are listed by {name}, counted are {counts}"
         for value, keys in listed.items():
-            found = [decode_row(row)["id"] for row in queries.indexed(store, number, table, name, value, "", 1_000)]
+            found = queries.indexed(store, number, table, name, value, "", 1_000)
             if keys != found:
                 return f"{keys} stand under {name} {value}, listed are {found}"
     changed = sorted(rows, key=lambda key: position_of(rows[key]))
-    told = queries.changed_since(store, number, table, Place().at, 1_000)
+    told = [change.key for change in queries.changes(store, number, table, Place().at, 1_000)]
     return "" if changed == told else f"changed are {changed}, told are {told}"
 
 

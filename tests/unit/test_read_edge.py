@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pytest
 
 from projections.events import EventReader
-from projections.lane import Lane
+from projections.fold import TableFold
+from projections.projection import Row
 from projections.rows import GONE
 from schemas.codec import Codec
 from schemas.formats import AVRO
@@ -24,10 +24,10 @@ from tests.unit.boxes import (
     EMPTY,
     NOW,
     PUT,
-    STREAM,
     Boxes,
     Emptied,
     Put,
+    Read,
     Stored,
     box,
     boxes,
@@ -42,7 +42,7 @@ STORED = [labelled(), put("a"), swapped("b"), labelled("this side up"), put("c")
 """What the old code has written, which stands for: put a, emptied, put b, put c."""
 
 
-async def a_journal(stored: Iterable[tuple[str, bytes]] = STORED) -> MemoryJournal:
+async def a_journal(stored: Iterable[Stored] = STORED) -> MemoryJournal:
     """Box `1`, with a commit for each stored event."""
     journal = MemoryJournal()
     await journal.create()
@@ -93,23 +93,32 @@ PUT_2 = schema("Put", 2, ("what", "string"), ("where", "string", ""))
 PUT_3 = schema("Put", 3, ("what", "string"), ("where", "string", ""), ("z", "int", 0), compatibility="BACKWARD")
 
 
+def old_code() -> Codec:
+    """What was known before there were newer events."""
+    return Codec([PUT, EMPTIED], {"Put": Put, "Emptied": Emptied})
+
+
+def written_as(schema: Schema) -> Stored:
+    """A `Put` of newer code."""
+    return "Put", AVRO.writer(schema)({"what": "n"})
+
+
 async def newer_journal(*schemas: Schema) -> MemoryJournal:
     """A journal with a `Put` of the last of these schemas, all of which its writer has left there."""
-    journal = await a_journal([("Put", AVRO.writer(schemas[-1])({"what": "n"}))])
+    journal = await a_journal([written_as(schemas[-1])])
     await journal.save_schemas({schema.fingerprint: schema.json for schema in schemas})
     return journal
 
 
 async def test_a_newer_event_is_read() -> None:
     """An old worker takes the schema of a newer event from the journal, and reads what it knows of it."""
-    codec = Codec([PUT, EMPTIED], {"Put": Put, "Emptied": Emptied})
-    assert ("n",) == (await load_aggregate(await newer_journal(PUT_2), box, codec, "1", 10)).state
+    assert ("n",) == (await load_aggregate(await newer_journal(PUT_2), box, old_code(), "1", 10)).state
 
 
 @pytest.mark.parametrize("newer", [(PUT_2, PUT_3), (schema("Sealed", 1),)], ids=["means something else", "new type"])
 async def test_a_newer_event_holds_an_old_worker(newer: tuple[Schema, ...]) -> None:
     """What an old worker must not or cannot read holds it, each time that it tries, and it says what to do."""
-    journal, codec = await newer_journal(*newer), Codec([PUT, EMPTIED], {"Put": Put, "Emptied": Emptied})
+    journal, codec = await newer_journal(*newer), old_code()
     for _ in range(2):
         with pytest.raises(Held, match="deploy the version that knows it"):
             await load_aggregate(journal, box, codec, "1", 10)
@@ -124,107 +133,103 @@ async def test_bytes_of_nobody_hold_too() -> None:
 # -- applying ------------------------------------------------------------------------------------------
 
 
-class Applied:
-    """The events of a box on their way into both tables, as one lane applies them."""
+class Tables:
+    """Both projections of the boxes, as a lane keeps them."""
 
-    def __init__(self, codec: Codec = CODEC) -> None:
-        self.here = Boxes()
-        self.here.reader = EventReader(codec, self.here.journal, "/boxes")
-        self.tables = [self.here.table(projection) for projection in (boxes, by_type)]
+    def __init__(self, here: Boxes) -> None:
+        self._here = here
+        self._tables = [here.table(boxes), here.table(by_type)]
 
-    async def write(self, *stored: Stored) -> None:
-        """Each a commit of box `1`."""
-        for event in stored:
-            await self.here.write(("1", event))
+    async def apply(self, events: Sequence[Read]) -> None:
+        for table in self._tables:
+            await self._apply(table, events)
 
-    async def apply(self, first: int = 0, end: int | None = None) -> None:
-        """What stands on the topic at these offsets."""
-        here = self.here
-        lane = Lane(STREAM, 0, here.reader, self.tables, here.letters, here._moved, lambda table: None)
-        await lane.apply(await here.published(first, end))
+    async def _apply(self, table: TableFold, events: Sequence[Read]) -> None:
+        folded = await table.fold(events)
+        if folded is not None:
+            await self._here.rows.save(0, {table.table: folded.changes})
+            table.kept(folded)
 
-    def shown(self) -> tuple[Any, dict[str, int]]:
-        """The row of the box, and the counts."""
-        counted = {key: row["count"] for key, row in self.here.rows.rows("by-type-1").items()}
-        return self.here.rows.rows("boxes-1")["1"], counted
+    async def apply_again(self, events: Sequence[Read]) -> None:
+        """As by a worker that does not know how far the tables are, so that it is the rows that say."""
+        for table in self._tables:
+            await self._apply(self._here.table(table.projection), events)
 
+    def row(self) -> Row:
+        """That of the box."""
+        return self._here.rows.rows("boxes-1")["1"]
 
-@pytest.fixture
-async def applied() -> Applied:
-    """All that the old code has written, published and not applied yet."""
-    applied = Applied()
-    await applied.write(*STORED)
-    return applied
+    def counted(self) -> dict[str, int]:
+        """How often each type was seen."""
+        return {key: row["count"] for key, row in self._here.rows.rows("by-type-1").items()}
 
 
-ALL = {"in": ["b", "c"], "position": "box-0:5:0", "sequence": 5}, {"Put": 3, "Emptied": 1}
+async def written(stored: Iterable[Stored] = STORED) -> Boxes:
+    """Box `1` again, and the topic, which has a commit for each stored event."""
+    here = Boxes()
+    for it in stored:
+        await here.write(("1", it))
+    return here
+
+
+LAST = {"in": ["b", "c"], "position": "box-0:5:0", "sequence": 5}
+COUNTED = {"Put": 3, "Emptied": 1}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
-async def test_apply(applied: Applied, size: int) -> None:
+async def test_apply(size: int) -> None:
     """However events are cut into batches: a split one is applied whole, and one that is nothing is counted."""
-    for start in range(0, len(STORED), size):
-        await applied.apply(start, start + size)
-    assert ALL == applied.shown()
+    here = await written()
+    tables, events = Tables(here), await here.published()
+    for start in range(0, len(events), size):
+        await tables.apply(events[start : start + size])
+    assert (LAST, COUNTED) == (tables.row(), tables.counted())
 
 
 @pytest.mark.parametrize("seen", range(1, 6))
-async def test_apply_again(applied: Applied, seen: int) -> None:
+async def test_apply_again(seen: int) -> None:
     """Events that come again change nothing, where they were split and where they removed a row too."""
-    await applied.apply(0, seen)
-    for late in range(seen):
-        await applied.apply(late, late + 1)
-    await applied.apply()
-    assert ALL == applied.shown()
+    here = await written()
+    tables, events = Tables(here), await here.published()
+    await tables.apply(events[:seen])
+    before = (tables.row(), tables.counted())
+    for late in events[:seen]:
+        await tables.apply([late])
+        await tables.apply_again([late])
+        assert before == (tables.row(), tables.counted())
+    await tables.apply(events)
+    assert (LAST, COUNTED) == (tables.row(), tables.counted())
 
 
 async def test_a_removed_row_leaves_its_place() -> None:
     """After its last event a removed row has its position only, and the next event goes on from there."""
-    applied = Applied()
-    await applied.write(*STORED[:2], EMPTY)
-    await applied.apply()
-    assert {GONE: True, "position": "box-0:3:0", "sequence": 3} == applied.shown()[0]
-    await applied.apply(0, 2)
-    assert GONE in applied.shown()[0]
-    await applied.write(put("d"))
-    await applied.apply(3)
-    assert {"in": ["d"], "position": "box-0:4:0", "sequence": 4} == applied.shown()[0]
+    here = await written([*STORED[:2], EMPTY, put("d")])
+    tables, events = Tables(here), await here.published()
+    await tables.apply(events[:3])
+    assert {GONE: True, "position": "box-0:3:0", "sequence": 3} == tables.row()
+    await tables.apply_again(events[:2])
+    assert GONE in tables.row()
+    await tables.apply(events[3:])
+    assert {"in": ["d"], "position": "box-0:4:0", "sequence": 4} == tables.row()
 
 
 async def test_only_events_that_are_nothing() -> None:
     """An aggregate of which no event is left has no row, and its sequence is known all the same."""
-    applied = Applied()
-    await applied.write(STORED[0])
-    await applied.apply()
-    assert ({GONE: True, "position": "box-0:1:0", "sequence": 1}, {}) == applied.shown()
+    here = await written(STORED[:1])
+    tables = Tables(here)
+    await tables.apply(await here.published())
+    assert ({GONE: True, "position": "box-0:1:0", "sequence": 1}, {}) == (tables.row(), tables.counted())
 
 
-@pytest.mark.parametrize("from_log", [False, True])
-async def test_a_newer_event_holds_the_tables_too(from_log: bool) -> None:
-    """Old code applies nothing of a batch with an event that it must not read, be it from the topic or from the log,
-    and says which version it waits for."""
-    applied = Applied(Codec([PUT, EMPTIED], {"Put": Put, "Emptied": Emptied}))
-    await applied.here.journal.save_schemas({schema.fingerprint: schema.json for schema in (PUT_2, PUT_3)})
-    await applied.write(("Put", AVRO.writer(PUT)({"what": "a"})), ("Put", AVRO.writer(PUT_3)({"what": "n"})))
-
-    async def read() -> None:
-        if from_log:
-            [events async for events in applied.here.reader.from_log(STREAM, (0, -1))]
-        else:
-            await applied.apply()
-
-    with pytest.raises(Held, match=r"version 3, which code that knows only version 1 must not read"):
-        await read()
-    assert {} == applied.here.rows.rows("boxes-1")
-    await applied.apply(0, 1)
-    assert {"in": ["a"], "position": "box-0:1:0", "sequence": 1} == applied.shown()[0]
-
-
-async def test_the_log_reads_as_the_topic_does(applied: Applied) -> None:
-    """An event is the same from either, but for what it was read from."""
-    nothing = {"next_offset": -1, "source": None, "follows": None}
-    from_log = [event async for events in applied.here.reader.from_log(STREAM, (0, -1)) for event in events]
-    from_topic = await applied.here.published()
-    assert [event._replace(**nothing) for event in from_topic] == [event._replace(**nothing) for event in from_log]
-    its = [event async for events in applied.here.reader.of_aggregate(STREAM, "1", (6, 0)) for event in events]
-    assert [event._replace(**nothing) for event in from_log] == [event._replace(**nothing) for event in its]
+async def test_a_newer_event_holds_the_tables_too() -> None:
+    """Old code applies nothing of a batch with an event that it must not read, and says each time that it tries which
+    version it waits for."""
+    here = await written([put("a"), written_as(PUT_3)])
+    await here.journal.save_schemas({schema.fingerprint: schema.json for schema in (PUT_2, PUT_3)})
+    reader = EventReader(old_code(), here.journal)
+    for _ in range(2):
+        with pytest.raises(Held, match=r"version 3, which code that knows only version 1 must not read.*: deploy"):
+            await reader.read(here.topic.records)
+    tables = Tables(here)
+    await tables.apply(await reader.read(here.topic.records[:1]))
+    assert {"in": ["a"], "position": "box-0:1:0", "sequence": 1} == tables.row()

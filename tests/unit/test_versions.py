@@ -127,6 +127,14 @@ async def test_a_new_version_takes_over_when_it_is_complete(town: Town) -> None:
         assert ({"1": ["a"]}, {"1": ["a", "b"]}) == (town.contents("boxes-1"), town.contents("boxes-2"))
 
 
+async def test_how_far_a_table_is(town: Town) -> None:
+    """It is known of the partitions that this worker has, for as long as it has them."""
+    async with town.worker(1) as worker:
+        await worker.current("boxes-1")
+        assert (1, None) == (await worker.source.complete(0, "boxes-1"), await worker.source.complete(1, "boxes-1"))
+    assert await worker.source.complete(0, "boxes-1") is None
+
+
 async def test_both_versions_are_kept_up_to_date(town: Town) -> None:
     """Code that has both keeps both, before and after the switch; the newest answers."""
     async with town.worker(1) as old:

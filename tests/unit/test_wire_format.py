@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
 import pytest
 
-from aggregates.shop.order import OrderCancelled, order
+from aggregates.shop.order import OrderCancelled, OrderOpened, order
+from projections.events import EventReader
+from projections.fold import TableFold
+from projections.shop.orders import orders
+from projections.tailer import COMMIT_END
 from schemas.codec import Codec, Undecodable
 from schemas.formats import JSON
 from schemas.registry import Schemas
 from schemas.wire_format import avro_fingerprint, from_wire, to_wire
-from tests.unit.boxes import CODEC as BOXES
-from tests.unit.boxes import Boxes, put, swapped
+from streams.journal_memory import MemoryJournal
+from tests.memory_rows import MemoryRows
 
 SCHEMAS = [schema for schema in Schemas.load("shop", "order") if schema.name not in order.commands]
 CODEC = Codec(SCHEMAS, order.events)
@@ -53,15 +61,36 @@ def test_a_value_whose_schema_is_not_said_is_not_guessed(value: bytes, dataschem
         from_wire(value, {"ce_dataschema": dataschema})
 
 
-async def test_events_are_the_same_from_both_forms() -> None:
-    """The wire format is read by the event's own headers, with no registry and whatever the id."""
-    here = Boxes()
-    await here.write(("1", put("a")), ("1", swapped("b")))
-    plain = await here.published()
-    for number, record in enumerate(here.topic.records):
-        schema = BOXES.schema_of(record.value)
-        said = [value.decode() for name, value in record.headers if name == "ce_dataschema"]
-        assert [f"urn:avro:{schema.full_name}:{schema.version}:{schema.fingerprint}"] == said
-        here.topic.records[number] = record._replace(value=to_wire(record.value, 99))
-    wired = await here.published()
-    assert [(event.at, event.parts) for event in plain] == [(event.at, event.parts) for event in wired]
+class Record(NamedTuple):
+    """A record of the events topic."""
+
+    offset: int
+    key: bytes
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+
+
+def opened(nr: int, id: str) -> Record:
+    """The first event of an order, alone in its commit, in the form that the journal has."""
+    value = CODEC.encode(OrderOpened("17850", "sale", "France", datetime(2010, 12, 1, tzinfo=UTC)))
+    schema = CODEC.schema_of(value)
+    headers = {
+        "ce_position": f"order-0:{nr}:0",
+        "ce_type": "OrderOpened",
+        "ce_sequence": "1",
+        "ce_time": "2010-12-01T00:00:00Z",
+        "ce_dataschema": f"urn:avro:{schema.full_name}:{schema.version}:{schema.fingerprint}",
+    }
+    encoded = [(name, text.encode()) for name, text in headers.items()]
+    return Record(nr - 1, id.encode(), value, [*encoded, COMMIT_END])
+
+
+async def test_tables_are_the_same_from_both_forms() -> None:
+    """Events are read from the wire format by their own headers, with no registry and whatever the id."""
+    rows, plain, wired = MemoryRows(), opened(1, "1"), opened(2, "2")
+    wired = wired._replace(value=to_wire(wired.value, 99))
+    events = await EventReader(CODEC, MemoryJournal()).read([plain, wired])
+    folded = await TableFold("orders-1", orders, rows, 0).fold(events)
+    assert folded is not None
+    one, two = folded.changes.rows["1"], folded.changes.rows["2"]
+    assert {**one, "id": "2", "position": "order-0:2:0"} == two
