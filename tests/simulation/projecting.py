@@ -12,6 +12,7 @@ from projections.dead_letters import ProjectionDeadLetters
 from projections.doors import NotNow
 from projections.events import EventReader
 from projections.kept import NO_INDEXES, Indexes, Kept, Listed
+from projections.lazy_places import LazyPlaces
 from projections.projection_app import ReadSide
 from projections.rows import Rows
 from projections.source import Source
@@ -45,7 +46,7 @@ class ProjectionWorker:
         self.ready = False
         rows = SimulatedRows(world, CHANGELOG, broker, INDEXES, disk)
         self.local = {TYPE: rows}
-        self.shared = SharedRows(world, world.read_model)
+        self.shared = LazyPlaces(SharedRows(world, world.read_model))
         self._tailers = Tailers(TYPE, EVENTS_TOPIC, "/accounts", journal, broker, EVENTS)
         self.control = Control(CONTROL_TOPIC, feed, broker)
         self.source = Source(

@@ -53,8 +53,9 @@ class JournalLine:
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
         found = await self._ask(lambda: self._journal.commits(stream, after, limit))
-        if "journal" in self._world.network.trouble and self._world.random.random() < 0.2:
-            return found[: self._world.random.randint(0, len(found))]
+        random = self._world.random
+        if "journal" in self._world.network.trouble and random.random() < 0.3:
+            return found[: random.choice((0, random.randint(0, len(found))))]
         return found
 
     async def index(self, commits: Sequence[Commit]) -> None:

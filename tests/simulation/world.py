@@ -180,6 +180,7 @@ class World:
             (partition, "BATCH", shape.batch),
             (partition, "BATCH_BEHIND", shape.batch),
             (events, "COMMITS_AT_ONCE", shape.batch),
+            (events, "FIRST_COMMITS", 1),
             (tables, "DROPPED_AT_ONCE", shape.batch),
         ]
         before = [getattr(module, name) for module, name, _ in inside]

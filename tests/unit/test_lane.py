@@ -179,6 +179,20 @@ async def test_a_late_duplicate_at_the_beginning(lanes: Lanes, here: Boxes) -> N
     assert here.expected() == here.rows.rows("boxes-1")
 
 
+async def test_one_that_is_ahead_joins(lanes: Lanes, here: Boxes) -> None:
+    """From then on the others do not have all before they have come as far."""
+    await filled(lanes, "a")
+    ahead = await again(here)
+    lane = lanes.lane(behind := here.table(by_type))
+    lanes.run(lane)
+    here.rows.down = True
+    lane.join(ahead)
+    assert (False, ahead.place.at) == (lane.has_all(behind), lane.at)
+    here.rows.down = False
+    await lanes.reach(behind)
+    await until(lambda: lane.has_all(behind) and lane.has_all(ahead))
+
+
 # -- what is missing -----------------------------------------------------------------------------------
 
 
