@@ -155,37 +155,42 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(EventReader.from_log, "raise Unavailable(", "return\n            raise Unavailable("),
     ),
     "a topic that does not reach back is not completed from the log": (
-        Edit(Lane.begin, "    await self.apply_from_log(before)\n", "    pass\n"),
+        Edit(Lane.begin, "    await self.apply_from_log(before, self.progress)\n", "    pass\n"),
         Edit(Lane._missing, "return event.at", "pass"),
     ),
     "a lane begins where the first of its tables is": (Edit(Lane.begin, "place = min((", "place = max(("),),
     "a table joins the others without what is in between": (
-        Edit(Partition._join, "        await self._come_to(main, lane)\n", ""),
+        Edit(Partition._join, "        await self._come_to(main, lane)\n", "        pass\n"),
     ),
     "a store that fails is taken for done": (
         Edit(Lane._save, "        return {table.table: error for table, _ in its}\n", "        pass\n"),
     ),
     "a table that was set aside stays there": (Edit(Lane._apply, "        self._aside(table)\n", ""),),
     "a partition is not opened while a store is down": (
-        Edit(Partition.open, 'log.error("%s: %s cannot be read: %r", self.stream, table.table, error)', "raise"),
-    ),
-    "who joins the others need not come as far as all of them": (
-        Edit(Lane.join, "self.at = max(self.at, table.place.at)", "pass"),
+        Edit(
+            Partition._add,
+            'log.error("%s: how far %s is cannot be read: %s", self.stream, table.table, error)',
+            "raise",
+        ),
     ),
     "a lane waits for ever on a topic that is another by now": (
         Edit(Lane._look, "        await self.begin(reading)\n", "        pass\n"),
     ),
     "a lane goes on after its partition is lost": (
-        Edit(Partition.close, "    await asyncio.gather(*map(cancel, tasks))\n", ""),
+        Edit(Partition.close, "    await asyncio.gather(*map(cancel, tasks), return_exceptions=True)\n", ""),
     ),
     "a table answers before it has all": (
         Edit(Lane.has_all, "return self._begun and table.place.at >= self.at", "return True"),
     ),
     "a table answers before it is complete in all partitions": (
-        Edit(Switching._look, "if partitions == self._doors.all_partitions:", "if partitions:"),
+        Edit(
+            Switching._look,
+            "if sorted(partition for partition, _ in complete) == self._doors.all_partitions:",
+            "if complete:",
+        ),
     ),
     "the table that answers is removed": (
-        Edit(Source._drop, " - set(wanted) - serving", ""),
+        Edit(Source._drop, " - wanted - serving", ""),
     ),
     "the place to go on from is on the changelog before the rows": (
         Edit(records_of, "    rows = prefix_of(table, ROW)\n", f"    rows = prefix_of(table, ROW)\n{PLACED}"),
