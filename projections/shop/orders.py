@@ -76,15 +76,3 @@ def iso(moment: datetime) -> str:
 
 
 orders = Projection("orders", 1, "order", evolve)
-
-
-def _users_orders(row: Row | None, key: str, published: PublishedEvent) -> Row:
-    ids = row["orders"] if row else []
-    return {"orders": ids if published.aggregate_id in ids else [*ids, published.aggregate_id]}
-
-
-def _user(published: PublishedEvent) -> tuple[str, ...]:
-    return (published.event.user_id,) if isinstance(published.event, OrderOpened) else ()
-
-
-orders_by_user = Projection("orders-by-user", 1, "order", _users_orders, _user, local=True)

@@ -19,7 +19,7 @@ from aggregates.shop.order import (
 from aggregates.shop.product import PriceChanged, ProductDefined, Restocked, StockRefused, StockReleased, StockReserved
 from aggregates.shop.user import EmailChanged, UserDeactivated, UserRegistered
 from projections.projection import Projection, PublishedEvent, Row
-from projections.shop.orders import orders, orders_by_user
+from projections.shop.orders import orders
 from projections.shop.products import products
 from projections.shop.users import users
 
@@ -62,12 +62,6 @@ def test_order_row() -> None:
     cancelled = (OrderCancelled("late"), withdrawn())
     row = fold(orders, opened, *added, LineRemoved("A"), placed(), OrderConfirmed(), *cancelled)["1"]
     assert ("cancelled", "late", "0.001") == (row["status"], row["reason"], row["total"])
-
-
-def test_orders_by_user() -> None:
-    """A user's row lists the orders opened for the user, each once."""
-    opened = OrderOpened("17850", "sale", "France", DAY)
-    assert {"17850": {"orders": ["1"]}} == fold(orders_by_user, opened, opened, placed())
 
 
 def test_product_row() -> None:
