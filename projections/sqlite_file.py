@@ -160,7 +160,7 @@ class SqliteFile:
             places = ((key.table, *decode_place(value).at, value) for key, value in records)
             self._db.executemany(_PUT_PLACE, places)
         elif kind == QUARANTINED:
-            quarantined = ((key.table, key.key, *_at(value), value) for key, value in records)
+            quarantined = ((key.table, key.key, *_at_last(value), value) for key, value in records)
             self._db.executemany(_PUT_QUARANTINED, quarantined)
 
     def _remove(self, table: str, kind: bytes, keys: Iterable[str]) -> None:
@@ -288,6 +288,11 @@ class SqliteFile:
 
 def _at(value: bytes) -> tuple[int, int]:
     return read_position(_decode_positioned(value).position)
+
+
+def _at_last(value: bytes) -> tuple[int, int]:
+    it = decode_quarantined(value)
+    return it.at[0], 2 * it.at[1] + (not it.events)  # as `replaces`: what is released is behind what waited there
 
 
 def _checked(row: bytes, crc: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +40,24 @@ def test_written_with_its_offset(machine: Machine, other: Machine) -> None:
         assert [row(2, owner="y"), row(1), None] == worker.rows("a", "b", "c")
         assert ({TABLE: Place(2, 0, 2, 2)}, held) == (worker.store.places(0), worker.store.quarantined(0, TABLE))
         assert len(machine.changelog) - 1 == worker.read_up_to
+
+
+def test_a_late_quarantine_of_a_former_owner(machine: Machine, other: Machine) -> None:
+    """Who waited and was released waits no more, whatever a former owner still writes; nor are fewer counted."""
+
+    def waiting(events: int, last: int) -> Mapping[str, Quarantined]:
+        return {"a": Quarantined("type-0:2:0", "no rule", events, f"type-0:{last}:0")}
+
+    other.put(4, held=waiting(2, 4))
+    machine.put(2, held=waiting(1, 2))
+    for worker in (machine, other):
+        worker.recover()
+        assert waiting(2, 4) == worker.store.quarantined(0, TABLE)
+    other.put(4, held=waiting(0, 4))
+    machine.put(4, held=waiting(2, 4))
+    for worker in (machine, other):
+        worker.recover()
+        assert {} == worker.store.quarantined(0, TABLE)
 
 
 def test_released_from_quarantine(machine: Machine) -> None:
