@@ -20,7 +20,6 @@ from streams.quarantine import UNPARKED, is_note
 from tests.e2e.client import PARTITIONS, eventually
 from tests.e2e.load import Load
 from tests.e2e.system import System
-from tests.e2e.tables import check_tables
 from tests.e2e.worker import Worker
 
 LAG_SECONDS = 90.0
@@ -60,7 +59,6 @@ async def check_all(load: Load, projections: Worker | None = None) -> Counts:
         await check_nothing_behind(system, projections)
         await check_events(system, "order", commits)
         await check_orders(system, projections, commits)
-        await check_tables(system, "order", commits)
     return counts
 
 
