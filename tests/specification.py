@@ -1,6 +1,7 @@
-"""given / when / then: the same words for deciders and for projections.
+"""given / when / then: the same words for deciders, process managers and projections.
 
 given(order, OrderOpened(...)).when(PlaceOrder()).then_rejected("EmptyOrder")
+given(checkout, Happened("order", "17", "OrderPlaced", {...})).then_sends(Send("product", ...))
 given(revenue, published(OrderPlaced(...))).then_rows({"2011-05-17|France": {...}})
 given(revenue, published(OrderPlaced(...))).when_asked(Revenue("month")).then_answer({...})
 """
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aggregates.decider import Decider, Rejected
+from aggregates.process_manager import Happened, ProcessManager, Send
 from tests.folded import Folded
 
 
@@ -19,7 +21,7 @@ def given(subject: Any, *events: object) -> Given:
 
 
 class Given:
-    """A decider or a projection, and what has happened to it."""
+    """A decider, a process manager or a projection, and what has happened to it."""
 
     def __init__(self, subject: Any, events: tuple[object, ...]) -> None:
         self.subject, self.events = subject, events
@@ -38,11 +40,42 @@ class Given:
         """Of a projection: its rows by key, all aggregates being in one partition."""
         assert [expected] == self._folded(partitions=1).rows[self.subject.name]
 
+    def then_sends(self, *expected: Send) -> None:
+        """Of a process manager: the commands that follow from the last of the events, all of them having been heard in
+        this order. Its own commands may stand among the events, as (process id, command)."""
+        told = Told(self.subject)
+        sent: list[Send] = []
+        for event in self.events:
+            sent = told.hear(event) if isinstance(event, Happened) else told.tell(*event)  # type: ignore[misc]
+        assert list(expected) == sent
+
     def _folded(self, partitions: int) -> Folded:
         folded = Folded(self.subject, partitions=partitions)
         for event in self.events:
             folded.apply(event)  # type: ignore[arg-type]
         return folded
+
+
+class Told:
+    """A process manager and its processes, in memory."""
+
+    def __init__(self, manager: ProcessManager[Any, Any, Any]) -> None:
+        self.manager = manager
+        self.states: dict[str, Any] = {}
+
+    def hear(self, event: Happened) -> list[Send]:
+        """What follows from an event of another."""
+        if event.type not in self.manager.hears.get(event.source, ()):
+            return []
+        return [send for heard in self.manager.hear(event) for send in self.tell(heard.process, heard.command)]
+
+    def tell(self, process: str, command: object) -> list[Send]:
+        """What follows from a command of its own; nothing when it is rejected."""
+        decider = self.manager.decider
+        state = self.states.get(process, decider.initial)
+        events = answer(decider, command, state) or []
+        self.states[process] = decider.fold(events, state)
+        return [send for event in events for send in self.manager.sends(process, event)]
 
 
 class Outcome:
