@@ -45,7 +45,7 @@ def test_schedules() -> None:
 
 
 def test_time() -> None:
-    """A due time is kept in UTC to the millisecond; one without a zone is in UTC, and one of the past is due at once."""
+    """A due time is kept in UTC to the millisecond; without a zone it is in UTC, and one of the past is legal."""
     zone = timezone(timedelta(hours=2))
     for due in (DUE.astimezone(zone), DUE.replace(tzinfo=None), DUE + timedelta(microseconds=999)):
         given(timer.decider).when(replace(SCHEDULE, due=due)).then(SCHEDULED)
