@@ -64,10 +64,11 @@ class Send:
 class ProcessManager(Generic[C, E, S]):
     """A decider, what it hears, and what its events send.
 
-    hears    by aggregate type the names of the events that concern it; others are skipped unread
-    hear     an event of these to what it means, `[]` for nothing. Pure, and never raises
-    sends    an event of its own, of the process of this id, to the commands that it causes. Pure, and never raises
-    accepts  the names of its commands that clients may send themselves; the others follow from events only
+    hears     by aggregate type the names of the events that concern it; others are skipped unread
+    hear      an event of these to what it means, `[]` for nothing. Pure, and never raises
+    sends     an event of its own, of the process of this id, to the commands that it causes. Pure, and never raises
+    accepts   the names of its commands that clients may send themselves; the others follow from events only
+    sends_to  the aggregate types that its commands go to, where they are known: these need not be there yet
     """
 
     decider: Decider[C, E, S]
@@ -75,6 +76,7 @@ class ProcessManager(Generic[C, E, S]):
     hear: Callable[[Happened], list[Heard[C]]]
     sends: Callable[[str, E], list[Send]]
     accepts: Sequence[str] = ()
+    sends_to: Sequence[str] = ()
 
     @property
     def type(self) -> str:

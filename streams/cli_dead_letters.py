@@ -21,13 +21,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams import topics
 from streams.cli_kafka import Headers, bounds, check_topic, connected, kafka, partitions_by_topic, produce, send
 from streams.cli_run import ERROR, FAILED, USAGE, Stop
-from streams.messages import RETRY_OF
+from streams.messages import RETRY_OF, RETRY_TOPIC
 from streams.quarantine import RELEASE
 from streams.settings import Settings
 
 READ_SECONDS = 120.0
 _REASON = ("dl_type", "dl_message", "dl_time", "dl_position")
-_OURS = {*_REASON, "dl_id", "dl_trace", "dl_quarantine", "dl_cut", RETRY_OF}
+_OURS = {*_REASON, RETRY_TOPIC, "dl_id", "dl_trace", "dl_quarantine", "dl_cut", RETRY_OF}
 _POSITION = re.compile(r"([0-9]{1,9}):([0-9]{1,18})")
 
 
@@ -95,7 +95,10 @@ class DeadLetters:
             raise Stop(ERROR, "this command was too large for a dead letter and was cut: its sender must send it again")
         async with kafka(self._settings):
             headers = retry_headers(record)
-            sent = await produce(self._settings, self._commands, record.value, record.key, headers)
+            topic = dict(record.headers).get(RETRY_TOPIC, self._commands.encode()).decode()
+            if topic not in await partitions_by_topic(self._settings):
+                raise Stop(ERROR, f"there is no topic {topic}: start the workers that read it first, or drop this one")
+            sent = await produce(self._settings, topic, record.value, record.key, headers)
         return f"{sent.topic}-{sent.partition}, offset {sent.offset}"
 
     async def drop(self, position: tuple[int, int], wait: float) -> str:

@@ -15,16 +15,17 @@ from faust.cli import option
 from streams.cli_http import ask
 from streams.cli_kafka import REQUEST_SECONDS, connected, kafka
 from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, one_line, print_table, table
+from streams.journal import stream_name, stream_type
 from streams.owners import Owned, Owners
 from streams.settings import Settings
 
-COLUMNS = ("partition", "serving", "owner", "epoch", "head", "indexed", "eventful", "next_offset", "queued",
+COLUMNS = ("type", "partition", "serving", "owner", "epoch", "head", "indexed", "eventful", "next_offset", "queued",
            "queued_bytes", "aggregates", "weight", "takeover_ms", "since")  # fmt: skip
-NUMBERS = [name for name in COLUMNS if name not in ("serving", "owner", "since")]
+NUMBERS = [name for name in COLUMNS if name not in ("type", "serving", "owner", "since")]
 
 
-def register(app: Any, settings: Settings, type: str) -> None:
-    """Add the command to a command app, whose consumer group is its id."""
+def register(app: Any, settings: Settings, types: Sequence[str]) -> None:
+    """Add the command to a command app of these types, whose consumer group is its id."""
 
     @app.command(
         option("--url", "urls", multiple=True, metavar="URL", help="A worker; may be repeated.", show_default=False),
@@ -47,16 +48,22 @@ def register(app: Any, settings: Settings, type: str) -> None:
         """
         where = urls or await members(settings, app.conf.id)
         answers = await asyncio.gather(*map(get_owners, where))
-        found = sorted((owned for answer in answers for owned in answer.owners), key=lambda owned: owned.partition)
-        missing = set() if urls else set(range(settings.partitions)) - {owned.partition for owned in found}
-        found += [Owned(partition, f"{type}-{partition}") for partition in sorted(missing)]
+        found = [owned for answer in answers for owned in answer.owners]
+        if not urls:
+            wanted = {
+                stream_name(type, partition): partition for type in types for partition in range(settings.partitions)
+            }
+            missing = wanted.keys() - {owned.stream for owned in found}
+            found += [Owned(wanted[stream], stream) for stream in missing]
+        found.sort(key=lambda owned: (stream_type(owned.stream), owned.partition))
         print_table(table(_titles(COLUMNS), map(row, found), _titles(NUMBERS)))
         return DONE if all(owned.serving for owned in found) else ERROR
 
 
 def row(owned: Owned) -> list[Any]:
     """A line of the table."""
-    shown = {name: getattr(owned, name) for name in COLUMNS}
+    shown = {name: getattr(owned, name, None) for name in COLUMNS}
+    shown["type"] = stream_type(owned.stream)
     shown["serving"] = "yes" if owned.serving else "no"
     shown["since"] = owned.since and owned.since.isoformat(timespec="seconds").replace("+00:00", "Z")
     return list(shown.values())

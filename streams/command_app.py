@@ -1,7 +1,9 @@
-"""A bounded context as a Faust app: command agent, owners, journal, outbox. The wiring, and nothing else."""
+"""A bounded context as a Faust app: command agents, owners, journal, outbox; for a process manager a router and an
+issuer too. The wiring, and nothing else."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -12,6 +14,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from aggregates.decider import Decider
+from aggregates.process_manager import ProcessManager
 from schemas.codec import Codec
 from schemas.formats import AVRO, Format
 from schemas.registry import Schemas
@@ -20,8 +23,9 @@ from streams.broker import Broker, PartitionLog, partition_of
 from streams.cache import Cache
 from streams.faust_app import Application, Supervisor, let_go
 from streams.handler import Handler
-from streams.health import add_health
+from streams.health import add_health, json_response
 from streams.intake import Delivery
+from streams.issuer import Issuer
 from streams.journal import Journal, stream_name
 from streams.journals import open_journal
 from streams.limits import Limits
@@ -30,26 +34,35 @@ from streams.owner import Owner
 from streams.owners import add_owners
 from streams.ownership import Ownership
 from streams.retry import until_it_answers
+from streams.router import Router
 from streams.schema_ids import SchemaIds
 from streams.schema_registry import RegistryAddress, SchemaRegistry
 from streams.settings import Settings
 from streams.setup import prepare, stop_on_user_error
+from streams.tasks import cancel
 from streams.topic_ids import Described
 
 log = logging.getLogger(__name__)
 
+Kind = Decider[Any, Any, Any] | ProcessManager[Any, Any, Any]
+
 
 class Context:
-    """One aggregate type, its codecs, topics and journal: what the agents and the command line share."""
+    """One aggregate type of a bounded context, its codecs, topics and journal: what agents and command line share.
+
+    `process` is the process manager, where the type is one.
+    """
 
     def __init__(
         self,
         name: str,
-        decider: Decider[Any, Any, Any],
+        kind: Kind,
         settings: Settings,
         shop: str,
         format: Format = AVRO,
     ) -> None:
+        self.process = kind if isinstance(kind, ProcessManager) else None
+        decider = kind.decider if isinstance(kind, ProcessManager) else kind
         schemas = Schemas.load(shop, decider.type)
         upcasters = schemas.upcasters
         self.name = name
@@ -78,78 +91,128 @@ class Context:
         return SchemaIds(registry, topic, self.event_schemas, self.schemas.upcasters, may_register)
 
 
-def command_app(
-    module: str, name: str, decider: Decider[Any, Any, Any], shop: str = "shop", format: Format = AVRO
-) -> Application:
-    """The Faust app `module` of the context `name`, whose commands `decider` decides.
+def command_app(module: str, name: str, *kinds: Kind, shop: str = "shop", format: Format = AVRO) -> Application:
+    """The Faust app `module` of the context `name`, whose commands these deciders and process managers decide.
 
     A new aggregate is its decider, its schemas and one call of this. Its events are written in `format`, and read in
     every format, so that it may change.
     """
     with stop_on_user_error():
         settings = Settings.from_environment()
-        context = Context(name, decider, settings, shop, format)
-        journal = context.journal()
+        contexts = [Context(name, kind, settings, shop, format) for kind in kinds]
+        journal = contexts[0].journal()
     app = Application(module, name, settings)
     broker = Broker(settings.bootstrap_servers, settings.partitions)
-    ownership = _ownership(app, context, journal, broker)
-    channel = app.topic(context.commands_topic, key_type=bytes, value_type=bytes, partitions=settings.partitions)
-
-    @app.agent(channel, isolated_partitions=True, supervisor_strategy=Supervisor, name=f"{name}-commands")
-    async def receive(stream: Any) -> None:
-        async for event in stream.noack().events():
-            message = event.message
-            await ownership.deliver(
-                message.partition,
-                Delivery(
-                    message.offset,
-                    message.key,
-                    message.value,
-                    message.headers or (),
-                    message.timestamp or 0.0,
-                    event.ack,
-                    let_go(app, event),
-                ),
-            )
+    served = [_Served(app, context, journal, broker) for context in contexts]
+    routers = [its.router for its in served if its.router is not None]
+    routing: list[asyncio.Task[None]] = []
 
     async def start() -> None:
         with stop_on_user_error():
             await until_it_answers(broker.start, "Kafka", KafkaError)
-            wanted = topics.type_topics(settings.namespace, decider.type, settings.partitions)
             replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions)
-            await prepare(settings, journal, [*wanted, replies])
-            await journal.save_schemas(context.events.schemas)
+            await prepare(settings, journal, [replies, *(topic for its in served for topic in its.topics)])
+            for context in contexts:
+                await journal.save_schemas(context.events.schemas)
+        routing.extend(asyncio.create_task(router.run(), name="router") for router in routers)
 
     async def stop() -> None:
-        await ownership.close()
+        await asyncio.gather(*map(cancel, routing))
+        await asyncio.gather(*(its.ownership.close() for its in served))
         await broker.stop()
         await journal.close()
 
-    async def positions(assignment: set[TP]) -> dict[TP, int]:
-        mine = {tp.partition: tp for tp in assignment if tp.topic == context.commands_topic}
-        return {mine[p]: offset for p, offset in (await ownership.assign(set(mine))).items()}
-
     def went_back(tp: TP) -> None:
-        if tp.topic == context.commands_topic:
-            ownership.look_back(tp.partition)
+        for its in served:
+            its.look_back(tp)
 
     app.starting.append(start)
     app.stopping.append(stop)
-    app.revoking.append(ownership.revoke)
-    app.position_sources.append(positions)
-    app.went_back = went_back
     app.leaves_first = True
-    app.serves = lambda: ownership.ready
-    app.partitions_served = lambda: sorted(ownership.assigned)
-    app.ownership = ownership
+    app.serves = lambda: all(its.ownership.ready for its in served)
+    app.partitions_served = lambda: sorted(set().union(*(its.ownership.assigned for its in served)))
+    app.went_back = went_back
+    types = {its.context.decider.type: its for its in served}
     add_health(app)
-    add_owners(app, ownership, decider.type)
-    commands.register(app, {decider.type: context})
-    cli_owners.register(app, settings, decider.type)
+    add_owners(app, {type: its.ownership for type, its in types.items()})
+    if routers:
+        _add_inputs(app, routers)
+    commands.register(app, {type: its.context for type, its in types.items()})
+    cli_owners.register(app, settings, list(types))
     return app
 
 
-def _ownership(app: Application, context: Context, journal: Journal, broker: Broker) -> Ownership:
+class _Served:
+    """One aggregate type of an app: its agent, its owners, and its router if it is a process manager's."""
+
+    def __init__(self, app: Application, context: Context, journal: Journal, broker: Broker) -> None:
+        self.context = context
+        settings, type = context.settings, context.decider.type
+        source = f"/{settings.namespace}{context.name}"
+        issuer = self.router = None
+        self.topics = topics.type_topics(settings.namespace, type, settings.partitions)
+        if context.process is not None:
+            issuer = Issuer(
+                context.process.sends,
+                context.events,
+                journal,
+                broker,
+                settings.namespace,
+                source,
+                context.dead_letters_topic,
+            )
+            for other in context.process.sends_to:
+                self.topics += topics.type_topics(settings.namespace, other, settings.partitions)
+            if context.process.hears:
+                group = f"{settings.namespace}{context.name}-{type}-hears"
+                self.router = Router(context.process, settings, group, source, context.shop, broker)
+                self.topics += self.router.topics
+        self.ownership = ownership = _ownership(app, context, journal, broker, issuer)
+        channel = app.topic(context.commands_topic, key_type=bytes, value_type=bytes, partitions=settings.partitions)
+
+        @app.agent(
+            channel, isolated_partitions=True, supervisor_strategy=Supervisor, name=f"{context.name}-{type}-commands"
+        )
+        async def receive(stream: Any) -> None:
+            async for event in stream.noack().events():
+                message = event.message
+                await ownership.deliver(
+                    message.partition,
+                    Delivery(
+                        message.offset,
+                        message.key,
+                        message.value,
+                        message.headers or (),
+                        message.timestamp or 0.0,
+                        event.ack,
+                        let_go(app, event),
+                    ),
+                )
+
+        app.revoking.append(ownership.revoke)
+        app.position_sources.append(self._positions)
+
+    async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
+        mine = {tp.partition: tp for tp in assignment if tp.topic == self.context.commands_topic}
+        return {mine[p]: offset for p, offset in (await self.ownership.assign(set(mine))).items()}
+
+    def look_back(self, tp: TP) -> None:
+        if tp.topic == self.context.commands_topic:
+            self.ownership.look_back(tp.partition)
+
+
+def _add_inputs(app: Application, routers: list[Router]) -> None:
+    """Serve `/inputs`: how far what this worker's process managers hear has been brought on."""
+
+    @app.page("/inputs")
+    async def inputs(view: Any, request: Any) -> Any:
+        found = [one for router in routers for one in router.inputs()]
+        return json_response(view, {"app": app.module, "inputs": found})
+
+
+def _ownership(
+    app: Application, context: Context, journal: Journal, broker: Broker, issuer: Issuer | None
+) -> Ownership:
     settings, decider = context.settings, context.decider
     outbox = TypeOutbox(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
     limits = Limits(
@@ -173,6 +236,8 @@ def _ownership(app: Application, context: Context, journal: Journal, broker: Bro
         handler = Handler(
             decider, context.events, context.commands, journal, stream, cache, settings.dedupe_window, limits
         )
+        if issuer is not None:
+            handler.check = issuer.check
 
         return Owner(
             stream,
@@ -186,6 +251,7 @@ def _ownership(app: Application, context: Context, journal: Journal, broker: Bro
             PartitionLog(broker, context.commands_topic, partition),
             lambda owner: ownership.lost(owner),
             lambda key: partition_of(key, settings.partitions),
+            issuer.issue if issuer is not None else None,
         )
 
     async def describe() -> Described | None:

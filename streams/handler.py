@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Literal
@@ -34,6 +34,8 @@ class Broken(Exception):
 class Handler:
     """Decides the commands of one stream. State lives in `cache`; a group in work has its aggregates out.
 
+    What `check` raises over a new event is a bug of the domain: the event is not written.
+
     After `decide` the group is to be committed, then `settle` called; or else the handler dropped, since
     its aggregates have run ahead of the journal.
     """
@@ -57,6 +59,7 @@ class Handler:
         self._commands = commands
         self._journal = journal
         self._window = dedupe_window
+        self.check: Callable[[str, Any], object] | None = None
         self._json: dict[str, msgspec.json.Decoder[Any]] = {
             name: msgspec.json.Decoder(class_) for name, class_ in decider.commands.items()
         }
@@ -166,6 +169,8 @@ class Handler:
             )
         for event in events:
             state = self.decider.evolve(state, event)
+            if self.check is not None:
+                self.check(envelope.aggregate_id, event)
             data = self._events.encode(event)
             size += len(data)
             rows.append(self.row(envelope, aggregate.sequence + len(rows) + 1, type(event).__name__, data))

@@ -14,6 +14,8 @@ CLOUDEVENT = "application/cloudevents+json"
 MAX_ID_LENGTH = 512
 RETRY_OF = "ce_retryof"
 """The header of a command sent again from the dead letters, with the place of its dead letter."""
+RETRY_TOPIC = "dl_topic"
+"""The header of a dead letter that says where to send it again, when that is not where it was read from."""
 
 Headers = Iterable[tuple[str, bytes]]
 
@@ -213,7 +215,14 @@ def check_deadline(envelope: Envelope, now: datetime) -> None:
 
 
 def command_headers(
-    id: str, type: str, source: str, reply_to: str = "", correlation_id: str = "", deadline: str = ""
+    id: str,
+    type: str,
+    source: str,
+    reply_to: str = "",
+    correlation_id: str = "",
+    deadline: str = "",
+    causation_id: str = "",
+    traceparent: str = "",
 ) -> list[tuple[str, bytes]]:
     """The headers of a command with JSON data, in CloudEvents binary mode."""
     attributes: dict[str, Any] = {
@@ -223,6 +232,8 @@ def command_headers(
         "ce_source": source,
         "ce_replyto": reply_to,
         "ce_correlationid": correlation_id,
+        "ce_causationid": causation_id,
+        "ce_traceparent": traceparent,
         "ce_deadline": deadline,
         "content-type": JSON,
     }

@@ -18,7 +18,7 @@ from typing import Protocol
 from streams.cache import PendingSnapshot
 from streams.gate import Gate
 from streams.handler import Handler, now
-from streams.indexer import Indexer
+from streams.indexer import Indexer, Issue
 from streams.intake import Delivery, Intake
 from streams.journal import Commit, Fenced, Journal, Unavailable
 from streams.limits import Limits
@@ -61,6 +61,7 @@ class Owner:
         commands: CommandLog,
         on_lost: Callable[[Owner], None],
         check_partition: Callable[[bytes], int],
+        issue: Issue | None = None,
     ) -> None:
         self.stream = stream
         self.partition = partition
@@ -80,7 +81,7 @@ class Owner:
         self._gate = Gate(handler, limits, partition, topic_id, check_partition)
         self._intake = Intake(limits)
         self._worker: asyncio.Task[None] | None = None
-        self._indexer = Indexer(stream, handler.decider.type, journal)
+        self._indexer = Indexer(stream, handler.decider.type, journal, issue)
 
     # -- ownership ---------------------------------------------------------------------------------
 
@@ -262,10 +263,7 @@ class Owner:
         await self._outbox.replies(self._replies(verdicts))
         for delivery in done:
             delivery.ack()
-        if derived:
-            self._indexer.indexed_nr = commit.nr
-        else:
-            await self._indexer.put(commit, snapshots)
+        await self._indexer.put(commit, snapshots, derived)
         return rest
 
     def _decide(self, read: Sequence[Envelope | Verdict], draft: Draft) -> tuple[list[Verdict], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -75,9 +76,10 @@ def _owned(ownership: Ownership, partition: int, stream: str) -> Owned:
     )
 
 
-def add_owners(app: Application, ownership: Ownership, type: str) -> None:
-    """Serve `/owners`."""
+def add_owners(app: Application, ownerships: Mapping[str, Ownership]) -> None:
+    """Serve `/owners`, of these types."""
 
     @app.page("/owners")
     async def owners(view: Any, request: Any) -> Any:
-        return json_response(view, Owners(app.module, owned(ownership, type)))
+        found = [one for type, ownership in ownerships.items() for one in owned(ownership, type)]
+        return json_response(view, Owners(app.module, found))

@@ -24,6 +24,8 @@ MAX_CATEGORIES = 20
 MAX_CATEGORY = 60
 REMEMBERED = 1_000
 
+Refusal = Literal["OutOfStock", "UnknownProduct", "TooManyReservations"]
+
 
 @dataclass(frozen=True, slots=True)
 class DefineProduct:
@@ -92,6 +94,7 @@ class StockReserved:
 class StockRefused:
     order_id: str
     wanted: int
+    reason: Refusal = "OutOfStock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +181,13 @@ def _reserve(order_id: str, pieces: int, state: State) -> list[Event]:
         if pieces != state.reservations[order_id]:
             raise Rejected("AlreadyReserved", f"this order has reserved {state.reservations[order_id]} pieces")
         return []
-    if pieces <= state.available and len(state.reservations) < MAX_RESERVATIONS:
-        return [StockReserved(order_id, pieces)]
-    return [StockRefused(order_id, pieces)]
+    if not state.defined:
+        return [StockRefused(order_id, pieces, "UnknownProduct")]
+    if pieces > state.available:
+        return [StockRefused(order_id, pieces)]
+    if len(state.reservations) >= MAX_RESERVATIONS:
+        return [StockRefused(order_id, pieces, "TooManyReservations")]
+    return [StockReserved(order_id, pieces)]
 
 
 def evolve(state: State, event: Event) -> State:

@@ -60,6 +60,8 @@ def test_add_a_field() -> None:
     new = Stored(product, "ProductDefined", 2)
     assert 2 == len(new.today[0].categories)
     assert [{"name", "price"}] == [set(read) for read in old_code(product, "ProductDefined", 1).decode(new.written)]
+    before = Stored(product, "StockRefused", 4)
+    assert (StockRefused(before.order_id, before.wanted, "OutOfStock"),) == before.today
 
 
 def test_rename_a_field() -> None:

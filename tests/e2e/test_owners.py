@@ -72,9 +72,9 @@ async def test_owners_and_changes_of_hands(system: System) -> None:
     table = await system.run("-A", ORDERS, "owners")
     assert 0 == table.returncode, table.stderr
     lines = [line.split() for line in table.stdout.splitlines()[1:]]
-    assert [[str(p), "yes", after[p]["owner"]] for p in everything] == [line[:3] for line in lines]
+    assert [["order", str(p), "yes", after[p]["owner"]] for p in everything] == [line[:4] for line in lines]
     some = await system.run("-A", ORDERS, "owners", "--url", second.url)
-    assert moved == [int(line.split()[0]) for line in some.stdout.splitlines()[1:]]
+    assert moved == [int(line.split()[1]) for line in some.stdout.splitlines()[1:]]
 
     second.signal(signal.SIGTERM)
     await eventually(lambda: not second.running, 20, second.tail)

@@ -92,7 +92,7 @@ async def test_what_an_owner_shows(bench: Bench) -> None:
 
 def test_a_partition_without_owner() -> None:
     """It is shown as not served, by nobody."""
-    assert [3, "no", None, 0] == row(Owned(3, "order-3"))[:4]
+    assert ["order", 3, "no", None, 0] == row(Owned(3, "order-3"))[:5]
 
 
 @pytest.mark.parametrize(

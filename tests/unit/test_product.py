@@ -104,8 +104,8 @@ def test_unknown_product(command: object) -> None:
 
 
 def test_unknown_product_has_no_stock() -> None:
-    """Whoever asks an unknown product for stock gets a refusal, which is an event."""
-    given(product).when(ReserveStock("o1", 1)).then(StockRefused("o1", 1))
+    """Whoever asks an unknown product for stock gets a refusal, which is an event and says so."""
+    given(product).when(ReserveStock("o1", 1)).then(StockRefused("o1", 1, "UnknownProduct"))
 
 
 def test_reserves() -> None:
@@ -157,9 +157,9 @@ def test_forgets_the_oldest() -> None:
 
 
 def test_too_many_reservations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The open reservations of a product are bounded: one more is refused."""
+    """The open reservations of a product are bounded: one more is refused, and says so."""
     monkeypatch.setattr(module, "MAX_RESERVATIONS", 1)
-    given(product, *RESERVED).when(ReserveStock("o2", 1)).then(StockRefused("o2", 1))
+    given(product, *RESERVED).when(ReserveStock("o2", 1)).then(StockRefused("o2", 1, "TooManyReservations"))
 
 
 orders = st.sampled_from(["o1", "o2", "o3"]) | st.text(max_size=2)

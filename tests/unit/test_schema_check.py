@@ -181,10 +181,10 @@ BAD: dict[str, tuple[Callable[[Shop], object], str, str]] = {
     ),
     "a field that comes back": (
         lambda shop: (
-            shop.change("product/StockRefused.v4", lambda it: it["fields"].extend(
+            shop.change("product/StockRefused.v5", lambda it: it["fields"].extend(
                 [field("available", ["null", "long"], default=None), field("why", "string", default="")]),
-                "product/StockRefused.v5"),
-            shop.unlike("product", "StockRefused", fields("order_id", "wanted", "available", "why")),
+                "product/StockRefused.v6"),
+            shop.unlike("product", "StockRefused", fields("order_id", "wanted", "reason", "available", "why")),
         ),
         r"the field available comes back, which version 4 had removed: what version 1 wrote there would be read as",
         r"give the new field another name",

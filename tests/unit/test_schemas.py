@@ -11,6 +11,7 @@ import pytest
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from aggregates.decider import Decider
+from aggregates.shop.checkout import checkout
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
@@ -21,6 +22,7 @@ DECIDERS: list[tuple[str, Decider[Any, Any, Any]]] = [
     ("shop", order),
     ("shop", product),
     ("shop", user),
+    ("shop", checkout.decider),
     ("engine", timer.decider),
 ]
 SCHEMAS = [schema for folder, decider in DECIDERS for schema in Schemas.load(folder, decider.type)]

@@ -1,0 +1,127 @@
+"""Sends the commands that the events of a process manager cause.
+
+They follow from a commit as its rows by aggregate do: behind the replies, in the order of the log, and what a former
+owner may have left out the next one sends again. A command's id is made of its event's, so it has one effect however
+often it is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from aiokafka.errors import KafkaError
+
+from aggregates.process_manager import Send
+from schemas.codec import Codec
+from streams import topics
+from streams.broker import Broker, Record, partition_of
+from streams.journal import Commit, Journal, RecordedEvent, Unavailable
+from streams.messages import RETRY_TOPIC, command_headers
+from streams.reading import Held, decode_event
+
+log = logging.getLogger(__name__)
+
+Sends = Callable[[str, Any], list[Send]]
+
+
+class Issuer:
+    """For all streams of one process manager.
+
+    A command to a type that has no topic can reach nobody: it goes to `dead_letters_topic`, with the reason.
+    """
+
+    def __init__(
+        self,
+        sends: Sends,
+        codec: Codec,
+        journal: Journal,
+        broker: Broker,
+        namespace: str,
+        source: str,
+        dead_letters_topic: str,
+    ) -> None:
+        self._sends = sends
+        self._codec = codec
+        self._journal = journal
+        self._broker = broker
+        self._namespace = namespace
+        self._source = source
+        self._dead_letters_topic = dead_letters_topic
+        self._partitions: dict[str, int] = {dead_letters_topic: 0}
+
+    def check(self, aggregate_id: str, event: Any) -> None:
+        """Make what an event causes once on trial, while it can still be refused. Raises what that raises."""
+        for send in self._sends(aggregate_id, event):
+            send.id.encode()
+            msgspec.json.encode(send.data)
+
+    async def issue(self, commits: Sequence[Commit]) -> None:
+        """Send what these commits cause; durable on return. Raises `Unavailable`."""
+        records: dict[str, list[Record]] = defaultdict(list)
+        for commit in commits:
+            for index, event in enumerate(commit.events):
+                if event.is_event:
+                    for to, record in await self._caused(f"{commit.stream}:{commit.nr}:{index}", event):
+                        records[topics.commands_topic(self._namespace, to)].append(record)
+        await self._find(records.keys() - self._partitions.keys())
+        places: dict[tuple[str, int], list[Record]] = defaultdict(list)
+        for topic, its in records.items():
+            for record in its:
+                place, record = self._place(topic, record)
+                places[place].append(record)
+        await asyncio.gather(*(self._broker.publish(*place, its) for place, its in places.items()))
+
+    async def _caused(self, event_id: str, event: RecordedEvent) -> list[tuple[str, Record]]:
+        try:
+            decoded = await decode_event(self._codec, self._journal, event.data)
+        except Held as error:
+            raise Unavailable(str(error)) from None
+        sends = [send for part in decoded for send in self._sends(event.aggregate_id, part)]
+        return [
+            (send.to, command_record(send, f"{event_id}#{number}", self._source, event_id, event))
+            for number, send in enumerate(sends)
+        ]
+
+    async def _find(self, unknown: Iterable[str]) -> None:
+        """Learn how many partitions topics have. One that does not exist is looked for again the next time."""
+        if not unknown:
+            return
+        try:
+            found = await self._broker.describe(unknown)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: {error!r}") from None
+        self._partitions.update((name, topic.partitions) for name, topic in found.items())
+
+    def _place(self, topic: str, record: Record) -> tuple[tuple[str, int], Record]:
+        key, value, headers = record
+        count = self._partitions.get(topic)
+        if count:
+            return (topic, partition_of(key or b"", count)), record
+        log.error("there is no topic %s: a command for %r goes to %s", topic, key, self._dead_letters_topic)
+        reason = [
+            ("dl_type", b"UnknownType"),
+            ("dl_message", f"there is no topic {topic}".encode()),
+            ("dl_time", str(int(time.time() * 1000)).encode()),
+            (RETRY_TOPIC, topic.encode()),
+        ]
+        return (self._dead_letters_topic, 0), (key, value, [*headers, *reason])
+
+
+def command_record(send: Send, id: str, source: str, causation_id: str, cause: RecordedEvent) -> Record:
+    """A command as a record of its topic, in the trace of the event that causes it. Raises `TypeError` for data that is
+    no JSON."""
+    headers = command_headers(
+        send.command_id or id,
+        send.command,
+        source,
+        correlation_id=cause.correlation_id,
+        causation_id=causation_id,
+        traceparent=cause.traceparent,
+    )
+    return send.id.encode(), msgspec.json.encode(send.data), headers

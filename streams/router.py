@@ -1,0 +1,245 @@
+"""Brings what a process manager hears into its own commands topic.
+
+A consumer group of its own reads the events topics of the types that the process manager names. What an event means is
+a command whose id is the event's, so what is read again after a crash or a rebalance has one effect. From there on a
+process is owned, decided and committed like every aggregate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from aggregates.process_manager import Happened, ProcessManager
+from schemas.codec import Codec, Undecodable
+from schemas.registry import Schemas
+from schemas.wire_format import from_wire
+from streams import topics
+from streams.broker import Broker, Record, partition_of
+from streams.messages import command_headers
+from streams.retry import until_it_answers
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RECORDS_AT_ONCE = 2_000
+WAIT_MS = 1_000
+FETCH_WAIT_MS = 100
+"""How long the broker keeps a request that finds nothing; a partition may have to wait for the others as long."""
+SESSION_MS = 6_000
+"""A worker that was killed is missed after so long; brokers allow no less, unless told to."""
+HOLD_SECONDS = 5.0
+"""A partition whose next event cannot be read is tried again so often."""
+COMMIT_SECONDS = 1.0
+
+Routed = tuple[int, Record]
+
+
+class Held(Exception):
+    """An event that this version cannot bring on; nothing of its partition may be brought on before it."""
+
+
+class Listener:
+    """What the events of one aggregate type mean to a process manager.
+
+    Names by which the events were called before are known, as far as the schemas here say. An event of another name is
+    skipped unread: new ones that nobody here has heard of keep nobody waiting.
+    """
+
+    def __init__(self, manager: ProcessManager[Any, Any, Any], source: str, schemas: Schemas) -> None:
+        self._manager = manager
+        self._source = source
+        self._heard = frozenset(manager.hears[source])
+        self._codec = Codec(schemas, {}, schemas.upcasters)
+        former = {
+            alias.rpartition(".")[2] for schema in schemas if schema.name in self._heard for alias in schema.aliases
+        }
+        self._read = self._heard | former | {upcaster.name for upcaster in schemas.upcasters}
+
+    def hear(self, record: Any, partitions: int, source: str) -> list[Routed]:
+        """The commands that an event means, each with its partition. Raises `Held`."""
+        headers = dict(record.headers)
+        if headers["ce_type"].decode() not in self._read:
+            return []
+        try:
+            parts = self._codec.decode_to_builtins(from_wire(record.value, headers))
+        except Undecodable as error:
+            raise Held(f"{error}: deploy the version that knows it") from None
+        id = record.key.decode()
+        try:
+            heard = [
+                it
+                for schema, fields in parts
+                if schema.name in self._heard
+                for it in self._manager.hear(Happened(self._source, id, schema.name, fields))
+            ]
+        except Exception as bug:
+            log.exception("%s %s: what it means to %s", self._source, id, self._manager.type)
+            raise Held(f"{headers['ce_type'].decode()} of {id}: {bug!r}") from None
+        return [self._route(it, number, headers, partitions, source) for number, it in enumerate(heard)]
+
+    def _route(self, heard: Any, number: int, headers: Mapping[str, bytes], partitions: int, source: str) -> Routed:
+        event_id = headers["ce_id"].decode()
+        its = command_headers(
+            f"{event_id}#{number}" if number else event_id,
+            type(heard.command).__name__,
+            source,
+            correlation_id=headers.get("ce_correlationid", b"").decode(),
+            causation_id=event_id,
+            traceparent=headers.get("ce_traceparent", b"").decode(),
+        )
+        key = heard.process.encode()
+        return partition_of(key, partitions), (key, msgspec.json.encode(heard.command), its)
+
+
+class Input(msgspec.Struct, frozen=True):
+    """How far a partition is brought on: `behind` counts the events that are not, `held` says why it stands still."""
+
+    topic: str
+    partition: int
+    next_offset: int
+    behind: int
+    held: str | None = None
+
+
+class Router:
+    """All that one process manager hears, as far as Kafka has given it to this worker."""
+
+    def __init__(
+        self,
+        manager: ProcessManager[Any, Any, Any],
+        settings: Settings,
+        group: str,
+        source: str,
+        shop: str,
+        broker: Broker,
+    ) -> None:
+        self._settings = settings
+        self._group = group
+        self._source = source
+        self._broker = broker
+        self._commands_topic = topics.commands_topic(settings.namespace, manager.type)
+        self._listeners = {
+            topics.events_topic(settings.namespace, source): Listener(manager, source, Schemas.load(shop, source))
+            for source in manager.hears
+        }
+        self._held: dict[TopicPartition, tuple[float, str]] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._consumer: AIOKafkaConsumer | None = None
+
+    @property
+    def topics(self) -> list[topics.Topic]:
+        """What it reads, which it makes where the other context was never started."""
+        return [topics.Topic(name, self._settings.partitions, topics.FOREVER) for name in self._listeners]
+
+    def inputs(self) -> list[Input]:
+        """How far each partition is that this worker reads."""
+        consumer = self._consumer
+        if consumer is None:
+            return []
+        mine = sorted(consumer.assignment() & self._next.keys())
+        return [
+            Input(
+                tp.topic,
+                tp.partition,
+                self._next[tp],
+                max((consumer.highwater(tp) or 0) - self._next[tp], 0),
+                self._held[tp][1] if tp in self._held else None,
+            )
+            for tp in mine
+        ]
+
+    async def run(self) -> None:
+        """Bring on, for ever."""
+        while True:
+            consumer = AIOKafkaConsumer(
+                *self._listeners,
+                bootstrap_servers=self._settings.bootstrap_servers,
+                group_id=self._group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                session_timeout_ms=SESSION_MS,
+                heartbeat_interval_ms=SESSION_MS // 10,
+                fetch_max_wait_ms=FETCH_WAIT_MS,
+            )
+            try:
+                await until_it_answers(consumer.start, f"Kafka: joining {self._group}", (KafkaError, TimeoutError))
+                self._consumer = consumer
+                await self._follow(consumer)
+            except Exception:
+                log.exception("%s: begins again", self._group)
+                await asyncio.sleep(COMMIT_SECONDS)
+            finally:
+                self._consumer = None
+                with contextlib.suppress(KafkaError):
+                    await consumer.stop()
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        done: dict[TopicPartition, int] = {}
+        committed = time.monotonic()
+        while True:
+            self._resume(consumer)
+            found = await consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE)
+            if found:
+                done |= await self._bring_on(consumer, found)
+            if done and (not found or time.monotonic() - committed > COMMIT_SECONDS):
+                await self._commit(consumer, done)
+                done, committed = {}, time.monotonic()
+
+    async def _bring_on(
+        self, consumer: AIOKafkaConsumer, found: Mapping[TopicPartition, Sequence[Any]]
+    ) -> dict[TopicPartition, int]:
+        """Send what these events mean; the offsets up to which that is done."""
+        records: dict[int, list[Record]] = defaultdict(list)
+        done: dict[TopicPartition, int] = {}
+        for tp, events in found.items():
+            listener = self._listeners[tp.topic]
+            for event in events:
+                try:
+                    routed = listener.hear(event, self._settings.partitions, self._source)
+                except Held as held:
+                    self._hold(consumer, tp, event.offset, str(held))
+                    break
+                for partition, record in routed:
+                    records[partition].append(record)
+                done[tp] = event.offset + 1
+                if self._held:
+                    self._held.pop(tp, None)
+        topic = self._commands_topic
+        await asyncio.gather(*(self._broker.publish(topic, partition, its) for partition, its in records.items()))
+        self._next |= done
+        return done
+
+    def _hold(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int, why: str) -> None:
+        if tp not in self._held or self._held[tp][1] != why:
+            log.error("%s: %s-%d stands still at offset %d: %s", self._group, tp.topic, tp.partition, offset, why)
+        self._held[tp] = time.monotonic() + HOLD_SECONDS, why
+        self._next[tp] = offset
+        consumer.seek(tp, offset)
+        consumer.pause(tp)
+
+    def _resume(self, consumer: AIOKafkaConsumer) -> None:
+        """Try again what stands still."""
+        for tp, (until, _) in list(self._held.items()):
+            if tp not in consumer.assignment():
+                del self._held[tp]
+            elif time.monotonic() > until and tp in consumer.paused():
+                consumer.resume(tp)
+
+    async def _commit(self, consumer: AIOKafkaConsumer, done: dict[TopicPartition, int]) -> None:
+        """Say how far this is; after a rebalance that others have to say, and some of it comes again."""
+        mine = {tp: offset for tp, offset in done.items() if tp in consumer.assignment()}
+        try:
+            if mine:
+                await consumer.commit(mine)
+        except (KafkaError, TimeoutError) as error:
+            log.info("%s: not committed: %r", self._group, error)
