@@ -1,9 +1,9 @@
 """A timer: a command that is sent to another aggregate when its time has come, once, unless it is cancelled before.
 
 It knows no clock. Who watches the time says `FireTimer` with the due time that it has seen, as often as it likes: only
-the first that is of the due time of today fires the timer. Its id is chosen by who schedules it, and is what to move and
-to cancel it by. Scheduled again with something else it is moved, also after it has ended; with the same it is left as
-it is, since that is a repeat, unless it was cancelled.
+the first that is of the due time of today fires the timer. Its id is chosen by who schedules it, who moves and cancels
+it by that. Scheduled again with something else it is moved, also after it has ended; with the same it is left as it is,
+since that is a repeat, unless it was cancelled.
 """
 
 from __future__ import annotations
