@@ -46,7 +46,7 @@ AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Asked:
-    """A timer that was asked to fire: for which due time, when to ask it again, and how long it is left alone till then."""
+    """A timer that was asked to fire: for which due time, when to ask it again, and the pause until then."""
 
     due: str
     again: datetime
