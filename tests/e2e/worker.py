@@ -11,7 +11,7 @@ from pathlib import Path
 STOP_SECONDS = 20.0
 
 ORDERS, PRODUCTS, USERS = (f"streams.shop.{name}" for name in ("orders", "products", "users"))
-PROJECTIONS = "projections.shop.app"
+PROJECTIONS, TIMERS = "projections.shop.app", "streams.timers"
 
 
 @dataclass
