@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_SLEEP = timedelta(seconds=1)
 SHORTEST_SLEEP = 0.02
+AFTER_ERROR_SECONDS = 1.0
 SHARE = 4
 """So many times as long as looking takes it sleeps at least: a flood of timers leaves the worker to others."""
 MOST_AT_ONCE = 1_000
@@ -97,11 +98,12 @@ class TimerWatch:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            until = self._now() + LONGEST_SLEEP
             try:
-                until = min(until, await self.look())
+                until = min(await self.look(), self._now() + LONGEST_SLEEP)
             except Exception as error:
                 log.warning("timers: they are late until this is over: %r", error)
+                await asyncio.sleep(AFTER_ERROR_SECONDS)
+                continue
             await asyncio.sleep(max(SHORTEST_SLEEP, SHARE * (loop.time() - began)))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout((until - self._now()).total_seconds()), self._source.moved:
