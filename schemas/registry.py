@@ -119,7 +119,8 @@ class Schemas:
         """The schemas of an aggregate type, as in `Schemas.load("shop", "order")`, with the upcasters that stand beside
         its folder. Raises `SchemaError`."""
         place = place_of(shop)
-        root, name = place.joinpath(type), _shown(shop, type)
+        root = place.joinpath(type)
+        name = str(from_here(shop / type)) if isinstance(shop, Path) else f"schemas/{shop}/{type}"
         if not root.is_dir():
             raise SchemaError(f"no folder {name}: it is for the schemas of {type}, one file <Name>.v1.avsc for each")
         schemas = [
@@ -155,12 +156,10 @@ def place_of(shop: str | Path) -> Traversable:
     return shop if isinstance(shop, Path) else files("schemas").joinpath(shop)
 
 
-def _shown(shop: str | Path, type: str) -> str:
-    """A folder as people look for it: from where they are, if it is below."""
-    if isinstance(shop, str):
-        return f"schemas/{shop}/{type}"
-    folder, here = shop.absolute() / type, Path.cwd()
-    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+def from_here(path: Path) -> Path:
+    """A path as people look for it: from where they are, if it is below."""
+    path, here = path.absolute(), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _read(file_name: str, text: str) -> Schema:

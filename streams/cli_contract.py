@@ -12,7 +12,7 @@ import msgspec
 from schemas import check, lock, samples
 from schemas.codec import Undecodable
 from schemas.contract import Contract, Problem
-from schemas.registry import place_of
+from schemas.registry import from_here, place_of
 from streams.cli_run import DONE, ERROR, USAGE, Stop, one_line
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run_lock(contexts: Mapping[str, Context]) -> int:
             lock.save(path, locked)
             for name in new:
                 click.echo(f"released: {name}")
-            click.echo(f"{path}: {len(new)} new; commit it")
+            click.echo(f"{from_here(path)}: {len(new)} new; commit it")
     if nothing_new:
         click.echo(f"{_counted(shops)}: all released before")
     return DONE
