@@ -84,9 +84,7 @@ def _add_catalogue(side: ReadSide) -> None:
         words = request.query.get("search", "")
 
         def here(partitions: list[int], tables: Tables) -> list[Any]:
-            return [
-                row for p in partitions for row in search(local.store, p, tables["catalogue"], words, limit, after)
-            ]
+            return [row for p in partitions for row in search(local.store, p, tables["catalogue"], words, limit, after)]
 
         return await side.doors.gather(
             view, request, ["catalogue"], here, lambda answers: products_page(answers, limit)

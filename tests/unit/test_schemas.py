@@ -12,12 +12,13 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from aggregates.decider import Decider
 from aggregates.shop.checkout import checkout
+from aggregates.shop.email import email
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
 from schemas.registry import Schema, SchemaError, Schemas
 
-DECIDERS: list[Decider[Any, Any, Any]] = [order, product, user, checkout.decider]
+DECIDERS: list[Decider[Any, Any, Any]] = [order, product, user, checkout.decider, email.decider]
 SCHEMAS = [schema for decider in DECIDERS for schema in Schemas.load("shop", decider.type)]
 POINT = '{"type": "record", "name": "Point", "namespace": "a.b", "fields": [{"name": "x", "type": "long"}]}'
 
