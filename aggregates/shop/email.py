@@ -3,10 +3,10 @@
     free -- EmailClaimed --> held by a user -- EmailReleased --> free
                              held by a user -- ClaimRefused, of another user --> held by the same
 
-Being one aggregate, an address hears of all users one after another, and the first one has it. Every answer goes back to
-the user, who gives up again what is not wanted any more. Claims and releases carry the number of the user's asking, so
-that an older release does not take back a newer claim. So in the end, however late and how often anything is heard, an
-address is held by the user who has it, and free when nobody has.
+Being one aggregate, an address hears of all users one after another, and the first one has it. Every answer goes back
+to the user, who gives up again what is not wanted any more. Claims and releases carry the number of the user's asking,
+so that an older release does not take back a newer claim. So in the end, however late and how often anything is heard,
+an address is held by the user who has it, and free when nobody has.
 """
 
 from __future__ import annotations

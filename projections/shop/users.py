@@ -1,5 +1,5 @@
-"""One row per user. `email` is confirmed, `email_pending` asked for, and `email_refused` was somebody else's when it was
-asked for last."""
+"""One row per user. `email` is confirmed, `email_pending` asked for; `email_refused`, which was asked for last, is
+somebody else's."""
 
 from __future__ import annotations
 
