@@ -1,6 +1,7 @@
 """The shop's read side: `faust -A projections.shop.app worker`."""
 
 from aggregates.shop.checkout import checkout
+from aggregates.shop.email import email
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
@@ -26,7 +27,13 @@ with stop_on_user_error():
     settings = Settings.from_environment()
     contexts = {
         kind.type: Context(name, kind, settings, "shop")
-        for name, kind in (("orders", order), ("products", product), ("users", user), ("checkout", checkout))
+        for name, kind in (
+            ("orders", order),
+            ("products", product),
+            ("users", user),
+            ("users", email),
+            ("checkout", checkout),
+        )
     }
     contexts[timer.type] = Context("timers", timer, settings, "engine")
     side = ReadSide(
