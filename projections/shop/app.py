@@ -4,6 +4,7 @@ from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
 from projections import cli
+from projections.gateway import accepted_of, add_gateway
 from projections.history import add_history
 from projections.lag import add_lag
 from projections.metrics import add_metrics
@@ -40,6 +41,7 @@ with stop_on_user_error():
     add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)
+    add_gateway(side, accepted_of(contexts.values()))
     app = side.app
     cli.register(app, settings)
     replay.register(app, settings)
