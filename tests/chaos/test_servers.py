@@ -7,15 +7,27 @@ import asyncio
 import pytest
 
 from tests.chaos.rig import Rig
+from tests.e2e.orders import OPEN
 
 
 async def test_kafka_stopped(rig: Rig) -> None:
-    """Kafka is stopped and started again: all workers live on, every partition is served again, nothing is lost."""
+    """Kafka is stopped and started again: all workers live on, every partition is served again, nothing is lost. A
+    command over HTTP is answered 503 meanwhile, and taken when it is sent again."""
     await rig.start()
     async with rig.under_load(f"Kafka stopped for {rig.outage:.0f} s"):
         await rig.kafka.stop()
-        await asyncio.sleep(rig.outage)
+        refused, _ = await asyncio.gather(post(rig, 0), asyncio.sleep(rig.outage))
         await rig.kafka.start()
+        assert (503, "1", "in-between") == refused
+        assert (200, None, "in-between") == await post(rig, 30)
+
+
+async def post(rig: Rig, seconds: int) -> tuple[int, str | None, str]:
+    """Open an order over HTTP: status, when to try again, and the command's id as the answer has it."""
+    url = rig.projections[0].url + "/orders/in-between/commands"
+    named = {"Idempotency-Key": "in-between", "Prefer": f"wait={seconds}"}
+    async with rig.system.http.post(url, json={"type": "OpenOrder", "data": OPEN}, headers=named) as response:
+        return response.status, response.headers.get("Retry-After"), (await response.json())["command_id"]
 
 
 @pytest.mark.full
