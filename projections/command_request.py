@@ -64,10 +64,10 @@ class CommandReader:
             raise self._too_large()
         return self._most if length is None else int(length)
 
-    async def read(self, request: Any, type: str) -> tuple[Command, bytes]:
-        """The command and its data, as they go to Kafka. Raises `Refused`."""
+    async def read(self, request: Any, type: str, id: str) -> tuple[Command, bytes]:
+        """The command of this id, and its data, as they go to Kafka. Raises `Refused`."""
         aggregate_id = read_path_id(request.rel_url.raw_path, 2)
-        id, correlation_id = command_id(request.headers), _text(request.headers, "X-Correlation-ID")
+        correlation_id = _text(request.headers, "X-Correlation-ID")
         _check_content_type(request.headers)
         name, data, value = self.parse(type, await self._body(request))
         traceparent = request.headers.get("traceparent", "")

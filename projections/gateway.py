@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from projections.bodies import Post, Refused
 from projections.command_data import Accepted
 from projections.command_log import CommandLog, Known, Place, Sent, Target, encode_sent
-from projections.command_request import Command, CommandReader, read_path_id, wait_of
+from projections.command_request import Command, CommandReader, command_id, read_path_id, wait_of
 from projections.hops import NotNow
 from projections.projection_app import ReadSide
 from projections.replies import Replies, TooMany, now_ms
@@ -60,7 +60,7 @@ def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:
     side.app.stopping.insert(0, gateway.stop)  # before the producer stops
 
     def takes(type: str) -> None:
-        @side.app.page(f"/{type}s/{{id}}/commands", base=Post, name=f"{type}-commands")
+        @side.app.page(f"/{type}s/{{id:[^/]+}}/commands", base=Post, name=f"{type}-commands")
         async def post(view: Any, request: Any, id: str) -> Any:
             return await gateway.answered(view, lambda: gateway.post(view, request, type))
 
@@ -68,7 +68,7 @@ def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:
         if accepted[type]:
             takes(type)
 
-    @side.app.page("/commands/{id}", name="command")
+    @side.app.page("/commands/{id:[^/]+}", name="command")
     async def status(view: Any, request: Any, id: str) -> Any:
         return await gateway.answered(view, lambda: gateway.status(view, request))
 
@@ -152,15 +152,15 @@ class Gateway:
 
     async def post(self, view: Any, request: Any, type: str) -> Any:
         """Send a command, and wait for its reply."""
-        most = self._settings.http_pending
-        if self._replies.unanswered[type] >= most:
+        id, most = command_id(request.headers), self._settings.http_pending
+        if self._replies.unanswered[type] >= most and id not in self._replies.unanswered:
             raise TooMany(f"{most} commands of {type} have no reply yet")
         size = self._reader.declared(request)
         if self._bytes + size > MOST_BYTES:
             raise NotNow("Kafka is slow to take commands, or their senders are slow to send them")
         self._bytes += size
         try:
-            command, data = await self._reader.read(request, type)
+            command, data = await self._reader.read(request, type, id)
         except BaseException:
             self._bytes -= size
             raise
@@ -223,12 +223,13 @@ class Gateway:
 
     async def _deliver(self, command: Command, data: bytes, size: int) -> Sent:
         """Produce a command and then the note of it, so that what counts as unanswered can be answered."""
-        self._replies.unanswered.add(command.id, command.type, now_ms())
+        is_new = self._replies.unanswered.add(command.id, command.type, now_ms())
         try:
             topic = topics.commands_topic(self._settings.namespace, command.type)
             found = await self._produce(topic, command.aggregate_id, data, command.headers)
         except BaseException:
-            self._replies.unanswered.remove(command.id)
+            if is_new:
+                self._replies.unanswered.remove(command.id)
             raise
         finally:
             del data

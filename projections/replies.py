@@ -56,6 +56,8 @@ class Replies:
         self._waiters = 0
         self._ended = False
         self._read_to: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        """Of the partitions when this worker began to read them."""
         self._moved = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
 
@@ -84,7 +86,7 @@ class Replies:
         return self._commands.find(id)
 
     async def find_for_sure(self, id: str) -> Known | None:
-        """What is known of a command, after reading all that was there at the call, unless it is known at once. Raises
+        """What is known of a command, after reading all that was there at the call, as far as that may matter. Raises
         `sqlite3.Error`, `KafkaError`."""
         known = self.find(id)
         if known is None:
@@ -93,7 +95,18 @@ class Replies:
             async with self._moved:
                 await self._moved.wait_for(lambda: self._read_to.get(partition, -1) >= end)
             known = self.find(id)
+        if known is not None and known.reply is None and not self._is_up_to_date:
+            async with self._moved:
+                await self._moved.wait_for(lambda: self._is_up_to_date)
+            known = self.find(id)
         return known
+
+    @property
+    def _is_up_to_date(self) -> bool:
+        """Whether all is read that came before this worker."""
+        return bool(self._ends) and all(
+            self._read_to.get(partition, -1) >= end for partition, end in self._ends.items()
+        )
 
     @contextlib.contextmanager
     def waiting_for(self, id: str) -> Iterator[asyncio.Future[Reply | None]]:
@@ -162,7 +175,9 @@ class Replies:
             starts = await until_it_answers(lambda: self._starts(consumer, tps), f"Kafka: {self._topic}", ERRORS)
             for tp, start in starts.items():
                 consumer.seek(tp, start)
-            self._read_to = {tp.partition: start for tp, start in starts.items()}
+            async with self._moved:
+                self._read_to = {tp.partition: start for tp, start in starts.items()}
+                self._moved.notify_all()
             yield consumer
         finally:
             await consumer.stop()
@@ -177,6 +192,7 @@ class Replies:
             found, next = in_time[tp], stored.get(tp.partition, 0)
             oldest = ends[tp] if found is None else found.offset
             starts[tp] = max(oldest, next if next <= ends[tp] else 0)
+        self._ends = {tp.partition: end for tp, end in ends.items()}
         return starts
 
     async def _take(self, found: Mapping[TopicPartition, Sequence[Any]]) -> None:
@@ -208,7 +224,12 @@ class Replies:
 
     async def _write(self, entries: list[Entry], offsets: dict[int, int], now: int) -> list[Unanswered]:
         # In a thread: when SQLite syncs, nobody has to wait for that.
-        return await asyncio.to_thread(self._commands.write, entries, offsets, now)
+        writing = asyncio.ensure_future(asyncio.to_thread(self._commands.write, entries, offsets, now))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])  # the file is closed next
+            raise
 
 
 def now_ms() -> int:

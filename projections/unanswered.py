@@ -15,11 +15,16 @@ class UnansweredCount:
     def __getitem__(self, type: str) -> int:
         return self._count[type]
 
-    def add(self, id: str, type: str, at: int) -> None:
-        """A command was sent; `at` in milliseconds, and about in order."""
-        if id not in self._commands:
-            self._commands[id] = (type, at)
-            self._count[type] += 1
+    def __contains__(self, id: str) -> bool:
+        return id in self._commands
+
+    def add(self, id: str, type: str, at: int) -> bool:
+        """A command was sent; `at` in milliseconds, and about in order. False when it counts already."""
+        if id in self._commands:
+            return False
+        self._commands[id] = (type, at)
+        self._count[type] += 1
+        return True
 
     def remove(self, id: str) -> None:
         """It has its reply, or was not sent after all."""

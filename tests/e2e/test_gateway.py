@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from yarl import URL
 
 from tests.e2e.client import eventually, partition_of
 from tests.e2e.orders import LINE, OPEN
@@ -67,7 +68,7 @@ class Shop:
         """Send anything; answers that are not JSON as text."""
         named = {"Content-Type": "application/json"}
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
-        url = self.gateway.url + path
+        url = URL(self.gateway.url + path, encoded=True)
         async with self.system.http.post(url, data=body, headers=named) as response:
             text = await response.text()
             is_json = response.content_type.endswith("json")
@@ -100,6 +101,18 @@ async def test_accepted(shop: Shop) -> None:
     assert {"type": "order", "id": "é-1", "sequence": 1} == reply["aggregate"]
     assert ["OrderOpened"] == reply["events"]
     assert reply["position"].startswith(f"order-{partition_of('é-1')}:")
+
+
+async def test_odd_ids(shop: Shop) -> None:
+    """Ids may have any characters, and `Location` leads to the command all the same."""
+    status, reply, _ = await shop.post("/orders/%7Ba%2F%25%7D/commands", "OpenOrder", OPEN)
+    assert (200, "{a/%}") == (status, reply["aggregate"]["id"])
+
+    path = "/orders/odd/commands"
+    status, _, headers = await shop.post(path, "OpenOrder", OPEN, Idempotency_Key="{a/%}?#", Prefer="wait=0")
+    assert 202 == status
+    async with shop.system.http.get(URL(shop.gateway.url + headers["Location"], encoded=True)) as response:
+        assert (200, "{a/%}?#") == (response.status, (await response.json())["command_id"])
 
 
 async def test_id_of_its_own(shop: Shop) -> None:
@@ -258,6 +271,7 @@ async def test_outliving_the_gateway(shop: Shop) -> None:
     more = [await late(shop, new_id(), 0) for _ in range(PENDING - 2)]
     assert [202] * (PENDING - 3) + [429] == [answer[0] for answer in more]
     assert "1" == more[-1][2]["Retry-After"]
+    assert 202 == (await late(shop, now, 0))[0]  # it counts already
 
     await shop.start_orders()
     waited = await asyncio.gather(*(shop.get(f"/commands/{id}", Prefer="wait=30") for id in (now, kill, leave)))

@@ -119,8 +119,8 @@ def test_sent_as_json() -> None:
 def test_count() -> None:
     """A command counts once, until its reply, or until it is too old."""
     count = UnansweredCount()
-    count.add("a", "order", 1)
-    count.add("a", "order", 5)
+    assert count.add("a", "order", 1)
+    assert not count.add("a", "order", 5)
     count.add("b", "order", 2)
     count.add("c", "product", 3)
     assert (2, 1, 0) == (count["order"], count["product"], count["user"])
