@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cached_property, reduce
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
@@ -68,5 +68,14 @@ class Decider(Generic[C, E, S]):
 
 
 def _members(function: Callable[..., Any], argument: str) -> dict[str, type]:
-    annotation = get_type_hints(function)[argument]
-    return {member.__name__: member for member in get_args(annotation) or (annotation,)}
+    where = f"{function.__name__} of {function.__module__}"
+    try:
+        annotation = get_type_hints(function)[argument]
+    except NameError as error:
+        raise TypeError(f"{where}: {error}: say there which classes it takes, as in A | B") from None
+    except KeyError:
+        raise TypeError(f"{where} has no argument {argument} with the union of its classes as annotation") from None
+    members = get_args(annotation) or (annotation,)
+    if wrong := [str(member) for member in members if not is_dataclass(member)]:
+        raise TypeError(f"{where}: {argument} may be {', '.join(wrong)}, which is no dataclass")
+    return {member.__name__: member for member in members}
