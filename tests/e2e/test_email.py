@@ -78,7 +78,7 @@ async def test_exactly_one_has_it(users: Users) -> None:
         found = await asyncio.gather(*map(users.email, IDS))
         return Counter(found) if all(email and email[1] is None for email in found) else None
 
-    answered = await eventually(all_answered, 60, users.worker.tail)
+    answered = await eventually(all_answered, 90, users.worker.tail)
     assert {(ADDRESS, None, None): 1, (None, None, ADDRESS): len(IDS) - 1} == answered
     logs = (await system.commits("users", "email")).values()
     decided = Counter(event.type for log in logs for commit in log for event in commit.events)
