@@ -62,6 +62,8 @@ class Settings:
     """The most clients of a worker that follow rows or lists as streams of events."""
     sse_seconds: float = 30.0
     """A client that takes nothing of its stream for so long is sent away."""
+    http_pending: int = 10_000
+    """The most commands of an aggregate type that came over HTTP and have no reply yet, and of requests that wait."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -7,6 +7,7 @@ from aggregates.shop.product import product
 from aggregates.shop.user import user
 from aggregates.timer import timer
 from projections import cli, cli_timers, timers
+from projections.gateway import accepted_of, add_gateway
 from projections.history import add_history
 from projections.lag import add_lag
 from projections.metrics import add_metrics
@@ -52,6 +53,7 @@ with stop_on_user_error():
     add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)
+    add_gateway(side, accepted_of(contexts.values()))
     app = side.app
     cli.register(app, settings)
     cli_timers.register(app, settings)
