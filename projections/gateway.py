@@ -45,10 +45,10 @@ STATUS = {"accepted": 200, "rejected": 409, "failed": 422}
 
 
 def accepted_of(contexts: Iterable[Context]) -> dict[str, dict[str, type]]:
-    """What clients may send: all commands of an aggregate, and of a process manager those that it `accepts`."""
+    """What clients may send: of an aggregate or a process manager the commands that it `accepts`."""
     found = {}
     for context in contexts:
-        names = context.decider.commands if context.process is None else context.process.accepts
+        names = (context.process or context.decider).accepts
         found[context.decider.type] = {name: context.decider.commands[name] for name in names}
     return found
 

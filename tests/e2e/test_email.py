@@ -118,3 +118,12 @@ async def test_a_deactivation_frees_it(users: Users) -> None:
 
     await eventually(has_it, SECONDS, users.worker.tail)
     assert [] == [*await system.read("email-dead-letters"), *await system.read("user-dead-letters")]
+
+
+async def test_nobody_confirms_it_but_the_process(users: Users) -> None:
+    """Over HTTP there is no way to confirm an email oneself, nor to claim one."""
+    confirm = {"type": "ConfirmEmail", "data": {"email": "free@example.org", "request": 1}}
+    claim = {"type": "ClaimEmail", "data": {"user_id": "user-0", "request": 1}}
+    for path, body, status in (("/users/user-0", confirm, 422), ("/emails/free@example.org", claim, 404)):
+        async with users.system.http.post(f"{users.door.url}{path}/commands", json=body) as response:
+            assert status == response.status
