@@ -25,7 +25,7 @@ async def measure_gateway(commands: int, rounds: int, clients: Sequence[int] = (
     best: dict[int, Asked] = {}
     cpu = sent = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        system = System(Path(folder), f"cassandra://{os.environ.get('CASSANDRA', '127.0.0.1:9042')}/bench")
+        system = System(Path(folder), os.environ.get("JOURNAL_URL", "cassandra://127.0.0.1:9042/bench"))
         await system.open()
         try:
             orders, gateway = system.start(ORDERS), system.start(PROJECTIONS)
