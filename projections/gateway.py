@@ -45,12 +45,8 @@ STATUS = {"accepted": 200, "rejected": 409, "failed": 422}
 
 
 def accepted_of(contexts: Iterable[Context]) -> dict[str, dict[str, type]]:
-    """What clients may send: all commands of an aggregate, and of a process manager those that it `accepts`."""
-    found = {}
-    for context in contexts:
-        names = context.decider.commands if context.process is None else context.process.accepts
-        found[context.decider.type] = {name: context.decider.commands[name] for name in names}
-    return found
+    """What clients may send: the classes by type and name."""
+    return {it.decider.type: {name: it.decider.commands[name] for name in it.accepts} for it in contexts}
 
 
 def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:

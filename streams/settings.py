@@ -99,6 +99,18 @@ class Settings:
         return [url.rpartition("//")[2] for url in self.kafka_brokers.split(";") if url]
 
 
+def whole_number(name: str, default: int, most: int, environment: Mapping[str, str] = os.environ) -> int:
+    """A setting that one app alone has, from 1 to `most`. Raises `SettingsError`."""
+    text = environment.get(name) or str(default)
+    try:
+        value = _positive_int(text)
+    except ValueError:
+        value = 0
+    if not 1 <= value <= most:
+        raise SettingsError(f"{name}={text!r}: use a whole number, 1 to {most}")
+    return value
+
+
 def host_and_port(place: str, default: str) -> tuple[str, str]:
     """What stands before and behind the last `:` of a URL's place, which in `[::1]` is no port; `default` for none."""
     host, colon, port = place.rpartition(":")

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal, assert_never
 
-from aggregates.decider import Decider
+from aggregates.decider import Decider, Rejected
 from aggregates.process_manager import Happened, Heard, ProcessManager, Send
-from aggregates.shop.values import MAX_TEXT, time
+from aggregates.shop.values import MAX_TEXT, identity, time
 
 Status = Literal["new", "reserving", "reserved", "rejected", "cancelled", "shipped"]
 
@@ -210,6 +210,10 @@ def hear(happened: Happened) -> list[Heard[Command]]:
 def sends(process: str, event: Event) -> list[Send]:
     match event:
         case CheckoutStarted(lines, deadline):
+            try:
+                identity("the order's id", process)
+            except Rejected as no:  # no product would answer such an order, nor would a timer
+                return [Send("order", process, "RejectOrder", {"reason": no.message})]
             asked = [_stock(process, "ReserveStock", sku, quantity=pieces) for sku, pieces in lines.items()]
             due = deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             told = {"to": "checkout", "id": process, "command": "PassDeadline", "data": "{}", "command_id": None}
@@ -249,7 +253,8 @@ def checkout_within(deadline: timedelta) -> ProcessManager[Command, Event, State
     def decide(command: Command, state: State) -> list[Event]:
         return _decide(command, state, deadline)
 
-    return ProcessManager(Decider("checkout", State(), decide, evolve), HEARS, hear, sends)
+    decider = Decider("checkout", State(), decide, evolve)
+    return ProcessManager(decider, HEARS, hear, sends, sends_to=("product", "order", "timer"))
 
 
 checkout = checkout_within(timedelta(days=1))

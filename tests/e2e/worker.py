@@ -10,8 +10,8 @@ from pathlib import Path
 
 STOP_SECONDS = 20.0
 
-ORDERS, PRODUCTS, USERS = (f"streams.shop.{name}" for name in ("orders", "products", "users"))
-PROJECTIONS = "projections.shop.app"
+ORDERS, PRODUCTS, USERS, CHECKOUT = (f"streams.shop.{name}" for name in ("orders", "products", "users", "checkout"))
+PROJECTIONS, TIMERS = "projections.shop.app", "streams.timers"
 
 
 @dataclass
