@@ -249,7 +249,8 @@ def checkout_within(deadline: timedelta) -> ProcessManager[Command, Event, State
     def decide(command: Command, state: State) -> list[Event]:
         return _decide(command, state, deadline)
 
-    return ProcessManager(Decider("checkout", State(), decide, evolve), HEARS, hear, sends)
+    decider = Decider("checkout", State(), decide, evolve)
+    return ProcessManager(decider, HEARS, hear, sends, sends_to=("product", "order", "timer"))
 
 
 checkout = checkout_within(timedelta(days=1))

@@ -1,5 +1,6 @@
 """The shop's read side: `faust -A projections.shop.app worker`."""
 
+from aggregates.shop.checkout import checkout
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
@@ -24,8 +25,8 @@ from streams.shop import replay
 with stop_on_user_error():
     settings = Settings.from_environment()
     contexts = {
-        decider.type: Context(name, decider, settings, "shop")
-        for name, decider in (("orders", order), ("products", product), ("users", user))
+        kind.type: Context(name, kind, settings, "shop")
+        for name, kind in (("orders", order), ("products", product), ("users", user), ("checkout", checkout))
     }
     contexts[timer.type] = Context("timers", timer, settings, "engine")
     side = ReadSide(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 STOP_SECONDS = 20.0
 
-ORDERS, PRODUCTS, USERS = (f"streams.shop.{name}" for name in ("orders", "products", "users"))
+ORDERS, PRODUCTS, USERS, CHECKOUT = (f"streams.shop.{name}" for name in ("orders", "products", "users", "checkout"))
 PROJECTIONS, TIMERS = "projections.shop.app", "streams.timers"
 
 
