@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from aggregates.timer import ScheduleTimer, timer
 from projections.at_least import DEFAULT_WAIT, read_wait
 from projections.bodies import Refused
 from projections.command_data import Accepted, CommandData, Fault, Invalid, fault, read_json
@@ -95,7 +96,10 @@ class CommandReader:
                 known = ", ".join(forms)
                 raise Invalid([Fault("/type", f"{type} has no command {parsed.type!r}; it has {known}")])
             data = bytes(parsed.data)
-            return parsed.type, data, form.check(data)
+            value = form.check(data)
+            if (type, parsed.type) == (timer.type, ScheduleTimer.__name__):
+                self._check_later(**value)
+            return parsed.type, data, value
         except msgspec.ValidationError as error:
             raise _not_valid([fault(error)]) from None
         except Invalid as invalid:
@@ -103,6 +107,22 @@ class CommandReader:
         except ValueError as error:
             wanted = '{"type": "..", "data": {..}}'
             raise Refused(400, "Not JSON", f"the body is to be a JSON object like {wanted}: {error}") from None
+
+    def _check_later(self, to: str, command: str, data: str = "{}", **others: Any) -> None:
+        """What a timer is to send is such as may be sent now. Raises `Invalid`."""
+        forms = self._forms.get(to)
+        if not forms:
+            known = ", ".join(type for type, its in self._forms.items() if its)
+            raise Invalid([Fault("/data/to", f"there is no type {to!r}; there are {known}")])
+        if command not in forms:
+            raise Invalid([Fault("/data/command", f"{to} has no command {command!r}; it has {', '.join(forms)}")])
+        try:
+            forms[command].check(data.encode())
+        except Invalid as invalid:
+            faults = [f"{it.pointer.removeprefix('/data') or 'the text'}: {it.detail}" for it in invalid.faults]
+            raise Invalid([Fault("/data/data", detail) for detail in faults]) from None
+        except ValueError as error:
+            raise Invalid([Fault("/data/data", f"not JSON: {error}")]) from None
 
     async def _body(self, request: Any) -> bytes:
         body = bytearray()

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from projections.control import Control
+from projections.kept import projection_name
 from projections.local_store import LocalStore
 from projections.partition import Partition
 from projections.queries import in_order
@@ -77,7 +77,6 @@ class TimerWatch:
     def __init__(
         self,
         source: Source,
-        control: Control,
         store: LocalStore,
         broker: Broker,
         topic: str,
@@ -85,7 +84,6 @@ class TimerWatch:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._source = source
-        self._control = control
         self._store = store
         self._broker = broker
         self._topic = topic
@@ -111,14 +109,11 @@ class TimerWatch:
 
     async def look(self) -> datetime:
         """Ask what is due to fire; when to look again, unless something moves before. Raises `TableError`."""
-        table = self._control.serving(timers.name)
-        # One that is behind shows timers which have long fired.
-        current = {
-            number: partition
+        self._looks = {
+            number: self._look_of(number, partition, table)
             for number, partition in self._source.partitions.items()
-            if table is not None and partition.is_current(table)
+            if (table := current_table(partition)) is not None
         }
-        self._looks = {number: self._look_of(number, partition, table or "") for number, partition in current.items()}
         await asyncio.gather(*(self._look_at(number, look) for number, look in self._looks.items()))
         return min((look.until for look in self._looks.values()), default=self._now() + LONGEST_SLEEP)
 
@@ -143,6 +138,13 @@ class TimerWatch:
     def _commands(self, partition: int, table: str, keys: Sequence[str]) -> list[Record]:
         rows = self._store.get_many(partition, table, keys)
         return [fire_timer(key, decode_row(rows[key]), self._sender) for key in keys if key in rows]
+
+
+def current_table(partition: Partition) -> str | None:
+    """A table of the pending timers that is up to date, whether it answers queries or not. One that is behind shows
+    timers which have long fired."""
+    tables = (table for table in partition.tables if projection_name(table) == timers.name)
+    return next((table for table in tables if partition.is_current(table)), None)
 
 
 def due_timers(

@@ -32,7 +32,7 @@ def _add_watch(side: ReadSide) -> None:
     context = side.contexts[TYPE]
     sender = f"/{context.settings.namespace}projections"
     store = side.local[TYPE].store
-    watch = TimerWatch(side.sources[TYPE], side.control, store, side.broker, context.commands_topic, sender)
+    watch = TimerWatch(side.sources[TYPE], store, side.broker, context.commands_topic, sender)
     running: list[asyncio.Task[None]] = []
 
     async def start() -> None:

@@ -15,6 +15,7 @@ from tests.bench.gateway import measure_gateway
 from tests.bench.serialization import measure_serialization
 from tests.bench.tables import PARTS, Sizes, measure_tables
 from tests.bench.takeover import measure_takeover
+from tests.bench.timers import measure_timers
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("faust-streaming", "aiokafka", "cassandra-driver", "fastavro", "msgspec")
@@ -22,7 +23,7 @@ PACKAGES = ("faust-streaming", "aiokafka", "cassandra-driver", "fastavro", "msgs
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    kinds = ["commands", "takeover", "serialization", "tables", "gateway"]
+    kinds = ["commands", "takeover", "serialization", "tables", "gateway", "timers"]
     parser.add_argument("what", nargs="?", choices=kinds, default="commands")
     parser.add_argument("--times", type=int, default=10, help="takeover: changes of hands of each kind (default 10)")
     parser.add_argument("--count", type=int, default=40_000, help="commands a round (default 40000)")
@@ -32,6 +33,8 @@ def main() -> None:
     parser.add_argument("--hot", type=int, default=50, help="tables: orders when they are hot (default 50)")
     parser.add_argument("--rows", type=int, default=100_000, help="tables: rows to weigh (default 100000)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="tables: some of it (default all)")
+    parser.add_argument("--timers", type=int, default=1_000, help="timers: that fire (default 1000)")
+    parser.add_argument("--pending", type=int, default=10_000, help="timers: that wait (default 10000)")
     parser.add_argument("--keep", action="store_true", help="store the results in tests/bench/results/")
     parser.add_argument("--memory", action="store_true", help="ours only: rate and memory after each round")
     options = parser.parse_args()
@@ -44,6 +47,9 @@ def main() -> None:
     elif options.what == "gateway":
         title = f"commands over HTTP, {options.rounds} rounds of {options.count:,}"
         results = asyncio.run(measure_gateway(options.count, options.rounds))
+    elif options.what == "timers":
+        title = f"{options.timers:,} timers that fire within half a minute, and {options.pending:,} that wait"
+        results = asyncio.run(measure_timers(options.timers, options.pending))
     elif options.what == "tables":
         sizes = Sizes(options.events, options.orders, options.hot, options.rows, options.rounds, options.only)
         title = f"the read side, {options.rounds} rounds of {options.events:,} events, {', '.join(options.only)}"

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from aggregates.process_manager import ProcessManager
 from aggregates.shop.checkout import checkout
 from aggregates.shop.order import order
 from aggregates.shop.user import user
+from aggregates.timer import timer
 from projections.bodies import Refused
 from projections.command_data import CommandData, Invalid
 from projections.command_request import CommandReader, command_id, fingerprint, read_path_id, wait_of
@@ -221,3 +223,32 @@ def test_what_may_be_sent() -> None:
     assert {"order": set(order.commands), "user": people, "checkout": {"PassDeadline"}} == {
         type: set(classes) for type, classes in accepted_of(contexts).items()
     }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer", "says"),
+    [
+        ({"to": "orders"}, "/data/to", "there are order, timer"),
+        ({"to": "checkout"}, "/data/to", "no type"),
+        ({"command": "AddLines"}, "/data/command", "AddLine, "),
+        ({"to": "timer", "command": "FireTimer"}, "/data/command", "ScheduleTimer, CancelTimer"),
+        ({"data": "{"}, "/data/data", "not JSON"),
+        ({"data": "[" * 5_000}, "/data/data", "nested too deeply"),
+        ({"data": '{"sku": 1}'}, "/data/data", "/sku: Expected `str`"),
+        ({"data": "5"}, "/data/data", "the text: Expected `object`"),
+    ],
+    ids=lambda it: str(it)[:40],
+)
+def test_what_a_timer_sends(wrong: dict[str, str], pointer: str, says: str) -> None:
+    """A timer takes over HTTP what HTTP takes now: of internal commands there is none."""
+    accepted = {"order": order.commands, "checkout": {}}
+    accepted["timer"] = {name: timer.commands[name] for name in timer.accepts}
+    reader = CommandReader(accepted, 1_000_000, "gateway-replies")
+    fields = {"due": "2026-12-24T18:00:00Z", "to": "order", "id": "1", "command": "AddLine", "data": json.dumps(LINE)}
+    name, _, value = reader.parse("timer", msgspec.json.encode({"type": "ScheduleTimer", "data": fields}))
+    assert ("ScheduleTimer", fields) == (name, value)
+    with pytest.raises(Refused) as caught:
+        reader.parse("timer", msgspec.json.encode({"type": "ScheduleTimer", "data": fields | wrong}))
+    [fault] = caught.value.members["errors"]  # type: ignore[misc]
+    assert pointer == fault.pointer
+    assert says in fault.detail

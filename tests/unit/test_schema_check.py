@@ -20,10 +20,14 @@ from aggregates.decider import Decider
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
+from aggregates.timer import timer
 from schemas import check, lock
 from schemas.contract import Contract
 from schemas.registry import Schema, SchemaError, Schemas
 from schemas.samples import example
+from streams.cli_contract import run_check, run_lock
+from streams.command_app import Context
+from streams.settings import Settings
 
 SHOP = Path(__file__).parents[2] / "schemas" / "shop"
 MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 4}
@@ -104,6 +108,15 @@ def set_type(name: str, type_: Any) -> Callable[[dict[str, Any]], object]:
 def test_as_it_is(shop: Shop) -> None:
     """Nothing is wrong with the shop's schemas."""
     assert [] == shop.problems()
+
+
+def test_each_folder_has_its_lock(capsys: pytest.CaptureFixture[str]) -> None:
+    """What an app has of the shop and of the engine's own is held against the lock of its folder."""
+    of = (("orders", order, "shop"), ("timers", timer, "engine"))
+    contexts = {kind.type: Context(name, kind, Settings(), shop) for name, kind, shop in of}
+    assert 0 == run_check(contexts) == run_lock(contexts)
+    events = len(order.events) + len(timer.events)
+    assert 2 == capsys.readouterr().out.count(f" of {events} events, ")
 
 
 BAD: dict[str, tuple[Callable[[Shop], object], str, str]] = {

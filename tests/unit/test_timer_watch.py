@@ -68,8 +68,7 @@ class Watched:
         self.store = self.rows.store
         self.now = NOON
         self.nr = 0
-        self.current = True
-        self.serving: str | None = TABLE
+        self.current = {TABLE}
         self.source: Any = SimpleNamespace(moved=asyncio.Condition(), partitions={})
         self.take_over()
 
@@ -77,12 +76,10 @@ class Watched:
         """A worker that has just got these partitions, both without any being named, and knows nothing of before."""
         for number in partitions or (0, 1):
             self.source.partitions[number] = SimpleNamespace(
-                tables={TABLE: SimpleNamespace(place=Place(self.nr))}, is_current=lambda table: self.current
+                tables={table: SimpleNamespace(place=Place(self.nr)) for table in ("timers-0", TABLE, "times-1")},
+                is_current=lambda table: table in self.current,
             )
-        control: Any = SimpleNamespace(serving=lambda name: self.serving)
-        self.watch = TimerWatch(
-            self.source, control, self.store, self.kafka, "timer-commands", "/projections", lambda: self.now
-        )
+        self.watch = TimerWatch(self.source, self.store, self.kafka, "timer-commands", "/projections", lambda: self.now)
 
     async def put(self, partition: int, **dues: datetime | None) -> None:
         """Timers are scheduled, or over (None), in one commit."""
@@ -197,15 +194,12 @@ async def test_takeover(watched: Watched) -> None:
 
 
 async def test_only_what_is_up_to_date(watched: Watched) -> None:
-    """A table that is being built shows timers that have long fired: it is left alone, and so is one that does not
-    answer yet."""
+    """A table that is being built shows timers that have long fired: it is left alone, and looked at again soon."""
     await watched.put(0, a=NOON)
-    watched.current = False
-    assert [] == await watched.asked()
-    watched.current, watched.serving = True, None
+    watched.current = {"times-1"}
     assert [] == await watched.asked()
     assert watched.now + SECOND == await watched.watch.look()
-    watched.serving = TABLE
+    watched.current = {TABLE}
     assert ["a"] == await watched.asked()
 
 
