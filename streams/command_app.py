@@ -68,6 +68,7 @@ class Context:
         format: Format = AVRO,
     ) -> None:
         self.process = kind if isinstance(kind, ProcessManager) else None
+        self.accepts = tuple(kind.accepts)
         decider = kind.decider if isinstance(kind, ProcessManager) else kind
         schemas = Schemas.load(shop, decider.type)
         schemas.require([*decider.commands, *decider.events])

@@ -77,6 +77,11 @@ def replies_topic(namespace: str) -> str:
     return f"{namespace}replies"
 
 
+def gateway_replies_topic(namespace: str) -> str:
+    """What became of the commands that came over HTTP."""
+    return f"{namespace}gateway-replies"
+
+
 def type_topics(namespace: str, type: str, partitions: int) -> list[Topic]:
     """All topics of an aggregate type. Events and dead letters stay for ever; commands for a week, since
     the journal holds what they caused; a hint is stale within seconds."""

@@ -12,6 +12,7 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from aggregates.decider import Decider
 from aggregates.shop.checkout import checkout
+from aggregates.shop.email import email
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
@@ -23,6 +24,7 @@ DECIDERS: list[tuple[str, Decider[Any, Any, Any]]] = [
     ("shop", product),
     ("shop", user),
     ("shop", checkout.decider),
+    ("shop", email.decider),
     ("engine", timer.decider),
 ]
 SCHEMAS = [schema for folder, decider in DECIDERS for schema in Schemas.load(folder, decider.type)]
