@@ -283,5 +283,5 @@ def _check(contexts: Mapping[str, Context], kept: Sequence[Kept]) -> None:
             raise ValueError(f"the context of {context.decider.type} stands under {type_!r}: contexts are by type")
     for it in kept:
         if it.projection.source not in contexts:
-            known = ", ".join(sorted(contexts))
+            known = ", ".join(sorted(contexts)) or "none"
             raise ValueError(f"the projection {it.name} reads {it.projection.source}; the contexts here are {known}")
