@@ -17,6 +17,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from projections.answers import StreamLag
 from projections.lag import heads_of, lag_of, progress_here
 from projections.projection_app import ReadSide
 from streams.health import problem
@@ -26,7 +27,7 @@ from streams.journal import Unavailable
 class _Lags(Collector):
     """The figures of `/lag` for some streams, as they were when they were asked for."""
 
-    def __init__(self, side: ReadSide, streams: Iterable[dict[str, Any]]) -> None:
+    def __init__(self, side: ReadSide, streams: Iterable[StreamLag]) -> None:
         self._side = side
         self._streams = list(streams)
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from projections import status
+from projections.answers import ProjectionStatus
 from projections.bodies import Post, Reason, Refused, read_body
 from projections.hops import HOP, HOP_SECONDS, NotNow
 from projections.kept import Kept, projection_name, version_of
@@ -244,7 +245,7 @@ class Operations:
             raise Refused(404, "Not found", f"there is no projection {name}")
         return max(found, key=lambda its: its[1].projection.version)
 
-    async def _status(self, name: str) -> dict[str, Any]:
+    async def _status(self, name: str) -> ProjectionStatus:
         for found in await status.gather(self._side):
             if found["name"] == name:
                 return found
