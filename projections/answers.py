@@ -9,6 +9,13 @@ import msgspec
 from projections.rebuilding import FoldedRow
 
 
+class Fault(TypedDict):
+    """What is wrong with a body, and where: `pointer` is a JSON Pointer (RFC 6901)."""
+
+    pointer: str
+    detail: str
+
+
 class Problem(TypedDict):
     """An error as RFC 9457 has it. `detail` says what to do about it."""
 
@@ -16,6 +23,7 @@ class Problem(TypedDict):
     title: str
     status: int
     detail: str
+    errors: NotRequired[list[Fault]]
 
 
 # -- lag --------------------------------------------------------------------------------------------------------
@@ -94,7 +102,7 @@ class TableStatus(HowFar):
     partitions: dict[str, TablePartition]
 
 
-class Skip(TypedDict):
+class SkippedEvent(TypedDict):
     """An event that a projection leaves out."""
 
     position: str
@@ -121,7 +129,7 @@ class ProjectionStatus(TypedDict):
     store: str | None
     serving: str | None
     paused: str | None
-    skips: list[Skip]
+    skips: list[SkippedEvent]
     quarantined_keys: int
     quarantined: list[WaitingKey]
     tables: list[TableStatus]

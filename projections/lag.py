@@ -16,6 +16,7 @@ from typing import Any
 from projections.answers import Lag, StreamLag, TableLag
 from projections.hops import HOP, NotNow
 from projections.projection_app import ReadSide
+from streams.described import describe
 from streams.health import json_response, problem
 from streams.journal import Commit, Journal, Unavailable, stream_name, stream_type
 
@@ -37,6 +38,7 @@ def add_lag(side: ReadSide) -> None:
     """Serve `/lag`: `lag` is the number of commits from the newest with an event back to the newest applied."""
 
     @side.app.page("/lag")
+    @describe("operations", "How far published events and tables are behind the journals, by stream", Lag, reads=True)
     async def lag(view: Any, request: Any) -> Any:
         first = next(iter(side.sources.values())).kept[0].name
         try:
@@ -81,15 +83,11 @@ async def heads_of(side: ReadSide, only: Collection[str] | None = None) -> dict[
     return {stream: head for (_, stream), head in zip(streams, heads, strict=True)}
 
 
-async def lag_of(
-    side: ReadSide, stream: str, head: Commit | None, answers: Sequence[Mapping[str, Any]]
-) -> StreamLag:
+async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequence[Mapping[str, Any]]) -> StreamLag:
     """How far a stream and its tables are, from what workers say in `progress_here`. Raises `Unavailable`."""
     published, end = next((its[stream] for answer in answers if stream in (its := answer["published"])), (None, None))
     tables = [
-        Applied(table, *its)
-        for answer in answers
-        for table, its in sorted(answer["applied"].get(stream, {}).items())
+        Applied(table, *its) for answer in answers for table, its in sorted(answer["applied"].get(stream, {}).items())
     ]
     eventful = head.eventful_nr if head else 0
     journal = side.journals[stream_type(stream)]

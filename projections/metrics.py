@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from projections.answers import StreamLag
 from projections.lag import heads_of, lag_of, progress_here
 from projections.projection_app import ReadSide
+from streams.described import Answer, describe
 from streams.health import problem
 from streams.journal import Unavailable
 
@@ -70,6 +71,9 @@ def add_metrics(side: ReadSide) -> None:
     """Serve `/metrics`."""
 
     @side.app.page("/metrics")
+    @describe(
+        "operations", "The figures of this worker for Prometheus", Answer("Text", media="text/plain"), problems=(503,)
+    )
     async def metrics(view: Any, request: Any) -> Any:
         here = progress_here(side)
         try:

@@ -51,9 +51,7 @@ CATCH_UPS_AT_ONCE = 3
 class ReadSide:
     """What the views of a projection app need: stores by projection, journals and contexts by type, doors."""
 
-    def __init__(
-        self, module: str, settings: Settings, contexts: Mapping[str, Context], kept: Sequence[Kept]
-    ) -> None:
+    def __init__(self, module: str, settings: Settings, contexts: Mapping[str, Context], kept: Sequence[Kept]) -> None:
         self.contexts = contexts
         self._kept = kept
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}

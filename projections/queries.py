@@ -26,9 +26,7 @@ def row(store: LocalStore, partition: int, table: str, key: str) -> bytes | None
     return None if value is None or is_gone(value) else value
 
 
-def scan(
-    store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None
-) -> Iterator[bytes]:
+def scan(store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None) -> Iterator[bytes]:
     """The rows from one key on and up to another, that one not included, in the order of their keys in UTF-8. Not to be
     held over an await."""
     end = None if before is None else key_of(table, ROW, before)
@@ -49,9 +47,7 @@ def behind(key: str) -> str:
     return key + "\0"
 
 
-def indexed(
-    store: LocalStore, partition: int, table: str, index: str, value: str, after: str, most: int
-) -> list[str]:
+def indexed(store: LocalStore, partition: int, table: str, index: str, value: str, after: str, most: int) -> list[str]:
     """Up to so many keys of rows that stand under a value of an index, behind the key `after`, in their order."""
     prefix = entry_prefix(table, index, value)
     start = prefix + behind(after).encode() if after else b""

@@ -31,7 +31,7 @@ class Described:
     tag       what the view is about; views of one tag stand together
     answers   by status, besides the problems
     problems  the statuses that it answers with problem details (RFC 9457)
-    path      what the variables of its path mean; those that are left out are ids
+    path      what the variables of its path mean; by default it is `Its <name>`
     query     a `msgspec.Struct` whose fields are the parameters
     headers   names of request headers that the document knows (`openapi_parts.REQUEST_HEADERS`)
     body      the type of what is sent as JSON

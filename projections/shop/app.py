@@ -7,6 +7,7 @@ from projections import cli
 from projections.history import add_history
 from projections.lag import add_lag
 from projections.metrics import add_metrics
+from projections.openapi_view import add_openapi
 from projections.operations import add_operations
 from projections.projection_app import ReadSide
 from projections.schemas_view import add_schemas
@@ -18,6 +19,11 @@ from streams.command_app import Context
 from streams.settings import Settings
 from streams.setup import stop_on_user_error
 from streams.shop import replay
+
+ABOUT = """The shop: commands are decided by aggregates, their events are kept in journals and folded into tables.
+
+Any worker answers for any key. Errors are problem details (RFC 9457); 503 says when to try again. Money is a decimal
+string, never a float. To read your own write, send the `position` of its reply as `At-Least`."""
 
 with stop_on_user_error():
     settings = Settings.from_environment()
@@ -40,6 +46,7 @@ with stop_on_user_error():
     add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)
+    add_openapi(side, "Shop", ABOUT)
     app = side.app
     cli.register(app, settings)
     replay.register(app, settings)

@@ -13,29 +13,41 @@ from projections.live_rows import stream_row
 from projections.pages import MOST_ROWS, read_page
 from projections.projection_app import ReadSide
 from projections.queries import row
+from projections.shop import answers
 from projections.shop.catalogue import products_page, search
 from projections.shop.order_status import STATUSES
 from projections.shop.orders import in_list
+from projections.shop.parameters import Search, UsersOrders
 from projections.shop.users_orders import orders_of, orders_page
 from projections.sse import wants_events
+from streams.described import describe
 from streams.health import problem
 
 
 def add_views(side: ReadSide) -> None:
     """All of them."""
-    add_by_key(side, "order", "orders")
-    add_by_key(side, "product", "products")
-    add_by_key(side, "user", "users")
-    add_list(side, Listing("order", "orders", "status", STATUSES, in_list))
+    add_by_key(side, "order", "orders", answers.Order)
+    add_by_key(side, "product", "products", answers.Product)
+    add_by_key(side, "user", "users", answers.User)
+    add_list(side, Listing("order", "orders", "status", STATUSES, in_list, answers.Orders))
     _add_users_orders(side)
     _add_catalogue(side)
 
 
-def add_by_key(side: ReadSide, type: str, projection: str) -> None:
+def add_by_key(side: ReadSide, type: str, projection: str, row_type: Any) -> None:
     """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events."""
     local = side.local[type]
 
     @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
+    @describe(
+        f"{type}s",
+        f"One {type} as it stands now, and its changes as they come",
+        row_type,
+        reads=True,
+        etag=True,
+        problems=(404,),
+        stream="`row`: the row now, and after each change; `gone`: it was removed",
+    )
     async def by_key(view: Any, request: Any, id: str) -> Any:
         if wants_events(request):
             return await stream_row(side, view, request, type, projection, id)
@@ -56,6 +68,9 @@ def _add_users_orders(side: ReadSide) -> None:
     local = side.sql["order"]
 
     @side.app.page("/users/{id}/orders", name="users-orders")
+    @describe(
+        "users", "The orders of a user, oldest first, page by page", answers.OrdersOfUser, query=UsersOrders, reads=True
+    )
     async def users_orders(view: Any, request: Any, id: str) -> Any:
         try:
             limit, after = read_page(request.query, MOST_ROWS)
@@ -76,6 +91,7 @@ def _add_catalogue(side: ReadSide) -> None:
     local = side.sql["product"]
 
     @side.app.page("/products", name="catalogue")
+    @describe("products", "The catalogue: products by words, page by page", answers.Catalogue, query=Search, reads=True)
     async def products(view: Any, request: Any) -> Any:
         try:
             limit, after = read_page(request.query)
@@ -84,9 +100,7 @@ def _add_catalogue(side: ReadSide) -> None:
         words = request.query.get("search", "")
 
         def here(partitions: list[int], tables: Tables) -> list[Any]:
-            return [
-                row for p in partitions for row in search(local.store, p, tables["catalogue"], words, limit, after)
-            ]
+            return [row for p in partitions for row in search(local.store, p, tables["catalogue"], words, limit, after)]
 
         return await side.doors.gather(
             view, request, ["catalogue"], here, lambda answers: products_page(answers, limit)
