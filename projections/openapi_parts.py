@@ -45,6 +45,7 @@ RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
 PROBLEMS: Mapping[int, str] = {
     400: "The request is not as it must be; the detail says what is wrong",
     404: "There is no such thing",
+    408: "The body did not come in time",
     409: "It cannot be done as things are",
     413: "The body is too large",
     415: "The body is not JSON",
