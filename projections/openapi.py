@@ -69,7 +69,7 @@ def document(
         "servers": [{"url": "/"}],
         "tags": _tags([it.tag for _, it in told], contexts),
         "paths": paths,
-        "components": {"schemas": known.components, **components(problems, request, response)},
+        "components": {"schemas": known.components, **components(problems, request, response, sorted(contexts))},
         "x-events": {
             type_: {
                 "topic": f"{type_}-events",
@@ -87,21 +87,19 @@ def _types(described: Described) -> Iterator[Any]:
 
 
 def _tags(tags: Sequence[str], contexts: Mapping[str, Context]) -> list[dict[str, str]]:
-    return [{"name": tag, "description": _about(tag, contexts)} for tag in dict.fromkeys(tags)]
-
-
-def _about(tag: str, contexts: Mapping[str, Context]) -> str:
-    """What a tag is about: of an aggregate type, also what of it is not on HTTP."""
-    type_ = tag.removesuffix("s")
-    if type_ not in contexts:
-        return tag.capitalize()
-    commands, events = (
-        ", ".join(sorted(its)) for its in (contexts[type_].decider.commands, contexts[type_].decider.events)
-    )
-    return (
-        f"{tag.capitalize()}: commands are taken on the topic `{type_}-commands` ({commands}), and events are "
-        f"published on `{type_}-events` ({events}), as CloudEvents."
-    )
+    """What they are about; an aggregate type says also what of it is not on HTTP."""
+    told: list[dict[str, str]] = []
+    for tag in dict.fromkeys(tags):
+        about, type_ = {"name": tag}, tag.removesuffix("s")
+        if type_ in contexts:
+            decider = contexts[type_].decider
+            commands, events = ", ".join(sorted(decider.commands)), ", ".join(sorted(decider.events))
+            about["description"] = (
+                f"Commands are taken on the topic `{type_}-commands` ({commands}), and events are published on "
+                f"`{type_}-events` ({events}), as CloudEvents."
+            )
+        told.append(about)
+    return told
 
 
 def _operation(route: Route, described: Described, known: Known) -> dict[str, Any]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-POSITION = "^[^:]+-[0-9]{1,9}:[0-9]{1,18}(:[0-9]{1,9})?$"
 
 _STRING = {"type": "string"}
 
 REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {
     "At-Least": {
         "description": "Read your writes: the `position` of a reply, as `order-3:125`. The answer shows it, or is 503.",
-        "schema": {"type": "string", "pattern": POSITION},
+        "schema": _STRING,
     },
     "Prefer": {
         "description": "`wait=SECONDS`: how long to wait; 5 without it, 60 at most. Other preferences are ignored.",
@@ -58,11 +56,13 @@ _TRY_AGAIN = (429, 503)
 PROBLEM_TYPE = "application/problem+json"
 
 
-def components(problems: set[int], request: set[str], response: set[str]) -> dict[str, Any]:
-    """Those of them that are referred to."""
+def components(problems: set[int], request: set[str], response: set[str], types: Sequence[str]) -> dict[str, Any]:
+    """Those of them that are referred to. Positions are those of streams of these aggregate types."""
+    position = {"type": "string", "pattern": f"^({'|'.join(types)})-[0-9]{{1,4}}:[0-9]{{1,18}}(:[0-9]{{1,18}})?$"}
+    headers = {**REQUEST_HEADERS, "At-Least": {**REQUEST_HEADERS["At-Least"], "schema": position}}
     return {
         "parameters": {
-            name: {"name": name, "in": "header", "required": False, **REQUEST_HEADERS[name]} for name in sorted(request)
+            name: {"name": name, "in": "header", "required": False, **headers[name]} for name in sorted(request)
         },
         "headers": {name: RESPONSE_HEADERS[name] for name in sorted(response | {"Retry-After"})},
         "responses": {f"Problem{status}": _problem(status) for status in sorted(problems)},

@@ -65,7 +65,7 @@ def _tidy(schema: Any, names: Mapping[str, str]) -> Any:
         tidy["$ref"] = _renamed(ref, names)
     if isinstance(about := tidy.get("description"), str):
         tidy["description"] = " ".join(about.split())
-    if (choice := tidy.get("discriminator")) is not None:
+    if "anyOf" in tidy and (choice := tidy.get("discriminator")) is not None:
         tidy["oneOf"] = tidy.pop("anyOf")
         choice["mapping"] = {tag: _renamed(ref, names) for tag, ref in choice["mapping"].items()}
     if tidy.get("format") == "decimal":

@@ -19,7 +19,7 @@ from projections.events import EventReader
 from projections.feed import KafkaFeed
 from projections.kept import NO_INDEXES, Indexes, Kept, Listed, projection_name
 from projections.lazy_places import LazyPlaces
-from projections.problems import problems
+from projections.problems import Dispatcher, problems
 from projections.read_model import open_rows
 from projections.registered import Registered
 from projections.rows import Rows, StoreDown
@@ -56,7 +56,7 @@ class ReadSide:
         self._kept = kept
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
         self.app = app = Application(
-            module, "projections", settings, web_application_options={"middlewares": [problems]}
+            module, "projections", settings, web_application_options={"middlewares": [problems], "router": Dispatcher()}
         )
         self.broker = Broker(settings.bootstrap_servers, settings.partitions)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace), 1)

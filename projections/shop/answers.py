@@ -35,17 +35,21 @@ class _Order(TypedDict):
     status: Status
     total: Money
     placed_at: NotRequired[str]
-    reason: NotRequired[str]
     position: str
 
 
-class Order(_Order):
+class _CurrentOrder(_Order):
+    reason: NotRequired[str]
+    sequence: int
+
+
+class Order(_CurrentOrder):
     """An order as it stands now."""
 
     lines: list[OrderLine]
 
 
-class OrderInList(_Order):
+class OrderInList(_CurrentOrder):
     """An order in a list: instead of its lines their number."""
 
     lines: int
@@ -92,6 +96,7 @@ class Product(TypedDict):
     reserved: int
     shipped: int
     position: str
+    sequence: int
 
 
 class ProductInCatalogue(TypedDict):
@@ -103,6 +108,7 @@ class ProductInCatalogue(TypedDict):
     categories: list[str]
     available: int
     position: str
+    sequence: int
 
 
 class Catalogue(TypedDict):
@@ -121,6 +127,7 @@ class User(TypedDict):
     name: str | None
     email: str | None
     position: str
+    sequence: int
 
 
 # -- analytics --------------------------------------------------------------------------------------------------
