@@ -27,7 +27,8 @@ INTERNAL: Mapping[str, str] = {
 }
 """The routes that are left out, and why."""
 
-VARIABLE = re.compile(r"\{(\w+)\}")
+VARIABLE = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
+"""Of a path as aiohttp has it: `{id}`, or `{id:[^/]+}` with what it matches."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Route:
 
 def routes_of(app: Any) -> Iterator[Route]:
     """All routes of a Faust app, but that HEAD goes without saying where there is GET."""
-    for path, view in app.web.views.items():
+    for pattern, view in app.web.views.items():
+        path = VARIABLE.sub(r"{\1}", pattern)
         for method in sorted(view.get_methods() - {"HEAD"}):
             handler = view.methods[method.lower()]
             yield Route(path, method.lower(), view.view_name, getattr(handler, "described", None))

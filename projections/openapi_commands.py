@@ -5,56 +5,66 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
-from aggregates.decider import Decider
-from aggregates.process_manager import ProcessManager
 from streams.described import Answer, V, describe
-from streams.messages import Reply
-
-IDEMPOTENCY = ("Idempotency-Key", "Prefer", "X-Correlation-ID")
+from streams.messages import Error, Reply
 
 
-class Pending(msgspec.Struct):
-    """A command that has no reply yet."""
+class CommandTarget(TypedDict):
+    """The aggregate of a command; `sequence` is that after it, once it has a reply."""
+
+    type: str
+    id: str
+    sequence: NotRequired[int]
+
+
+class CommandPlace(TypedDict):
+    """Where a command stands on Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class CommandStatus(TypedDict):
+    """What is known of a command: `pending`, or its reply."""
 
     command_id: str
-    status: str
+    status: Literal["pending", "accepted", "rejected", "failed"]
+    aggregate: CommandTarget
+    events: NotRequired[list[str]]
+    position: NotRequired[str]
+    error: NotRequired[Error | None]
+    command: NotRequired[str]
+    sent: NotRequired[CommandPlace]
 
 
-def accepted(kind: Decider[Any, Any, Any] | ProcessManager[Any, Any, Any]) -> dict[str, type]:
-    """The commands that clients may send, by name: of a process manager those alone that it accepts."""
-    if isinstance(kind, ProcessManager):
-        return {name: kind.commands[name] for name in kind.accepts}
-    return dict(kind.commands)
-
-
-def takes_commands(type: str, commands: Mapping[str, type], pending: Any = Pending) -> Callable[[V], V]:
-    """Say of a view that it is `POST /<type>s/{id}/commands`. There is at least one command."""
-    replied = {
-        200: Answer("Accepted: what it has caused is durable", Reply),
-        202: Answer("No reply within the time: ask at `Location`, or send it again", pending, headers=("Location",)),
-    }
+def takes_commands(type: str, commands: Mapping[str, type]) -> Callable[[V], V]:
+    """Say of a view that it is `POST /<type>s/{id}/commands`, and takes these, by name. There is at least one."""
+    pending = Answer(
+        "No reply in time: ask at `Location`, or send it again", CommandStatus, headers=("Location", "Retry-After")
+    )
     return describe(
         f"{type}s",
         f"Send a command to one {type}",
+        Answer("Accepted: what it has caused is durable", Reply),
         body=_body(commands),
-        headers=IDEMPOTENCY,
-        others=replied,
+        headers=("Idempotency-Key", "Prefer", "X-Correlation-ID"),
+        others={202: pending},
         path={"id": f"The id of the {type}, in percent-encoded UTF-8"},
-        problems=(400, 408, 409, 413, 415, 422, 429, 503),
+        problems=(408, 409, 415, 429, 503),
     )
 
 
-def tells_of_commands(pending: Any = Pending) -> Callable[[V], V]:
+def tells_of_commands() -> Callable[[V], V]:
     """Say of a view that it is `GET /commands/{id}`."""
     return describe(
         "commands",
         "What became of a command",
-        Answer("Its reply, accepted, rejected or failed", Reply),
-        others={202: Answer("It has no reply yet", pending)},
+        CommandStatus,
         headers=("Prefer",),
         path={"id": "The command id: the `Idempotency-Key` that it was sent with"},
         problems=(400, 404, 503),
@@ -69,12 +79,8 @@ def _body(commands: Mapping[str, type]) -> Any:
 def _command(name: str, class_: type) -> Any:
     # What has a default need not be said, and `data` need not where all has.
     needed = msgspec.json.schema_components([class_])[1][class_.__name__]["required"]
-    data = ("data", class_) if needed else ("data", class_, msgspec.field(default_factory=class_))
+    field: Any = ("data", class_) if needed else ("data", class_, msgspec.field(default_factory=class_))
     return msgspec.defstruct(
-        f"{name}Command",
-        [data],
-        tag_field="type",
-        tag=name,
-        forbid_unknown_fields=True,
-        namespace={"__doc__": f"The command {name}, and its data."},
-    )
+        f"{name}Command", [field], tag_field="type", tag=name, forbid_unknown_fields=True,
+        namespace={"__doc__": f"The command {name}."},
+    )  # fmt: skip
