@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
@@ -186,6 +186,30 @@ class RowRebuilt(TypedDict):
     projection: str
     key: str
     rows: list[RowOfTable]
+
+
+# -- timers -----------------------------------------------------------------------------------------------------
+
+
+class TimerRow(TypedDict):
+    """A timer that is pending, and the command that it will send."""
+
+    id: str
+    due: str
+    to: str
+    to_id: str
+    command: str
+    data: Any
+    command_id: str | None
+    position: str
+    sequence: int
+
+
+class Timers(TypedDict):
+    """A page of the timers that are pending."""
+
+    timers: list[TimerRow]
+    next: str | None
 
 
 # -- journal and schemas ----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ class Listing:
     index: str
     values: Sequence[str]
     shown: Callable[[Row], Row]
-    answer: Any
+    answer: Any = dict[str, Any]
 
     def has(self, indexes: Indexes, row: Row, value: str | None) -> bool:
         """Whether a row is in the list of a value; None: in that of all."""

@@ -21,7 +21,7 @@ from streams.health import problem
 
 def add_list(side: ReadSide, listing: Listing) -> None:
     """Serve `/<type>s`: pages of rows, and their changes to those who ask for a stream of events."""
-    name, local = f"{listing.type}s", side.local[listing.type]
+    name, local = f"{listing.type}s", side.local_rows(listing.type, listing.projection)
 
     chosen = Literal[tuple(listing.values)] | msgspec.UnsetType  # type: ignore[valid-type]
     query = msgspec.defstruct("Query", [(listing.index, chosen, msgspec.UNSET)], bases=(Paging,))

@@ -17,16 +17,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal, assert_never
 
-from aggregates.decider import Decider
+from aggregates.decider import Decider, Rejected
 from aggregates.process_manager import Happened, Heard, ProcessManager, Send
-from aggregates.shop.values import MAX_TEXT, time
+from aggregates.shop.values import MAX_TEXT, identity, time
 
 Status = Literal["new", "reserving", "reserved", "rejected", "cancelled", "shipped"]
 
 
 @dataclass(frozen=True, slots=True)
 class StartCheckout:
-    """`lines` has the pieces by stock code. `started_at` is the time of the placing, as far as Kafka knows it."""
+    """`lines` has the pieces by stock code. `started_at` is when the placing was heard of; filled in like the time of
+    `OpenOrder`."""
 
     lines: dict[str, int]
     started_at: datetime | None = None
@@ -132,15 +133,15 @@ class State:
 
 
 def _decide(command: Command, state: State, within: timedelta) -> list[Event]:
-    """Never says no: what comes twice or too late for what was heard before means nothing any more."""
+    """It never says no: what comes twice, or too late for what was heard before, means nothing any more."""
     match command, state.status:
         case StartCheckout(lines, started_at), "new":
             return [CheckoutStarted(lines, time("started_at", started_at) + within)]
         case NoteReserved(sku, pieces), "reserving" if state.waiting.get(sku) == pieces:
             reserved = LineReserved(sku, pieces)
             return [reserved] if len(state.waiting) > 1 else [reserved, AllReserved()]
-        case NoteReserved(sku), "rejected" | "cancelled":
-            return [LateReservation(sku)]
+        case NoteReserved(sku), "rejected" | "cancelled" | "shipped":
+            return [LateReservation(sku)]  # what was shipped cannot be released any more: then it is a repeat
         case NoteRefused(sku, reason), "reserving" if sku in state.waiting:
             return [CheckoutRejected(_reason(sku, reason), state.skus)]
         case PassDeadline(), "reserving":
@@ -188,6 +189,7 @@ HEARS = {
 
 
 def hear(happened: Happened) -> list[Heard[Command]]:
+    """What others' events mean. `OrderConfirmed` is not needed: it is this checkout that has asked for it."""
     data = happened.data
     match happened.type:
         case "OrderPlaced" if data["kind"] == "sale":  # a credit takes no stock
@@ -210,6 +212,10 @@ def hear(happened: Happened) -> list[Heard[Command]]:
 def sends(process: str, event: Event) -> list[Send]:
     match event:
         case CheckoutStarted(lines, deadline):
+            try:
+                identity("the order's id", process)
+            except Rejected as no:  # no product would answer such an order, nor would a timer
+                return [Send("order", process, "RejectOrder", {"reason": no.message})]
             asked = [_stock(process, "ReserveStock", sku, quantity=pieces) for sku, pieces in lines.items()]
             due = deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             told = {"to": "checkout", "id": process, "command": "PassDeadline", "data": "{}", "command_id": None}

@@ -126,6 +126,21 @@ class User(TypedDict):
     country: str
     name: str | None
     email: str | None
+    email_pending: str | None
+    email_refused: str | None
+    position: str
+    sequence: int
+
+
+class Checkout(TypedDict):
+    """How far the order of this id is, and why it ended."""
+
+    id: str
+    status: Literal["reserving", "reserved", "rejected", "cancelled", "shipped"]
+    lines: int
+    waiting: int
+    reason: str | None
+    deadline: str
     position: str
     sequence: int
 
