@@ -135,6 +135,16 @@ async def test_answers_are_as_described(system: System, shop: Shop) -> None:
         assert [] == list(faults(shop.told, path, status, body))
 
 
+async def test_nothing_is_behind(system: System, shop: Shop) -> None:
+    """The lag comes to 0, also of a type that has events and no table."""
+
+    async def nothing() -> bool:
+        lag = await system.lag(shop.worker)
+        return lag is not None and lag["total"] == 0 and any(it["eventful"] for it in lag["streams"])
+
+    await eventually(nothing, 30, shop.worker.tail)
+
+
 async def test_document_is_built_once(system: System, shop: Shop) -> None:
     """It has an ETag, and who has it already is told so."""
     _, _, headers = await system.get(shop.worker, "/openapi.json")
