@@ -109,6 +109,8 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequ
         )
     answering = [it for it in projections if it["serving"]]
     applied: int | None = min((it["applied"] for it in answering), default=None)
+    # A type of which there is no table is done when its events are on their topic.
+    reached = applied if side.sources[stream_type(stream)].kept else published
     return {
         "stream": stream,
         "committed_offset": head.offset if head and head.offset >= 0 else None,
@@ -118,7 +120,7 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequ
         "eventful": eventful,
         "published": published,
         "applied": applied,
-        "lag": eventful - min(applied or 0, eventful),
+        "lag": eventful - min(reached or 0, eventful),
         "events": max((it["events"] for it in answering), default=0),
         "seconds": max((it["seconds"] for it in answering), default=0.0),
         "unpublished_events": unpublished,
