@@ -1,0 +1,25 @@
+"""The autonomy matrix: each context, the broker, and each pair of them is down while orders are placed."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+from tests.autonomy.fleet import BROKER, Fleet
+from tests.autonomy.results import Result
+
+pytestmark = [pytest.mark.full, pytest.mark.asyncio(loop_scope="module")]
+
+SINGLES = "products", "users", "checkout", "projections", BROKER
+ROWS = [*((one,) for one in SINGLES), *combinations(SINGLES, 2)]
+DOWN_SECONDS = 6.0
+
+
+@pytest.mark.parametrize("down", ROWS, ids="-".join)
+async def test_orders_wait_and_are_confirmed(own_fleet: Fleet, results: list[Result], down: tuple[str, ...]) -> None:
+    """Orders are placed whatever is down, unless it is the broker, and wait; when it is back each ends as it has to,
+    its stock reserved once, and nothing is lost."""
+    results.append(await own_fleet.without(down, DOWN_SECONDS))
+    assert (0, 0) == (results[-1].lost, results[-1].doubled)
+    assert BROKER in down or results[-1].meanwhile > DOWN_SECONDS
