@@ -22,9 +22,14 @@ _END = b"\0"
 _place = struct.Struct(">QI")
 
 
+def index_prefix(table: str, index: str) -> bytes:
+    """What the entries of an index begin with; the value follows, and a byte 0."""
+    return prefix_of(table, ENTRY) + index.encode() + _END
+
+
 def entry_prefix(table: str, index: str, value: str) -> bytes:
     """What the entries of an index under one value begin with; the row's key follows."""
-    return prefix_of(table, ENTRY) + index.encode() + _END + value.encode() + _END
+    return index_prefix(table, index) + value.encode() + _END
 
 
 def count_prefix(table: str, index: str) -> bytes:

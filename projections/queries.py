@@ -7,7 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from projections.changelog import PLACE, QUARANTINED, ROW, decode_place, is_gone, key_of, prefix_of, read_key
-from projections.indexes import CHANGE, change_key, count_prefix, entry_prefix, read_change
+from projections.indexes import CHANGE, change_key, count_prefix, entry_prefix, index_prefix, read_change
 from projections.local_store import LocalStore
 from projections.rows import Place
 
@@ -26,9 +26,7 @@ def row(store: LocalStore, partition: int, table: str, key: str) -> bytes | None
     return None if value is None or is_gone(value) else value
 
 
-def scan(
-    store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None
-) -> Iterator[bytes]:
+def scan(store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None) -> Iterator[bytes]:
     """The rows from one key on and up to another, that one not included, in the order of their keys in UTF-8. Not to be
     held over an await."""
     end = None if before is None else key_of(table, ROW, before)
@@ -49,13 +47,23 @@ def behind(key: str) -> str:
     return key + "\0"
 
 
-def indexed(
-    store: LocalStore, partition: int, table: str, index: str, value: str, after: str, most: int
-) -> list[str]:
+def indexed(store: LocalStore, partition: int, table: str, index: str, value: str, after: str, most: int) -> list[str]:
     """Up to so many keys of rows that stand under a value of an index, behind the key `after`, in their order."""
     prefix = entry_prefix(table, index, value)
     start = prefix + behind(after).encode() if after else b""
     return [entry[len(prefix) :].decode() for entry, _ in islice(store.items(partition, prefix, start), most)]
+
+
+def in_order(
+    store: LocalStore, partition: int, table: str, index: str, after: tuple[str, str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """The values of an index with the keys of the rows that stand under them, behind a value and key, in the order of
+    values and keys in UTF-8. Not to be held over an await."""
+    prefix = index_prefix(table, index)
+    start = entry_prefix(table, index, after[0]) + behind(after[1]).encode() if after else b""
+    for entry, _ in store.items(partition, prefix, start):
+        value, _, key = entry[len(prefix) :].decode().partition("\0")
+        yield value, key
 
 
 def listed(

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 SAMPLES = Path("tests/compatibility")
 
 
-def contracts_of(contexts: Mapping[str, Context]) -> list[Contract]:
-    """What the types of an app have promised."""
-    return [Contract(context.decider, context.schemas) for context in contexts.values()]
+def by_shop(contexts: Mapping[str, Context]) -> dict[str, list[Contract]]:
+    """What the types of an app have promised, by the folder that they share a lock in."""
+    found: dict[str, list[Contract]] = {}
+    for context in contexts.values():
+        found.setdefault(context.shop, []).append(Contract(context.decider, context.schemas))
+    return found
 
 
-def lock_of(contexts: Mapping[str, Context]) -> tuple[Path, lock.Lock]:
-    """The lock of the shop that the contexts belong to. Raises `Stop`."""
-    shop = next(iter(contexts.values())).shop
+def lock_of(shop: str) -> tuple[Path, lock.Lock]:
+    """The lock of a shop. Raises `Stop`."""
     path = Path(str(files("schemas").joinpath(shop, lock.FILE)))
     try:
         return path, lock.load(path)
@@ -38,27 +40,31 @@ def lock_of(contexts: Mapping[str, Context]) -> tuple[Path, lock.Lock]:
 
 def run_check(contexts: Mapping[str, Context]) -> int:
     """Print what is wrong, or that nothing is; the exit code."""
-    contracts = contracts_of(contexts)
-    problems = check.check(contracts, lock_of(contexts)[1])
+    shops = by_shop(contexts)
+    problems = [it for shop, contracts in shops.items() for it in check.check(contracts, lock_of(shop)[1])]
     if problems:
         return _told(problems)
-    click.echo(f"{_counted(contracts)}: nothing would break anybody")
+    click.echo(f"{_counted(shops)}: nothing would break anybody")
     return DONE
 
 
 def run_lock(contexts: Mapping[str, Context]) -> int:
     """Release what is new, if nothing is wrong; the exit code."""
-    contracts, (path, released) = contracts_of(contexts), lock_of(contexts)
-    if problems := check.may_be_locked(contracts, released):
+    shops = by_shop(contexts)
+    locks = {shop: lock_of(shop) for shop in shops}
+    if problems := [it for shop, its in shops.items() for it in check.may_be_locked(its, locks[shop][1])]:
         return _told(problems)
-    locked, new = check.release(contracts, released)
-    if not new:
-        click.echo(f"{_counted(contracts)}: all released before")
-        return DONE
-    lock.save(path, locked)
-    for name in new:
-        click.echo(f"released: {name}")
-    click.echo(f"{path}: {len(new)} new; commit it")
+    nothing_new = True
+    for shop, (path, released) in locks.items():
+        locked, new = check.release(shops[shop], released)
+        if new:
+            nothing_new = False
+            lock.save(path, locked)
+            for name in new:
+                click.echo(f"released: {name}")
+            click.echo(f"{path}: {len(new)} new; commit it")
+    if nothing_new:
+        click.echo(f"{_counted(shops)}: all released before")
     return DONE
 
 
@@ -109,7 +115,8 @@ def _told(problems: list[Problem]) -> int:
     return ERROR
 
 
-def _counted(contracts: list[Contract]) -> str:
+def _counted(shops: Mapping[str, list[Contract]]) -> str:
+    contracts = [contract for its in shops.values() for contract in its]
     events = sum(len(contract.decider.events) for contract in contracts)
     commands = sum(len(contract.decider.commands) for contract in contracts)
     versions = sum(len(contract.schemas) for contract in contracts)

@@ -9,11 +9,16 @@ given(revenue, published(OrderPlaced(...))).when_asked(Revenue("month")).then_an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from aggregates.decider import Decider, Rejected
 from aggregates.process_manager import Happened, ProcessManager, Send
 from tests.folded import Folded
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+"""When a process hears of events: what the engine fills into the `time_field` of its commands."""
 
 
 def given(subject: Any, *events: object) -> Given:
@@ -72,6 +77,9 @@ class Told:
     def tell(self, process: str, command: object) -> list[Send]:
         """What follows from a command of its own; nothing when it is rejected."""
         decider = self.manager.decider
+        field = getattr(command, "time_field", None)
+        if field is not None and getattr(command, field) is None:
+            command = replace(command, **{field: NOW})  # type: ignore[type-var]
         state = self.states.get(process, decider.initial)
         events = answer(decider, command, state) or []
         self.states[process] = decider.fold(events, state)

@@ -1,9 +1,11 @@
 """The shop's read side: `faust -A projections.shop.app worker`."""
 
+from aggregates.shop.checkout import checkout
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
-from projections import cli
+from aggregates.timer import timer
+from projections import cli, cli_timers, timers
 from projections.history import add_history
 from projections.lag import add_lag
 from projections.metrics import add_metrics
@@ -14,6 +16,7 @@ from projections.shop.analytics_views import add_analytics
 from projections.shop.archive_view import add_archive
 from projections.shop.tables import TABLES
 from projections.shop.views import add_views
+from projections.timers_view import add_timers
 from streams.command_app import Context
 from streams.settings import Settings
 from streams.setup import stop_on_user_error
@@ -22,14 +25,15 @@ from streams.shop import replay
 with stop_on_user_error():
     settings = Settings.from_environment()
     contexts = {
-        decider.type: Context(name, decider, settings, "shop")
-        for name, decider in (("orders", order), ("products", product), ("users", user))
+        kind.type: Context(name, kind, settings, "shop")
+        for name, kind in (("orders", order), ("products", product), ("users", user), ("checkout", checkout))
     }
+    contexts[timer.type] = Context("timers", timer, settings, "engine")
     side = ReadSide(
         __name__,
         settings,
         contexts,
-        TABLES,
+        [*TABLES, timers.kept],
     )
     add_lag(side)
     add_metrics(side)
@@ -37,9 +41,11 @@ with stop_on_user_error():
     add_views(side)
     add_analytics(side)
     add_archive(side, side.read_model)
+    add_timers(side)
     add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)
     app = side.app
     cli.register(app, settings)
+    cli_timers.register(app, settings)
     replay.register(app, settings)

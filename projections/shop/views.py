@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from projections.by_key import add_by_key
 from projections.hops import Tables
 from projections.listing import Listing
 from projections.lists import add_list
-from projections.live_rows import stream_row
 from projections.pages import MOST_ROWS, read_page
 from projections.projection_app import ReadSide
-from projections.queries import row
 from projections.shop.catalogue import products_page, search
 from projections.shop.order_status import STATUSES
 from projections.shop.orders import in_list
 from projections.shop.users_orders import orders_of, orders_page
-from projections.sse import wants_events
 from streams.health import problem
 
 
@@ -29,27 +25,6 @@ def add_views(side: ReadSide) -> None:
     add_list(side, Listing("order", "orders", "status", STATUSES, in_list))
     _add_users_orders(side)
     _add_catalogue(side)
-
-
-def add_by_key(side: ReadSide, type: str, projection: str) -> None:
-    """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events."""
-    local = side.local[type]
-
-    @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
-    async def by_key(view: Any, request: Any, id: str) -> Any:
-        if wants_events(request):
-            return await stream_row(side, view, request, type, projection, id)
-
-        async def answer(partition: int, table: str) -> Any:
-            value = row(local.store, partition, table, id)
-            if value is None:
-                return problem(view, 404, "Not found", f"there is no {type} {id}")
-            etag = f'"{msgspec.json.decode(value)["position"]}"'
-            if request.headers.get("If-None-Match") == etag:
-                return view.bytes(b"", status=304, headers={"ETag": etag})
-            return view.bytes(value, content_type="application/json", headers={"ETag": etag})
-
-        return await side.doors.at_owner(view, request, projection, id, answer)
 
 
 def _add_users_orders(side: ReadSide) -> None:
@@ -84,9 +59,7 @@ def _add_catalogue(side: ReadSide) -> None:
         words = request.query.get("search", "")
 
         def here(partitions: list[int], tables: Tables) -> list[Any]:
-            return [
-                row for p in partitions for row in search(local.store, p, tables["catalogue"], words, limit, after)
-            ]
+            return [row for p in partitions for row in search(local.store, p, tables["catalogue"], words, limit, after)]
 
         return await side.doors.gather(
             view, request, ["catalogue"], here, lambda answers: products_page(answers, limit)

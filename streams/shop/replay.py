@@ -30,6 +30,7 @@ from faust.cli import AppCommand, argument, option
 from streams.progress import Meter
 from streams.settings import Settings, SettingsError
 from streams.shop.generated_sales import generate
+from streams.shop.replay_checkout import Confirmed, wait_for_checkout
 from streams.shop.replay_wait import Door, ReplayError, Sent, wait_for_tables
 from streams.shop.sales import Command, Plan, plan
 from streams.shop.sales_file import SalesError, read_rows
@@ -44,13 +45,15 @@ T = TypeVar("T")
 
 @dataclass
 class Summary:
-    """What a replay did. `shown` is the tables' revenue by month, None when nobody waited for them."""
+    """What a replay did. `shown` is the tables' revenue by month, None when nobody waited for them; so is `confirmed`,
+    what became of the orders."""
 
     plan: Plan
     commands: int = 0
     seconds: float = 0.0
     waited: float = 0.0
     shown: dict[str, Decimal] | None = None
+    confirmed: Confirmed | None = None
 
     def __str__(self) -> str:
         plan = self.plan
@@ -66,6 +69,8 @@ class Summary:
         text += [f"{'revenue':<9}{'expected':>14}" + (f"{'tables':>14}" if self.shown is not None else "")]
         for month, expected in plan.revenue().items():
             text.append(f"{month:<9}{expected:>14}" + self._compared(month, expected))
+        if self.confirmed is not None:
+            text += ["", *self.confirmed.lines(plan)]
         return "\n".join(text)
 
     def _compared(self, month: str, expected: Decimal) -> str:
@@ -84,23 +89,29 @@ async def replay(
     since: date | None = None,
     until: date | None = None,
     wait: bool = False,
+    confirmed: bool = False,
     timeout: float = 900,
     url: str = "http://127.0.0.1:6066",
 ) -> Summary:
-    """Send a file's invoices as commands; with `wait`, until the tables at `url` show them, at most `timeout` seconds.
+    """Send a file's invoices as commands; with `wait`, until the tables at `url` show them, at most `timeout` seconds;
+    with `confirmed`, until the checkout has brought each order to its end, too.
 
     Raises `SalesError` for a file that cannot be used, `ReplayError` for servers that do not answer or are not set up.
     """
     summary = Summary(plan(read_rows(file), limit, since, until))
-    if not wait:
+    if not (wait or confirmed):
         await _send(settings, summary)
         return summary
     async with Door(url) as door:
         await door.get("/lag")  # better to learn now that nobody is in
+        began = time.monotonic()
         sent = await _send(settings, summary)
         started = time.monotonic()
         await wait_for_tables(door, sent, timeout)
-        summary.waited, summary.shown = time.monotonic() - started, await door.revenue()
+        summary.waited = time.monotonic() - started
+        if confirmed:
+            summary.confirmed = await wait_for_checkout(door, summary.plan, began, timeout)
+        summary.shown = await door.revenue()
     return summary
 
 
@@ -224,6 +235,7 @@ def register(app: faust.App, settings: Settings | None = None) -> None:
         option("--since", type=day, metavar="DATE", help="Only invoices of this day and later, like 2010-12-01."),
         option("--until", type=day, metavar="DATE", help="Only invoices of this day and earlier."),
         option("--wait", is_flag=True, help="Return when the tables show all of it, and compare the revenue."),
+        option("--confirmed", is_flag=True, help="Wait for the checkout of each order, too, and compare the stock."),
         option("--timeout", type=click.FloatRange(min=0), default=900, metavar="SECONDS", help="The longest --wait."),
         option("--url", default="http://127.0.0.1:6066", help="The projections' door, for --wait."),
     )

@@ -13,6 +13,7 @@ from aggregates.shop.checkout import checkout
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
+from aggregates.timer import timer
 from schemas import samples
 from schemas.codec import Codec
 from schemas.formats import BY_NAME
@@ -20,19 +21,23 @@ from schemas.registry import Schema, Schemas
 
 FOLDER = Path(__file__).parent
 DECIDERS: dict[str, Decider[Any, Any, Any]] = {
-    decider.type: decider for decider in (order, product, user, checkout.decider)
+    decider.type: decider for decider in (order, product, user, checkout.decider, timer.decider)
 }
+FOLDERS = {"timer": "engine"}
 COMMAND = "faust -A projections.shop.app schemas sample"
+
+
+def schemas_of(type: str) -> Schemas:
+    """All of a type: the shop's, but for those of the engine's own."""
+    return Schemas.load(FOLDERS.get(type, "shop"), type)
 
 
 def events_of(type: str) -> list[Schema]:
     """All versions of the events of a type."""
-    return [schema for schema in Schemas.load("shop", type) if schema.name not in DECIDERS[type].commands]
+    return [schema for schema in schemas_of(type) if schema.name not in DECIDERS[type].commands]
 
 
-CODECS = {
-    type: Codec(events_of(type), it.events, Schemas.load("shop", type).upcasters) for type, it in DECIDERS.items()
-}
+CODECS = {type: Codec(events_of(type), it.events, schemas_of(type).upcasters) for type, it in DECIDERS.items()}
 RELEASED = [(type, schema) for type in DECIDERS for schema in events_of(type)]
 
 
@@ -41,7 +46,7 @@ RELEASED = [(type, schema) for type in DECIDERS for schema in events_of(type)]
 )
 def test_sample(of: str, schema: Schema) -> None:
     """There is a sample, of this very schema, and its bytes are read as it says, in each format and by the classes."""
-    path = samples.path_of(FOLDER, "shop", of, schema)
+    path = samples.path_of(FOLDER, FOLDERS.get(of, "shop"), of, schema)
     assert path.is_file(), (
         f"no sample of {schema.full_name}.v{schema.version}: run `{COMMAND}` with the code that writes this version"
     )
@@ -62,5 +67,5 @@ def as_json(value: object) -> Any:
 
 def test_nothing_else_is_a_sample() -> None:
     """A sample whose schema is gone would be tested by nobody."""
-    known = {samples.path_of(FOLDER, "shop", type, schema) for type, schema in RELEASED}
+    known = {samples.path_of(FOLDER, FOLDERS.get(type, "shop"), type, schema) for type, schema in RELEASED}
     assert set() == set(FOLDER.glob("*/*/*.json")) - known

@@ -77,7 +77,7 @@ async def shop(system: System) -> Shop:
 
 
 async def test_an_order_is_confirmed(shop: Shop) -> None:
-    """Every line is reserved, lines of one product together, and the order confirmed; it is shipped, and so its stock."""
+    """Every line is reserved, those of one product together, and the order confirmed; shipping ships its stock."""
     await shop.stock("tea", 10)
     await shop.stock("cup", 10)
     await shop.place("confirmed", ("tea", 3), ("cup", 4), ("tea", 2))
@@ -113,7 +113,7 @@ async def test_an_order_is_cancelled(shop: Shop) -> None:
 
 
 async def test_a_trace_runs_through(shop: Shop) -> None:
-    """All that an order causes, in every context, carries the correlation id of its placing, and the id of its cause."""
+    """What an order causes, in every context, carries the correlation id of its placing and the id of its cause."""
     await shop.stock("mug", 10)
     for command, data in (("OpenOrder", OPEN), ("AddLine", {**LINE, "sku": "mug"})):
         await shop.system.ask("order", "traced", command, data)

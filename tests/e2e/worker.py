@@ -11,7 +11,7 @@ from pathlib import Path
 STOP_SECONDS = 20.0
 
 ORDERS, PRODUCTS, USERS, CHECKOUT = (f"streams.shop.{name}" for name in ("orders", "products", "users", "checkout"))
-PROJECTIONS = "projections.shop.app"
+PROJECTIONS, TIMERS = "projections.shop.app", "streams.timers"
 
 
 @dataclass

@@ -15,10 +15,17 @@ from aggregates.shop.checkout import checkout
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
+from aggregates.timer import timer
 from schemas.registry import Schema, SchemaError, Schemas
 
-DECIDERS: list[Decider[Any, Any, Any]] = [order, product, user, checkout.decider]
-SCHEMAS = [schema for decider in DECIDERS for schema in Schemas.load("shop", decider.type)]
+DECIDERS: list[tuple[str, Decider[Any, Any, Any]]] = [
+    ("shop", order),
+    ("shop", product),
+    ("shop", user),
+    ("shop", checkout.decider),
+    ("engine", timer.decider),
+]
+SCHEMAS = [schema for folder, decider in DECIDERS for schema in Schemas.load(folder, decider.type)]
 POINT = '{"type": "record", "name": "Point", "namespace": "a.b", "fields": [{"name": "x", "type": "long"}]}'
 
 

@@ -1,0 +1,34 @@
+"""A row over HTTP, by its key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from projections.live_rows import stream_row
+from projections.projection_app import ReadSide
+from projections.queries import row
+from projections.sse import wants_events
+from streams.health import problem
+
+
+def add_by_key(side: ReadSide, type: str, projection: str) -> None:
+    """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events."""
+    local = side.local[type]
+
+    @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
+    async def by_key(view: Any, request: Any, id: str) -> Any:
+        if wants_events(request):
+            return await stream_row(side, view, request, type, projection, id)
+
+        async def answer(partition: int, table: str) -> Any:
+            value = row(local.store, partition, table, id)
+            if value is None:
+                return problem(view, 404, "Not found", f"there is no {type} {id}")
+            etag = f'"{msgspec.json.decode(value)["position"]}"'
+            if request.headers.get("If-None-Match") == etag:
+                return view.bytes(b"", status=304, headers={"ETag": etag})
+            return view.bytes(value, content_type="application/json", headers={"ETag": etag})
+
+        return await side.doors.at_owner(view, request, projection, id, answer)

@@ -1,0 +1,71 @@
+"""Timers on the read side: the watch, and the pending ones over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import Any
+
+from projections.by_key import add_by_key
+from projections.hops import Tables
+from projections.pages import page, read_page
+from projections.projection import Row
+from projections.projection_app import ReadSide
+from projections.queries import in_order
+from projections.rows import decode_row
+from projections.timer_watch import TimerWatch
+from projections.timers import DUE, timers
+from streams.health import problem
+from streams.tasks import cancel
+
+TYPE, NAME = timers.source, timers.name
+
+
+def add_timers(side: ReadSide) -> None:
+    """Fire timers, and serve `/timers` and `/timers/{id}`."""
+    _add_watch(side)
+    _add_list(side)
+    add_by_key(side, TYPE, NAME)
+
+
+def _add_watch(side: ReadSide) -> None:
+    context = side.contexts[TYPE]
+    sender = f"/{context.settings.namespace}projections"
+    store = side.local[TYPE].store
+    watch = TimerWatch(side.sources[TYPE], side.control, store, side.broker, context.commands_topic, sender)
+    running: list[asyncio.Task[None]] = []
+
+    async def start() -> None:
+        running.append(asyncio.create_task(watch.run(), name="timers"))
+
+    async def stop() -> None:
+        await asyncio.gather(*map(cancel, running))
+
+    side.app.starting.append(start)
+    side.app.stopping.insert(0, stop)  # before what it uses
+
+
+def _add_list(side: ReadSide) -> None:
+    local = side.local[TYPE]
+
+    @side.app.page(f"/{NAME}", name="timer-list")
+    async def pending(view: Any, request: Any) -> Any:
+        try:
+            limit, cursor = read_page(request.query)
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+        due, _, id = cursor.partition(" ")
+        after = (due, id) if cursor else None
+
+        def here(partitions: list[int], tables: Tables) -> list[Any]:
+            found: list[Row] = []
+            for partition in partitions:
+                keys = [key for _, key in islice(in_order(local.store, partition, tables[NAME], DUE, after), limit + 1)]
+                found += map(decode_row, local.store.get_many(partition, tables[NAME], keys).values())
+            return found
+
+        def put(answers: list[Any]) -> Any:
+            rows, more = page(answers, limit, lambda row: (row["due"], row["id"]))
+            return {NAME: rows, "next": f"{rows[-1]['due']} {rows[-1]['id']}" if more else None}
+
+        return await side.doors.gather(view, request, [NAME], here, put)

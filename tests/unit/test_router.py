@@ -1,0 +1,127 @@
+"""What an event of another context becomes on its way to a process manager, and when it must wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from aggregates.process_manager import Happened, Heard, ProcessManager
+from aggregates.shop.checkout import checkout
+from aggregates.shop.order import OrderConfirmed, order
+from schemas import samples
+from schemas.codec import Codec
+from schemas.registry import Schema, Schemas
+from streams.broker import partition_of
+from streams.router import Held, Listener
+from tests.compatibility.test_samples import FOLDER
+
+ORDERS, PRODUCTS = Schemas.load("shop", "order"), Schemas.load("shop", "product")
+CODEC = Codec([s for s in ORDERS if s.name not in order.commands], order.events)
+
+
+@dataclass(frozen=True)
+class Note:
+    """A command of a process manager that hears all."""
+
+    what: str
+
+
+def hears(*types: str, hear: Any = None) -> ProcessManager[Any, Any, Any]:
+    """A process manager that hears these of orders, and notes what it heard, for one process each `o` and `p`."""
+
+    def note(happened: Happened) -> list[Heard[Any]]:
+        return [Heard("o", Note(happened.type)), Heard("p", Note(happened.id))]
+
+    return replace(checkout, hears={"order": types}, hear=hear or note)
+
+
+def record(type: str, value: bytes, **headers: str) -> Any:
+    attributes = {"ce_id": "order-3:17:0", "ce_type": type, "ce_correlationid": "placing", **headers}
+    return SimpleNamespace(key=b"17", value=value, headers=[(name, text.encode()) for name, text in attributes.items()])
+
+
+def stored(type: str, name: str, version: int) -> bytes:
+    """The bytes of an event as a version of then wrote it."""
+    return samples.load(FOLDER / "shop" / type / f"{name}.v{version}.json").encoded["avro"]
+
+
+def test_an_event_becomes_commands() -> None:
+    """One for each process that it concerns, in the partition of its key, with the event's id and trace."""
+    listener = Listener(hears("OrderConfirmed"), "order", ORDERS)
+    event = record("OrderConfirmed", CODEC.encode(OrderConfirmed()), ce_traceparent="00-a-b-01")
+    first, second = listener.hear(event, 8, "/checkout")
+    assert (partition_of(b"o", 8), b"o", {"what": "OrderConfirmed"}) == (first[0], first[1][0], read(first))
+    assert {
+        "ce_specversion": b"1.0",
+        "ce_id": b"order-3:17:0",
+        "ce_type": b"Note",
+        "ce_source": b"/checkout",
+        "ce_correlationid": b"placing",
+        "ce_causationid": b"order-3:17:0",
+        "ce_traceparent": b"00-a-b-01",
+        "content-type": b"application/json",
+    } == dict(first[1][2])
+    assert (b"p", b"order-3:17:0#1", {"what": "17"}) == (second[1][0], dict(second[1][2])["ce_id"], read(second))
+
+
+def read(routed: Any) -> Any:
+    return msgspec.json.decode(routed[1][1])
+
+
+def test_what_does_not_concern_it_is_skipped_unread() -> None:
+    """An event of another name, also one that nobody here knows, keeps nobody waiting, whatever its bytes."""
+    listener = Listener(hears("OrderConfirmed"), "order", ORDERS)
+    assert [] == listener.hear(record("LineAdded", b"anything"), 8, "/checkout")
+    assert [] == listener.hear(record("OrderGiftWrapped", b"\xc3\x01 of tomorrow"), 8, "/checkout")
+
+
+def test_a_version_of_tomorrow_is_waited_for() -> None:
+    """An event that concerns it, in a version that this code cannot read, is held: no later one overtakes it."""
+    tomorrow = Schema.parse(
+        '{"type": "record", "name": "OrderConfirmed", "namespace": "shop.order",'
+        ' "fields": [{"name": "by", "type": "string"}]}'
+    )
+    listener = Listener(hears("OrderConfirmed"), "order", ORDERS)
+    value = b"\xc3\x01" + bytes.fromhex(tomorrow.fingerprint) + b"\x04me"
+    with pytest.raises(Held, match="deploy the version that knows it"):
+        listener.hear(record("OrderConfirmed", value), 8, "/checkout")
+
+
+def test_a_bug_in_hear_is_waited_for() -> None:
+    """What `hear` raises over an event holds it back: it is neither lost nor overtaken."""
+
+    def bug(happened: Happened) -> list[Heard[Any]]:
+        raise KeyError("sku")
+
+    listener = Listener(hears("OrderConfirmed", hear=bug), "order", ORDERS)
+    with pytest.raises(Held, match="KeyError"):
+        listener.hear(record("OrderConfirmed", CODEC.encode(OrderConfirmed())), 8, "/checkout")
+
+
+@pytest.mark.parametrize(
+    ("type", "name", "version", "heard"),
+    [
+        ("order", "OrderRejected", 1, "OrderRejected"),
+        ("order", "RevenueWithdrawn", 1, "SaleWithdrawn"),
+        ("product", "StockRefused", 2, "StockRefused"),
+    ],
+)
+def test_events_of_then_are_heard_as_those_of_today(type: str, name: str, version: int, heard: str) -> None:
+    """A former version, or a former name, reaches `hear` under the name and with the fields of the newest version."""
+    found: list[Happened] = []
+
+    def keep(happened: Happened) -> list[Heard[Any]]:
+        found.append(happened)
+        return []
+
+    manager = replace(checkout, hears={type: (heard,)}, hear=keep)
+    Listener(manager, type, ORDERS if type == "order" else PRODUCTS).hear(
+        record(name, stored(type, name, version)), 8, "/checkout"
+    )
+    sample = samples.load(FOLDER / "shop" / type / f"{name}.v{version}.json")
+    assert [Happened(type, "17", part.type, part.data) for part in sample.reads_as if part.type == heard] == found
+    assert found
