@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,15 +14,25 @@ from tests.autonomy.shoppers import Shoppers
 from tests.chaos.servers import Server
 from tests.e2e.client import eventually
 from tests.e2e.system import System
-from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, USERS, Worker
+from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, TIMERS, USERS, Worker
 
-MODULES = {"products": PRODUCTS, "users": USERS, "checkout": CHECKOUT, "projections": PROJECTIONS, "orders": ORDERS}
+MODULES = {
+    "products": PRODUCTS,
+    "users": USERS,
+    "checkout": CHECKOUT,
+    "timers": TIMERS,
+    "projections": PROJECTIONS,
+    "orders": ORDERS,
+}
 BROKER = "broker"
 NEEDED = {"products", "checkout", "projections", BROKER}
 """Without one of these no order is confirmed: `projections` publishes what the journals hold."""
-TYPES = "order", "product", "user", "checkout"
+TYPES = "order", "product", "user", "checkout", "timer"
+START_SECONDS = 120.0
 BEFORE_SECONDS = AFTER_SECONDS = 2.0
 SETTLE_SECONDS = 90.0
+
+Act = Callable[[], Awaitable[None]]
 
 
 @dataclass
@@ -38,7 +48,9 @@ class Fleet:
         for name in names:
             before = self.workers.get(name)
             self.workers[name] = self.system.start(MODULES[name], before.folder if before else self._folder(name))
-        await asyncio.gather(*(self.system.all_served(worker, seconds=120) for worker in self.workers.values()))
+        await asyncio.gather(
+            *(self.system.all_served(worker, seconds=START_SECONDS) for worker in self.workers.values())
+        )
 
     def _folder(self, name: str) -> Path:
         return self.system.data / name
@@ -61,30 +73,57 @@ class Fleet:
 
     async def without(self, names: Sequence[str], seconds: float) -> Result:
         """Orders are placed before, while and after these are down for `seconds`; all must end as they have to."""
-        shoppers = Shoppers(self.system, "-".join(names))
+
+        async def back() -> None:
+            await self.bring_back(names)
+
+        needed = bool(NEEDED & set(names))
+        return await self._through(" and ".join(names), lambda: self.take_down(names), back, seconds, needed)
+
+    async def with_a_paused_checkout(self) -> Result:
+        """The same while a checkout worker is stopped until another one has its partitions, and then goes on."""
+        paused, other = self.workers["checkout"], self.system.start(CHECKOUT)
+        await self.system.all_served(paused, other, seconds=START_SECONDS)
+
+        async def down() -> None:
+            paused.signal(signal.SIGSTOP)
+
+        async def back() -> None:
+            await self.system.all_served(other, seconds=START_SECONDS)
+            paused.signal(signal.SIGCONT)
+            await self.system.all_served(paused, other, seconds=START_SECONDS)
+
+        result = await self._through("one of two checkouts, paused until replaced", down, back, 0.0, False)
+        other.signal(signal.SIGTERM)
+        await asyncio.to_thread(other.end)
+        await self.system.all_served(paused, seconds=START_SECONDS)
+        return result
+
+    async def _through(self, what: str, take_down: Act, bring_back: Act, seconds: float, needed: bool) -> Result:
+        """What happens to orders; `needed`: none can be confirmed meanwhile."""
+        shoppers = Shoppers(self.system, what.partition(",")[0].replace(" ", "-"))
         await shoppers.stock()
         shoppers.begin()
         await eventually(shoppers.ended, SETTLE_SECONDS, "no order has ended")
         await asyncio.sleep(BEFORE_SECONDS)  # of orders, before anything happens
         down = time.monotonic()
-        await self.take_down(names)
+        await take_down()
         gone = time.monotonic()
         await asyncio.sleep(seconds)
-        returning = time.monotonic()
-        ended = await shoppers.ended()
+        returning, ended = time.monotonic(), await shoppers.ended()
         waiting = [it for it in shoppers.orders if it.placed_at > gone and it.id not in ended]
-        await self.bring_back(names)
+        await bring_back()
         back = time.monotonic()
         await asyncio.sleep(AFTER_SECONDS)
         await shoppers.end()
         await shoppers.all_ended(SETTLE_SECONDS)
         meanwhile = [it for it in shoppers.orders if down < it.placed_at <= back]
         ended = await shoppers.ended()
-        if NEEDED & set(names):
+        if needed:
             early = [it for it in meanwhile if gone < it.placed_at and ended[it.id][1] < returning]
-            assert {"cancelled"} >= {it.ends for it in early}, f"ended without {names}: {early}"
+            assert {"cancelled"} >= {it.ends for it in early}, f"ended without {what}: {early}"
         result = Result(
-            " and ".join(names),
+            what,
             back - down,
             len(shoppers.orders),
             len(meanwhile),

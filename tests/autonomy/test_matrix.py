@@ -11,7 +11,7 @@ from tests.autonomy.results import Result
 
 pytestmark = [pytest.mark.full, pytest.mark.asyncio(loop_scope="module")]
 
-SINGLES = "products", "users", "checkout", "projections", BROKER
+SINGLES = "products", "users", "checkout", "timers", "projections", BROKER
 ROWS = [*((one,) for one in SINGLES), *combinations(SINGLES, 2)]
 DOWN_SECONDS = 6.0
 
@@ -23,3 +23,10 @@ async def test_orders_wait_and_are_confirmed(own_fleet: Fleet, results: list[Res
     results.append(await own_fleet.without(down, DOWN_SECONDS))
     assert (0, 0) == (results[-1].lost, results[-1].doubled)
     assert BROKER in down or results[-1].meanwhile > DOWN_SECONDS
+
+
+async def test_a_paused_checkout_wakes_up(own_fleet: Fleet, results: list[Result]) -> None:
+    """SIGSTOP of one of two checkout workers until the other has its partitions, then SIGCONT: what it still sends and
+    brings on has no second effect."""
+    results.append(await own_fleet.with_a_paused_checkout())
+    assert (0, 0) == (results[-1].lost, results[-1].doubled)
