@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -35,18 +34,23 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory, cassandra_url: str) ->
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def own_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
-    """The whole shop, running on a Kafka and a Cassandra of its own."""
-    with own_servers() as (kafka, cassandra, _):
-        await asyncio.gather(kafka.start(), cassandra.start())
-        data: Path = tmp_path_factory.mktemp("shop")
-        system = System(data, f"cassandra://{cassandra.address}/autonomy", f"kafka://{kafka.address}")
+async def shop_with_broker(tmp_path_factory: pytest.TempPathFactory, cassandra_url: str) -> AsyncIterator[Fleet]:
+    """The whole shop, with a Kafka of its own."""
+    with own_servers() as (kafka, _, _):
+        await kafka.start()
+        system = System(tmp_path_factory.mktemp("shop"), cassandra_url, f"kafka://{kafka.address}")
         await system.open()
         fleet = Fleet(system, kafka)
-        await fleet.start()
         yield fleet
         await kafka.start()  # where a test has failed in the middle
-        await system.close(keep_journal=True)  # its server goes anyway
+        await system.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own_fleet(shop_with_broker: Fleet) -> Fleet:
+    """The same, whole: whatever a test before has left down is up."""
+    await shop_with_broker.mend()
+    return shop_with_broker
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -28,9 +28,9 @@ BROKER = "broker"
 NEEDED = {"products", "checkout", "projections", BROKER}
 """Without one of these no order is confirmed: `projections` publishes what the journals hold."""
 TYPES = "order", "product", "user", "checkout", "timer"
-START_SECONDS = 120.0
+START_SECONDS = 180.0
 BEFORE_SECONDS = AFTER_SECONDS = 2.0
-SETTLE_SECONDS = 90.0
+SETTLE_SECONDS = 150.0
 
 Act = Callable[[], Awaitable[None]]
 
@@ -51,6 +51,12 @@ class Fleet:
         await asyncio.gather(
             *(self.system.all_served(worker, seconds=START_SECONDS) for worker in self.workers.values())
         )
+
+    async def mend(self) -> None:
+        """Start what does not run."""
+        if self.kafka is not None:
+            await self.kafka.start()
+        await self.start([name for name in MODULES if name not in self.workers or not self.workers[name].running])
 
     def _folder(self, name: str) -> Path:
         return self.system.data / name

@@ -22,7 +22,7 @@ from tests.e2e.orders import LINE, OPEN
 from tests.e2e.system import System
 from tests.e2e.worker import Worker
 
-ORDERS_A_SECOND = 4.0
+ORDERS_A_SECOND = 3.0
 RESEND_SECONDS = 3.0
 PATIENCE_SECONDS = 120.0
 STOCK = 100_000

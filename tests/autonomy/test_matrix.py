@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import combinations
 
 import pytest
 
 from tests.autonomy.fleet import BROKER, Fleet
 from tests.autonomy.results import Result
+
+log = logging.getLogger(__name__)
 
 pytestmark = [pytest.mark.full, pytest.mark.asyncio(loop_scope="module")]
 
@@ -21,6 +24,7 @@ async def test_orders_wait_and_are_confirmed(own_fleet: Fleet, results: list[Res
     """Orders are placed whatever is down, unless it is the broker, and wait; when it is back each ends as it has to,
     its stock reserved once, and nothing is lost."""
     results.append(await own_fleet.without(down, DOWN_SECONDS))
+    log.info("%s", results[-1])
     assert (0, 0) == (results[-1].lost, results[-1].doubled)
     assert BROKER in down or results[-1].meanwhile > DOWN_SECONDS
 
