@@ -6,8 +6,8 @@ Source: J. Chassaing, "Functional Event Sourcing Decider" (2021).
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, is_dataclass
 from functools import cached_property, reduce
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
@@ -36,7 +36,8 @@ class Decider(Generic[C, E, S]):
     before, or raises `Rejected`. `evolve(state, event)` returns the next state and never fails:
     an event is a fact. Both annotate their first and second argument with the unions of commands
     and events, from which the engine learns which there are. Raise `state_version` when `State`
-    changes its meaning: older snapshots are then ignored and rebuilt from the events.
+    changes its meaning: older snapshots are then ignored and rebuilt from the events. `internal` has the names of the
+    commands that process managers send and clients may not.
     """
 
     type: str
@@ -44,6 +45,12 @@ class Decider(Generic[C, E, S]):
     decide: Callable[[C, S], list[E]]
     evolve: Callable[[S, E], S]
     state_version: int = 1
+    internal: Sequence[str] = ()
+
+    @cached_property
+    def accepts(self) -> Sequence[str]:
+        """The names of its commands that clients may send themselves."""
+        return tuple(name for name in self.commands if name not in self.internal)
 
     @cached_property
     def commands(self) -> dict[str, builtins.type]:
@@ -61,5 +68,14 @@ class Decider(Generic[C, E, S]):
 
 
 def _members(function: Callable[..., Any], argument: str) -> dict[str, type]:
-    annotation = get_type_hints(function)[argument]
-    return {member.__name__: member for member in get_args(annotation) or (annotation,)}
+    where = f"{function.__name__} of {function.__module__}"
+    try:
+        annotation = get_type_hints(function)[argument]
+    except NameError as error:
+        raise TypeError(f"{where}: {error}: say there which classes it takes, as in A | B") from None
+    except KeyError:
+        raise TypeError(f"{where} has no argument {argument} with the union of its classes as annotation") from None
+    members = get_args(annotation) or (annotation,)
+    if wrong := [str(member) for member in members if not is_dataclass(member)]:
+        raise TypeError(f"{where}: {argument} may be {', '.join(wrong)}, which is no dataclass")
+    return {member.__name__: member for member in members}

@@ -22,10 +22,10 @@ def read_at_least(text: str, partitions: int, types: Container[str]) -> tuple[st
     raise BadPosition(f"At-Least: {text!r} is not a position like order-3:125, as a reply names it")
 
 
-def read_wait(prefer: str) -> float:
-    """Seconds of a header `Prefer: wait=SECONDS`; 5 without, 60 at most."""
+def read_wait(prefer: str, default: float = DEFAULT_WAIT) -> float:
+    """Seconds of a header `Prefer: wait=SECONDS`; 5 without, unless told otherwise, and 60 at most."""
     for part in prefer.replace(";", ",").split(","):
         name, _, value = part.strip().partition("=")
         if name.lower() == "wait" and value.isdecimal():
             return min(float(value), LONGEST_WAIT)
-    return DEFAULT_WAIT
+    return default

@@ -16,12 +16,17 @@ Reason = Annotated[str, msgspec.Meta(pattern=r"\S", max_length=1_000)]
 
 
 class Refused(Exception):
-    """An order cannot be taken; with the status and title to answer."""
+    """An order cannot be taken; with the status and title to answer, headers, and members that its problem has
+    besides."""
 
-    def __init__(self, status: int, title: str, detail: str) -> None:
+    def __init__(
+        self, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **members: object
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.title = title
+        self.headers = headers
+        self.members = members
 
 
 class Post(View):  # type: ignore[misc]

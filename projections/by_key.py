@@ -15,7 +15,7 @@ from streams.health import problem
 
 def add_by_key(side: ReadSide, type: str, projection: str) -> None:
     """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events."""
-    local = side.local[type]
+    local = side.local_rows(type, projection)
 
     @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
     async def by_key(view: Any, request: Any, id: str) -> Any:

@@ -32,8 +32,8 @@ LETTERS = ("time", "position", "table", "key", "event", "reason")
 WAITING = ("key", "table", "position", "events", "error")
 
 
-def register(app: Any, settings: Settings) -> None:
-    """Add `projections` to the commands of an app."""
+def register(app: Any, settings: Settings, app_name: str = "projections") -> None:
+    """Add `projections` to the commands of an app of projections of this name."""
 
     def command(*options: Any) -> Callable[[Any], Any]:
         return app.command(*options, base=Tool)  # type: ignore[no-any-return]
@@ -97,7 +97,7 @@ def register(app: Any, settings: Settings) -> None:
         if action == "status":
             return await _status(url, name, watch, bool(self.json))
         if action == "dead-letters":
-            return await _dead_letters(settings, limit)
+            return await _dead_letters(settings, app_name, limit)
         assert name is not None
         if action == "rebuild" and key is not None:
             done = await order(url, path_of(name, "rows", key, "rebuild"), {}, FOLD_SECONDS)
@@ -181,8 +181,8 @@ def _print_details(state: ProjectionState) -> None:
         print_table(table(("skipped", "reason"), [[skip.position, skip.reason] for skip in state.skips]))
 
 
-async def _dead_letters(settings: Settings, limit: int) -> int:
-    records, more = await DeadLetters(settings, "projections", ["projections"]).newest(limit)
+async def _dead_letters(settings: Settings, name: str, limit: int) -> int:
+    records, more = await DeadLetters(settings, name, [name]).newest(limit)
     if not records:
         click.echo("no dead letters of projections")
         return DONE

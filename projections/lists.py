@@ -18,7 +18,7 @@ from streams.health import problem
 
 def add_list(side: ReadSide, listing: Listing) -> None:
     """Serve `/<type>s`: pages of rows, and their changes to those who ask for a stream of events."""
-    name, local = f"{listing.type}s", side.local[listing.type]
+    name, local = f"{listing.type}s", side.local_rows(listing.type, listing.projection)
 
     @side.app.page(f"/{name}", name=f"{listing.type}-list")
     async def rows(view: Any, request: Any) -> Any:

@@ -49,20 +49,27 @@ CATCH_UPS_AT_ONCE = 3
 
 
 class ReadSide:
-    """What the views of a projection app need: stores by projection, journals and contexts by type, doors."""
+    """What the views of a projection app need: stores by projection, journals and contexts by type, doors.
+
+    `name` tells the apps of a system apart: their consumer groups, changelogs, orders and dead letters are named by it.
+    """
 
     def __init__(
-        self, module: str, settings: Settings, contexts: Mapping[str, Context], kept: Sequence[Kept]
+        self,
+        module: str,
+        settings: Settings,
+        contexts: Mapping[str, Context],
+        kept: Sequence[Kept],
+        name: str = "projections",
     ) -> None:
+        _check(contexts, kept)
         self.contexts = contexts
         self._kept = kept
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
-        self.app = app = Application(
-            module, "projections", settings, web_application_options={"middlewares": [problems]}
-        )
+        self.app = app = Application(module, name, settings, web_application_options={"middlewares": [problems]})
         self.broker = Broker(settings.bootstrap_servers, settings.partitions)
-        self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace), 1)
-        self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, "projections")
+        self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
+        self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)
         self._feed = KafkaFeed(settings.bootstrap_servers)
         self.control = Control(self.control_topic.name, self._feed, self.broker)
         self.local: dict[str, LocalRows] = {}
@@ -100,6 +107,14 @@ class ReadSide:
         app.partitions_served = lambda: sorted(self._here(kept[0]))
         add_health(app)
         commands.register(app, contexts, self._set_up_read_model if self._listings else None)
+
+    def local_rows(self, type: str, projection: str) -> LocalRows:
+        """Where a view finds the rows of a projection that is kept in RocksDB. Raises `ValueError`."""
+        names = [it.name for it in self._kept if it.projection.source == type and isinstance(it.how, Indexes)]
+        if projection not in names:
+            there = f"those of {type} in RocksDB are {', '.join(names) or 'none'}"
+            raise ValueError(f"a view of {type} wants the projection {projection}; {there}")
+        return self.local[type]
 
     def rows_of(self, kept: Kept) -> Rows:
         """The store of a projection."""
@@ -257,3 +272,16 @@ class ReadSide:
         for journal in self.journals.values():
             with contextlib.suppress(Exception):
                 await journal.close()
+
+
+def _check(contexts: Mapping[str, Context], kept: Sequence[Kept]) -> None:
+    """Raise `ValueError` where the wiring cannot be right."""
+    if not kept:
+        raise ValueError("an app of projections keeps at least one: give it a Kept(..)")
+    for type_, context in contexts.items():
+        if type_ != context.decider.type:
+            raise ValueError(f"the context of {context.decider.type} stands under {type_!r}: contexts are by type")
+    for it in kept:
+        if it.projection.source not in contexts:
+            known = ", ".join(sorted(contexts))
+            raise ValueError(f"the projection {it.name} reads {it.projection.source}; the contexts here are {known}")

@@ -21,7 +21,8 @@ def form(contracts: Sequence[Contract]) -> Iterator[Problem]:
         yield from _versions(contract)
         yield from _documentation(contract)
         yield from _values(contract)
-        yield from _classes(contract)
+        yield from _retired(contract)
+        yield from classes(contract)
         yield from _nested(contract)
 
 
@@ -82,29 +83,37 @@ def _values(contract: Contract) -> Iterator[Problem]:
                     )
 
 
-def _classes(contract: Contract) -> Iterator[Problem]:
-    """A class and its newest schema say the same; what has no class is retired."""
+def _retired(contract: Contract) -> Iterator[Problem]:
+    """What has no class is retired."""
     renamed = {alias for schema in contract.schemas for alias in schema.aliases}
     upcasted = {(upcaster.name, upcaster.version) for upcaster in contract.schemas.upcasters}
     for versions in contract.versions():
         newest = versions[-1]
+        retired = newest.full_name in renamed or (newest.name, newest.version) in upcasted
+        if newest.name not in contract.classes and not retired:
+            yield Problem(
+                contract.file(newest),
+                f"no command or event of {contract.type} is a {newest.name}",
+                "keep its class in the union of commands or events, or name it in the aliases of the record that it "
+                f'has become, or drop it with Upcaster("{newest.name}", {newest.version}, dropped)',
+            )
+
+
+def classes(contract: Contract) -> Iterator[Problem]:
+    """A class and its newest schema say the same."""
+    for versions in contract.versions():
+        newest = versions[-1]
         class_ = contract.classes.get(newest.name)
         if class_ is None:
-            if newest.full_name not in renamed and (newest.name, newest.version) not in upcasted:
-                yield Problem(
-                    contract.file(newest),
-                    f"no command or event of {contract.type} is a {newest.name}",
-                    "keep its class, or name it in the aliases of the record that it has become, or drop it with "
-                    f'Upcaster("{newest.name}", {newest.version}, dropped)',
-                )
             continue
         by_schema = [[it["name"] for it in record["fields"]] for record in records(msgspec.json.decode(newest.json))]
         by_class = [[field.name for field in fields(part)] for part in dataclasses_of(class_)]
         if by_class != by_schema:
             yield Problem(
                 contract.file(newest),
-                f"the class {newest.name} has the fields {by_class}, this schema has {by_schema}",
-                f"add {newest.name}.v{newest.version + 1}.avsc with the fields of the class, in its order",
+                f"the class {newest.name} has {_fields(by_class)}, this schema has {_fields(by_schema)}",
+                "give both the same fields in the same order; where this version is released, leave it as it is and "
+                f"add {newest.name}.v{newest.version + 1}.avsc with those of the class",
             )
             continue
         try:
@@ -113,6 +122,11 @@ def _classes(contract: Contract) -> Iterator[Problem]:
         except Exception as error:
             what = f"the class {newest.name} does not hold what this schema says: {error}"
             yield Problem(contract.file(newest), what, "give its fields the types of the schema, or add a version")
+
+
+def _fields(records: list[list[str]]) -> str:
+    """Of a record, and of those in it."""
+    return "; in it ".join(f"the fields {', '.join(names)}" if names else "no fields" for names in records)
 
 
 def _nested(contract: Contract) -> Iterator[Problem]:

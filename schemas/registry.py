@@ -1,5 +1,8 @@
 """Avro schemas from files: `<folder>/<Name>.v<version>.avsc`, each one record and complete in itself.
 
+The folder of an aggregate type has the type's name. It is in the folder of a shop, which is either one beside this
+file, known by its name, or one in anybody's project, known by its path.
+
 The attribute `"compatibility": "BACKWARD"` of a schema says that code which knows only older versions must not read
 it; without it such code may. An alias of a record is the name that its events had before.
 
@@ -17,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -96,8 +100,9 @@ class Schema:
 class Schemas:
     """All versions of all records of one folder, ordered by name and version, and their upcasters."""
 
-    def __init__(self, schemas: Iterable[Schema], upcasters: Iterable[Upcaster] = ()) -> None:
+    def __init__(self, schemas: Iterable[Schema], upcasters: Iterable[Upcaster] = (), folder: str = "") -> None:
         self.upcasters = tuple(upcasters)
+        self.folder = folder
         self._all = sorted(schemas, key=lambda schema: (schema.full_name, schema.version))
         self._newest = {schema.name: schema for schema in self._all}
         seen: dict[str, Schema] = {}
@@ -110,15 +115,21 @@ class Schemas:
                 )
 
     @classmethod
-    def load(cls, *folder: str, package: str = "schemas") -> Schemas:
-        """The schemas of a folder of `package`, as in `Schemas.load("shop", "order")`, with the upcasters that stand
-        beside the folder under its name. Raises `SchemaError`."""
-        root = files(package).joinpath(*folder)
+    def load(cls, shop: str | Path, type: str) -> Schemas:
+        """The schemas of an aggregate type, as in `Schemas.load("shop", "order")`, with the upcasters that stand beside
+        its folder. Raises `SchemaError`."""
+        place = place_of(shop)
+        root = place.joinpath(type)
+        name = str(from_here(shop / type)) if isinstance(shop, Path) else f"schemas/{shop}/{type}"
         if not root.is_dir():
-            raise SchemaError(f"no folder {'/'.join((package, *folder))}")
-        schemas = [_read(path.name, path.read_text("utf-8")) for path in root.iterdir() if path.name.endswith(".avsc")]
-        upcasters = files(package).joinpath(*folder[:-1], UPCASTERS)
-        return cls(schemas, _upcasters(upcasters, folder[-1]) if folder and upcasters.is_file() else ())
+            raise SchemaError(f"no folder {name}: it is for the schemas of {type}, one file <Name>.v1.avsc for each")
+        schemas = [
+            _read(f"{name}/{path.name}", path.read_text("utf-8"))
+            for path in root.iterdir()
+            if path.name.endswith(".avsc")
+        ]
+        upcasters = place.joinpath(UPCASTERS)
+        return cls(schemas, _upcasters(upcasters, type) if upcasters.is_file() else (), name)
 
     def __iter__(self) -> Iterator[Schema]:
         return iter(self._all)
@@ -128,13 +139,31 @@ class Schemas:
 
     def newest(self, name: str) -> Schema:
         """The newest version of a record by its simple name. Raises `SchemaError` when there is none."""
-        if name not in self._newest:
-            raise SchemaError(f"no schema of {name}: add {name}.v1.avsc")
+        self.require([name])
         return self._newest[name]
+
+    def require(self, names: Iterable[str]) -> None:
+        """Raise `SchemaError` when a record has no schema here, and name all files to add."""
+        missing = [name for name in names if name not in self._newest]
+        if missing:
+            folder = f"{self.folder}/" if self.folder else ""
+            to_add = ", ".join(f"{folder}{name}.v1.avsc" for name in missing)
+            raise SchemaError(f"no schema of {', '.join(missing)}: add {to_add}")
+
+
+def place_of(shop: str | Path) -> Traversable:
+    """The folder of a shop: one of this package by its name, or any by its path."""
+    return shop if isinstance(shop, Path) else files("schemas").joinpath(shop)
+
+
+def from_here(path: Path) -> Path:
+    """A path as people look for it: from where they are, if it is below."""
+    path, here = path.absolute(), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _read(file_name: str, text: str) -> Schema:
-    match = FILE_NAME.fullmatch(file_name)
+    match = FILE_NAME.fullmatch(file_name.rpartition("/")[2])
     if match is None:
         raise SchemaError(f"{file_name}: a schema file is named <Name>.v<version>.avsc")
     try:

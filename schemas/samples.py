@@ -47,9 +47,9 @@ class Sample(msgspec.Struct):
         return {AVRO.name: bytes.fromhex(self.avro), JSON.name: self.json.encode()}
 
 
-def path_of(folder: Path, shop: str, type: str, schema: Schema) -> Path:
-    """Where the sample of a version is kept."""
-    return folder / shop / type / f"{schema.name}.v{schema.version}.json"
+def path_of(folder: Path, shop: str | Path, type: str, schema: Schema) -> Path:
+    """Where the sample of a version is kept. A shop that is found by its path is the only one of its project."""
+    return (folder if isinstance(shop, Path) else folder / shop) / type / f"{schema.name}.v{schema.version}.json"
 
 
 def load(path: Path) -> Sample:

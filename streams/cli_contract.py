@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import msgspec
 from schemas import check, lock, samples
 from schemas.codec import Undecodable
 from schemas.contract import Contract, Problem
+from schemas.registry import from_here, place_of
 from streams.cli_run import DONE, ERROR, USAGE, Stop, one_line
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 SAMPLES = Path("tests/compatibility")
 
 
-def by_shop(contexts: Mapping[str, Context]) -> dict[str, list[Contract]]:
+def by_shop(contexts: Mapping[str, Context]) -> dict[str | Path, list[Contract]]:
     """What the types of an app have promised, by the folder that they share a lock in."""
-    found: dict[str, list[Contract]] = {}
+    found: dict[str | Path, list[Contract]] = {}
     for context in contexts.values():
         found.setdefault(context.shop, []).append(Contract(context.decider, context.schemas))
     return found
 
 
-def lock_of(shop: str) -> tuple[Path, lock.Lock]:
+def lock_of(shop: str | Path) -> tuple[Path, lock.Lock]:
     """The lock of a shop. Raises `Stop`."""
-    path = Path(str(files("schemas").joinpath(shop, lock.FILE)))
+    path = Path(str(place_of(shop).joinpath(lock.FILE)))
     try:
         return path, lock.load(path)
     except msgspec.DecodeError as error:
@@ -62,7 +62,7 @@ def run_lock(contexts: Mapping[str, Context]) -> int:
             lock.save(path, locked)
             for name in new:
                 click.echo(f"released: {name}")
-            click.echo(f"{path}: {len(new)} new; commit it")
+            click.echo(f"{from_here(path)}: {len(new)} new; commit it")
     if nothing_new:
         click.echo(f"{_counted(shops)}: all released before")
     return DONE
@@ -115,7 +115,7 @@ def _told(problems: list[Problem]) -> int:
     return ERROR
 
 
-def _counted(shops: Mapping[str, list[Contract]]) -> str:
+def _counted(shops: Mapping[str | Path, list[Contract]]) -> str:
     contracts = [contract for its in shops.values() for contract in its]
     events = sum(len(contract.decider.events) for contract in contracts)
     commands = sum(len(contract.decider.commands) for contract in contracts)

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import uuid
+from pathlib import Path
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -15,9 +16,11 @@ from faust.types import TP
 
 from aggregates.decider import Decider
 from aggregates.process_manager import ProcessManager
+from schemas.check_form import classes
 from schemas.codec import Codec
+from schemas.contract import Contract
 from schemas.formats import AVRO, Format
-from schemas.registry import Schemas
+from schemas.registry import SchemaError, Schemas
 from streams import cli_owners, commands, topics
 from streams.broker import Broker, PartitionLog, partition_of
 from streams.cache import Cache
@@ -50,7 +53,8 @@ Kind = Decider[Any, Any, Any] | ProcessManager[Any, Any, Any]
 class Context:
     """One aggregate type of a bounded context, its codecs, topics and journal: what agents and command line share.
 
-    `process` is the process manager, where the type is one.
+    `process` is the process manager, where the type is one. `shop` has the schemas: a folder in `schemas/` by its name,
+    or any by its path. Raises `SchemaError`.
     """
 
     def __init__(
@@ -58,12 +62,16 @@ class Context:
         name: str,
         kind: Kind,
         settings: Settings,
-        shop: str,
+        shop: str | Path,
         format: Format = AVRO,
     ) -> None:
         self.process = kind if isinstance(kind, ProcessManager) else None
+        self.accepts = tuple(kind.accepts)
         decider = kind.decider if isinstance(kind, ProcessManager) else kind
         schemas = Schemas.load(shop, decider.type)
+        schemas.require([*decider.commands, *decider.events])
+        if problems := list(classes(Contract(decider, schemas))):
+            raise SchemaError("\n".join(f"{schemas.folder}: {problem}" for problem in problems))
         upcasters = schemas.upcasters
         self.name = name
         self.shop = shop
@@ -91,11 +99,12 @@ class Context:
         return SchemaIds(registry, topic, self.event_schemas, self.schemas.upcasters, may_register)
 
 
-def command_app(module: str, name: str, *kinds: Kind, shop: str = "shop", format: Format = AVRO) -> Application:
+def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop", format: Format = AVRO) -> Application:
     """The Faust app `module` of the context `name`, whose commands these deciders and process managers decide.
 
-    A new aggregate is its decider, its schemas and one call of this. Its events are written in `format`, and read in
-    every format, so that it may change.
+    A new aggregate is its decider, its schemas and one call of this. `shop` is the folder of the schemas, by its path
+    where it is in a project of one's own; a process manager finds there the schemas of what it hears, too. Events are
+    written in `format`, and read in every format, so that it may change.
     """
     with stop_on_user_error():
         settings = Settings.from_environment()

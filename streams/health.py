@@ -17,10 +17,12 @@ def json_response(view: Any, value: object, status: int = 200, headers: dict[str
     return view.bytes(msgspec.json.encode(value), content_type="application/json", status=status, headers=headers)
 
 
-def problem(view: Any, status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Any:
-    """An error as RFC 9457 problem details; 503 says when to try again."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    extra = {"Retry-After": RETRY_SECONDS} if status == 503 else {}
+def problem(
+    view: Any, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **members: object
+) -> Any:
+    """An error as RFC 9457 problem details, with members of its own; 429 and 503 say when to try again."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
+    extra = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else {}
     return view.bytes(
         msgspec.json.encode(body), content_type=PROBLEM, status=status, headers={**extra, **(headers or {})}
     )

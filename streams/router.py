@@ -13,6 +13,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -129,7 +130,7 @@ class Router:
         settings: Settings,
         group: str,
         source: str,
-        shop: str,
+        shop: str | Path,
         broker: Broker,
     ) -> None:
         self._settings = settings

@@ -62,6 +62,8 @@ class Settings:
     """The most clients of a worker that follow rows or lists as streams of events."""
     sse_seconds: float = 30.0
     """A client that takes nothing of its stream for so long is sent away."""
+    http_pending: int = 10_000
+    """The most commands of an aggregate type that came over HTTP and have no reply yet, and of requests that wait."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -95,6 +97,18 @@ class Settings:
     def bootstrap_servers(self) -> list[str]:
         """The brokers as `host:port`."""
         return [url.rpartition("//")[2] for url in self.kafka_brokers.split(";") if url]
+
+
+def whole_number(name: str, default: int, most: int, environment: Mapping[str, str] = os.environ) -> int:
+    """A setting that one app alone has, from 1 to `most`. Raises `SettingsError`."""
+    text = environment.get(name) or str(default)
+    try:
+        value = _positive_int(text)
+    except ValueError:
+        value = 0
+    if not 1 <= value <= most:
+        raise SettingsError(f"{name}={text!r}: use a whole number, 1 to {most}")
+    return value
 
 
 def host_and_port(place: str, default: str) -> tuple[str, str]:

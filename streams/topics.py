@@ -67,14 +67,19 @@ def dead_letters_topic(namespace: str, type: str) -> str:
     return f"{namespace}{type}-dead-letters"
 
 
-def control_topic(namespace: str) -> str:
-    """What operators have ordered the projections to do."""
-    return f"{namespace}projections-control"
+def control_topic(namespace: str, app: str = "projections") -> str:
+    """What operators have ordered the projections of an app to do."""
+    return f"{namespace}{app}-control"
 
 
 def replies_topic(namespace: str) -> str:
     """Where the project's own clients await their replies."""
     return f"{namespace}replies"
+
+
+def gateway_replies_topic(namespace: str) -> str:
+    """What became of the commands that came over HTTP."""
+    return f"{namespace}gateway-replies"
 
 
 def type_topics(namespace: str, type: str, partitions: int) -> list[Topic]:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal, assert_never
 
-from aggregates.decider import Decider
+from aggregates.decider import Decider, Rejected
 from aggregates.process_manager import Happened, Heard, ProcessManager, Send
-from aggregates.shop.values import MAX_TEXT, time
+from aggregates.shop.values import MAX_TEXT, identity, time
 
 Status = Literal["new", "reserving", "reserved", "rejected", "cancelled", "shipped"]
 
@@ -210,6 +210,10 @@ def hear(happened: Happened) -> list[Heard[Command]]:
 def sends(process: str, event: Event) -> list[Send]:
     match event:
         case CheckoutStarted(lines, deadline):
+            try:
+                identity("the order's id", process)
+            except Rejected as no:  # no product would answer such an order, nor would a timer
+                return [Send("order", process, "RejectOrder", {"reason": no.message})]
             asked = [_stock(process, "ReserveStock", sku, quantity=pieces) for sku, pieces in lines.items()]
             due = deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             told = {"to": "checkout", "id": process, "command": "PassDeadline", "data": "{}", "command_id": None}

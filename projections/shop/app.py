@@ -1,11 +1,13 @@
 """The shop's read side: `faust -A projections.shop.app worker`."""
 
 from aggregates.shop.checkout import checkout
+from aggregates.shop.email import email
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
 from aggregates.timer import timer
 from projections import cli, cli_timers, timers
+from projections.gateway import accepted_of, add_gateway
 from projections.history import add_history
 from projections.lag import add_lag
 from projections.metrics import add_metrics
@@ -26,7 +28,13 @@ with stop_on_user_error():
     settings = Settings.from_environment()
     contexts = {
         kind.type: Context(name, kind, settings, "shop")
-        for name, kind in (("orders", order), ("products", product), ("users", user), ("checkout", checkout))
+        for name, kind in (
+            ("orders", order),
+            ("products", product),
+            ("users", user),
+            ("users", email),
+            ("checkout", checkout),
+        )
     }
     contexts[timer.type] = Context("timers", timer, settings, "engine")
     side = ReadSide(
@@ -45,6 +53,7 @@ with stop_on_user_error():
     add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)
+    add_gateway(side, accepted_of(contexts.values()))
     app = side.app
     cli.register(app, settings)
     cli_timers.register(app, settings)

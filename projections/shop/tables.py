@@ -8,6 +8,7 @@ from projections.shop.archive import by_user, order_archive
 from projections.shop.baskets import baskets
 from projections.shop.catalogue import catalogue
 from projections.shop.catalogue import columns as catalogue_columns
+from projections.shop.checkouts import checkouts
 from projections.shop.orders import orders
 from projections.shop.products import products
 from projections.shop.recommendation import bought_together
@@ -27,4 +28,5 @@ TABLES = [
     Kept(products),
     Kept(catalogue, catalogue_columns),
     Kept(users),
+    Kept(checkouts),
 ]

@@ -22,6 +22,7 @@ def add_views(side: ReadSide) -> None:
     add_by_key(side, "order", "orders")
     add_by_key(side, "product", "products")
     add_by_key(side, "user", "users")
+    add_by_key(side, "checkout", "checkouts")
     add_list(side, Listing("order", "orders", "status", STATUSES, in_list))
     _add_users_orders(side)
     _add_catalogue(side)

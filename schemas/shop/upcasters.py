@@ -32,8 +32,17 @@ def email_changed_1(fields: Fields) -> Iterable[Upcasted]:
     yield Upcasted("EmailChanged", 2, {"address": fields["email"].lower()})
 
 
+def email_changed_2(fields: Fields) -> Iterable[Upcasted]:
+    """Another meaning: not what the customer has, but what is asked for, as nobody had decided who may have it."""
+    yield Upcasted("EmailChanged", 3, {"address": fields["address"], "request": 0})
+
+
 UPCASTERS = {
     "order": (Upcaster("OrderRejected", 1, order_rejected_1), Upcaster("OrderCancelled", 1, order_cancelled_1)),
     "product": (Upcaster("StockLevelNoted", 1, dropped),),  # the stock is what was delivered, reserved and shipped
-    "user": (Upcaster("UserRegistered", 1, user_registered_1), Upcaster("EmailChanged", 1, email_changed_1)),
+    "user": (
+        Upcaster("UserRegistered", 1, user_registered_1),
+        Upcaster("EmailChanged", 1, email_changed_1),
+        Upcaster("EmailChanged", 2, email_changed_2),
+    ),
 }

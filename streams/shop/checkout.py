@@ -1,6 +1,15 @@
 """The checkout context: `faust -A streams.shop.checkout worker`."""
 
-from aggregates.shop.checkout import checkout
-from streams.command_app import command_app
+from datetime import timedelta
 
-app = command_app(__name__, "checkout", checkout)
+from aggregates.shop.checkout import checkout_within
+from streams.command_app import command_app
+from streams.settings import whole_number
+from streams.setup import stop_on_user_error
+
+DAY = 86_400
+
+with stop_on_user_error():
+    deadline = timedelta(seconds=whole_number("CHECKOUT_DEADLINE", DAY, 365 * DAY))
+
+app = command_app(__name__, "checkout", checkout_within(deadline))

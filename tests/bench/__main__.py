@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.bench.commands import measure, measure_memory
+from tests.bench.gateway import measure_gateway
 from tests.bench.serialization import measure_serialization
 from tests.bench.tables import PARTS, Sizes, measure_tables
 from tests.bench.takeover import measure_takeover
@@ -21,7 +22,7 @@ PACKAGES = ("faust-streaming", "aiokafka", "cassandra-driver", "fastavro", "msgs
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    kinds = ["commands", "takeover", "serialization", "tables"]
+    kinds = ["commands", "takeover", "serialization", "tables", "gateway"]
     parser.add_argument("what", nargs="?", choices=kinds, default="commands")
     parser.add_argument("--times", type=int, default=10, help="takeover: changes of hands of each kind (default 10)")
     parser.add_argument("--count", type=int, default=40_000, help="commands a round (default 40000)")
@@ -40,6 +41,9 @@ def main() -> None:
     elif options.what == "serialization":
         title = "events to bytes and back, ours and fastavro alone in turn"
         results = measure_serialization()
+    elif options.what == "gateway":
+        title = f"commands over HTTP, {options.rounds} rounds of {options.count:,}"
+        results = asyncio.run(measure_gateway(options.count, options.rounds))
     elif options.what == "tables":
         sizes = Sizes(options.events, options.orders, options.hot, options.rows, options.rounds, options.only)
         title = f"the read side, {options.rounds} rounds of {options.events:,} events, {', '.join(options.only)}"

@@ -44,6 +44,12 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head.split(b" ", 2)[1]), head
 
 
+def length_of(head: bytes) -> int:
+    """Bytes of the body that follows these headers."""
+    length = _LENGTH.search(head)
+    return int(length[1]) if length else 0
+
+
 async def ask(url: str, paths: Sequence[str], in_flight: int, seconds: float) -> Asked:
     """Ask for these paths at random, `in_flight` at a time. Raises `RuntimeError` for any answer but 200."""
     took: list[float] = []
@@ -56,8 +62,7 @@ async def ask(url: str, paths: Sequence[str], in_flight: int, seconds: float) ->
                 path = choose.choice(paths)
                 writer.write(request(path))
                 status, head = await read_head(reader)
-                length = _LENGTH.search(head)
-                body = await reader.readexactly(int(length[1]) if length else 0)
+                body = await reader.readexactly(length_of(head))
                 if status != 200:
                     raise RuntimeError(f"{url}{path} answered {status}: {body[:500]!r}")
                 took.append(time.perf_counter() - began)

@@ -10,12 +10,23 @@ from tests.chaos.rig import Rig
 
 
 async def test_kafka_stopped(rig: Rig) -> None:
-    """Kafka is stopped and started again: all workers live on, every partition is served again, nothing is lost."""
+    """Kafka is stopped and started again: all workers live on, every partition is served again, nothing is lost. A
+    command over HTTP is answered 503 meanwhile, and taken when it is sent again."""
     await rig.start()
     async with rig.under_load(f"Kafka stopped for {rig.outage:.0f} s"):
         await rig.kafka.stop()
-        await asyncio.sleep(rig.outage)
+        refused, _ = await asyncio.gather(post(rig, 0), asyncio.sleep(rig.outage))
         await rig.kafka.start()
+        assert (503, "1", "in-between") == refused
+        assert (409, None, "in-between") == await post(rig, 30)
+
+
+async def post(rig: Rig, seconds: int) -> tuple[int, str | None, str]:
+    """Place over HTTP an order that there is not, to no effect: status, Retry-After and command id of the answer."""
+    url = rig.projections[0].url + "/orders/in-between/commands"
+    named = {"Idempotency-Key": "in-between", "Prefer": f"wait={seconds}"}
+    async with rig.system.http.post(url, json={"type": "PlaceOrder"}, headers=named) as response:
+        return response.status, response.headers.get("Retry-After"), (await response.json())["command_id"]
 
 
 @pytest.mark.full

@@ -95,9 +95,9 @@ def test_change_a_meaning() -> None:
     codec = Codec([schema for schema in schemas if schema.name in user.events], user.events, schemas.upcasters)
     typed = next(schema for schema in schemas if (schema.name, schema.version) == ("EmailChanged", 1))
     data = AVRO.writer(typed)({"email": "Ada@Example.ORG"})
-    assert (EmailChanged("ada@example.org"),) == codec.decode(data)
+    assert (EmailChanged("ada@example.org", 0),) == codec.decode(data)
     given(user, UserRegistered("France", None), *codec.decode(data)).when(ChangeEmail("ADA@example.org")).then_nothing()
-    assert (EmailChanged(Stored(user, "EmailChanged", 1).email.lower()),) == Stored(user, "EmailChanged", 1).today
+    assert (EmailChanged(Stored(user, "EmailChanged", 1).email.lower(), 0),) == Stored(user, "EmailChanged", 1).today
     with pytest.raises(Undecodable, match="only version 1 must not read"):
         old_code(user, "EmailChanged", 1).decode(Stored(user, "EmailChanged", 2).written)
 
@@ -126,7 +126,7 @@ def test_split_where_there_is_one_part() -> None:
 def test_move_a_field() -> None:
     """The email of a registration is in the event that follows it, where there was one."""
     old = Stored(user, "UserRegistered", 1)
-    assert (UserRegistered(old.country, old.fields["name"]), EmailChanged(old.email.lower())) == old.today
+    assert (UserRegistered(old.country, old.fields["name"]), EmailChanged(old.email.lower(), 0)) == old.today
     first = next(s for s in Schemas.load("shop", "user") if (s.name, s.version) == ("UserRegistered", 1))
     none = AVRO.writer(first)({"country": "France", "name": None, "email": None})
     schemas = Schemas.load("shop", "user")

@@ -10,6 +10,7 @@ import pytest
 
 from aggregates.decider import Decider
 from aggregates.shop.checkout import checkout
+from aggregates.shop.email import email
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
@@ -21,7 +22,7 @@ from schemas.registry import Schema, Schemas
 
 FOLDER = Path(__file__).parent
 DECIDERS: dict[str, Decider[Any, Any, Any]] = {
-    decider.type: decider for decider in (order, product, user, checkout.decider, timer.decider)
+    decider.type: decider for decider in (order, product, user, checkout.decider, email.decider, timer.decider)
 }
 FOLDERS = {"timer": "engine"}
 COMMAND = "faust -A projections.shop.app schemas sample"

@@ -91,7 +91,7 @@ def ledger(mended: Callable[[], bool], evolving: Callable[[], object] = lambda: 
 
 def codecs(decider: Decider[Command, Event, State]) -> tuple[Codec, Codec]:
     """Of its events and of its commands."""
-    schemas = list(Schemas.load(str(SCHEMAS), decider.type))
+    schemas = list(Schemas.load(SCHEMAS, decider.type))
     return (
         Codec([s for s in schemas if s.name in decider.events], decider.events),
         Codec([s for s in schemas if s.name in decider.commands], decider.commands),

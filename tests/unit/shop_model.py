@@ -3,9 +3,9 @@
 Each aggregate has a queue of commands, first in, first out, as its key has in a partition; orders and products have
 one of events too, which the checkout's router reads. A step takes one message from the head of one queue, and what
 follows from it is appended to others. Which queue is next is free: so every queue may be late by as much as one likes,
-as when a service stands still. Besides, a timer that is scheduled may go off at any moment, a person may do one of the
-things that the plan allows, and anything that was ever sent may be sent again. The deciders are the shop's own, and
-what they exchange goes through JSON into the classes of commands.
+as when a service stands still. Besides, a timer that is pending may fire at any moment, a person may do one of the
+things that the plan allows, and anything that was ever sent may be sent again. The deciders are the real ones, and what
+they exchange goes through JSON into the classes of commands.
 
 A world is a tuple of small numbers, each the name of the content of one slot, so that millions of them can be told
 apart; what a slot's content does to a message is worked out once.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -27,6 +27,7 @@ from aggregates.decider import Decider, Rejected
 from aggregates.process_manager import Happened, ProcessManager
 from aggregates.shop.order import AddLine, Kind, OpenOrder, order
 from aggregates.shop.product import DefineProduct, Restock, Restocked, StockShipped, product
+from aggregates.timer import timer
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUEUES = ("commands ", "events ", "issued ")
@@ -83,15 +84,6 @@ class Ledger(NamedTuple):
     seen: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Timer:
-    """As little as a timer can be: it may go off while it is scheduled, and a late schedule counts again."""
-
-    status: str = "new"
-    queue: str = ""
-    message: Message | None = None
-
-
 class Contents:
     """What slots hold, by number, and the number of what is equal."""
 
@@ -113,10 +105,10 @@ class Shop:
 
     plan: Plan
     manager: ProcessManager[Any, Any, Any]
-    contents: Contents = field(default_factory=Contents)
-    slots: dict[str, int] = field(default_factory=dict)
-    _after: dict[tuple[int, ...], tuple[int, int, tuple[Sent, ...]]] = field(default_factory=dict)
-    _pushed: dict[tuple[int, Message], int] = field(default_factory=dict)
+    contents: Contents = dataclasses.field(default_factory=Contents)
+    slots: dict[str, int] = dataclasses.field(default_factory=dict)
+    _after: dict[tuple[int, ...], tuple[int, int, tuple[Sent, ...]]] = dataclasses.field(default_factory=dict)
+    _pushed: dict[tuple[int, Message], int] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def start(self) -> World:
@@ -134,7 +126,7 @@ class Shop:
             first[f"commands order/{id}"] = (self._message("PlaceOrder", {}, f"place {id}"),)
             first[f"events order/{id}"] = first[f"commands checkout/{id}"] = first[f"issued checkout/{id}"] = ()
             first[f"checkout/{id}"] = Ledger(self.manager.decider.initial)
-            first[f"timer/checkout:{id}"] = Timer()
+            first[f"timer/checkout:{id}"] = Ledger(timer.decider.initial)
             first[f"commands timer/checkout:{id}"] = ()
         first["may"] = tuple(range(len(self.plan.may)))
         first["repeats"] = self.plan.repeats
@@ -154,11 +146,8 @@ class Shop:
             if self.contents.of[world[slot]]:
                 yield name, self._delivered(world, name, slot, actor)
         for name, slot in () if self.plan.far else self._timers:
-            timer = self.contents.of[world[slot]]
-            if timer.status == "scheduled":
-                fired = [*world]
-                fired[slot] = self.contents.number(Timer("fired"))
-                yield f"fire {name}", self._put(fired, (Sent(timer.queue, timer.message),))
+            if self.contents.of[world[slot]].state.status == "pending":
+                yield f"fire {name}", self._fired(world, name, slot)
 
     def choices(self, world: World) -> Iterator[tuple[str, World]]:
         """What may happen besides: what a person does, and what is sent again."""
@@ -204,6 +193,18 @@ class Shop:
         next_[slot], next_[actor] = left, after
         return self._put(next_, sent)
 
+    def _fired(self, world: World, name: str, slot: int) -> World:
+        key = (slot, world[slot])
+        if key not in self._after:
+            ledger = self.contents.of[world[slot]]
+            # Who watches the time says so as often as he likes: it has no id that counts.
+            after, sent = self._told(name, ledger, Message("FireTimer", encode({"due": ledger.state.last.due}), ""))
+            self._after[key] = world[slot], self.contents.number(after, _key(after)), sent
+        _, after, sent = self._after[key]
+        next_ = [*world]
+        next_[slot] = after
+        return self._put(next_, sent)
+
     def _put(self, world: list[int], sent: tuple[Sent, ...]) -> World:
         for queue, message in sent:
             slot = self.slots[queue]
@@ -228,14 +229,13 @@ class Shop:
 
     def _told(self, name: str, ledger: Any, message: Message) -> tuple[Any, tuple[Sent, ...]]:
         type_, _, id = name.partition("/")
-        if type_ == "timer":
-            return self._timer(ledger, message), ()
         if message.id and message.id in ledger.seen:
             return ledger, ()
-        decider: Decider[Any, Any, Any] = {"order": order, "product": product}.get(type_, self.manager.decider)
+        manager = {"checkout": self.manager, "timer": timer}.get(type_)
+        decider = manager.decider if manager else {"order": order, "product": product}[type_]
         command = msgspec.json.decode(message.data, type=decider.commands[message.name])
-        if getattr(command, "time_field", "") and command.started_at is None:
-            command = dataclasses.replace(command, started_at=NOW)
+        if (field := getattr(command, "time_field", None)) and getattr(command, field) is None:
+            command = dataclasses.replace(command, **{field: NOW})
         try:
             events = decider.decide(command, ledger.state)
         except Rejected:
@@ -243,8 +243,8 @@ class Shop:
         sent: list[Sent] = []
         for nr, event in enumerate(events, ledger.sequence + 1):
             event_id = f"{name}:{nr}"
-            if type_ == "checkout":
-                for place, it in enumerate(self.manager.sends(id, event)):
+            if manager:
+                for place, it in enumerate(manager.sends(id, event)):
                     said = self._message(it.command, it.data, it.command_id or f"{event_id}#{place}")
                     sent.append(Sent(f"commands {it.to}/{it.id}", said))
             elif type(event).__name__ in self.manager.hears[type_]:
@@ -254,19 +254,11 @@ class Shop:
             ledger.sequence + len(events) if self.plan.window else 0,
             ledger.shipped + sum(it.quantity for it in events if isinstance(it, StockShipped)),
             ledger.restocked + sum(it.quantity for it in events if isinstance(it, Restocked)),
-            (*ledger.seen, message.id)[-self.plan.window :] if self.plan.window else (),
+            (*ledger.seen, message.id)[-self.plan.window :] if message.id else ledger.seen,
         )
         if type_ == "checkout" and self.plan.apart:
             return after, tuple(Sent(f"issued {name}", it) for it in sent)
         return after, tuple(sent)
-
-    def _timer(self, timer: Timer, message: Message) -> Timer:
-        if message.name == "ScheduleTimer":
-            asked = msgspec.json.decode(message.data)
-            told = self._message(asked["command"], msgspec.json.decode(asked["data"]), asked["command_id"] or "fired")
-            return Timer("scheduled", f"commands {asked['to']}/{asked['id']}", told)
-        assert message.name == "CancelTimer"
-        return Timer("cancelled") if timer.status == "scheduled" else timer
 
 
 def _told(decider: Decider[Any, Any, Any], commands: list[Any]) -> Any:

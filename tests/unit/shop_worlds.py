@@ -41,8 +41,7 @@ def check_at_rest(shop: Shop, world: World) -> str:
             return f"{id} is {status} and holds {held}"
         if status == "shipped" and (missing := _missing(shop, world, id)):
             return f"{id} is shipped without its pieces of {missing}"
-        timer = shop.content(world, f"timer/checkout:{id}").status
-        if timer == "scheduled":
+        if shop.content(world, f"timer/checkout:{id}").state.status == "pending":
             return f"the timer of {id} goes on"
     shipped = sum(
         pieces

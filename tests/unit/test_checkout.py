@@ -32,7 +32,7 @@ from aggregates.shop.checkout import (
     checkout_within,
 )
 from aggregates.shop.order import order
-from aggregates.shop.product import product
+from aggregates.shop.product import ReserveStock, product
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from tests.specification import NOW, accepted, answer, given
@@ -142,6 +142,15 @@ def test_long_reason() -> None:
     sku = "x" * 255
     heard = [placed(line(sku, 1)), refused(sku)]
     given(checkout, *heard).then_sends(*stock("ReleaseStock", sku), reject("out of stock: " + "x" * 186), NO_DEADLINE)
+
+
+@pytest.mark.parametrize("id", ["x" * 256, "o\n1"])
+def test_id_that_no_product_takes(id: str) -> None:
+    """An order whose id no product would answer for is rejected at once."""
+    (sent,) = checkout.sends(id, CheckoutStarted({"A": 1}, NOW))
+    assert ("order", id, "RejectOrder") == (sent.to, sent.id, sent.command)
+    assert sent.data["reason"].startswith("the order's id h")
+    assert answer(product, ReserveStock(id, 1), product.initial) is None
 
 
 def test_deadline_passes() -> None:

@@ -17,11 +17,20 @@ from aggregates.shop.order import (
     SaleWithdrawn,
 )
 from aggregates.shop.product import PriceChanged, ProductDefined, Restocked, StockRefused, StockReleased, StockReserved
-from aggregates.shop.user import EmailChanged, UserDeactivated, UserRegistered
+from aggregates.shop.user import (
+    EmailChanged,
+    EmailConfirmed,
+    EmailGivenUp,
+    EmailRefused,
+    UserDeactivated,
+    UserRegistered,
+)
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.orders import orders
 from projections.shop.products import products
 from projections.shop.users import users
+from tests.folded import published
+from tests.specification import given
 
 DAY = datetime(2011, 5, 17, 9, 30, tzinfo=UTC)
 LINES = (Line("A", "HOLDER", 6, Decimal("2.5500")), Line("A", "HOLDER", 1, Decimal("1.0000")))
@@ -82,6 +91,29 @@ def test_product_row() -> None:
 
 
 def test_user_row() -> None:
-    """A user's row follows its e-mail and its status."""
-    row = fold(users, UserRegistered("France", "Ada"), EmailChanged("a@b.fr"), UserDeactivated(), id="u")["u"]
-    assert {"id": "u", "status": "deactivated", "country": "France", "name": "Ada", "email": "a@b.fr"} == row
+    """A user's row has the email that is confirmed, the one that is asked for, and the one that was refused last."""
+    events: list[object] = [UserRegistered("France", "Ada")]
+
+    def after(*more: object) -> dict[str, object]:
+        events.extend(more)
+        row = fold(users, *events, id="u")["u"]
+        assert ("u", "France", "Ada") == (row["id"], row["country"], row["name"])
+        return {name: row[name] for name in ("status", "email", "email_pending", "email_refused")}
+
+    def row(email: str | None, pending: str | None, refused: str | None, status: str = "active") -> dict[str, object]:
+        return {"status": status, "email": email, "email_pending": pending, "email_refused": refused}
+
+    assert row(None, "a@b", None) == after(EmailChanged("a@b", 1))
+    assert row("a@b", None, None) == after(EmailConfirmed("a@b", 1))
+    assert row("a@b", "c@d", None) == after(EmailChanged("c@d", 2))
+    assert row("a@b", None, "c@d") == after(EmailRefused("c@d", 2))
+    assert row("a@b", "e@f", None) == after(EmailChanged("e@f", 3))
+    assert row("e@f", None, None) == after(EmailConfirmed("e@f", 3), EmailGivenUp("a@b", 3))
+    assert row("e@f", "g@h", None) == after(EmailChanged("g@h", 4))
+    assert row("e@f", None, None) == after(EmailChanged("e@f", 5), EmailGivenUp("g@h", 4))
+    assert row(None, None, None, "deactivated") == after(UserDeactivated(), EmailGivenUp("e@f", 5))
+
+
+def test_no_row_for_an_unknown_user() -> None:
+    """An address that came to an id which nobody has registered is given back, and makes no row."""
+    given(users, published(EmailGivenUp("a@b", 1), "u")).then_rows({})

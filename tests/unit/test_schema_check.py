@@ -64,7 +64,7 @@ class Shop:
 
     def problems(self) -> list[str]:
         """What is wrong, but for what is not released yet."""
-        contracts = [Contract(it, Schemas.load(str(self.folder), type)) for type, it in self.deciders.items()]
+        contracts = [Contract(it, Schemas.load(self.folder, type)) for type, it in self.deciders.items()]
         return [str(it) for it in check.may_be_locked(contracts, lock.load(self.folder / lock.FILE))]
 
 
@@ -213,8 +213,8 @@ BAD: dict[str, tuple[Callable[[Shop], object], str, str]] = {
     ),
     "a class that says something else": (
         lambda shop: shop.unlike("order", "LineAdded", fields(*ALL, "colour")),
-        r"the class LineAdded has the fields \[.*'colour'\]\], this schema has",
-        r"add LineAdded\.v2\.avsc with the fields of the class",
+        r"the class LineAdded has the fields .*, colour, this schema has the fields sku, ",
+        r"give both the same fields .* add LineAdded\.v2\.avsc with those of the class",
     ),
     "a class with a field of another type": (
         lambda shop: shop.unlike("order", "LineRemoved", fields("sku", of=int)),
@@ -371,7 +371,7 @@ def test_a_good_change_passes(shop: Shop, name: str) -> None:
 def test_what_is_not_released_is_said(shop: Shop) -> None:
     """A version that is not in the lock is for the command that releases it; then it is as fixed as the others."""
     added(shop, lambda it: it["fields"].append(field("tax", "int", default=0)), *ALL, "tax")
-    contracts = [Contract(it, Schemas.load(str(shop.folder), type)) for type, it in shop.deciders.items()]
+    contracts = [Contract(it, Schemas.load(shop.folder, type)) for type, it in shop.deciders.items()]
     released = lock.load(shop.folder / lock.FILE)
     [problem] = check.check(contracts, released)
     assert ("order/LineAdded.v2.avsc", "is not released") == (problem.where, problem.what)

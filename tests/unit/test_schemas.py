@@ -12,6 +12,7 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from aggregates.decider import Decider
 from aggregates.shop.checkout import checkout
+from aggregates.shop.email import email
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
@@ -23,6 +24,7 @@ DECIDERS: list[tuple[str, Decider[Any, Any, Any]]] = [
     ("shop", product),
     ("shop", user),
     ("shop", checkout.decider),
+    ("shop", email.decider),
     ("engine", timer.decider),
 ]
 SCHEMAS = [schema for folder, decider in DECIDERS for schema in Schemas.load(folder, decider.type)]
@@ -84,17 +86,29 @@ def test_version_without_a_difference() -> None:
     ],
     ids=["no version", "version 0", "other name", "no JSON"],
 )
-def test_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_name: str, text: str, error: str) -> None:
-    """A file that is not as it must be is named in the error."""
-    (tmp_path / "__init__.py").touch()
-    (tmp_path / file_name).write_text(text)
-    monkeypatch.syspath_prepend(str(tmp_path.parent))
+def test_bad_file(tmp_path: Path, file_name: str, text: str, error: str) -> None:
+    """A file that is not as it must be is named in the error, with its folder."""
+    (tmp_path / "point").mkdir()
+    (tmp_path / "point" / file_name).write_text(text)
     with pytest.raises(SchemaError, match=error) as raised:
-        Schemas.load(package=tmp_path.name)
-    assert file_name in str(raised.value)
+        Schemas.load(tmp_path, "point")
+    assert f"{tmp_path}/point/{file_name}" in str(raised.value)
 
 
 def test_no_folder() -> None:
     """A folder that does not exist is an error, not an empty registry."""
     with pytest.raises(SchemaError, match="no folder schemas/shop/nothing"):
         Schemas.load("shop", "nothing")
+
+
+def test_a_folder_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schemas of a project of one's own are found by path, and named from where one works."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SchemaError, match=r"no folder mine/point: it is for the schemas of point"):
+        Schemas.load(tmp_path / "mine", "point")
+    (tmp_path / "mine" / "point").mkdir(parents=True)
+    (tmp_path / "mine" / "point" / "Point.v1.avsc").write_text(POINT)
+    schemas = Schemas.load(tmp_path / "mine", "point")
+    assert ["Point"] == [schema.name for schema in schemas]
+    with pytest.raises(SchemaError, match=r"add mine/point/Circle\.v1\.avsc, mine/point/Line\.v1\.avsc"):
+        schemas.require(["Circle", "Point", "Line"])

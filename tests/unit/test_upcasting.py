@@ -194,14 +194,14 @@ def test_upcasters_stand_beside_the_schemas(tmp_path: Any) -> None:
     """They are found in upcasters.py by aggregate type; a file that cannot be run is named."""
     (tmp_path / "robot").mkdir()
     (tmp_path / "robot" / "Moved.v1.avsc").write_text(MOVED_1.json)
-    assert () == Schemas.load(str(tmp_path), "robot").upcasters
+    assert () == Schemas.load(tmp_path, "robot").upcasters
     (tmp_path / "upcasters.py").write_text(
         "from schemas.upcasting import Upcaster, dropped\nUPCASTERS = {'robot': [Upcaster('Moved', 1, dropped)]}\n"
     )
-    assert (Upcaster("Moved", 1, dropped),) == Schemas.load(str(tmp_path), "robot").upcasters
+    assert (Upcaster("Moved", 1, dropped),) == Schemas.load(tmp_path, "robot").upcasters
     (tmp_path / "upcasters.py").write_text("UPCASTERS = nothing")
     with pytest.raises(SchemaError, match=r"upcasters\.py: NameError"):
-        Schemas.load(str(tmp_path), "robot")
+        Schemas.load(tmp_path, "robot")
 
 
 def test_compatibility_is_a_word_that_is_known() -> None:

@@ -1,0 +1,215 @@
+"""What became of the commands that came over HTTP, in an SQLite file: a copy of the last day of a topic.
+
+What one call writes is written whole or not at all, with the offsets from which to read on. What a machine that loses
+its power may lose is read again from the topic, as is all of it when the file is damaged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from projections.sqlite_errors import is_damage
+from streams.messages import Reply
+from streams.topics import DAY
+
+log = logging.getLogger(__name__)
+
+LAYOUT = 1
+REMOVED_AT_ONCE = 10_000
+
+_LAYOUT = (
+    # `sent` and `reply` as they stand on the topic; a reply may be read before its command.
+    "CREATE TABLE commands(id TEXT PRIMARY KEY, at INTEGER NOT NULL, type TEXT NOT NULL, sent BLOB, reply BLOB)",
+    "CREATE INDEX by_time ON commands(at)",
+    "CREATE INDEX unanswered ON commands(at) WHERE reply IS NULL",
+    "CREATE TABLE topic(id TEXT NOT NULL)",
+    "CREATE TABLE offsets(partition INTEGER PRIMARY KEY, next INTEGER NOT NULL)",
+    f"PRAGMA user_version={LAYOUT}",
+)
+# The first that was sent with an id stands, since its reply is the first's; of replies the newest, since one that was
+# rejected may be decided again.
+_PUT = (
+    "INSERT INTO commands VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at),"
+    " sent = coalesce(sent, excluded.sent), reply = coalesce(excluded.reply, reply) RETURNING reply IS NULL"
+)
+_REMOVE = "DELETE FROM commands WHERE id IN (SELECT id FROM commands WHERE at < ? ORDER BY at LIMIT ?)"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The aggregate that a command is for."""
+
+    type: str
+    id: str
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a command stands on Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Sent(msgspec.Struct, frozen=True, tag_field="status", tag="pending"):
+    """The record of a command that has been sent, JSON under its id; its reply follows on the same topic."""
+
+    command_id: str
+    aggregate: Target
+    command: str
+    place: Place
+    fingerprint: str
+
+
+class Entry(NamedTuple):
+    """A record of the topic, as it is kept; `at` in milliseconds."""
+
+    id: str
+    at: int
+    type: str
+    sent: bytes | None
+    reply: bytes | None
+
+
+class Unanswered(NamedTuple):
+    """A command without a reply."""
+
+    id: str
+    type: str
+    at: int
+
+
+class Known(NamedTuple):
+    """What is known of a command: that it was sent, or its reply, or both."""
+
+    sent: Sent | None
+    reply: Reply | None
+
+
+class _Status(msgspec.Struct):
+    status: Literal["pending", "accepted", "rejected", "failed"]
+
+
+_status_of = msgspec.json.Decoder(_Status).decode
+_decode_sent = msgspec.json.Decoder(Sent).decode
+_decode_reply = msgspec.json.Decoder(Reply).decode
+encode_sent = msgspec.json.Encoder().encode
+
+
+def read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
+    """A record of the topic, with the reply if it is one. Raises `msgspec.DecodeError`, `ValueError`."""
+    if _status_of(value).status == "pending":
+        sent = _decode_sent(value)
+        return Entry(sent.command_id, at, sent.aggregate.type, value, None), None
+    reply = _decode_reply(value)
+    return Entry(reply.command_id, at, reply.aggregate.type, None, value), reply
+
+
+class CommandLog:
+    """The file at `path`. Opened by one process; written in one thread while another reads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reads: sqlite3.Connection | None = None
+        self._writes: sqlite3.Connection | None = None
+
+    def open(self, topic_id: str) -> None:
+        """Open the file, or make it. What was read from another topic of that name is forgotten."""
+        try:
+            self._open(topic_id)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            log.warning("%s: made again from its topic: %s", self._path, error)
+            self.remove()
+            self._open(topic_id)
+
+    def _open(self, topic_id: str) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._writes = writes = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        for setting in ("journal_mode=WAL", "synchronous=NORMAL", "cell_size_check=ON"):
+            writes.execute(f"PRAGMA {setting}")
+        with _transaction(writes):
+            (layout,) = writes.execute("PRAGMA user_version").fetchone()
+            its = writes.execute("SELECT id FROM topic").fetchone() if layout == LAYOUT else None
+            if its is None or its[0] != topic_id:
+                for table in ("commands", "topic", "offsets"):
+                    writes.execute(f"DROP TABLE IF EXISTS {table}")
+                for statement in _LAYOUT:
+                    writes.execute(statement)
+                writes.execute("INSERT INTO topic VALUES (?)", (topic_id,))
+        self._reads = sqlite3.connect(self._path, isolation_level=None)
+        self._reads.execute("PRAGMA query_only=ON")
+
+    def close(self) -> None:
+        """Close the file."""
+        for connection in (self._reads, self._writes):
+            if connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.close()
+        self._reads = self._writes = None
+
+    def remove(self) -> None:
+        """Close the file, and remove it."""
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+    # -- reading: all raise `sqlite3.Error` ---------------------------------------------------------------------------
+
+    def find(self, id: str) -> Known | None:
+        """What is known of a command."""
+        row = self._read("SELECT sent, reply FROM commands WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            return None
+        sent, reply = row
+        return Known(_decode_sent(sent) if sent else None, _decode_reply(reply) if reply else None)
+
+    def unanswered(self) -> list[Unanswered]:
+        """The commands without a reply, the oldest first."""
+        rows = self._read("SELECT id, type, at FROM commands WHERE reply IS NULL ORDER BY at")
+        return [Unanswered(*row) for row in rows]
+
+    def offsets(self) -> dict[int, int]:
+        """By partition the offset of the record to read next."""
+        return dict(self._read("SELECT partition, next FROM offsets"))
+
+    def _read(self, statement: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        if self._reads is None:
+            raise sqlite3.OperationalError("the file is not open")
+        return self._reads.execute(statement, parameters)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, entries: Iterable[Entry], offsets: Mapping[int, int], now: int) -> list[Unanswered]:
+        """Write records, and where to read on; remove some of what is older than a day. Those of the commands that were
+        sent and have no reply. Raises `sqlite3.Error`."""
+        unanswered = []
+        if self._writes is None:
+            raise sqlite3.OperationalError("the file is not open")
+        with _transaction(self._writes) as db:
+            for entry in entries:
+                [(without,)] = db.execute(_PUT, entry).fetchall()
+                if without:
+                    unanswered.append(Unanswered(entry.id, entry.type, entry.at))
+            db.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?)", offsets.items())
+            db.execute(_REMOVE, (now - DAY, REMOVED_AT_ONCE))
+        return unanswered
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise

@@ -1,0 +1,237 @@
+"""Replies to commands that came over HTTP: the topic on which they come, read by every worker and kept by each.
+
+So any worker knows what became of a command, whoever has sent it. Where this one stands is in its file: started anew it
+goes on there, and with an empty folder it reads the last day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from projections.command_log import CommandLog, Entry, Known, Unanswered, read_entry
+from projections.sqlite_errors import is_damage
+from projections.unanswered import UnansweredCount
+from streams.broker import Broker, partition_of
+from streams.messages import Reply
+from streams.retry import until_it_answers
+from streams.tasks import cancel
+from streams.topics import DAY
+
+log = logging.getLogger(__name__)
+
+FETCH_WAIT_MS = 100
+AT_ONCE = 2_000
+PAUSE = 1.0
+ERRORS = (KafkaError, TimeoutError)
+
+
+class TooMany(Exception):
+    """As many requests wait as may."""
+
+
+class Replies:
+    """Reads `topic` into `commands`. At most `most` wait at the same time."""
+
+    def __init__(
+        self, servers: list[str], topic: str, partitions: int, broker: Broker, commands: CommandLog, most: int
+    ) -> None:
+        self._servers = servers
+        self._topic = topic
+        self._partitions = partitions
+        self._broker = broker
+        self._commands = commands
+        self._most = most
+        self.unanswered = UnansweredCount()
+        self._waiting: defaultdict[str, list[asyncio.Future[Reply | None]]] = defaultdict(list)
+        self._waiters = 0
+        self._ended = False
+        self._read_to: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        """Of the partitions when this worker began to read them."""
+        self._moved = asyncio.Condition()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to read, and go on, whatever does not answer."""
+        self._task = asyncio.create_task(self._run(), name=f"reading {self._topic}")
+
+    def let_go(self) -> None:
+        """For all who wait, and will wait, the time is up."""
+        self._ended = True
+        for futures in self._waiting.values():
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)
+
+    async def close(self) -> None:
+        """Read no more."""
+        if self._task is not None:
+            await cancel(self._task)
+        self._commands.close()
+
+    # -- what is known ------------------------------------------------------------------------------------------------
+
+    def find(self, id: str) -> Known | None:
+        """What is known of a command here and now. Raises `sqlite3.Error`."""
+        return self._commands.find(id)
+
+    async def find_for_sure(self, id: str) -> Known | None:
+        """What is known of a command, after reading all that was there at the call, as far as that may matter. Raises
+        `sqlite3.Error`, `KafkaError`."""
+        known = self.find(id)
+        if known is None:
+            partition = partition_of(id.encode(), self._partitions)
+            end = await self._broker.end_offset(self._topic, partition)
+            async with self._moved:
+                await self._moved.wait_for(lambda: self._read_to.get(partition, -1) >= end)
+            known = self.find(id)
+        if known is not None and known.reply is None and not self._is_up_to_date:
+            async with self._moved:
+                await self._moved.wait_for(lambda: self._is_up_to_date)
+            known = self.find(id)
+        return known
+
+    @property
+    def _is_up_to_date(self) -> bool:
+        """Whether all is read that came before this worker."""
+        return bool(self._ends) and all(
+            self._read_to.get(partition, -1) >= end for partition, end in self._ends.items()
+        )
+
+    @contextlib.contextmanager
+    def waiting_for(self, id: str) -> Iterator[asyncio.Future[Reply | None]]:
+        """The next reply to a command that is read; None when the worker ends before. Raises `TooMany`."""
+        if self._waiters >= self._most:
+            raise TooMany(f"{self._most} requests wait for replies already")
+        future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        if self._ended:
+            future.set_result(None)
+        self._waiters += 1
+        self._waiting[id].append(future)
+        try:
+            yield future
+        finally:
+            self._waiters -= 1
+            its = self._waiting[id]
+            its.remove(future)
+            if not its:
+                del self._waiting[id]
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except sqlite3.Error as error:
+                log.warning("%s: replies are not kept: %s", self._topic, error)
+                self._read_to.clear()
+                if is_damage(error):
+                    self._commands.remove()
+                self._commands.close()
+            except Exception:
+                log.exception("%s: reading replies", self._topic)
+            await asyncio.sleep(PAUSE)
+
+    async def _read(self) -> None:
+        """Read for ever, from where the file says. Raises `sqlite3.Error`."""
+        described = await until_it_answers(
+            lambda: self._broker.describe([self._topic]), f"Kafka: finding {self._topic}", ERRORS
+        )
+        self._commands.open(described[self._topic].id)
+        for command in self._commands.unanswered():
+            self.unanswered.add(*command)
+        async with self._consumer() as consumer:
+            while True:
+                found = await until_it_answers(
+                    lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE),
+                    f"Kafka: reading {self._topic}",
+                    ERRORS,
+                )
+                await self._take(found)
+
+    @contextlib.asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+        )
+        try:
+            await until_it_answers(consumer.start, f"Kafka: reading {self._topic}", ERRORS)
+            tps = [TopicPartition(self._topic, partition) for partition in range(self._partitions)]
+            consumer.assign(tps)
+            starts = await until_it_answers(lambda: self._starts(consumer, tps), f"Kafka: {self._topic}", ERRORS)
+            for tp, start in starts.items():
+                consumer.seek(tp, start)
+            async with self._moved:
+                self._read_to = {tp.partition: start for tp, start in starts.items()}
+                self._moved.notify_all()
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    async def _starts(self, consumer: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where to read on: where the file ends, but nothing that is older than a day, which the topic may hold yet."""
+        stored = self._commands.offsets()
+        ends = await consumer.end_offsets(tps)
+        in_time = await consumer.offsets_for_times(dict.fromkeys(tps, now_ms() - DAY))
+        starts = {}
+        for tp in tps:
+            found, next = in_time[tp], stored.get(tp.partition, 0)
+            oldest = ends[tp] if found is None else found.offset
+            starts[tp] = max(oldest, next if next <= ends[tp] else 0)
+        self._ends = {tp.partition: end for tp, end in ends.items()}
+        return starts
+
+    async def _take(self, found: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        entries: list[Entry] = []
+        for record in (record for records in found.values() for record in records):
+            try:
+                entry, reply = read_entry(record.value or b"", record.timestamp)
+            except ValueError as error:
+                log.warning("%s-%d: offset %d is no reply: %s", record.topic, record.partition, record.offset, error)
+                continue
+            entries.append(entry)
+            if reply is not None:
+                for future in self._waiting.get(reply.command_id, ()):
+                    if not future.done():
+                        future.set_result(reply)
+        now = now_ms()
+        self.unanswered.remove_before(now - DAY)
+        if not found:
+            return
+        offsets = {tp.partition: records[-1].offset + 1 for tp, records in found.items()}
+        for command in await self._write(entries, offsets, now):
+            self.unanswered.add(*command)
+        for entry in entries:
+            if entry.reply is not None:
+                self.unanswered.remove(entry.id)
+        async with self._moved:
+            self._read_to.update(offsets)
+            self._moved.notify_all()
+
+    async def _write(self, entries: list[Entry], offsets: dict[int, int], now: int) -> list[Unanswered]:
+        # In a thread: when SQLite syncs, nobody has to wait for that.
+        writing = asyncio.ensure_future(asyncio.to_thread(self._commands.write, entries, offsets, now))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])  # the file is closed next
+            raise
+
+
+def now_ms() -> int:
+    """The time as Kafka has it in its records."""
+    return time.time_ns() // 1_000_000
