@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -34,23 +35,23 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory, cassandra_url: str) ->
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop_with_broker(tmp_path_factory: pytest.TempPathFactory, cassandra_url: str) -> AsyncIterator[Fleet]:
-    """The whole shop, with a Kafka of its own."""
-    with own_servers() as (kafka, _, _):
-        await kafka.start()
-        system = System(tmp_path_factory.mktemp("shop"), cassandra_url, f"kafka://{kafka.address}")
+async def shop_with_servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
+    """The whole shop, with a Kafka and a Cassandra of its own; not started."""
+    with own_servers() as (kafka, cassandra, _):
+        await asyncio.gather(kafka.start(), cassandra.start())
+        data = tmp_path_factory.mktemp("shop")
+        system = System(data, f"cassandra://{cassandra.address}/autonomy", f"kafka://{kafka.address}")
         await system.open()
-        fleet = Fleet(system, kafka)
-        yield fleet
+        yield Fleet(system, kafka)
         await kafka.start()  # where a test has failed in the middle
-        await system.close()
+        await system.close(keep_journal=True)  # its server goes anyway
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def own_fleet(shop_with_broker: Fleet) -> Fleet:
+async def own_fleet(shop_with_servers: Fleet) -> Fleet:
     """The same, whole: whatever a test before has left down is up."""
-    await shop_with_broker.mend()
-    return shop_with_broker
+    await shop_with_servers.mend()
+    return shop_with_servers
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
