@@ -27,7 +27,7 @@ MODULES = {
 BROKER = "broker"
 NEEDED = {"products", "checkout", "projections", BROKER}
 """Without one of these no order is confirmed: `projections` publishes what the journals hold."""
-TYPES = "order", "product", "user", "checkout", "timer"
+TYPES = "order", "product", "user", "checkout", "timer", "email"
 START_SECONDS = 180.0
 BEFORE_SECONDS = AFTER_SECONDS = 2.0
 SETTLE_SECONDS = 150.0
