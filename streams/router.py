@@ -62,9 +62,8 @@ class Listener:
         self._heard = frozenset(manager.hears[source])
         for name in sorted(self._heard - {schema.name for schema in schemas}):
             raise SchemaError(
-                f"{manager.type} hears {source}.{name}, of which there is no schema here: copy all its versions, "
-                f"{name}.v1.avsc and the following, from the context that writes it into the folder {source}/ beside "
-                f"{manager.type}/"
+                f"{manager.type} hears {name} of {source}, and {schemas.folder} has no schema of it: copy all its "
+                f"versions, {name}.v1.avsc and those that follow, from the context that writes it"
             )
         self._codec = Codec(schemas, {}, schemas.upcasters)
         former = {
