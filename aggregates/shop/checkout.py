@@ -26,7 +26,8 @@ Status = Literal["new", "reserving", "reserved", "rejected", "cancelled", "shipp
 
 @dataclass(frozen=True, slots=True)
 class StartCheckout:
-    """`lines` has the pieces by stock code. `started_at` is the time of the placing, as far as Kafka knows it."""
+    """`lines` has the pieces by stock code. `started_at` is when the placing was heard of; filled in like the time of
+    `OpenOrder`."""
 
     lines: dict[str, int]
     started_at: datetime | None = None
@@ -132,15 +133,15 @@ class State:
 
 
 def _decide(command: Command, state: State, within: timedelta) -> list[Event]:
-    """Never says no: what comes twice or too late for what was heard before means nothing any more."""
+    """It never says no: what comes twice, or too late for what was heard before, means nothing any more."""
     match command, state.status:
         case StartCheckout(lines, started_at), "new":
             return [CheckoutStarted(lines, time("started_at", started_at) + within)]
         case NoteReserved(sku, pieces), "reserving" if state.waiting.get(sku) == pieces:
             reserved = LineReserved(sku, pieces)
             return [reserved] if len(state.waiting) > 1 else [reserved, AllReserved()]
-        case NoteReserved(sku), "rejected" | "cancelled":
-            return [LateReservation(sku)]
+        case NoteReserved(sku), "rejected" | "cancelled" | "shipped":
+            return [LateReservation(sku)]  # what was shipped cannot be released any more: then it is a repeat
         case NoteRefused(sku, reason), "reserving" if sku in state.waiting:
             return [CheckoutRejected(_reason(sku, reason), state.skus)]
         case PassDeadline(), "reserving":
@@ -188,6 +189,7 @@ HEARS = {
 
 
 def hear(happened: Happened) -> list[Heard[Command]]:
+    """What others' events mean. `OrderConfirmed` is not needed: it is this checkout that has asked for it."""
     data = happened.data
     match happened.type:
         case "OrderPlaced" if data["kind"] == "sale":  # a credit takes no stock

@@ -13,7 +13,7 @@ import pytest
 from aggregates.decider import Decider
 from aggregates.shop.order import Line, OrderCancelled, OrderRejected, SaleWithdrawn, order
 from aggregates.shop.product import DefineProduct, ProductDefined, StockRefused, product
-from aggregates.shop.user import ChangeEmail, EmailChanged, UserRegistered, user
+from aggregates.shop.user import ChangeEmail, ConfirmEmail, EmailChanged, EmailConfirmed, UserRegistered, user
 from projections.shop.analytics import revenue
 from schemas.codec import Codec, Undecodable
 from schemas.formats import AVRO
@@ -100,6 +100,17 @@ def test_change_a_meaning() -> None:
     assert (EmailChanged(Stored(user, "EmailChanged", 1).email.lower(), 0),) == Stored(user, "EmailChanged", 1).today
     with pytest.raises(Undecodable, match="only version 1 must not read"):
         old_code(user, "EmailChanged", 1).decode(Stored(user, "EmailChanged", 2).written)
+
+
+def test_change_what_an_event_means() -> None:
+    """An email that the customer had is one that is asked for; a field that old events do not have tells them apart."""
+    old = Stored(user, "EmailChanged", 2)
+    assert (EmailChanged(old.address, 0),) == old.today
+    given(user, UserRegistered("France", None), *old.today).when(ConfirmEmail(old.address, 0)).then(
+        EmailConfirmed(old.address, 0)
+    )
+    with pytest.raises(Undecodable, match="only version 2 must not read"):
+        old_code(user, "EmailChanged", 2).decode(Stored(user, "EmailChanged", 3).written)
 
 
 @pytest.mark.parametrize("class_", [OrderCancelled, OrderRejected])

@@ -48,6 +48,12 @@ class Users:
         await eventually(shown, SECONDS, lambda: f"{id}: {found}, not {expected}: {self.worker.tail()}")
 
 
+@pytest.fixture(scope="module")
+def journal_url(postgres_url: str) -> str:
+    """PostgreSQL, where the tables of so many journals are made, and gone, in no time."""
+    return postgres_url
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def users(system: System) -> Users:
     """A worker for the users and one for the tables."""
@@ -72,7 +78,7 @@ async def test_exactly_one_has_it(users: Users) -> None:
         found = await asyncio.gather(*map(users.email, IDS))
         return Counter(found) if all(email and email[1] is None for email in found) else None
 
-    answered = await eventually(all_answered, 60, users.worker.tail)
+    answered = await eventually(all_answered, 90, users.worker.tail)
     assert {(ADDRESS, None, None): 1, (None, None, ADDRESS): len(IDS) - 1} == answered
     logs = (await system.commits("users", "email")).values()
     decided = Counter(event.type for log in logs for commit in log for event in commit.events)
@@ -81,9 +87,9 @@ async def test_exactly_one_has_it(users: Users) -> None:
 
 async def test_a_change_frees_the_one_before(users: Users) -> None:
     """Who changes the email keeps the old one until the new one is confirmed; from then on the old one is free."""
-    first, second, *_ = [id for id in IDS if (await users.email(id) or [""])[0] == ADDRESS] + [
-        id for id in IDS if (await users.email(id) or [""])[0] != ADDRESS
-    ]
+    emails = {id: await users.email(id) for id in IDS}
+    first = next(id for id, email in emails.items() if email == (ADDRESS, None, None))
+    second = next(id for id in IDS if id != first)
     await users.change(second, "grace@example.org")
     await users.becomes(second, "grace@example.org", None, None)
     await users.change(first, "grace@example.org")
@@ -112,3 +118,12 @@ async def test_a_deactivation_frees_it(users: Users) -> None:
 
     await eventually(has_it, SECONDS, users.worker.tail)
     assert [] == [*await system.read("email-dead-letters"), *await system.read("user-dead-letters")]
+
+
+async def test_nobody_confirms_it_but_the_process(users: Users) -> None:
+    """Over HTTP there is no way to confirm an email oneself, nor to claim one."""
+    confirm = {"type": "ConfirmEmail", "data": {"email": "free@example.org", "request": 1}}
+    claim = {"type": "ClaimEmail", "data": {"user_id": "user-0", "request": 1}}
+    for path, body, status in (("/users/user-0", confirm, 422), ("/emails/free@example.org", claim, 404)):
+        async with users.system.http.post(f"{users.door.url}{path}/commands", json=body) as response:
+            assert status == response.status

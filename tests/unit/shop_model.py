@@ -219,12 +219,14 @@ class Shop:
         return tuple(world)
 
     def _routed(self, source: str, event: Message) -> tuple[Sent, ...]:
-        """The router: an event of another becomes a command with the event's id."""
+        """The router: an event of another becomes a command with the event's id. What somebody has reserved for no
+        order of the plan is left out: nothing follows from it."""
         type_, _, id = source.partition("/")
         heard = self.manager.hear(Happened(type_, id, event.name, msgspec.json.decode(event.data)))
         return tuple(
             Sent(f"commands checkout/{it.process}", self._message(type(it.command).__name__, it.command, event.id))
             for it in heard
+            if it.process in self.plan.orders
         )
 
     def _told(self, name: str, ledger: Any, message: Message) -> tuple[Any, tuple[Sent, ...]]:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregates.process_manager import Happened, Heard, ProcessManager
+from aggregates.shop import product
 from aggregates.shop.checkout import (
     AllReserved,
     CheckoutCancelled,
@@ -184,6 +185,17 @@ def test_a_breakage_is_found(name: str) -> None:
     manager, plan = MUTANTS[name]
     with pytest.raises(Broken):
         explore(Shop(plan, manager))
+
+
+def test_a_product_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product remembers a bounded number of orders that have ended. A repeat that it takes for new is given back by
+    the checkout, after shipping too."""
+    monkeypatch.setattr(product, "REMEMBERED", 1)
+    release = ("product", "A", "ReleaseStock", {"order_id": "another"})
+    plan = Plan({"A": 3}, {"o1": ONE}, (ship("o1"), reserve("another", "A", 1), release), repeats=1, far=True)
+    assert ("shipped",) in explore(Shop(plan, checkout)).outcomes
+    with pytest.raises(Broken, match=r"o1 is shipped and holds \{'A': 1\}"):
+        explore(Shop(plan, deaf(NoteReserved, "shipped")))
 
 
 @st.composite

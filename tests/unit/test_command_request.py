@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from aggregates.process_manager import ProcessManager
 from aggregates.shop.checkout import checkout
 from aggregates.shop.order import order
+from aggregates.shop.user import user
 from projections.bodies import Refused
 from projections.command_data import CommandData, Invalid
 from projections.command_request import CommandReader, command_id, fingerprint, read_path_id, wait_of
@@ -212,9 +213,11 @@ def test_wait() -> None:
 
 
 def test_what_may_be_sent() -> None:
-    """All commands of an aggregate, and of a process manager those alone that it accepts."""
+    """All commands of an aggregate but its internal ones, and of a process manager those alone that it accepts."""
     process = ProcessManager(checkout.decider, checkout.hears, checkout.hear, checkout.sends, accepts=["PassDeadline"])
-    contexts = [Context("orders", order, Settings(), "shop"), Context("checkout", process, Settings(), "shop")]
-    assert {"order": set(order.commands), "checkout": {"PassDeadline"}} == {
+    named = {"orders": order, "users": user, "checkout": process}
+    contexts = [Context(name, kind, Settings(), "shop") for name, kind in named.items()]
+    people = {"RegisterUser", "ChangeEmail", "DeactivateUser"}
+    assert {"order": set(order.commands), "user": people, "checkout": {"PassDeadline"}} == {
         type: set(classes) for type, classes in accepted_of(contexts).items()
     }

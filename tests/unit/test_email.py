@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import msgspec
+import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
@@ -16,8 +20,11 @@ from aggregates.shop.email import (
     State,
     email,
 )
+from schemas import samples
 from schemas.codec import Codec
 from schemas.registry import Schemas
+from streams.router import Listener
+from tests.compatibility.test_samples import FOLDER
 from tests.specification import accepted, answer, given
 
 DECIDER = email.decider
@@ -77,6 +84,21 @@ def test_older_events() -> None:
     given(email, asked("1", 0)).then_sends(confirm("1", 0))
     given(email, asked("1", 0), asked("2", 0)).then_sends(refuse("2", 0))
     given(email, asked("1", 0), given_up("1", 0), asked("2", 0)).then_sends(confirm("2", 0))
+
+
+@pytest.mark.parametrize(("event", "version"), [("UserRegistered", 1), ("EmailChanged", 1), ("EmailChanged", 2)])
+def test_bytes_of_older_events(event: str, version: int) -> None:
+    """An email that an older version has written is claimed, in whichever event it stands."""
+    stored = samples.load(FOLDER / "shop" / "user" / f"{event}.v{version}.json")
+    fields: Any = stored.written
+    address = fields.get("email", fields.get("address")).lower()
+    headers = [("ce_type", event.encode()), ("ce_id", b"user-1:1:0")]
+    record = SimpleNamespace(key=b"17", value=stored.encoded["avro"], headers=headers)
+    [(_, (key, value, its))] = Listener(email, "user", Schemas.load("shop", "user")).hear(record, 8, "/users")
+    assert key
+    assert value
+    assert (address, {"user_id": "17", "request": 0}) == (key.decode(), msgspec.json.decode(value))
+    assert b"ClaimEmail" == dict(its)["ce_type"]
 
 
 def test_what_it_says() -> None:
