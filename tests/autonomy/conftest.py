@@ -24,9 +24,9 @@ def results(pytestconfig: pytest.Config) -> list[Result]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(tmp_path_factory: pytest.TempPathFactory, cassandra_url: str) -> AsyncIterator[Fleet]:
-    """The whole shop, running on the servers that all tests use."""
-    system = System(tmp_path_factory.mktemp("shop"), cassandra_url)
+async def fleet(tmp_path_factory: pytest.TempPathFactory, sqlite_url: str) -> AsyncIterator[Fleet]:
+    """The whole shop, running on the Kafka that all tests use; its journals are files, which are quickly made."""
+    system = System(tmp_path_factory.mktemp("shop"), sqlite_url)
     await system.open()
     fleet = Fleet(system)
     await fleet.start()

@@ -29,8 +29,10 @@ NEEDED = {"products", "checkout", "projections", BROKER}
 """Without one of these no order is confirmed: `projections` publishes what the journals hold."""
 TYPES = "order", "product", "user", "checkout", "timer", "email"
 START_SECONDS = 180.0
-BEFORE_SECONDS = AFTER_SECONDS = 2.0
+BEFORE_SECONDS = AFTER_SECONDS = 1.0
 SETTLE_SECONDS = 150.0
+PAUSED_SECONDS = 12.0
+"""Past the sessions of both groups, that of the commands and that of what is heard."""
 
 Act = Callable[[], Awaitable[None]]
 
@@ -99,7 +101,8 @@ class Fleet:
             paused.signal(signal.SIGCONT)
             await self.system.all_served(paused, other, seconds=START_SECONDS)
 
-        result = await self._through("one of two checkouts, paused until replaced", down, back, 0.0, False)
+        what = "one of two checkouts, paused until replaced"
+        result = await self._through(what, down, back, PAUSED_SECONDS, False)
         other.signal(signal.SIGTERM)
         await asyncio.to_thread(other.end)
         await self.system.all_served(paused, seconds=START_SECONDS)

@@ -33,4 +33,5 @@ async def test_a_paused_checkout_wakes_up(own_fleet: Fleet, results: list[Result
     """SIGSTOP of one of two checkout workers until the other has its partitions, then SIGCONT: what it still sends and
     brings on has no second effect."""
     results.append(await own_fleet.with_a_paused_checkout())
+    log.info("%s", results[-1])
     assert (0, 0) == (results[-1].lost, results[-1].doubled)
