@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install up servers down start demo test chaos lint simulate bench clean
+.PHONY: help install up servers down start demo test chaos autonomy lint simulate bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -45,6 +45,9 @@ test: $(STAMP) servers lint ## all tests, on real servers; ARGS="tests/unit -x" 
 
 chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some
 	python -m pytest tests/chaos --full --report $(REPORT) -o faulthandler_timeout=600 $(ARGS)
+
+autonomy: $(STAMP) servers ## each context, the broker, and each pair of them down while orders are placed; ARGS="-k broker" for some
+	python -m pytest tests/autonomy/test_matrix.py --full --report .servers/autonomy.md -o faulthandler_timeout=600 $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas would break somebody
 	ruff check .

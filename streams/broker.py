@@ -14,7 +14,7 @@ from aiokafka.partitioner import murmur2
 
 from streams.journal import Unavailable
 from streams.retry import until_it_answers
-from streams.topic_ids import Described, describe
+from streams.topic_ids import Described, describe, existing
 from streams.topics import TopicError, ensure_topics, may_take_replies, reply_topic
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,10 @@ class Broker:
     async def describe(self, topics: Iterable[str]) -> dict[str, Described]:
         """Topics as the broker has them. Raises `KafkaError`."""
         return await describe(self.producer.client, topics)
+
+    async def existing(self, topics: Iterable[str]) -> dict[str, Described | None]:
+        """Topics that there are, None for one without a leader just now. Raises `KafkaError`."""
+        return await existing(self.producer.client, topics)
 
     async def send_records(self, topic: str, partition: int, records: Sequence[Record]) -> list[Sent]:
         """Hand over records of one partition in order, as batches: a future that has the offset of the first

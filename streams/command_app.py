@@ -115,7 +115,8 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
         journal = contexts[0].journal()
     app = Application(module, name, settings)
     broker = Broker(settings.bootstrap_servers, settings.partitions)
-    served = [_Served(app, context, journal, broker) for context in contexts]
+    with stop_on_user_error():
+        served = [_Served(app, context, journal, broker) for context in contexts]
     routers = [its.router for its in served if its.router is not None]
     routing: list[asyncio.Task[None]] = []
 

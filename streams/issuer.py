@@ -82,21 +82,30 @@ class Issuer:
             decoded = await decode_event(self._codec, self._journal, event.data)
         except Held as error:
             raise Unavailable(str(error)) from None
-        sends = [send for part in decoded for send in self._sends(event.aggregate_id, part)]
-        return [
-            (send.to, command_record(send, f"{event_id}#{number}", self._source, event_id, event))
-            for number, send in enumerate(sends)
-        ]
+        try:
+            sends = [send for part in decoded for send in self._sends(event.aggregate_id, part)]
+            return [
+                (send.to, command_record(send, f"{event_id}#{number}", self._source, event_id, event))
+                for number, send in enumerate(sends)
+            ]
+        except Exception as bug:  # `check` had found none: other code wrote the event
+            raise Unavailable(f"{event_id}, what {event.type} causes: {bug!r}: deploy a version that can say") from bug
 
     async def _find(self, unknown: Iterable[str]) -> None:
-        """Learn how many partitions topics have. One that does not exist is looked for again the next time."""
+        """Learn how many partitions topics have. One that does not exist is looked for again the next time.
+
+        One that is only without a leader is waited for: it is there, and what is sent to it no dead letter.
+        """
         if not unknown:
             return
         try:
-            found = await self._broker.describe(unknown)
+            found = await self._broker.existing(unknown)
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: {error!r}") from None
-        self._partitions.update((name, topic.partitions) for name, topic in found.items())
+        for name, topic in found.items():
+            if topic is None:
+                raise Unavailable(f"Kafka: {name} has no leader")
+            self._partitions[name] = topic.partitions
 
     def _place(self, topic: str, record: Record) -> tuple[tuple[str, int], Record]:
         key, value, headers = record

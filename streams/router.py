@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 
 from aggregates.process_manager import Happened, ProcessManager
 from schemas.codec import Codec, Undecodable
-from schemas.registry import Schemas
+from schemas.registry import SchemaError, Schemas
 from schemas.wire_format import from_wire
 from streams import topics
 from streams.broker import Broker, Record, partition_of
@@ -50,7 +50,7 @@ class Held(Exception):
 
 
 class Listener:
-    """What the events of one aggregate type mean to a process manager.
+    """What the events of one aggregate type mean to a process manager. Raises `SchemaError` when one has no schema.
 
     Names by which the events were called before are known, as far as the schemas here say. An event of another name is
     skipped unread: new ones that nobody here has heard of keep nobody waiting.
@@ -60,6 +60,11 @@ class Listener:
         self._manager = manager
         self._source = source
         self._heard = frozenset(manager.hears[source])
+        for name in sorted(self._heard - {schema.name for schema in schemas}):
+            raise SchemaError(
+                f"{manager.type} hears {name} of {source}, and {schemas.folder} has no schema of it: copy all its "
+                f"versions, {name}.v1.avsc and those that follow, from the context that writes it"
+            )
         self._codec = Codec(schemas, {}, schemas.upcasters)
         former = {
             alias.rpartition(".")[2] for schema in schemas if schema.name in self._heard for alias in schema.aliases
@@ -69,13 +74,16 @@ class Listener:
     def hear(self, record: Any, partitions: int, source: str) -> list[Routed]:
         """The commands that an event means, each with its partition. Raises `Held`."""
         headers = dict(record.headers)
-        if headers["ce_type"].decode() not in self._read:
+        if headers.get("ce_type", b"").decode(errors="replace") not in self._read:
+            return []
+        if not record.key or not record.value or "ce_id" not in headers:
+            log.error("%s-%d: the record at %d is no event: skipped", record.topic, record.partition, record.offset)
             return []
         try:
             parts = self._codec.decode_to_builtins(from_wire(record.value, headers))
         except Undecodable as error:
             raise Held(f"{error}: deploy the version that knows it") from None
-        id = record.key.decode()
+        id = record.key.decode(errors="replace")
         try:
             heard = [
                 it
@@ -83,10 +91,10 @@ class Listener:
                 if schema.name in self._heard
                 for it in self._manager.hear(Happened(self._source, id, schema.name, fields))
             ]
+            return [self._route(it, number, headers, partitions, source) for number, it in enumerate(heard)]
         except Exception as bug:
             log.exception("%s %s: what it means to %s", self._source, id, self._manager.type)
             raise Held(f"{headers['ce_type'].decode()} of {id}: {bug!r}") from None
-        return [self._route(it, number, headers, partitions, source) for number, it in enumerate(heard)]
 
     def _route(self, heard: Any, number: int, headers: Mapping[str, bytes], partitions: int, source: str) -> Routed:
         event_id = headers["ce_id"].decode()

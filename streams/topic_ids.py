@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+from aiokafka.errors import LeaderNotAvailableError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     AbstractType,
@@ -114,10 +115,17 @@ class Described:
 
 async def describe(client: Any, topics: Iterable[str]) -> dict[str, Described]:
     """Those of `topics` that exist and have a leader everywhere, asked of any broker through an AIOKafkaClient."""
+    return {name: topic for name, topic in (await existing(client, topics)).items() if topic is not None}
+
+
+async def existing(client: Any, topics: Iterable[str]) -> dict[str, Described | None]:
+    """Those of `topics` that exist; None where a partition has no leader just now, as while a broker starts."""
     node = client.get_random_node()
     response = (await client.send(node, _TopicIdsRequest(topics))).to_object()
     return {
         topic["topic"]: Described(topic["topic_id"].hex, len(topic["partitions"]))
-        for topic in response["topics"]
         if topic["error_code"] == 0 and all(p["leader"] >= 0 for p in topic["partitions"])
+        else None
+        for topic in response["topics"]
+        if topic["error_code"] in (0, LeaderNotAvailableError.errno)
     }

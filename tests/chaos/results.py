@@ -35,23 +35,27 @@ class Result:
 
 
 def table(results: Sequence[Result]) -> list[str]:
-    """As lines of Markdown, aligned."""
-    rows = [COLUMNS, *(result.cells for result in results)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    """As lines of Markdown."""
+    return markdown([COLUMNS, *(result.cells for result in results)])
+
+
+def report(results: Sequence[Result]) -> str:
+    """The table with machine and date, for a file."""
+    return titled("Faults under load", table(results))
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table, the first row its head, as aligned lines."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
     return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
 
 
-def report(results: Sequence[Result]) -> str:
-    """The table with machine and date, for a file."""
+def titled(title: str, lines: Sequence[str]) -> str:
+    """A file of these lines, with machine and date."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     machine = f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {platform.release()}"
-    head = [
-        f"# Faults under load, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "",
-        f"{machine}, Python {platform.python_version()}",
-        "",
-    ]
-    return "\n".join([*head, *table(results), ""])
+    head = [f"# {title}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "", f"{machine}, Python {platform.python_version()}"]
+    return "\n".join([*head, "", *lines, ""])

@@ -44,9 +44,11 @@ class Kafka:
 
     def __init__(self) -> None:
         self.records: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
+        self.leaderless: set[str] = set()
 
-    async def describe(self, topics: Iterable[str]) -> dict[str, Described]:
-        return {name: Described("id", TOPICS[name]) for name in topics if name in TOPICS}
+    async def existing(self, topics: Iterable[str]) -> dict[str, Described | None]:
+        found = {name: Described("id", TOPICS[name]) for name in topics if name in TOPICS}
+        return {name: None if name in self.leaderless else topic for name, topic in found.items()}
 
     async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
         self.records[topic, partition] += records
@@ -63,7 +65,7 @@ def commit(nr: int, *events: object) -> Commit:
     return Commit("order-0", nr, 1, "me", "t", nr, 0, nr, datetime.now(UTC), (note, *rows))
 
 
-def issuer(journal: MemoryJournal, kafka: Kafka) -> Issuer:
+def issuer(journal: MemoryJournal, kafka: Kafka, sends: Any = sends) -> Issuer:
     return Issuer(sends, CODEC, journal, kafka, "ns_", "/ns_orders", "ns_order-dead-letters")  # type: ignore[arg-type]
 
 
@@ -96,6 +98,30 @@ async def test_a_command_to_nobody_is_kept() -> None:
     assert "ns_order-dead-letters" == topic
     assert (b"UnknownType", b"Wave") == (dict(headers)["dl_type"], dict(headers)["ce_type"])
     assert b"ns_nobody-commands" == dict(headers)[RETRY_TOPIC]
+
+
+async def test_a_topic_without_a_leader_is_waited_for() -> None:
+    """While a broker starts, a topic is there and has no leader: its commands are no dead letters, they wait."""
+    kafka = Kafka()
+    kafka.leaderless.add("ns_product-commands")
+    its = issuer(MemoryJournal(), kafka)
+    with pytest.raises(Unavailable, match="ns_product-commands has no leader"):
+        await its.issue([commit(1, OrderConfirmed())])
+    assert {} == kafka.records
+    kafka.leaderless.clear()
+    await its.issue([commit(1, OrderConfirmed())])
+    assert {"ns_product-commands", "ns_timer-commands"} == {topic for topic, _ in kafka.records}
+
+
+async def test_a_bug_over_what_other_code_wrote_is_waited_for() -> None:
+    """`sends` raises over an event that it was never tried on: nothing is left out; it waits for code that can say."""
+
+    def bug(process: str, event: Any) -> list[Send]:
+        raise KeyError("sku")
+
+    its = issuer(MemoryJournal(), Kafka(), bug)
+    with pytest.raises(Unavailable, match="order-0:1:1, what OrderConfirmed causes: KeyError"):
+        await its.issue([commit(1, OrderConfirmed())])
 
 
 async def test_a_commit_counts_as_indexed_when_its_commands_are_sent() -> None:

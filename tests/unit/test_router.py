@@ -14,7 +14,7 @@ from aggregates.shop.checkout import checkout
 from aggregates.shop.order import OrderConfirmed, order
 from schemas import samples
 from schemas.codec import Codec
-from schemas.registry import Schema, Schemas
+from schemas.registry import Schema, SchemaError, Schemas
 from streams.broker import partition_of
 from streams.router import Held, Listener
 from tests.compatibility.test_samples import FOLDER
@@ -41,7 +41,8 @@ def hears(*types: str, hear: Any = None) -> ProcessManager[Any, Any, Any]:
 
 def record(type: str, value: bytes, **headers: str) -> Any:
     attributes = {"ce_id": "order-3:17:0", "ce_type": type, "ce_correlationid": "placing", **headers}
-    return SimpleNamespace(key=b"17", value=value, headers=[(name, text.encode()) for name, text in attributes.items()])
+    encoded = [(name, text.encode()) for name, text in attributes.items()]
+    return SimpleNamespace(topic="order-events", partition=3, offset=5, key=b"17", value=value, headers=encoded)
 
 
 def stored(type: str, name: str, version: int) -> bytes:
@@ -77,6 +78,33 @@ def test_what_does_not_concern_it_is_skipped_unread() -> None:
     listener = Listener(hears("OrderConfirmed"), "order", ORDERS)
     assert [] == listener.hear(record("LineAdded", b"anything"), 8, "/checkout")
     assert [] == listener.hear(record("OrderGiftWrapped", b"\xc3\x01 of tomorrow"), 8, "/checkout")
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"headers": []},
+        {"headers": [("ce_type", b"\xff")]},
+        {"headers": [("ce_type", b"OrderConfirmed")]},
+        {"key": None},
+        {"value": None},
+    ],
+    ids=str,
+)
+def test_what_is_no_event_is_skipped(forged: dict[str, Any]) -> None:
+    """A record that no journal has published means nothing, and stops nobody."""
+    its = record("OrderConfirmed", CODEC.encode(OrderConfirmed()))
+    for name, value in forged.items():
+        setattr(its, name, value)
+    assert [] == Listener(hears("OrderConfirmed"), "order", ORDERS).hear(its, 8, "/checkout")
+
+
+def test_what_it_hears_has_a_schema() -> None:
+    """A process manager brings copies of the schemas that it hears; one that is missing is said at the start."""
+    with pytest.raises(
+        SchemaError, match="OrderWrapped of order, and schemas/shop/order has no schema of it: copy all"
+    ):
+        Listener(hears("OrderConfirmed", "OrderWrapped"), "order", ORDERS)
 
 
 def test_a_version_of_tomorrow_is_waited_for() -> None:

@@ -92,9 +92,7 @@ def test_words_follow_the_rows(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> SqliteFile:
     """A table whose words are searched."""
-    return SqliteFile(
-        tmp_path_factory.mktemp("words") / "words.sqlite", {"things": SqlColumns(NAME, search=("name",))}
-    )
+    return SqliteFile(tmp_path_factory.mktemp("words") / "words.sqlite", {"things": SqlColumns(NAME, search=("name",))})
 
 
 SYNTAX = ['"', "AND", "OR", "NOT", "NEAR(", ")", "*", "^", ":", "-", "+", "{a b}:", "\0", "\ud800", "name:", "'", "é"]
