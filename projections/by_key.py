@@ -10,14 +10,27 @@ from projections.live_rows import stream_row
 from projections.projection_app import ReadSide
 from projections.queries import row
 from projections.sse import wants_events
+from streams.described import describe
 from streams.health import problem
 
 
-def add_by_key(side: ReadSide, type: str, projection: str) -> None:
-    """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events."""
+def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = dict[str, Any]) -> None:
+    """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events.
+
+    `answer_type` is what the document says of a row.
+    """
     local = side.local_rows(type, projection)
 
     @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
+    @describe(
+        f"{type}s",
+        f"One {type} as it stands now, and its changes as they come",
+        answer_type,
+        reads=True,
+        etag=True,
+        problems=(404,),
+        stream="`row`: the row now, and after each change; `gone`: it was removed",
+    )
     async def by_key(view: Any, request: Any, id: str) -> Any:
         if wants_events(request):
             return await stream_row(side, view, request, type, projection, id)

@@ -13,6 +13,7 @@ import contextlib
 import inspect
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -275,6 +276,8 @@ class Doors(Placement):
             try:
                 stream, number = read_at_least(f"{stream}:{nr}", self._app.settings.partitions, self._sources)
                 seconds = min(max(float(request.query.get("seconds", "0")), 0.0), LONGEST_WAIT)
+                if math.isnan(seconds):
+                    raise ValueError("seconds=nan: a number")
             except (BadPosition, ValueError) as error:
                 return problem(view, 400, "Bad position", str(error))
             source, partition = self._sources[stream_type(stream)], int(stream.rpartition("-")[2])

@@ -68,9 +68,7 @@ class EventStreams:
             await asyncio.gather(task, return_exceptions=True)
         return await self._ended(view, request, stream, error)
 
-    async def _begin(
-        self, stream: EventStream, work: Callable[[EventStream], Awaitable[None]], may_wait: bool
-    ) -> None:
+    async def _begin(self, stream: EventStream, work: Callable[[EventStream], Awaitable[None]], may_wait: bool) -> None:
         deadline = time.monotonic() + HELD_SECONDS
         while True:
             try:

@@ -136,9 +136,7 @@ class EventReader:
         head = await self._journal.head(stream)
         return head.nr if head is not None else 0
 
-    async def of_aggregate(
-        self, stream: str, aggregate_id: str, before: tuple[int, int]
-    ) -> AsyncIterator[list[Event]]:
+    async def of_aggregate(self, stream: str, aggregate_id: str, before: tuple[int, int]) -> AsyncIterator[list[Event]]:
         """The events of one aggregate, whose stream this is, before a place. Raises what `read` raises."""
         head = await self._journal.head(stream)
         indexed = head.indexed_nr if head is not None else 0

@@ -23,6 +23,7 @@ from projections.command_data import Accepted
 from projections.command_log import CommandLog, Known, Place, Sent, Target, encode_sent
 from projections.command_request import Command, CommandReader, command_id, read_path_id, wait_of
 from projections.hops import NotNow
+from projections.openapi_commands import takes_commands, tells_of_commands
 from projections.projection_app import ReadSide
 from projections.replies import Replies, TooMany, now_ms
 from streams import topics
@@ -57,6 +58,7 @@ def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:
 
     def takes(type: str) -> None:
         @side.app.page(f"/{type}s/{{id:[^/]+}}/commands", base=Post, name=f"{type}-commands")
+        @takes_commands(type, accepted[type])
         async def post(view: Any, request: Any, id: str) -> Any:
             return await gateway.answered(view, lambda: gateway.post(view, request, type))
 
@@ -65,6 +67,7 @@ def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:
             takes(type)
 
     @side.app.page("/commands/{id:[^/]+}", name="command")
+    @tells_of_commands()
     async def status(view: Any, request: Any, id: str) -> Any:
         return await gateway.answered(view, lambda: gateway.status(view, request))
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from projections.answers import Lag, StreamLag, TableLag
 from projections.hops import HOP, NotNow
 from projections.projection_app import ReadSide
+from streams.described import describe
 from streams.health import json_response, problem
 from streams.journal import Commit, Journal, Unavailable, stream_name, stream_type
 
@@ -36,6 +38,7 @@ def add_lag(side: ReadSide) -> None:
     """Serve `/lag`: `lag` is the number of commits from the newest with an event back to the newest applied."""
 
     @side.app.page("/lag")
+    @describe("operations", "How far published events and tables are behind the journals, by stream", Lag, reads=True)
     async def lag(view: Any, request: Any) -> Any:
         first = next(iter(side.sources.values())).kept[0].name
         try:
@@ -49,7 +52,8 @@ def add_lag(side: ReadSide) -> None:
             return problem(view, 503, "Journal not available", str(error))
         except NotNow as error:
             return problem(view, 503, "Not now", str(error))
-        return json_response(view, {"streams": streams, "total": sum(stream["lag"] for stream in streams)})
+        shown: Lag = {"streams": streams, "total": sum(stream["lag"] for stream in streams)}
+        return json_response(view, shown)
 
 
 def progress_here(side: ReadSide) -> dict[str, Any]:
@@ -79,21 +83,17 @@ async def heads_of(side: ReadSide, only: Collection[str] | None = None) -> dict[
     return {stream: head for (_, stream), head in zip(streams, heads, strict=True)}
 
 
-async def lag_of(
-    side: ReadSide, stream: str, head: Commit | None, answers: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequence[Mapping[str, Any]]) -> StreamLag:
     """How far a stream and its tables are, from what workers say in `progress_here`. Raises `Unavailable`."""
     published, end = next((its[stream] for answer in answers if stream in (its := answer["published"])), (None, None))
     tables = [
-        Applied(table, *its)
-        for answer in answers
-        for table, its in sorted(answer["applied"].get(stream, {}).items())
+        Applied(table, *its) for answer in answers for table, its in sorted(answer["applied"].get(stream, {}).items())
     ]
     eventful = head.eventful_nr if head else 0
     journal = side.journals[stream_type(stream)]
     serving = {side.control.serving(kept.name) for kept in side.sources[stream_type(stream)].kept}
     unpublished = await _events(journal, stream, published or 0, eventful)
-    projections: list[dict[str, Any]] = []
+    projections: list[TableLag] = []
     for it in tables:
         # What is applied beyond the newest event is as far as one can be.
         commits = eventful - min(it.complete, eventful)
@@ -107,7 +107,7 @@ async def lag_of(
                 "seconds": await _age(journal, stream, it.complete) if commits else 0.0,
             }
         )
-    answering: list[dict[str, Any]] = [it for it in projections if it["serving"]]
+    answering = [it for it in projections if it["serving"]]
     applied: int | None = min((it["applied"] for it in answering), default=None)
     return {
         "stream": stream,

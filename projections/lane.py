@@ -165,8 +165,7 @@ class Lane:
                 await self.begin(reading)
 
     async def try_step(self, reading: Reading) -> bool:
-        """Apply one batch, if it can be done now. Where it cannot, or all is removed that was due, `begin` is next.
-        """
+        """Apply one batch, if it can be done now. Where it cannot, or all is removed that was due, `begin` is next."""
 
         async def step() -> None:
             async with asyncio.timeout(IDLE_SECONDS):

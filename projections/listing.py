@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from projections.indexes import value_of
 from projections.kept import Indexes
@@ -13,13 +14,14 @@ from projections.projection import Row
 @dataclass(frozen=True)
 class Listing:
     """The rows of a projection by their keys, all or those under one of `values` of an index, by whose name they are
-    asked for. `shown` makes of a row what a list has of it."""
+    asked for. `shown` makes of a row what a list has of it, and `answer` is the type of a page of them."""
 
     type: str
     projection: str
     index: str
     values: Sequence[str]
     shown: Callable[[Row], Row]
+    answer: Any = dict[str, Any]
 
     def has(self, indexes: Indexes, row: Row, value: str | None) -> bool:
         """Whether a row is in the list of a value; None: in that of all."""

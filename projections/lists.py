@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from projections.hops import Tables
 from projections.listing import Listing
 from projections.live_lists import stream_list
-from projections.pages import page, read_page
+from projections.pages import Paging, page, read_page
 from projections.projection_app import ReadSide
 from projections.queries import listed
 from projections.rows import decode_row
 from projections.sse import wants_events
+from streams.described import describe
 from streams.health import problem
 
 
@@ -20,7 +23,19 @@ def add_list(side: ReadSide, listing: Listing) -> None:
     """Serve `/<type>s`: pages of rows, and their changes to those who ask for a stream of events."""
     name, local = f"{listing.type}s", side.local_rows(listing.type, listing.projection)
 
+    chosen = Literal[tuple(listing.values)] | msgspec.UnsetType  # type: ignore[valid-type]
+    query = msgspec.defstruct("Query", [(listing.index, chosen, msgspec.UNSET)], bases=(Paging,))
+
     @side.app.page(f"/{name}", name=f"{listing.type}-list")
+    @describe(
+        name,
+        f"All {name} by id, or those of one {listing.index}; and their changes as they come",
+        listing.answer,
+        query=query,
+        reads=True,
+        stream="`row`: a row that is in the list now; `left`: one that is not any more; `gone`: one that was removed. "
+        "`begin` says where it begins",
+    )
     async def rows(view: Any, request: Any) -> Any:
         value = request.query.get(listing.index)
         if value is not None and value not in listing.values:

@@ -1,6 +1,6 @@
 """How far a client has come that follows a list: the `id` of its events, which says it of every stream.
 
-    orders-1,order-0:12:3,order-1:7:0,order-2:0:0,order-3:31:0
+orders-1,order-0:12:3,order-1:7:0,order-2:0:0,order-3:31:0
 """
 
 from __future__ import annotations

@@ -17,8 +17,10 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from projections.answers import StreamLag
 from projections.lag import heads_of, lag_of, progress_here
 from projections.projection_app import ReadSide
+from streams.described import Answer, describe
 from streams.health import problem
 from streams.journal import Unavailable
 
@@ -26,7 +28,7 @@ from streams.journal import Unavailable
 class _Lags(Collector):
     """The figures of `/lag` for some streams, as they were when they were asked for."""
 
-    def __init__(self, side: ReadSide, streams: Iterable[dict[str, Any]]) -> None:
+    def __init__(self, side: ReadSide, streams: Iterable[StreamLag]) -> None:
         self._side = side
         self._streams = list(streams)
 
@@ -69,6 +71,9 @@ def add_metrics(side: ReadSide) -> None:
     """Serve `/metrics`."""
 
     @side.app.page("/metrics")
+    @describe(
+        "operations", "The figures of this worker for Prometheus", Answer("Text", media="text/plain"), problems=(503,)
+    )
     async def metrics(view: Any, request: Any) -> Any:
         here = progress_here(side)
         try:

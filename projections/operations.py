@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from projections import status
+from projections import answers, status
 from projections.bodies import Post, Reason, Refused, read_body
 from projections.hops import HOP, HOP_SECONDS, NotNow
 from projections.kept import Kept, projection_name, version_of
@@ -21,6 +21,7 @@ from projections.rebuilding import FoldedRow, fold_key, fold_waiting
 from projections.rows import StoreDown, read_position
 from projections.source import Source
 from schemas.codec import Undecodable
+from streams.described import Answer, describe
 from streams.health import json_response, problem
 from streams.journal import Unavailable
 from streams.reading import Held
@@ -59,25 +60,40 @@ def add_operations(side: ReadSide) -> None:
     operations = Operations(side)
 
     @side.app.page("/projections", name="projections")
+    @describe("projections", "What every projection is doing", answers.Projections, reads=True)
     async def all_of_them(view: Any, request: Any) -> Any:
         return await _answered(view, operations.all(view, request))
 
     @side.app.page("/projections/{name}", name="projection")
+    @describe("projections", "What one projection is doing", answers.ProjectionStatus, reads=True, problems=(404,))
     async def one(view: Any, request: Any, name: str) -> Any:
         return await _answered(view, operations.one(view, request, name))
 
-    def takes(order: str, take: Callable[..., Awaitable[Any]]) -> None:
+    def takes(
+        order: str, take: Callable[..., Awaitable[Any]], summary: str, body: type, answer: type, done: bool = True
+    ) -> None:
+        ordered_only = Answer("Ordered: the workers follow by themselves", answer, headers=("Location",))
+
         @side.app.page(f"/projections/{{name}}/{order}", base=Post, name=f"projection-{order}")
+        @describe(
+            "projections",
+            summary,
+            Answer("Done", answer) if done else None,
+            body=body,
+            others={202: ordered_only},
+            problems=(404, 409, 503) if order == "drop" else (404, 503),
+        )
         async def ordered(view: Any, request: Any, **of: str) -> Any:
             return await _answered(view, take(view, request, **of))
 
-    takes("rebuild", operations.rebuild)
-    takes("pause", operations.pause)
-    takes("resume", operations.resume)
-    takes("skip", operations.skip)
-    takes("drop", operations.drop)
+    takes("rebuild", operations.rebuild, "Build its table anew", Rebuild, answers.Rebuilt, done=False)
+    takes("pause", operations.pause, "Let it stand still", Pause, answers.Paused)
+    takes("resume", operations.resume, "Let it go on", Nothing, answers.Paused)
+    takes("skip", operations.skip, "Leave out an event that cannot be applied", Skip, answers.Skipped)
+    takes("drop", operations.drop, "Remove a table that nobody needs", Drop, answers.Dropped, done=False)
 
     @side.app.page("/projections/{name}/rows/{key}/rebuild", base=Post, name="row-rebuild")
+    @describe("projections", "Fold one row anew", answers.RowRebuilt, body=Nothing, problems=(404, 409, 503))
     async def row_rebuild(view: Any, request: Any, name: str, key: str) -> Any:
         return await _answered(view, operations.rebuild_row(view, request, name, key))
 
@@ -214,9 +230,7 @@ class Operations:
         if not (offset.isdecimal() and len(offset) < 19):
             raise Refused(400, "Bad request", f"offset={offset!r}: the offset of an order")
         here = self._side.doors.here(name)
-        return json_response(
-            view, {"partitions": here, "answer": await self._followed(name, int(offset), skipped)}
-        )
+        return json_response(view, {"partitions": here, "answer": await self._followed(name, int(offset), skipped)})
 
     async def _followed(self, name: str, offset: int, skipped: str) -> list[FoldedRow]:
         """This worker does as it was ordered; the rows that it has folded anew for that."""
@@ -244,7 +258,7 @@ class Operations:
             raise Refused(404, "Not found", f"there is no projection {name}")
         return max(found, key=lambda its: its[1].projection.version)
 
-    async def _status(self, name: str) -> dict[str, Any]:
+    async def _status(self, name: str) -> answers.ProjectionStatus:
         for found in await status.gather(self._side):
             if found["name"] == name:
                 return found

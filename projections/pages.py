@@ -7,7 +7,9 @@ then a row that is there all the time is shown on one page, and on one only, wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from projections.projection import Row
 
@@ -19,6 +21,16 @@ def page(answers: Iterable[Iterable[Row]], limit: int, by: Callable[[Row], Any])
 
 
 DEFAULT_LIMIT, MOST_ROWS = 50, 1_000
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS, description="How many at most")]
+After = Annotated[str, msgspec.Meta(description="The `next` of the page before, to go on behind it")]
+
+
+class Paging(msgspec.Struct):
+    """The parameters of a page."""
+
+    limit: Limit = DEFAULT_LIMIT
+    after: After = ""
 
 
 def read_page(query: Mapping[str, str], default: int = DEFAULT_LIMIT) -> tuple[int, str]:

@@ -19,7 +19,7 @@ from projections.events import EventReader
 from projections.feed import KafkaFeed
 from projections.kept import NO_INDEXES, Indexes, Kept, Listed, projection_name
 from projections.lazy_places import LazyPlaces
-from projections.problems import problems
+from projections.problems import Dispatcher, problems
 from projections.read_model import open_rows
 from projections.registered import Registered
 from projections.rows import Rows, StoreDown
@@ -66,7 +66,8 @@ class ReadSide:
         self.contexts = contexts
         self._kept = kept
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
-        self.app = app = Application(module, name, settings, web_application_options={"middlewares": [problems]})
+        options = {"middlewares": [problems], "router": Dispatcher()}
+        self.app = app = Application(module, name, settings, web_application_options=options)
         self.broker = Broker(settings.bootstrap_servers, settings.partitions)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)
@@ -283,5 +284,5 @@ def _check(contexts: Mapping[str, Context], kept: Sequence[Kept]) -> None:
             raise ValueError(f"the context of {context.decider.type} stands under {type_!r}: contexts are by type")
     for it in kept:
         if it.projection.source not in contexts:
-            known = ", ".join(sorted(contexts))
+            known = ", ".join(sorted(contexts)) or "none"
             raise ValueError(f"the projection {it.name} reads {it.projection.source}; the contexts here are {known}")

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -24,7 +24,7 @@ from projections.unanswered import UnansweredCount
 from streams.broker import Broker, partition_of
 from streams.messages import Reply
 from streams.retry import until_it_answers
-from streams.tasks import cancel
+from streams.tasks import cancel, until_one_ends
 from streams.topics import DAY
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,14 @@ ERRORS = (KafkaError, TimeoutError)
 
 class TooMany(Exception):
     """As many requests wait as may."""
+
+
+class Fetched(NamedTuple):
+    """Records that wait for the file, by partition the offset behind the last, and by command the newest reply."""
+
+    entries: list[Entry]
+    offsets: dict[int, int]
+    replies: dict[str, Reply]
 
 
 class Replies:
@@ -59,6 +67,9 @@ class Replies:
         self._ends: dict[int, int] = {}
         """Of the partitions when this worker began to read them."""
         self._moved = asyncio.Condition()
+        self._fetched = self._in_writing = Fetched([], {}, {})
+        self._has_fetched = asyncio.Event()
+        self._is_kept = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -83,7 +94,9 @@ class Replies:
 
     def find(self, id: str) -> Known | None:
         """What is known of a command here and now. Raises `sqlite3.Error`."""
-        return self._commands.find(id)
+        known = self._commands.find(id)
+        reply = self._fetched.replies.get(id) or self._in_writing.replies.get(id)
+        return known if reply is None else Known(known.sent if known is not None else None, reply)
 
     async def find_for_sure(self, id: str) -> Known | None:
         """What is known of a command, after reading all that was there at the call, as far as that may matter. Raises
@@ -148,17 +161,12 @@ class Replies:
         described = await until_it_answers(
             lambda: self._broker.describe([self._topic]), f"Kafka: finding {self._topic}", ERRORS
         )
+        self._fetched = self._in_writing = Fetched([], {}, {})
         self._commands.open(described[self._topic].id)
         for command in self._commands.unanswered():
             self.unanswered.add(*command)
         async with self._consumer() as consumer:
-            while True:
-                found = await until_it_answers(
-                    lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE),
-                    f"Kafka: reading {self._topic}",
-                    ERRORS,
-                )
-                await self._take(found)
+            await until_one_ends(self._fetch(consumer), self._keep())
 
     @contextlib.asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
@@ -195,36 +203,59 @@ class Replies:
         self._ends = {tp.partition: end for tp, end in ends.items()}
         return starts
 
-    async def _take(self, found: Mapping[TopicPartition, Sequence[Any]]) -> None:
-        entries: list[Entry] = []
-        for record in (record for records in found.values() for record in records):
-            try:
-                entry, reply = read_entry(record.value or b"", record.timestamp)
-            except ValueError as error:
-                log.warning("%s-%d: offset %d is no reply: %s", record.topic, record.partition, record.offset, error)
-                continue
-            entries.append(entry)
-            if reply is not None:
-                for future in self._waiting.get(reply.command_id, ()):
-                    if not future.done():
-                        future.set_result(reply)
-        now = now_ms()
-        self.unanswered.remove_before(now - DAY)
-        if not found:
-            return
-        offsets = {tp.partition: records[-1].offset + 1 for tp, records in found.items()}
-        for command in await self._write(entries, offsets, now):
-            self.unanswered.add(*command)
-        for entry in entries:
-            if entry.reply is not None:
-                self.unanswered.remove(entry.id)
-        async with self._moved:
-            self._read_to.update(offsets)
-            self._moved.notify_all()
+    async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
+        """Take what has come at once, whatever the file does: of a partition whose records lie there aiokafka asks the
+        broker for nothing, and then for as long as the broker keeps that request."""
+        while True:
+            found = await until_it_answers(
+                lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE), f"Kafka: reading {self._topic}", ERRORS
+            )
+            self.unanswered.remove_before(now_ms() - DAY)
+            for tp, records in found.items():
+                for record in records:
+                    self._take(record)
+                self._fetched.offsets[tp.partition] = records[-1].offset + 1
+            self._has_fetched.set()
+            while len(self._fetched.entries) >= AT_ONCE:
+                self._is_kept.clear()
+                await self._is_kept.wait()
 
-    async def _write(self, entries: list[Entry], offsets: dict[int, int], now: int) -> list[Unanswered]:
+    def _take(self, record: Any) -> None:
+        try:
+            entry, reply = read_entry(record.value or b"", record.timestamp)
+        except ValueError as error:
+            log.warning("%s-%d: offset %d is no reply: %s", record.topic, record.partition, record.offset, error)
+            return
+        self._fetched.entries.append(entry)
+        if reply is not None:
+            self._fetched.replies[entry.id] = reply
+            for future in self._waiting.get(reply.command_id, ()):
+                if not future.done():
+                    future.set_result(reply)
+
+    async def _keep(self) -> None:
+        """Write what was fetched since the last time, as often as there is something. Raises `sqlite3.Error`."""
+        while True:
+            await self._has_fetched.wait()
+            self._has_fetched.clear()
+            self._in_writing, self._fetched = self._fetched, Fetched([], {}, {})
+            entries, offsets, _ = self._in_writing
+            if not offsets:
+                continue
+            for command in await self._write(entries, offsets):
+                self.unanswered.add(*command)
+            for entry in entries:
+                if entry.reply is not None:
+                    self.unanswered.remove(entry.id)
+            self._in_writing = Fetched([], {}, {})
+            self._is_kept.set()
+            async with self._moved:
+                self._read_to.update(offsets)
+                self._moved.notify_all()
+
+    async def _write(self, entries: list[Entry], offsets: dict[int, int]) -> list[Unanswered]:
         # In a thread: when SQLite syncs, nobody has to wait for that.
-        writing = asyncio.ensure_future(asyncio.to_thread(self._commands.write, entries, offsets, now))
+        writing = asyncio.ensure_future(asyncio.to_thread(self._commands.write, entries, offsets, now_ms()))
         try:
             return await asyncio.shield(writing)
         except asyncio.CancelledError:

@@ -132,7 +132,10 @@ def page(descending: bool, has_after: bool) -> Select[Any]:
         .where(it.sort >= bindparam("first"), it.sort <= bindparam("last"))
     )
     if has_after:
-        place, after = tuple_(it.sort, it.key), tuple_(bindparam("sort"), bindparam("key"))
+        place, after = (
+            tuple_(it.sort, it.key),
+            tuple_(bindparam("sort", type_=AnyText), bindparam("key", type_=AnyText)),
+        )
         query = query.where(place < after if descending else place > after)
     order = (it.sort.desc(), it.key.desc()) if descending else (it.sort, it.key)
     return query.order_by(*order).limit(bindparam("most"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from projections.answers import SchemaList
 from projections.projection_app import ReadSide
 from schemas.registry import Schema
+from streams.described import Answer, describe
 from streams.health import json_response, problem
 from streams.journal import Unavailable
 
@@ -18,6 +20,7 @@ def add_schemas(side: ReadSide) -> None:
     """Serve `/schemas` and `/schemas/{fingerprint}`; any worker answers."""
 
     @side.app.page("/schemas")
+    @describe("schemas", "The Avro schemas of all events", SchemaList)
     async def schemas(view: Any, request: Any) -> Any:
         known = [
             {"type": type, **_told(Schema.parse(json))}
@@ -27,6 +30,13 @@ def add_schemas(side: ReadSide) -> None:
         return json_response(view, {"schemas": sorted(known, key=lambda it: (it["type"], it["name"], it["version"]))})
 
     @side.app.page("/schemas/{fingerprint}")
+    @describe(
+        "schemas",
+        "One Avro schema, for ever the same",
+        Answer("The schema", dict[str, Any], headers=("ETag",)),
+        path={"fingerprint": "CRC-64-AVRO in 16 hex digits, as in the header of an event"},
+        problems=(400, 404, 503),
+    )
     async def schema(view: Any, request: Any, fingerprint: str) -> Any:
         if not FINGERPRINT.fullmatch(fingerprint):
             return problem(view, 400, "Bad request", f"{fingerprint!r} is no fingerprint: 16 hex digits in lower case")

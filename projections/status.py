@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Final
 
 import msgspec
 
+from projections.answers import HowFar, PartState, ProjectionStatus, TableState, TableStatus, WaitingKey
 from projections.fold import TableFold
 from projections.kept import Kept, projection_name, version_of
 from projections.partition import Partition
@@ -21,18 +22,12 @@ from projections.switching import kept_from_answering, newly_waiting
 MOST_KEYS = 100
 """Keys in quarantine that are shown."""
 
-CURRENT, BEHIND, PAUSED, HELD, LEFT, ABSENT = "current", "behind", "paused", "held", "left", "absent"
-"""What a table is in one partition; `LEFT`: no code there keeps it up to date, `ABSENT`: nor is it there."""
-
-
-class WaitingKey(msgspec.Struct, frozen=True):
-    """A key in quarantine."""
-
-    table: str
-    key: str
-    position: str
-    error: str
-    events: int
+CURRENT: Final = "current"
+BEHIND: Final = "behind"
+PAUSED: Final = "paused"
+HELD: Final = "held"
+LEFT: Final = "left"
+ABSENT: Final = "absent"
 
 
 class TablePart(msgspec.Struct, frozen=True):
@@ -41,7 +36,7 @@ class TablePart(msgspec.Struct, frozen=True):
     table: str
     partition: int
     stream: str
-    state: str
+    state: PartState
     applied: int
     done: int
     total: int
@@ -95,7 +90,8 @@ async def tell(side: ReadSide, names: Collection[str]) -> Answer:
 async def _kept(partition: Partition, table: TableFold, serving: str | None) -> TablePart:
     name, progress, error = table.table, partition.progress(table.table), partition.held(table.table)
     done = total = end = table.place.offset
-    rate, state = 0.0, PAUSED if name in partition.paused else BEHIND
+    rate = 0.0
+    state: PartState = PAUSED if name in partition.paused else BEHIND
     if progress is not None:
         current = partition.is_current(name)
         # A lane that has not begun knows nothing yet, and one of several begins at the table that is furthest behind.
@@ -142,7 +138,7 @@ def _first(table: str, waiting: Mapping[str, Quarantined]) -> list[WaitingKey]:
 # -- all of them ------------------------------------------------------------------------------------------------
 
 
-async def gather(side: ReadSide) -> list[dict[str, Any]]:
+async def gather(side: ReadSide) -> list[ProjectionStatus]:
     """All projections, as `/projections` shows them. Raises `NotNow`."""
     answers: list[Answer] = []
     for names in side.doors.together([kept.name for source in side.sources.values() for kept in source.kept]):
@@ -167,7 +163,7 @@ def _with_end(part: TablePart, end: int) -> TablePart:
     return msgspec.structs.replace(part, total=part.total + max(end - part.end, 0))
 
 
-def _projection(side: ReadSide, name: str, code: Code | None, parts: Iterable[TablePart]) -> dict[str, Any]:
+def _projection(side: ReadSide, name: str, code: Code | None, parts: Iterable[TablePart]) -> ProjectionStatus:
     tables: dict[str, list[TablePart]] = {}
     for part in parts:
         if projection_name(part.table) == name:
@@ -206,8 +202,8 @@ def _age(table: str) -> tuple[int, int]:
 
 def _table(
     table: str, parts: Sequence[TablePart], serves: bool, has_code: bool, partitions: Collection[int]
-) -> dict[str, Any]:
-    absent = [ABSENT] * (len(partitions) - len(parts))
+) -> TableStatus:
+    absent: list[PartState] = [ABSENT] * (len(partitions) - len(parts))
     state, new = state_of([*(part.state for part in parts), *absent], serves, has_code), sum(part.new for part in parts)
     done, total, rate = (sum(getattr(part, name) for part in parts) for name in ("done", "total", "rate"))
     errors = dict.fromkeys(f"{part.stream}: {part.error}" for part in parts if part.error)
@@ -231,20 +227,21 @@ def _table(
     }
 
 
-def _how_far(done: int, total: int, rate: float) -> dict[str, Any]:
+def _how_far(done: int, total: int, rate: float) -> HowFar:
     left = max(total - done, 0)
     seconds = 0.0 if not left else round(left / rate, 1) if rate > 0 else None
     return {"done": done, "total": max(total, done), "rate": round(rate, 1), "seconds_left": seconds}
 
 
-def state_of(states: Collection[str], serves: bool, has_code: bool) -> str:
+def state_of(states: Collection[PartState], serves: bool, has_code: bool) -> TableState:
     """What a table is in all, by what it is in each partition."""
     kept = [state for state in states if state not in (LEFT, ABSENT)]
     if not kept:
         return "frozen" if serves and has_code else "to drop"
-    for worst in (HELD, PAUSED):
-        if worst in kept:
-            return worst
+    if HELD in kept:
+        return HELD
+    if PAUSED in kept:
+        return PAUSED
     if serves:
         return "serving" if len(kept) == len(states) else "frozen"
     return "complete" if set(states) == {CURRENT} else "building"

@@ -6,15 +6,17 @@ import asyncio
 from itertools import islice
 from typing import Any
 
+from projections.answers import TimerRow, Timers
 from projections.by_key import add_by_key
 from projections.hops import Tables
-from projections.pages import page, read_page
+from projections.pages import Paging, page, read_page
 from projections.projection import Row
 from projections.projection_app import ReadSide
 from projections.queries import in_order
 from projections.rows import decode_row
 from projections.timer_watch import TimerWatch
 from projections.timers import DUE, timers
+from streams.described import describe
 from streams.health import problem
 from streams.tasks import cancel
 
@@ -25,7 +27,7 @@ def add_timers(side: ReadSide) -> None:
     """Fire timers, and serve `/timers` and `/timers/{id}`."""
     _add_watch(side)
     _add_list(side)
-    add_by_key(side, TYPE, NAME)
+    add_by_key(side, TYPE, NAME, TimerRow)
 
 
 def _add_watch(side: ReadSide) -> None:
@@ -49,6 +51,13 @@ def _add_list(side: ReadSide) -> None:
     local = side.local[TYPE]
 
     @side.app.page(f"/{NAME}", name="timer-list")
+    @describe(
+        NAME,
+        "The timers that are pending, by when they are due",
+        Timers,
+        query=Paging,
+        reads=True,
+    )
     async def pending(view: Any, request: Any) -> Any:
         try:
             limit, cursor = read_page(request.query)

@@ -22,6 +22,11 @@ class Problem:
     what: str
     do: str
 
+    @property
+    def file(self) -> str:
+        """The name of the file, where it is in one."""
+        return self.where.rpartition("/")[2]
+
     def __str__(self) -> str:
         return f"{self.where}: {self.what}\n    {self.do}"
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from aggregates.decider import Decider
-from schemas.registry import Schema
+from schemas.registry import Schema, SchemaError
 
 FILE = "schemas.lock"
 
@@ -52,8 +52,13 @@ def entry_of(schema: Schema) -> Entry:
 
 
 def state_of(decider: Decider[Any, Any, Any]) -> State:
-    """The line of an aggregate's state."""
-    return State(decider.state_version, _digest(_without_docs(msgspec.json.schema(type(decider.initial)))))
+    """The line of an aggregate's state. Raises `SchemaError` for one that no snapshot can hold."""
+    try:
+        schema = msgspec.json.schema(type(decider.initial))
+    except TypeError as error:
+        why = " ".join(str(error).split())
+        raise SchemaError(f"the state of {decider.type} is to be a dataclass that a snapshot can hold: {why}") from None
+    return State(decider.state_version, _digest(_without_docs(schema)))
 
 
 def load(path: Path) -> Lock:

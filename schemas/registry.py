@@ -25,7 +25,7 @@ from typing import Any
 
 import fastavro
 import msgspec
-from fastavro.schema import fingerprint, to_parsing_canonical_form
+from fastavro.schema import UnknownType, fingerprint, to_parsing_canonical_form
 
 from schemas.upcasting import Upcaster
 
@@ -77,6 +77,8 @@ class Schema:
                 raw = {**raw, "version": version}
             parsed = fastavro.parse_schema(raw)
             canonical = to_parsing_canonical_form(raw)
+        except UnknownType as error:
+            raise SchemaError(f"not an Avro schema: there is no type {error.name}") from error
         except Exception as error:
             raise SchemaError(f"not an Avro schema: {error!r}") from error
         if not isinstance(parsed, dict) or parsed["type"] != "record":
@@ -122,7 +124,10 @@ class Schemas:
         root = place.joinpath(type)
         name = str(from_here(shop / type)) if isinstance(shop, Path) else f"schemas/{shop}/{type}"
         if not root.is_dir():
-            raise SchemaError(f"no folder {name}: it is for the schemas of {type}, one file <Name>.v1.avsc for each")
+            elsewhere = "" if isinstance(shop, Path) else "; for one elsewhere say which, as in shop=Path(..)"
+            raise SchemaError(
+                f"no folder {name}: it is for the schemas of {type}, one file <Name>.v1.avsc for each{elsewhere}"
+            )
         schemas = [
             _read(f"{name}/{path.name}", path.read_text("utf-8"))
             for path in root.iterdir()

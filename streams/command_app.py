@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from schemas.check_form import classes
 from schemas.codec import Codec
 from schemas.contract import Contract
 from schemas.formats import AVRO, Format
+from schemas.lock import state_of
 from schemas.registry import SchemaError, Schemas
 from streams import cli_owners, commands, topics
 from streams.broker import Broker, PartitionLog, partition_of
@@ -71,7 +73,8 @@ class Context:
         schemas = Schemas.load(shop, decider.type)
         schemas.require([*decider.commands, *decider.events])
         if problems := list(classes(Contract(decider, schemas))):
-            raise SchemaError("\n".join(f"{schemas.folder}: {problem}" for problem in problems))
+            raise SchemaError("\n".join(str(replace(it, where=f"{schemas.folder}/{it.file}")) for it in problems))
+        state_of(decider)
         upcasters = schemas.upcasters
         self.name = name
         self.shop = shop

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
+from streams.described import describe
 from streams.faust_app import Application
 
 PROBLEM = "application/problem+json"
@@ -28,14 +29,31 @@ def problem(
     )
 
 
+class Live(TypedDict):
+    """The event loop turns."""
+
+    status: Literal["live"]
+    app: str
+
+
+class Ready(TypedDict):
+    """All that is assigned to this worker is served: these partitions."""
+
+    status: Literal["ready"]
+    app: str
+    partitions: list[int]
+
+
 def add_health(app: Application) -> None:
     """Serve both: live while the event loop turns, ready while all assigned partitions are served."""
 
     @app.page("/health/live")
+    @describe("health", "Whether the worker lives: its event loop turns", Live)
     async def live(view: Any, request: Any) -> Any:
         return json_response(view, {"status": "live", "app": app.module})
 
     @app.page("/health/ready")
+    @describe("health", "Whether the worker serves all that is assigned to it", Ready, problems=(503,))
     async def ready(view: Any, request: Any) -> Any:
         if not app.is_ready:
             return problem(view, 503, "Not ready", "a rebalance, a recovery or a takeover is under way")

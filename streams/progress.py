@@ -48,9 +48,7 @@ class Meter:
     def advance(self, count: int) -> None:
         self.at(self.done + count)
 
-    def at(
-        self, done: int, label: str | None = None, total: int | None = None, rate: float | None = None
-    ) -> None:
+    def at(self, done: int, label: str | None = None, total: int | None = None, rate: float | None = None) -> None:
         """Set how much is done and, when it changes, what is being done and how much there is in all.
 
         `rate` is that of whoever does it, where this did not watch it from its beginning.

@@ -10,25 +10,49 @@ from projections.projection import Row
 from projections.projection_app import ReadSide
 from projections.queries import counts, scan
 from projections.rows import decode_row
+from projections.shop import answers, parameters
 from projections.shop.analytics import Revenue, TopProducts
 from projections.shop.baskets import Baskets
 from projections.shop.order_status import by_status
 from projections.shop.question import Question
 from projections.shop.recommendation import Recommendation
+from streams.described import describe
 from streams.health import problem
 
 
 def add_analytics(side: ReadSide) -> None:
     """Serve `/analytics/..` and `/recommendations/{sku}`."""
-    _add_question(side, "/analytics/revenue", Revenue.read)
-    _add_question(side, "/analytics/top-products", TopProducts.read)
-    _add_question(side, "/analytics/baskets", Baskets.read)
+    about = describe(
+        "analytics", "Revenue by day, month or country", answers.RevenueBy, query=parameters.Revenue, reads=True
+    )
+    _add_question(side, "/analytics/revenue", Revenue.read, about)
+    about = describe(
+        "analytics",
+        "The products that earn the most",
+        answers.TopProducts,
+        query=parameters.TopProducts,
+        reads=True,
+    )
+    _add_question(side, "/analytics/top-products", TopProducts.read, about)
+    about = describe(
+        "analytics", "How large the baskets are, by month", answers.Baskets, query=parameters.Months, reads=True
+    )
+    _add_question(side, "/analytics/baskets", Baskets.read, about)
 
     @side.app.page("/recommendations/{sku}", name="recommendations")
+    @describe(
+        "analytics",
+        "What is bought together with a product",
+        answers.Recommendations,
+        path={"sku": "The stock code of a product"},
+        query=parameters.Recommended,
+        reads=True,
+    )
     async def recommendations(view: Any, request: Any, sku: str) -> Any:
         return await _ask(side, view, request, lambda query: Recommendation.read(sku, query))
 
     @side.app.page("/analytics/orders-by-status", name="orders-by-status")
+    @describe("analytics", "How many orders there are of each status", answers.OrdersByStatus, reads=True)
     async def orders_by_status(view: Any, request: Any) -> Any:
         store = side.local["order"].store
 
@@ -40,8 +64,9 @@ def add_analytics(side: ReadSide) -> None:
         )
 
 
-def _add_question(side: ReadSide, path: str, read: Callable[[Any], Question]) -> None:
+def _add_question(side: ReadSide, path: str, read: Callable[[Any], Question], about: Callable[[Any], Any]) -> None:
     @side.app.page(path, name=path.rpartition("/")[2])
+    @about
     async def question(view: Any, request: Any) -> Any:
         return await _ask(side, view, request, read)
 

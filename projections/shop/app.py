@@ -11,6 +11,7 @@ from projections.gateway import accepted_of, add_gateway
 from projections.history import add_history
 from projections.lag import add_lag
 from projections.metrics import add_metrics
+from projections.openapi_view import add_openapi
 from projections.operations import add_operations
 from projections.projection_app import ReadSide
 from projections.schemas_view import add_schemas
@@ -23,6 +24,11 @@ from streams.command_app import Context
 from streams.settings import Settings
 from streams.setup import stop_on_user_error
 from streams.shop import replay
+
+ABOUT = """The shop: commands are decided by aggregates, their events are kept in journals and folded into tables.
+
+Any worker answers for any key. Errors are problem details (RFC 9457); 503 says when to try again. Money is a decimal
+string, never a float. To read your own write, send the `position` of its reply as `At-Least`."""
 
 with stop_on_user_error():
     settings = Settings.from_environment()
@@ -54,6 +60,7 @@ with stop_on_user_error():
     for type_ in contexts:
         add_history(side, type_)
     add_gateway(side, accepted_of(contexts.values()))
+    add_openapi(side, "Shop", ABOUT)
     app = side.app
     cli.register(app, settings)
     cli_timers.register(app, settings)

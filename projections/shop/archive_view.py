@@ -7,15 +7,20 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from projections.hops import NotNow
 from projections.listings import Cursor, ReadModel, Span
 from projections.projection import Row
 from projections.projection_app import ReadSide
 from projections.rows import StoreDown
+from projections.shop.answers import ArchiveOfUser
 from projections.shop.archive import by_user, of_user, order_archive
+from projections.shop.parameters import Days
 from projections.shop.question import read_days, read_number
+from streams.described import describe
 from streams.health import json_response, problem
 
 MOST, USUAL = 500, 50
@@ -23,6 +28,16 @@ MOST_YEARS = 50
 """Between `from` and `to`: each is a group to look into."""
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class Archive(Days):
+    """The parameters: a page of some days."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST, description="How many at most")] = USUAL
+    after: (
+        Annotated[str, msgspec.Meta(pattern=f"^{_DAY.pattern}:.", description="The `next` of the page before")]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +104,9 @@ def add_archive(side: ReadSide, rows: ReadModel) -> None:
     name = order_archive.name
 
     @side.app.page("/users/{id}/archive", name="users-archive")
+    @describe(
+        "users", "The placed orders of a user, newest first, page by page", ArchiveOfUser, query=Archive, reads=True
+    )
     async def users_archive(view: Any, request: Any, id: str) -> Any:
         try:
             asked = UsersArchive.read(id, request.query, datetime.now(UTC).date())

@@ -10,20 +10,23 @@ from projections.listing import Listing
 from projections.lists import add_list
 from projections.pages import MOST_ROWS, read_page
 from projections.projection_app import ReadSide
+from projections.shop import answers
 from projections.shop.catalogue import products_page, search
 from projections.shop.order_status import STATUSES
 from projections.shop.orders import in_list
+from projections.shop.parameters import Search, UsersOrders
 from projections.shop.users_orders import orders_of, orders_page
+from streams.described import describe
 from streams.health import problem
 
 
 def add_views(side: ReadSide) -> None:
     """All of them."""
-    add_by_key(side, "order", "orders")
-    add_by_key(side, "product", "products")
-    add_by_key(side, "user", "users")
-    add_by_key(side, "checkout", "checkouts")
-    add_list(side, Listing("order", "orders", "status", STATUSES, in_list))
+    add_by_key(side, "order", "orders", answers.Order)
+    add_by_key(side, "product", "products", answers.Product)
+    add_by_key(side, "user", "users", answers.User)
+    add_by_key(side, "checkout", "checkouts", answers.Checkout)
+    add_list(side, Listing("order", "orders", "status", STATUSES, in_list, answers.Orders))
     _add_users_orders(side)
     _add_catalogue(side)
 
@@ -32,6 +35,9 @@ def _add_users_orders(side: ReadSide) -> None:
     local = side.sql["order"]
 
     @side.app.page("/users/{id}/orders", name="users-orders")
+    @describe(
+        "users", "The orders of a user, oldest first, page by page", answers.OrdersOfUser, query=UsersOrders, reads=True
+    )
     async def users_orders(view: Any, request: Any, id: str) -> Any:
         try:
             limit, after = read_page(request.query, MOST_ROWS)
@@ -52,6 +58,7 @@ def _add_catalogue(side: ReadSide) -> None:
     local = side.sql["product"]
 
     @side.app.page("/products", name="catalogue")
+    @describe("products", "The catalogue: products by words, page by page", answers.Catalogue, query=Search, reads=True)
     async def products(view: Any, request: Any) -> Any:
         try:
             limit, after = read_page(request.query)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.bench.asking import Asked, connect, length_of, percentiles, read_head
-from tests.bench.worker import say
+from tests.bench.worker import cpu_seconds, say
 from tests.e2e.orders import LINE, OPEN
 from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PROJECTIONS
@@ -23,8 +23,9 @@ WARM_UP = 1_000
 async def measure_gateway(commands: int, rounds: int, clients: Sequence[int] = (1, 50)) -> list[tuple[str, float]]:
     """Rounds of `commands` by so many clients at a time, to one orders worker and one gateway; the best of each."""
     best: dict[int, Asked] = {}
+    cpu = sent = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        system = System(Path(folder), f"cassandra://{os.environ.get('CASSANDRA', '127.0.0.1:9042')}/bench")
+        system = System(Path(folder), os.environ.get("JOURNAL_URL", "cassandra://127.0.0.1:9042/bench"))
         await system.open()
         try:
             orders, gateway = system.start(ORDERS), system.start(PROJECTIONS)
@@ -33,14 +34,18 @@ async def measure_gateway(commands: int, rounds: int, clients: Sequence[int] = (
             say(f"gateway: process {gateway.process.pid}")
             await post(gateway.url, "OpenOrder", OPEN, ORDERS_OPEN, 50)
             await post(gateway.url, "AddLine", LINE, WARM_UP, 50)
+            used = cpu_seconds(gateway.process.pid)
             for number in range(rounds):
                 for many in clients:
-                    asked = await post(gateway.url, "AddLine", LINE, commands if many > 1 else commands // 10, many)
+                    count = commands if many > 1 else commands // 10
+                    asked = await post(gateway.url, "AddLine", LINE, count, many)
+                    sent += count
                     say(f"round {number + 1}, {many} clients: {asked.rate:,.0f}/s, {asked.p50:.1f}, {asked.p99:.1f} ms")
                     best[many] = max(best.get(many, asked), asked)
+            cpu = cpu_seconds(gateway.process.pid) - used
         finally:
             await system.close()
-    return [
+    figures = [
         figure
         for many, asked in best.items()
         for figure in (
@@ -49,6 +54,7 @@ async def measure_gateway(commands: int, rounds: int, clients: Sequence[int] = (
             (f"from command to reply, {many} clients, p99, ms", asked.p99),
         )
     ]
+    return [*figures, ("CPU of the gateway and its tables per command, microseconds", cpu / sent * 1e6)]
 
 
 async def post(url: str, type: str, data: object, commands: int, clients: int) -> Asked:

@@ -1,11 +1,11 @@
 """The read side with the table of orders alone, like for like with a stock table."""
 
 from aggregates.shop.order import order
+from projections.by_key import add_by_key
 from projections.kept import Kept
 from projections.lag import add_lag
 from projections.projection_app import ReadSide
 from projections.shop.orders import orders
-from projections.shop.views import add_by_key
 from streams.command_app import Context
 from streams.settings import Settings
 

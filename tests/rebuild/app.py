@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aggregates.shop.order import LineAdded, OrderOpened, order
 from projections import cli, partition
+from projections.by_key import add_by_key
 from projections.history import add_history
 from projections.kept import Kept
 from projections.lag import add_lag
@@ -19,7 +20,6 @@ from projections.projection import Projection, PublishedEvent, Row
 from projections.projection_app import ReadSide
 from projections.shop import orders as shop
 from projections.shop.users_orders import columns, users_orders
-from projections.shop.views import add_by_key
 from streams.command_app import Context
 from streams.settings import Settings
 

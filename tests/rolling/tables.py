@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from projections.by_key import add_by_key
 from projections.history import add_history
 from projections.kept import Kept
 from projections.projection import Projection, PublishedEvent, Row
 from projections.projection_app import ReadSide
-from projections.shop.views import add_by_key
 from streams.command_app import Context
 from streams.settings import Settings
 from tests.rolling.new import SCHEMAS, SealedWith, Weighed, parcel

@@ -1,0 +1,79 @@
+"""What all operations of the OpenAPI document share: headers, problems, and the form of values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_STRING = {"type": "string"}
+
+REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {
+    "At-Least": {
+        "description": "Read your writes: the `position` of a reply, as `order-3:125`. The answer shows it, or is 503.",
+        "schema": _STRING,
+    },
+    "Prefer": {
+        "description": "`wait=SECONDS`: how long to wait; 5 without it, 60 at most. Other preferences are ignored.",
+        "schema": _STRING,
+    },
+    "If-None-Match": {
+        "description": "The `ETag` of the answer that you have: 304 if it is the same.",
+        "schema": _STRING,
+    },
+    "Last-Event-ID": {
+        "description": "With `Accept: text/event-stream`: the `id` of the last event seen, to go on behind it.",
+        "schema": _STRING,
+    },
+    "Idempotency-Key": {
+        "description": "The command id: the same one sent again has no second effect. Without it a new one is made.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 512},
+    },
+    "X-Correlation-ID": {
+        "description": "Carried to the events and to whatever they cause.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 512},
+    },
+}
+
+RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
+    "ETag": {"description": "The version of what is shown.", "schema": _STRING},
+    "Location": {"description": "Where to ask what became of it.", "schema": _STRING},
+    "Retry-After": {"description": "Seconds after which to try again.", "schema": _STRING},
+}
+
+PROBLEMS: Mapping[int, str] = {
+    400: "The request is not as it must be; the detail says what is wrong",
+    404: "There is no such thing",
+    408: "The body did not come in time",
+    409: "It cannot be done as things are",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    422: "The body does not fit its schema, or what it names",
+    429: "Too much at once: try again later",
+    503: "Not now: a rebalance, a recovery, or a server that does not answer. Nothing is lost; try again",
+}
+_TRY_AGAIN = (429, 503)
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+def components(problems: set[int], request: set[str], response: set[str], types: Sequence[str]) -> dict[str, Any]:
+    """Those of them that are referred to. Positions are those of streams of these aggregate types."""
+    position = {"type": "string", "pattern": f"^({'|'.join(types)})-[0-9]{{1,4}}:[0-9]{{1,18}}(:[0-9]{{1,18}})?$"}
+    headers = {**REQUEST_HEADERS, "At-Least": {**REQUEST_HEADERS["At-Least"], "schema": position}}
+    return {
+        "parameters": {
+            name: {"name": name, "in": "header", "required": False, **headers[name]} for name in sorted(request)
+        },
+        "headers": {name: RESPONSE_HEADERS[name] for name in sorted(response | {"Retry-After"})},
+        "responses": {f"Problem{status}": _problem(status) for status in sorted(problems)},
+    }
+
+
+def _problem(status: int) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": PROBLEMS[status],
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    if status in _TRY_AGAIN:
+        answer["headers"] = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
+    return answer
