@@ -201,6 +201,7 @@ class TimerRow(TypedDict):
     command: str
     data: Any
     command_id: str | None
+    correlation_id: str
     position: str
     sequence: int
 

@@ -93,7 +93,9 @@ class EventReader:
         attributes = dict(record.headers)
         stream, nr, index = attributes["ce_position"].decode().rsplit(":", 2)
         at = int(nr), int(index)
-        place = (record.key.decode(), int(attributes["ce_sequence"]), attributes["ce_time"].decode(), stream, *at)
+        correlation_id = attributes.get("ce_correlationid", b"").decode()
+        sequence, moment = int(attributes["ce_sequence"]), attributes["ce_time"].decode()
+        place = (record.key.decode(), sequence, moment, stream, *at, correlation_id)
         data = from_wire(record.value, attributes)
         try:
             values: tuple[Any, ...] = self._codec.decode(data)

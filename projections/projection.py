@@ -15,6 +15,7 @@ class PublishedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as consumers see it: `event` is an object of the newest version of its class, `type` that class's name.
 
     One that was stored before its class was split comes as several, all with its sequence and its position.
+    `correlation_id` is that of the command which caused it.
     """
 
     event: Any
@@ -25,6 +26,7 @@ class PublishedEvent(msgspec.Struct, frozen=True, gc=False):
     stream: str
     nr: int
     index: int
+    correlation_id: str = ""
 
     @property
     def position(self) -> str:

@@ -178,6 +178,8 @@ def due_timers(
 
 
 def fire_timer(key: str, row: Mapping[str, str], sender: str) -> Record:
-    """The command to a timer as a record. Its id is made of the event that has scheduled it: it fires once for each."""
-    headers = command_headers(f"fire:{row['position']}", "FireTimer", sender)
+    """The command to a timer as a record. Its id is made of the event that has scheduled it: it fires once for each. It
+    goes on in the trace of whoever scheduled it."""
+    id = f"fire:{row['position']}"
+    headers = command_headers(id, "FireTimer", sender, correlation_id=row["correlation_id"])
     return key.encode(), msgspec.json.encode({"due": row["due"]}), headers

@@ -23,6 +23,7 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row | None:
                 "command": command,
                 "data": json.loads(data),
                 "command_id": command_id,
+                "correlation_id": published.correlation_id,
             }
         case TimerFired() | TimerCancelled():
             return None

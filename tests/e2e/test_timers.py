@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from projections.timers import time_text
+from streams.journal import RecordedEvent
 from tests.e2e.client import PARTITIONS, eventually, partition_of
 from tests.e2e.orders import LINE, OPEN, do
 from tests.e2e.system import System
@@ -65,18 +66,25 @@ async def schedule(system: System, key: str, due: datetime, **changed: Any) -> d
     return await system.ask("timer", key, "ScheduleTimer", {**fields, **changed})
 
 
-async def schedule_all(system: System, dues: dict[str, datetime]) -> None:
-    """A timer for each of these orders."""
-    for reply in await asyncio.gather(*(schedule(system, key, due) for key, due in dues.items())):
+async def schedule_all(system: System, dues: dict[str, datetime]) -> dict[str, str]:
+    """A timer for each of these orders; the ids of the commands that did it."""
+    replies = await asyncio.gather(*(schedule(system, key, due) for key, due in dues.items()))
+    for reply in replies:
         assert ("accepted", ["TimerScheduled"]) == (reply["status"], reply["events"])
+    return {reply["aggregate"]["id"]: reply["command_id"] for reply in replies}
 
 
 async def added(system: System, keys: Iterable[str]) -> Counter[str]:
     """How many lines each of these orders has got, by the journal."""
+    return Counter(it.aggregate_id for it in await lines(system, keys))
+
+
+async def lines(system: System, keys: Iterable[str]) -> list[RecordedEvent]:
+    """The lines of these orders, by the journal."""
     wanted = set(keys)
     logs = (await system.commits("orders", "order")).values()
     events = [event for log in logs for commit in log for event in commit.events]
-    return Counter(it.aggregate_id for it in events if it.aggregate_id in wanted and it.type == "LineAdded")
+    return [it for it in events if it.aggregate_id in wanted and it.type == "LineAdded"]
 
 
 async def sent(system: System, keys: Iterable[str], type: str = "order", command: str = "AddLine") -> Times:
@@ -129,13 +137,13 @@ async def test_pending_ones_are_listed(system: System, running: Running) -> None
     """A timer that is pending has a row and is in the list, by due time, at any worker; one that was cancelled not."""
     dues = {f"far-{number:02}": in_seconds(90_000 - number) for number in range(20)}
     by_due = [*reversed(dues)]
-    await schedule_all(system, dues)
+    scheduling = await schedule_all(system, dues)
     for worker in (running.one, running.two):
         await eventually(lambda at=worker: listed(system, at, by_due), 10, "the timers are not in the list")
         assert by_due == await pending(system, worker, limit=7)
     _, row, _ = await system.get(running.two, "/timers/far-00")
     expected = {"id": "far-00", "due": time_text(dues["far-00"]), "to": "order", "to_id": "far-00"}
-    expected |= {"command": "AddLine", "data": LINE, "command_id": None}
+    expected |= {"command": "AddLine", "data": LINE, "command_id": None, "correlation_id": scheduling["far-00"]}
     assert expected == {name: row[name] for name in expected}
     listing = await system.run("-A", PROJECTIONS, "timers", "list", "--limit", "3", "--url", running.two.url)
     assert by_due[:3] == [line.split()[0] for line in listing.stdout.splitlines()[1:4]], listing
@@ -148,12 +156,13 @@ async def test_pending_ones_are_listed(system: System, running: Running) -> None
 
 
 async def test_on_time_and_once(system: System, running: Running) -> None:
-    """Each command is on Kafka when it is due or a moment later, with one effect, and the timer is gone."""
+    """Each command is on Kafka when it is due or a moment later, with one effect, in the trace of whoever scheduled it;
+    and the timer is gone."""
     keys = [f"on-time-{number:02}" for number in range(20)]
     assert set(range(PARTITIONS)) == set(map(partition_of, keys))
     await do(system, keys, "OpenOrder", OPEN)
     dues = {key: in_seconds(2 + number / 10) for number, key in enumerate(keys)}
-    await schedule_all(system, dues)
+    scheduling = await schedule_all(system, dues)
     fired = asyncio.create_task(all_fired(system, keys, 30))
     slowest = await slowest_command(system, fired)
     scheduled, times = await sent(system, keys, "timer", "ScheduleTimer"), await sent(system, keys)
@@ -162,6 +171,7 @@ async def test_on_time_and_once(system: System, running: Running) -> None:
     late = [times[key][0] - max(dues[key].timestamp(), scheduled[key][0]) for key in keys]
     assert LATE + 2 * slowest > max(late), (slowest, late)
     assert dict.fromkeys(keys, 1) == await added(system, keys)
+    assert scheduling == {it.aggregate_id: it.correlation_id for it in await lines(system, keys)}
     await eventually(lambda: listed(system, running.one, []), 10, "timers that have fired are in the list")
 
 

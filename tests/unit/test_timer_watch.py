@@ -47,6 +47,7 @@ class Kafka:
         for key, value, headers in records if topic == "timer-commands" else ():
             assert "FireTimer" == dict(headers)["ce_type"].decode()
             data = msgspec.json.decode(value)
+            assert b"placing" == dict(headers)["ce_correlationid"]
             self.fired.append((partition, key.decode(), dict(headers)["ce_id"].decode(), data["due"]))
         self.ends[topic, partition] = self.ends.get((topic, partition), 0) + len(records)
         return self.ends[topic, partition] - 1
@@ -86,7 +87,7 @@ class Watched:
         self.nr += 1
         rows = {
             key: {"position": f"timer-{partition}:{self.nr}:{index}"}
-            | ({GONE: True} if due is None else {"id": key, "due": time_text(due)})
+            | ({GONE: True} if due is None else {"id": key, "due": time_text(due), "correlation_id": "placing"})
             for index, (key, due) in enumerate(dues.items())
         }
         # What a removed row has left begins with `gone`.
@@ -114,7 +115,7 @@ def test_rows() -> None:
     scheduled = TimerScheduled(NOON, "order", "1", "CancelOrder", '{"reason":"late"}', None)
     moved = TimerScheduled(NOON + SECOND, "user", "2", "DeactivateUser", "{}", "mine")
     row = {"id": "a", "due": "2026-11-26T12:00:01.000Z", "to": "user", "to_id": "2", "command": "DeactivateUser"}
-    row |= {"data": {}, "command_id": "mine"}  # type: ignore[dict-item]
+    row |= {"data": {}, "command_id": "mine", "correlation_id": ""}  # type: ignore[dict-item]
     first = [published(scheduled, "a", 1), published(moved, "a", 2)]
     given(timers, *first).then_rows({"a": row})
     given(timers, *first, published(TimerCancelled(), "a", 3)).then_rows({})
