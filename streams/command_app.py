@@ -8,7 +8,9 @@ import logging
 import os
 import socket
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,9 @@ from schemas.registry import SchemaError, Schemas
 from streams import cli_owners, commands, topics
 from streams.broker import Broker, PartitionLog, partition_of
 from streams.cache import Cache
-from streams.faust_app import Application, Supervisor, let_go
+from streams.faust_app import Application
 from streams.handler import Handler
+from streams.handover import Record
 from streams.health import add_health, json_response
 from streams.intake import Delivery
 from streams.issuer import Issuer
@@ -183,27 +186,32 @@ class _Served:
         self.ownership = ownership = _ownership(app, context, journal, broker, issuer)
         channel = app.topic(context.commands_topic, key_type=bytes, value_type=bytes, partitions=settings.partitions)
 
-        @app.agent(
-            channel, isolated_partitions=True, supervisor_strategy=Supervisor, name=f"{context.name}-{type}-commands"
-        )
+        @app.agent(channel, name=f"{context.name}-{type}-commands")
         async def receive(stream: Any) -> None:
-            async for event in stream.noack().events():
-                message = event.message
-                await ownership.deliver(
-                    message.partition,
-                    Delivery(
-                        message.offset,
-                        message.key,
-                        message.value,
-                        message.headers or (),
-                        message.timestamp or 0.0,
-                        event.ack,
-                        let_go(app, event),
-                    ),
-                )
+            """Has Faust subscribe to the topic and share out its partitions; the stream itself brings nothing, since
+            the consumer hands the records to `_receive`, in batches: see `streams.consumer`."""
+            async for _ in stream:
+                raise AssertionError(f"{context.commands_topic} has a receiver")
 
+        app.receivers[context.commands_topic] = self._receive
+        self._covered = lambda tp, offset: app.consumer.covered(tp, offset)
         app.revoking.append(ownership.revoke)
         app.position_sources.append(self._positions)
+
+    async def _receive(self, tp: TP, records: Sequence[Record]) -> None:
+        for record in records:
+            await self.ownership.deliver(
+                tp.partition,
+                Delivery(
+                    record.offset,
+                    record.key,
+                    record.value,
+                    record.headers,
+                    record.timestamp / 1000,
+                    partial(self._covered, tp, record.offset),
+                    lambda: None,
+                ),
+            )
 
     async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
         mine = {tp.partition: tp for tp in assignment if tp.topic == self.context.commands_topic}

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
-import time
-import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import faust
 import mode
-from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.utils.queues import FlowControlEvent
 from yarl import URL
 
 from streams import worker_command  # noqa: F401  (registers the command)
+from streams.consumer import Transport
+from streams.handover import Receive
 from streams.membership import Membership
 from streams.quiet_logs import quieten
 from streams.settings import Settings, SettingsError
@@ -32,7 +30,6 @@ SESSION_SECONDS = 6.0
 """A worker that was killed is missed after so long; brokers allow no less, unless told to."""
 HEARTBEAT_SECONDS = 0.3
 """By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
-LEAVE_SECONDS = 1.0
 RESTARTS_AT_ONCE = 100.0
 STREAM_BUFFER = 128
 """Messages per partition that wait between Faust's consumer and its agent. Faust's 4,096 may be as many megabytes; what
@@ -49,87 +46,6 @@ class Supervisor(mode.OneForOneSupervisor):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._bucket.capacity = self._bucket._tokens = RESTARTS_AT_ONCE
-
-
-class Consumer(driver.Consumer):  # type: ignore[misc]
-    """Resumes where the application says, not where Faust has committed."""
-
-    _looked_back = 0.0
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        offsets = dict(await super().seek_to_committed())
-        wanted = await self.app.positions(set(self.assignment()))
-        moved = {tp: offset for tp, offset in wanted.items() if offsets.get(tp) != offset}
-        if moved:
-            await self.seek_wait(moved)
-        offsets.update(wanted)
-        return offsets
-
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        # Faust forgets acknowledged offsets before it commits, so what was done since the last commit would
-        # come again; and it waits for every message in work, which has an end only when owners let go.
-        await self.app.before_revoke()
-        await self.commit()
-        await super().on_partitions_revoked(revoked)
-
-    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        generation = self.app.consumer_generation_id
-        records = await super()._getmany(active_partitions, timeout)
-        if self.flow_active and generation == self.app.consumer_generation_id:
-            self._find_what_went_back()
-        return records
-
-    def _find_what_went_back(self) -> None:
-        """Once a second: is a partition read from before where it was? So it is when Kafka has its offset no more.
-
-        Faust does not notice: it drops what it has seen, and with it the new messages that stand there.
-        """
-        if (moment := time.monotonic()) - self._looked_back < 1.0:
-            return
-        self._looked_back = moment
-        subscription = self._thread._consumer._subscription.subscription
-        if subscription is None or subscription.assignment is None:
-            return
-        for tp, read in list(self._read_offset.items()):
-            state = subscription.assignment.state_value(tp)
-            if read and state is not None and state.has_valid_position and state.position < read:
-                self.app.went_back(tp)
-
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        # Faust counts the first message after a gap as part of it, and commits it before it is done.
-        if offset_to - 1 >= offset_from:
-            await super()._add_gap(tp, offset_from, offset_to - 1)
-
-    def rejoin(self) -> None:
-        """Ask for a rebalance."""
-        thread = self._thread
-        consumer = thread._consumer
-        if consumer is not None and thread.thread_loop is not None:
-            thread.thread_loop.call_soon_threadsafe(consumer._coordinator.request_rejoin)
-
-    async def leave(self) -> None:
-        """Leave the consumer group now, before all that has still to be shut down; what was done is committed first."""
-        consumer = self._thread._consumer
-        if consumer is not None:
-            await self.commit()
-            with contextlib.suppress(TimeoutError):  # in the middle of a rebalance: it leaves when that is over
-                async with asyncio.timeout(LEAVE_SECONDS):
-                    await self._thread.call_thread(consumer._coordinator.close)
-
-    @property
-    def member_id(self) -> str:
-        """The name that the consumer group knows this worker by."""
-        return str(self._thread._consumer._coordinator.member_id)
-
-    def let_go(self, message: Any) -> None:
-        """Forget a message that will be delivered again, so that nothing waits for its acknowledgement."""
-        self._unacked_messages.discard(message)
-
-
-class Transport(driver.Transport):  # type: ignore[misc]
-    """Kafka by aiokafka, with the consumer above."""
-
-    Consumer: ClassVar[type] = Consumer
 
 
 class FlowControl(FlowControlEvent):  # type: ignore[misc]
@@ -164,6 +80,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.resuming: list[Callable[[], Awaitable[None]]] = []
         self._resuming: asyncio.Task[None] | None = None
         self.position_sources: list[Positions] = []
+        self.receivers: dict[str, Receive] = {}
+        """By topic: who gets its records, instead of an agent's stream."""
         self.went_back: Callable[[TP], None] = lambda tp: None
         self.serves: Callable[[], bool] = lambda: True
         self.partitions_served: Callable[[], list[int]] = list
@@ -275,15 +193,3 @@ class Application(faust.App):  # type: ignore[misc]
     def is_ready(self) -> bool:
         """Whether this worker serves all that is assigned to it."""
         return self.rebalanced and not self.rebalancing and self.serves()
-
-
-def let_go(app: Application, event: Any) -> Callable[[], object]:
-    """What an owner calls when the event is to be delivered again."""
-    message = weakref.ref(event.message)
-
-    def discard() -> None:
-        target = message()
-        if target is not None:
-            app.consumer.let_go(target)
-
-    return discard

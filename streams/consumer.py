@@ -1,0 +1,146 @@
+"""Faust's Kafka consumer, where it must be held right: where it resumes, what it commits, how commands are read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.handover import HandOver, Record
+
+LEAVE_SECONDS = 1.0
+FULL_SECONDS = 0.02
+"""While a partition is full, aiokafka is asked this often: it does not notice when what lies there is wanted again."""
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """Resumes where the application says, not where Faust has committed.
+
+    Topics that have a receiver are read past Faust's streams. An owner of commands knows from the journal where it
+    stands, looks into gaps, and lets go of what it has not done; so it needs none of what Faust does for each message
+    (two tasks, an event, a queue, its acknowledgement), which took a quarter of a command's time. Faust still places
+    the partitions, and its rebalances begin and end their reading. What a rebalance may leave on its way from before
+    it does no harm: an owner takes only the offset that is due.
+    """
+
+    _looked_back = 0.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._covered: dict[TP, int] = {}
+        self._handover = HandOver(self._receive, self.crash)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        offsets = dict(await super().seek_to_committed())
+        wanted = await self.app.positions(set(self.assignment()))
+        moved = {tp: offset for tp, offset in wanted.items() if offsets.get(tp) != offset}
+        if moved:
+            await self.seek_wait(moved)
+        offsets.update(wanted)
+        return offsets
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        # Faust forgets acknowledged offsets before it commits, so what was done since the last commit would
+        # come again; and it waits for every message in work, which has an end only when owners let go.
+        await self.app.before_revoke()
+        await self._handover.drop()
+        await self.commit()
+        await super().on_partitions_revoked(revoked)
+        self._covered.clear()
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        generation = self.app.consumer_generation_id
+        if full := self._handover.full:
+            timeout = FULL_SECONDS
+            active_partitions = (self.assignment() if active_partitions is None else active_partitions) - full
+            if not active_partitions:
+                await self._some_are_free(timeout)
+                return {}
+        records = await super()._getmany(active_partitions, timeout)
+        if self.flow_active:
+            if generation == self.app.consumer_generation_id:
+                self._find_what_went_back()
+            for tp in [tp for tp in records if tp.topic in self.app.receivers]:
+                self._hand_over(TP(*tp), records.pop(tp))
+        return records
+
+    async def _some_are_free(self, seconds: float) -> None:
+        self._handover.freed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._handover.freed.wait()
+
+    def _hand_over(self, tp: TP, records: Sequence[Record]) -> None:
+        self._read_offset[tp] = max(self._read_offset[tp] or 0, records[-1].offset)
+        self._handover.put(tp, records)
+
+    async def _receive(self, tp: TP, records: Sequence[Record]) -> None:
+        await self.app.receivers[tp.topic](tp, records)
+        self.app.monitor.stream_inbound_time[tp] = (
+            time.monotonic()
+        )  # by which Faust tells whether a stream stands still
+
+    def covered(self, tp: TP, offset: int) -> None:
+        """What has been received up to this offset is done: the next commit to the consumer group may say so."""
+        self._covered[tp] = offset + 1
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        yield from super()._filter_tps_with_pending_acks(topics)
+        yield from (tp for tp in self._covered if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        offset: int | None = self._covered[tp] if tp in self._covered else super()._new_offset(tp)
+        return offset
+
+    def _find_what_went_back(self) -> None:
+        """Once a second: is a partition read from before where it was? So it is when Kafka has its offset no more.
+
+        Faust does not notice: it drops what it has seen, and with it the new messages that stand there.
+        """
+        if (moment := time.monotonic()) - self._looked_back < 1.0:
+            return
+        self._looked_back = moment
+        subscription = self._thread._consumer._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return
+        for tp, read in list(self._read_offset.items()):
+            state = subscription.assignment.state_value(tp)
+            if read and state is not None and state.has_valid_position and state.position < read:
+                self.app.went_back(tp)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        # Faust counts the first message after a gap as part of it, and commits it before it is done.
+        if offset_to - 1 >= offset_from:
+            await super()._add_gap(tp, offset_from, offset_to - 1)
+
+    def rejoin(self) -> None:
+        """Ask for a rebalance."""
+        thread = self._thread
+        consumer = thread._consumer
+        if consumer is not None and thread.thread_loop is not None:
+            thread.thread_loop.call_soon_threadsafe(consumer._coordinator.request_rejoin)
+
+    async def leave(self) -> None:
+        """Leave the consumer group now, before all that has still to be shut down; what was done is committed first."""
+        consumer = self._thread._consumer
+        if consumer is not None:
+            await self.commit()
+            with contextlib.suppress(TimeoutError):  # in the middle of a rebalance: it leaves when that is over
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self._thread.call_thread(consumer._coordinator.close)
+
+    @property
+    def member_id(self) -> str:
+        """The name that the consumer group knows this worker by."""
+        return str(self._thread._consumer._coordinator.member_id)
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Kafka by aiokafka, with the consumer above."""
+
+    Consumer: ClassVar[type] = Consumer
