@@ -10,7 +10,6 @@ import socket
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,11 @@ from streams.faust_app import Application
 from streams.handler import Handler
 from streams.handover import Record
 from streams.health import add_health, json_response
-from streams.intake import Delivery
 from streams.issuer import Issuer
 from streams.journal import Journal, stream_name
 from streams.journals import open_journal
 from streams.limits import Limits
+from streams.messages import Message
 from streams.outbox import TypeOutbox
 from streams.owner import Owner
 from streams.owners import add_owners
@@ -189,29 +188,21 @@ class _Served:
         @app.agent(channel, name=f"{context.name}-{type}-commands")
         async def receive(stream: Any) -> None:
             """Has Faust subscribe to the topic and share out its partitions; the stream itself brings nothing, since
-            the consumer hands the records to `_receive`, in batches: see `streams.consumer`."""
+            the consumer hands the records over in batches: see `streams.consumer`."""
             async for _ in stream:
                 raise AssertionError(f"{context.commands_topic} has a receiver")
 
-        app.receivers[context.commands_topic] = self._receive
-        self._covered = lambda tp, offset: app.consumer.covered(tp, offset)
+        app.receivers[context.commands_topic] = self
         app.revoking.append(ownership.revoke)
         app.position_sources.append(self._positions)
 
-    async def _receive(self, tp: TP, records: Sequence[Record]) -> None:
-        for record in records:
-            await self.ownership.deliver(
-                tp.partition,
-                Delivery(
-                    record.offset,
-                    record.key,
-                    record.value,
-                    record.headers,
-                    record.timestamp / 1000,
-                    partial(self._covered, tp, record.offset),
-                    lambda: None,
-                ),
-            )
+    async def receive(self, partition: int, records: Sequence[Record]) -> None:
+        await self.ownership.deliver(
+            partition, (Message(it.offset, it.key, it.value, it.headers, it.timestamp / 1000) for it in records)
+        )
+
+    def covered(self, partition: int) -> int | None:
+        return self.ownership.covered(partition)
 
     async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
         mine = {tp.partition: tp for tp in assignment if tp.topic == self.context.commands_topic}

@@ -32,7 +32,6 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._covered: dict[TP, int] = {}
         self._handover = HandOver(self._receive, self.crash)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -51,7 +50,6 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         await self._handover.drop()
         await self.commit()
         await super().on_partitions_revoked(revoked)
-        self._covered.clear()
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         generation = self.app.consumer_generation_id
@@ -80,21 +78,20 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self._handover.put(tp, records)
 
     async def _receive(self, tp: TP, records: Sequence[Record]) -> None:
-        await self.app.receivers[tp.topic](tp, records)
+        await self.app.receivers[tp.topic].receive(tp.partition, records)
         self.app.monitor.stream_inbound_time[tp] = (
             time.monotonic()
         )  # by which Faust tells whether a stream stands still
 
-    def covered(self, tp: TP, offset: int) -> None:
-        """What has been received up to this offset is done: the next commit to the consumer group may say so."""
-        self._covered[tp] = offset + 1
-
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         yield from super()._filter_tps_with_pending_acks(topics)
-        yield from (tp for tp in self._covered if topics is None or tp in topics or tp.topic in topics)
+        for tp in self.assignment():
+            if tp.topic in self.app.receivers and (topics is None or tp in topics or tp.topic in topics):
+                yield tp
 
     def _new_offset(self, tp: TP) -> int | None:
-        offset: int | None = self._covered[tp] if tp in self._covered else super()._new_offset(tp)
+        receiver = self.app.receivers.get(tp.topic)
+        offset: int | None = super()._new_offset(tp) if receiver is None else receiver.covered(tp.partition)
         return offset
 
     def _find_what_went_back(self) -> None:

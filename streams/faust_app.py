@@ -17,7 +17,7 @@ from yarl import URL
 
 from streams import worker_command  # noqa: F401  (registers the command)
 from streams.consumer import Transport
-from streams.handover import Receive
+from streams.handover import Receiver
 from streams.membership import Membership
 from streams.quiet_logs import quieten
 from streams.settings import Settings, SettingsError
@@ -80,7 +80,7 @@ class Application(faust.App):  # type: ignore[misc]
         self.resuming: list[Callable[[], Awaitable[None]]] = []
         self._resuming: asyncio.Task[None] | None = None
         self.position_sources: list[Positions] = []
-        self.receivers: dict[str, Receive] = {}
+        self.receivers: dict[str, Receiver] = {}
         """By topic: who gets its records, instead of an agent's stream."""
         self.went_back: Callable[[TP], None] = lambda tp: None
         self.serves: Callable[[], bool] = lambda: True

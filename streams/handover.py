@@ -22,8 +22,15 @@ class Record(Protocol):
     timestamp: int
 
 
-Receive = Callable[[TP, Sequence[Record]], Awaitable[None]]
-"""Takes the next records of a partition; waits while it has enough."""
+class Receiver(Protocol):
+    """Takes the records of a topic in the place of an agent's stream."""
+
+    async def receive(self, partition: int, records: Sequence[Record]) -> None:
+        """Take the next records of a partition; waits while it has enough of it."""
+
+    def covered(self, partition: int) -> int | None:
+        """The offset behind the last record that is done with, None if that is not known: what the consumer group is
+        told. Nothing but the view of operators depends on it."""
 
 
 class HandOver:
@@ -34,7 +41,9 @@ class HandOver:
     `receive` raises.
     """
 
-    def __init__(self, receive: Receive, failed: Callable[[Exception], Awaitable[None]]) -> None:
+    def __init__(
+        self, receive: Callable[[TP, Sequence[Record]], Awaitable[None]], failed: Callable[[Exception], Awaitable[None]]
+    ) -> None:
         self.full: set[TP] = set()
         self.freed = asyncio.Event()
         """Set when a partition is full no more."""

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from streams.limits import Limits
 from streams.messages import Message
-
-
-class Delivery(Message, gc=False):
-    """A message as the consumer delivered it; `ack` when a commit covers it, else `discard`."""
-
-    ack: Callable[[], object]
-    discard: Callable[[], object]
 
 
 class Intake:
@@ -25,7 +18,7 @@ class Intake:
         self.is_open = False
         self.bytes = 0
         self._limits = limits
-        self._queue: deque[Delivery] = deque()
+        self._queue: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
 
@@ -37,10 +30,9 @@ class Intake:
         self.is_open = True
 
     def close(self) -> None:
-        """Take no more, discard what is there, and let go of whoever waits."""
+        """Take no more, forget what is there, and let go of whoever waits."""
         self.is_open = False
-        while self._queue:
-            self._queue.popleft().discard()
+        self._queue.clear()
         self.bytes = 0
         self._arrived.set()
         self._room.set()
@@ -51,20 +43,20 @@ class Intake:
             self._room.clear()
             await self._room.wait()
 
-    def put(self, delivery: Delivery) -> None:
+    def put(self, message: Message) -> None:
         """Take the next message."""
-        self._queue.append(delivery)
-        self.bytes += delivery.size
+        self._queue.append(message)
+        self.bytes += message.size
         self._arrived.set()
 
-    def put_back(self, deliveries: Sequence[Delivery]) -> None:
+    def put_back(self, messages: Sequence[Message]) -> None:
         """Take back the end of a group, which comes first again."""
-        self._queue.extendleft(reversed(deliveries))
-        self.bytes += sum(delivery.size for delivery in deliveries)
+        self._queue.extendleft(reversed(messages))
+        self.bytes += sum(message.size for message in messages)
         if not self.is_open:
             self.close()
 
-    async def group(self, was_busy: bool) -> list[Delivery]:
+    async def group(self, was_busy: bool) -> list[Message]:
         """The next group, empty when the intake has been closed."""
         while not self._queue:
             if not self.is_open:
@@ -75,7 +67,7 @@ class Intake:
         # One command alone is not kept waiting; where many come, a few milliseconds bring more to share the commit.
         if was_busy and len(self._queue) < self._limits.commands:
             await asyncio.sleep(self._limits.linger)
-        group: list[Delivery] = []
+        group: list[Message] = []
         size = 0
         while self._queue and len(group) < self._limits.commands and size < self._limits.queue_bytes:
             group.append(self._queue.popleft())

@@ -19,10 +19,10 @@ from streams.cache import PendingSnapshot
 from streams.gate import Gate
 from streams.handler import Handler, now
 from streams.indexer import Indexer, Issue
-from streams.intake import Delivery, Intake
+from streams.intake import Intake
 from streams.journal import Commit, Fenced, Journal, Unavailable
 from streams.limits import Limits
-from streams.messages import Envelope, Failure, encode_reply
+from streams.messages import Envelope, Failure, Message, encode_reply
 from streams.reading import Held
 from streams.retry import until_it_answers
 from streams.takeover import CommandLog, check_topic, take_over
@@ -153,32 +153,35 @@ class Owner:
         return self._indexer.indexed_nr
 
     @property
+    def covered(self) -> int:
+        """The offset behind the last command that a commit covers."""
+        return self.head.offset + 1 if self.head is not None else 0
+
+    @property
     def queued(self) -> tuple[int, int]:
         """Commands that wait for a commit, and the bytes of their messages."""
         return len(self._intake), self._intake.bytes
 
     # -- intake ------------------------------------------------------------------------------------
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, message: Message) -> None:
         """Take the next message of the partition; waits while the queue is full.
 
-        Offsets must follow one another. One seen before is discarded. A gap is legal only where Kafka itself
+        Offsets must follow one another. One seen before is left out. A gap is legal only where Kafka itself
         has none to give (transaction markers, retention); where messages were lost on the way, ownership
         begins anew.
         """
         await self._intake.room()
         # Looking into a gap takes time, in which a rebalance may have moved the place to go on from.
-        while self._intake.is_open and delivery.offset > (due := self.next_offset):
-            if await self._commands.gap_is_empty(due, delivery.offset):
+        while self._intake.is_open and message.offset > (due := self.next_offset):
+            if await self._commands.gap_is_empty(due, message.offset):
                 if due == self.next_offset:
                     break
             elif self._intake.is_open and due == self.next_offset:
-                self._lose(f"offset {delivery.offset} came where {due} was due: reading again from there")
-        if not self._intake.is_open or delivery.offset < self.next_offset:
-            delivery.discard()
-            return
-        self.next_offset = delivery.offset + 1
-        self._intake.put(delivery)
+                self._lose(f"offset {message.offset} came where {due} was due: reading again from there")
+        if self._intake.is_open and message.offset >= self.next_offset:
+            self.next_offset = message.offset + 1
+            self._intake.put(message)
 
     async def look_back(self) -> None:
         """The consumer has started over by itself, as it does when Kafka no longer has the offset that is due.
@@ -206,18 +209,11 @@ class Owner:
         try:
             while group := await self._intake.group(was_busy):
                 was_busy = len(group) > 1
-                try:
-                    if not confirmed:
-                        # Kafka is asked for messages by the topic's name: these may be of a newer one.
-                        await check_topic(self._commands, self.stream, self.topic_id)
-                        confirmed = True
-                    rest = await self._process(group)
-                except BaseException:
-                    # Whoever waits until all that was delivered is done must not wait for these.
-                    for delivery in group:
-                        delivery.discard()
-                    raise
-                self._intake.put_back(rest)
+                if not confirmed:
+                    # Kafka is asked for messages by the topic's name: these may be of a newer one.
+                    await check_topic(self._commands, self.stream, self.topic_id)
+                    confirmed = True
+                self._intake.put_back(await self._process(group))
         except Fenced as fenced:
             self._lose(f"fenced, another owner has taken over: {fenced}")
         except Unavailable as error:
@@ -227,11 +223,11 @@ class Owner:
         except Exception:
             self._lose("the owner failed, and begins anew", trace=True)
 
-    async def _process(self, group: list[Delivery]) -> list[Delivery]:
+    async def _process(self, group: list[Message]) -> list[Message]:
         """Decide, commit, answer. Returns the end of the group when it would have made the commit too large."""
         assert self.head is not None
         draft = Draft(self.head.nr + 1, self.head.eventful_nr, now())
-        read = [self._gate.read(delivery, draft) for delivery in group]
+        read = [self._gate.read(message, draft) for message in group]
         ids = [item.aggregate_id for item in read if isinstance(item, Envelope)]
         await until_it_answers(
             lambda: self.handler.load(ids), f"{self.stream}: loading aggregates", (Unavailable, Held)
@@ -261,8 +257,6 @@ class Owner:
         )
         self._committed(commit)
         await self._outbox.replies(self._replies(verdicts))
-        for delivery in done:
-            delivery.ack()
         await self._indexer.put(commit, snapshots, derived)
         return rest
 

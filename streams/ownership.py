@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiokafka.errors import KafkaError
 
-from streams.intake import Delivery
 from streams.journal import Unavailable
+from streams.messages import Message
 from streams.owner import Owner
 from streams.tasks import all_done
 from streams.topic_ids import Described
@@ -58,7 +58,7 @@ class Ownership:
 
         A partition that was here before keeps its owner with its warm cache: if another worker had it in
         between, the journal says so at the next append. One that cannot be taken over now is left out: what
-        is delivered of it is discarded, and a rebalance asked for as soon as the journal answers.
+        is delivered of it is left out, and a rebalance asked for as soon as the journal answers.
         """
         async with self._lock:
             self.assigned = set(partitions)
@@ -108,16 +108,21 @@ class Ownership:
         owners, self.owners, self.assigned = list(self.owners.values()), {}, set()
         await asyncio.gather(*(owner.close() for owner in owners))
 
-    async def deliver(self, partition: int, delivery: Delivery) -> None:
-        """Hand a message to the owner of its partition, which waits while it has enough."""
+    async def deliver(self, partition: int, messages: Iterable[Message]) -> None:
+        """Hand messages to the owner of their partition, which waits while it has enough. Without one they are left
+        out: the next begins behind what is committed."""
+        for message in messages:
+            owner = self.owners.get(partition)
+            if owner is not None and partition in self._serving:
+                await owner.deliver(message)
+
+    def covered(self, partition: int) -> int | None:
+        """The offset behind the last message of a partition that is done with, if it is known here."""
         owner = self.owners.get(partition)
-        if owner is None or partition not in self._serving:
-            delivery.discard()
-        else:
-            await owner.deliver(delivery)
+        return owner.covered if owner is not None else None
 
     def lost(self, owner: Owner) -> None:
-        """An owner gave up its partition: what comes is discarded until the partition is assigned anew."""
+        """An owner gave up its partition: what comes is left out until the partition is assigned anew."""
         if self.owners.get(owner.partition) is owner:
             self._serving.discard(owner.partition)
             self._rejoin_later()

@@ -20,10 +20,9 @@ from schemas.registry import Schemas
 from streams.broker import partition_of
 from streams.cache import Cache
 from streams.handler import Handler
-from streams.intake import Delivery
 from streams.journal import Commit, Journal, RecordedEvent, StoredEvent, stream_name
 from streams.limits import Limits
-from streams.messages import Failure, command_headers
+from streams.messages import Envelope, Failure, Message, command_headers
 from streams.owner import Owner
 from streams.repair import Disagreement, repair
 from streams.verify import Verification
@@ -42,7 +41,7 @@ LINE = {"sku": "85123A", "description": "HOLDER", "quantity": 6, "unit_price": "
 class Nobody:
     """An outbox whose messages nobody reads."""
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Delivery, Failure]]) -> None:
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         raise AssertionError("no command of these fails")
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
@@ -106,14 +105,19 @@ class Orders:
         owner.resume()
         return owner
 
-    async def send(self, owner: Owner, key: str, type: str, data: Any = None) -> asyncio.Event:
-        """Give the owner a command; the event is set when a commit covers it."""
-        done, offset = asyncio.Event(), self.offsets[owner.partition]
+    async def send(self, owner: Owner, key: str, type: str, data: Any = None) -> None:
+        """Give the owner a command."""
+        offset = self.offsets[owner.partition]
         self.offsets[owner.partition] += 1
         headers = command_headers(f"{owner.stream}-{offset}", type, "/test")
         value = json.dumps(data or {}).encode()
-        await owner.deliver(Delivery(offset, key.encode(), value, headers, 1.0, done.set, lambda: None))
-        return done
+        await owner.deliver(Message(offset, key.encode(), value, headers, 1.0))
+
+    async def settled(self, owner: Owner) -> None:
+        """Wait until commits cover all that the owner was given."""
+        async with asyncio.timeout(10):
+            while owner.covered < self.offsets[owner.partition]:
+                await asyncio.sleep(0.002)
 
     async def write(self) -> None:
         """In each partition: three orders of eight events and a command without one, by two owners in turn, snapshots;
@@ -125,14 +129,15 @@ class Orders:
                 commands = [("OpenOrder", OPEN)] if name == "a" else []
                 commands += [("AddLine", {**LINE, "sku": f"{name}{number}"}) for number in range(3)]
                 commands += [("PlaceOrder", None), ("PlaceOrder", None)] if name == "b" else []
-                done = [await self.send(owner, key, *command) for command in commands for key in keys]
-                await asyncio.gather(*(it.wait() for it in done))
+                for command in commands:
+                    for key in keys:
+                        await self.send(owner, key, *command)
+                await self.settled(owner)
                 await owner.close()
             owner = await self.owner(partition, "c")
             for _ in range(2):  # each commit says what was derived before it
-                await (
-                    await self.send(owner, keys[0], "AddLine", LINE)
-                ).wait()  # rejected, so there is nothing to write
+                await self.send(owner, keys[0], "AddLine", LINE)  # rejected, so there is nothing to write
+                await self.settled(owner)
                 async with asyncio.timeout(10):
                     while owner.head is None or owner._indexer.indexed_nr < owner.head.nr:
                         await asyncio.sleep(0.005)

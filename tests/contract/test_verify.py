@@ -227,7 +227,8 @@ async def test_while_a_writer_is_active(orders: Orders) -> None:
                 await orders.send(
                     owner, key, "OpenOrder" if number <= 20 else "AddLine", OPEN if number <= 20 else LINE
                 )
-            await (await orders.send(owner, key, "OpenOrder", OPEN)).wait()
+            await orders.send(owner, key, "OpenOrder", OPEN)
+            await orders.settled(owner)
             await owner.close()
 
     writers = [asyncio.create_task(write(partition)) for partition in range(PARTITIONS)]

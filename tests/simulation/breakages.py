@@ -91,14 +91,13 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "unknown outcome taken for failure: the next number is tried": (Edit(Owner._process, APPEND, AGAIN),),
     "no seek: the group's committed offset is trusted": (
         Edit(Ownership.assign, "return {p: self.owners[p].next_offset for p in self._serving}", "return {}"),
-        Edit(Owner.deliver, "or delivery.offset < self.next_offset", ""),
+        Edit(Owner.deliver, "and message.offset >= self.next_offset", ""),
     ),
-    "a command delivered again is decided again": (Edit(Owner.deliver, "or delivery.offset < self.next_offset", ""),),
+    "a command delivered again is decided again": (Edit(Owner.deliver, "and message.offset >= self.next_offset", ""),),
     "a gap is not looked into": (
-        Edit(Owner.deliver, "if await self._commands.gap_is_empty(due, delivery.offset):", "if True:"),
+        Edit(Owner.deliver, "if await self._commands.gap_is_empty(due, message.offset):", "if True:"),
     ),
-    "let go: the queue is kept": (Edit(Intake.close, "while self._queue:", "while False:"),),
-    "let go: the messages of a group given up are kept": (Edit(Owner._work, "delivery.discard()", "pass"),),
+    "let go: the queue is kept": (Edit(Intake.close, "self._queue.clear()", "pass"),),
     "failures are not kept as dead letters": (Edit(Owner._process, "if letters:", "if False:"),),
     "a commit says that all before it is indexed": (
         Edit(Owner._process, "self._indexer.indexed_nr,\n        draft", "self.head.nr,\n        draft"),
@@ -147,9 +146,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "an event that waits is counted again": (
         Edit(_Batch._wait, "if waits.events and event.at <= waits.at:", "if False:"),
     ),
-    "what waits is kept after the place, or never": (
-        Edit(Lane._save, "if folded.waiting:", "if False:"),
-    ),
+    "what waits is kept after the place, or never": (Edit(Lane._save, "if folded.waiting:", "if False:"),),
     "a gap in the events is not looked into": (Edit(Lane._missing, "return event.at", "pass"),),
     "a log that ends early is taken for its end": (
         Edit(EventReader.from_log, "raise Unavailable(", "return\n            raise Unavailable("),
@@ -189,9 +186,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "if complete:",
         ),
     ),
-    "the table that answers is removed": (
-        Edit(Source._drop, " - wanted - serving", ""),
-    ),
+    "the table that answers is removed": (Edit(Source._drop, " - wanted - serving", ""),),
     "the place to go on from is on the changelog before the rows": (
         Edit(records_of, "    rows = prefix_of(table, ROW)\n", f"    rows = prefix_of(table, ROW)\n{PLACED}"),
         Edit(records_of, WAITING + PLACED, WAITING),
@@ -204,9 +199,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "a recovery takes older rows for newer ones": (
-        Edit(
-            is_newer, "return position_of(decode_row(value)) >= position_of(decode_row(present))", "return True"
-        ),
+        Edit(is_newer, "return position_of(decode_row(value)) >= position_of(decode_row(present))", "return True"),
     ),
     "a shared store takes older rows for newer ones": (
         Edit(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from faust.types import TP
 
 from streams.faust_app import HEARTBEAT_SECONDS, SESSION_SECONDS
+from streams.handover import HandOver
 from tests.simulation.kafka import Record
 
 if TYPE_CHECKING:
@@ -137,9 +140,18 @@ class Message:
             self.consumer.emptied.set()
 
 
+class Receiver(Protocol):
+    """As `streams.handover.Receiver`, with the records of this world."""
+
+    async def receive(self, partition: int, records: Sequence[Record]) -> None: ...
+
+    def covered(self, partition: int) -> int | None: ...
+
+
 @dataclass(eq=False)
 class Consumer:
-    """A member of a group, in a worker. The callbacks are what `streams.faust_app` makes of Faust's."""
+    """A member of a group, in a worker. The callbacks are what `streams.faust_app` makes of Faust's: messages go
+    one by one to `deliver`, as a stream has them, or in batches to a `receiver`."""
 
     world: World
     group: Group
@@ -147,7 +159,8 @@ class Consumer:
     topics: tuple[str, ...]
     revoke: Callable[[], Awaitable[None]]
     positions: Callable[[list[int]], Awaitable[dict[Place, int]]]
-    deliver: Callable[[Message], Awaitable[None]]
+    deliver: Callable[[Message], Awaitable[None]] | None = None
+    receiver: Receiver | None = None
     generation: int = 0
     acked: dict[Place, int] = field(default_factory=dict)
     unacked: set[Message] = field(default_factory=set)
@@ -157,6 +170,16 @@ class Consumer:
     _joining: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _fetches: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._handover = HandOver(self._receive, self._failed)
+
+    async def _receive(self, tp: TP, records: Sequence[Any]) -> None:
+        assert self.receiver is not None
+        await self.receiver.receive(tp.partition, records)
+
+    async def _failed(self, error: Exception) -> None:
+        raise error
 
     async def run(self) -> None:
         """Be a member for ever."""
@@ -199,6 +222,10 @@ class Consumer:
             await self._commit()
 
     async def _commit(self) -> None:
+        if self.receiver is not None:
+            for topic, partition in [(topic, p) for topic in self.topics for p in self.assigned]:
+                if covered := self.receiver.covered(partition):
+                    self.acked[topic, partition] = covered
         if self.acked:
             acked, self.acked = self.acked, {}
             if self.world.random.random() >= self.world.faults.commits_lost:
@@ -207,6 +234,7 @@ class Consumer:
 
     async def _let_go(self) -> None:
         await self.revoke()
+        await self._handover.drop()
         self._flowing = 0
         await self._commit()
         while self.unacked:
@@ -243,10 +271,22 @@ class Consumer:
             if world.kafka.topics.get(topic) is not incarnation:
                 return
             found = await world.network.ask("group", partial(log.after, position, FETCH))
-            for record in found:
+            if self.receiver is not None:
+                if self._flowing != generation:
+                    return
+                if found:
+                    await self._hand_over(TP(topic, partition), found)
+            for record in found if self.deliver is not None else ():
                 if self._flowing != generation:
                     return
                 message = Message(topic, partition, record, self, generation)
                 self.unacked.add(message)
                 await self.deliver(message)
             position = found[-1].offset + 1 if found else min(position + FETCH, len(log.records))
+
+    async def _hand_over(self, tp: TP, records: Sequence[Any]) -> None:
+        """Hand over a batch; returns when the next one may be read."""
+        self._handover.put(tp, records)
+        while tp in self._handover.full:
+            self._handover.freed.clear()
+            await self._handover.freed.wait()

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from streams.broker import PartitionLog, partition_of
 from streams.cache import Cache
 from streams.handler import Handler
-from streams.intake import Delivery
 from streams.journal import stream_name
+from streams.messages import Message
 from streams.outbox import TypeOutbox
 from streams.owner import Owner
 from streams.ownership import Ownership
 from streams.topic_ids import Described
 from tests.simulation.account import COMMANDS, EVENTS, TYPE, account
-from tests.simulation.group import Consumer, Message, Place
-from tests.simulation.kafka import SimulatedBroker
+from tests.simulation.group import Consumer, Place
+from tests.simulation.kafka import Record, SimulatedBroker
 from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, DEAD_LETTERS_TOPIC
 
 if TYPE_CHECKING:
     from streams.broker import Broker
     from tests.simulation.world import World
+
 
 class WatchedOutbox(TypeOutbox):
     """The worker's outbox; whoever watches sees the replies as the owner hands them over."""
@@ -53,7 +54,7 @@ class CommandWorker:
             (COMMANDS_TOPIC,),
             self.ownership.revoke,
             self._positions,
-            self._deliver,
+            receiver=self,
         )
         self.stopping = asyncio.Event()
 
@@ -93,12 +94,15 @@ class CommandWorker:
         owned = await self.ownership.assign(set(partitions))
         return {(COMMANDS_TOPIC, p): offset for p, offset in owned.items()}
 
-    async def _deliver(self, message: Message) -> None:
-        record = message.record
-        delivery = Delivery(
-            record.offset, record.key, record.value, record.headers, record.timestamp, message.ack, message.discard
-        )
-        await self.ownership.deliver(message.partition, delivery)
-        owner = self.ownership.owners.get(message.partition)
-        if owner is not None:
-            self._world.checks.bounds(owner)
+    async def receive(self, partition: int, records: Sequence[Record]) -> None:
+        await self.ownership.deliver(partition, self._messages(partition, records))
+
+    def _messages(self, partition: int, records: Sequence[Record]) -> Iterator[Message]:
+        for record in records:
+            yield Message(record.offset, record.key, record.value, record.headers, record.timestamp)
+            owner = self.ownership.owners.get(partition)
+            if owner is not None:
+                self._world.checks.bounds(owner)
+
+    def covered(self, partition: int) -> int | None:
+        return self.ownership.covered(partition)

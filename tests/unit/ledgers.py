@@ -6,14 +6,12 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import msgspec
 
 from streams.cache import Aggregate, Cache
 from streams.handler import Handler, load_aggregate
-from streams.intake import Delivery
 from streams.journal import Commit, Snapshot, Unavailable
 from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.limits import Limits
@@ -81,7 +79,6 @@ class Ledgers:
         self.store = MemoryStore()
         self.topic_id = "t1"
         self.topic: list[Message] = []
-        self.acked: set[int] = set()
         self.decider = ledger(self._is_mended, lambda: self.evolving())
         self._codecs = codecs(self.decider)
 
@@ -137,9 +134,7 @@ class Ledgers:
     async def feed(self) -> None:
         """Hand the owner all that it has not had."""
         while (offset := self.owner.next_offset) < len(self.topic):
-            m = self.topic[offset]
-            ack = partial(self.acked.add, offset)
-            await self.owner.deliver(Delivery(offset, m.key, m.value, m.headers, m.timestamp, ack, lambda: None))
+            await self.owner.deliver(self.topic[offset])
 
     async def poisoned(self, *waiting: int, ledger: str = "a") -> None:
         """A ledger with 1 in it, in quarantine for `poison`, which posts 2; posts of `waiting` wait."""
