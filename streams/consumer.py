@@ -85,7 +85,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         yield from super()._filter_tps_with_pending_acks(topics)
-        for tp in self.assignment():
+        for tp in list(self._read_offset):  # what is assigned, and has a place to read from
             if tp.topic in self.app.receivers and (topics is None or tp in topics or tp.topic in topics):
                 yield tp
 

@@ -19,7 +19,8 @@ from tests.e2e.worker import ORDERS
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BURST, PACE = 6_000, 20_000
-"""More at once than a worker gets done, so that its queue is full when it is stopped."""
+SLOW = {"GROUP_COMMANDS": "5"}
+"""More at once than a worker with such small groups gets done, so that its queue is full when it is stopped."""
 LATER = 500
 
 
@@ -27,7 +28,7 @@ async def test_zombie_is_fenced_and_rejoins(system: System) -> None:
     """SIGSTOP with a full queue, until the other has taken over, then SIGCONT: what it still appends is refused, or was
     in the journal before the takeover; it says so at most once a partition and is ready again; each command had one
     effect."""
-    zombie, other = system.start(ORDERS), system.start(ORDERS)
+    zombie, other = system.start(ORDERS, **SLOW), system.start(ORDERS, **SLOW)
     await system.all_served(zombie, other)
     mine = await system.partitions(zombie)
     assert mine
