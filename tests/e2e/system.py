@@ -223,6 +223,11 @@ class System:
         finally:
             await consumer.stop()
 
+    async def group_offsets(self, context: str, name: str) -> dict[int, int]:
+        """What the consumer group of a context has committed in a topic, by partition: what tools for lag show."""
+        found = await self.admin.list_consumer_group_offsets(f"{self.namespace}{context}")
+        return {tp.partition: it.offset for tp, it in found.items() if tp.topic == self.topic(name)}
+
     async def read(self, name: str) -> list[Any]:
         """All records of a topic as it is now, each partition in its order."""
         ends = {p: end for p, end in (await self.ends(name)).items() if end}

@@ -58,7 +58,8 @@ async def test_killed_worker_loses_nothing(system: System, load: Load, two: tupl
 
 
 async def test_stopped_worker_hands_over(system: System, load: Load, two: tuple[Worker, Worker]) -> None:
-    """SIGTERM under load: the worker ends by itself with status 0, the other takes over, and no reply is missing."""
+    """SIGTERM under load: the worker ends by itself with status 0, the other takes over, and no reply is missing. In the
+    end the consumer group has no lag, as Kafka's own tools see it."""
     survivor, leaver = two
     inbox = await system.answers()
     loading = asyncio.create_task(load.lines(COMMANDS // 2))
@@ -71,6 +72,12 @@ async def test_stopped_worker_hands_over(system: System, load: Load, two: tuple[
     await system.all_served(survivor)
     await eventually(lambda: all(inbox.by_key[id] for id in ids), 60, "a reply is missing, though nobody was killed")
     await check_all(load)
+    ends = await system.ends("order-commands")
+
+    async def no_lag() -> bool:
+        return await system.group_offsets("orders", "order-commands") == ends
+
+    await eventually(no_lag, 20, "the consumer group has a lag")
 
 
 async def test_joining_worker_takes_its_share(system: System, load: Load, two: tuple[Worker, Worker]) -> None:
