@@ -58,8 +58,8 @@ async def test_killed_worker_loses_nothing(system: System, load: Load, two: tupl
 
 
 async def test_stopped_worker_hands_over(system: System, load: Load, two: tuple[Worker, Worker]) -> None:
-    """SIGTERM under load: the worker ends by itself with status 0, the other takes over, and no reply is missing. In the
-    end the consumer group has no lag, as Kafka's own tools see it."""
+    """SIGTERM under load: the worker ends by itself with status 0, the other takes over, and no reply is missing.
+    In the end the consumer group has no lag, as Kafka's own tools see it."""
     survivor, leaver = two
     inbox = await system.answers()
     loading = asyncio.create_task(load.lines(COMMANDS // 2))
