@@ -159,7 +159,8 @@ class ReadSide:
     def _add_source(self, type_: str, context: Context, kept: Sequence[Kept]) -> None:
         indexes = {it.name: it.how for it in kept if isinstance(it.how, Indexes) and it.how != NO_INDEXES}
         columns = {it.name: it.how for it in kept if isinstance(it.how, SqlColumns)}
-        self.local[type_] = LocalRows(rocksdb_table(self.app, f"{type_}-rows", indexes), self.broker)
+        if kept:
+            self.local[type_] = LocalRows(rocksdb_table(self.app, f"{type_}-rows", indexes), self.broker)
         if columns:
             self.sql[type_] = LocalRows(sqlite_table(self.app, f"{type_}-sql", columns), self.broker)
         self.sources[type_] = Source(

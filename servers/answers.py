@@ -19,6 +19,7 @@ def show_all(door: str, order: str, console: Console) -> bool:
     path = f"/orders/{quote(order, safe='')}"
     questions: list[tuple[str, str, Callable[[Any, Console], None]]] = [
         ("Revenue by month", "/analytics/revenue?by=month", _revenue),
+        ("Orders by status", "/analytics/orders-by-status", _statuses),
         ("Top products", "/analytics/top-products?n=5", _top_products),
         (f"Order {order}", path, _order),
         (f"How order {order} came about", f"{path}/history", _history),
@@ -47,6 +48,14 @@ def _revenue(answer: Any, console: Console) -> None:
     table = _table("month", ">revenue")
     for row in answer["revenue"]:
         _add(table, row["period"], row["revenue"])
+    console.print(table)
+
+
+def _statuses(answer: Any, console: Console) -> None:
+    table = _table("status", ">orders")
+    for status, count in answer["statuses"].items():
+        if count:
+            _add(table, status, f"{count:,}")
     console.print(table)
 
 

@@ -86,7 +86,7 @@ def run(data: Path | None, *, whole: bool, once: bool) -> int:
         first = first_sale(file)
         until = [] if whole else ["--until", first.end_of_month.isoformat()]
         door = next(worker for worker in team if worker.name == "projections").url
-        _faust(["replay", str(file), "--wait", "--url", door, *until], environment)
+        _faust(["replay", str(file), "--confirmed", "--url", door, *until], environment)
         workers.check_alive(team)
         complete = answers.show_all(door, first.invoice, console)
         console.print(f"\nAsk for more at {door}: what there is, the README says.", highlight=False, soft_wrap=True)

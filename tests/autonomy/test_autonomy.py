@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import Counter
 
 import pytest
@@ -12,6 +13,8 @@ from aggregates.shop.product import product
 from tests.autonomy.fleet import Fleet
 from tests.autonomy.shoppers import Shoppers, events_of
 from tests.e2e.client import eventually
+from tests.e2e.orders import LINE, OPEN
+from tests.e2e.worker import CHECKOUT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,6 +29,34 @@ async def test_orders_wait_and_are_confirmed(fleet: Fleet, down: tuple[str, ...]
     result = await fleet.without(down, DOWN_SECONDS)
     assert result.waiting > 0
     assert (0, 0) == (result.lost, result.doubled)
+
+
+async def test_a_deadline_passes(fleet: Fleet) -> None:
+    """Products stay away for too long: the order is rejected in time, and says why. When they are back, what they then
+    reserve for it is given back."""
+    system, door = fleet.system, fleet.workers["projections"]
+    for command, data in (("DefineProduct", {"name": "tea", "price": "1.00"}), ("Restock", {"quantity": 10})):
+        assert "accepted" == (await system.ask("product", "tea", command, data))["status"]
+    await fleet.take_down(["products", "checkout"])
+    hasty = system.start(CHECKOUT, fleet.workers["checkout"].folder, CHECKOUT_DEADLINE="2")
+    await system.all_served(hasty)
+    for command, data in (("OpenOrder", OPEN), ("AddLine", {**LINE, "sku": "tea"}), ("PlaceOrder", {})):
+        assert "accepted" == (await system.ask("order", "too-late", command, data))["status"]
+
+    async def rejected() -> bool:
+        row = (await system.get(door, "/orders/too-late"))[1]
+        return bool(row.get("reason") == "not reserved in time" and row["status"] == "rejected")
+
+    await eventually(rejected, 60, hasty.tail)
+    hasty.signal(signal.SIGTERM)
+    await asyncio.to_thread(hasty.end)
+    await fleet.start(["products", "checkout"])
+
+    async def given_back() -> bool:
+        row = (await system.get(door, "/products/tea"))[1]
+        return bool((row["available"], row["reserved"], row["sequence"]) == (10, 0, 4))
+
+    await eventually(given_back, 60, fleet.workers["products"].tail)
 
 
 async def test_a_new_service_catches_up(fleet: Fleet) -> None:

@@ -9,22 +9,31 @@ from typing import Any, NamedTuple
 import msgspec
 from rocksdict import AccessType, Options, Rdict
 
+from aggregates.shop.checkout import checkout
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
+from aggregates.timer import timer
 from projections.changelog import PLACE, ROW, is_newer, read_key
 from projections.kept import Indexes, Kept, Listed, table_name
 from projections.projection import PublishedEvent
 from projections.read_model import open_rows
 from projections.rows import decode_row, encode_row
 from projections.shop.tables import TABLES
+from projections.timers import kept as timers
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.journal import Commit
 from tests.e2e.system import System
 
 Rows = dict[str, Any]
-DECIDERS: Mapping[str, Any] = {"order": order, "product": product, "user": user}
+DECIDERS: Mapping[str, Any] = {
+    "order": order,
+    "product": product,
+    "user": user,
+    "checkout": checkout.decider,
+    "timer": timer.decider,
+}
 
 
 class Compared(NamedTuple):
@@ -36,9 +45,8 @@ class Compared(NamedTuple):
 
 def tables_of(type: str) -> dict[str, Kept]:
     """The shop's tables of an aggregate type, as they are first built."""
-    return {
-        table_name(kept.name, kept.projection.version): kept for kept in TABLES if kept.projection.source == type
-    }
+    its = [kept for kept in [*TABLES, timers] if kept.projection.source == type]
+    return {table_name(kept.name, kept.projection.version): kept for kept in its}
 
 
 def folded(kept: Kept, codec: Codec, log: Sequence[Commit]) -> Rows:
@@ -51,7 +59,7 @@ def folded(kept: Kept, codec: Codec, log: Sequence[Commit]) -> Rows:
                 continue
             place = (it.aggregate_id, it.sequence, time, commit.stream, commit.nr, index)
             for value in codec.decode(it.data):
-                event = PublishedEvent(value, type(value).__name__, *place)
+                event = PublishedEvent(value, type(value).__name__, *place, it.correlation_id)
                 for key in projection.keys(event):
                     before = None if "gone" in rows.get(key, {}) else rows.get(key)
                     row = projection.evolve(before, key, event)
@@ -138,5 +146,5 @@ def check_disk(folders: Mapping[int, Path], type: str, commits: Mapping[int, lis
 
 
 def _codec(type: str) -> Codec:
-    schemas, decider = Schemas.load("shop", type), DECIDERS[type]
+    schemas, decider = Schemas.load("engine" if type == "timer" else "shop", type), DECIDERS[type]
     return Codec([s for s in schemas if s.name not in decider.commands], decider.events, schemas.upcasters)

@@ -30,6 +30,12 @@ COMMAND_BYTES = 4_000
 Answer = tuple[int, Any, Mapping[str, str]]
 
 
+@pytest.fixture(scope="module")
+def journal_url(sqlite_url: str) -> str:
+    """Which journal it is makes no difference here, and files are quickly made."""
+    return sqlite_url
+
+
 class Shop:
     """An order worker and one gateway, which come and go."""
 

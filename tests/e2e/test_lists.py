@@ -21,6 +21,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 STATUSES = {"open", "placed", "confirmed", "rejected", "cancelled", "shipped"}
 
 
+@pytest.fixture(scope="module")
+def journal_url(sqlite_url: str) -> str:
+    """Which journal it is makes no difference here, and files are quickly made."""
+    return sqlite_url
+
+
 @dataclass(frozen=True)
 class Shop:
     """Both workers, and the orders that stay as they are."""
@@ -84,9 +90,7 @@ async def test_fifty_by_default(system: System, shop: Shop) -> None:
     assert (50, None) == (len(body["orders"]), body["next"])
 
 
-@pytest.mark.parametrize(
-    "query", ["status=paid", "status=", "limit=0", "limit=1001", "limit=x", "limit=-1"]
-)
+@pytest.mark.parametrize("query", ["status=paid", "status=", "limit=0", "limit=1001", "limit=x", "limit=-1"])
 async def test_bad_questions(system: System, shop: Shop, query: str) -> None:
     """400 that says what would do: of a status all that there are."""
     status, body, headers = await system.get(shop.one, f"/orders?{query}")

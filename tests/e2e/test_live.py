@@ -25,6 +25,12 @@ CLIENTS = 6
 PLACED = "/orders?status=placed"
 
 
+@pytest.fixture(scope="module")
+def journal_url(sqlite_url: str) -> str:
+    """Which journal it is makes no difference here, and files are quickly made."""
+    return sqlite_url
+
+
 @dataclass
 class Shop:
     """Both workers, and the partitions that each has."""

@@ -32,6 +32,12 @@ PORTS = ("6071", "6072")
 SECONDS = 60.0
 
 
+@pytest.fixture(scope="module")
+def journal_url(sqlite_url: str) -> str:
+    """Which journal it is makes no difference here, and files are quickly made."""
+    return sqlite_url
+
+
 @dataclass
 class Step:
     """A block of the page: a file, a change of one, commands, or what these print; or the order to start again."""

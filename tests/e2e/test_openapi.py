@@ -72,6 +72,12 @@ PATHS = (
 )
 
 
+@pytest.fixture(scope="module")
+def journal_url(sqlite_url: str) -> str:
+    """Which journal it is makes no difference here, and files are quickly made."""
+    return sqlite_url
+
+
 @dataclass(frozen=True)
 class Shop:
     """A worker of projections, the document it serves, and a position that its tables have."""

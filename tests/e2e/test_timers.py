@@ -34,6 +34,12 @@ TAKEOVER_SECONDS = 60.0
 Times = dict[str, list[float]]
 
 
+@pytest.fixture(scope="module")
+def journal_url(sqlite_url: str) -> str:
+    """Which journal it is makes no difference here, and files are quickly made."""
+    return sqlite_url
+
+
 @dataclass
 class Running:
     """The workers: two of the projections, so that each is the other's heir."""
