@@ -22,8 +22,8 @@ from projections.tables import LocalRows
 from projections.tailer import Tail
 from streams.cache import Aggregate, Cache
 from streams.handler import Handler, load_aggregate
+from streams.handover import HandOver
 from streams.indexer import Indexer
-from streams.intake import Intake
 from streams.journal_memory import MemoryJournal
 from streams.owner import Owner
 from streams.ownership import Ownership
@@ -97,7 +97,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "a gap is not looked into": (
         Edit(Owner.deliver, "if await self._commands.gap_is_empty(due, message.offset):", "if True:"),
     ),
-    "let go: the queue is kept": (Edit(Intake.close, "self._queue.clear()", "pass"),),
+    "handed over: a batch that waits is forgotten": (Edit(HandOver.put, "self._waiting[tp].append(records)", "pass"),),
     "failures are not kept as dead letters": (Edit(Owner._process, "if letters:", "if False:"),),
     "a commit says that all before it is indexed": (
         Edit(Owner._process, "self._indexer.indexed_nr,\n        draft", "self.head.nr,\n        draft"),
