@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from projections.answers import Lag, StreamLag, TableLag
@@ -18,11 +17,7 @@ from projections.hops import HOP, NotNow
 from projections.projection_app import ReadSide
 from streams.described import describe
 from streams.health import json_response, problem
-from streams.journal import Commit, Journal, Unavailable, stream_name, stream_type
-
-COMMITS_AT_ONCE = 200
-MOST_COMMITS = 5_000
-"""That are looked at for events not yet published; where there are more, so many at least."""
+from streams.journal import Commit, Unavailable, stream_name, stream_type
 
 
 @dataclass(frozen=True)
@@ -90,9 +85,9 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequ
         Applied(table, *its) for answer in answers for table, its in sorted(answer["applied"].get(stream, {}).items())
     ]
     eventful = head.eventful_nr if head else 0
-    journal = side.journals[stream_type(stream)]
+    backlog = side.backlog(stream)
     serving = {side.control.serving(kept.name) for kept in side.sources[stream_type(stream)].kept}
-    unpublished = await _events(journal, stream, published or 0, eventful)
+    unpublished = await backlog.events(published or 0, eventful)
     projections: list[TableLag] = []
     for it in tables:
         # What is applied beyond the newest event is as far as one can be.
@@ -104,7 +99,7 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequ
                 "applied": it.complete,
                 "commits": commits,
                 "events": (max((end or 0) - it.offset, 0) + unpublished) if commits else 0,
-                "seconds": await _age(journal, stream, it.complete) if commits else 0.0,
+                "seconds": await backlog.age(it.complete) if commits else 0.0,
             }
         )
     answering = [it for it in projections if it["serving"]]
@@ -126,20 +121,3 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequ
         "unpublished_events": unpublished,
         "projections": projections,
     }
-
-
-async def _events(journal: Journal, stream: str, after: int, upto: int) -> int:
-    """The events of the commits behind one, up to another."""
-    count, last = 0, min(upto, after + MOST_COMMITS)
-    while after < last and (commits := await journal.commits(stream, after, min(COMMITS_AT_ONCE, last - after))):
-        count += sum(event.is_event for commit in commits for event in commit.events)
-        after = commits[-1].nr
-    return count
-
-
-async def _age(journal: Journal, stream: str, applied: int) -> float:
-    """Seconds since the first event behind a commit was written."""
-    for commit in await journal.commits(stream, applied, COMMITS_AT_ONCE):
-        if any(event.is_event for event in commit.events):
-            return max((datetime.now(UTC) - commit.recorded_at).total_seconds(), 0.0)
-    return 0.0

@@ -11,6 +11,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from projections.backlog import Backlog
 from projections.control import Control
 from projections.dead_letters import ProjectionDeadLetters
 from projections.doors import Doors
@@ -35,7 +36,7 @@ from streams.cli_run import ERROR, USAGE, Stop
 from streams.command_app import Context
 from streams.faust_app import Application, Supervisor
 from streams.health import add_health
-from streams.journal import Journal
+from streams.journal import Journal, stream_type
 from streams.retry import until_it_answers
 from streams.settings import Settings, SettingsError
 from streams.setup import may_create, prepare, stop_on_user_error
@@ -84,6 +85,7 @@ class ReadSide:
         self._may_create_read_model = may_create(settings, url)
         self.sources: dict[str, Source] = {}
         self.tailers: dict[str, Tailers] = {}
+        self._backlogs: dict[str, Backlog] = {}
         self._registered: dict[str, Registered] = {}
         self._at_once = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
         self._tasks: list[asyncio.Task[None]] = []
@@ -108,6 +110,12 @@ class ReadSide:
         app.partitions_served = lambda: sorted(self._here(kept[0]))
         add_health(app)
         commands.register(app, contexts, self._set_up_read_model if self._listings else None)
+
+    def backlog(self, stream: str) -> Backlog:
+        """What of a stream is not done yet."""
+        if stream not in self._backlogs:
+            self._backlogs[stream] = Backlog(self.journals[stream_type(stream)], stream)
+        return self._backlogs[stream]
 
     def local_rows(self, type: str, projection: str) -> LocalRows:
         """Where a view finds the rows of a projection that is kept in RocksDB. Raises `ValueError`."""

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 COMMITS_AT_ONCE = 50
+EVENTS_AT_ONCE = 2_000
+"""About so many are read and published together: while they are made, nobody else in this worker has a turn."""
 REMEMBER_SECONDS = 5.0
 HOLE_SECONDS = 15.0
 COMMIT_END = ("ce_commitend", b"1")
@@ -64,6 +66,7 @@ class Tail:
         self._codec = codec
         self._wire = wire
         self._wake = asyncio.Event()
+        self._most = COMMITS_AT_ONCE
         self._remembered = 0.0
         self._hinted = 0
         self._newest: str | None = None
@@ -114,8 +117,10 @@ class Tail:
         at = self.published
         after = at.nr - 1 if at.index >= 0 else at.nr
         commits = await until_it_answers(
-            lambda: self._journal.commits(self.stream, after, COMMITS_AT_ONCE), f"{self.stream}: reading", Unavailable
+            lambda: self._journal.commits(self.stream, after, self._most), f"{self.stream}: reading", Unavailable
         )
+        # The first one may be known already, and what counts is the next.
+        self._most = max(2, min(COMMITS_AT_ONCE, EVENTS_AT_ONCE * len(commits) // max(_size(commits), 1)))
         records: list[Record] = []
         newest = self._newest
         for commit in commits:
@@ -138,6 +143,10 @@ class Tail:
             with contextlib.suppress(Unavailable):
                 await self._journal.save_published(self.stream, self.published)
         return True
+
+
+def _size(commits: Sequence[Commit]) -> int:
+    return sum(len(commit.events) for commit in commits)
 
 
 def event_headers(
