@@ -65,14 +65,14 @@ async def wait_for_checkout(door: Door, plan: Plan, started: float, timeout: flo
     deadline, total = time.monotonic() + timeout, len(plan.invoices)
     with Meter("checkout", total, "orders") as meter:
         while waiting := await _waiting(door):
-            meter.at(max(total - waiting, 0))
+            meter.at(max(total - waiting, 0), rate=(total - waiting) / (time.monotonic() - started))
             if time.monotonic() > deadline:
                 raise ReplayError(
                     f"{waiting:,} orders are still placed after {timeout:g} s: do the workers of checkout and products "
                     "run (make start)? Nothing is lost. The same replay with --confirmed may be run again"
                 )
             await asyncio.sleep(PAUSE)
-        meter.at(total)
+        meter.at(total, rate=total / (time.monotonic() - started))
     result = Confirmed(seconds=time.monotonic() - started)
     result.orders = await _orders(door, plan)
     await _compare_stock(door, plan, result)
