@@ -11,9 +11,10 @@ from tests.e2e.system import System
 
 
 @pytest.fixture(scope="module")
-def journal_url(cassandra_url: str) -> str:
-    """Where the journals are; a module that wants them elsewhere has a fixture of this name."""
-    return cassandra_url
+def journal_url(request: pytest.FixtureRequest) -> str:
+    """Where the journals are: in Cassandra, or where a module says by its `JOURNAL`. Files (`sqlite`) are quickly made,
+    for tests to which it makes no difference."""
+    return str(request.getfixturevalue(f"{getattr(request.module, 'JOURNAL', 'cassandra')}_url"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

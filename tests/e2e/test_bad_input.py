@@ -23,6 +23,7 @@ from tests.e2e.system import System
 from tests.e2e.worker import ORDERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JOURNAL = "sqlite"
 
 PARTITION = 2
 """All that is bad goes there, and so does the good that must still work."""

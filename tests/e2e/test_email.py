@@ -15,6 +15,7 @@ from tests.e2e.system import System
 from tests.e2e.worker import PROJECTIONS, USERS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JOURNAL = "postgres"
 
 SECONDS = 30.0
 ADDRESS = "ada@example.org"
@@ -46,12 +47,6 @@ class Users:
             return bool(found == expected)
 
         await eventually(shown, SECONDS, lambda: f"{id}: {found}, not {expected}: {self.worker.tail()}")
-
-
-@pytest.fixture(scope="module")
-def journal_url(postgres_url: str) -> str:
-    """PostgreSQL, where the tables of so many journals are made, and gone, in no time."""
-    return postgres_url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

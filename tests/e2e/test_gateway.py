@@ -20,6 +20,7 @@ from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JOURNAL = "sqlite"
 
 PENDING = 20
 """The most commands without a reply, so that a test can reach it."""
@@ -28,12 +29,6 @@ COMMAND_BYTES = 4_000
 """The most that the owner takes, much less than the gateway lets through."""
 
 Answer = tuple[int, Any, Mapping[str, str]]
-
-
-@pytest.fixture(scope="module")
-def journal_url(sqlite_url: str) -> str:
-    """Which journal it is makes no difference here, and files are quickly made."""
-    return sqlite_url
 
 
 class Shop:

@@ -17,14 +17,9 @@ from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JOURNAL = "sqlite"
 
 STATUSES = {"open", "placed", "confirmed", "rejected", "cancelled", "shipped"}
-
-
-@pytest.fixture(scope="module")
-def journal_url(sqlite_url: str) -> str:
-    """Which journal it is makes no difference here, and files are quickly made."""
-    return sqlite_url
 
 
 @dataclass(frozen=True)

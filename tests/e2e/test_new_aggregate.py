@@ -21,6 +21,7 @@ from tests.e2e.system import ROOT, System
 from tests.e2e.worker import PROJECTIONS, USERS, Worker, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JOURNAL = "sqlite"
 
 PAGE = ROOT / "docs" / "new-aggregate.md"
 STEP = re.compile(
@@ -30,12 +31,6 @@ STEP = re.compile(
 )
 PORTS = ("6071", "6072")
 SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def journal_url(sqlite_url: str) -> str:
-    """Which journal it is makes no difference here, and files are quickly made."""
-    return sqlite_url
 
 
 @dataclass

@@ -20,6 +20,7 @@ from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PRODUCTS, PROJECTIONS, USERS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JOURNAL = "sqlite"
 
 HOOKS = Path(__file__).with_name("openapi_hooks.py")
 CONFIG = HOOKS.with_suffix(".toml")
@@ -70,12 +71,6 @@ PATHS = (
     "/health/live",
     "/health/ready",
 )
-
-
-@pytest.fixture(scope="module")
-def journal_url(sqlite_url: str) -> str:
-    """Which journal it is makes no difference here, and files are quickly made."""
-    return sqlite_url
 
 
 @dataclass(frozen=True)

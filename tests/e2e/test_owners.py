@@ -12,6 +12,7 @@ from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JOURNAL = "sqlite"
 
 ORDER = {"user_id": "17850", "kind": "sale"}
 

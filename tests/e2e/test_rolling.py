@@ -16,6 +16,7 @@ from tests.e2e.system import System
 from tests.e2e.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JOURNAL = "sqlite"
 
 OLD, NEW, TABLES = (f"tests.rolling.{name}" for name in ("old", "new", "tables"))
 PARCELS = [key for partition in range(PARTITIONS) for key in islice(keys_of(partition, "parcel-"), 3)]

@@ -24,6 +24,7 @@ from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PROJECTIONS, TIMERS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JOURNAL = "sqlite"
 
 LATE = 1.0
 """Seconds after its due time when a timer's command is to be on Kafka, beside what a command takes on this machine."""
@@ -32,12 +33,6 @@ A_MOMENT = 0.002
 TAKEOVER_SECONDS = 60.0
 
 Times = dict[str, list[float]]
-
-
-@pytest.fixture(scope="module")
-def journal_url(sqlite_url: str) -> str:
-    """Which journal it is makes no difference here, and files are quickly made."""
-    return sqlite_url
 
 
 @dataclass

@@ -22,6 +22,7 @@ from tests.e2e.worker import ORDERS, PRODUCTS, PROJECTIONS, USERS, Worker
 from tests.foreign.conftest import Program
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JOURNAL = "sqlite"
 
 OPEN = {"user_id": "17850", "kind": "sale"}
 AT_ONCE = 20
