@@ -10,7 +10,6 @@ import msgspec
 
 JSON = "application/json"
 AVRO = "avro/binary"
-CLOUDEVENT = "application/cloudevents+json"
 MAX_ID_LENGTH = 512
 RETRY_OF = "ce_retryof"
 """The header of a command sent again from the dead letters, with the place of its dead letter."""

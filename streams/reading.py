@@ -13,7 +13,8 @@ log = logging.getLogger(__name__)
 
 
 class Held(Exception):
-    """This worker cannot read what another has written, so it must not go on: a newer version wrote it."""
+    """This worker cannot read what another has written, or say what it means, so it must not go on: a newer version
+    can."""
 
 
 async def decode_event(codec: Codec, journal: Journal, data: bytes) -> tuple[Any, ...]:

@@ -27,6 +27,7 @@ from schemas.wire_format import from_wire
 from streams import topics
 from streams.broker import Broker, Record, partition_of
 from streams.messages import command_headers
+from streams.reading import Held
 from streams.retry import until_it_answers
 from streams.settings import Settings
 
@@ -43,10 +44,6 @@ HOLD_SECONDS = 5.0
 COMMIT_SECONDS = 1.0
 
 Routed = tuple[int, Record]
-
-
-class Held(Exception):
-    """An event that this version cannot bring on; nothing of its partition may be brought on before it."""
 
 
 class Listener:

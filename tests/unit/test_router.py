@@ -16,7 +16,8 @@ from schemas import samples
 from schemas.codec import Codec
 from schemas.registry import Schema, SchemaError, Schemas
 from streams.broker import partition_of
-from streams.router import Held, Listener
+from streams.reading import Held
+from streams.router import Listener
 from tests.compatibility.test_samples import FOLDER
 
 ORDERS, PRODUCTS = Schemas.load("shop", "order"), Schemas.load("shop", "product")
