@@ -63,7 +63,7 @@ class Broker:
             bootstrap_servers=self._servers,
             acks="all",
             enable_idempotence=True,
-            linger_ms=2,
+            linger_ms=0,
             max_batch_size=BATCH_BYTES,
             **self._security,
         )
