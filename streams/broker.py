@@ -10,9 +10,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from streams.journal import Unavailable
+from streams.murmur2 import murmur2
 from streams.retry import until_it_answers
 from streams.topic_ids import Described, describe, existing
 from streams.topics import TopicError, ensure_topics, may_take_replies, reply_topic
@@ -31,7 +31,7 @@ Sent = tuple["asyncio.Future[Any]", int]
 
 def partition_of(key: bytes, partitions: int) -> int:
     """Where Kafka's Java client puts a key."""
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 class Broker:

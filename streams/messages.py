@@ -27,14 +27,14 @@ class Message(msgspec.Struct, gc=False):
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
     timestamp: float
+    size: int = 0
+    """Bytes of key, value and headers."""
 
-    @property
-    def size(self) -> int:
-        """Bytes of key, value and headers."""
+    def __post_init__(self) -> None:
         size = len(self.value or b"") + len(self.key or b"")
         for name, value in self.headers:
             size += len(name) + len(value or b"")
-        return size
+        self.size = size
 
 
 class Failure(Exception):

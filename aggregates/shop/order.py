@@ -261,7 +261,7 @@ def evolve(state: State, event: Event) -> State:
         case LineAdded(sku, description, pieces, unit_price):
             key = _key(sku, unit_price)
             line = state.lines.get(key, Line(sku, description, 0, unit_price))
-            lines = {**state.lines, key: replace(line, quantity=line.quantity + pieces)}
+            lines = {**state.lines, key: Line(sku, line.description, line.quantity + pieces, unit_price)}
             return replace(state, lines=lines, pieces=state.pieces + pieces)
         case LineRemoved(sku):
             lines = {key: line for key, line in state.lines.items() if line.sku != sku}
