@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import cassandra
 from cassandra import ConsistencyLevel, ProtocolVersion, protocol
 from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, DefaultConnection, ExecutionProfile, NoHostAvailable
 from cassandra.connection import ConnectionException
 from cassandra.policies import (
     DCAwareRoundRobinPolicy,
@@ -100,6 +100,33 @@ class CassandraAddress:
         return f"{','.join(self.hosts)}:{self.port}"
 
 
+class _Timer:
+    """A timer of the driver that lets go of what it would have called when it is cancelled.
+
+    The driver keeps a request's timer for the whole time-out, whether it has been answered or not. With the timer it
+    would keep the request and all that was written, 5 s of everything, and leave it to the garbage collector.
+    """
+
+    def __init__(self, start: Callable[[float, Callable[[], object]], Any], seconds: float, call: Callable[[], object]):
+        self._call: Callable[[], object] | None = call
+        self._timer: Any = start(seconds, self)
+
+    def __call__(self) -> None:
+        if (call := self._call) is not None:
+            call()
+
+    def cancel(self) -> None:
+        timer, self._call, self._timer = self._timer, None, None
+        if timer is not None:
+            timer.cancel()
+
+
+class _Connection(DefaultConnection):  # type: ignore[misc]
+    @classmethod
+    def create_timer(cls, timeout: float, callback: Callable[[], object]) -> _Timer:
+        return _Timer(super().create_timer, timeout, callback)
+
+
 class CassandraSession:
     """A connection pool to the cluster. Statements go out on the event loop and answers come back to it."""
 
@@ -122,6 +149,7 @@ class CassandraSession:
             cluster = Cluster(
                 address.hosts,
                 port=address.port,
+                connection_class=_Connection,
                 # Spoken by Cassandra 3, 4 and 5. Version 5 only adds checksums, which cost client CPU.
                 protocol_version=ProtocolVersion.V4,
                 auth_provider=PlainTextAuthProvider(address.user, address.password) if address.user else None,

@@ -19,7 +19,7 @@ Paxos here is LOCAL_SERIAL, among the replicas of one data center: all workers m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cassandra import ConsistencyLevel
@@ -211,12 +211,18 @@ class CassandraJournal:
         return found
 
     async def index(self, commits: Sequence[Commit]) -> None:
+        # Made as they are sent: all of a backlog at once would hold the loop, and many objects.
         rows = event_rows(self._prepared("index"), commits)
-        await all_done(self._send(batch) for batch in batches(rows, self._session.replica_finder()))
+        rest = batches(rows, self._session.replica_finder())
+        await all_done(self._send(rest) for _ in range(_STATEMENTS_IN_FLIGHT))
 
-    async def _send(self, batch: Sequence[BoundStatement]) -> None:
-        async with self._in_flight:
-            await self._session.execute_together(batch)
+    async def _send(self, rest: Iterator[Sequence[BoundStatement]]) -> None:
+        """Send what nobody else takes of `rest`, one after another."""
+        while True:
+            async with self._in_flight:
+                if (batch := next(rest, None)) is None:
+                    return
+                await self._session.execute_together(batch)
 
     async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
         found: list[StoredEvent] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 from cassandra import OperationTimedOut
+from cassandra.cluster import ResponseFuture
 from cassandra.connection import ConnectionShutdown
+from cassandra.query import BoundStatement
 
 from streams.journal import Commit, Fenced, Journal, JournalMissing, RecordedEvent, Unavailable
 from streams.journal_cassandra import CassandraJournal
@@ -263,3 +266,18 @@ async def execute(journal: Journal, cql: str) -> Any:
     """What an operator would type."""
     assert isinstance(journal, CassandraJournal)
     return await journal._session.execute(cql)
+
+
+async def test_answered_requests_are_gone_at_once(journal: Journal, make_commit: Make, stream: str) -> None:
+    """The driver's timers hold a request for its whole time-out, and in a circle, so that only the collector frees it:
+    at 20,000 commands a second that was 5 s of all rows written, and a fifth of the time."""
+    gc.collect()
+    gc.disable()
+    try:
+        for nr in range(1, 4):
+            await journal.append(make_commit(nr, EVENT))
+            await journal.index([make_commit(nr, EVENT)])
+        left = [thing for thing in gc.get_objects() if isinstance(thing, ResponseFuture | BoundStatement)]
+    finally:
+        gc.enable()
+    assert [] == left
