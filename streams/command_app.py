@@ -4,7 +4,6 @@ issuer too. The wiring, and nothing else."""
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import socket
@@ -25,7 +24,7 @@ from schemas.contract import Contract
 from schemas.formats import AVRO, Format
 from schemas.lock import state_of
 from schemas.registry import SchemaError, Schemas
-from streams import cli_owners, commands, topics
+from streams import cli_owners, collector, commands, topics
 from streams.broker import Broker, PartitionLog, partition_of
 from streams.cache import Cache
 from streams.faust_app import Application
@@ -52,10 +51,9 @@ from streams.topic_ids import Described
 
 log = logging.getLogger(__name__)
 
-GC_THRESHOLDS = 50_000, 20, 50
-"""A worker holds as many live objects as its cache has aggregates, and a group of commands makes thousands that hardly
-ever form a cycle. Python's own 700, 10, 10 had the collector look through them so often that it took a fifth of the
-time."""
+YOUNG_OBJECTS = 50_000
+"""A group of commands makes thousands that live until their rows are written. At 10,000 the collector took 14 % of the
+time, at 50,000 6 %, with pauses of less than 0.1 s."""
 
 Kind = Decider[Any, Any, Any] | ProcessManager[Any, Any, Any]
 
@@ -129,7 +127,7 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
     routing: list[asyncio.Task[None]] = []
 
     async def start() -> None:
-        gc.set_threshold(*GC_THRESHOLDS)
+        collector.tune(YOUNG_OBJECTS)
         with stop_on_user_error():
             await until_it_answers(broker.start, "Kafka", KafkaError)
             replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions)
