@@ -1,8 +1,13 @@
-"""A load of commands to orders, made before it is sent, and its replies counted.
+"""A load of commands to orders, made before it is sent, and what has become of it.
 
-What a rate is. A round begins when the first batch of commands is handed to the producer, and ends when Kafka has the
-last reply: `count` divided by all of that time. Nothing is left out at either end, neither the first commands' way
-through Kafka nor the last, smaller commits.
+What a rate is. A round begins when the first batch of commands is handed to the producer, and its rate is the number of
+commands divided by all of the time
+
+* until Kafka has the last reply (`replied`): the journal holds all of them then; and
+* until the rows by aggregate are written too (`written`), which a worker does behind the replies. It may be 64 commits
+  of each partition behind with them, which is more than a round, so only this is what a worker can do for long.
+
+Nothing is left out at either end, neither the first commands' way through Kafka nor the last, smaller commits.
 
 The load shares the machine with what is measured, so it must cost next to nothing, or it is what one measures: a Python
 producer needs 50 us for a command that it makes and sends one by one, as much as a worker for deciding it. So a round's
@@ -11,7 +16,7 @@ bytes are sent as they are. Replies are counted by the end of their topic, which
 
 Two kinds of load:
 
-* *open*: all commands are sent as fast as Kafka takes them, and wait there. This is what a worker can do.
+* *open*: all commands are sent as fast as Kafka takes them, and wait there.
 * *closed*: at most so many commands are without a reply. This is how a client in the same process asks, and how the
   rivals are asked, which have no Kafka in front of them.
 """
@@ -20,27 +25,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import os
 import random
-import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.broker import partition_of
 from streams.messages import command_headers
 from streams.settings import Settings
 from streams.topics import commands_topic, replies_topic
-from tests.bench.worker import START_SECONDS, Worker, delete_topics, worker
-from tests.stores import drop_journals
+from tests.bench.worker import Worker
 
-ORDERS = "streams.shop.orders"
 ROUND_SECONDS = 240.0
+AT_ONCE = 100_000
+"""Commands that are made and sent together when orders are opened."""
 BATCH_BYTES = 1 << 16
 CLOSED_BATCH = 25
 """Commands sent at once where only some may be without a reply."""
@@ -61,12 +63,33 @@ class Batch:
         self.count: int = records.record_count()
 
 
-class Load:
-    """Commands to orders `o0`, `o1`, .. of one namespace."""
+class Round(NamedTuple):
+    """So many commands, and the seconds from the first of them until the last was replied to, and until all derived
+    rows were written."""
 
-    def __init__(self, settings: Settings, orders: int) -> None:
+    count: int
+    replied: float
+    written: float
+
+    @property
+    def rate(self) -> float:
+        """Commands a second until all is written: what lasts."""
+        return self.count / self.written
+
+    @property
+    def replies(self) -> float:
+        """Commands a second until the last reply."""
+        return self.count / self.replied
+
+
+class Load:
+    """Commands to orders `o0`, `o1`, .. of one namespace, which these workers own. A worker must serve its web port;
+    without any, all counts as written when it is replied to."""
+
+    def __init__(self, settings: Settings, orders: int, workers: Sequence[Worker] = ()) -> None:
         self.settings = settings
-        self.orders = orders
+        self.orders = [f"o{number}" for number in range(orders)]
+        self.workers = workers
         self.topic = commands_topic(settings.namespace, "order")
         self.replies = replies_topic(settings.namespace)
         self.sent = 0
@@ -82,26 +105,26 @@ class Load:
         await self._consumer.start()
         self._partitions = [TopicPartition(self.replies, p) for p in range(self.settings.partitions)]
         try:
-            yield
+            async with aiohttp.ClientSession() as self._http:
+                yield
         finally:
             await self._producer.stop()
             await self._consumer.stop()
 
-    async def open(self, at_once: int = 100_000) -> None:
-        """Open all orders, so many at a time."""
-        for first in range(0, self.orders, at_once):
-            numbers = range(first, min(first + at_once, self.orders))
-            await self._run(self._batches((f"o{number}", "OpenOrder", OPEN) for number in numbers))
+    async def open(self) -> None:
+        """Open all orders."""
+        for first in range(0, len(self.orders), AT_ONCE):
+            some = self.orders[first : first + AT_ONCE]
+            await self._run(self._batches((order, "OpenOrder", OPEN) for order in some))
 
-    async def round(self, count: int, among: int = 0, in_flight: int = 0) -> float:
-        """Commands a second: lines to the first `among` orders (all), chosen at random.
+    async def round(self, count: int, among: int = 0, in_flight: int = 0) -> Round:
+        """Lines to the first `among` orders (all), chosen at random.
 
         At most `in_flight` commands are without a reply; 0: as many as Kafka takes.
         """
-        choose = random.Random(self.sent).randrange
-        lines = ((f"o{choose(among or self.orders)}", "AddLine", LINE) for _ in range(count))
-        batches = self._batches(lines, CLOSED_BATCH if in_flight else 0)
-        return count / await self._run(batches, in_flight)
+        choose, most = random.Random(self.sent).randrange, among or len(self.orders)
+        lines = ((self.orders[choose(most)], "AddLine", LINE) for _ in range(count))
+        return await self._run(self._batches(lines, CLOSED_BATCH if in_flight else 0), in_flight)
 
     def _batches(self, commands: Iterable[Command], most: int = 0) -> list[Batch]:
         """In the order in which they are full, as a producer would send them; of at most so many commands each."""
@@ -119,8 +142,8 @@ class Load:
                 records.append(timestamp=None, key=key, value=data, headers=headers)
         return [*made, *(Batch(partition, records) for partition, records in filling.items())]
 
-    async def _run(self, batches: Sequence[Batch], in_flight: int = 0) -> float:
-        """Send them; seconds until the last reply is there."""
+    async def _run(self, batches: Sequence[Batch], in_flight: int = 0) -> Round:
+        """Send them, and wait for all that follows."""
         count = sum(batch.count for batch in batches)
         before = await self._replied()
         self.sent += count
@@ -130,7 +153,22 @@ class Load:
         else:
             await self._send(batches)
         await self._until(before + count)
-        return time.perf_counter() - began
+        replied = time.perf_counter() - began
+        for worker in self.workers:
+            await self._written(worker)
+        return Round(count, replied, time.perf_counter() - began)
+
+    async def _written(self, worker: Worker) -> None:
+        """Return when a worker has derived everything. Raises `RuntimeError` when it does not come to that."""
+        deadline = time.monotonic() + ROUND_SECONDS
+        while True:
+            async with self._http.get(f"{worker.url}/owners") as response:
+                owners = (await response.json())["owners"]
+            if all(owner["indexed"] == owner["head"] for owner in owners):
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"derived rows are missing after {ROUND_SECONDS:.0f} s: {owners}")
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _send(self, batches: Iterable[Batch]) -> None:
         """Each partition's batches follow one another; no partition waits for another."""

@@ -21,6 +21,7 @@ from tests.bench.door import Door
 from tests.bench.log_dirs import bytes_of_topics
 from tests.bench.queries import measure_queries
 from tests.bench.rebuild import measure_rebuild
+from tests.bench.report import Figure, Row
 from tests.bench.watchers import measure_watchers
 from tests.bench.worker import START_SECONDS, Worker, delete_topics, say, worker
 from tests.bench.written import Written, one_by_one
@@ -33,7 +34,7 @@ LARGE_SECONDS, LOOK_SECONDS = 600.0, 0.1
 FEWER = 10
 OF_A_TYPE = ("-commands", "-commits", "-events", "-dead-letters")
 
-Results = list[tuple[str, float]]
+Results = list[Row | Figure]
 
 
 @dataclass(frozen=True)
@@ -154,28 +155,20 @@ async def _part(name: str, measured: Awaitable[Results]) -> Results:
 
 
 async def _apply_rounds(bench: Bench, name: str, rounds: int) -> Results:
-    """A stock table, our table of orders, and all tables of the shop, in turn; the best of each."""
+    """A stock table, our table of orders, and all tables of the shop, in turn."""
     found: dict[str, list[Applied]] = {STOCK: [], ORDERS_ONLY: [], SHOP: []}
     for number in range(rounds):
         for module, figures in found.items():
             figures.append(await (_stock(bench) if module == STOCK else _ours(bench, module)))
             rate, cpu = figures[-1]
             say(f"{name}, round {number + 1}: {module}: {rate:,.0f} events/s, {cpu:,.0f} us of CPU each")
-    stock, only, shop = (
-        Applied(max(figure.rate for figure in figures), min(figure.cpu for figure in figures))
-        for figures in found.values()
-    )
+    rates = {module: [figure.rate for figure in figures] for module, figures in found.items()}
+    cpu = {module: [figure.cpu for figure in figures] for module, figures in found.items()}
+    rival = "a stock Faust table of orders"
+    ours = {ORDERS_ONLY: "our table of orders", SHOP: "all tables of the shop"}
     return [
-        (f"{name}: updates/s, a stock Faust table of orders", stock.rate),
-        (f"{name}: events/s, our table of orders", only.rate),
-        ("- ratio", only.rate / stock.rate),
-        ("- ratio by CPU, for a machine that has more to do", stock.cpu / only.cpu),
-        (f"{name}: events/s, all tables of the shop", shop.rate),
-        ("- ratio", shop.rate / stock.rate),
-        ("- ratio by CPU", stock.cpu / shop.cpu),
-        (f"{name}: CPU per event, microseconds, stock", stock.cpu),
-        (f"{name}: CPU per event, microseconds, our table of orders", only.cpu),
-        (f"{name}: CPU per event, microseconds, all tables of the shop", shop.cpu),
+        *(Row(f"{name}: events/s, {it}", rates[module], rival, rates[STOCK]) for module, it in ours.items()),
+        *(Row(f"{name}: CPU us/event, {it}", cpu[module], rival, cpu[STOCK], less=True) for module, it in ours.items()),
     ]
 
 

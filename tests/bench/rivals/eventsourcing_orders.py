@@ -1,8 +1,8 @@
 """Python's `eventsourcing`, asked in its own process: `python -m tests.bench.rivals.eventsourcing_orders FILE`.
 
 Orders that are kept in an SQLite file, with a cache of the aggregates in memory and a snapshot every 100 events: as its
-documentation has it. Says `ready`, then answers each line `COUNT ORDERS` with a line of JSON. It decides one command at a
-time, and each is one transaction.
+documentation has it. Says `ready`, then answers each line `COUNT ORDERS` with a line of JSON. It decides one command at
+a time, and each is one transaction.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Apache Pekko: persistence, cluster sharding and the Cassandra plugin, with the tag view that a tail needs.
 
-It is the open line of Akka, and the like of what we do: an order is an event-sourced entity, its state is kept in memory
-and in snapshots, its events are in the same Cassandra and are followed by tag. It is asked in its own process, with no
-Kafka in front, so it does less than we do. Keyspaces of a namespace of their own are dropped when it ends.
+It is the open line of Akka, and the like of what we do: an order is an event-sourced entity, its state is kept in
+memory and in snapshots, its events are in the same Cassandra and are followed by tag. It is asked in its own process,
+with no Kafka in front, so it does less than we do. Keyspaces of a namespace of their own are dropped when it ends.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from cassandra.cluster import Cluster
 from servers import tools
 from servers.where import Where
 from streams.cassandra_session import CassandraAddress
+from tests.bench.cassandra import cassandra_url
 from tests.bench.rivals.program import Program, program
 from tests.stores import drop_journals
 
 SOURCES = Path(__file__).with_name("pekko-orders")
 HEAP = "-Xmx1g"
 IN_FLIGHT = 1_000
-CASSANDRA = "cassandra://127.0.0.1:9042/bench"
 FASTER_TAIL = {
     "pekko.persistence.cassandra.query.refresh-interval": "100ms",
     "pekko.persistence.cassandra.events-by-tag.eventual-consistency-delay": "50ms",
@@ -102,8 +102,7 @@ async def measure_pekko_latency(
 @contextlib.asynccontextmanager
 async def pekko(settings: Mapping[str, str] | None = None) -> AsyncIterator[Pekko]:
     """It runs for the length of a block, on the Cassandra of JOURNAL_URL. `settings` go beside its own."""
-    url = os.environ.get("JOURNAL_URL", "")
-    url = url if url.startswith("cassandra:") else CASSANDRA
+    url = cassandra_url()
     libs, namespace = await asyncio.to_thread(build), f"pekko{uuid.uuid4().hex[:6]}_"
     address = CassandraAddress.parse(url)
     with tempfile.TemporaryDirectory() as folder:
