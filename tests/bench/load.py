@@ -28,7 +28,7 @@ import contextlib
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -111,11 +111,12 @@ class Load:
             await self._producer.stop()
             await self._consumer.stop()
 
-    async def open(self) -> None:
-        """Open all orders."""
+    async def open(self, tell: Callable[[int], None] = lambda opened: None) -> None:
+        """Open all orders; `tell` hears how many more are open."""
         for first in range(0, len(self.orders), AT_ONCE):
             some = self.orders[first : first + AT_ONCE]
             await self._run(self._batches((order, "OpenOrder", OPEN) for order in some))
+            tell(len(some))
 
     async def round(self, count: int, among: int = 0, in_flight: int = 0) -> Round:
         """Lines to the first `among` orders (all), chosen at random.
