@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from tests.bench.load import Load
+from tests.bench.load import Load, ids
 from tests.bench.report import Row
 from tests.bench.space import space
 from tests.bench.worker import say
@@ -24,11 +24,10 @@ async def measure_memory(steps: int) -> list[Row]:
         with here.worker(port=free_port()) as running:
             await here.all_served(running)
             memory = [running.memory_mb()]
+            load = Load(here.settings, 0, [running])
             for step in range(steps):
-                load = Load(here.settings, 0, [running])
-                load.orders = [f"o{number}" for number in range(step * STEP, (step + 1) * STEP)]
                 async with load.clients():
-                    await load.open()
+                    await load.open(ids(range(step * STEP, (step + 1) * STEP)))
                 memory.append(running.memory_mb())
                 say(f"memory: {(step + 1) * STEP:,} orders in memory, {memory[-1]:,.0f} MB")
     grown = [(after - before) * PER / STEP for before, after in itertools.pairwise(memory[1:])]

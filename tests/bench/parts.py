@@ -56,7 +56,7 @@ PARTS = [
         "cold",
         "the same where there are a million orders, none of them in memory",
         lambda o: measure_cold(o.many, o.cold, o.rounds),
-        5,
+        3,
     ),
     Part(
         "workers",
