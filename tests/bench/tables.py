@@ -22,8 +22,9 @@ from tests.bench.log_dirs import bytes_of_topics
 from tests.bench.queries import measure_queries
 from tests.bench.rebuild import measure_rebuild
 from tests.bench.report import Figure, Row
+from tests.bench.space import Space
 from tests.bench.watchers import measure_watchers
-from tests.bench.worker import START_SECONDS, Worker, delete_topics, say, worker
+from tests.bench.worker import START_SECONDS, Worker, delete_topics, say
 from tests.bench.written import Written, one_by_one
 from tests.e2e.worker import free_port
 from tests.stores import drop_journals
@@ -61,22 +62,16 @@ class Bench:
 
     def __init__(self, written: Written, folder: Path, environment: dict[str, str]) -> None:
         self.written = written
-        self._folder = folder
-        self._environment = environment
-        self._number = 0
+        self._space = Space(environment, folder)
 
     def folder(self) -> Path:
         """A new one, for the files of a worker."""
-        self._number += 1
-        folder = self._folder / str(self._number)
-        folder.mkdir()
-        return folder
+        return self._space.folder()
 
     @contextlib.asynccontextmanager
     async def worker(self, module: str, folder: Path, **settings: str) -> AsyncIterator[Worker]:
         """A worker with its files in `folder`."""
-        environment = {**self._environment, "DATA_DIR": str(folder), **settings}
-        with worker(module, environment, folder.with_suffix(".log"), free_port()) as running:
+        with self._space.worker(module, folder, free_port(), **settings) as running:
             try:
                 yield running
             except Exception:
