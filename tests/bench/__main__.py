@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import sys
 import time
@@ -20,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.bench.parts import PARTS, Part
-from tests.bench.report import as_rows, machine, store, table
+from tests.bench.report import Row, as_rows, machine, store, table
 from tests.bench.tables import PARTS as TABLES
 from tests.bench.worker import say
 
@@ -113,17 +114,19 @@ def _section(part: Part, options: argparse.Namespace, failed: list[str]) -> list
     began = time.monotonic()
     head = ["", f"## {part.name}: {part.what}", ""]
 
-    async def measure() -> list[str]:
-        return table(as_rows(await part.measure(options)))
+    async def measure() -> list[Row]:
+        return as_rows(await part.measure(options))
 
     try:
-        lines = asyncio.run(measure())
+        rows = asyncio.run(measure())
     except Exception as error:
         traceback.print_exc()
         failed.append(part.name)
         return [*head, f"**Failed**: `{type(error).__name__}: {str(error).partition(chr(10))[0]}`"]
+    if any(math.isnan(figure) for row in rows for figure in row.ours):
+        failed.append(part.name)  # some of it
     say(f"{part.name}: {time.monotonic() - began:.0f} s")
-    return [*head, *lines]
+    return [*head, *table(rows)]
 
 
 if __name__ == "__main__":
