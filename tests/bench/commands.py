@@ -1,158 +1,169 @@
-"""Commands a second from Kafka to the durable journal with replies, beside Faust's bare intake in the same run."""
+"""Commands a second from Kafka to the durable journal with replies, beside the rivals in the same run.
+
+What a rate of ours is says `load.py`: unless it is called one of replies, it is until the rows by aggregate are written
+too. What the rivals do:
+
+* *Faust's bare intake*: a worker that only counts the messages of the same topic, from the first to the last. It
+  decides, stores and answers nothing.
+* *Pekko*: asked in its own process, 1,000 without an answer at a time, which gives it the most (300 and 4,000 gave
+  less); from the first ask to the last answer. Its tag view may be a second behind then. No command passes through
+  Kafka.
+* *eventsourcing*: called in its own process, one command after another, on SQLite.
+
+Ours is measured under both kinds of load: *open*, all commands waiting in Kafka as intake has them, and *closed*, 1,000
+without a reply as Pekko has them. All processes stay up and rest in turn; a resting Pekko takes about 2 % of a core.
+Each has warmed up before. A round begins when Cassandra has done what the one before left to it: flushes and
+compactions are in the processor time of the round that caused them.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import random
-import tempfile
-import time
-import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from tests.bench.cassandra import Cassandra, cassandra
+from tests.bench.load import ROUND_SECONDS, Load
+from tests.bench.report import Figure, Row
+from tests.bench.rivals.eventsourcing import Eventsourcing, eventsourcing
+from tests.bench.rivals.pekko import IN_FLIGHT, Pekko, pekko
+from tests.bench.space import Space, orders_worker
+from tests.bench.usage import Spent, Usage, servers
+from tests.bench.worker import Worker, say
 
-from streams.messages import command_headers
-from streams.settings import Settings
-from streams.topics import commands_topic, replies_topic
-from tests.bench.worker import START_SECONDS, Worker, delete_topics, say, worker
-from tests.stores import drop_journals
-
-ROUND_SECONDS = 120.0
-
-
-class Load:
-    """Orders, commands to them, and the replies counted."""
-
-    def __init__(self, settings: Settings, orders: int) -> None:
-        self.settings = settings
-        self.orders = [f"o{number}" for number in range(orders)]
-        self.topic = commands_topic(settings.namespace, "order")
-        self.replies = replies_topic(settings.namespace)
-
-    @contextlib.asynccontextmanager
-    async def clients(self) -> AsyncIterator[None]:
-        """Connect."""
-        servers = self.settings.bootstrap_servers
-        self._producer = AIOKafkaProducer(bootstrap_servers=servers, linger_ms=5, max_batch_size=1 << 17)
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=servers)
-        await self._producer.start()
-        await self._consumer.start()
-        self._partitions = [TopicPartition(self.replies, p) for p in range(self.settings.partitions)]
-        try:
-            yield
-        finally:
-            await self._producer.stop()
-            await self._consumer.stop()
-
-    async def _replied(self) -> int:
-        return sum((await self._consumer.end_offsets(self._partitions)).values())
-
-    async def _send(self, order: str, type: str, data: bytes) -> asyncio.Future[object]:
-        headers = command_headers(str(uuid.uuid4()), type, "/bench", self.replies)
-        return await self._producer.send(self.topic, data, key=order.encode(), headers=headers)
-
-    async def open(self) -> None:
-        """Open all orders."""
-        before = await self._replied()
-        for order in self.orders:
-            await self._send(order, "OpenOrder", b'{"user_id":"u","kind":"sale","country":"United Kingdom"}')
-        await self._until(before + len(self.orders))
-
-    async def round(self, count: int) -> float:
-        """Commands a second, from the first reply to the last."""
-        before = await self._replied()
-        data = b'{"sku":"85123A","description":"WHITE HANGING HEART T-LIGHT HOLDER","quantity":6,"unit_price":"2.55"}'
-        sent = asyncio.create_task(self._send_all(count, data))
-        first = await self._until(before + 1)
-        began = time.perf_counter()
-        last = await self._until(before + count)
-        seconds = time.perf_counter() - began
-        await sent
-        return (last - first) / seconds
-
-    async def _send_all(self, count: int, data: bytes) -> None:
-        choose = random.Random(count).choice
-        for number in range(count):
-            await self._send(choose(self.orders), "AddLine", data)
-            if number % 100 == 0:
-                await asyncio.sleep(0)  # sending alone does not let others look how far it is
-
-    async def _until(self, replies: int) -> int:
-        """Wait for so many replies; how many there are then."""
-        deadline = time.monotonic() + ROUND_SECONDS
-        while (replied := await self._replied()) < replies:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{replies - replied} replies are missing after {ROUND_SECONDS:.0f} s")
-            await asyncio.sleep(0.02)
-        return replied
+PEKKO, EVENTSOURCING, INTAKE = "Pekko, tagged", "eventsourcing", "Faust's bare intake"
+WARM_UP = 20_000
+PEKKO_WARM_UPS = 3
+"""Rounds, until its JVM has compiled what counts."""
+SLOWER = 4
+"""Whose rate is a quarter of the open load's gets so many commands fewer, so that rounds take about as long."""
+INTAKE_COUNT = 60_000
+HOT_COUNT = 3_000
+"""For a rival, whose single order does hardly a thousand a second."""
 
 
-async def measure(count: int, orders: int, rounds: int) -> list[tuple[str, float]]:
-    """Rounds of `count` commands and of bare intake of the same messages, in turn; the best of each, and the ratio."""
-    ours: list[float] = []
-    bare: list[float] = []
-    async with _orders_worker(orders) as (load, running, environment, folder):
-        memory = running.memory_mb()
-        for number in range(rounds):
-            cpu = running.cpu_seconds()
-            ours.append(await load.round(count))
-            cpu_used = running.cpu_seconds() - cpu
-            say(f"round {number + 1}: {ours[-1]:,.0f} commands/s")
-            bare.append(await _intake(load, environment, folder, orders + count * (number + 1)))
-            say(f"round {number + 1}: {bare[-1]:,.0f} messages/s bare")
-        memory_after = running.memory_mb()
+class Contest:
+    """Ours and the rivals, all warm, and what each round gave."""
+
+    def __init__(
+        self, store: Cassandra, space: Space, load: Load, running: Worker, rival: Pekko, other: Eventsourcing
+    ) -> None:
+        self._store = store
+        self._space = space
+        self._load = load
+        self._worker = running
+        self._pekko = rival
+        self._other = other
+        self._number = 0
+        self.rates: defaultdict[str, list[float]] = defaultdict(list)
+        self.replies: defaultdict[str, list[float]] = defaultdict(list)
+        self.spent: defaultdict[str, list[Spent]] = defaultdict(list)
+
+    async def ours(self, name: str, count: int, among: int, in_flight: int = 0) -> None:
+        """A round of ours."""
+        usage = Usage({**servers(), "worker": [self._worker.pid]})
+        round = await self._load.round(count, among, in_flight)
+        self.replies[name].append(round.replies)
+        await self._note(name, round.rate)
+        self.spent[name].append(usage.spent(count))
+
+    async def pekko(self, name: str, count: int, among: int) -> None:
+        """A round of Pekko's."""
+        usage = Usage({**servers(), "worker": [self._pekko.pid]})
+        await self._note(name, await self._pekko.round(count, among))
+        self.spent[name].append(usage.spent(count))
+
+    async def eventsourcing(self, name: str, count: int, among: int) -> None:
+        """A round of eventsourcing's."""
+        await self._note(name, await self._other.round(count, among))
+
+    async def intake(self, name: str) -> None:
+        """The first messages of our topic, counted."""
+        self._number += 1
+        settings = {
+            "BENCH_GROUP": f"{self._space.settings.namespace}intake{self._number}",
+            "BENCH_TOPIC": self._load.topic,
+            "BENCH_COUNT": str(min(INTAKE_COUNT, self._load.sent)),
+        }
+        with self._space.worker("tests.bench.intake", **settings) as running:
+            await self._note(name, float((await running.says("rate ", ROUND_SECONDS)).split()[0]))
+
+    async def _note(self, name: str, rate: float) -> None:
+        self.rates[name].append(rate)
+        say(f"{name}, round {len(self.rates[name])}: {rate:,.0f}/s")
+        await self._store.rests()
+
+
+async def measure_commands(count: int, orders: int, rounds: int) -> list[Row]:
+    """Uniform over so many orders, then all to one."""
+    async with (
+        orders_worker(orders) as (space, load, running),
+        pekko() as rival,
+        eventsourcing(space.folder()) as other,
+        cassandra() as store,
+    ):
+        contest = Contest(store, space, load, running, rival, other)
+        for _ in range(PEKKO_WARM_UPS):
+            await rival.round(WARM_UP, orders)
+        await load.round(WARM_UP)
+        await other.round(WARM_UP // 10, orders)
+        for _ in range(rounds):
+            await contest.ours("ours, open", count, orders)
+            await contest.pekko("Pekko", count // SLOWER, orders)
+            await contest.ours("ours, closed", count // SLOWER * 2, orders, IN_FLIGHT)
+            await contest.eventsourcing("eventsourcing", count // SLOWER // 2, orders)
+            await contest.intake("intake")
+        for _ in range(rounds):
+            await contest.ours("ours, open, hot", count // 2, 1)
+            await contest.pekko("Pekko, hot", HOT_COUNT, 1)
+            await contest.ours("ours, closed, hot", count // 2, 1, IN_FLIGHT)
+            await contest.eventsourcing("eventsourcing, hot", HOT_COUNT * 2, 1)
+    rates, spent, replies = contest.rates, contest.spent, contest.replies
+    uniform, hot = f"{orders:,} orders, open load", "one hot order, open load"
+    closed, hot_closed = f"{orders:,} orders, {IN_FLIGHT:,} in flight", f"one hot order, {IN_FLIGHT:,} in flight"
     return [
-        ("commands/s, one worker, Kafka to journal with replies", max(ours)),
-        ("messages/s, Faust's bare intake of the same topic", max(bare)),
-        ("ratio of the two", max(ours) / max(bare)),
-        ("CPU of the worker per command, microseconds", cpu_used / count * 1e6),
-        ("memory of the worker before, MB", memory),
-        (f"memory of the worker after {count * rounds:,} commands, MB", memory_after),
+        Row(f"commands/s, {uniform}", rates["ours, open"], PEKKO, rates["Pekko"]),
+        Row(f"commands/s, {closed}", rates["ours, closed"], PEKKO, rates["Pekko"]),
+        Row(f"replies/s, {uniform}", replies["ours, open"], PEKKO, rates["Pekko"]),
+        Row(f"replies/s, {closed}", replies["ours, closed"], PEKKO, rates["Pekko"]),
+        Row(f"commands/s, {uniform}", rates["ours, open"], INTAKE, rates["intake"]),
+        Row(f"commands/s, {uniform}", rates["ours, open"], EVENTSOURCING, rates["eventsourcing"]),
+        Row(f"commands/s, {hot}", rates["ours, open, hot"], PEKKO, rates["Pekko, hot"]),
+        Row(f"commands/s, {hot_closed}", rates["ours, closed, hot"], PEKKO, rates["Pekko, hot"]),
+        Row(f"commands/s, {hot}", rates["ours, open, hot"], EVENTSOURCING, rates["eventsourcing, hot"]),
+        *cost(uniform, spent["ours, open"], spent["Pekko"]),
+        *cost(closed, spent["ours, closed"], spent["Pekko"]),
+        *cost(hot, spent["ours, open, hot"], spent["Pekko, hot"]),
     ]
 
 
-async def measure_memory(count: int, orders: int, rounds: int) -> list[tuple[str, float]]:
+def cost(name: str, ours: Sequence[Spent], theirs: Sequence[Spent]) -> list[Row]:
+    """CPU microseconds of each process, and of all that could be seen, beside Pekko's. No figure of a server that is
+    not the project's own on this machine."""
+
+    def of(spent: Sequence[Spent], process: str) -> list[float]:
+        return [one.each[process] for one in spent]
+
+    names: Mapping[str, str] = {"worker": "the worker", "Cassandra": "Cassandra", "Kafka": "Kafka"}
+    rows = []
+    for process in (process for process in names if process in ours[0].each):
+        # An idle Kafka is no rival.
+        rival = [] if process == "Kafka" else of(theirs, process)
+        what = f"CPU us/command of {names[process]}, {name}"
+        rows.append(Row(what, of(ours, process), PEKKO if rival else "", rival, less=True))
+    if len(rows) > 1:
+        together = [[spent.total for spent in side] for side in (ours, theirs)]
+        rows.append(Row(f"CPU us/command, all of them, {name}", together[0], PEKKO, together[1], less=True))
+    return rows
+
+
+async def measure_growth(count: int, orders: int, rounds: int) -> list[Figure]:
     """Rounds of `count` commands: the rate of each, and the worker's memory after it."""
-    results: list[tuple[str, float]] = []
-    async with _orders_worker(orders) as (load, running, _, _):
-        results.append(("memory of the worker before, MB", running.memory_mb()))
+    figures: list[Figure] = []
+    async with orders_worker(orders) as (_, load, running):
+        figures.append(("memory of the worker before, MB", running.memory_mb()))
         for number in range(1, rounds + 1):
-            rate, memory = await load.round(count), running.memory_mb()
+            rate, memory = (await load.round(count)).rate, running.memory_mb()
             say(f"after {count * number:,} commands: {rate:,.0f} commands/s, {memory:,.0f} MB")
-            results.append((f"commands/s, up to {count * number:,}", rate))
-            results.append((f"memory of the worker after {count * number:,} commands, MB", memory))
-    return results
-
-
-@contextlib.asynccontextmanager
-async def _orders_worker(orders: int) -> AsyncIterator[tuple[Load, Worker, dict[str, str], Path]]:
-    """One orders worker in a namespace of its own, with that many orders open."""
-    namespace = f"bench{uuid.uuid4().hex[:6]}_"
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "NAMESPACE": namespace, "DATA_DIR": folder}
-        settings = Settings.from_environment(environment)
-        load = Load(settings, orders)
-        try:
-            with worker("streams.shop.orders", environment, Path(folder) / "orders.log") as running:
-                await running.says("ready: streams.shop.orders", START_SECONDS)
-                async with load.clients():
-                    await load.open()
-                    yield load, running, environment, Path(folder)
-        finally:
-            await delete_topics(settings.bootstrap_servers, lambda name: name.startswith(namespace))
-            await drop_journals(settings.journal_url, namespace)
-
-
-async def _intake(load: Load, environment: dict[str, str], folder: Path, count: int) -> float:
-    group = f"{load.settings.namespace}intake{count}"
-    extra = {
-        "BENCH_GROUP": group,
-        "BENCH_TOPIC": load.topic,
-        "BENCH_COUNT": str(count),
-        "DATA_DIR": str(folder / group),
-    }
-    with worker("tests.bench.intake", {**environment, **extra}, folder / f"{group}.log") as running:
-        return float((await running.says("rate ", ROUND_SECONDS)).split()[0])
+            figures.append((f"commands/s, up to {count * number:,}", rate))
+            figures.append((f"memory of the worker after {count * number:,} commands, MB", memory))
+    return figures

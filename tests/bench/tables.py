@@ -21,8 +21,10 @@ from tests.bench.door import Door
 from tests.bench.log_dirs import bytes_of_topics
 from tests.bench.queries import measure_queries
 from tests.bench.rebuild import measure_rebuild
+from tests.bench.report import Figure, Row
+from tests.bench.space import Space
 from tests.bench.watchers import measure_watchers
-from tests.bench.worker import START_SECONDS, Worker, delete_topics, say, worker
+from tests.bench.worker import START_SECONDS, Worker, delete_topics, say
 from tests.bench.written import Written, one_by_one
 from tests.e2e.worker import free_port
 from tests.stores import drop_journals
@@ -33,7 +35,7 @@ LARGE_SECONDS, LOOK_SECONDS = 600.0, 0.1
 FEWER = 10
 OF_A_TYPE = ("-commands", "-commits", "-events", "-dead-letters")
 
-Results = list[tuple[str, float]]
+Results = list[Row | Figure]
 
 
 @dataclass(frozen=True)
@@ -60,22 +62,16 @@ class Bench:
 
     def __init__(self, written: Written, folder: Path, environment: dict[str, str]) -> None:
         self.written = written
-        self._folder = folder
-        self._environment = environment
-        self._number = 0
+        self._space = Space(environment, folder)
 
     def folder(self) -> Path:
         """A new one, for the files of a worker."""
-        self._number += 1
-        folder = self._folder / str(self._number)
-        folder.mkdir()
-        return folder
+        return self._space.folder()
 
     @contextlib.asynccontextmanager
     async def worker(self, module: str, folder: Path, **settings: str) -> AsyncIterator[Worker]:
         """A worker with its files in `folder`."""
-        environment = {**self._environment, "DATA_DIR": str(folder), **settings}
-        with worker(module, environment, folder.with_suffix(".log"), free_port()) as running:
+        with self._space.worker(module, folder, free_port(), **settings) as running:
             try:
                 yield running
             except Exception:
@@ -154,28 +150,20 @@ async def _part(name: str, measured: Awaitable[Results]) -> Results:
 
 
 async def _apply_rounds(bench: Bench, name: str, rounds: int) -> Results:
-    """A stock table, our table of orders, and all tables of the shop, in turn; the best of each."""
+    """A stock table, our table of orders, and all tables of the shop, in turn."""
     found: dict[str, list[Applied]] = {STOCK: [], ORDERS_ONLY: [], SHOP: []}
     for number in range(rounds):
         for module, figures in found.items():
             figures.append(await (_stock(bench) if module == STOCK else _ours(bench, module)))
             rate, cpu = figures[-1]
             say(f"{name}, round {number + 1}: {module}: {rate:,.0f} events/s, {cpu:,.0f} us of CPU each")
-    stock, only, shop = (
-        Applied(max(figure.rate for figure in figures), min(figure.cpu for figure in figures))
-        for figures in found.values()
-    )
+    rates = {module: [figure.rate for figure in figures] for module, figures in found.items()}
+    cpu = {module: [figure.cpu for figure in figures] for module, figures in found.items()}
+    rival = "a stock Faust table of orders"
+    ours = {ORDERS_ONLY: "our table of orders", SHOP: "all tables of the shop"}
     return [
-        (f"{name}: updates/s, a stock Faust table of orders", stock.rate),
-        (f"{name}: events/s, our table of orders", only.rate),
-        ("- ratio", only.rate / stock.rate),
-        ("- ratio by CPU, for a machine that has more to do", stock.cpu / only.cpu),
-        (f"{name}: events/s, all tables of the shop", shop.rate),
-        ("- ratio", shop.rate / stock.rate),
-        ("- ratio by CPU", stock.cpu / shop.cpu),
-        (f"{name}: CPU per event, microseconds, stock", stock.cpu),
-        (f"{name}: CPU per event, microseconds, our table of orders", only.cpu),
-        (f"{name}: CPU per event, microseconds, all tables of the shop", shop.cpu),
+        *(Row(f"{name}: events/s, {it}", rates[module], rival, rates[STOCK]) for module, it in ours.items()),
+        *(Row(f"{name}: CPU us/event, {it}", cpu[module], rival, cpu[STOCK], less=True) for module, it in ours.items()),
     ]
 
 

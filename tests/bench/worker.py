@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -47,6 +48,17 @@ class Worker:
     def tail(self) -> str:
         """The end of its output."""
         return self.log.read_text(errors="replace")[-2000:]
+
+    def serves(self) -> list[int]:
+        """The partitions that it has said last it is ready for; none while it is starting."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        said = [line for line in lines if line.startswith(f"ready: {self.module} ")]
+        return [int(number) for number in re.findall(r"\d+", said[-1].partition("partitions=")[2])] if said else []
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def memory_mb(self) -> float:
         """Its resident memory."""

@@ -1,0 +1,80 @@
+"""The parts of the bench. A new one is a line here: a name, what it measures, and a function of the options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from tests.bench.cold import measure_cold
+from tests.bench.commands import measure_commands, measure_growth
+from tests.bench.gateway import measure_gateway
+from tests.bench.memory import measure_memory
+from tests.bench.report import Figure, Row
+from tests.bench.serialization import measure_serialization
+from tests.bench.sizes import measure_sizes
+from tests.bench.starting import measure_starting
+from tests.bench.tables import Sizes, measure_tables
+from tests.bench.takeover import measure_takeover
+from tests.bench.timers import measure_timers
+from tests.bench.workers import measure_workers
+
+Measured = Sequence[Row | Figure] | Sequence[Row] | Sequence[Figure]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of them.
+
+    measure  returns its rows, or plain figures. Whatever it raises fails this part alone
+    minutes  that it takes with the options as they are by default, about; 0 for those that are run by name only
+    """
+
+    name: str
+    what: str
+    measure: Callable[[argparse.Namespace], Awaitable[Measured]]
+    minutes: float = 0.0
+
+
+async def _serialization(options: argparse.Namespace) -> Measured:
+    return measure_serialization()
+
+
+async def _tables(options: argparse.Namespace) -> Measured:
+    sizes = Sizes(options.events, options.orders, options.hot, options.rows, options.rounds, options.only)
+    return await measure_tables(sizes)
+
+
+PARTS = [
+    Part(
+        "commands",
+        "commands/s to the durable journal, beside Pekko, eventsourcing and Faust's bare intake; what each costs whom",
+        lambda o: measure_commands(o.count, o.orders, o.rounds),
+        4,
+    ),
+    Part(
+        "cold",
+        "the same where there are a million orders, none of them in memory",
+        lambda o: measure_cold(o.many, o.cold, o.rounds),
+        3,
+    ),
+    Part(
+        "workers",
+        "two and three workers, and where the machine ends it",
+        lambda o: measure_workers(o.count, o.orders, 2),
+        1,
+    ),
+    Part("sizes", "bytes of an event in Cassandra, Kafka and RocksDB", lambda o: measure_sizes(o.count, o.orders), 1),
+    Part("memory", "memory of a worker, and of 100,000 aggregates", lambda o: measure_memory(3), 1),
+    Part("start", "from the start of a worker to its first answer", lambda o: measure_starting(o.count, o.rounds), 1),
+    Part("takeover", "partitions that change hands", lambda o: measure_takeover(o.times), 1),
+    Part("tables", "the read side: tail, tables beside a stock Faust table, rebuild, what rows take", _tables, 3),
+    Part("serialization", "events to bytes and back, beside fastavro alone", _serialization),
+    Part("gateway", "commands over HTTP, 1 and 50 clients", lambda o: measure_gateway(o.count // 10, o.rounds)),
+    Part("timers", "how late timers fire", lambda o: measure_timers(o.timers, o.pending)),
+    Part(
+        "growth",
+        "rate and memory of one worker, round after round",
+        lambda o: measure_growth(o.count, o.orders, o.rounds),
+    ),
+]
