@@ -18,8 +18,8 @@ from faust import stores
 from projections.changelog import records_of, removal_of
 from projections.kept import Indexes
 from projections.live import Live
-from projections.projection import Row
 from projections.local_store import Record
+from projections.projection import Row
 from projections.rows import Changes, Place, Quarantined, decode_row
 from projections.turns import Turn, few
 from streams.broker import Broker

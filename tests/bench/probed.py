@@ -1,7 +1,7 @@
 """A worker that knows when its event loop stood still: the app of the module `PROBED`, with a probe beside it.
 
 `/probe` says since it was last asked: how late the loop was (`late`: p50, p99 and the maximum, in milliseconds), the
-pauses of the collector in milliseconds, and of each stall of `PROBED_STALL` milliseconds or more (50) when it ended, how
+pauses of the collector, and of each stall of `PROBED_STALL` milliseconds or more (50) when it ended, how
 long it was, how much of it was the collector's, and where the loop was when a second thread looked.
 """
 
