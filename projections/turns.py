@@ -22,36 +22,43 @@ T = TypeVar("T")
 
 
 class _Line:
-    """Who waits for a turn on one event loop. Each time that it comes round, the first of them has one."""
+    """Who waits for a turn on one event loop. What is done before the loop comes round again shares one turn; who finds
+    it used up waits in line, and each time that the loop comes round the first in line has one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._call_soon = loop.call_soon
         self._new_future = loop.create_future
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._end: float | None = None
+        """Of the turn of this round; None while nobody has had one."""
 
-    async def wait(self) -> None:
-        future: asyncio.Future[None] = self._new_future()
-        self._waiting.append(future)
-        if len(self._waiting) == 1:
-            self._call_soon(self._next)
-        await future
+    async def wait(self, now: float) -> float:
+        """Until when it is one's turn."""
+        if self._end is None:
+            self._call_soon(self._comes_round)
+            self._end = now + TURN_SECONDS
+        elif self._waiting or now >= self._end:
+            future: asyncio.Future[None] = self._new_future()
+            self._waiting.append(future)
+            await future
+            self._end = time.perf_counter() + TURN_SECONDS
+        return self._end
 
-    def _next(self) -> None:
-        # Its turn is when the loop comes round again, and so is that of `_next` for the one behind it.
-        while self._waiting:
+    def _comes_round(self) -> None:
+        self._end = None
+        while self._waiting and self._end is None:
             future = self._waiting.popleft()
             if not future.done():  # it was not cancelled
                 future.set_result(None)
-                break
-        if self._waiting:
-            self._call_soon(self._next)
+                self._end = 0.0  # it is the first one's alone, until that one knows when it ends
+                self._call_soon(self._comes_round)
 
 
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
 
 
 class Turn:
-    """One's turn: `ours` waits until there is one, unless this one has not been used up."""
+    """One's turn: `ours` waits until there is one, unless there is time left of it."""
 
     def __init__(self) -> None:
         self._end = 0.0
@@ -60,10 +67,9 @@ class Turn:
         self._line = _lines.setdefault(loop, _Line(loop)) if line is None else line
 
     async def ours(self) -> None:
-        """Return at once while there is time left, and else when it is our turn again."""
-        if time.perf_counter() >= self._end:
-            await self._line.wait()
-            self._end = time.perf_counter() + TURN_SECONDS
+        """Return at once while it is our turn, and else when it is again."""
+        if (now := time.perf_counter()) >= self._end:
+            self._end = await self._line.wait(now)
 
 
 def few(things: Iterable[T]) -> Iterator[list[T]]:
