@@ -87,7 +87,6 @@ class Probe:
                 for number in range(3)
             },
             "stalls": stalls,
-            "objects": len(gc.get_objects()),
         }
 
 

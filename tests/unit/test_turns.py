@@ -64,13 +64,15 @@ async def test_all_have_turns() -> None:
 
 async def test_who_gives_up_holds_nobody_up() -> None:
     """Somebody who is cancelled while waiting leaves the turn to the next in line."""
-    turns = [Turn() for _ in range(3)]
-    await turns[0].ours()
-    work(2 * TURN_SECONDS)
-    gone, stays = (asyncio.create_task(turn.ours()) for turn in turns[1:])
-    await asyncio.sleep(0)
+
+    async def lane() -> None:
+        await Turn().ours()
+        work(2 * TURN_SECONDS)
+
+    first, gone, stays = (asyncio.create_task(lane()) for _ in range(3))
+    await asyncio.sleep(0)  # the first has its turn, the others are in line
     gone.cancel()
-    await asyncio.wait_for(stays, 1.0)
+    await asyncio.wait_for(asyncio.gather(first, stays), 1.0)
     assert gone.cancelled()
 
 
