@@ -1,8 +1,9 @@
 """A worker that knows when its event loop stood still: the app of the module `PROBED`, with a probe beside it.
 
-`/probe` says since it was last asked: how late the loop was (`late`: p50, p99 and the maximum, in milliseconds), the
-pauses of the collector, and of each stall of `PROBED_STALL` milliseconds or more (50) when it ended, how
-long it was, how much of it was the collector's, and where the loop was when a second thread looked.
+`/probe` says since it was last asked: how late the loop was (`late`: p50, p99 and the maximum, in milliseconds), how
+much processor time its thread took before it came round (`busy`: likewise, whatever else the machine does), the pauses
+of the collector, and of each stall of `PROBED_STALL` milliseconds or more (50) when it ended, how long it was, how much
+of it was the collector's, and where the loop was when a second thread looked.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Probe:
 
     def _forget(self) -> None:
         self._late: list[float] = []
+        self._busy: list[float] = []
         self._collected: list[tuple[int, float]] = []
         self._stalls: list[dict[str, Any]] = []
 
@@ -46,11 +48,12 @@ class Probe:
         gc.callbacks.append(self._collects)
         threading.Thread(target=self._watch, daemon=True, name="probe").start()
         while True:
-            collections = len(self._collected)
+            collections, used = len(self._collected), time.thread_time()
             await asyncio.sleep(TICK)
             now = time.perf_counter()
             late, self._ticked = now - self._ticked - TICK, now
             self._late.append(late)
+            self._busy.append(time.thread_time() - used)
             if late > STALL and len(self._stalls) < MOST:
                 in_it = sum(seconds for _, seconds in self._collected[collections:])
                 seen = [place for place, _ in self._seen.most_common(3)]
@@ -74,10 +77,11 @@ class Probe:
 
     def told(self) -> dict[str, Any]:
         """What was seen since the last time."""
-        late, collected, stalls = sorted(self._late), self._collected, self._stalls
+        late, busy, collected, stalls = self._late, self._busy, self._collected, self._stalls
         self._forget()
         return {
-            "late": {name: _at(late, part) * 1e3 for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))},
+            "late": _milliseconds(late),
+            "busy": _milliseconds(busy),
             "gc": {
                 f"generation {number}": {
                     "times": len(its := [seconds for generation, seconds in collected if generation == number]),
@@ -99,8 +103,10 @@ def _place(frame: FrameType | None) -> str:
     return " < ".join(places)
 
 
-def _at(ordered: list[float], part: float) -> float:
-    return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else 0.0
+def _milliseconds(seconds: list[float]) -> dict[str, float]:
+    ordered = sorted(seconds) or [0.0]
+    parts = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+    return {name: ordered[min(int(len(ordered) * part), len(ordered) - 1)] * 1e3 for name, part in parts}
 
 
 probe = Probe()
