@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from projections.projection import PublishedEvent
 from projections.rows import read_position
 from projections.tailer import COMMIT_END, PREVIOUS, event_headers
-from projections.turns import Turn, few
+from projections.turns import few, our_turn
 from schemas.codec import Codec, Undecodable
 from schemas.wire_format import from_wire
 from streams.journal import Commit, Journal, Unavailable, stream_type
@@ -81,9 +81,9 @@ class EventReader:
 
     async def read(self, records: Sequence[Record]) -> list[Event]:
         """The events of records, in their order. Raises `Undecodable`, `Held`, `Unavailable`."""
-        turn, events = Turn(), []
+        events: list[Event] = []
         for some in few(records):
-            await turn.ours()
+            await our_turn()
             events += [await self._event(record) for record in some]
         return events
 
@@ -121,9 +121,9 @@ class EventReader:
             commits = await self._journal.commits(stream, nr, min(most, last - nr))
             if not commits:
                 raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
-            turn, records = Turn(), []
+            records = []
             for commit in commits:
-                await turn.ours()
+                await our_turn()
                 for index, headers, event in event_headers(commit, self._source, self._codec):
                     if after < (commit.nr, index) < before:
                         records.append(_FromLog(event.aggregate_id.encode(), event.data, headers))

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from projections.events import Record
-from projections.turns import Turn
+from projections.turns import our_turn
 from streams.retry import until_it_answers
 from streams.tasks import cancel
 
@@ -153,12 +153,11 @@ class _Consumer:
         self._pause(partition, buffer)
 
     async def _take(self, consumer: AIOKafkaConsumer) -> None:
-        turn = Turn()
         while True:
             found = await until_it_answers(
                 lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE), f"Kafka: reading {self._topic}", ERRORS
             )
-            await turn.ours()
+            await our_turn()
             for tp, records in found.items():
                 buffer = self._buffers[tp.partition]
                 buffer.records.extend(records)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from projections.events import Event
 from projections.projection import Projection, PublishedEvent, Row
 from projections.rows import GONE, Changes, Place, Quarantined, Rows, position_of
-from projections.turns import Turn, few
+from projections.turns import few, our_turn
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +62,12 @@ class TableFold:
                 new.append(event)
         if not new:
             return None
-        turn = Turn()
-        await turn.ours()
+        await our_turn()
         touched = _touched(self.projection, new)
         loaded = await self.rows.load(self.partition, self.table, dict.fromkeys(key for _, key, _ in touched))
         batch = _Batch(self, dict(loaded))
         for some in few(touched):
-            await turn.ours()
+            await our_turn()
             for event, key, parts in some:
                 batch.apply(event, key, parts)
         last = new[-1]

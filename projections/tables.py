@@ -21,7 +21,7 @@ from projections.live import Live
 from projections.local_store import Record
 from projections.projection import Row
 from projections.rows import Changes, Place, Quarantined, decode_row
-from projections.turns import Turn, few
+from projections.turns import few, our_turn
 from streams.broker import Broker
 from streams.faust_app import Application
 
@@ -85,9 +85,9 @@ class LocalRows:
         return places
 
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
-        turn, rows = Turn(), dict[str, Row]()
+        rows: dict[str, Row] = {}
         for some in few(self.store.get_many(partition, table, keys).items()):
-            await turn.ours()
+            await our_turn()
             rows.update((key, decode_row(value)) for key, value in some)
         return rows
 
@@ -96,9 +96,9 @@ class LocalRows:
         return quarantined
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
-        turn, records = Turn(), list[Record]()
+        records: list[Record] = []
         for some in few(records_of(changes)):
-            await turn.ours()
+            await our_turn()
             records += some
         await self._keep(partition, records, changes)
         for table, change in changes.items():
@@ -118,9 +118,8 @@ class LocalRows:
     ) -> None:
         # The changelog first: a row that were only on this machine would be taken for applied when its events come
         # again, and be missing wherever the table is recovered. One at a time, so that what stands there is known.
-        turn = Turn()
         async with self._writing[partition]:
-            await turn.ours()
+            await our_turn()
             offset = await self._broker.publish(self.changelog, partition, [(key, value, []) for key, value in records])
-            await turn.ours()
+            await our_turn()
             self.store.write(partition, records, offset, changes)

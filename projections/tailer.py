@@ -16,7 +16,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from projections.turns import Turn
+from projections.turns import our_turn
 from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
 from streams.broker import Broker, Record
 from streams.journal import Commit, Journal, Published, RecordedEvent, Unavailable, stream_name
@@ -123,9 +123,9 @@ class Tail:
         # The first one may be known already, and what counts is the next.
         self._most = max(2, min(COMMITS_AT_ONCE, EVENTS_AT_ONCE * len(commits) // max(_size(commits), 1)))
         records: list[Record] = []
-        newest, turn = self._newest, Turn()
+        newest = self._newest
         for commit in commits:
-            await turn.ours()
+            await our_turn()
             done = at.index if commit.nr == at.nr else -1
             for index, headers, event in event_headers(commit, self._source, self._codec, newest):
                 newest = f"{commit.stream}:{commit.nr}:{index}"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from bisect import insort
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import TypeVar
+from contextvars import ContextVar
+from itertools import count, islice
+from operator import itemgetter
+from typing import Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 TURN_SECONDS = 0.004
@@ -21,55 +23,63 @@ A_FEW = 20
 T = TypeVar("T")
 
 
+class Line(Protocol):
+    """Who waits for a turn."""
+
+    async def wait(self, now: float) -> float:
+        """Until when it is one's turn, by the clock that says that it is `now`."""
+
+
 class _Line:
-    """Who waits for a turn on one event loop. What is done before the loop comes round again shares one turn; who finds
-    it used up waits in line, and each time that the loop comes round the first in line has one."""
+    """Who waits for a turn on one event loop. What is done before the loop comes round again shares one turn, in the
+    order in which they have come; who finds it used up waits for the next one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._call_soon = loop.call_soon
-        self._new_future = loop.create_future
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._loop = loop
+        self._tickets = count()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._end: float | None = None
         """Of the turn of this round; None while nobody has had one."""
 
     async def wait(self, now: float) -> float:
-        """Until when it is one's turn."""
-        if self._end is None:
-            self._call_soon(self._comes_round)
-            self._end = now + TURN_SECONDS
-        elif self._waiting or now >= self._end:
-            future: asyncio.Future[None] = self._new_future()
-            self._waiting.append(future)
+        ticket = next(self._tickets)
+        while True:
+            if self._end is None:
+                self._loop.call_soon(self._comes_round)
+                self._end = now + TURN_SECONDS
+            if now < self._end and (not self._waiting or ticket < self._waiting[0][0]):
+                return self._end
+            future: asyncio.Future[None] = self._loop.create_future()
+            insort(self._waiting, (ticket, future), key=itemgetter(0))
             await future
-            self._end = time.perf_counter() + TURN_SECONDS
-        return self._end
+            now = time.perf_counter()
 
     def _comes_round(self) -> None:
-        self._end = None
-        while self._waiting and self._end is None:
-            future = self._waiting.popleft()
+        waiting, self._waiting, self._end = self._waiting, [], None
+        for _, future in waiting:
             if not future.done():  # it was not cancelled
                 future.set_result(None)
-                self._end = 0.0  # it is the first one's alone, until that one knows when it ends
-                self._call_soon(self._comes_round)
 
 
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+LINE: ContextVar[Line | None] = ContextVar("line", default=None)
+"""Where a task waits that is not to wait in the line of its event loop."""
+_end: ContextVar[float] = ContextVar("end of the turn", default=0.0)
+"""Each task has its own, at first that of the task which made it."""
 
 
-class Turn:
-    """One's turn: `ours` waits until there is one, unless there is time left of it."""
+async def our_turn() -> None:
+    """Return at once while it is the turn of this task, and else when it is again."""
+    if (now := time.perf_counter()) >= _end.get():
+        line = LINE.get() or _line_of(asyncio.get_running_loop())
+        _end.set(await line.wait(now))
 
-    def __init__(self) -> None:
-        self._end = 0.0
-        loop = asyncio.get_running_loop()
-        line = _lines.get(loop)
-        self._line = _lines.setdefault(loop, _Line(loop)) if line is None else line
 
-    async def ours(self) -> None:
-        """Return at once while it is our turn, and else when it is again."""
-        if (now := time.perf_counter()) >= self._end:
-            self._end = await self._line.wait(now)
+def _line_of(loop: asyncio.AbstractEventLoop) -> Line:
+    line = _lines.get(loop)
+    if line is None:
+        line = _lines[loop] = _Line(loop)
+    return line
 
 
 def few(things: Iterable[T]) -> Iterator[list[T]]:

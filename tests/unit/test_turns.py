@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from projections.turns import TURN_SECONDS, Turn, few
+from projections.turns import TURN_SECONDS, few, our_turn
 
 
 def work(seconds: float) -> None:
@@ -19,9 +19,8 @@ async def test_short_work_does_not_wait() -> None:
     """Who has little to do goes on at once, and the loop does not come round for it."""
     came_round = []
     asyncio.get_running_loop().call_soon(came_round.append, True)
-    turn = Turn()
     for _ in range(100):
-        await turn.ours()
+        await our_turn()
     assert [] == came_round
 
 
@@ -32,9 +31,8 @@ async def test_one_turn_each_time_that_the_loop_comes_round() -> None:
 
     async def lane() -> None:
         nonlocal done
-        turn = Turn()
         for _ in range(5):
-            await turn.ours()
+            await our_turn()
             work(long)
         done += 1
 
@@ -52,9 +50,8 @@ async def test_all_have_turns() -> None:
     order: list[int] = []
 
     async def lane(number: int) -> None:
-        turn = Turn()
         for _ in range(4):
-            await turn.ours()
+            await our_turn()
             order.append(number)
             work(2 * TURN_SECONDS)
 
@@ -66,7 +63,7 @@ async def test_who_gives_up_holds_nobody_up() -> None:
     """Somebody who is cancelled while waiting leaves the turn to the next in line."""
 
     async def lane() -> None:
-        await Turn().ours()
+        await our_turn()
         work(2 * TURN_SECONDS)
 
     first, gone, stays = (asyncio.create_task(lane()) for _ in range(3))
