@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from projections.projection import PublishedEvent
 from projections.rows import read_position
 from projections.tailer import COMMIT_END, PREVIOUS, event_headers
+from projections.turns import few, our_turn
 from schemas.codec import Codec, Undecodable
 from schemas.wire_format import from_wire
 from streams.journal import Commit, Journal, Unavailable, stream_type
@@ -18,8 +18,6 @@ EVENTS_AT_ONCE = 1_000
 COMMITS_AT_ONCE = 200
 FIRST_COMMITS = 5
 """What a commit of a log holds is not known before it is read."""
-A_TURN = 200
-"""Events after which others have their turn."""
 
 _COMMIT_END = COMMIT_END[0]
 
@@ -83,10 +81,10 @@ class EventReader:
 
     async def read(self, records: Sequence[Record]) -> list[Event]:
         """The events of records, in their order. Raises `Undecodable`, `Held`, `Unavailable`."""
-        events = []
-        for start in range(0, len(records), A_TURN):
-            events += [await self._event(record) for record in records[start : start + A_TURN]]
-            await asyncio.sleep(0)
+        events: list[Event] = []
+        for some in few(records):
+            await our_turn()
+            events += [await self._event(record) for record in some]
         return events
 
     async def _event(self, record: Record) -> Event:
@@ -125,6 +123,7 @@ class EventReader:
                 raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
             records = []
             for commit in commits:
+                await our_turn()
                 for index, headers, event in event_headers(commit, self._source, self._codec):
                     if after < (commit.nr, index) < before:
                         records.append(_FromLog(event.aggregate_id.encode(), event.data, headers))

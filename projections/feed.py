@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from projections.events import Record
+from projections.turns import our_turn
 from streams.retry import until_it_answers
 from streams.tasks import cancel
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 FETCH_WAIT_MS = 100
 """How long the broker keeps a request that finds nothing. A partition whose buffer was full waits as long for its next
 one, where the others are idle."""
+AT_ONCE = 500
+"""Records that are unpacked together."""
 BUFFERED = 2_000
 """Records of a partition that wait for their lane; with more it is not read."""
 ERRORS = (KafkaError, TimeoutError)
@@ -152,8 +155,9 @@ class _Consumer:
     async def _take(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             found = await until_it_answers(
-                lambda: consumer.getmany(timeout_ms=1_000), f"Kafka: reading {self._topic}", ERRORS
+                lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE), f"Kafka: reading {self._topic}", ERRORS
             )
+            await our_turn()
             for tp, records in found.items():
                 buffer = self._buffers[tp.partition]
                 buffer.records.extend(records)

@@ -9,14 +9,14 @@ the row stays as it was, this event and all later ones of the key wait, and the 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from projections.events import A_TURN, Event
+from projections.events import Event
 from projections.projection import Projection, PublishedEvent, Row
 from projections.rows import GONE, Changes, Place, Quarantined, Rows, position_of
+from projections.turns import few, our_turn
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +62,14 @@ class TableFold:
                 new.append(event)
         if not new:
             return None
+        await our_turn()
         touched = _touched(self.projection, new)
         loaded = await self.rows.load(self.partition, self.table, dict.fromkeys(key for _, key, _ in touched))
         batch = _Batch(self, dict(loaded))
-        for start in range(0, len(touched), A_TURN):
-            for event, key, parts in touched[start : start + A_TURN]:
+        for some in few(touched):
+            await our_turn()
+            for event, key, parts in some:
                 batch.apply(event, key, parts)
-            await asyncio.sleep(0)
         last = new[-1]
         complete = max(last.complete, self.place.complete)
         # Of an event that was read from the log nobody knows where it stands in the topic.

@@ -231,7 +231,6 @@ class Lane:
         stores: defaultdict[Rows, list[tuple[TableFold, Folded]]] = defaultdict(list)
         failed: dict[str, Exception] = {}
         for table in self.tables:
-            await asyncio.sleep(0)  # others have their turn, also while there is much to do
             try:
                 folded = await table.fold(events)
             except MissingEvents:

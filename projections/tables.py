@@ -18,8 +18,10 @@ from faust import stores
 from projections.changelog import records_of, removal_of
 from projections.kept import Indexes
 from projections.live import Live
+from projections.local_store import Record
 from projections.projection import Row
 from projections.rows import Changes, Place, Quarantined, decode_row
+from projections.turns import few, our_turn
 from streams.broker import Broker
 from streams.faust_app import Application
 
@@ -83,15 +85,22 @@ class LocalRows:
         return places
 
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
-        values = self.store.get_many(partition, table, keys)
-        return {key: decode_row(value) for key, value in values.items()}
+        rows: dict[str, Row] = {}
+        for some in few(self.store.get_many(partition, table, keys).items()):
+            await our_turn()
+            rows.update((key, decode_row(value)) for key, value in some)
+        return rows
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         quarantined: Mapping[str, Quarantined] = self.store.quarantined(partition, table)
         return quarantined
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
-        await self._keep(partition, list(records_of(changes)), changes)
+        records: list[Record] = []
+        for some in few(records_of(changes)):
+            await our_turn()
+            records += some
+        await self._keep(partition, records, changes)
         for table, change in changes.items():
             self.live.changed(table, partition, change)
 
@@ -104,11 +113,13 @@ class LocalRows:
     async def _keep(
         self,
         partition: int,
-        records: Sequence[tuple[bytes, bytes | None]],
+        records: Sequence[Record],
         changes: Mapping[str, Changes] | None = None,
     ) -> None:
         # The changelog first: a row that were only on this machine would be taken for applied when its events come
         # again, and be missing wherever the table is recovered. One at a time, so that what stands there is known.
         async with self._writing[partition]:
+            await our_turn()
             offset = await self._broker.publish(self.changelog, partition, [(key, value, []) for key, value in records])
+            await our_turn()
             self.store.write(partition, records, offset, changes)

@@ -16,6 +16,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from projections.turns import our_turn
 from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
 from streams.broker import Broker, Record
 from streams.journal import Commit, Journal, Published, RecordedEvent, Unavailable, stream_name
@@ -124,6 +125,7 @@ class Tail:
         records: list[Record] = []
         newest = self._newest
         for commit in commits:
+            await our_turn()
             done = at.index if commit.nr == at.nr else -1
             for index, headers, event in event_headers(commit, self._source, self._codec, newest):
                 newest = f"{commit.stream}:{commit.nr}:{index}"

@@ -33,11 +33,11 @@ def add_timers(side: ReadSide) -> None:
 def _add_watch(side: ReadSide) -> None:
     context = side.contexts[TYPE]
     sender = f"/{context.settings.namespace}projections"
-    store = side.local[TYPE].store
-    watch = TimerWatch(side.sources[TYPE], store, side.broker, context.commands_topic, sender)
     running: list[asyncio.Task[None]] = []
 
     async def start() -> None:
+        store = side.local[TYPE].store  # not before: with it Faust chooses the event loop of the worker
+        watch = TimerWatch(side.sources[TYPE], store, side.broker, context.commands_topic, sender)
         running.append(asyncio.create_task(watch.run(), name="timers"))
 
     async def stop() -> None:

@@ -32,8 +32,8 @@ HEARTBEAT_SECONDS = 0.3
 """By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
 RESTARTS_AT_ONCE = 100.0
 STREAM_BUFFER = 128
-"""Messages per partition that wait between Faust's consumer and an agent: hints alone, since commands do not come that
-way: see `streams.consumer`."""
+"""Messages per partition that wait between Faust's consumer and an agent. Neither commands nor hints come that way: see
+`streams.consumer`."""
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 

@@ -15,6 +15,8 @@ from contextvars import Context, ContextVar, copy_context
 from random import Random
 from typing import Any
 
+from projections.turns import LINE
+
 STEP_SECONDS = 2e-6
 """What one callback takes, so that time passes for those who spin."""
 
@@ -65,6 +67,14 @@ class Handle:
     def run(self) -> None:
         if self._callback is not None:
             self._context.run(self._callback, *self._args)
+
+
+class _EachStep:
+    """Whoever has long work to do lets others go on at each chance, by no clock."""
+
+    async def wait(self, now: float) -> float:
+        await asyncio.sleep(0)
+        return 0.0
 
 
 class Loop(asyncio.AbstractEventLoop):
@@ -129,6 +139,7 @@ class Loop(asyncio.AbstractEventLoop):
         """Start the first task of a process."""
         context = Context()
         context.run(PROCESS.set, process)
+        context.run(LINE.set, _EachStep())
         self.create_task(main, context=context)
 
     def outside(self, delay: float, callback: Callable[..., object], *args: Any) -> None:

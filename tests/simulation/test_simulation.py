@@ -18,7 +18,7 @@ from tests.simulation.runner import hunt, run, simulate, traced
 ROOT = Path(__file__).parents[2]
 JOBS = os.cpu_count() or 1
 SCHEDULES = 2_000
-MOST_SEEDS = 600
+MOST_SEEDS = 1_000
 """Within which every breakage is found."""
 
 

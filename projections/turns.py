@@ -1,0 +1,89 @@
+"""Long work on the event loop, in turns: a few milliseconds at a time, and one at a time.
+
+A worker applies the events of many partitions side by side. If each had a turn whenever the loop comes round, a query,
+for which the loop comes round some times, would wait for all of them each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import insort
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from itertools import count, islice
+from operator import itemgetter
+from typing import Protocol, TypeVar
+from weakref import WeakKeyDictionary
+
+TURN_SECONDS = 0.004
+A_FEW = 20
+"""Things that are done between two looks at the clock."""
+
+T = TypeVar("T")
+
+
+class Line(Protocol):
+    """Who waits for a turn."""
+
+    async def wait(self, now: float) -> float:
+        """Until when it is one's turn, by the clock that says that it is `now`."""
+
+
+class _Line:
+    """Who waits for a turn on one event loop. What is done before the loop comes round again shares one turn, in the
+    order in which they have come; who finds it used up waits for the next one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._tickets = count()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._end: float | None = None
+        """Of the turn of this round; None while nobody has had one."""
+
+    async def wait(self, now: float) -> float:
+        ticket = next(self._tickets)
+        while True:
+            if self._end is None:
+                self._loop.call_soon(self._comes_round)
+                self._end = now + TURN_SECONDS
+            if now < self._end and (not self._waiting or ticket < self._waiting[0][0]):
+                return self._end
+            future: asyncio.Future[None] = self._loop.create_future()
+            insort(self._waiting, (ticket, future), key=itemgetter(0))
+            await future
+            now = time.perf_counter()
+
+    def _comes_round(self) -> None:
+        waiting, self._waiting, self._end = self._waiting, [], None
+        for _, future in waiting:
+            if not future.done():  # it was not cancelled
+                future.set_result(None)
+
+
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+LINE: ContextVar[Line | None] = ContextVar("line", default=None)
+"""Where a task waits that is not to wait in the line of its event loop."""
+_end: ContextVar[float] = ContextVar("end of the turn", default=0.0)
+"""Each task has its own, at first that of the task which made it."""
+
+
+async def our_turn() -> None:
+    """Return at once while it is the turn of this task, and else when it is again."""
+    if (now := time.perf_counter()) >= _end.get():
+        line = LINE.get() or _line_of(asyncio.get_running_loop())
+        _end.set(await line.wait(now))
+
+
+def _line_of(loop: asyncio.AbstractEventLoop) -> Line:
+    line = _lines.get(loop)
+    if line is None:
+        line = _lines[loop] = _Line(loop)
+    return line
+
+
+def few(things: Iterable[T]) -> Iterator[list[T]]:
+    """Things, so many at a time as may be done between two looks at the clock."""
+    rest = iter(things)
+    while some := list(islice(rest, A_FEW)):
+        yield some
