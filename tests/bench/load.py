@@ -41,8 +41,6 @@ from streams.topics import commands_topic, replies_topic
 from tests.bench.worker import Worker
 
 ROUND_SECONDS = 240.0
-AT_ONCE = 100_000
-"""Commands that are made and sent together when orders are opened."""
 BATCH_BYTES = 1 << 16
 CLOSED_BATCH = 25
 """Commands sent at once where only some may be without a reply."""
@@ -82,13 +80,18 @@ class Round(NamedTuple):
         return self.count / self.replied
 
 
+def ids(numbers: Iterable[int]) -> list[str]:
+    """Orders by their numbers."""
+    return [f"o{number}" for number in numbers]
+
+
 class Load:
     """Commands to orders `o0`, `o1`, .. of one namespace, which these workers own. A worker must serve its web port;
     without any, all counts as written when it is replied to."""
 
     def __init__(self, settings: Settings, orders: int, workers: Sequence[Worker] = ()) -> None:
         self.settings = settings
-        self.orders = [f"o{number}" for number in range(orders)]
+        self.orders = ids(range(orders))
         self.workers = workers
         self.topic = commands_topic(settings.namespace, "order")
         self.replies = replies_topic(settings.namespace)
@@ -111,11 +114,9 @@ class Load:
             await self._producer.stop()
             await self._consumer.stop()
 
-    async def open(self) -> None:
-        """Open all orders."""
-        for first in range(0, len(self.orders), AT_ONCE):
-            some = self.orders[first : first + AT_ONCE]
-            await self._run(self._batches((order, "OpenOrder", OPEN) for order in some))
+    async def open(self, orders: Sequence[str] = ()) -> Round:
+        """Open these orders (all)."""
+        return await self._run(self._batches((order, "OpenOrder", OPEN) for order in orders or self.orders))
 
     async def round(self, count: int, among: int = 0, in_flight: int = 0) -> Round:
         """Lines to the first `among` orders (all), chosen at random.
