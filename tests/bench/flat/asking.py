@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from streams.messages import command_headers
 from streams.settings import Settings
 from streams.topics import commands_topic, replies_topic
+from tests.bench.load import LINE, OPEN
 
-LINE = b'{"sku":"85123A","description":"WHITE HANGING HEART T-LIGHT HOLDER","quantity":6,"unit_price":"2.55"}'
 REPLY_SECONDS = 30.0
 
 
@@ -28,16 +28,23 @@ class Asker:
         self._sent: dict[bytes, float] = {}
         self._took: list[float] = []
 
+    async def opened(self, orders: Sequence[str], per_second: float) -> list[float]:
+        """Open these orders, one after another; the seconds until their replies, ascending."""
+        return await self._ask("OpenOrder", OPEN, orders, per_second)
+
     async def lines(self, orders: Sequence[str], per_second: float) -> list[float]:
-        """A line to each of these orders, one after another; the seconds until their replies, ascending."""
+        """A line to each of these orders, as above."""
+        return await self._ask("AddLine", LINE, orders, per_second)
+
+    async def _ask(self, type: str, data: bytes, orders: Sequence[str], per_second: float) -> list[float]:
         self._took = []
         began = time.perf_counter()
         for number, id in enumerate(orders):
             await asyncio.sleep(max(0.0, began + number / per_second - time.perf_counter()))
             command = str(uuid.uuid4())
-            headers = command_headers(command, "AddLine", "/bench", self._replies)
+            headers = command_headers(command, type, "/bench", self._replies)
             self._sent[command.encode()] = time.perf_counter()
-            await self._producer.send(self._topic, LINE, key=id.encode(), headers=headers)
+            await self._producer.send(self._topic, data, key=id.encode(), headers=headers)
         async with asyncio.timeout(REPLY_SECONDS):
             while self._sent:
                 await asyncio.sleep(0.01)

@@ -1,126 +1,117 @@
 """Many aggregates: the memory of a worker while they pass through it, and the latency of commands to some of a thousand
 and of a million, warm and cold.
 
-Half of the million are opened through the worker, twice as many as its cache holds. The rows by aggregate of the other
-half are written by the journal's own `index` as an owner has it do behind its commits; the log does not have them, and
-nobody reads it for a command.
+Half of the million stand in the journal before, as a former owner has written them. The others are opened through the
+worker, twice as many as its cache holds.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from aggregates.shop.order import OrderOpened, order
-from streams.command_app import Context
-from streams.journal import Commit, RecordedEvent
 from streams.progress import Meter
 from streams.settings import Settings
-from tests.bench.flat.asking import Asker, asker
+from tests.bench.cassandra import cassandra
+from tests.bench.flat.asking import asker
 from tests.bench.flat.plots import Line, Panel, plot
-from tests.bench.load import Load
+from tests.bench.load import Load, ids
+from tests.bench.opened import write_opened
 from tests.bench.space import space
 from tests.bench.worker import Worker
 from tests.e2e.worker import free_port
 
-FEW = 1_000
+FEW, MANY = 1_000, 1_000_000
+"""With so many the cache has its default size, with fewer a smaller one: it holds a quarter of them."""
 LOOKS = 25
 """At the memory, while orders are opened."""
-GROUP = 500
-MANY = 1_000_000
-"""With so many, the cache has its default size, and less with fewer: the worker meets four times what it can hold."""
+KINDS = ("cold", "warm")
 PER_SECOND = 200
-ASKED = 1_000
-"""Commands of each kind: 5 s of them."""
+ASKED, WARM_UP = 1_000, 200
+"""Commands of each kind: 5 s of them. And those before, that do not count: a worker that has just started has to find
+its way to the replies."""
 
-Latency = tuple[str, int, list[float]]
-"""Which, among how many orders, and the seconds of each command, ascending."""
+
+class Latency(NamedTuple):
+    """Of commands to orders of a `kind`, among so many: the seconds of each, ascending, and the processor time that it
+    took the worker, microseconds."""
+
+    kind: str
+    orders: int
+    seconds: list[float]
+    cost: float
 
 
 async def measure_crowd(many: int, memory_file: Path, latency_file: Path) -> list[tuple[str, float]]:
-    """A worker, and `many` orders in the end; the figures, and two plots."""
-    latencies: list[Latency] = []
+    """A worker with 1,000 orders, and one with `many` in the end; the figures, and two plots."""
     weight = Settings.cache_weight * many // MANY
-    async with space(CACHE_WEIGHT=str(weight)) as here:
-        load = Load(here.settings, 0)
-        async with load.clients():
-            with here.worker(port=free_port()) as running:
-                await here.all_served(running)
-                load.workers = [running]
-                await _open(load, range(FEW))
-            # A new one has an empty cache: all orders are cold.
-            with here.worker(port=free_port()) as running:
-                await here.all_served(running)
-                load.workers = [running]
-                async with asker(here.settings) as client:
-                    latencies += await _latencies(client, FEW, FEW)
-                    await _seed(here.settings, range(FEW, many // 2))
-                    memory = await _fill(load, running, range(many // 2, many))
-                    # The cache has the newest; these are of the older half.
-                    latencies += await _latencies(client, many, many // 2)
+    _, latencies = await _crowd(FEW, 0, weight)
+    memory, more = await _crowd(many // 2, many // 2, weight)
+    latencies += more
     _draw_memory(memory, weight, memory_file)
     _draw_latency(latencies, latency_file)
-    return [*_memory_figures(memory, weight), *(f for it in latencies for f in _latency_figures(it))]
+    return [*_memory_figures(memory, weight), *(figure for it in latencies for figure in _latency_figures(it))]
 
 
-async def _open(load: Load, numbers: range) -> None:
-    load.orders = [f"o{number}" for number in numbers]
-    await load.open()
+async def _crowd(written: int, opened: int, weight: int) -> tuple[list[tuple[int, float]], list[Latency]]:
+    """So many orders are in the journal, and so many are opened through a worker: its memory, and the latency of
+    commands to some of those that it did not open."""
+    async with space(CACHE_WEIGHT=str(weight)) as here, cassandra() as store:
+        with Meter("a crowd: orders in the journal", written, "orders") as meter:
+            await write_opened(here.settings, ids(range(written)), meter.advance)
+        with here.worker(port=free_port()) as running:
+            await here.all_served(running)
+            load = Load(here.settings, 0, [running])
+            async with load.clients():
+                memory = await _open(load, running, range(written, written + opened))
+            async with asker(here.settings) as client:
+                await store.rests()
+                new = range(written + opened, written + opened + WARM_UP)
+                await client.opened(ids(new), PER_SECOND)
+                chosen = ids(random.sample(range(written), ASKED))
+                latencies = []
+                for kind in KINDS:  # what was cold is warm the second time
+                    used = running.cpu_seconds()
+                    seconds = await client.lines(chosen, PER_SECOND)
+                    cost = (running.cpu_seconds() - used) / ASKED * 1e6
+                    latencies.append(Latency(kind, written + opened, seconds, cost))
+    return memory, latencies
 
 
-async def _seed(settings: Settings, numbers: range) -> None:
-    """Write the rows by aggregate of so many orders that have been opened."""
-    context = Context("orders", order, settings, "shop")
-    journal, moment = context.journal(), datetime.now(UTC)
-    data = context.events.encode(OrderOpened("u", "sale", "United Kingdom", moment))
-    await journal.open()
-    with Meter("a crowd: writing rows of orders", len(numbers), "orders") as meter:
-        for first in range(numbers.start, numbers.stop, GROUP):
-            some, nr = range(first, min(first + GROUP, numbers.stop)), first // GROUP + 1
-            events = (RecordedEvent(f"o{n}", 1, "OrderOpened", data, f"{n:032x}", f"{n:032x}") for n in some)
-            await journal.index([Commit("order-0", nr, 1, "bench", "t", nr, nr - 1, nr, moment, tuple(events))])
-            meter.advance(len(some))
-    await journal.close()
-
-
-async def _fill(load: Load, running: Worker, numbers: range) -> list[tuple[int, float]]:
-    """Open these orders; how many the worker has had, and its memory in MB, again and again."""
-    memory = [(FEW, running.memory_mb())]
+async def _open(load: Load, running: Worker, numbers: range) -> list[tuple[int, float]]:
+    """Open these orders; how many the worker has opened, and its memory in MB, again and again."""
+    memory = [(0, running.memory_mb())]
+    step = max(1, len(numbers) // LOOKS)
     with Meter("a crowd: opening orders", len(numbers), "orders") as meter:
-        step = max(1, len(numbers) // LOOKS)
-        for first in range(numbers.start, numbers.stop, step):
-            some = range(first, min(first + step, numbers.stop))
-            await _open(load, some)
+        for first in range(0, len(numbers), step):
+            some = numbers[first : first + step]
+            await load.open(ids(some))
             meter.advance(len(some))
-            memory.append((FEW + meter.done, running.memory_mb()))
+            memory.append((meter.done, running.memory_mb()))
     return memory
-
-
-async def _latencies(client: Asker, orders: int, oldest: int) -> list[Latency]:
-    """To some of the `oldest` orders of so many, first as they are, cold, and then again."""
-    chosen = [f"o{number}" for number in random.sample(range(oldest), ASKED)]
-    cold = await client.lines(chosen, PER_SECOND)
-    return [("cold", orders, cold), ("warm", orders, await client.lines(chosen, PER_SECOND))]
 
 
 def _memory_figures(memory: Sequence[tuple[int, float]], weight: int) -> list[tuple[str, float]]:
     # An order that is opened weighs 2: itself, and the id of the command.
     full = [megabytes for orders, megabytes in memory if orders * 2 >= weight]
-    figures = [("memory of a worker with 1,000 orders, MB", memory[0][1])]
+    figures = [("memory of a worker that has just started, MB", memory[0][1])]
     if full:
         figures += [
             (f"memory when the cache is full ({weight // 2:,} orders), MB", full[0]),
             ("memory while it was full, the most, MB", max(full)),
         ]
-    return [*figures, (f"memory after {memory[-1][0]:,} orders, MB", memory[-1][1])]
+    return [*figures, (f"memory after it has opened {memory[-1][0]:,}, MB", memory[-1][1])]
 
 
 def _latency_figures(it: Latency) -> list[tuple[str, float]]:
-    kind, orders, seconds = it
-    what = f"{orders:,} orders, {kind} ones, {PER_SECOND}/s: ms to the reply"
-    return [(f"{what}, median", _share(seconds, 0.5)), (f"{what}, 99 %", _share(seconds, 0.99))]
+    what = f"{it.orders:,} orders, {it.kind} ones, {PER_SECOND}/s"
+    return [
+        (f"{what}: ms to the reply, median", _share(it.seconds, 0.5)),
+        (f"{what}: ms to the reply, 99 %", _share(it.seconds, 0.99)),
+        (f"{what}: CPU of the worker per command, us", it.cost),
+    ]
 
 
 def _share(seconds: Sequence[float], share: float) -> float:
@@ -142,11 +133,11 @@ def _draw_memory(memory: Sequence[tuple[int, float]], weight: int, file: Path) -
 
 def _draw_latency(latencies: Sequence[Latency], file: Path) -> None:
     lines = []
-    for kind in ("cold", "warm"):
-        mine = [(orders, seconds) for which, orders, seconds in latencies if which == kind]
-        x = [orders for orders, _ in mine]
+    for kind in KINDS:
+        mine = [it for it in latencies if it.kind == kind]
+        x = [it.orders for it in mine]
         for name, share in (("median", 0.5), ("99 %", 0.99)):
-            lines.append(Line(f"{kind}: {name}", x, [_share(seconds, share) for _, seconds in mine]))
+            lines.append(Line(f"{kind}: {name}", x, [_share(it.seconds, share) for it in mine]))
     plot(
         file, f"From command to reply at {PER_SECOND} commands a second", "orders that there are", [Panel("ms", lines)]
     )
