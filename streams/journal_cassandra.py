@@ -39,7 +39,7 @@ from streams.cassandra_setup import make_keyspace
 from streams.commit_codec import COMMIT_SCHEMAS, encode_events
 from streams.fence import fenced, same_commit
 from streams.journal import Commit, JournalMissing, Published, Snapshot, StoredEvent, Unavailable
-from streams.paging import FIRST_PAGE, PAGE_BYTES, next_page
+from streams.paging import FIRST_PAGE, MOST_ROWS, PAGE_BYTES, next_page
 from streams.tasks import all_done
 
 _STATEMENTS_IN_FLIGHT = 16
@@ -226,7 +226,9 @@ class CassandraJournal:
 
     async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
         found: list[StoredEvent] = []
-        size, page = 0, 200
+        # The next snapshot is taken when the events behind one weigh as much as it does: those are read at once.
+        # Where all events are wanted, there may be many, and large ones.
+        size, page = 0, MOST_ROWS if from_sequence else 200
         place = (from_sequence, -1, -1)
         while True:
             rows = await self._run("events", type, aggregate_id, *place, page)

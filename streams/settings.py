@@ -37,7 +37,7 @@ class Settings:
     group_linger: float = 0.005
     """Seconds that an owner waits for company when commands come fast; one that comes alone does not wait."""
     cache_weight: int = 500_000
-    """Remembered command ids and aggregates that a worker keeps in memory, about 0.3 KB each."""
+    """Remembered command ids and aggregates that a worker keeps in memory, about 0.25 KB and 0.7 KB each."""
     dedupe_window: int = 1_000
     """Command ids remembered per aggregate."""
     snapshot_every: int = 100

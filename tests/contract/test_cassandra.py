@@ -34,8 +34,10 @@ class Line:
     def __init__(self, driver: Any) -> None:
         self._driver = driver
         self.lose = ""
+        self.requests = 0
 
     def execute_async(self, *arguments: Any, **options: Any) -> Any:
+        self.requests += 1
         lose, self.lose = self.lose, ""
         if lose == "request":
             return LostRequest()
@@ -196,6 +198,18 @@ async def test_absent_fields_leave_no_tombstones(journal: Journal, make_commit: 
     query = f"SELECT JSON event, data, correlation_id, writetime(command_id) FROM {keyspace(journal)}.events"
     [[row]] = await execute(journal, f"{query} WHERE type = '{stream.rpartition('-')[0]}' AND id = 'a'")
     assert '"event": null, "data": null, "correlation_id": null' in row
+
+
+async def test_what_stands_behind_a_snapshot_is_one_read(
+    journal: Journal, line: Line, make_commit: Make, stream: str
+) -> None:
+    """A snapshot that remembers a thousand command ids has hundreds of small events behind it, as they weigh less.
+    They cost one request, so that an aggregate is loaded by two, however many events it has."""
+    events = [RecordedEvent("a", n, "LineAdded", bytes(40), f"c{n}") for n in range(1, 1_001)]
+    await journal.index([make_commit(1, *events)])
+    line.requests = 0
+    found = await journal.events(stream.rpartition("-")[0], "a", 300)
+    assert (events[299:], 1) == ([stored.event for stored in found], line.requests)
 
 
 async def test_workers_may_create_the_same_journal_at_once(cassandra_url: str, namespace: str) -> None:

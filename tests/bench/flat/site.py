@@ -1,0 +1,78 @@
+"""Topics and a journal of orders for a while, in a namespace of their own, and what is asked of Cassandra meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aggregates.shop.order import order
+from streams.broker import Broker
+from streams.cassandra_session import CassandraSession, Row
+from streams.command_app import Context
+from streams.journal import Journal
+from streams.settings import Settings
+from streams.topics import ensure_topics, type_topics
+from tests.bench.space import space
+
+
+@dataclass
+class Asked:
+    """Statements that were sent, the rows that came back, and the bytes of their texts and blobs."""
+
+    statements: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
+class CountingSession(CassandraSession):
+    """Counts what it is asked."""
+
+    asked = Asked()
+
+    def execute(self, statement: Any, parameters: Sequence[Any] | None = None) -> asyncio.Future[Sequence[Row]]:
+        self.asked.statements += 1
+        future = super().execute(statement, parameters)
+        future.add_done_callback(self._count)
+        return future
+
+    def _count(self, future: asyncio.Future[Sequence[Row]]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self.asked.rows += len(future.result())
+            self.asked.bytes += sum(
+                len(cell) for row in future.result() for cell in row if isinstance(cell, str | bytes)
+            )
+
+
+@dataclass
+class Site:
+    """What a claim is measured on."""
+
+    settings: Settings
+    context: Context
+    journal: Journal
+    session: CountingSession
+    broker: Broker
+
+
+@contextlib.asynccontextmanager
+async def site() -> AsyncIterator[Site]:
+    """Made, connected, and removed in the end."""
+    async with space() as here:
+        settings = here.settings
+        context = Context("orders", order, settings, "shop")
+        journal: Any = context.journal()
+        session = journal._session = CountingSession(journal._session.address)
+        broker = Broker(settings.bootstrap_servers, settings.partitions)
+        wanted = type_topics(settings.namespace, "order", settings.partitions)
+        try:
+            await ensure_topics(settings.bootstrap_servers, wanted)
+            await journal.create()
+            await journal.open()
+            await broker.start()
+            yield Site(settings, context, journal, session, broker)
+        finally:
+            await broker.stop()
+            await journal.close()

@@ -1,0 +1,86 @@
+"""A partition is taken over in the same time, however long its log is: head, first commit of the epoch, repair."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from aggregates.shop.order import order
+from streams.broker import PartitionLog
+from streams.cache import Cache
+from streams.handler import Handler
+from streams.journal import stream_name
+from streams.limits import Limits
+from streams.owner import Owner
+from tests.bench.flat.loading import Unheard
+from tests.bench.flat.plots import Line, Panel, plot
+from tests.bench.flat.site import Asked, Site
+
+TIMES = 20
+
+
+@dataclass
+class Takeovers:
+    """Of the stream of a partition."""
+
+    partition: int
+    commits: int
+    milliseconds: list[float] = field(default_factory=list)
+    statements: list[int] = field(default_factory=list)
+
+
+async def measure_takeovers(site: Site, lengths: Sequence[int], topic_id: str, file: Path) -> list[tuple[str, float]]:
+    """Partition n has a log of `lengths[n]` commits. They are taken over in turn, each time by a new owner; the
+    figures, and a plot."""
+    streams = [Takeovers(partition, commits) for partition, commits in enumerate(lengths)]
+    for _ in range(TIMES):
+        for it in streams:
+            await _take_over(site, it, topic_id)
+    x = [it.commits for it in streams]
+    middle = [median(it.milliseconds) for it in streams]
+    most = [sorted(it.milliseconds)[-2] for it in streams]
+    times = Line(
+        f"median of {TIMES}, least and second longest", x, middle, [min(it.milliseconds) for it in streams], most
+    )
+    asked = Line("sent: median", x, [median(it.statements) for it in streams])
+    panels = [Panel("ms", [times]), Panel("statements", [asked])]
+    plot(file, "Taking over a partition", "commits in its log", panels)
+    return [
+        figure
+        for it, much in zip(streams, most, strict=True)
+        for figure in (
+            (f"takeover at {it.commits:,} commits: ms, median of {TIMES}", median(it.milliseconds)),
+            (f"takeover at {it.commits:,} commits: ms, second longest", much),
+            (f"takeover at {it.commits:,} commits: statements", median(it.statements)),
+        )
+    ]
+
+
+async def _take_over(site: Site, it: Takeovers, topic_id: str) -> None:
+    settings, context = site.settings, site.context
+    stream = stream_name("order", it.partition)
+    window = settings.dedupe_window
+    handler = Handler(order, context.events, context.commands, site.journal, stream, Cache(1), window)
+    log = PartitionLog(site.broker, context.commands_topic, it.partition)
+    owner = Owner(
+        stream,
+        it.partition,
+        topic_id,
+        f"bench {time.monotonic_ns()}",
+        site.journal,
+        handler,
+        Unheard(),
+        Limits(),
+        log,
+        lambda owner: None,
+        lambda key: it.partition,
+    )
+    site.session.asked = asked = Asked()
+    began = time.perf_counter()
+    await owner.take_over()
+    it.milliseconds.append((time.perf_counter() - began) * 1e3)
+    it.statements.append(asked.statements)
+    await owner.close()
