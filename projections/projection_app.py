@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -31,7 +30,7 @@ from projections.sqlite_store import sqlite_table
 from projections.switching import Switching
 from projections.tables import LocalRows, rocksdb_table
 from projections.tailer import Tailers
-from streams import commands, topics
+from streams import collector, commands, topics
 from streams.broker import Broker
 from streams.cli_run import ERROR, USAGE, Stop
 from streams.command_app import Context
@@ -46,9 +45,8 @@ from streams.tasks import cancel
 log = logging.getLogger(__name__)
 
 
-GC_THRESHOLDS = 10_000, 20, 50
-"""Events, rows and records live as long as their batch, are many, and form no cycles: with Python's own 700, 10, 10 a
-worker that catches up looked for some a third of its time. Larger numbers make pauses that a query notices."""
+YOUNG_OBJECTS = 10_000
+"""Events, rows and records live as long as their batch. More of them make pauses that a query notices."""
 CATCH_UPS_AT_ONCE = 3
 """Tables of one worker that are built at the same time, each in one partition."""
 
@@ -185,10 +183,7 @@ class ReadSide:
         )
 
     async def _start(self) -> None:
-        # What is here now stays: the collector need not look through it again and again, 150 ms each time.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        collector.tune(YOUNG_OBJECTS)
         await until_it_answers(self.broker.start, "Kafka", KafkaError)
         settings = self.app.settings
         # A changelog that Kafka does not know yet when the worker joins is left out of its assignment.
