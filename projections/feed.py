@@ -17,14 +17,12 @@ from aiokafka.errors import KafkaError
 
 from projections.events import Record
 from projections.turns import our_turn
+from streams.consumer import FETCH_WAIT_MS
 from streams.retry import until_it_answers
 from streams.tasks import cancel
 
 log = logging.getLogger(__name__)
 
-FETCH_WAIT_MS = 100
-"""How long the broker keeps a request that finds nothing. A partition whose buffer was full waits as long for its next
-one, where the others are idle."""
 AT_ONCE = 500
 """Records that are unpacked together."""
 BUFFERED = 2_000

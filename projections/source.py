@@ -93,6 +93,7 @@ class Source:
             for number, partition in self.partitions.items():
                 await partition.follow(self._wanted(number))
             self._drop_soon()
+        await self._has_moved()  # another table may answer now, which has what somebody waits for
 
     def _drop_soon(self) -> None:
         # On the side: a large table takes a while, and a rebalance must not wait for that.

@@ -14,8 +14,20 @@ from faust.types import TP
 from streams.handover import HandOver, Record
 
 LEAVE_SECONDS = 1.0
+FETCH_WAIT_MS = 100
+"""How long the broker keeps a request that finds nothing."""
 FULL_SECONDS = 0.02
 """While a partition is full, aiokafka is asked this often: it does not notice when what lies there is wanted again."""
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Faust's thread around aiokafka, which has the broker keep a request that finds nothing for 1.5 s, and no setting
+    for it. A partition that was full is not in the request that is on its way, and waits as long for its next one."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
@@ -29,6 +41,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     """
 
     _looked_back = 0.0
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

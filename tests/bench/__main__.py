@@ -62,6 +62,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=TABLES, default=some, help=f"tables: some of it (default {' '.join(some)})"
     )
+    parser.add_argument("--seconds", type=int, default=20, help="latency: at each rate (default 20)")
     parser.add_argument("--timers", type=int, default=1_000, help="timers: that fire (default 1000)")
     parser.add_argument("--pending", type=int, default=10_000, help="timers: that wait (default 10000)")
     parser.add_argument("--keep", action="store_true", help="store the results of one part too")

@@ -19,6 +19,8 @@ import uvloop
 from streams.messages import Reply
 from streams.settings import Settings
 from tests.bench.namespace import fresh_namespace
+from tests.bench.report import Figure, Row
+from tests.bench.rivals.pekko import measure_pekko_latency
 from tests.bench.timed import Timed, TimedLoad, at, milliseconds, row_sequence
 from tests.bench.worker import START_SECONDS, Worker, say
 from tests.bench.worker import worker as started
@@ -77,6 +79,19 @@ async def measure_latency(rates: Sequence[float] = RATES, seconds: float = SECON
                 each = (one.cpu_seconds() - before) / len(timed) * 1e6
                 results.append((f"{rate:,.0f} commands/s: CPU of the worker of the {name} per command, us", each))
     return results
+
+
+async def measure_beside_pekko(rates: Sequence[float] = RATES, seconds: float = SECONDS) -> list[Row | Figure]:
+    """The same, and beside it Pekko's time from ask to reply and until its tag query delivers the event."""
+    ours = dict(await measure_latency(rates, seconds))
+    rows: list[Row | Figure] = []
+    for rate in rates:
+        theirs = await measure_pekko_latency(round(rate), round(seconds))
+        for what, its in (("reply", theirs.reply), ("visible", theirs.visible)):
+            for part, ms in (("p50", its.p50), ("p99", its.p99), ("p99.9", its.p999)):
+                name = f"{rate:,.0f} commands/s: produce to {what}, ms, {part}"
+                rows.append(Row(name, [ours.pop(name)], "Pekko, tagged", [ms], less=True))
+    return [*rows, *ours.items()]
 
 
 async def _looked_at(load: TimedLoad, url: str, rate: float, seconds: float) -> tuple[Timed, list[float]]:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from tests.bench.cold import measure_cold
 from tests.bench.commands import measure_commands, measure_growth
+from tests.bench.flat.claims import measure_flat
 from tests.bench.gateway import measure_gateway
+from tests.bench.latency import measure_beside_pekko
 from tests.bench.memory import measure_memory
 from tests.bench.report import Figure, Row
 from tests.bench.serialization import measure_serialization
 from tests.bench.sizes import measure_sizes
 from tests.bench.starting import measure_starting
+from tests.bench.steady import measure_steady
 from tests.bench.tables import Sizes, measure_tables
 from tests.bench.takeover import measure_takeover
 from tests.bench.timers import measure_timers
@@ -64,11 +67,19 @@ PARTS = [
         lambda o: measure_workers(o.count, o.orders, 2),
         1,
     ),
+    Part(
+        "latency",
+        "from produce to reply, and to visible, at steady rates, beside Pekko",
+        lambda o: measure_beside_pekko(seconds=o.seconds),
+        4,
+    ),
     Part("sizes", "bytes of an event in Cassandra, Kafka and RocksDB", lambda o: measure_sizes(o.count, o.orders), 1),
     Part("memory", "memory of a worker, and of 100,000 aggregates", lambda o: measure_memory(3), 1),
     Part("start", "from the start of a worker to its first answer", lambda o: measure_starting(o.count, o.rounds), 1),
     Part("takeover", "partitions that change hands", lambda o: measure_takeover(o.times), 1),
     Part("tables", "the read side: tail, tables beside a stock Faust table, rebuild, what rows take", _tables, 3),
+    Part("steady", "ten minutes at 500 commands/s, and the longest pauses", lambda o: measure_steady()),
+    Part("flat", "what does not grow with the journal, with plots", lambda o: measure_flat()),
     Part("serialization", "events to bytes and back, beside fastavro alone", _serialization),
     Part("gateway", "commands over HTTP, 1 and 50 clients", lambda o: measure_gateway(o.count // 10, o.rounds)),
     Part("timers", "how late timers fire", lambda o: measure_timers(o.timers, o.pending)),
