@@ -127,6 +127,20 @@ async def test_a_new_version_takes_over_when_it_is_complete(town: Town) -> None:
         assert ({"1": ["a"]}, {"1": ["a", "b"]}) == (town.contents("boxes-1"), town.contents("boxes-2"))
 
 
+async def test_who_waits_is_told_that_a_table_answers(town: Town) -> None:
+    """No event comes that would wake a read that waits for a position: the table has it before it is the one to ask."""
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
+        waiting = asyncio.create_task(it.source.wait_for(0, 1, ["boxes"], 60))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert (None, False) == (it.serving, waiting.done())
+        await it.looked()
+        assert "boxes-1" == it.serving
+        async with asyncio.timeout(5):
+            assert await waiting
+
+
 async def test_how_far_a_table_is(town: Town) -> None:
     """It is known of the partitions that this worker has, for as long as it has them."""
     async with town.worker(1) as worker:
