@@ -12,6 +12,7 @@ from tests.bench.flat.claims import measure_flat
 from tests.bench.gateway import measure_gateway
 from tests.bench.latency import measure_beside_pekko
 from tests.bench.memory import measure_memory
+from tests.bench.model import measure_model
 from tests.bench.report import Figure, Row
 from tests.bench.serialization import measure_serialization
 from tests.bench.sizes import measure_sizes
@@ -73,6 +74,7 @@ PARTS = [
         lambda o: measure_beside_pekko(seconds=o.seconds),
         4,
     ),
+    Part("model", "what a command costs whom, by how many share a commit", lambda o: measure_model(o.orders), 2),
     Part("sizes", "bytes of an event in Cassandra, Kafka and RocksDB", lambda o: measure_sizes(o.count, o.orders), 1),
     Part("memory", "memory of a worker, and of 100,000 aggregates", lambda o: measure_memory(3), 1),
     Part("start", "from the start of a worker to its first answer", lambda o: measure_starting(o.count, o.rounds), 1),
