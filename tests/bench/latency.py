@@ -12,18 +12,15 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 
 import uvloop
 
 from streams.messages import Reply
-from streams.settings import Settings
-from tests.bench.namespace import fresh_namespace
 from tests.bench.report import Figure, Row
 from tests.bench.rivals.pekko import measure_pekko_latency
+from tests.bench.space import space
 from tests.bench.timed import Timed, TimedLoad, at, milliseconds, row_sequence
 from tests.bench.worker import START_SECONDS, Worker, say
-from tests.bench.worker import worker as started
 from tests.e2e.worker import ORDERS, PROJECTIONS, free_port
 
 RATES = (50, 500, 2_000)
@@ -40,18 +37,15 @@ Results = list[tuple[str, float]]
 async def shop(orders: int, probed: bool = False) -> AsyncIterator[tuple[TimedLoad, Worker, Worker]]:
     """One worker of orders and one of the read side in a namespace of their own, with that many orders open; with
     `probed`, each with the probe of `probed.py`."""
-    async with fresh_namespace() as environment:
-        folder = Path(environment["DATA_DIR"])
+    async with space() as found:
         with contextlib.ExitStack() as running:
-            workers = []
-            for module in (ORDERS, PROJECTIONS):
-                name = module.rpartition(".")[0]
-                its = {**environment, "PROBED": module}
-                run = PROBED if probed else module
-                workers.append(running.enter_context(started(run, its, folder / f"{name}.log", free_port())))
+            workers = [
+                running.enter_context(found.worker(PROBED if probed else module, port=free_port(), PROBED=module))
+                for module in (ORDERS, PROJECTIONS)
+            ]
             for one in workers:
                 await one.says("ready: ", START_SECONDS)
-            load = TimedLoad(Settings.from_environment(environment), orders, workers[1].url)
+            load = TimedLoad(found.settings, orders, workers[1].url)
             async with load.clients():
                 yield load, workers[0], workers[1]
 

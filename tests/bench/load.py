@@ -184,19 +184,22 @@ class Load:
         await asyncio.gather(*(send(batches) for batches in of_partition.values()))
 
     async def _send_closed(self, batches: Iterator[Batch], before: int, in_flight: int) -> None:
-        sent = 0
+        sent, replied = 0, before
         for batch in batches:
-            await self._until(before + sent + batch.count - in_flight, CLOSED_LOOK_SECONDS)
+            # Looked for only when no more may be sent: a look takes as long as a commit.
+            if sent + batch.count > replied - before + in_flight:
+                replied = await self._until(before + sent + batch.count - in_flight, CLOSED_LOOK_SECONDS)
             await self._producer.send_batch(batch.records, self.topic, partition=batch.partition)
             sent += batch.count
 
     async def _replied(self) -> int:
         return sum((await self._consumer.end_offsets(self._partitions)).values())
 
-    async def _until(self, replies: int, look: float = LOOK_SECONDS) -> None:
-        """Wait for so many replies. Raises `RuntimeError` when they do not come."""
+    async def _until(self, replies: int, look: float = LOOK_SECONDS) -> int:
+        """Wait for so many replies; how many there are then. Raises `RuntimeError` when they do not come."""
         deadline = time.monotonic() + ROUND_SECONDS
         while (replied := await self._replied()) < replies:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{replies - replied} replies are missing after {ROUND_SECONDS:.0f} s")
             await asyncio.sleep(look)
+        return replied

@@ -73,7 +73,8 @@ async def space(**settings: str) -> AsyncIterator[Space]:
             yield found
         finally:
             await delete_topics(found.settings.bootstrap_servers, lambda name: name.startswith(namespace))
-            await drop_journals(found.settings.journal_url, namespace)
+            for url in {found.settings.journal_url, found.settings.read_model_url or found.settings.journal_url}:
+                await drop_journals(url, namespace)
 
 
 @contextlib.asynccontextmanager
