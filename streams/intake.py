@@ -64,8 +64,8 @@ class Intake:
             self._arrived.clear()
             await self._arrived.wait()
             was_busy = was_busy and bool(self._queue)
-        # One command alone is not kept waiting; where many come, it may bring more to share the commit.
-        if was_busy and self._limits.linger and len(self._queue) < self._limits.commands:
+        # One command alone is not kept waiting; where many come, a few milliseconds bring more to share the commit.
+        if was_busy and len(self._queue) < self._limits.commands:
             await asyncio.sleep(self._limits.linger)
         group: list[Message] = []
         size = 0

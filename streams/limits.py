@@ -23,7 +23,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     commands: int = 500
     bytes: int = 512 * KIB
-    linger: float = 0.0
+    linger: float = 0.005
     snapshot_every: int = 100
     queue_bytes: int = 4096 * KIB
     command_bytes: int = 256 * KIB

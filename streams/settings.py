@@ -34,9 +34,8 @@ class Settings:
     """The most commands that share a commit."""
     group_bytes: int = 512 * 1024
     """The most bytes of events that share a commit."""
-    group_linger: float = 0.0
-    """Seconds that an owner waits for company when commands come fast; one that comes alone does not wait. While a
-    commit is on its way the next group gathers anyhow."""
+    group_linger: float = 0.005
+    """Seconds that an owner waits for company when commands come fast; one that comes alone does not wait."""
     cache_weight: int = 500_000
     """Remembered command ids and aggregates that a worker keeps in memory, about 0.25 KB and 0.7 KB each."""
     dedupe_window: int = 1_000
