@@ -57,7 +57,7 @@ lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas
 simulate: $(STAMP) ## schedules with faults in a simulated world, each from a seed (SEEDS=10000; FIRST=0)
 	python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
-bench: $(STAMP) up ## how fast it is here, beside its rivals: about 15 minutes; ARGS=commands for a part, ARGS=--help
+bench: $(STAMP) up ## how fast it is here, beside its rivals: about 18 minutes; ARGS=commands for a part, ARGS=--help
 	python -m tests.bench $(ARGS)
 
 clean: down ## stop all, delete the servers with their data and every local file; the venv stays

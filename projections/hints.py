@@ -7,7 +7,6 @@ tailers saw most commits by looking for themselves, once a second.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from projections.tailer import Tailers
 from streams.faust_app import Application
@@ -20,15 +19,7 @@ class Hints:
     def __init__(self, app: Application, topic: str, tailers: Tailers) -> None:
         self._tailers = tailers
         self._covered: dict[int, int] = {}
-        channel = app.topic(topic, key_type=bytes, value_type=bytes)
-
-        @app.agent(channel, name=f"{topic}-hints")
-        async def receive(stream: Any) -> None:
-            """Has Faust subscribe to the topic and share out its partitions; nothing comes by the stream."""
-            async for _ in stream:
-                raise AssertionError(f"{topic} has a receiver")
-
-        app.receivers[topic] = self
+        app.receive(topic, self, f"{topic}-hints")
 
     async def receive(self, partition: int, records: Sequence[Record]) -> None:
         self._covered[partition] = records[-1].offset + 1

@@ -188,16 +188,7 @@ class _Served:
                 self.router = Router(context.process, settings, group, source, context.shop, broker)
                 self.topics += self.router.topics
         self.ownership = ownership = _ownership(app, context, journal, broker, issuer)
-        channel = app.topic(context.commands_topic, key_type=bytes, value_type=bytes, partitions=settings.partitions)
-
-        @app.agent(channel, name=f"{context.name}-{type}-commands")
-        async def receive(stream: Any) -> None:
-            """Has Faust subscribe to the topic and share out its partitions; the stream itself brings nothing, since
-            the consumer hands the records over in batches: see `streams.consumer`."""
-            async for _ in stream:
-                raise AssertionError(f"{context.commands_topic} has a receiver")
-
-        app.receivers[context.commands_topic] = self
+        app.receive(context.commands_topic, self, f"{context.name}-{type}-commands")
         app.revoking.append(ownership.revoke)
         app.position_sources.append(self._positions)
 

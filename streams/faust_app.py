@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import faust
-import mode
 from faust.types import TP
 from mode.utils.queues import FlowControlEvent
 from yarl import URL
@@ -30,22 +29,13 @@ SESSION_SECONDS = 6.0
 """A worker that was killed is missed after so long; brokers allow no less, unless told to."""
 HEARTBEAT_SECONDS = 0.3
 """By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
-RESTARTS_AT_ONCE = 100.0
 STREAM_BUFFER = 128
-"""Messages per partition that wait between Faust's consumer and an agent. Neither commands nor hints come that way: see
-`streams.consumer`."""
+"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery. Commands and hints come past them:
+see `streams.consumer`."""
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
 Positions = Callable[[set[TP]], Awaitable[dict[TP, int]]]
-
-
-class Supervisor(mode.OneForOneSupervisor):  # type: ignore[misc]
-    """Restarts an agent without end. Faust's bucket holds one token: two restarts within 10 ms end the worker."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._bucket.capacity = self._bucket._tokens = RESTARTS_AT_ONCE
 
 
 class FlowControl(FlowControlEvent):  # type: ignore[misc]
@@ -81,7 +71,7 @@ class Application(faust.App):  # type: ignore[misc]
         self._resuming: asyncio.Task[None] | None = None
         self.position_sources: list[Positions] = []
         self.receivers: dict[str, Receiver] = {}
-        """By topic: who gets its records, instead of an agent's stream."""
+        """By topic: who gets its records, instead of an agent's stream. See `receive`."""
         self.went_back: Callable[[TP], None] = lambda tp: None
         self.serves: Callable[[], bool] = lambda: True
         self.partitions_served: Callable[[], list[int]] = list
@@ -117,6 +107,18 @@ class Application(faust.App):  # type: ignore[misc]
     @cached_property
     def flow_control(self) -> FlowControl:
         return FlowControl(self)
+
+    def receive(self, topic: str, receiver: Receiver, name: str) -> None:
+        """Have the records of a topic go to `receiver` in batches, past Faust's streams: see `streams.consumer`."""
+        channel = self.topic(topic, key_type=bytes, value_type=bytes, partitions=self.settings.partitions)
+
+        @self.agent(channel, name=name)
+        async def nothing(stream: Any) -> None:
+            """Has Faust subscribe to the topic and share out its partitions."""
+            async for _ in stream:
+                raise AssertionError(f"{topic} has a receiver")
+
+        self.receivers[topic] = receiver
 
     def _new_transport(self) -> Any:
         return Transport(self.conf.broker_consumer, self)

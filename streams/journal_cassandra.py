@@ -214,7 +214,8 @@ class CassandraJournal:
         # Made as they are sent: all of a backlog at once would hold the loop, and many objects.
         rows = event_rows(self._prepared("index"), commits)
         rest = batches(rows, self._session.replica_finder())
-        await all_done(self._send(rest) for _ in range(_STATEMENTS_IN_FLIGHT))
+        most = min(_STATEMENTS_IN_FLIGHT, sum(len(commit.events) for commit in commits))
+        await all_done(self._send(rest) for _ in range(most))
 
     async def _send(self, rest: Iterator[Sequence[BoundStatement]]) -> None:
         """Send what nobody else takes of `rest`, one after another."""

@@ -23,10 +23,10 @@ import faust
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.cli import AppCommand, argument, option
 
+from streams import broker
 from streams.progress import Meter
 from streams.settings import Settings, SettingsError
 from streams.shop.generated_sales import generate
@@ -153,10 +153,8 @@ async def _partitions(settings: Settings, topics: dict[str, str]) -> dict[str, i
     return {type: found[topic] for type, topic in topics.items()}
 
 
-@lru_cache(4096)
-def partition_of(key: bytes, partitions: int) -> int:
-    """Where the Java client puts a key."""
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+partition_of = lru_cache(4096)(broker.partition_of)
+"""As `streams.broker` has it; each order comes again and again."""
 
 
 def message(command: Command) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:

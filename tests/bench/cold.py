@@ -14,11 +14,11 @@ from collections.abc import Awaitable
 
 from streams.progress import Meter
 from tests.bench.cassandra import cassandra
-from tests.bench.commands import PEKKO, PEKKO_WARM_UPS, WARM_UP, cost
+from tests.bench.commands import PEKKO, PEKKO_WARM_UPS, cost
 from tests.bench.load import Load, Round, ids
 from tests.bench.opened import write_opened
 from tests.bench.report import Row
-from tests.bench.rivals.pekko import IN_FLIGHT, pekko
+from tests.bench.rivals.pekko import IN_FLIGHT, WARM_UP, pekko
 from tests.bench.space import space
 from tests.bench.usage import Spent, Usage, servers
 from tests.bench.worker import say

@@ -22,16 +22,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from tests.bench.cassandra import Cassandra, cassandra
-from tests.bench.load import ROUND_SECONDS, Load
+from tests.bench.load import Load
 from tests.bench.report import Figure, Row
 from tests.bench.rivals.eventsourcing import Eventsourcing, eventsourcing
-from tests.bench.rivals.pekko import IN_FLIGHT, Pekko, pekko
-from tests.bench.space import Space, orders_worker
+from tests.bench.rivals.pekko import IN_FLIGHT, WARM_UP, Pekko, pekko
+from tests.bench.space import Space, bare_intake, orders_worker
 from tests.bench.usage import Spent, Usage, servers
 from tests.bench.worker import Worker, say
 
 PEKKO, EVENTSOURCING, INTAKE = "Pekko, tagged", "eventsourcing", "Faust's bare intake"
-WARM_UP = 20_000
 PEKKO_WARM_UPS = 3
 """Rounds, until its JVM has compiled what counts."""
 SLOWER = 4
@@ -53,7 +52,6 @@ class Contest:
         self._worker = running
         self._pekko = rival
         self._other = other
-        self._number = 0
         self.rates: defaultdict[str, list[float]] = defaultdict(list)
         self.replies: defaultdict[str, list[float]] = defaultdict(list)
         self.spent: defaultdict[str, list[Spent]] = defaultdict(list)
@@ -78,14 +76,8 @@ class Contest:
 
     async def intake(self, name: str) -> None:
         """The first messages of our topic, counted."""
-        self._number += 1
-        settings = {
-            "BENCH_GROUP": f"{self._space.settings.namespace}intake{self._number}",
-            "BENCH_TOPIC": self._load.topic,
-            "BENCH_COUNT": str(min(INTAKE_COUNT, self._load.sent)),
-        }
-        with self._space.worker("tests.bench.intake", **settings) as running:
-            await self._note(name, float((await running.says("rate ", ROUND_SECONDS)).split()[0]))
+        rate, _ = await bare_intake(self._space, self._load.topic, min(INTAKE_COUNT, self._load.sent))
+        await self._note(name, rate)
 
     async def _note(self, name: str, rate: float) -> None:
         self.rates[name].append(rate)

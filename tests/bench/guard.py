@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 
-from tests.bench.load import Load
-from tests.bench.space import Space, orders_worker
+from tests.bench.space import bare_intake, orders_worker
 from tests.bench.worker import say
 
 ORDERS, COUNT, ROUNDS = 1_000, 15_000, 3
-INTAKE_SECONDS = 60.0
 
 
 @dataclass
@@ -55,16 +52,8 @@ async def measure_beside() -> Beside:
             used = running.cpu_seconds()
             found.our_rates.append((await load.round(COUNT)).rate)
             found.our_costs.append((running.cpu_seconds() - used) / COUNT * 1e6)
-            rate, cost = await _intake(space, load)
+            rate, cost = await bare_intake(space, load.topic, COUNT)
             found.bare_rates.append(rate)
             found.bare_costs.append(cost)
     say(str(found))
     return found
-
-
-async def _intake(space: Space, load: Load) -> tuple[float, float]:
-    group = f"{space.settings.namespace}{uuid.uuid4().hex[:6]}"
-    settings = {"BENCH_GROUP": group, "BENCH_TOPIC": load.topic, "BENCH_COUNT": str(COUNT)}
-    with space.worker("tests.bench.intake", **settings) as running:
-        rate, cost = (await running.says("rate ", INTAKE_SECONDS)).split()
-        return float(rate), float(cost)

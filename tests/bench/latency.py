@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator, Sequence
 import uvloop
 
 from streams.messages import Reply
-from tests.bench.report import Figure, Row
+from tests.bench.commands import PEKKO
+from tests.bench.report import Figure, Row, as_rows, table
 from tests.bench.rivals.pekko import measure_pekko_latency
 from tests.bench.space import space
 from tests.bench.timed import Timed, TimedLoad, at, milliseconds, row_sequence
@@ -84,7 +85,7 @@ async def measure_beside_pekko(rates: Sequence[float] = RATES, seconds: float = 
         for what, its in (("reply", theirs.reply), ("visible", theirs.visible)):
             for part, ms in (("p50", its.p50), ("p99", its.p99), ("p99.9", its.p999)):
                 name = f"{rate:,.0f} commands/s: produce to {what}, ms, {part}"
-                rows.append(Row(name, [ours.pop(name)], "Pekko, tagged", [ms], less=True))
+                rows.append(Row(name, [ours.pop(name)], PEKKO, [ms], less=True))
     return [*rows, *ours.items()]
 
 
@@ -115,8 +116,7 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="commands a second (default 50 500 2000)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="at each rate (default 20)")
     options = parser.parse_args()
-    for what, figure in uvloop.run(measure_latency(options.rates, options.seconds)):
-        print(f"| {what} | {figure:,.1f} |")
+    print("\n".join(table(as_rows(uvloop.run(measure_latency(options.rates, options.seconds))))))
 
 
 if __name__ == "__main__":

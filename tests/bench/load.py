@@ -159,12 +159,16 @@ class Load:
             await self._written(worker)
         return Round(count, replied, time.perf_counter() - began)
 
+    async def owners(self, worker: Worker) -> list[dict[str, Any]]:
+        """What a worker says of the partitions that it owns."""
+        async with self._http.get(f"{worker.url}/owners") as response:
+            return list((await response.json())["owners"])
+
     async def _written(self, worker: Worker) -> None:
         """Return when a worker has derived everything. Raises `RuntimeError` when it does not come to that."""
         deadline = time.monotonic() + ROUND_SECONDS
         while True:
-            async with self._http.get(f"{worker.url}/owners") as response:
-                owners = (await response.json())["owners"]
+            owners = await self.owners(worker)
             if all(owner["indexed"] == owner["head"] for owner in owners):
                 return
             if time.monotonic() > deadline:

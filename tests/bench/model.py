@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-import aiohttp
-
 from tests.bench.cassandra import cassandra
+from tests.bench.load import Load
 from tests.bench.report import Figure, Row
 from tests.bench.space import orders_worker
 from tests.bench.usage import Usage, servers
@@ -31,9 +30,9 @@ async def measure_model(orders: int) -> list[Row | Figure]:
         async with orders_worker(orders, GROUP_COMMANDS=str(most)) as (_, load, running), cassandra() as store:
             await load.round(count // 4)
             await store.rests()
-            before, usage = await _commits(running), Usage({**servers(), "worker": [running.pid]})
+            before, usage = await _commits(load, running), Usage({**servers(), "worker": [running.pid]})
             await load.round(count)
-            size = count / (await _commits(running) - before)
+            size = count / (await _commits(load, running) - before)
             await store.rests()
             for name, us in usage.spent(count).each.items():
                 taken[name].append((size, us))
@@ -62,7 +61,6 @@ def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return (a * bb - b * ab) / determinant, (b * aa - a * ab) / determinant
 
 
-async def _commits(running: Worker) -> int:
+async def _commits(load: Load, running: Worker) -> int:
     """How many commits there are in all logs of a worker."""
-    async with aiohttp.ClientSession() as http, http.get(f"{running.url}/owners") as response:
-        return sum(owner["head"] for owner in (await response.json())["owners"])
+    return sum(owner["head"] for owner in await load.owners(running))

@@ -14,11 +14,11 @@ from pathlib import Path
 from streams.settings import Settings
 from tests.bench.load import Load
 from tests.bench.worker import START_SECONDS, Worker, delete_topics, worker
-from tests.e2e.worker import free_port
+from tests.e2e.worker import ORDERS, free_port
 from tests.stores import drop_journals
 
-ORDERS = "streams.shop.orders"
 LOOK_SECONDS = 0.05
+INTAKE_SECONDS = 240.0
 
 
 class Space:
@@ -61,6 +61,19 @@ class Space:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the workers serve {served}\n" + "\n".join(it.tail() for it in workers))
             await asyncio.sleep(LOOK_SECONDS)
+
+
+async def bare_intake(here: Space, topic: str, count: int) -> tuple[float, float]:
+    """Messages a second, and processor time of each in microseconds, of a Faust worker that counts the first ones of a
+    topic: see `intake.py`."""
+    settings = {
+        "BENCH_GROUP": f"{here.settings.namespace}intake-{uuid.uuid4().hex[:6]}",
+        "BENCH_TOPIC": topic,
+        "BENCH_COUNT": str(count),
+    }
+    with here.worker("tests.bench.intake", **settings) as running:
+        rate, cost = (await running.says("rate ", INTAKE_SECONDS)).split()
+        return float(rate), float(cost)
 
 
 @contextlib.asynccontextmanager

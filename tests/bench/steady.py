@@ -19,6 +19,7 @@ import uvloop
 
 from tests.bench.door import Door
 from tests.bench.latency import OPEN_ORDERS, PARTS, WARM_UP_SECONDS, Results, shop
+from tests.bench.report import as_rows, table
 from tests.bench.timed import Timed, at, milliseconds
 from tests.bench.worker import say
 
@@ -136,8 +137,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=RATE, help="commands a second (default 500)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long (default 600)")
     options = parser.parse_args()
-    for what, figure in uvloop.run(measure_steady(options.rate, options.seconds)):
-        print(f"| {what} | {figure:,.1f} |")
+    print("\n".join(table(as_rows(uvloop.run(measure_steady(options.rate, options.seconds))))))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import logging
 import os
 from pathlib import Path
 
-from tests.bench.flat.claims import CLAIMS, FULL, QUICK, RESULTS, measure_flat
+from tests.bench.flat.claims import CLAIMS, FULL, QUICK, measure_flat
+from tests.bench.report import RESULTS, as_rows, table
 
 
 def main() -> None:
@@ -32,9 +33,7 @@ def main() -> None:
     logging.disable(logging.WARNING)  # owners say at each change of hands that they took over
     load = os.getloadavg()[0]
     figures = asyncio.run(measure_flat(QUICK if options.quick else FULL, options.only, options.folder))
-    print(f"load of the machine at the start: {load:.2f}\n\n| what | figure |\n|---|---|")
-    for what, figure in figures:
-        print(f"| {what} | {figure:,.2f} |" if figure < 10 else f"| {what} | {figure:,.0f} |")
+    print("\n".join([f"load of the machine at the start: {load:.2f}", "", *table(as_rows(figures))]))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from tests.bench.flat.logs import Writer
 from tests.bench.flat.site import Site, site
 from tests.bench.flat.tailing import measure_tailing
 from tests.bench.flat.takeovers import measure_takeovers
+from tests.bench.report import RESULTS
 
-RESULTS = Path(__file__).parent.parent / "results"
 CLAIMS = ("loading", "logs", "crowd")
 
 

@@ -20,6 +20,7 @@ from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.load import Load, ids
 from tests.bench.opened import write_opened
 from tests.bench.space import space
+from tests.bench.timed import at
 from tests.bench.worker import Worker
 from tests.e2e.worker import free_port
 
@@ -115,7 +116,7 @@ def _latency_figures(it: Latency) -> list[tuple[str, float]]:
 
 
 def _share(seconds: Sequence[float], share: float) -> float:
-    return seconds[int(len(seconds) * share)] * 1e3
+    return at(seconds, share) * 1e3
 
 
 def _draw_memory(memory: Sequence[tuple[int, float]], weight: int, file: Path) -> None:

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,14 +31,7 @@ from tests.stores import drop_journals
 SOURCES = Path(__file__).with_name("pekko-orders")
 HEAP = "-Xmx1g"
 IN_FLIGHT = 1_000
-FASTER_TAIL = {
-    "pekko.persistence.cassandra.query.refresh-interval": "100ms",
-    "pekko.persistence.cassandra.events-by-tag.eventual-consistency-delay": "50ms",
-    "pekko.persistence.cassandra.events-by-tag.flush-interval": "0ms",
-    "pekko.persistence.cassandra.events-by-tag.pubsub-notification": "on",
-}
-"""What its documentation advises for a tail that is soon there, at the price of more queries and a smaller margin for
-events that come late."""
+WARM_UP = 20_000
 
 
 class Percentiles(NamedTuple):
@@ -64,8 +57,6 @@ class Pekko:
     def __init__(self, running: Program, keyspace: str) -> None:
         self._program = running
         self.keyspace = keyspace
-        self.events = 0
-        """In its journal by now."""
 
     @property
     def pid(self) -> int:
@@ -78,30 +69,25 @@ class Pekko:
         answer = await self._program.ask(f"round {count} {in_flight} {orders}")
         if answer["errors"]:
             raise RuntimeError(f"{answer['errors']} of {count} were not answered:\n{self._program.tail()}")
-        self.events += count
         return float(answer["rate"])
 
     async def latency(self, rate: int, seconds: int) -> Latency:
         """At `rate` commands a second for so many seconds. `count` says how many of those sent were answered, and
         delivered within 30 s after the last was sent."""
         answer = await self._program.ask(f"tail {rate} {seconds}")
-        self.events += answer["sent"]
         return Latency(answer["sent"], Percentiles(**answer["reply"]), Percentiles(**answer["visible"]))
 
 
-async def measure_pekko_latency(
-    rate: int, seconds: int, settings: Mapping[str, str] | None = None, warm_up: int = 20_000
-) -> Latency:
-    """Pekko's latency at a rate, in a process of its own that is warm: with its defaults, or with `settings`, like
-    `FASTER_TAIL`."""
-    async with pekko(settings) as running:
-        await running.round(warm_up, orders=5_000)
+async def measure_pekko_latency(rate: int, seconds: int) -> Latency:
+    """Pekko's latency at a rate, with its defaults, in a process of its own that is warm."""
+    async with pekko() as running:
+        await running.round(WARM_UP, orders=5_000)
         return await running.latency(rate, seconds)
 
 
 @contextlib.asynccontextmanager
-async def pekko(settings: Mapping[str, str] | None = None) -> AsyncIterator[Pekko]:
-    """It runs for the length of a block, on the Cassandra of JOURNAL_URL. `settings` go beside its own."""
+async def pekko() -> AsyncIterator[Pekko]:
+    """It runs for the length of a block, on the Cassandra of JOURNAL_URL."""
     url = cassandra_url()
     libs, namespace = await asyncio.to_thread(build), f"pekko{uuid.uuid4().hex[:6]}_"
     address = CassandraAddress.parse(url)
@@ -116,7 +102,6 @@ async def pekko(settings: Mapping[str, str] | None = None) -> AsyncIterator[Pekk
             ),
             "pekko.persistence.cassandra.journal.keyspace": f"{namespace}journal",
             "pekko.persistence.cassandra.snapshot.keyspace": f"{namespace}snapshot",
-            **(settings or {}),
         }
         flags = [f"-D{name}={value}" for name, value in properties.items()]
         command = [tools.java(), HEAP, *flags, "-cp", libs, "bench.Main"]
