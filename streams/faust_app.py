@@ -21,6 +21,7 @@ from streams.membership import Membership
 from streams.quiet_logs import quieten
 from streams.settings import Settings, SettingsError
 from streams.setup import stop_on_user_error
+from streams.supervisor import Supervisor
 from streams.tasks import cancel
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Application(faust.App):  # type: ignore[misc]
     def __init__(self, name: str, group: str, settings: Settings, **options: Any) -> None:
         self.module = name
         self.settings = settings
+        self.supervisor = Supervisor()
         self.starting: list[Callable[[], Awaitable[None]]] = []
         self.stopping: list[Callable[[], Awaitable[None]]] = []
         self.revoking: list[Callable[[], Awaitable[None]]] = []
@@ -194,4 +196,4 @@ class Application(faust.App):  # type: ignore[misc]
     @property
     def is_ready(self) -> bool:
         """Whether this worker serves all that is assigned to it."""
-        return self.rebalanced and not self.rebalancing and self.serves()
+        return self.rebalanced and not self.rebalancing and self.serves() and not self.supervisor.troubles

@@ -56,5 +56,7 @@ def add_health(app: Application) -> None:
     @describe("health", "Whether the worker serves all that is assigned to it", Ready, problems=(503,))
     async def ready(view: Any, request: Any) -> Any:
         if not app.is_ready:
-            return problem(view, 503, "Not ready", "a rebalance, a recovery or a takeover is under way")
+            troubles = [f"{name}: {reason}" for name, reason in sorted(app.supervisor.troubles.items())]
+            detail = "; ".join(troubles) or "a rebalance, a recovery or a takeover is under way"
+            return problem(view, 503, "Not ready", detail)
         return json_response(view, {"status": "ready", "app": app.module, "partitions": app.partitions_served()})

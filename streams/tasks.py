@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Awaitable, Iterable
+from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 async def all_done(work: Iterable[Awaitable[object]]) -> None:
@@ -17,11 +20,16 @@ async def all_done(work: Iterable[Awaitable[object]]) -> None:
             raise outcome
 
 
-async def cancel(task: asyncio.Task[None]) -> None:
-    """End a task, and wait until it has ended."""
+async def cancel(task: asyncio.Task[Any]) -> None:
+    """End a task, and wait until it has ended.
+
+    What the task has failed with is logged and not raised: whoever ends it has work of his own to finish. Raises
+    `CancelledError` when the caller itself is cancelled meanwhile.
+    """
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait({task})
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s had failed: %r", task.get_name(), error, exc_info=error)
 
 
 async def until_one_ends(*work: Awaitable[None]) -> None:

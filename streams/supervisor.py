@@ -1,0 +1,79 @@
+"""Tasks that must not end while the worker runs: one that fails is begun again, and health says so.
+
+A task of asyncio that fails is noticed by whoever awaits it, and such a task is awaited by nobody before the worker
+stops. So each of them is kept by a supervisor, as in Erlang's "one for one" strategy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+CALM_SECONDS = 5.0
+"""A task that has failed is well again when it has run for so long, in seconds."""
+SAY_AGAIN = 60.0
+"""The same failure is said again after so long, in seconds."""
+
+
+class Supervisor:
+    """Keeps the tasks of one worker running.
+
+    `troubles` names each task that has failed and does not run well again, with the reason: `/health/ready` shows
+    them, and answers 503 as long as there are any.
+    """
+
+    def __init__(self) -> None:
+        self._troubles: dict[str, str] = {}
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """What is not well now: reason by name."""
+        return self._troubles
+
+    def trouble(self, name: str, reason: str) -> None:
+        """Say that something is not well, for those that begin again by a rule of their own."""
+        self._troubles[name] = reason
+
+    def well(self, name: str) -> None:
+        """Say that it is well again."""
+        self._troubles.pop(name, None)
+
+    def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """A task that does `work`, and does it again after a pause (seconds, 0.1 to 5) when it raises.
+
+        It ends when `work` returns or the task is cancelled. `name` is unique in the worker. The first failure is
+        logged with its stack trace, the same one again once a minute in one line.
+        """
+        return asyncio.create_task(self._keep(name, work), name=name)
+
+    async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        pause, said, said_at = FIRST_PAUSE, "", 0.0
+        try:
+            while True:
+                began = loop.time()
+                calm = loop.call_later(CALM_SECONDS, self.well, name)
+                try:
+                    await work()
+                    return
+                except Exception as error:
+                    reason = f"{type(error).__name__}: {error}"
+                    if reason != said:
+                        log.error("%s failed, and begins again: %s", name, reason, exc_info=True)
+                        said, said_at = reason, loop.time()
+                    elif loop.time() - said_at >= SAY_AGAIN:
+                        log.error("%s still fails: %s", name, reason)
+                        said_at = loop.time()
+                    self.trouble(name, reason)
+                finally:
+                    calm.cancel()
+                if loop.time() - began >= CALM_SECONDS:
+                    pause = FIRST_PAUSE
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+        finally:
+            self.well(name)
