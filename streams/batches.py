@@ -13,6 +13,7 @@ from typing import Any
 
 import cramjam
 from aiokafka.record.default_records import DefaultRecordBase
+from aiokafka.record.legacy_records import LegacyRecordBase
 from aiokafka.record.util import decode_varint
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
@@ -28,6 +29,8 @@ Bytes = bytes | bytearray | memoryview
 _HEADER = DefaultRecordBase.HEADER_STRUCT
 _PREFIX = struct.Struct(">qi")
 MAGIC_AT = 16
+SHORTEST = LegacyRecordBase.HEADER_STRUCT_V1.size + 8, _HEADER.size
+"""The bytes of a batch without records: in the old formats, and in the one of today."""
 _ATTRIBUTES_AT = DefaultRecordBase.ATTRIBUTES_OFFSET
 _NAMES = {1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
 _XERIAL = b"\x82SNAPPY\x00"
@@ -113,14 +116,27 @@ def _into(decompress_into: Any, data: Bytes, most: int) -> memoryview:
         size = min(8 * size, most)
 
 
-def read_batch(tp: TopicPartition, batch: Bytes, data: Bytes) -> Iterator[ConsumerRecord[Any, Any]]:
-    """The records of a batch of format 2 whose unpacked records are `data`, read one by one and leniently.
+def unpack(batch: Bytes) -> bytearray:
+    """A compressed batch of format 2 as one that is not. Raises `Undecompressed`."""
+    header = _HEADER.unpack_from(batch)
+    codec, count = header[5] & DefaultRecordBase.CODEC_MASK, header[-1]
+    if count * RECORD_BYTES > UNPACKED_BYTES:
+        raise Undecompressed(f"it has {count} records")
+    unpacked = bytearray(batch[: _HEADER.size])
+    unpacked[_ATTRIBUTES_AT + 1] &= ~DefaultRecordBase.CODEC_MASK
+    unpacked += decompress(codec, batch[_HEADER.size :], UNPACKED_BYTES - count * RECORD_BYTES)
+    return unpacked
+
+
+def read_batch(tp: TopicPartition, batch: Bytes) -> Iterator[ConsumerRecord[Any, Any]]:
+    """The records of a batch of format 2 that is not compressed, read one by one and leniently.
 
     A header name that is no UTF-8 comes with its bytes as `\\xff`. A record that cannot be read comes as an
     `UnreadableRecord`; where its length is wrong too, all that follow it in the batch are in it.
     """
     base, _, _, _, _, attributes, last_delta, first_time, max_time, *_, count = _HEADER.unpack_from(batch)
     append_time = bool(attributes & DefaultRecordBase.TIMESTAMP_TYPE_MASK)
+    data = memoryview(batch)[_HEADER.size :]
     at, offset = 0, base - 1
     for _ in range(count):
         expected = offset + 1
@@ -133,7 +149,7 @@ def read_batch(tp: TopicPartition, batch: Bytes, data: Bytes) -> Iterator[Consum
             yield unreadable(tp, expected, base + last_delta, max_time, f"the batch is damaged: {error}")
             return
         try:
-            found = _read(memoryview(data)[start:at])
+            found = _read(data[start:at])
         except Exception as error:
             offset = expected
             yield unreadable(tp, offset, offset, max_time, f"the record is damaged: {error}")
@@ -194,52 +210,25 @@ class Batches:
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
         self._at = 0
+        self._end = self._find_end()
 
     def size_in_bytes(self) -> int:
         return len(self._data)
 
     def has_next(self) -> bool:
-        return self._end() > self._at
+        return self._end > self._at
 
     def next_batch(self) -> memoryview:
-        start, self._at = self._at, self._end()
-        return self._data[start : self._at]
+        batch = self._data[self._at : self._end]
+        self._at = self._end
+        self._end = self._find_end()
+        return batch
 
-    def _end(self) -> int:
+    def _find_end(self) -> int:
         """Where the next batch ends; where it begins when there is none."""
-        left = len(self._data) - self._at
-        length = _PREFIX.unpack_from(self._data, self._at)[1] if left >= _PREFIX.size else -1
-        if 0 < length <= left - _PREFIX.size:
+        left = len(self._data) - self._at - _PREFIX.size
+        length = _PREFIX.unpack_from(self._data, self._at)[1] if left > 0 else 0
+        if 0 < length <= left:
             return self._at + _PREFIX.size + length
         # A broker sends the first one whole, or it is damaged: then it is what there is.
         return len(self._data) if self._at == 0 else self._at
-
-
-def end_of(raw: memoryview) -> int:
-    """The offset behind a batch."""
-    base: int = _PREFIX.unpack_from(raw)[0]
-    last: int = _HEADER.unpack_from(raw)[6] if raw[MAGIC_AT] >= 2 else 0
-    return base + last + 1
-
-
-def data_of(raw: memoryview) -> tuple[Bytes, int]:
-    """The records of a batch, unpacked, and about how much memory they take. Raises `Undecompressed`. The old formats,
-    which no broker of today takes, are left to aiokafka."""
-    if raw[MAGIC_AT] < 2:
-        return b"", len(raw)
-    header = _HEADER.unpack_from(raw)
-    codec, around = header[5] & DefaultRecordBase.CODEC_MASK, header[-1] * RECORD_BYTES
-    data: Bytes = raw[_HEADER.size :]
-    if around > UNPACKED_BYTES:
-        raise Undecompressed(f"it has {header[-1]} records")
-    if codec:
-        data = decompress(codec, data, UNPACKED_BYTES - around)
-    return data, len(data) + around
-
-
-def uncompressed(raw: memoryview, data: Bytes) -> bytearray:
-    """A compressed batch as one that is not."""
-    batch = bytearray(raw[: _HEADER.size])
-    batch[_ATTRIBUTES_AT + 1] &= ~DefaultRecordBase.CODEC_MASK
-    batch += data
-    return batch

@@ -23,15 +23,14 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams.batches import (
     MAGIC_AT,
+    SHORTEST,
     UNPACKED_BYTES,
     Batches,
     Bytes,
     Undecompressed,
     UnreadableRecord,
-    data_of,
-    end_of,
     read_batch,
-    uncompressed,
+    unpack,
     unreadable,
 )
 
@@ -52,10 +51,14 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         room = UNPACKED_BYTES
         while batches.has_next() and room > 0:  # what is left is fetched again
             raw = batches.next_batch()
+            data: Bytes = raw
             end = self.next_fetch_offset + 1
             try:
-                end = end_of(raw)
-                batch = _batch_of(raw)
+                magic = raw[MAGIC_AT]
+                if len(raw) < SHORTEST[magic >= 2]:  # aiokafka's parsers in C look behind the end, and the process ends
+                    raise ValueError("it is cut off")
+                batch = DefaultRecordBatch(raw) if magic >= 2 else LegacyRecordBatch(raw, magic)
+                end = batch.next_offset
                 if self._check_crcs and not batch.validate_crc():
                     if _is_new(_refetched, (self._tp, end)):
                         return  # it may have been damaged on its way only: it is fetched again
@@ -65,17 +68,17 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 if self._passes_over(batch):
                     self.next_fetch_offset = end
                     continue
-                data, size = data_of(raw)
-                room -= size
-                if data and batch.compression_type:
-                    batch = DefaultRecordBatch(uncompressed(raw, data))
+                if magic >= 2 and batch.compression_type:
+                    data = unpack(raw)
+                    batch = DefaultRecordBatch(data)
+                room -= len(data)
             except Exception as error:
                 yield from self._instead(end, _said(error))
                 return
-            yield from self._of_batch(batch, raw, data, end)
+            yield from self._of_batch(batch, data, end)
             self.next_fetch_offset = max(self.next_fetch_offset, end)
 
-    def _of_batch(self, batch: Any, raw: memoryview, data: Bytes, end: int) -> Iterator[ConsumerRecord[Any, Any]]:
+    def _of_batch(self, batch: Any, raw: Bytes, end: int) -> Iterator[ConsumerRecord[Any, Any]]:
         try:
             for record in batch:
                 if record.offset < self.next_fetch_offset:  # before the place where reading began
@@ -86,10 +89,10 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             return
         except Exception as error:  # of the record that is due now: the quick parser cannot step over it
             why = _said(error)
-        if not data:
+        if raw[MAGIC_AT] < 2:
             yield from self._instead(end, why)
             return
-        for record in read_batch(self._tp, raw, data):
+        for record in read_batch(self._tp, raw):
             if record.offset < self.next_fetch_offset:
                 continue
             if isinstance(record, UnreadableRecord):
@@ -118,10 +121,6 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             elif batch.is_transactional and batch.producer_id in self._aborted_producers:
                 return True
         return bool(batch.is_control_batch)
-
-
-def _batch_of(raw: memoryview) -> Any:
-    return DefaultRecordBatch(raw) if raw[MAGIC_AT] >= 2 else LegacyRecordBatch(raw, raw[MAGIC_AT])
 
 
 def _said(error: Exception) -> str:
