@@ -149,12 +149,13 @@ def read_batch(tp: TopicPartition, batch: Bytes) -> Iterator[ConsumerRecord[Any,
             yield unreadable(tp, expected, base + last_delta, max_time, f"the batch is damaged: {error}")
             return
         try:
-            found = _read(data[start:at])
+            delta, time_delta, key, value, headers = _read(data[start:at])
+            if not expected <= base + delta <= base + last_delta:
+                raise ValueError("its offset is not in its batch")
         except Exception as error:
             offset = expected
             yield unreadable(tp, offset, offset, max_time, f"the record is damaged: {error}")
             continue
-        delta, time_delta, key, value, headers = found
         offset = base + delta
         yield ConsumerRecord(
             tp.topic,

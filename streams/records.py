@@ -83,6 +83,8 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             for record in batch:
                 if record.offset < self.next_fetch_offset:  # before the place where reading began
                     continue
+                if record.offset >= end:  # brokers do not look, and reading would go on far behind it
+                    raise ValueError("its offset is not in its batch")
                 found = self._consumer_record(self._tp, record)
                 self.next_fetch_offset = record.offset + 1
                 yield found

@@ -178,6 +178,15 @@ def test_a_record_that_is_damaged() -> None:
     assert [(0, b"one"), (2, "unreadable")] == seen(read(batch(bytes(worse), 3))[0])
 
 
+def test_an_offset_that_is_not_in_its_batch() -> None:
+    """A record with the offset of another place, which brokers let through, does not take the reader there."""
+    data = bytearray(data_of(b"one", b"two"))
+    at = data.index(b"\x06A-1")
+    data[at - 1] = 0x7E  # 63 behind the first
+    found, after = read(batch(bytes(data), 2) + batch(data_of(b"3"), 1, base=2))
+    assert ([(0, "unreadable"), (1, b"two"), (2, b"3")], 3) == (seen(found), after)
+
+
 def test_a_checksum_that_is_wrong() -> None:
     """A damaged batch is fetched once more, for it may have been damaged on the way; then it is passed over."""
     raw = (
