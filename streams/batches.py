@@ -140,6 +140,8 @@ def read_batch(tp: TopicPartition, batch: Bytes) -> Iterator[ConsumerRecord[Any,
     at, offset = 0, base - 1
     for _ in range(count):
         expected = offset + 1
+        if expected > base + last_delta:
+            return
         try:
             length, start = decode_varint(data, at)
             at = start + length
