@@ -86,6 +86,4 @@ class HandOver:
         tasks, self._tasks, self._waiting = list(self._tasks.values()), {}, {}
         self.full.clear()
         self.freed.set()
-        for task in tasks:
-            task.cancel()
         await asyncio.gather(*map(cancel, tasks))

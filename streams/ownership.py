@@ -154,7 +154,9 @@ class Ownership:
             self._positioned = False
             tasks, self._tasks = list(self._tasks.values()), {}
             self._serving.clear()
-            await asyncio.gather(*map(cancel, tasks), *(owner.suspend(WIND_UP_SECONDS) for owner in self.owners.values()))
+            await asyncio.gather(
+                *map(cancel, tasks), *(owner.suspend(WIND_UP_SECONDS) for owner in self.owners.values())
+            )
             self._taken_over.clear()
 
     async def close(self) -> None:

@@ -282,4 +282,3 @@ async def test_the_owner_that_the_consumer_group_hears_of(rig: Rig) -> None:
     await rig.assigned(0, 1)
     assert (7, None, None) == tuple(rig.ownership.covered(partition) for partition in (0, 1, 2))
     go_on.set()
-
