@@ -193,7 +193,7 @@ class _Served:
         app.receive(context.commands_topic, self, f"{context.name}-{type}-commands")
         app.assigning.append(self._assign)
         app.revoking.append(ownership.revoke)
-        app.resuming.append(ownership.settled)
+        app.resuming.append(ownership.all_served)
         app.position_sources.append(self._positions)
 
     async def receive(self, partition: int, records: Sequence[Record]) -> None:

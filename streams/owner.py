@@ -156,8 +156,8 @@ class Owner:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether it owns its partition, as far as it knows, or has begun to: what is left is to `take_over` to its end.
-        One that was lost does not come back, and one whose first append had no answer has its name for itself."""
+        """Whether it owns its partition, as far as it knows, or has begun to: then `take_over` is to be ended. One that
+        was lost does not come back, and one whose first append had no answer keeps its name for itself."""
         return self.head is not None and (self.healthy or self.since is None)
 
     def _lose(self, why: str, error: Exception | None = None) -> None:

@@ -74,6 +74,7 @@ class Ownership:
         self._lost: dict[int, asyncio.Event] = {}
         self._first_attempts: set[int] = set()
         self._tried = asyncio.Event()
+        self._began = asyncio.Event()
         self._positioned = False
         self._looking: dict[int, asyncio.Task[None]] = {}
         self._said: dict[int, tuple[str, float]] = {}
@@ -144,9 +145,11 @@ class Ownership:
         self._positioned = True
         return {partition: self._begin(partition) for partition in self._taken_over}
 
-    async def settled(self) -> None:
-        """Return when each partition has been taken over, or could not be at the first attempt."""
-        await self._tried.wait()
+    async def all_served(self) -> None:
+        """Return when every partition assigned is served."""
+        while not self.ready:
+            self._began.clear()
+            await self._began.wait()
 
     async def revoke(self) -> None:
         """Let go of all partitions: groups in work are finished, if the journal lets them; the rest is read again."""
@@ -216,6 +219,7 @@ class Ownership:
         if partition not in self._serving:
             owner.resume()
             self._serving.add(partition)
+            self._began.set()
         return owner.next_offset
 
     async def _give_up(self, partition: int) -> bool:
@@ -238,7 +242,7 @@ class Ownership:
             self._lost[partition].set()
 
     def _hold(self, partition: int, error: Exception, said: str = "") -> None:
-        """A partition waits, for this: health shows it, and the log says it once. What owners `said` is said already."""
+        """A partition waits, for this: health shows it, and the log says it once, unless its owner has `said` it."""
         stream, now = self._stream(partition), asyncio.get_running_loop().time()
         reason = said or _reason(error)
         self._supervisor.trouble(stream, reason)

@@ -88,7 +88,7 @@ async def test_an_indexer_that_fails(error: Exception) -> None:
 
 async def test_an_owner_whose_rows_cannot_be_written(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """It is lost, and says why: the partition does not stand still unseen."""
-    owner, journal, sent = await bench.owner()
+    owner, journal, _ = await bench.owner()
 
     async def index(commits: Sequence[Commit]) -> None:
         raise InvalidRequest("Request is too big")

@@ -148,6 +148,19 @@ async def test_one_that_hangs_keeps_no_other_waiting(rig: Rig) -> None:
     assert [(1, 7)] == rig.sought
 
 
+async def test_all_are_served(rig: Rig) -> None:
+    """Who waits for that is let go when the last one is."""
+    go_on = rig.hangs(1)
+    await rig.assigned(0, 1)
+    waiting = asyncio.create_task(rig.ownership.all_served())
+    done, _ = await asyncio.wait({waiting}, timeout=0.05)
+    assert not done
+    go_on.set()
+    async with asyncio.timeout(1):
+        await waiting
+    assert {0, 1} == rig.ownership.served
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -230,7 +243,7 @@ async def test_nothing_assigned(rig: Rig) -> None:
     assert (set(), set(), {}) == (rig.ownership.assigned, rig.ownership.served, rig.ownership.owners)
     assert rig.ownership.ready
     async with asyncio.timeout(1):
-        await rig.ownership.settled()
+        await rig.ownership.all_served()
 
 
 async def test_asked_in_the_middle_of_a_rebalance(rig: Rig) -> None:
