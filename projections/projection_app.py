@@ -40,6 +40,7 @@ from streams.retry import until_it_answers
 from streams.settings import Settings, SettingsError
 from streams.setup import may_create, prepare, stop_on_user_error
 from streams.tasks import cancel, each_done
+from streams.topic_watch import watch_partitions
 
 log = logging.getLogger(__name__)
 
@@ -188,8 +189,10 @@ class ReadSide:
         # A changelog that Kafka does not know yet when the worker joins is left out of its assignment.
         own = [topics.changelog_topic(rows.changelog, settings.partitions) for rows in self._all_local]
         own += [self.control_topic, topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER)]
+        watched = list(own)
         for type_, journal in self.journals.items():
             wanted = [*topics.type_topics(settings.namespace, type_, settings.partitions), *own]
+            watched += wanted
             with stop_on_user_error():
                 await prepare(settings, journal, wanted)
                 if type_ in self._registered:
@@ -197,9 +200,11 @@ class ReadSide:
         await self.control.start()
         if self._listings:
             await self._open_read_model()
+        supervisor = self.app.supervisor
         self._tasks += [
-            self.app.supervisor.keep("following what was ordered", self._follow_orders),
-            self.app.supervisor.keep("looking whether tables are complete", self.switching.run),
+            supervisor.keep("topics", lambda: watch_partitions(self.broker.existing, watched, supervisor)),
+            supervisor.keep("following what was ordered", self._follow_orders),
+            supervisor.keep("looking whether tables are complete", self.switching.run),
         ]
 
     async def _open_read_model(self) -> None:

@@ -82,7 +82,7 @@ async def test_a_consumer_that_fails(kafka: KafkaFeed) -> None:
         assert [0] == [record.offset for record in await again[1].read(10)]
     for reading in again:
         await reading.close()
-    assert first.stopped and second.stopped
+    assert all(driver.stopped for driver in (first, second))
 
 
 async def test_sought_while_others_have_their_turn(kafka: KafkaFeed, monkeypatch: pytest.MonkeyPatch) -> None:
