@@ -21,6 +21,7 @@ from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
 from streams.broker import Broker, Record
 from streams.journal import Commit, Journal, Published, RecordedEvent, Unavailable, stream_name
 from streams.retry import until_it_answers
+from streams.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Tail:
         self._wake.set()
 
     async def run(self) -> None:
-        """Publish for ever."""
+        """Publish for ever. May be called again after it has raised."""
         self.published = await until_it_answers(
             self._find, f"{self.stream}: finding the last published event", (Unavailable, KafkaError, TimeoutError)
         )
@@ -214,10 +215,12 @@ class Tailers:
         broker: Broker,
         codec: Codec,
         wire: Wire | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.tails: dict[int, Tail] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._type = type
+        self._supervisor = supervisor or Supervisor()
 
         def make(partition: int) -> Tail:
             return Tail(stream_name(type, partition), partition, topic, source, journal, broker, codec, wire)
@@ -231,15 +234,7 @@ class Tailers:
             del self.tails[partition]
         for partition in partitions - self._tasks.keys():
             self.tails[partition] = tail = self._make(partition)
-            self._tasks[partition] = asyncio.create_task(self._run(tail), name=f"tail {tail.stream}")
-
-    async def _run(self, tail: Tail) -> None:
-        while True:
-            try:
-                await tail.run()
-            except Exception:
-                log.exception("%s: the tail failed, and begins again", tail.stream)
-                await asyncio.sleep(POLL_SECONDS)
+            self._tasks[partition] = self._supervisor.keep(f"publishing {tail.stream}", tail.run)
 
     def wake(self, partition: int, hint: bytes | None) -> None:
         """A hint came; what it says need not be true."""
