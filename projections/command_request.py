@@ -19,6 +19,7 @@ from aggregates.timer import ScheduleTimer, timer
 from projections.at_least import DEFAULT_WAIT, read_wait
 from projections.bodies import Refused
 from projections.command_data import Accepted, CommandData, Fault, Invalid, fault, read_json
+from projections.preconditions import EXPECTED_SEQUENCE, expected_sequence
 from streams.messages import JSON, MAX_ID_LENGTH, command_headers
 
 SOURCE = "/http"
@@ -81,10 +82,14 @@ class CommandReader:
             # What is no traceparent is not to be passed on: https://www.w3.org/TR/trace-context/#traceparent-header
             traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else "",
         )
+        expected = expected_sequence(request.headers, type)
+        if expected:
+            headers.append((EXPECTED_SEQUENCE, expected.encode()))
         size = len(aggregate_id.encode()) + len(data) + sum(len(key) + len(text) for key, text in headers)
         if size > self._most:
             raise self._too_large()
-        return Command(id, type, aggregate_id, name, headers, fingerprint(type, aggregate_id, name, value)), data
+        same = fingerprint(type, aggregate_id, name, value, expected)
+        return Command(id, type, aggregate_id, name, headers, same), data
 
     def parse(self, type: str, body: bytes) -> tuple[str, bytes, Any]:
         """Name and data of the command in a body, the data also as plain values. Raises `Refused`."""
@@ -174,9 +179,10 @@ def read_path_id(raw_path: str, part: int) -> str:
     return id
 
 
-def fingerprint(type: str, aggregate_id: str, name: str, value: Any) -> str:
-    """The same for the same command, however its JSON is written."""
-    text = msgspec.json.encode((type, aggregate_id, name, value), order="deterministic")
+def fingerprint(type: str, aggregate_id: str, name: str, value: Any, expected: str = "") -> str:
+    """The same for the same command with the same precondition, however its JSON is written."""
+    what = (type, aggregate_id, name, value)
+    text = msgspec.json.encode((*what, expected) if expected else what, order="deterministic")
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
