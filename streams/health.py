@@ -8,8 +8,8 @@ import msgspec
 
 from streams.described import describe
 from streams.faust_app import Application
+from streams.web_door import PROBLEM, problem_body
 
-PROBLEM = "application/problem+json"
 RETRY_SECONDS = "1"
 
 
@@ -22,11 +22,9 @@ def problem(
     view: Any, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **members: object
 ) -> Any:
     """An error as RFC 9457 problem details, with members of its own; 429 and 503 say when to try again."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
     extra = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else {}
-    return view.bytes(
-        msgspec.json.encode(body), content_type=PROBLEM, status=status, headers={**extra, **(headers or {})}
-    )
+    body = problem_body(status, title, detail, **members)
+    return view.bytes(body, content_type=PROBLEM, status=status, headers={**extra, **(headers or {})})
 
 
 class Live(TypedDict):

@@ -8,7 +8,7 @@ an order that another site's page gives, and a body of a kind that pages may sen
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -63,8 +63,7 @@ class WebDoor:
             if refusal is None:
                 return await handler(request)  # type: ignore[no-any-return]
             status, title, detail, headers = refusal
-            body = msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": detail})
-            return web.Response(body=body, status=status, content_type=PROBLEM, headers=headers)
+            return problem_response(status, title, detail, headers)
 
         return door
 
@@ -105,6 +104,20 @@ class WebDoor:
             return site in ("same-origin", "none")
         host = request.headers.get(hdrs.HOST, "")
         return origin is None or _plain(origin.partition("://")[2]) == _plain(host)
+
+
+def problem_body(status: int, title: str, detail: str, **members: object) -> bytes:
+    """An error as RFC 9457 problem details, with members of its own."""
+    return msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": detail, **members})
+
+
+def problem_response(
+    status: int, title: str, detail: str, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """The answer of a middleware that has found an error."""
+    return web.Response(
+        body=problem_body(status, title, detail), status=status, content_type=PROBLEM, headers=headers
+    )
 
 
 def is_json(content_type: str) -> bool:
