@@ -124,7 +124,7 @@ class Doors(Placement):
         """Raise `Behind` if that is why another worker does not answer, `NotNow` if it does not believe that this one
         is a worker."""
         if response.status in NO_WORKER:
-            log.warning("%s answered %d: is its clock right, and its HTTP_ALLOWED_HOSTS?", response.url, response.status)
+            log.warning("%s answered %d: are the clocks right, and its names?", response.url.origin(), response.status)
             raise NotNow("another worker does not know this one yet")
         seen = read_seen(response.headers) if response.status == 503 else None
         if seen is not None:
@@ -242,10 +242,10 @@ class Doors(Placement):
             async with self.ask(method, url + path, self.hop(tables), seconds) as response:
                 await self.knows_better(response)
                 if response.status != 200:
-                    raise NotNow(f"another worker answered {response.status}")
+                    raise NotNow(f"{url} answered {response.status}")
                 body = json.loads(await response.read())
                 if sorted(body["partitions"]) != partitions:
-                    raise NotNow("another worker has other partitions now")
+                    raise NotNow(f"{url} has other partitions now")
                 return body["answer"]
 
         workers = self.workers(projection)

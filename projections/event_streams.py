@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import web
 
 from projections.doors import Doors
-from projections.hops import HOP, HOP_SECONDS, Behind, NotNow, OldTable, Tables, unreached
+from projections.hops import HOP, HOP_SECONDS, Behind, NotNow, OldTable, Tables
 from projections.live import TooSlow
 from projections.rows import StoreDown
 from projections.sse import BEAT_SECONDS, EVENT_STREAM, HEADERS, EventStream, Gone
@@ -133,7 +133,8 @@ class EventStreams:
                     raise NotNow(f"another worker answered {response.status}")
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise unreached(url, error) from None
+            log.info("%s cannot be reached: %r", url, error)  # not for clients: it is an address of ours
+            raise NotNow(f"another worker cannot be reached: {type(error).__name__}") from None
 
     async def close(self) -> None:
         """End all for good, and disconnect."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
-
-log = logging.getLogger(__name__)
 
 HOP = "X-Hop"
 """Says that a worker asks, and which table of each projection is to answer: `orders=orders-2,..`, or nothing."""
@@ -40,24 +37,18 @@ class Asked:
     ) -> None:
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=HOP_SECONDS)
         self._request = session.request(method, url, headers=headers, timeout=timeout)
-        self._url = url  # for the log: whoever gets the answer is not to see the addresses of workers
+        self._url = url
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
         try:
             return await self._request.__aenter__()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise unreached(self._url, error) from None
+            raise NotNow(f"{self._url} cannot be reached: {type(error).__name__}") from None
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         await self._request.__aexit__(kind, error, trace)
         if isinstance(error, aiohttp.ClientError | TimeoutError):
-            raise unreached(self._url, error) from None
-
-
-def unreached(url: object, error: BaseException) -> NotNow:
-    """What a client is told of a worker that cannot be asked; the log has which one it is."""
-    log.info("%s cannot be reached: %r", url, error)
-    return NotNow(f"another worker cannot be reached: {type(error).__name__}")
+            raise NotNow(f"{self._url} has broken off: {type(error).__name__}") from None
 
 
 def read_seen(headers: Mapping[str, str]) -> int | None:

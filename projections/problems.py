@@ -5,17 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import aiohttp
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from projections.at_least import BadPosition
+from projections.bodies import BROKEN
 from streams.web_door import PROBLEM, problem_body, problem_response
 
 log = logging.getLogger(__name__)
-
-_BROKEN = (aiohttp.ClientPayloadError, web.RequestPayloadError, HttpProcessingError)
-"""What aiohttp raises for a body that is not what its headers say; of other workers' answers it does not come here."""
 
 
 class Dispatcher(web.UrlDispatcher):
@@ -36,7 +32,7 @@ async def problems(request: web.Request, handler: Any) -> Any:
         return await handler(request)
     except BadPosition as error:
         return problem_response(400, "Bad position", str(error))
-    except _BROKEN as error:
+    except BROKEN as error:
         return problem_response(400, "Bad request", f"the body is not what its headers say: {type(error).__name__}")
     except web.HTTPException as error:
         if error.status < 400:
