@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
@@ -15,13 +14,11 @@ from projections.turns import our_turn
 from streams.cache import Aggregate
 from streams.command_app import Context
 from streams.described import describe
-from streams.health import json_response, problem
+from streams.health import json_response, no_answer, problem
 from streams.history import entries, learn_for, pieces
 from streams.journal import Journal, StoredEvent, Unavailable, stream_name
 from streams.paging import PAGE_BYTES
 from streams.reading import Held, decode_event
-
-log = logging.getLogger(__name__)
 
 
 class Page(msgspec.Struct):
@@ -116,8 +113,7 @@ async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
     except Held as error:
         return problem(view, 503, "Not now", str(error))
     except Unavailable as error:
-        log.info("the journal does not answer: %s", error)  # with its address, which is not for clients
-        return problem(view, 503, "Journal not available", "the journal does not answer")
+        return no_answer(view, "the journal", error)
     except Gone:
         return problem(view, 503, "Not now", "nobody waits for the answer")
 

@@ -17,6 +17,7 @@ from projections.doors import Doors
 from projections.event_streams import EventStreams
 from projections.events import EventReader
 from projections.feed import KafkaFeed
+from projections.heads import Heads
 from projections.hints import Hints
 from projections.hop_signature import HopSignature
 from projections.kept import NO_INDEXES, Indexes, Kept, Listed, projection_name
@@ -73,6 +74,7 @@ class ReadSide:
         hops = HopSignature(lambda: self.control.secrets)
         options = {"middlewares": [problems, hops.middleware], "router": Dispatcher()}
         self.app = app = Application(module, name, settings, web_application_options=options)
+        self.heads = Heads(self.journals, settings.partitions)
         self.broker = Broker(settings.bootstrap_servers, settings.partitions)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)

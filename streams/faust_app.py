@@ -17,6 +17,7 @@ from yarl import URL
 from streams import worker_command  # noqa: F401  (registers the command)
 from streams.consumer import Transport
 from streams.handover import Receiver
+from streams.log_lines import one_line_each
 from streams.membership import Membership
 from streams.quiet_logs import quieten
 from streams.settings import Settings, SettingsError
@@ -139,6 +140,7 @@ class Application(faust.App):  # type: ignore[misc]
         for library in CHATTY:
             logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
         quieten("aiokafka")
+        one_line_each()
         with stop_on_user_error():
             self._check_web_port()
         await super().on_first_start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal, TypedDict
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from streams.described import describe
 from streams.faust_app import Application
 from streams.web_door import PROBLEM, problem_body
+
+log = logging.getLogger(__name__)
 
 RETRY_SECONDS = "1"
 
@@ -25,6 +28,12 @@ def problem(
     extra = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else {}
     body = problem_body(status, title, detail, **members)
     return view.bytes(body, content_type=PROBLEM, status=status, headers={**extra, **(headers or {})})
+
+
+def no_answer(view: Any, who: str, error: Exception) -> Any:
+    """The answer while a store does not answer. What it says of itself, with its address, is for the log."""
+    log.info("%s does not answer: %s", who, error)
+    return problem(view, 503, "Not now", f"{who} does not answer")
 
 
 class Live(TypedDict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import UTC
 from typing import Any
 
@@ -17,7 +17,7 @@ MOST_AT_ONCE = 1_000
 
 async def pieces(
     journal: Journal, type: str, aggregate_id: str, after: int = 0, upto: int = LAST_SEQUENCE
-) -> AsyncIterator[list[StoredEvent]]:
+) -> AsyncGenerator[list[StoredEvent], None]:
     """The events of an aggregate behind one sequence and up to another, in pieces of some megabytes at most.
 
     Raises `Unavailable`.
