@@ -16,9 +16,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import aiohttp
+from aiohttp import hdrs
 
 from projections.applied import Applied
 from projections.control import Control
+from projections.hop_signature import HopSignature
 from projections.hops import (
     HOP,
     HOP_SECONDS,
@@ -43,6 +45,7 @@ from projections.source import Source
 from streams.faust_app import Application
 from streams.health import json_response, problem
 from streams.tasks import all_of
+from streams.web_door import JSON
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ VARY = {"Vary": "Accept"}
 """Of what comes as JSON or as a stream of events, as it is asked for."""
 FIRST_SECONDS = 3.0
 """For so long a query waits for the very first table of a projection to be put in charge."""
+NO_WORKER = (403, 421)
 SWITCHES = 3
 """So often a query is asked again because another table has come to answer."""
 
@@ -69,6 +73,7 @@ class Doors(Placement):
         self._control = control
         self._sources = sources
         self._applied = Applied(self, app.settings.partitions, sources, app.settings.http_pending)
+        self._signature = HopSignature(lambda: control.secrets)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -107,7 +112,17 @@ class Doors(Placement):
             await self._read_on(seen)
             if self._control.offset > seen and any(self._control.serving(name) != it for name, it in told.items()):
                 raise OldTable(f"{', '.join(told.values())}: there is a newer one")
+        for name, table in told.items():
+            if not self._is_known(name, table):  # to look into one that is not there would make it
+                raise OldTable(f"there is no table {table}")
         return told
+
+    def _is_known(self, projection: str, table: str) -> bool:
+        """Whether a table answers, or is kept here."""
+        if table == self._control.serving(projection):
+            return True
+        source = next(it for it in self._sources.values() if any(kept.name == projection for kept in it.kept))
+        return any(source.table(partition, table) is not None for partition in self.here(projection))
 
     async def _read_on(self, offset: int) -> None:
         try:
@@ -119,8 +134,17 @@ class Doors(Placement):
         """The headers with which this worker asks another."""
         return hop(tables) | {SEEN: str(self._control.offset)}
 
+    def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+        """These headers, so that another worker believes them; an order is JSON, also without a body."""
+        its = {**headers, hdrs.CONTENT_TYPE: JSON} if method == "POST" else headers
+        return self._signature.signed(method, url, its)
+
     async def knows_better(self, response: aiohttp.ClientResponse) -> None:
-        """Raise `Behind` if that is why another worker does not answer."""
+        """Raise `Behind` if that is why another worker does not answer, `NotNow` if it does not believe that this one
+        is a worker."""
+        if response.status in NO_WORKER:
+            log.warning("%s answered %d: are the clocks right, and its names?", response.url.origin(), response.status)
+            raise NotNow("another worker does not know this one yet")
         seen = read_seen(response.headers) if response.status == 503 else None
         if seen is not None:
             await self._read_on(seen)
@@ -273,7 +297,7 @@ class Doors(Placement):
         """Likewise, by another method."""
         if self._session is None:
             self._session = new_session()
-        return Asked(self._session, method, url, headers, seconds, worker)
+        return Asked(self._session, method, url, self.signed(method, url, headers), seconds, worker)
 
     # -- read your writes ------------------------------------------------------------------------------------
 

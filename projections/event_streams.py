@@ -86,13 +86,13 @@ class EventStreams:
             case OldTable():
                 return self._doors.old_table(view, error)
             case NotNow() | StoreDown() | TooSlow():
-                log.debug("%s: the stream ends: %s", request.path, error)
+                log.debug("%r: the stream ends: %s", request.raw_path, error)
             case None | Gone():
                 pass
             case _ if not stream.is_open:
                 raise error
             case _:
-                log.error("%s: the stream ends", request.path, exc_info=error)
+                log.error("%r: the stream ends", request.raw_path, exc_info=error)
         if HOP in request.headers and not stream.is_open:
             return not_now(view, error if isinstance(error, Exception) else NotNow("a rebalance is under way"))
         return await stream.close()
@@ -126,7 +126,7 @@ class EventStreams:
             # As many as there are clients; the session of other queries must not wait for them.
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=HOP_SECONDS, sock_read=SILENT_SECONDS)
             self._session = new_session(timeout)
-        headers = {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on}
+        headers = self._doors.signed("GET", url, {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on})
         try:
             async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
                 await self._doors.knows_better(response)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 from aiokafka.errors import KafkaError
 
-from projections.bodies import Post, Refused
+from projections.bodies import Post, Refused, Reserved, Some
 from projections.command_answers import answer_of, is_another, status_of, used_before
 from projections.command_data import Accepted
 from projections.command_log import NOT_YET, CommandLog, Known, Place, Sent, Target, encode_sent
@@ -92,10 +92,11 @@ class Gateway:
             self._topic,
             settings.partitions,
             side.broker,
-            CommandLog(Path(side.app.conf.datadir) / "commands.sqlite"),
+            # Only a worker that starts knows its folder, and two systems may have the same one.
+            CommandLog(lambda: Path(side.app.conf.datadir) / f"{settings.namespace}commands.sqlite"),
             settings.http_pending,
         )
-        self._bytes = 0
+        self._room = Reserved(MOST_BYTES)
         self._in_work = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -166,29 +167,19 @@ class Gateway:
         id, most = command_id(request.headers), self._settings.http_pending
         if self._replies.unanswered[type] >= most and id not in self._replies.unanswered:
             raise TooMany(f"{most} commands of {type} have no reply yet")
-        size = self._reader.declared(request)
-        if self._bytes + size > MOST_BYTES:
-            raise NotNow("Kafka is slow to take commands, or their senders are slow to send them")
-        self._bytes += size
-        try:
-            command, data = await self._reader.read(request, type, id)
-        except BaseException:
-            self._bytes -= size
-            raise
-        try:
+        with self._room.some() as room:
+            command, data = await self._reader.read(request, type, id, room)
             first = self._first_reply(command)
             if first is None:
                 target = Target(command.type, command.aggregate_id)
                 with self._replies.waiting_for(command.id, target) as reply:
-                    delivery = asyncio.create_task(self._deliver(command, data, size))
-                    size, data = 0, b""
+                    delivery = asyncio.create_task(self._deliver(command, data, room.hand_on()))
+                    data = b""
                     self._deliveries.add(delivery)
                     delivery.add_done_callback(self._delivered)
                     first = await self._reply(command, delivery, reply, wait_of(request.headers))
                     if first is None:
                         return self._pending(view, delivery.result())
-        finally:
-            self._bytes -= size
         return answer_of(view, first)
 
     def _first_reply(self, command: Command) -> Reply | None:
@@ -227,7 +218,7 @@ class Gateway:
             command_id=command.id,
         )
 
-    async def _deliver(self, command: Command, data: bytes, size: int) -> Sent:
+    async def _deliver(self, command: Command, data: bytes, room: Some) -> Sent:
         """Produce a command and then the note of it, so that what counts as unanswered can be answered."""
         topic = topics.commands_topic(self._settings.namespace, command.type)
         target = Target(command.type, command.aggregate_id)
@@ -241,7 +232,7 @@ class Gateway:
             raise
         finally:
             del data
-            self._bytes -= size
+            room.give_back()
         sent = msgspec.structs.replace(sent, place=Place(topic, found.partition, found.offset))
         if command.id in self._replies.unanswered:
             self._replies.unanswered.add(sent, now_ms())

@@ -10,8 +10,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from streams.health import problem
-from streams.journal import Unavailable
+from streams.health import no_answer, problem
 
 log = logging.getLogger(__name__)
 
@@ -143,10 +142,7 @@ def not_now(view: Any, error: Exception) -> Any:
     """The 503 for what stands in the way. What a store or journal says of itself, with its address, is for the log."""
     if isinstance(error, NotNow):
         return problem(view, 503, "Not now", str(error))
-    seldom.warn("a query is not answered: %s", repr(error))
-    is_journal = isinstance(error, Unavailable)
-    title, what = ("Journal not available", "the journal") if is_journal else ("Not now", "what this is read from")
-    return problem(view, 503, title, f"{what} does not answer now; the log of this worker says more")
+    return no_answer(view, "what this is read from", error)
 
 
 def read_seen(headers: Mapping[str, str]) -> int | None:

@@ -47,7 +47,7 @@ def reply(id: str, at: int, status: str = "accepted", why: str = "NoLines") -> E
 @pytest.fixture
 def log(tmp_path: Path) -> CommandLog:
     """A new file."""
-    log = CommandLog(tmp_path / "its" / "commands.sqlite")
+    log = CommandLog(lambda: tmp_path / "its" / "commands.sqlite")
     log.open("topic-1")
     return log
 
@@ -111,7 +111,7 @@ def test_opened_again(log: CommandLog, tmp_path: Path) -> None:
     log.write([], {3: 2}, 1)
     log.close()
 
-    again = CommandLog(tmp_path / "its" / "commands.sqlite")
+    again = CommandLog(lambda: tmp_path / "its" / "commands.sqlite")
     again.open("topic-1")
     assert ({0: 7, 3: 2}, ["a"]) == (again.offsets(), [command.sent.command_id for command in again.unanswered()])
 

@@ -21,7 +21,7 @@ from aggregates.shop.checkout import checkout
 from aggregates.shop.order import order
 from aggregates.shop.user import user
 from aggregates.timer import timer
-from projections.bodies import Refused
+from projections.bodies import Refused, Reserved
 from projections.command_data import CommandData, Invalid
 from projections.command_request import CommandReader, command_id, fingerprint, read_path_id, wait_of
 from projections.gateway import accepted_of
@@ -184,7 +184,8 @@ def test_a_precondition_makes_another_command() -> None:
 async def test_a_precondition_goes_to_kafka() -> None:
     """The sequence that the sender has seen stands in a header, for the owner to decide."""
     for named, expected in (({"If-Match": "7"}, [b"7"]), ({"If-None-Match": "*"}, [b"0"]), ({}, [])):
-        command, _ = await READER.read(request(**named), "order", "c-1")
+        with Reserved(10_000).some() as room:
+            command, _ = await READER.read(request(**named), "order", "c-1", room)
         assert expected == [value for name, value in command.headers if name == "ce_expectedsequence"]
 
 
