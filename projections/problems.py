@@ -34,11 +34,8 @@ async def problems(request: web.Request, handler: Any) -> Any:
         return problem_response(400, "Bad position", str(error))
     except BROKEN as error:
         return problem_response(400, "Bad request", f"the body is not what its headers say: {type(error).__name__}")
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return problem_response(error.status, error.reason, f"{request.method} {request.path}", allow)
+    except web.HTTPException:
+        raise  # the door of every worker makes a problem of it
     except Exception:
         log.exception("%s %r raised", request.method, request.raw_path)
         return problem_response(500, "Internal error", "a bug; the log of this worker has its trace")

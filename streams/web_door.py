@@ -60,10 +60,16 @@ class WebDoor:
         @web.middleware
         async def door(request: web.Request, handler: Any) -> web.StreamResponse:
             refusal = self.refusal(request)
-            if refusal is None:
+            if refusal is not None:
+                status, title, detail, headers = refusal
+                return problem_response(status, title, detail, headers)
+            try:
                 return await handler(request)  # type: ignore[no-any-return]
-            status, title, detail, headers = refusal
-            return problem_response(status, title, detail, headers)
+            except web.HTTPException as error:  # aiohttp's own: there is no such page, or it takes another method
+                if error.status < 400:
+                    raise
+                allow = {hdrs.ALLOW: error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
+                return problem_response(error.status, error.reason, f"{request.method} {request.path}", allow)
 
         return door
 

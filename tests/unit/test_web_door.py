@@ -30,6 +30,7 @@ class Server:
         app = web.Application(middlewares=[self.door.middleware])
         for path in ("/orders", "/health/ready", "/health/live", "/metrics"):
             app.router.add_route("*", path, self._answer)
+        app.router.add_get("/only-get", self._answer)
         self.runner = web.AppRunner(app, access_log=None)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
@@ -179,6 +180,13 @@ async def test_own_names(server: Server, host: str) -> None:
 async def test_probes(server: Server, path: str) -> None:
     """Who looks whether a worker is well may call it as he likes."""
     assert 200 == await server.ask("GET", {"Host": "evil.example"}, path)
+
+
+async def test_a_page_that_is_not_there(server: Server) -> None:
+    """Every worker says so as a problem, also those that only decide; so it does when a page takes another method."""
+    assert 404 == await server.ask("GET", {}, "/nowhere")
+    assert 404 == await server.ask("POST", JSON, "/nowhere", b"{}")
+    assert 405 == await server.ask("PUT", {}, "/only-get")
 
 
 def test_hosts_in_parts() -> None:
