@@ -68,7 +68,7 @@ class WebDoor:
             except web.HTTPException as error:  # aiohttp's own: there is no such page, or it takes another method
                 if error.status < 400:
                     raise
-                allow = {hdrs.ALLOW: error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
+                allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
                 return problem_response(error.status, error.reason, f"{request.method} {request.path}", allow)
 
         return door

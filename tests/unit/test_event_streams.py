@@ -258,6 +258,25 @@ async def test_signs_of_life(server: Server, http: aiohttp.ClientSession, monkey
             assert expected == await response.content.readuntil(b"\n\n")
 
 
+async def test_an_event_that_does_not_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what another worker sends so much is kept, and then it is given up."""
+    monkeypatch.setattr(sse, "MOST_EVENT", 10_000)
+
+    async def endless(stream: EventStream) -> None:
+        await stream.open()
+        while True:
+            await stream.send(b"x" * 1_000)
+
+    server.work = endless
+    others = event_streams_of(MOST, STALLED)
+    with pytest.raises(NotNow):
+        async with others.of_worker(server.url, {"orders": "orders-1"}, {}) as response:
+            reader = FrameReader(response.content)
+            while await reader.read():
+                pass
+    await others.close()
+
+
 async def test_another_workers_stream(server: Server) -> None:
     """What a worker streams is read event by event, however it is cut; when it ends or cannot be had, so it is said."""
     frames = [Frame("row", f"order-0:{number}:0", b'{"id": "a: b"}') for number in range(50)]
