@@ -154,8 +154,8 @@ class FrameReader:
         self._rest = b""
 
     async def read(self) -> bytes:
-        """Some events, as they were sent; nothing when it has ended. Raises what aiohttp raises, also when an event does
-        not end."""
+        """Some events, as they were sent; nothing when it has ended. Raises what aiohttp raises, also for an event that
+        does not end."""
         while chunk := await self._content.readany():
             whole, end, rest = (self._rest + chunk).rpartition(_END)
             self._rest = rest

@@ -111,7 +111,7 @@ async def test_etag_names_the_representation_and_spares_the_body(system: System,
 @pytest.mark.parametrize("key", [".", "..", "a/b", "a%b", "é"])
 async def test_odd_ids_are_the_same_at_every_worker(system: System, doors: Doors, key: str) -> None:
     """Each worker answers for each id, whatever it would mean in a path."""
-    await system.ask("order", key, "OpenOrder", OPEN)
+    await system.ask("order", key, "OpenOrder", OPEN | {"user_id": "odd"})
     path = "/orders/" + "".join(f"%{byte:02X}" for byte in key.encode())
     for worker in (doors.one, doors.two):
 

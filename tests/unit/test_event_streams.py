@@ -269,11 +269,13 @@ async def test_an_event_that_does_not_end(server: Server, monkeypatch: pytest.Mo
 
     server.work = endless
     others = event_streams_of(MOST, STALLED)
-    with pytest.raises(NotNow):
+
+    async def read() -> None:
         async with others.of_worker(server.url, {"orders": "orders-1"}, {}) as response:
-            reader = FrameReader(response.content)
-            while await reader.read():
-                pass
+            await FrameReader(response.content).read()
+
+    with pytest.raises(NotNow):
+        await read()
     await others.close()
 
 
