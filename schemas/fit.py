@@ -101,7 +101,7 @@ class _Compiler:
         def record(fields: Fields) -> Fields:
             name = ""
             try:
-                for name, fit in fits:  # noqa: B007  (the one that raised)
+                for name, fit in fits:
                     fields[name] = fit(fields[name])
             except Unfit as why:
                 raise why.under(f".{name}") from None

@@ -17,12 +17,15 @@ from yarl import URL
 from streams import worker_command  # noqa: F401  (registers the command)
 from streams.consumer import Transport
 from streams.handover import Receiver
+from streams.log_lines import one_line_each
 from streams.membership import Membership
 from streams.quiet_logs import quieten
 from streams.settings import Settings, SettingsError
 from streams.setup import stop_on_user_error
 from streams.supervisor import Supervisor
 from streams.tasks import cancel, each_done
+from streams.web_door import WebDoor, names
+from streams.web_server import Web
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +88,9 @@ class Application(faust.App):  # type: ignore[misc]
         options.setdefault("datadir", str(settings.data_dir / group))
         if local:
             options.update(web_bind="127.0.0.1", web_host="127.0.0.1")
+        door = WebDoor(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
+        web = dict(options.pop("web_application_options", {}))
+        web["middlewares"] = [door.middleware, *web.get("middlewares", ())]
         super().__init__(
             settings.namespace + group,
             broker=[URL(url) for url in settings.kafka_brokers.split(";") if url],
@@ -103,6 +109,7 @@ class Application(faust.App):  # type: ignore[misc]
             web_router_enabled=False,
             worker_redirect_stdouts=False,
             autodiscover=False,
+            web_application_options=web,
             **options,
         )
         self.on_before_shutdown.connect(self._let_go_before_shutdown, weak=False)
@@ -123,6 +130,9 @@ class Application(faust.App):  # type: ignore[misc]
 
         self.receivers[topic] = receiver
 
+    def _new_web(self) -> Any:
+        return Web(self)
+
     def _new_transport(self) -> Any:
         return Transport(self.conf.broker_consumer, self)
 
@@ -131,6 +141,7 @@ class Application(faust.App):  # type: ignore[misc]
         for library in CHATTY:
             logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
         quieten("aiokafka")
+        one_line_each()
         with stop_on_user_error():
             self._check_web_port()
         await super().on_first_start()

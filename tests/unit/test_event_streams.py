@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -39,6 +39,9 @@ class Doors:
 
     def hop(self, tables: Tables) -> dict[str, str]:
         return hop(tables)
+
+    def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+        return dict(headers)
 
     async def knows_better(self, response: aiohttp.ClientResponse) -> None:
         if response.headers.get("Newer"):
@@ -253,6 +256,27 @@ async def test_signs_of_life(server: Server, http: aiohttp.ClientSession, monkey
     async with http.get(server.url) as response:
         for expected in (b"retry: 1000\n\n", b":\n\n", b":\n\n"):
             assert expected == await response.content.readuntil(b"\n\n")
+
+
+async def test_an_event_that_does_not_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what another worker sends so much is kept, and then it is given up."""
+    monkeypatch.setattr(sse, "MOST_EVENT", 10_000)
+
+    async def endless(stream: EventStream) -> None:
+        await stream.open()
+        while True:
+            await stream.send(b"x" * 1_000)
+
+    server.work = endless
+    others = event_streams_of(MOST, STALLED)
+
+    async def read() -> None:
+        async with others.of_worker(server.url, {"orders": "orders-1"}, {}) as response:
+            await FrameReader(response.content).read()
+
+    with pytest.raises(NotNow):
+        await read()
+    await others.close()
 
 
 async def test_another_workers_stream(server: Server) -> None:

@@ -33,7 +33,7 @@ class Worker:
         self.control = control
         app: Any = SimpleNamespace(
             is_ready=True,
-            settings=SimpleNamespace(partitions=1),
+            settings=SimpleNamespace(partitions=1, http_pending=10),
             assignor=SimpleNamespace(assigned_actives=lambda: {TP(CHANGELOG, 0)}),
         )
         source: Any = SimpleNamespace(kept=[SimpleNamespace(name="orders")], table=lambda partition, table: None)
@@ -86,6 +86,16 @@ async def test_who_is_asked_is_behind() -> None:
             await switching
             assert b"orders-2" == (await asked).body
             assert "orders-2" == owner.control.serving("orders")
+
+
+async def test_tables_that_are_not_there() -> None:
+    """A table that neither answers nor is kept here is not looked into: that would make it."""
+    topic = ControlTopic()
+    async with running(topic) as owner:
+        await owner.control.serve("orders", "orders-1")
+        for seen in ("0", "x", "-1"):
+            assert 503 == (await owner.told({HOP: "orders=orders-9999", SEEN: seen})).status
+        assert 503 == (await owner.told({HOP: "orders=orders-evil"})).status
 
 
 async def test_other_facts_are_no_switch() -> None:

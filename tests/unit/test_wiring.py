@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from aggregates.decider import Decider
+from projections.gateway import add_gateway
 from projections.kept import Kept
 from projections.projection import Projection
 from projections.projection_app import ReadSide
@@ -165,3 +166,19 @@ def test_apps_of_tables_are_apart(folder: Path) -> None:
         ("projections", "projections-bell-rows-changelog", "projections-control", "projections-dead-letters"),
         ("bell-tables", "bell-tables-bell-rows-changelog", "bell-tables-control", "bell-tables-dead-letters"),
     } == names
+
+
+@pytest.mark.parametrize("namespace", ["", "a_"])
+def test_folder_of_the_gateway(folder: Path, namespace: str) -> None:
+    """What became of commands is kept in the folder that the worker is given when it starts, apart from that of another
+    system that is given the same one; nothing is written where the worker happens to be started."""
+    settings = replace(SETTINGS, namespace=namespace)
+    bells = Kept(Projection("bells", 1, "bell", lambda row, key, published: {}))
+    side = ReadSide("tests", settings, {"bell": context(folder)}, [bells])
+    commands = add_gateway(side, {"bell": {}})._replies._commands
+    side.app.conf.datadir = folder / "given"  # as `--datadir` does, after the app is made
+    before = sorted(folder.iterdir())
+    commands.open("topic")
+    commands.close()
+    assert [f"{namespace}commands.sqlite"] == [path.name for path in (folder / "given").glob("*.sqlite")]
+    assert sorted([*before, folder / "given"]) == sorted(folder.iterdir())
