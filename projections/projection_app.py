@@ -158,7 +158,7 @@ class ReadSide:
         if ids is not None:
             self._registered[type_] = Registered(ids, journal)
         wire = self._registered.get(type_)
-        tailers = Tailers(type_, events, source, journal, self.broker, context.events, wire)
+        tailers = Tailers(type_, events, source, journal, self.broker, context.events, wire, self.app.supervisor)
         self.tailers[type_] = tailers
         self._hints[type_] = Hints(self.app, context.commits_topic, tailers)
 

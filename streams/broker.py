@@ -301,7 +301,7 @@ class PartitionLog:
             raise Unavailable(f"Kafka: the last event of {self._events}-{self._partition}: {error!r}") from None
         position = position_of(record.headers, stream) if record is not None else None
         if position is not None:
-            raise Unavailable(behind(self._events, self._partition, position, 0))
+            raise Unavailable(behind(stream, position, 0))
 
     async def gap_is_empty(self, start: int, end: int) -> bool:
         return await self._broker.gap_is_empty(self._topic, self._partition, start, end)

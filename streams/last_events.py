@@ -26,13 +26,12 @@ class JournalBehind(Exception):
     until somebody has looked."""
 
 
-def behind(topic: str, partition: int, published: Position, head: int) -> str:
+def behind(stream: str, published: Position, head: int) -> str:
     """The one line that says so."""
-    nr, index = published
-    ends = f"ends at commit {head}" if head else "has nothing of this stream"
+    place, ends = "{}:{}".format(*published), f"ends at commit {head}" if head else "has nothing of it"
     return (
-        f"{topic}-{partition} has the event {nr}:{index}, and the journal {ends}: is JOURNAL_URL right, was the journal"
-        ' restored? See "What belongs together" in docs/operations.md'
+        f"{stream}: its events are published up to {place}, and the journal {ends}: is JOURNAL_URL right, was the"
+        ' journal restored? See "What belongs together" in docs/operations.md'
     )
 
 
@@ -88,7 +87,7 @@ async def last_positions(bootstrap_servers: list[str], type: str, topic: str, pa
         await consumer.stop()
 
 
-async def check_not_behind(journal: Journal | None, type: str, topic: str, published: Mapping[int, Position]) -> None:
+async def check_not_behind(journal: Journal | None, type: str, published: Mapping[int, Position]) -> None:
     """Raise `JournalBehind` where a stream of the journal, of which there may be none yet, ends before what its topic
     says. That was read before: an event is published after its commit.
 
@@ -96,6 +95,6 @@ async def check_not_behind(journal: Journal | None, type: str, topic: str, publi
     """
     streams = [stream_name(type, partition) for partition in published]
     heads = await asyncio.gather(*map(journal.head, streams)) if journal is not None else [None] * len(streams)
-    for (partition, position), head in zip(published.items(), heads, strict=True):
+    for stream, position, head in zip(streams, published.values(), heads, strict=True):
         if head is None or head.nr < position[0]:
-            raise JournalBehind(behind(topic, partition, position, head.nr if head else 0))
+            raise JournalBehind(behind(stream, position, head.nr if head else 0))

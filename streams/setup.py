@@ -67,7 +67,7 @@ async def prepare(
         published = await until_it_answers(
             partial(last_positions, servers, type, topic, settings.partitions), f"Kafka: looking at {topic}", _KAFKA
         )
-        check = partial(check_not_behind, journal if is_there else None, type, topic, published)
+        check = partial(check_not_behind, journal if is_there else None, type, published)
         await until_it_answers(check, "journal", Unavailable)
     if not is_there:
         await until_it_answers(partial(made, journal), "journal: making tables", Unavailable)

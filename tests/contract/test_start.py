@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from streams.cli_verify import compare_with_topic
 from streams.journal import NOTHING_CONSUMED, Commit, Identity, Journal
 from streams.journals import open_journal
 from streams.last_events import JournalBehind
@@ -173,7 +176,7 @@ async def test_an_empty_journal_beside_full_topics(start: Start, tmp_path: Path)
     await start.run()
     await start.publish(1, "box-1:15:0")
     (tmp_path / "sharedshop_boxes.db").unlink()
-    with pytest.raises(JournalBehind, match=r"box-events-1 has the event 15:0, and the journal has nothing of this"):
+    with pytest.raises(JournalBehind, match="box-1: its events are published up to 15:0, and the journal has nothing"):
         await start.run()
     assert not (tmp_path / "sharedshop_boxes.db").exists()
 
@@ -185,7 +188,7 @@ async def test_a_journal_that_is_older_than_its_topics(start: Start) -> None:
     await start.publish(1, "box-1:2:1")
     await start.run()
     await start.publish(1, "box-1:15:0")
-    with pytest.raises(JournalBehind, match=r"has the event 15:0, and the journal ends at commit 2: is JOURNAL_URL"):
+    with pytest.raises(JournalBehind, match="up to 15:0, and the journal ends at commit 2: is JOURNAL_URL"):
         await start.run()
     await start.run(own=())  # the read side says it of its own accord, and answers
 
@@ -211,3 +214,20 @@ async def test_a_journal_of_an_older_version(start: Start, tmp_path: Path) -> No
     await journal.open()
     assert await journal.identity() is not None
     await journal.close()
+
+
+async def test_verify_looks_at_the_topic(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    """`journal verify` prints the streams that end before what was published from them, and counts them as wrong."""
+    await start.run()
+    await start.append("box-1", 2)
+    await start.publish(1, "box-1:2:0")
+    await start.publish(2, "box-2:7:0")
+    context: Any = SimpleNamespace(settings=start.settings, decider=SimpleNamespace(type="box"))
+    journal = start.journal()
+    await journal.open()
+    assert [0, 1, 1] == [await compare_with_topic(journal, context, partition) for partition in (1, 2, None)]
+    await journal.close()
+    assert "box-2: its events are published up to 7:0, and the journal has nothing of it" in capsys.readouterr().out
+    context.settings = replace(start.settings, kafka_brokers="kafka://127.0.0.1:1")
+    assert 0 == await compare_with_topic(journal, context, None)
+    assert "note: " in capsys.readouterr().out
