@@ -198,7 +198,7 @@ class ReadSide:
             wanted = [*topics.type_topics(settings.namespace, type_, settings.partitions), *own]
             watched += wanted
             with stop_on_user_error():
-                await prepare(settings, journal, wanted)
+                await prepare(settings, journal, self.contexts[type_].identity(), wanted)
                 if type_ in self._registered:
                     await self._registered[type_].start()
         await self.control.start()
