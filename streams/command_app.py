@@ -35,7 +35,7 @@ from streams.issuer import Issuer
 from streams.journal import Journal, stream_name
 from streams.journals import open_journal
 from streams.limits import Limits
-from streams.messages import Message
+from streams.messages import message_of
 from streams.outbox import TypeOutbox
 from streams.owner import Owner
 from streams.owners import add_owners
@@ -193,9 +193,7 @@ class _Served:
         app.position_sources.append(self._positions)
 
     async def receive(self, partition: int, records: Sequence[Record]) -> None:
-        await self.ownership.deliver(
-            partition, (Message(it.offset, it.key, it.value, it.headers, it.timestamp / 1000) for it in records)
-        )
+        await self.ownership.deliver(partition, map(message_of, records))
 
     def covered(self, partition: int) -> int | None:
         return self.ownership.covered(partition)
