@@ -169,7 +169,7 @@ class Consumer:
     _flowing: int = 0
     _joining: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _fetches: list[asyncio.Task[None]] = field(default_factory=list)
+    _fetches: dict[Place, asyncio.Task[None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._handover = HandOver(self._receive, self._failed)
@@ -199,9 +199,11 @@ class Consumer:
             for task in tasks:
                 task.cancel()
 
-    def rejoin(self) -> None:
-        """Ask for a rebalance."""
-        self._changed.set()
+    def go_on_from(self, topic: str, partition: int, offset: int) -> None:
+        """Read a partition from there on; what is on its way from before comes nevertheless."""
+        if self._flowing:
+            self._begin(topic, partition, offset)
+            self._handover.forget(TP(topic, partition))
 
     async def leave(self) -> None:
         """Be no member any more."""
@@ -247,10 +249,14 @@ class Consumer:
         starts = {place: committed.get(place, 0) for place in places}
         starts.update(await self.positions(self.assigned))
         self._flowing = self.generation
-        self._fetches = [
-            asyncio.create_task(self._fetch(topic, partition, start, self.generation))
-            for (topic, partition), start in starts.items()
-        ]
+        for (topic, partition), start in starts.items():
+            self._begin(topic, partition, start)
+
+    def _begin(self, topic: str, partition: int, start: int) -> None:
+        former = self._fetches.pop((topic, partition), None)
+        if former is not None:
+            former.cancel()
+        self._fetches[topic, partition] = asyncio.create_task(self._fetch(topic, partition, start, self.generation))
 
     async def _fetch(self, topic: str, partition: int, position: int, generation: int) -> None:
         """Deliver from `position` on, until the next rebalance; sometimes again what was, sometimes not all."""
