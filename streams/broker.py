@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.protocol.admin import DescribeConfigsRequest
 
 from streams.journal import Unavailable
 from streams.murmur2 import murmur2
@@ -24,14 +29,32 @@ MAX_PENDING = 20_000
 MAX_REPLY_TOPICS = 1_000
 BATCH_BYTES = 256 * 1024
 PROBE_SECONDS = 10.0
+LIMIT_SECONDS = 30.0
+"""How long it is believed what a topic takes."""
+USUAL_LARGEST = 1_048_588
+"""Kafka's default of `max.message.bytes`."""
+LOOK_BACK = 10_000
+"""Records that are looked through together for the last one that is ours."""
+MISNUMBERED = 5
+"""So often a batch is sent again that came behind a refused one."""
+_TOPIC = 2  # a resource, as DescribeConfigs has them
 
 Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
-Sent = tuple["asyncio.Future[Any]", int]
 
 
 def partition_of(key: bytes, partitions: int) -> int:
     """Where Kafka's Java client puts a key."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+class RecordTooLarge(KafkaError):  # type: ignore[misc]
+    """A topic does not take a record, and says so of each of that size. Sizes in bytes, with all that Kafka adds."""
+
+    def __init__(self, topic: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"a record of {size} bytes, and {topic} takes {limit}: raise max.message.bytes of that topic to let it in"
+        )
+        self.topic, self.size, self.limit = topic, size, limit
 
 
 class Broker:
@@ -42,6 +65,9 @@ class Broker:
         self._security = security or {}
         self._partitions = partitions
         self._producer: AIOKafkaProducer | None = None
+        self._lost: AIOKafkaProducer | None = None
+        self._renewing = asyncio.Lock()
+        self._limits: dict[str, tuple[int, float]] = {}
         self._reply_topics: dict[str, int] = {}
         self._refused: set[str] = set()
         self._waiting: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
@@ -59,7 +85,10 @@ class Broker:
 
     async def start(self) -> None:
         """Connect. Raises `KafkaError`."""
-        self._producer = AIOKafkaProducer(
+        self._producer = await self._new_producer()
+
+    async def _new_producer(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
             bootstrap_servers=self._servers,
             acks="all",
             enable_idempotence=True,
@@ -67,7 +96,12 @@ class Broker:
             max_batch_size=BATCH_BYTES,
             **self._security,
         )
-        await self._producer.start()
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
 
     async def stop(self) -> None:
         """Send what is waiting, then disconnect."""
@@ -88,37 +122,105 @@ class Broker:
         """Topics that there are, None for one without a leader just now. Raises `KafkaError`."""
         return await existing(self.producer.client, topics)
 
-    async def send_records(self, topic: str, partition: int, records: Sequence[Record]) -> list[Sent]:
-        """Hand over records of one partition in order, as batches: a future that has the offset of the first
-        record when the broker has them, and their number."""
-        sent: list[Sent] = []
-        batch = self.producer.create_batch()
+    # -- records of one partition ------------------------------------------------------------------------
 
-        async def send() -> None:
-            sent.append((await self.producer.send_batch(batch, topic, partition=partition), batch.record_count()))
-
-        for key, value, headers in records:
-            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                await send()
-                batch = self.producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None, headers=headers)
-        if batch.record_count():
-            await send()
-        return sent
-
-    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
         """Send records of one partition in order; durable on return, however long it takes. The last one's offset.
 
-        After an error all of them are sent again, so a reader may see some twice.
+        After an error all of them are sent again, so a reader may see some twice, but none without those before it.
+        One that is too large is waited for as well, until the topic takes it; with `refuse` that raises
+        `RecordTooLarge`, and some of those before it may be there.
         """
 
-        async def once() -> int:
-            last = -1
-            for future, count in await self.send_records(topic, partition, records):
-                last = (await future).offset + count - 1
-            return last
+        async def once() -> int | RecordTooLarge:
+            try:
+                return await self.send(topic, partition, records)
+            except RecordTooLarge as error:
+                if refuse:
+                    return error
+                raise
 
-        return await until_it_answers(once, f"Kafka: publishing to {topic}-{partition}", (KafkaError, TimeoutError))
+        sent = await until_it_answers(once, f"Kafka: publishing to {topic}-{partition}", (KafkaError, TimeoutError))
+        if isinstance(sent, RecordTooLarge):
+            raise sent
+        return sent
+
+    async def send(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+        """Send records of one partition in order, once. The last one's offset, when the broker has all of them.
+
+        They go in batches, each when the one before it is acknowledged: so nothing stands behind what was refused. An
+        idempotent producer of aiokafka has but one batch of a partition on its way, so nothing is gained by more.
+        Raises `RecordTooLarge`, `KafkaError`, `TimeoutError`.
+        """
+        last, sent, misnumbered = -1, 0, 0
+        while sent < len(records):
+            batch, count = _fill(records, sent, await self._most(topic))
+            size = batch.size()
+            if size > BATCH_BYTES and size > (limit := await self.largest(topic)):
+                raise RecordTooLarge(topic, size, limit)
+            try:
+                last = await self._deliver(topic, partition, batch) + count - 1
+            except MessageSizeTooLargeError:
+                await self._was_refused(topic, batch, count)
+            except OutOfOrderSequenceNumber:  # a batch before it was refused, of whomever: another producer takes it
+                misnumbered += 1
+                if misnumbered == MISNUMBERED:
+                    raise
+            else:
+                sent += count
+        return last
+
+    async def _deliver(self, topic: str, partition: int, batch: BatchBuilder) -> int:
+        producer = await self.usable_producer()
+        delivered = await producer.send_batch(batch, topic, partition=partition)
+        try:
+            return int((await delivered).offset)
+        except KafkaError:
+            self.lost_count(producer)
+            raise
+
+    def lost_count(self, producer: AIOKafkaProducer) -> None:
+        """A batch of this producer was refused. It has counted the batch's records all the same, and whatever it sends
+        to that partition from now on is refused as out of order: another one takes its place."""
+        self._lost = producer
+
+    async def usable_producer(self) -> AIOKafkaProducer:
+        """The producer; a new one where the last has lost count. Raises `KafkaError`."""
+        if self._lost is not None and self._lost is self._producer:
+            async with self._renewing:
+                if self._lost is self._producer:
+                    former, self._producer = self.producer, await self._new_producer()
+                    self._spawn(_let_end(former))  # what it has of other partitions is on its way
+        return self.producer
+
+    async def largest(self, topic: str) -> int:
+        """The bytes of the largest batch that a topic takes, with all that Kafka adds; asked of it twice a minute."""
+        limit, until = self._limits.get(topic, (0, 0.0))
+        if time.monotonic() >= until:
+            limit = await self._ask_largest(topic)
+            self._limits[topic] = limit, time.monotonic() + LIMIT_SECONDS
+        return limit
+
+    async def _ask_largest(self, topic: str) -> int:
+        try:
+            client = self.producer.client
+            request = DescribeConfigsRequest([(_TOPIC, topic, ["max.message.bytes"])])
+            response = await client.send(client.get_random_node(), request)
+            [(_, _, _, _, [(_, value, *_)])] = response.resources
+            return int(value)
+        except (KafkaError, TimeoutError, ValueError):  # it does not answer, or must not be asked
+            return USUAL_LARGEST
+
+    async def _most(self, topic: str) -> int:
+        """The bytes of a batch: as many as it takes with ease, or all that the topic is known to take."""
+        return BATCH_BYTES if topic not in self._limits else min(BATCH_BYTES, await self.largest(topic))
+
+    async def _was_refused(self, topic: str, batch: BatchBuilder, count: int) -> None:
+        """The topic takes less than was known. Raises `RecordTooLarge` if that was one record."""
+        limit = min(await self._ask_largest(topic), batch.size() - 1 if count == 1 else batch.size() // 2)
+        self._limits[topic] = limit, time.monotonic() + LIMIT_SECONDS
+        if count == 1:
+            raise RecordTooLarge(topic, batch.size(), limit)
 
     # -- replies and hints -----------------------------------------------------------------------------
 
@@ -183,8 +285,7 @@ class Broker:
             records = queue.copy()
             queue.clear()
             try:
-                for future, _ in await self.send_records(*place, records):
-                    await future
+                await self.send(*place, records)
             except (KafkaError, AssertionError, TimeoutError) as error:
                 # The producer has tried for its whole request time-out; whoever still wants a reply asks again.
                 self._reply_topics.pop(place[0], None)
@@ -222,20 +323,52 @@ class Broker:
         tp = TopicPartition(topic, partition)
         return int((await asyncio.wait_for(self._probe.end_offsets([tp]), PROBE_SECONDS))[tp])
 
-    async def last_record(self, topic: str, partition: int) -> Any:
-        """The last record of a partition without transactions, or None when it holds none. Raises `KafkaError`."""
+    async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True) -> Any:
+        """The last record of a partition that is `wanted`, or None when it holds none; what others have put behind it,
+        and the markers of transactions, are passed over. Raises `KafkaError`, `TimeoutError`."""
         async with _reader(self._servers, self._security, topic, partition) as (consumer, tp):
             first = (await consumer.beginning_offsets([tp]))[tp]
-            end = (await consumer.end_offsets([tp]))[tp]
-            if first >= end:
-                return None
-            consumer.seek(tp, end - 1)
-            return await asyncio.wait_for(consumer.getone(), PROBE_SECONDS)
+            start = (await consumer.end_offsets([tp]))[tp]
+            found, span = None, 1
+            while found is None and start > first:
+                end, start = start, max(first, start - span)
+                found = await _last_between(consumer, tp, start, end, wanted)
+                span = min(10 * span, LOOK_BACK)
+            return found
 
     async def _first_record(self, topic: str, partition: int, start: int) -> Any:
         async with _reader(self._servers, self._security, topic, partition) as (consumer, tp):
             consumer.seek(tp, start)
             return await asyncio.wait_for(consumer.getone(), PROBE_SECONDS)
+
+
+def _fill(records: Sequence[Record], start: int, most: int) -> tuple[BatchBuilder, int]:
+    """A batch of the next records and their number: of one, however large it is, and of more up to so many bytes."""
+    batch, count = BatchBuilder(most, 0, is_transactional=False), 0
+    for key, value, headers in islice(records, start, None):
+        if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+            break
+        count += 1
+    return batch, count
+
+
+async def _let_end(producer: AIOKafkaProducer) -> None:
+    with contextlib.suppress(KafkaError, TimeoutError):
+        await producer.stop()
+
+
+async def _last_between(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int, wanted: Callable[[Any], bool]
+) -> Any:
+    """The last wanted record with start <= offset < end."""
+    found = None
+    consumer.seek(tp, start)
+    async with asyncio.timeout(PROBE_SECONDS):
+        while await consumer.position(tp) < end:
+            for record in (await consumer.getmany(tp, timeout_ms=200)).get(tp, ()):
+                if record.offset < end and wanted(record):
+                    found = record
+    return found
 
 
 class _reader:
