@@ -17,6 +17,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
 from streams.journal import Unavailable
+from streams.last_events import behind, position_of
 from streams.murmur2 import murmur2
 from streams.retry import until_it_answers
 from streams.topic_ids import Described, describe, existing
@@ -318,7 +319,11 @@ class Broker:
         async with self._probing:
             if self._probe is None:
                 probe = AIOKafkaConsumer(bootstrap_servers=self._servers, **self._security)
-                await probe.start()
+                try:
+                    await probe.start()
+                except BaseException:
+                    await probe.stop()
+                    raise
                 self._probe = probe
         tp = TopicPartition(topic, partition)
         return int((await asyncio.wait_for(self._probe.end_offsets([tp]), PROBE_SECONDS))[tp])
@@ -379,7 +384,11 @@ class _reader:
         self._consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest", **security)
 
     async def __aenter__(self) -> tuple[AIOKafkaConsumer, TopicPartition]:
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
         self._consumer.assign([self._tp])
         return self._consumer, self._tp
 
@@ -390,10 +399,11 @@ class _reader:
 class PartitionLog:
     """A partition of a topic, as an owner looks at it."""
 
-    def __init__(self, broker: Broker, topic: str, partition: int) -> None:
+    def __init__(self, broker: Broker, topic: str, partition: int, events: str = "") -> None:
         self._broker = broker
         self._topic = topic
         self._partition = partition
+        self._events = events
 
     async def end(self) -> int:
         try:
@@ -407,6 +417,19 @@ class PartitionLog:
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: the id of {self._topic}: {error!r}") from None
         return "" if topic is None else topic.id
+
+    async def check_unpublished(self, stream: str) -> None:
+        if not self._events:
+            return
+        try:
+            if await self._broker.end_offset(self._events, self._partition) == 0:
+                return
+            record = await self._broker.last_record(self._events, self._partition)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the last event of {self._events}-{self._partition}: {error!r}") from None
+        position = position_of(record.headers, stream) if record is not None else None
+        if position is not None:
+            raise Unavailable(behind(stream, position, 0))
 
     async def gap_is_empty(self, start: int, end: int) -> bool:
         return await self._broker.gap_is_empty(self._topic, self._partition, start, end)
