@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+import re
+from collections.abc import Container, Iterable
 
 DEFAULT_WAIT = 5.0
 LONGEST_WAIT = 60.0
+
+_POSITION = re.compile(r"(?P<type>.+)-(?P<partition>[0-9]{1,9}):(?P<nr>[0-9]{1,18})(?::[0-9]{1,18})?")
+_WAIT = re.compile(r'[ \t]*wait[ \t]*=[ \t]*("?)([0-9]+)\1[ \t]*', re.IGNORECASE)
+_SHOWN = 100
+"""Characters of what a client has sent that an answer repeats."""
 
 
 class BadPosition(Exception):
@@ -14,18 +20,30 @@ class BadPosition(Exception):
 
 def read_at_least(text: str, partitions: int, types: Container[str]) -> tuple[str, int]:
     """Stream and commit number of a position. Raises `BadPosition`."""
-    parts = text.split(":")
-    type_, _, partition = parts[0].rpartition("-")
-    known = len(parts) in (2, 3) and type_ in types and partition.isdecimal() and int(partition) < partitions
-    if known and all(part.isdecimal() and len(part) < 19 for part in parts[1:]):
-        return f"{type_}-{int(partition)}", int(parts[1])
-    raise BadPosition(f"At-Least: {text!r} is not a position like order-3:125, as a reply names it")
+    found = _POSITION.fullmatch(text)
+    if found is None or found["type"] not in types or int(found["partition"]) >= partitions:
+        shown = text if len(text) <= _SHOWN else text[:_SHOWN] + ".."
+        raise BadPosition(f"At-Least: {shown!r} is not a position like order-3:125, as a reply names it")
+    return f"{found['type']}-{int(found['partition'])}", int(found["nr"])
+
+
+def read_all_at_least(values: Iterable[str], partitions: int, types: Container[str]) -> dict[str, int]:
+    """By stream the newest commit that the headers name, each of which is a position or several with commas between.
+    Raises `BadPosition`."""
+    newest: dict[str, int] = {}
+    for text in ",".join(values).split(","):
+        stream, nr = read_at_least(text.strip(" \t"), partitions, types)
+        newest[stream] = max(nr, newest.get(stream, 0))
+    return newest
 
 
 def read_wait(prefer: str, default: float = DEFAULT_WAIT) -> float:
-    """Seconds of a header `Prefer: wait=SECONDS`; 5 without, unless told otherwise, and 60 at most."""
+    """Seconds of a header `Prefer: wait=SECONDS`: 60 at most, however many are asked for.
+
+    What is no whole number of seconds (`nan`, `-1`, `1.5`, `3x`) is passed over, as RFC 7240 wants of a preference that
+    a server does not know: then it is the default, 5 unless told otherwise.
+    """
     for part in prefer.replace(";", ",").split(","):
-        name, _, value = part.strip().partition("=")
-        if name.lower() == "wait" and value.isdecimal():
-            return min(float(value), LONGEST_WAIT)
+        if (found := _WAIT.fullmatch(part)) is not None:
+            return min(float(found[2]), LONGEST_WAIT)
     return default

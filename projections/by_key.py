@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from projections.live_rows import stream_row
+from projections.doors import VARY
+from projections.etags import is_known
+from projections.live_rows import stream_row, tag_of_row
 from projections.projection_app import ReadSide
 from projections.queries import row
 from projections.sse import wants_events
@@ -38,10 +38,11 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
         async def answer(partition: int, table: str) -> Any:
             value = row(local.store, partition, table, id)
             if value is None:
-                return problem(view, 404, "Not found", f"there is no {type} {id}")
-            etag = f'"{msgspec.json.decode(value)["position"]}"'
-            if request.headers.get("If-None-Match") == etag:
-                return view.bytes(b"", status=304, headers={"ETag": etag})
-            return view.bytes(value, content_type="application/json", headers={"ETag": etag})
+                return problem(view, 404, "Not found", f"there is no {type} {id}", VARY)
+            etag = tag_of_row(table, value).etag
+            headers = {"ETag": etag, "Cache-Control": "no-cache", **VARY}
+            if is_known(request.headers, etag):
+                return view.bytes(b"", status=304, headers=headers)
+            return view.bytes(value, content_type="application/json", headers=headers)
 
         return await side.doors.at_owner(view, request, projection, id, answer)

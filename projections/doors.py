@@ -8,31 +8,49 @@ read the orders, and who is behind reads on first: so whoever has seen the new t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import json
 import logging
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import aiohttp
 
-from projections.at_least import LONGEST_WAIT, BadPosition, read_at_least, read_wait
+from projections.applied import Applied
 from projections.control import Control
-from projections.hops import HOP, HOP_SECONDS, SEEN, Asked, Behind, NotNow, OldTable, Tables, hop, read_seen
+from projections.hops import (
+    HOP,
+    HOP_SECONDS,
+    SEEN,
+    Asked,
+    BadAnswer,
+    Behind,
+    NotNow,
+    OldTable,
+    Tables,
+    hop,
+    new_session,
+    not_now,
+    read_answer,
+    read_seen,
+    worker_of,
+)
 from projections.kept import projection_name
 from projections.placement import Placement
 from projections.rows import StoreDown
 from projections.source import Source
 from streams.faust_app import Application
 from streams.health import json_response, problem
-from streams.journal import stream_type
+from streams.tasks import all_of
 
 log = logging.getLogger(__name__)
 
 PASSED_ON = ("If-None-Match", "At-Least")
+HANDED_BACK = ("ETag", "Vary", "Cache-Control", "Retry-After", "Position", "Sequence")
+"""The headers of an owner's answer that are part of it, whoever hands it on."""
+VARY = {"Vary": "Accept"}
+"""Of what comes as JSON or as a stream of events, as it is asked for."""
 FIRST_SECONDS = 3.0
 """For so long a query waits for the very first table of a projection to be put in charge."""
 SWITCHES = 3
@@ -50,6 +68,7 @@ class Doors(Placement):
         super().__init__(app, changelogs)
         self._control = control
         self._sources = sources
+        self._applied = Applied(self, app.settings.partitions, sources, app.settings.http_pending)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -142,7 +161,7 @@ class Doors(Placement):
             partition, table, url = await self.route(request, projection, key)
             if url is None:
                 return await answer(partition, table)
-            return await self._pass_on(view, request, url, {projection: table})
+            return await self._pass_on(view, request, url, {projection: table}, worker_of([partition]))
 
         try:
             await self.read_your_writes(request, [projection])
@@ -150,19 +169,20 @@ class Doors(Placement):
         except OldTable as error:
             return self.old_table(view, error)
         except (NotNow, StoreDown) as error:
-            return problem(view, 503, "Not now", str(error))
+            return not_now(view, error)
 
     def old_table(self, view: Any, error: OldTable) -> Any:
         """What a worker is answered that names a table which does not answer any more."""
         return problem(view, 503, "Not now", str(error), {SEEN: str(self._control.offset)})
 
-    async def _pass_on(self, view: Any, request: Any, url: str, tables: Tables) -> Any:
-        asked = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-        headers = self.hop(tables) | asked
-        async with self.get(url + request.rel_url.raw_path_qs, headers) as response:
+    async def _pass_on(self, view: Any, request: Any, url: str, tables: Tables, worker: str) -> Any:
+        asked = passed_on(request, PASSED_ON)
+        async with self.get(url + request.rel_url.raw_path_qs, self.hop(tables) | asked, worker=worker) as response:
             await self.knows_better(response)
-            body = await response.read()
-            kept = {name: response.headers[name] for name in ("ETag", "Retry-After") if name in response.headers}
+            if not (response.status == 200 or response.status == 304 or response.status >= 400):
+                raise BadAnswer(f"status {response.status}")
+            body = await read_answer(response)
+            kept = {name: response.headers[name] for name in HANDED_BACK if name in response.headers}
             return view.bytes(body, content_type=response.content_type, status=response.status, headers=kept)
 
     async def gather(
@@ -172,8 +192,10 @@ class Doors(Placement):
         projections: Sequence[str],
         answer: Callable[[list[int], Tables], Any],
         put: Callable[[list[Any]], Any],
+        headers: dict[str, str] | None = None,
     ) -> Any:
-        """Have each worker answer for its partitions, and `put` the answers together. All of them, or 503.
+        """Have each worker answer for its partitions, and `put` the answers together, with these headers. All of them,
+        or 503.
 
         The projections are of one aggregate type, and kept in one kind of store.
         """
@@ -190,11 +212,11 @@ class Doors(Placement):
                 path = request.rel_url.raw_path_qs
                 return await self.each(first, path, tables, lambda: answer(self.here(first), tables))
 
-            return json_response(view, put(await self._again(ask)))
+            return json_response(view, put(await self._again(ask)), headers=headers)
         except OldTable as error:
             return self.old_table(view, error)
         except (NotNow, StoreDown) as error:
-            return problem(view, 503, "Not now", str(error))
+            return not_now(view, error)
 
     async def each(
         self,
@@ -215,42 +237,50 @@ class Doors(Placement):
             if url == self.own_url:
                 answer = here()
                 return await answer if inspect.isawaitable(answer) else answer
-            async with self.ask(method, url + path, self.hop(tables), seconds) as response:
+            worker = worker_of(partitions)
+            async with self.ask(method, url + path, self.hop(tables), seconds, worker) as response:
                 await self.knows_better(response)
+                if response.status in (429, 503):
+                    raise NotNow(f"{worker} cannot answer now")
                 if response.status != 200:
-                    raise NotNow(f"{url} answered {response.status}")
-                body = json.loads(await response.read())
-                if sorted(body["partitions"]) != partitions:
-                    raise NotNow(f"{url} has other partitions now")
-                return body["answer"]
+                    raise BadAnswer(f"status {response.status}")
+                try:
+                    body = json.loads(await read_answer(response))
+                    theirs, answer = sorted(body["partitions"]), body["answer"]
+                except (ValueError, TypeError, KeyError, RecursionError) as error:
+                    raise BadAnswer(f"no answer of a worker: {error!r}") from None
+                if theirs != partitions:
+                    raise NotNow(f"{worker} has others now")
+                return answer
 
         workers = self.workers(projection)
-        return list(await asyncio.gather(*(ask(url, partitions) for url, partitions in workers.items())))
+        return await all_of(ask(url, partitions) for url, partitions in workers.items())
 
-    def get(self, url: str, headers: dict[str, str], seconds: float | None = HOP_SECONDS) -> Asked:
-        """Ask another worker; what goes wrong on the way is `NotNow`."""
-        return self.ask("GET", url, headers, seconds)
+    def get(
+        self, url: str, headers: dict[str, str], seconds: float | None = HOP_SECONDS, worker: str = "another worker"
+    ) -> Asked:
+        """Ask another worker, which problems name so; what goes wrong on the way is `NotNow`."""
+        return self.ask("GET", url, headers, seconds, worker)
 
-    def ask(self, method: str, url: str, headers: dict[str, str], seconds: float | None = HOP_SECONDS) -> Asked:
+    def ask(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        seconds: float | None = HOP_SECONDS,
+        worker: str = "another worker",
+    ) -> Asked:
         """Likewise, by another method."""
         if self._session is None:
-            self._session = aiohttp.ClientSession()
-        return Asked(self._session, method, url, headers, seconds)
+            self._session = new_session()
+        return Asked(self._session, method, url, headers, seconds, worker)
 
     # -- read your writes ------------------------------------------------------------------------------------
 
     async def read_your_writes(self, request: Any, projections: Sequence[str]) -> None:
-        """Wait for the position of the header `At-Least`. Raises `BadPosition`, and `NotNow` when the time is up."""
-        position = request.headers.get("At-Least")
-        if position is None or HOP in request.headers:
-            return
-        stream, nr = read_at_least(position, self._app.settings.partitions, self._sources)
-        seconds = read_wait(request.headers.get("Prefer", ""))
-        source = self._sources[stream_type(stream)]
-        names = [it.name for it in source.kept if it.name in projections] or [it.name for it in source.kept]
-        reached = await asyncio.gather(*(self._reached(its, stream, nr, seconds) for its in self.together(names)))
-        if not all(reached):
-            raise NotNow(f"{position} is not applied yet")
+        """Wait for all positions of the headers `At-Least`. Raises `BadPosition`, and `NotNow` when the time is up."""
+        if "At-Least" in request.headers and HOP not in request.headers:
+            await self._applied.wait(request.headers, projections)
 
     def _refuse_stale(self, request: Any, partition: int, table: str, key: str) -> None:
         """A row in quarantine does not show what its key's events say, and so not what somebody wrote."""
@@ -259,30 +289,11 @@ class Doors(Placement):
         if "At-Least" in request.headers and kept is not None and key in kept.quarantined:
             raise NotNow(f"{key} waits in {table}: {kept.quarantined[key].error}")
 
-    async def _reached(self, names: Sequence[str], stream: str, nr: int, seconds: float) -> bool:
-        partition = int(stream.rpartition("-")[2])
-        if partition in self.here(names[0]):
-            return await self._sources[stream_type(stream)].wait_for(partition, nr, names, seconds)
-        url = next(url for url, ps in self.workers(names[0]).items() if partition in ps)
-        path = f"{url}/applied/{stream}/{nr}?seconds={seconds}&projections={','.join(names)}"
-        async with self.get(path, self.hop({}), seconds + HOP_SECONDS) as response:
-            return response.status == 200
-
     def add_views(self) -> None:
         """The view that other workers use to wait for a position here."""
+        self._applied.add_view(self._app)
 
-        @self._app.page("/applied/{stream}/{nr}")
-        async def applied(view: Any, request: Any, stream: str, nr: str) -> Any:
-            try:
-                stream, number = read_at_least(f"{stream}:{nr}", self._app.settings.partitions, self._sources)
-                seconds = min(max(float(request.query.get("seconds", "0")), 0.0), LONGEST_WAIT)
-                if math.isnan(seconds):
-                    raise ValueError("seconds=nan: a number")
-            except (BadPosition, ValueError) as error:
-                return problem(view, 400, "Bad position", str(error))
-            source, partition = self._sources[stream_type(stream)], int(stream.rpartition("-")[2])
-            known = [it.name for it in source.kept]
-            names = [name for name in request.query.get("projections", "").split(",") if name in known] or known
-            if await source.wait_for(partition, number, names, seconds):
-                return json_response(view, {"applied": True})
-            return problem(view, 503, "Not now", f"{stream}:{nr} is not applied yet")
+
+def passed_on(request: Any, names: Sequence[str]) -> dict[str, str]:
+    """Those headers of a request, each as one."""
+    return {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}

@@ -16,9 +16,10 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from projections.doors import Doors
-from projections.hops import HOP, HOP_SECONDS, Behind, NotNow, OldTable, Tables
+from projections.hops import HOP, HOP_SECONDS, Behind, NotNow, OldTable, Tables, new_session, not_now, seldom
 from projections.live import TooSlow
 from projections.rows import StoreDown
 from projections.sse import BEAT_SECONDS, EVENT_STREAM, HEADERS, EventStream, Gone
@@ -93,7 +94,7 @@ class EventStreams:
             case _:
                 log.error("%s: the stream ends", request.path, exc_info=error)
         if HOP in request.headers and not stream.is_open:
-            return problem(view, 503, "Not now", str(error or "a rebalance is under way"))
+            return not_now(view, error if isinstance(error, Exception) else NotNow("a rebalance is under way"))
         return await stream.close()
 
     def _count(self) -> int:
@@ -124,16 +125,17 @@ class EventStreams:
         if self._session is None:
             # As many as there are clients; the session of other queries must not wait for them.
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=HOP_SECONDS, sock_read=SILENT_SECONDS)
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
+            self._session = new_session(timeout)
         headers = {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on}
         try:
-            async with self._session.get(url, headers=headers) as response:
+            async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
                 await self._doors.knows_better(response)
                 if response.status != 200:
-                    raise NotNow(f"{url} answered {response.status}")
+                    raise NotNow("the worker that has this cannot stream it now")
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise NotNow(f"{url}: {type(error).__name__}") from None
+            seldom.warn("a stream of another worker, at %s: %s", str(URL(url, encoded=True).origin()), repr(error))
+            raise NotNow("the worker that has this cannot be reached, or has broken off") from None
 
     async def close(self) -> None:
         """End all for good, and disconnect."""

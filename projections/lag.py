@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from projections.answers import Lag, StreamLag, TableLag
-from projections.hops import HOP, NotNow
+from projections.hops import HOP, NotNow, not_now
 from projections.projection_app import ReadSide
+from projections.rows import StoreDown
 from streams.described import describe
-from streams.health import json_response, problem
+from streams.health import json_response
 from streams.journal import Commit, Unavailable, stream_name, stream_type
 
 
@@ -43,10 +44,8 @@ def add_lag(side: ReadSide) -> None:
             heads = await heads_of(side)
             answers = await side.doors.each(first, "/lag", {}, lambda: progress_here(side))
             streams = await asyncio.gather(*(lag_of(side, stream, head, answers) for stream, head in heads.items()))
-        except Unavailable as error:
-            return problem(view, 503, "Journal not available", str(error))
-        except NotNow as error:
-            return problem(view, 503, "Not now", str(error))
+        except (NotNow, StoreDown, Unavailable) as error:
+            return not_now(view, error)
         shown: Lag = {"streams": streams, "total": sum(stream["lag"] for stream in streams)}
         return json_response(view, shown)
 

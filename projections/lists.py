@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from projections.doors import VARY
 from projections.hops import Tables
 from projections.listing import Listing
 from projections.live_lists import stream_list
@@ -57,4 +58,4 @@ def add_list(side: ReadSide, listing: Listing) -> None:
             found, more = page(answers, limit, itemgetter("key"))
             return {name: [it["row"] for it in found], "next": found[-1]["key"] if more else None}
 
-        return await side.doors.gather(view, request, [listing.projection], here, put)
+        return await side.doors.gather(view, request, [listing.projection], here, put, VARY)

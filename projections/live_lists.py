@@ -17,7 +17,7 @@ import msgspec
 
 from projections.at_least import BadPosition
 from projections.changelog import is_gone
-from projections.hops import HOP, HOP_SECONDS, NotNow
+from projections.hops import HOP, HOP_SECONDS, NotNow, worker_of
 from projections.kept import Indexes
 from projections.listing import Listing
 from projections.live import Listener
@@ -154,6 +154,7 @@ class _Following:
         """The stream of another worker, and what came with its `begin`."""
         tables = {self._listing.projection: self._table}
         passed_on = {"Last-Event-ID": str(self._seen)} if self._seen else {}
+        worker = worker_of(partitions)
         try:
             async with asyncio.timeout(HOP_SECONDS):
                 of_worker = self._side.event_streams.of_worker(url, tables, passed_on)
@@ -161,14 +162,14 @@ class _Following:
                 frames: list[Frame] = []
                 while not frames:
                     if not (events := await reader.read()):
-                        raise NotNow(f"{url} has ended its stream")
+                        raise NotNow(f"{worker} has ended its stream")
                     frames = list(read_frames(events))
         except TimeoutError:
-            raise NotNow(f"{url} does not answer") from None
+            raise NotNow(f"{worker} has not answered in time") from None
         begin, *first = frames
         mark = read_mark(begin.id, self._listing.projection)
         if mark.streams != set(map(self._name, partitions)):
-            raise NotNow(f"{url} has other partitions now")
+            raise NotNow(f"{worker} has others now")
         self._mark.add(mark)
         return reader, first
 

@@ -1,16 +1,19 @@
 """One row as it changes: what a GET of it gives to those who ask for a stream of events.
 
 Rows are states, so only the newest is sent: whoever is slow, or was away, is spared those in between. The `id` of an
-event is the position of the row.
+event is the tag of the row, which a GET has as its ETag: it names the table, the position, and the bytes.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from projections.at_least import BadPosition
 from projections.changelog import is_gone
+from projections.doors import passed_on
+from projections.etags import Tag, read_tag, tag_of
 from projections.live import Live
 from projections.local_store import LocalStore
 from projections.projection_app import ReadSide
@@ -24,18 +27,46 @@ PASSED_ON = ("Last-Event-ID", "At-Least")
 
 class _Positioned(msgspec.Struct):
     position: str
+    sequence: int = 0
 
 
 _decode = msgspec.json.Decoder(_Positioned).decode
 
 
+class Seen(NamedTuple):
+    """What a client has seen last of a row: at commit number and index, and its tag, empty when it names none."""
+
+    at: tuple[int, int]
+    tag: str = ""
+
+    def is_all(self, tag: Tag) -> bool:
+        """Whether the client need not be sent the row with this tag: it is the same, or an older one."""
+        return str(tag) == self.tag or read_position(tag.position) < self.at
+
+
+def read_seen_row(last_event_id: str, stream: str) -> Seen:
+    """What a `Last-Event-ID` says: the tag of a row, or its position alone. Raises `BadPosition`."""
+    tag = read_tag(last_event_id)
+    try:
+        return Seen(read_place(last_event_id if tag is None else tag.position, stream), str(tag or ""))
+    except BadPosition:
+        raise BadPosition(f"Last-Event-ID: {last_event_id[:100]!r} is not the id of an event of {stream}") from None
+
+
+def tag_of_row(table: str, value: bytes) -> Tag:
+    """The tag of a row as it is stored."""
+    positioned = _decode(value)
+    return tag_of(table, positioned.position, positioned.sequence, value)
+
+
 async def stream_row(side: ReadSide, view: Any, request: Any, type: str, projection: str, key: str) -> Any:
     """Send the row now and then each change of it, here or by the worker that has it.
 
-    A key that does not exist yet is waited for. With `Last-Event-ID` nothing is sent until the row is newer.
+    A key that does not exist yet is waited for. With `Last-Event-ID` nothing is sent until the row is another one: it
+    is newer, or was corrected, or another table answers.
     """
     last_event_id = request.headers.get("Last-Event-ID")
-    seen = read_place(last_event_id, stream_name(type, side.doors.partition(key))) if last_event_id else None
+    seen = read_seen_row(last_event_id, stream_name(type, side.doors.partition(key))) if last_event_id else None
 
     async def work(stream: EventStream) -> None:
         await side.doors.read_your_writes(request, [projection])
@@ -46,8 +77,8 @@ async def stream_row(side: ReadSide, view: Any, request: Any, type: str, project
             await _follow(stream, local.live, local.store, partition, table, key, seen)
         else:
             path = url + request.rel_url.raw_path_qs
-            passed_on = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-            async with side.event_streams.of_worker(path, {projection: table}, passed_on) as response:
+            headers = passed_on(request, PASSED_ON)
+            async with side.event_streams.of_worker(path, {projection: table}, headers) as response:
                 await _pass_on(stream, FrameReader(response.content))
 
     return await side.event_streams.serve(view, request, work)
@@ -60,7 +91,7 @@ async def _follow(
     partition: int,
     table: str,
     key: str,
-    seen: tuple[int, int] | None,
+    seen: Seen | None,
 ) -> None:
     with live.listening(table, [partition], key) as listener:
         await stream.open()
@@ -68,11 +99,12 @@ async def _follow(
         while True:
             value = raw(store, partition, table, key)
             if value is not None and value != sent:
-                position = _decode(value).position
-                if seen is None or read_position(position) > seen:
+                tag = tag_of_row(table, value)
+                if seen is None or not seen.is_all(tag):
                     async with stream.turn:
-                        await stream.send(row_frame(value, position, key).encode())
-                sent, seen = value, None
+                        await stream.send(row_frame(value, str(tag), key).encode())
+                    seen = None
+                sent = value
             await listener.wait()
 
 

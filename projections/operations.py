@@ -14,7 +14,7 @@ import msgspec
 
 from projections import answers, status
 from projections.bodies import Post, Reason, Refused, read_body
-from projections.hops import HOP, HOP_SECONDS, NotNow
+from projections.hops import HOP, HOP_SECONDS, NotNow, not_now
 from projections.kept import Kept, projection_name, version_of
 from projections.projection_app import ReadSide
 from projections.rebuilding import FoldedRow, fold_key, fold_waiting
@@ -103,8 +103,10 @@ async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
         return await answer
     except Refused as error:
         return problem(view, error.status, error.title, str(error))
-    except (NotNow, StoreDown, Unavailable, Held, Undecodable) as error:
+    except (Held, Undecodable) as error:
         return problem(view, 503, "Not now", str(error))
+    except (NotNow, StoreDown, Unavailable) as error:
+        return not_now(view, error)
     except TimeoutError:
         detail = "Kafka does not answer; the order may have arrived all the same: /projections says so"
         return problem(view, 503, "Not now", detail)

@@ -36,6 +36,6 @@ class Paging(msgspec.Struct):
 def read_page(query: Mapping[str, str], default: int = DEFAULT_LIMIT) -> tuple[int, str]:
     """`limit` and the cursor `after` of a query. Raises `ValueError`."""
     limit = query.get("limit", str(default))
-    if not (limit.isdecimal() and len(limit) < 6 and 1 <= int(limit) <= MOST_ROWS):
+    if not (limit.isascii() and limit.isdecimal() and len(limit) < 6 and 1 <= int(limit) <= MOST_ROWS):
         raise ValueError(f"limit={limit!r}: a number from 1 to {MOST_ROWS}")
     return int(limit), query.get("after", "")

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from projections.answers import SchemaList
+from projections.hops import not_now
 from projections.projection_app import ReadSide
 from schemas.registry import Schema
 from streams.described import Answer, describe
@@ -43,7 +44,7 @@ def add_schemas(side: ReadSide) -> None:
         try:
             json = await _find(side, fingerprint)
         except Unavailable as error:
-            return problem(view, 503, "Journal not available", str(error))
+            return not_now(view, error)
         if json is None:
             return problem(view, 404, "Not found", f"there is no schema {fingerprint}")
         headers = {"ETag": f'"{fingerprint}"', "Cache-Control": FOR_EVER}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from projections.control import Control
 from projections.dead_letters import ProjectionDeadLetters
 from projections.events import EventReader
 from projections.feed import Feed
 from projections.fold import TableFold
+from projections.hops import NotNow
 from projections.kept import Kept, version_of
 from projections.partition import Partition, Wanted
 from projections.rows import Rows
+from projections.waits import Bound, Waits
 from streams.journal import stream_name
 from streams.tasks import cancel
 
@@ -46,6 +48,7 @@ class Source:
         self.kept = kept
         self.partitions: dict[int, Partition] = {}
         self.moved = asyncio.Condition()
+        self._waits = Waits()
         self._topic = topic
         self._rows_of = rows_of
         self._here = here
@@ -72,7 +75,7 @@ class Source:
                     self._reader,
                     self._dead_letters,
                     self._at_once,
-                    self._has_moved,
+                    partial(self._has_moved, number),
                 )
                 self.partitions[number] = partition
                 await partition.open(self._wanted(number))
@@ -84,6 +87,7 @@ class Source:
             if self._dropping is not None:
                 await cancel(self._dropping)
             partitions, self.partitions = list(self.partitions.values()), {}
+            self._waits.fail(f"the partitions of {self.type} have just moved, or this worker ends")
             await asyncio.gather(*(partition.close() for partition in partitions))
             await self._feed.share(self._topic, ())
 
@@ -93,7 +97,8 @@ class Source:
             for number, partition in self.partitions.items():
                 await partition.follow(self._wanted(number))
             self._drop_soon()
-        await self._has_moved()  # another table may answer now, which has what somebody waits for
+        for number in list(self.partitions):  # another table may answer now, which has what somebody waits for
+            await self._has_moved(number)
 
     def _drop_soon(self) -> None:
         # On the side: a large table takes a while, and a rebalance must not wait for that.
@@ -156,21 +161,51 @@ class Source:
                 return place.complete
         return None
 
-    async def wait_for(self, partition: int, nr: int, names: Collection[str], seconds: float) -> bool:
-        """Whether the tables that answer for these projections have commit `nr` within `seconds`."""
+    async def wait_for(self, partition: int, nr: int, names: Collection[str], seconds: float, bound: Bound) -> bool:
+        """Whether the tables that answer for these projections have commit `nr` within `seconds`.
 
-        async def reached() -> bool:
-            tables = [self._control.serving(name) for name in names]
-            found = [await self.complete(partition, table) for table in tables if table is not None]
-            return len(found) == len(tables) and all(complete is not None and complete >= nr for complete in found)
+        Who has to wait counts in `bound`. Raises `Busy`, `StoreDown`, and `NotNow` when the partition moves meanwhile.
+        """
+        if await self._have(partition, names, nr):
+            return True
+        if seconds <= 0:
+            return False
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        with bound.one_more():
+            for name in names:  # one by one: what a table has it keeps
+                with self._waits.waiting(partition, name, nr) as reached:
+                    if partition not in self.partitions:
+                        raise NotNow(f"{stream_name(self.type, partition)} has just moved")
+                    self._wake(partition, name)  # it may have come to be so meanwhile
+                    await asyncio.wait([reached], timeout=until - loop.time())
+                    if reached.done():
+                        reached.result()
+        return await self._have(partition, names, nr)
 
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds), self.moved:
-                while not await reached():
-                    await self.moved.wait()
-        return await reached()
+    async def _have(self, partition: int, names: Collection[str], nr: int) -> bool:
+        tables = [self._control.serving(name) for name in names]
+        found = [await self.complete(partition, table) for table in tables if table is not None]
+        return len(found) == len(tables) and all(complete is not None and complete >= nr for complete in found)
 
-    async def _has_moved(self) -> None:
+    def why_not(self, partition: int, names: Collection[str]) -> str:
+        """What keeps the tables that answer for these projections from going on; empty for nothing."""
+        here = self.partitions.get(partition)
+        for name in names:
+            table = self._control.serving(name)
+            if here is not None and table is not None and (table in here.paused or here.held(table)):
+                return f"{table} is paused" if table in here.paused else f"{table} waits: /projections/{name} says why"
+        return ""
+
+    def _wake(self, partition: int, name: str) -> None:
+        """Wake those for whom the table that answers is far enough. It goes on only where it is kept up to date."""
+        serving = self._control.serving(name)
+        if serving is not None and (table := self.table(partition, serving)) is not None:
+            self._waits.reached(partition, name, table.place.complete)
+
+    async def _has_moved(self, partition: int) -> None:
+        for name in self._waits.awaited(partition):
+            self._wake(partition, name)
         async with self.moved:
             self.moved.notify_all()
 

@@ -18,7 +18,7 @@ from projections.at_least import BadPosition
 from projections.rows import read_position
 
 EVENT_STREAM = "text/event-stream"
-HEADERS = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+HEADERS = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
 BEAT_SECONDS = 15.0
 END_SECONDS = 1.0
 """For so long a stream that ends may take to say so."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 async def all_done(work: Iterable[Awaitable[object]]) -> None:
@@ -30,6 +32,17 @@ async def each_done(*work: Awaitable[object]) -> None:
             log.error("not ended as it should: %r", outcome, exc_info=outcome)
         elif isinstance(outcome, BaseException):
             raise outcome
+
+
+async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of it gives, done side by side. Raises what fails first, after ending the others."""
+    tasks = [asyncio.ensure_future(it) for it in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def cancel(task: asyncio.Task[Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from projections.hops import NotNow
+from projections.hops import NotNow, not_now
 from projections.listings import Cursor, ReadModel, Span
 from projections.projection import Row
 from projections.projection_app import ReadSide
@@ -117,4 +117,4 @@ def add_archive(side: ReadSide, rows: ReadModel) -> None:
             tables = await side.doors.serving(name)
             return json_response(view, await asked.answer(rows, tables[name]))
         except (NotNow, StoreDown) as error:
-            return problem(view, 503, "Not now", str(error))
+            return not_now(view, error)

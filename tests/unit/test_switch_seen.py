@@ -33,7 +33,7 @@ class Worker:
         self.control = control
         app: Any = SimpleNamespace(
             is_ready=True,
-            settings=SimpleNamespace(partitions=1),
+            settings=SimpleNamespace(partitions=1, http_pending=10),
             assignor=SimpleNamespace(assigned_actives=lambda: {TP(CHANGELOG, 0)}),
         )
         source: Any = SimpleNamespace(kept=[SimpleNamespace(name="orders")], table=lambda partition, table: None)

@@ -14,6 +14,7 @@ from projections.control import Control
 from projections.kept import Kept
 from projections.projection import Projection, PublishedEvent, Row
 from projections.source import Source
+from projections.waits import Bound
 from projections.switching import Switching
 from tests.unit.boxes import Boxes, Put, contents, put, until
 from tests.unit.control_topic import ControlTopic, following
@@ -131,7 +132,7 @@ async def test_who_waits_is_told_that_a_table_answers(town: Town) -> None:
     """No event comes that would wake a read that waits for a position: the table has it before it is the one to ask."""
     async with town.worker(1) as it:
         await it.current("boxes-1")
-        waiting = asyncio.create_task(it.source.wait_for(0, 1, ["boxes"], 60))
+        waiting = asyncio.create_task(it.source.wait_for(0, 1, ["boxes"], 60, Bound(1)))
         for _ in range(10):
             await asyncio.sleep(0)
         assert (None, False) == (it.serving, waiting.done())

@@ -1,0 +1,82 @@
+"""What tells one representation of a row from another, and what clients say of those that they have.
+
+An ETag names the table, the row's position, the aggregate's sequence and a hash of the bytes:
+`"orders-1/order-3:125:0/9/5f1c2ab34d5e6f70"`. So another version of a projection, and a row that was corrected without
+a newer event, are other representations; and a command can be conditional on the sequence that its sender has seen.
+
+https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+_ELEMENT = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\U0010ffff]*)"[ \t]*)?(?:,|\Z)')
+_TAG = re.compile(r'([^/"]+)/(([^/:"]+)-[0-9]{1,9}:[0-9]{1,18}:[0-9]{1,9})/([0-9]{1,18})/([0-9a-f]{16})')
+
+
+class Tag(NamedTuple):
+    """A representation of a row, `str(tag)` without the quotes of an ETag. `sequence` is that of its aggregate."""
+
+    table: str
+    position: str
+    sequence: int
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.table}/{self.position}/{self.sequence}/{self.digest}"
+
+    @property
+    def etag(self) -> str:
+        """The strong entity tag."""
+        return f'"{self}"'
+
+
+def tag_of(table: str, position: str, sequence: int, body: bytes) -> Tag:
+    """The tag of a row as these bytes show it."""
+    return Tag(table, position, sequence, hashlib.blake2b(body, digest_size=8).hexdigest())
+
+
+def read_tag(text: str) -> Tag | None:
+    """The opposite of `str(tag)`; None for what is none."""
+    found = _TAG.fullmatch(text)
+    return None if found is None else Tag(found[1], found[2], int(found[4]), found[5])
+
+
+class Entity(NamedTuple):
+    """An entity tag as a client sends it, without its quotes."""
+
+    tag: str
+    is_weak: bool
+
+
+def read_entities(values: Iterable[str]) -> list[Entity] | None:
+    """The entity tags in all headers of one name, None for `*`. Raises `ValueError` for what is no list of them."""
+    text = ",".join(values)
+    if text.strip(" \t") == "*":
+        return None
+    found: list[Entity] = []
+    at = 0
+    while at < len(text):
+        element = _ELEMENT.match(text, at)
+        if element is None:
+            raise ValueError(f'{text!r} is no list of entity tags like "a", W/"b"')
+        if element[2] is not None:
+            found.append(Entity(element[2], element[1] is not None))
+        at = element.end()
+    return found
+
+
+def is_known(headers: Any, etag: str) -> bool:
+    """Whether `If-None-Match` says that the client has what this strong entity tag names: then the answer is 304.
+
+    Weak tags count, as a proxy that compresses makes them. A header that cannot be read counts as none.
+    """
+    try:
+        known = read_entities(headers.getall("If-None-Match", ()))
+    except ValueError:
+        return False
+    return known is None or any(f'"{it.tag}"' == etag for it in known)
