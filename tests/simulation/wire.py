@@ -40,7 +40,7 @@ def unpacked(batch: BatchBuilder) -> tuple[int, list[tuple[bytes | None, bytes |
 
 
 def _batch(record: Record) -> bytes:
-    """A batch of this record alone. Names of headers that are no text have halves of surrogate pairs for their bytes."""
+    """A batch of this record alone. Names of headers that are no text have halves of surrogates for their bytes."""
     odd: list[bytes] = []
     headers = []
     for name, value in record.headers:
