@@ -24,6 +24,11 @@ RETRY_OF = "ce_retryof"
 RETRY_TOPIC = "dl_topic"
 """The header of a dead letter that says where to send it again, when that is not where it was read from."""
 
+UNKNOWN_TYPE = b"UnknownType"
+"""The `dl_type` of such a letter."""
+CONTROL = "dl_"
+"""What the names of the headers begin with that say why a command is in the dead letters."""
+
 Headers = Collection[tuple[str, bytes | None]]
 
 _ONCE = frozenset(

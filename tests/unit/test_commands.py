@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiokafka.errors import KafkaConnectionError
-from aiokafka.structs import ConsumerRecord
+from aiokafka.structs import ConsumerRecord, TopicPartition
 from click.testing import CliRunner
 from faust.cli.base import cli
 from rich.console import Console
@@ -22,8 +22,9 @@ from aggregates.shop.order import LineAdded, OrderOpened, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams import cli_dead_letters, cli_journal, cli_kafka, cli_lag, cli_quarantine, history
+from streams.batches import unreadable
 from streams.broker import partition_of
-from streams.cli_run import Stop, print_table, printable, run, table
+from streams.cli_run import Stop, indented, print_table, printable, run, table
 from streams.commands import register
 from streams.journal import Commit, Identity, RecordedEvent, Snapshot
 from streams.journal_memory import MemoryJournal, MemoryStore
@@ -387,6 +388,64 @@ def test_dropped_dead_letters() -> None:
     letters = [record(), record(partition=2), record(offset=18)]
     marker = record(offset=19, value=None, headers=[("dl_dropped", b"17"), ("dl_time", b"1")])
     assert letters[1:] == cli_dead_letters.kept([*letters, marker])
+
+
+HOSTILE = [
+    {"value": b"[" * 5_000 + b"]" * 5_000},
+    {"value": b"[" * 960 + b"]" * 960},
+    {"value": b'{"type":' + b"[" * 900 + b"]" * 900 + b"}", "headers": []},
+    {"headers": [("dl_dropped", b"x")]},
+    {"headers": [("dl_dropped", "٣".encode())], "value": None},
+    {"headers": [("dl_dropped", b"1" * 5_000)], "value": None},
+    {"headers": [("dl_type", None), ("dl_time", b"9" * 14), ("ce_type", None)]},
+    {"headers": [("dl_type", b"\xff"), ("dl_time", "٣".encode() * 5), ("dl_topic", b"\xff")]},
+    {"headers": [("dl_quarantine", b"1")], "key": b"\xff"},
+    {"headers": [("\\xff", b"\xff")], "key": None, "value": None},
+]
+
+
+@pytest.mark.parametrize("changes", HOSTILE)
+def test_every_listing_survives_every_record(changes: dict[str, Any]) -> None:
+    """Whatever stands on the topic is listed, shown and could be sent again; one of them hides no other."""
+    hostile = record(**changes)
+    letters = cli_dead_letters.kept([record(offset=1), hostile, record(offset=18)])
+    assert [1, 17, 18] == [letter.offset for letter in letters]
+    assert "3:17" == cli_dead_letters.summary(hostile)[0]
+    assert indented(cli_dead_letters.details(hostile))
+    assert cli_dead_letters.retry_headers(hostile) is not None
+
+
+def test_a_letter_that_could_not_be_read() -> None:
+    """What stands on the topic and cannot be read is listed with the reason."""
+    lost = unreadable(TopicPartition("order-dead-letters", 3), 17, 17, -1, "its checksum is wrong")
+    assert [lost] == cli_dead_letters.kept([lost])
+    assert ("3:17", "", "", "", "Unreadable", "its checksum is wrong") == cli_dead_letters.summary(lost)
+
+
+def test_control_headers_of_a_stranger() -> None:
+    """What a sender wrote into control headers counts for nothing, in letters that are kept from before as well."""
+    strange = [("dl_topic", b"projections-control"), ("dl_dropped", b"5"), ("dl_quarantine", b"1"), ("dl_cut", b"9")]
+    letter = record(headers=[*strange, ("dl_type", b"Unreadable"), ("dl_id", b"c9"), ("dl_position", b"t:3:9")])
+    assert [letter] == cli_dead_letters.kept([letter])
+    assert "Unreadable" == cli_dead_letters.summary(letter)[4]
+    assert [("ce_id", b"c9")] == cli_dead_letters.retry_headers(letter)
+    assert "order-commands" == cli_dead_letters.retry_topic(letter, "", "order-commands")
+
+
+@pytest.mark.parametrize(
+    ("topic", "type", "goes_to"),
+    [
+        (b"a.email-commands", b"UnknownType", "a.email-commands"),
+        (b"a.email-commands", b"Unreadable", "a.order-commands"),
+        (b"b.email-commands", b"UnknownType", "a.order-commands"),
+        (b"a.projections-control", b"UnknownType", "a.order-commands"),
+        (b"a.\xff-commands", b"UnknownType", "a.order-commands"),
+    ],
+)
+def test_where_a_letter_is_sent_again(topic: bytes, type: bytes, goes_to: str) -> None:
+    """Where it was read, unless one of our own senders knew no such topic: then to that, if it is one of commands."""
+    letter = record(headers=[("dl_type", type), ("dl_topic", topic)])
+    assert goes_to == cli_dead_letters.retry_topic(letter, "a.", "a.order-commands")
 
 
 async def test_quarantine_of_an_aggregate(context: FakeContext) -> None:
