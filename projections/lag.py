@@ -16,6 +16,7 @@ from projections.answers import Lag, StreamLag, TableLag
 from projections.hops import HOP, NotNow, not_now
 from projections.projection_app import ReadSide
 from projections.rows import StoreDown
+from projections.switching import first_projection
 from streams.described import describe
 from streams.health import json_response
 from streams.journal import Commit, Unavailable, stream_name, stream_type
@@ -36,7 +37,7 @@ def add_lag(side: ReadSide) -> None:
     @side.app.page("/lag")
     @describe("operations", "How far published events and tables are behind the journals, by stream", Lag, reads=True)
     async def lag(view: Any, request: Any) -> Any:
-        first = next(iter(side.sources.values())).kept[0].name
+        first = first_projection(side.sources)
         try:
             if HOP in request.headers:
                 return json_response(view, {"partitions": side.doors.here(first), "answer": progress_here(side)})

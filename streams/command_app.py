@@ -48,6 +48,7 @@ from streams.settings import Settings
 from streams.setup import prepare, stop_on_user_error
 from streams.tasks import cancel, each_done
 from streams.topic_ids import Described
+from streams.topic_watch import watch_partitions
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +145,8 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
             )
             for context in contexts:
                 await journal.save_schemas(context.events.schemas)
+        watched = [topic for its in served for topic in its.topics]
+        kept.append(app.supervisor.keep("topics", lambda: watch_partitions(broker.existing, watched, app.supervisor)))
         for its in served:
             if its.router is not None:
                 kept.append(app.supervisor.keep(f"what {its.context.decider.type} hears", its.router.run))
