@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from urllib.parse import urlsplit
 
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
@@ -18,7 +17,7 @@ from streams.journal import Identity, Journal, JournalIncomplete, JournalMissing
 from streams.last_events import JournalBehind, check_not_behind, last_positions
 from streams.retry import until_it_answers
 from streams.schema_registry import RegistryError
-from streams.settings import Settings, SettingsError, host_and_port
+from streams.settings import Settings, SettingsError, host_and_port, split_url
 from streams.topics import Topic, TopicError, ensure_topics, events_topic, look_at_topics
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ def may_create(settings: Settings, url: str = "") -> bool:
     tables, or schemas in a registry. Always, never, or on this machine."""
     if settings.setup != "auto":
         return settings.setup == "always"
-    netloc = urlsplit(url or settings.journal_url).netloc.rpartition("@")[2]
+    netloc = split_url(url or settings.journal_url, "JOURNAL_URL").netloc.rpartition("@")[2]
     hosts = [host_and_port(host, "")[0] for host in netloc.split(",")]
     return all(host in ("", "localhost", "[::1]") or host.startswith("127.") for host in hosts)
 

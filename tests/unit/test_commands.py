@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError, UnsupportedCodecError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from click.testing import CliRunner
 from faust.cli.base import cli
@@ -189,6 +189,9 @@ async def test_reply_of_the_command() -> None:
     [
         (KafkaConnectionError("x"), 1, "Kafka at k1:9092, k2:9092: no answer; .*KAFKA_BROKERS"),
         (TimeoutError(), 1, "Kafka at k1:9092, k2:9092: no answer; .*KAFKA_BROKERS"),
+        (OSError("no route"), 1, "Kafka at k1:9092, k2:9092: no route; .*KAFKA_BROKERS"),
+        (UnsupportedCodecError("lz4 not found"), 1, "k2:9092: UnsupportedCodecError: lz4 not found$"),
+        (TopicAuthorizationFailedError("t"), 1, r"k2:9092: TopicAuthorizationFailedError: \[Error 29\] .*t$"),
         (TopicError("topic x has 3 partitions"), 2, "topic x has 3 partitions"),
     ],
 )
