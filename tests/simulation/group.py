@@ -13,6 +13,7 @@ from faust.types import TP
 from streams.faust_app import HEARTBEAT_SECONDS, SESSION_SECONDS
 from streams.handover import HandOver
 from tests.simulation.kafka import Record
+from tests.simulation.wire import read
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -276,7 +277,7 @@ class Consumer:
             # What is deleted cannot be read, whoever still has a place in it.
             if world.kafka.topics.get(topic) is not incarnation:
                 return
-            found = await world.network.ask("group", partial(log.after, position, FETCH))
+            found = read(topic, partition, await world.network.ask("group", partial(log.after, position, FETCH)))
             if self.receiver is not None:
                 if self._flowing != generation:
                     return

@@ -10,7 +10,7 @@ from streams.broker import PartitionLog, partition_of
 from streams.cache import Cache
 from streams.handler import Handler
 from streams.journal import stream_name
-from streams.messages import Message
+from streams.messages import Message, message_of
 from streams.outbox import TypeOutbox
 from streams.owner import Owner
 from streams.ownership import Ownership
@@ -103,7 +103,7 @@ class CommandWorker:
 
     def _messages(self, partition: int, records: Sequence[Record]) -> Iterator[Message]:
         for record in records:
-            yield Message(record.offset, record.key, record.value, record.headers, record.timestamp)
+            yield message_of(record)
             owner = self.ownership.owners.get(partition)
             if owner is not None:
                 self._world.checks.bounds(owner)
