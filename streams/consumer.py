@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+import streams.records  # noqa: F401  (the net below what Faust reads)
 from streams.handover import HandOver, Record
 
 LEAVE_SECONDS = 1.0
