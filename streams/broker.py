@@ -17,6 +17,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
 from streams.journal import Unavailable
+from streams.last_events import behind, position_of
 from streams.murmur2 import partition_of as partition_of
 from streams.records import AIOKafkaConsumer
 from streams.retry import until_it_answers
@@ -364,10 +365,11 @@ class _reader:
 class PartitionLog:
     """A partition of a topic, as an owner looks at it."""
 
-    def __init__(self, broker: Broker, topic: str, partition: int) -> None:
+    def __init__(self, broker: Broker, topic: str, partition: int, events: str = "") -> None:
         self._broker = broker
         self._topic = topic
         self._partition = partition
+        self._events = events
 
     async def end(self) -> int:
         try:
@@ -381,6 +383,19 @@ class PartitionLog:
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: the id of {self._topic}: {error!r}") from None
         return "" if topic is None else topic.id
+
+    async def check_unpublished(self, stream: str) -> None:
+        if not self._events:
+            return
+        try:
+            if await self._broker.end_offset(self._events, self._partition) == 0:
+                return
+            record = await self._broker.last_record(self._events, self._partition)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the last event of {self._events}-{self._partition}: {error!r}") from None
+        position = position_of(record.headers, stream) if record is not None else None
+        if position is not None:
+            raise Unavailable(behind(stream, position, 0))
 
     async def gap_is_empty(self, start: int, end: int) -> bool:
         return await self._broker.gap_is_empty(self._topic, self._partition, start, end)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError
 
 from streams import topics
 from streams.cli_run import ERROR, FAILED, NO_REPLY, REJECTED, USAGE, Stop, one_line
@@ -23,6 +23,8 @@ SOURCE = "/command-line"
 CONNECT_SECONDS = 6.0
 REQUEST_SECONDS = 8.0
 CLOSE_SECONDS = 2.0
+
+_NO_ANSWER = (TimeoutError, KafkaConnectionError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError)
 
 Headers = list[tuple[str, bytes]]
 
@@ -37,9 +39,17 @@ async def kafka(settings: Settings) -> AsyncIterator[None]:
     except topics.TopicError as error:
         raise Stop(USAGE, str(error)) from None
     except (KafkaError, OSError) as error:
-        reason = "no answer" if isinstance(error, TimeoutError | KafkaConnectionError) else one_line(error)
-        brokers = ", ".join(settings.bootstrap_servers)
-        raise Stop(ERROR, f"Kafka at {brokers}: {reason}; is it up (make up), is KAFKA_BROKERS right?") from None
+        raise Stop(ERROR, trouble(settings, error)) from None
+
+
+def trouble(settings: Settings, error: KafkaError | OSError) -> str:
+    """One line for what went wrong with Kafka. Whether it is up is a question only where it has not answered."""
+    where = f"Kafka at {', '.join(settings.bootstrap_servers)}"
+    if isinstance(error, _NO_ANSWER):
+        return f"{where}: no answer; is it up (make up), is KAFKA_BROKERS right?"
+    if isinstance(error, OSError):
+        return f"{where}: {one_line(error)}; is it up (make up), is KAFKA_BROKERS right?"
+    return f"{where}: {type(error).__name__}: {one_line(error).removeprefix(f'{type(error).__name__}: ')}"
 
 
 @asynccontextmanager

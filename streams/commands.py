@@ -129,7 +129,10 @@ def register(
         are on Kafka, applied how far they are in the tables that answer. Lag counts the commits between, events the
         events; seconds is the age of the oldest event that is not applied.
 
-        Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer.
+        Ahead counts the commits that the topic or a table has and the journal does not have: it is another one.
+
+        Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer or something is
+        ahead.
         """
         shown = await cli_lag.get_lag(url)
         if tables:
@@ -137,6 +140,8 @@ def register(
         else:
             columns = [column.replace("_", " ") for column in cli_lag.COLUMNS]
             print_table(table(columns, cli_lag.rows(shown), columns[1:]))
+        if shown.ahead:
+            raise Stop(USAGE, f"{', '.join(shown.ahead)}: the journal does not have what was published of it")
         return ERROR if shown.total else DONE
 
     @command()

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError, UnsupportedCodecError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from click.testing import CliRunner
 from faust.cli.base import cli
@@ -26,7 +26,7 @@ from streams.batches import unreadable
 from streams.broker import partition_of
 from streams.cli_run import Stop, indented, print_table, printable, run, table
 from streams.commands import register
-from streams.journal import Commit, RecordedEvent, Snapshot
+from streams.journal import Commit, Identity, RecordedEvent, Snapshot
 from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.messages import AggregateRef, Message, Reply, encode_reply
 from streams.quarantine import Reason, pack
@@ -51,6 +51,10 @@ class FakeContext:
     def journal(self) -> MemoryJournal:
         """All on the same store."""
         return MemoryJournal(self.store)
+
+    def identity(self) -> Identity:
+        """As the settings say it."""
+        return Identity(context=self.name, namespace="", partitions=self.settings.partitions, cluster="")
 
 
 @pytest.fixture
@@ -185,6 +189,9 @@ async def test_reply_of_the_command() -> None:
     [
         (KafkaConnectionError("x"), 1, "Kafka at k1:9092, k2:9092: no answer; .*KAFKA_BROKERS"),
         (TimeoutError(), 1, "Kafka at k1:9092, k2:9092: no answer; .*KAFKA_BROKERS"),
+        (OSError("no route"), 1, "Kafka at k1:9092, k2:9092: no route; .*KAFKA_BROKERS"),
+        (UnsupportedCodecError("lz4 not found"), 1, "k2:9092: UnsupportedCodecError: lz4 not found$"),
+        (TopicAuthorizationFailedError("t"), 1, r"k2:9092: TopicAuthorizationFailedError: \[Error 29\] .*t$"),
         (TopicError("topic x has 3 partitions"), 2, "topic x has 3 partitions"),
     ],
 )
@@ -243,6 +250,14 @@ async def test_history_with_wrong_partitions(context: FakeContext) -> None:
     assert 2 == stopped.value.code
 
 
+async def test_a_journal_of_another_namespace(context: FakeContext) -> None:
+    """The command line refuses a journal that is another system's in one line, as workers do."""
+    await context.journal().claim(Identity(context="orders", namespace="demo-", partitions=PARTITIONS, cluster="c"))
+    with pytest.raises(Stop, match="belongs to NAMESPACE='demo-', and here is NAMESPACE=''") as stopped:
+        await cli_journal.history_of(context, "536365")  # type: ignore[arg-type]
+    assert 2 == stopped.value.code
+
+
 async def test_unreadable_event(context: FakeContext) -> None:
     """An event that cannot be read says so in its place; the others are shown."""
     stored = list(await context.journal().events("order", "536365"))[:2]
@@ -280,11 +295,11 @@ def test_type_of_another_app(module: str, words: str) -> None:
 def test_lag_rows() -> None:
     """Streams are in the order of their partition numbers, and the total stands below."""
     row = {"committed_offset": None, "head": 7, "eventful": 7, "published": 4, "applied": 4, "lag": 3}
-    row |= {"events": 5, "seconds": 1.25, "projections": [{"table": "orders-1", "applied": 4, "events": 5}]}
+    row |= {"ahead": 0, "events": 5, "seconds": 1.25, "projections": [{"table": "orders-1", "applied": 4, "events": 5}]}
     body = json.dumps({"streams": [{"stream": "order-10", **row}, {"stream": "order-2", **row}], "total": 6}).encode()
     lag = cli_lag.read_lag("u", 200, body)
     rows = cli_lag.rows(lag)
-    told = [None, 7, 7, 4, 4, 3, 5, "1.2"]
+    told = [None, 7, 7, 4, 4, 3, 5, "1.2", 0]
     assert [["order-2", *told], ["order-10", *told]] == rows[:2]
     assert ("total", 6) == (rows[2][0], rows[2][cli_lag.COLUMNS.index("lag")])
     assert ["order-10", "orders-1", None, 4, None, 5, None] == cli_lag.table_rows(lag)[0]
