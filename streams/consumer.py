@@ -15,6 +15,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
+import streams.records  # noqa: F401  (the net below what Faust reads)
 from streams.handover import HandOver, Record
 
 log = logging.getLogger(__name__)
