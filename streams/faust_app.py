@@ -135,7 +135,8 @@ class Application(faust.App):  # type: ignore[misc]
             self._check_web_port()
         await super().on_first_start()
         self._membership = Membership(self.conf.datadir / "member", self.settings.bootstrap_servers, self.conf.id)
-        await self._membership.succeed()
+        with stop_on_user_error():
+            await self._membership.succeed(alone=bool(self.tables))  # two cannot have the same tables open
         for start in self.starting:
             await start()
 

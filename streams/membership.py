@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import time
 from pathlib import Path
 from typing import IO
 
@@ -17,16 +18,19 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
 
+from streams.settings import SettingsError
+
 log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 3.0
+END_SECONDS = 3.0
 
 
 class Membership:
     """The member id of this worker in `group`, kept in `file` for whoever comes after it.
 
-    The file is locked for as long as the process lives, so that one who shares the folder by mistake is not taken for
-    dead; nothing is written down then.
+    The file is locked for as long as the process lives: one who shares the folder is not taken for dead. Where the
+    folder has tables, whoever comes second is refused; elsewhere nothing is written down for it.
     """
 
     def __init__(self, file: Path, servers: list[str], group: str) -> None:
@@ -35,17 +39,24 @@ class Membership:
         self._group = group
         self._file: IO[str] | None = None
 
-    async def succeed(self) -> None:
-        """Take the dead predecessor out of the group, if there is one. Only saves time: that it fails does no harm."""
+    async def succeed(self, alone: bool = False) -> None:
+        """Take the dead predecessor out of the group, if there is one. Only saves time: that it fails does no harm.
+
+        Raises `SettingsError` when somebody else has the folder, and one is to be `alone` in it: whoever was there is
+        given a few seconds to end.
+        """
         try:
             file = self._path.open("a+")
         except OSError as error:  # no room on the disk
             log.info("%s: %s", self._path, error)
             return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not await self._locked(file, END_SECONDS if alone else 0.0):
             file.close()
+            if alone:
+                raise SettingsError(
+                    f"datadir {self._path.parent} is in use by another worker: each needs a folder of its own, see"
+                    " --datadir and DATA_DIR"
+                )
             return
         self._file = file
         file.seek(0)
@@ -56,6 +67,17 @@ class Membership:
             except (KafkaError, OSError) as error:
                 log.info("the predecessor %s stays in the group until its session ends: %r", member_id, error)
             self.record("")
+
+    async def _locked(self, file: IO[str], seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except OSError:
+                if time.monotonic() >= end:
+                    return False
+            await asyncio.sleep(0.1)
 
     def record(self, member_id: str) -> None:
         """This worker is in the group by that name now."""
