@@ -60,6 +60,7 @@ expire rows here. payload: Avro single-object encoding, its schema is in the tab
             command_id     text,
             correlation_id text,
             traceparent    text,
+            command        text,       -- of the last row that a command caused: its type and the digest of its data
             recorded_at    timestamp,
             PRIMARY KEY ((type, id), sequence, nr, idx)
         ) WITH comment = 'Derived from commits: the events of an aggregate. Without event: a command that had none.'
@@ -113,5 +114,6 @@ def create_keyspace(keyspace: str, datacenter: str, replication: int) -> str:
 
 
 def create_tables(keyspace: str) -> list[str]:
-    """The statements that make the tables."""
-    return [statement.format(keyspace=keyspace).strip() for statement in TABLES.values()]
+    """The statements that make the tables, and the column that older ones lack."""
+    tables = [statement.format(keyspace=keyspace).strip() for statement in TABLES.values()]
+    return [*tables, f"ALTER TABLE {keyspace}.events ADD IF NOT EXISTS command text"]
