@@ -33,6 +33,7 @@ from streams.journal import stream_type
 log = logging.getLogger(__name__)
 
 PASSED_ON = ("If-None-Match", "At-Least")
+PASSED_BACK = ("ETag", "Position", "Sequence", "Retry-After")
 FIRST_SECONDS = 3.0
 """For so long a query waits for the very first table of a projection to be put in charge."""
 SWITCHES = 3
@@ -162,7 +163,7 @@ class Doors(Placement):
         async with self.get(url + request.rel_url.raw_path_qs, headers) as response:
             await self.knows_better(response)
             body = await response.read()
-            kept = {name: response.headers[name] for name in ("ETag", "Retry-After") if name in response.headers}
+            kept = {name: response.headers[name] for name in PASSED_BACK if name in response.headers}
             return view.bytes(body, content_type=response.content_type, status=response.status, headers=kept)
 
     async def gather(

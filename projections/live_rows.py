@@ -10,23 +10,15 @@ from typing import Any
 
 import msgspec
 
-from projections.changelog import is_gone
 from projections.live import Live
 from projections.local_store import LocalStore
 from projections.projection_app import ReadSide
 from projections.queries import raw
-from projections.rows import read_position
+from projections.rows import head_of, is_gone, read_position, shown_json
 from projections.sse import EventStream, Frame, FrameReader, read_place
 from streams.journal import stream_name
 
 PASSED_ON = ("Last-Event-ID", "At-Least")
-
-
-class _Positioned(msgspec.Struct):
-    position: str
-
-
-_decode = msgspec.json.Decoder(_Positioned).decode
 
 
 async def stream_row(side: ReadSide, view: Any, request: Any, type: str, projection: str, key: str) -> Any:
@@ -68,7 +60,7 @@ async def _follow(
         while True:
             value = raw(store, partition, table, key)
             if value is not None and value != sent:
-                position = _decode(value).position
+                position = head_of(value).position
                 if seen is None or read_position(position) > seen:
                     async with stream.turn:
                         await stream.send(row_frame(value, position, key).encode())
@@ -78,7 +70,7 @@ async def _follow(
 
 def row_frame(value: bytes, id: str, key: str) -> Frame:
     """The event of a row as it is stored."""
-    return gone_frame(id, key) if is_gone(value) else Frame("row", id, value)
+    return gone_frame(id, key) if is_gone(value) else Frame("row", id, shown_json(value))
 
 
 def gone_frame(id: str, key: str) -> Frame:
