@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from projections.events import Event, EventReader, Record
@@ -17,12 +18,16 @@ from projections.feed import Reading
 from projections.fold import Folded, MissingEvents, TableFold
 from projections.progress import Progress
 from projections.rows import Place, Rows, read_position
+from streams.journal import Unavailable
+from streams.last_events import JournalBehind, behind, position_of
 
 log = logging.getLogger(__name__)
 
 BATCH = 500
 """Records that are applied together: few enough that queries need not wait long for their turn."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+LOOK_SECONDS = 2.0
+"""So long a lane waits to hear where the log ends."""
 IDLE_SECONDS = 10.0
 """When nothing has come for so long, a lane looks whether its place on the topic is still there."""
 
@@ -59,6 +64,8 @@ class Lane:
         self.progress = Progress()
         self.held = ""
         """Why nothing is applied at the moment."""
+        self.knows_log: bool | None = None
+        """Whether the log has what the tables and the topic have; None until somebody has looked."""
         self._last: tuple[int, int] | None = None
         self._goal = 0
         self._begun = self._unsure = False
@@ -79,6 +86,7 @@ class Lane:
     async def begin(self, reading: Reading) -> None:
         """Bring `reading` to where the tables are, after applying from the log what the topic has not any more."""
         self._goal = await reading.end()
+        await self._check_log(reading)
         place = min((table.place for table in self.tables), key=lambda place: place.at)
         before_it = await self._before(reading, place.offset)
         if before_it is not None and before_it <= place.at:
@@ -99,6 +107,21 @@ class Lane:
             self.progress.log(place.complete, last, first, self._goal if oldest is not None else first)
             await self.apply_from_log(before, self.progress)
         await self._seek(reading, first)
+
+    async def _check_log(self, reading: Reading) -> None:
+        """Raise `JournalBehind` where the log ends before what the tables have, or the topic: it is not the one that
+        they are from. While nobody can say, what was published goes on into the tables."""
+        newest = max((table.place.at for table in self.tables), default=Place().at)
+        if self._goal > await reading.first() and (last := await reading.at(self._goal - 1)) is not None:
+            newest = max(newest, position_of(last.headers, self.stream) or newest)
+        head = newest[0]
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                head = await self._reader.last_commit(self.stream)
+        self.knows_log = head >= newest[0]
+        if not self.knows_log:
+            raise JournalBehind(behind(self.stream, newest, head))
+        await self._moved()
 
     async def _seek(self, reading: Reading, offset: int) -> None:
         await reading.seek(offset)

@@ -131,7 +131,7 @@ class Handler:
             except Exception as bug:
                 if attempt == 1:
                     log.exception(
-                        "%s: command %s %s of %s raised", self.stream, envelope.type, envelope.id, envelope.aggregate_id
+                        "%s: command %r %r of %r raised", self.stream, envelope.type, envelope.id, envelope.aggregate_id
                     )
                     raise domain_error(bug) from None
         raise AssertionError("at least one attempt")
@@ -149,6 +149,8 @@ class Handler:
                 command = self._commands.decode_one(envelope.data)
             else:
                 raise Failure("Unreadable", f"content-type {envelope.content_type!r}: use {JSON} or {AVRO}")
+        except RecursionError:
+            raise Failure("Unreadable", f"{envelope.type}: the data are nested too deeply") from None
         except (msgspec.DecodeError, UnicodeDecodeError, Undecodable) as error:
             raise Failure("Unreadable", f"{envelope.type}: {error}") from None
         if type(command).__name__ != envelope.type:
