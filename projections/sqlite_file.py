@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import msgspec
-
 from projections.changelog import (
     PLACE,
     QUARANTINED,
@@ -27,19 +25,19 @@ from projections.changelog import (
     Key,
     decode_place,
     decode_quarantined,
-    is_gone,
     key_of,
+    ours,
     read_key,
 )
 from projections.kept import projection_name
 from projections.local_store import Record, read_up_to
-from projections.rows import Place, Quarantined, read_position
+from projections.rows import Place, Quarantined, head_of, is_gone, shown_json, split
 from projections.sql_columns import NONE, SqlColumns, quoted, search_of, statements
 from projections.sqlite_errors import Damaged
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
-LAYOUT = 1
+LAYOUT = 2
 """Of the tables below. A file of another one is made again from the changelog."""
 
 _SETTINGS = (
@@ -59,6 +57,8 @@ _LAYOUT = (
     "CREATE TABLE changelog(one INTEGER PRIMARY KEY CHECK (one = 1), read_up_to INTEGER)",
     f"PRAGMA user_version={LAYOUT}",
 )
+_EMPTY = "empty"
+_VALUE = "CAST(head || char(10) || row AS BLOB)"
 _IF_NEWER = "WHERE (excluded.position_nr, excluded.position_idx) >= (position_nr, position_idx)"
 _PUT_PLACE = (
     "INSERT INTO places VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET position_nr = excluded.position_nr,"
@@ -71,22 +71,17 @@ _PUT_QUARANTINED = (
 )
 
 
-class _Positioned(msgspec.Struct):
-    position: str
-
-
-_decode_positioned = msgspec.json.Decoder(_Positioned).decode
-
-
 class SqliteFile:
     """The file at `path`, made when it is not there. Everything may raise `sqlite3.Error`, and reading rows `Damaged`.
 
     `columns` has what is declared by the name of the projection: for all its tables, also for one of an older version
-    that still serves, since the views are the newest's. A table is made when it is first asked for.
+    that still serves, since the views are the newest's. A table is made when it is first written to: who asks for one
+    finds nothing in it before, whatever name they ask for.
     """
 
     def __init__(self, path: Path, columns: Mapping[str, SqlColumns]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._columns = columns
         self._made: set[str] = set()
         self._db = sqlite3.connect(path, timeout=0, isolation_level=None)
@@ -121,7 +116,7 @@ class SqliteFile:
 
     def recover(self, records: Iterable[Record], offset: int) -> None:
         """Write what was read from the changelog, up to `offset`: nothing that is older than what is here."""
-        self._write(records, lambda known: offset)
+        self._write(ours(records, self._path.name), lambda known: offset)
 
     def write(self, records: Sequence[Record], offset: int) -> None:
         """Write what this worker has put on the changelog, the last at `offset`."""
@@ -150,11 +145,11 @@ class SqliteFile:
     def _put(self, name: str, kind: bytes, records: Iterable[tuple[Key, Any]]) -> None:
         if kind == ROW:
             self._db.executemany(
-                f"INSERT INTO {name}(key, position_nr, position_idx, row, crc, gone)"
-                " VALUES (?, ?, ?, CAST(? AS TEXT), ?, ?) ON CONFLICT (key) DO UPDATE SET"
-                " position_nr = excluded.position_nr, position_idx = excluded.position_idx, row = excluded.row,"
-                f" crc = excluded.crc, gone = excluded.gone {_IF_NEWER}",
-                ((key.key, *_at(value), value, crc32(value), is_gone(value)) for key, value in records),
+                f"INSERT INTO {name}(key, position_nr, position_idx, head, row, crc, gone)"
+                " VALUES (?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, ?) ON CONFLICT (key) DO UPDATE SET"
+                " position_nr = excluded.position_nr, position_idx = excluded.position_idx, head = excluded.head,"
+                f" row = excluded.row, crc = excluded.crc, gone = excluded.gone {_IF_NEWER}",
+                ((key.key, *head_of(value).at, *split(value), crc32(value), is_gone(value)) for key, value in records),
             )
         elif kind == PLACE:
             places = ((key.table, *decode_place(value).at, value) for key, value in records)
@@ -176,15 +171,15 @@ class SqliteFile:
         order."""
         held = self._db.execute("SELECT key FROM quarantined WHERE name = ?", (table,))
         keys = [key_of(table, QUARANTINED, key) for (key,) in held]
-        rows = self._db.execute(f"SELECT key FROM {self._name(table)}")
+        rows = self._db.execute(f"SELECT key FROM {self._name_there(table)}")
         keys += [key_of(table, ROW, key) for (key,) in rows]
         return [*keys, key_of(table, PLACE)] if self._is_placed(table) else keys
 
     # -- tables --------------------------------------------------------------------------------------
 
     def get_many(self, table: str, keys: Iterable[str]) -> dict[str, bytes]:
-        """The rows of these keys, encoded, and what removed ones have left."""
-        query = f"SELECT CAST(row AS BLOB), crc FROM {self._name(table)} WHERE key = ?"
+        """The rows of these keys as they are kept, and what removed ones have left."""
+        query = f"SELECT {_VALUE}, crc FROM {self._name_there(table)} WHERE key = ?"
         rows: dict[str, bytes] = {}
         for key in keys:
             found = self._one(query, (key,))
@@ -193,20 +188,21 @@ class SqliteFile:
         return rows
 
     def rows(self, table: str, conditions: str = "", parameters: Parameters = ()) -> list[bytes]:
-        """Rows, encoded, but none that was removed. `conditions` is what follows the table in a SELECT: WHERE,
-        ORDER BY, LIMIT; `{table}` and `{search}` in it as in `select`."""
+        """Rows as they are shown to others, in JSON, none that was removed. `conditions` is what follows the table in a
+        SELECT: WHERE, ORDER BY, LIMIT; `{table}` and `{search}` in it as in `select`."""
         return [
-            _checked(*found)
-            for found in self.select(table, f"SELECT CAST(row AS BLOB), crc FROM {{table}} {conditions}", parameters)
+            shown_json(_checked(*found))
+            for found in self.select(table, f"SELECT {_VALUE}, crc FROM {{table}} {conditions}", parameters)
         ]
 
     def select(self, table: str, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """What a SELECT finds. `{table}` in it is the table without what was removed, `{search}` its words."""
         if not sql.lstrip().upper().startswith("SELECT"):
             raise ValueError(f"{sql!r} is no SELECT")
-        rows = f"(SELECT * FROM {self._name(table)} WHERE NOT gone)"  # SQLite looks through it
+        there = self._there(table)
+        rows = f"(SELECT * FROM {self._name(there)} WHERE NOT gone)"  # SQLite looks through it
         return self._db.execute(
-            sql.replace("{table}", rows).replace("{search}", search_of(table)), parameters
+            sql.replace("{table}", rows).replace("{search}", search_of(there)), parameters
         ).fetchall()
 
     def places(self) -> dict[str, Place]:
@@ -241,6 +237,16 @@ class SqliteFile:
     def _is_placed(self, table: str) -> bool:
         return self._one("SELECT 1 FROM places WHERE name = ?", (table,)) is not None
 
+    def _there(self, table: str) -> str:
+        """The table to look into: one of the same columns that stays empty, where this one is not there."""
+        if table in self._made or self._one("SELECT 1 FROM tables WHERE name = ?", (table,)):
+            return table
+        projection = projection_name(table)
+        return f"{projection if projection in self._columns else ''}-0 {_EMPTY}"
+
+    def _name_there(self, table: str) -> str:
+        return self._name(self._there(table))
+
     def _name(self, table: str) -> str:
         """The quoted name of a table, which is made when it is not there, or was declared otherwise."""
         if table not in self._made:
@@ -263,7 +269,7 @@ class SqliteFile:
         for statement in wanted:
             self._db.execute(statement)
         if again:
-            own = "id, key, position_nr, position_idx, row, crc, gone"
+            own = "id, key, position_nr, position_idx, head, row, crc, gone"
             self._db.execute(f"INSERT INTO {quoted(table)}({own}) SELECT {own} FROM {old}")
             self._db.execute(f"DROP TABLE {old}")
         self._db.execute("REPLACE INTO tables VALUES (?, ?)", (table, ";\n".join(wanted)))
@@ -284,10 +290,6 @@ class SqliteFile:
             if self._db.in_transaction:  # some errors have ended it
                 self._db.execute("ROLLBACK")
             raise
-
-
-def _at(value: bytes) -> tuple[int, int]:
-    return read_position(_decode_positioned(value).position)
 
 
 def _at_last(value: bytes) -> tuple[int, int]:
