@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from projections.doors import VARY
 from projections.etags import is_known
+from projections.hops import VARY
 from projections.live_rows import stream_row, tag_of_row
 from projections.projection_app import ReadSide
 from projections.queries import row

@@ -22,6 +22,7 @@ from projections.applied import Applied
 from projections.control import Control
 from projections.hop_signature import HopSignature
 from projections.hops import (
+    HANDED_BACK,
     HOP,
     HOP_SECONDS,
     SEEN,
@@ -34,6 +35,7 @@ from projections.hops import (
     hop,
     new_session,
     not_now,
+    passed_on,
     read_answer,
     read_seen,
     worker_of,
@@ -50,10 +52,6 @@ from streams.web_door import JSON
 log = logging.getLogger(__name__)
 
 PASSED_ON = ("If-None-Match", "At-Least")
-HANDED_BACK = ("ETag", "Vary", "Cache-Control", "Retry-After", "Position", "Sequence")
-"""The headers of an owner's answer that are part of it, whoever hands it on."""
-VARY = {"Vary": "Accept"}
-"""Of what comes as JSON or as a stream of events, as it is asked for."""
 FIRST_SECONDS = 3.0
 """For so long a query waits for the very first table of a projection to be put in charge."""
 NO_WORKER = (403, 421)
@@ -316,8 +314,3 @@ class Doors(Placement):
     def add_views(self) -> None:
         """The view that other workers use to wait for a position here."""
         self._applied.add_view(self._app)
-
-
-def passed_on(request: Any, names: Sequence[str]) -> dict[str, str]:
-    """Those headers of a request, each as one."""
-    return {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from projections.doors import VARY
-from projections.hops import Tables
+from projections.hops import VARY, Tables
 from projections.listing import Listing
 from projections.live_lists import stream_list
 from projections.pages import Paging, page, read_page

@@ -12,8 +12,8 @@ import msgspec
 
 from projections.at_least import BadPosition
 from projections.changelog import is_gone
-from projections.doors import passed_on
 from projections.etags import Tag, read_tag, tag_of
+from projections.hops import passed_on
 from projections.live import Live
 from projections.local_store import LocalStore
 from projections.projection_app import ReadSide
