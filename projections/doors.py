@@ -61,6 +61,10 @@ SWITCHES = 3
 T = TypeVar("T")
 
 
+async def _done(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
+
+
 class Doors(Placement):
     """Asks the workers that have what is asked for."""
 
@@ -219,22 +223,31 @@ class Doors(Placement):
         """Have each worker answer for its partitions, and `put` the answers together, with these headers. All of them,
         or 503.
 
+        What takes longer than some milliseconds is to be awaited of both.
+
         The projections are of one aggregate type, and kept in one kind of store.
         """
+        first = projections[0]
+
+        async def answer_here(partitions: list[int], tables: Tables) -> Any:
+            answered = await _done(answer(partitions, tables))
+            if self.here(first) != partitions:  # of one that is not here any more there is nothing, and so no error
+                raise NotNow("the partitions have just moved")
+            return answered
+
         try:
-            first = projections[0]
             if HOP in request.headers:
                 here = self.here(first)
-                answered = answer(here, await self.told(request, projections))
+                answered = await answer_here(here, await self.told(request, projections))
                 return json_response(view, {"partitions": here, "answer": answered})
             await self.read_your_writes(request, projections)
 
             async def ask() -> list[Any]:
                 tables = await self.serving(*projections)
                 path = request.rel_url.raw_path_qs
-                return await self.each(first, path, tables, lambda: answer(self.here(first), tables))
+                return await self.each(first, path, tables, lambda: answer_here(self.here(first), tables))
 
-            return json_response(view, put(await self._again(ask)), headers=headers)
+            return json_response(view, await _done(put(await self._again(ask))), headers=headers)
         except OldTable as error:
             return self.old_table(view, error)
         except (NotNow, StoreDown) as error:
@@ -257,8 +270,7 @@ class Doors(Placement):
 
         async def ask(url: str, partitions: list[int]) -> Any:
             if url == self.own_url:
-                answer = here()
-                return await answer if inspect.isawaitable(answer) else answer
+                return await _done(here())
             worker = worker_of(partitions)
             async with self.ask(method, url + path, self.hop(tables), seconds, worker) as response:
                 await self.knows_better(response)
