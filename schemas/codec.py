@@ -5,16 +5,17 @@ version that wrote it, and becomes the newest one on the way: by Avro's resoluti
 cannot say it. So one record that was stored may be several objects today, or none. All code behind this sees only the
 newest versions.
 
-Decimals come back with exactly the scale of their schema, `Decimal("2.55")` as `Decimal("2.5500")`,
-which is equal; one with more decimals raises instead of being rounded. That no amount has more than 18
-digits in all, which fastavro does not check, is for the domain to bound. Times must be aware, come back
-as UTC, and are cut to the millisecond.
+What is written can be read: `write` gives the value back as a reader will have it, and refuses what no reader could.
+Decimals come back with exactly the scale of their schema, `Decimal("2.55")` as `Decimal("2.5500")`, which is equal:
+zeros beyond it are dropped, other digits refused instead of being rounded. Times must be aware, come back as UTC, and
+are cut to the millisecond. Whole numbers have the range of their schema, and other numbers are finite.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -22,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.fit import Unfit, fitted
 from schemas.formats import AVRO, FORMATS, Format
 from schemas.registry import BACKWARD, Schema, SchemaError
 from schemas.upcasting import Fields, Upcasted, Upcaster
@@ -59,6 +61,16 @@ class _Reader:
     by_format: dict[Format, Callable[[bytes], Fields]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """How values of one class are written. `exact`: what `fit` makes of their fields is what reading gives."""
+
+    fit: Callable[[Fields], Fields]
+    exact: bool
+    write: Callable[[Fields], bytes]
+    class_: type | None
+
+
 class Codec:
     """Encodes and decodes the objects of `classes`, named like their records, with `schemas`, in `format`.
 
@@ -81,7 +93,10 @@ class Codec:
         newest = {schema.name: schema for schema in self._own}
         for name in self._classes.keys() - newest.keys():
             raise SchemaError(f"no schema of {name}: add {name}.v1.avsc")
-        self._writers = {name: format.writer(schema) for name, schema in newest.items()}
+        self._writers = {
+            name: _Writer(*fitted(schema), format.writer(schema), self._classes.get(name))
+            for name, schema in newest.items()
+        }
         self._build()
 
     @property
@@ -100,12 +115,37 @@ class Codec:
             self._build()
 
     def encode(self, value: object) -> bytes:
-        """The bytes of `value`. Raises `SchemaError` for a class that has no schema, and `TypeError` or
-        `ValueError` for a value that does not fit its own."""
-        write = self._writers.get(type(value).__name__)
-        if write is None:
-            raise SchemaError(f"no schema of {type(value).__name__}")
-        return write(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
+        """The bytes of `value`, as `write` makes them."""
+        return self.write(value)[0]
+
+    def write(self, value: object) -> tuple[bytes, Any]:
+        """The bytes of `value`, and the value as it is read from them: equal to what `decode` gives, and of its form.
+
+        Raises `SchemaError` for a class that has no schema, and `Unfit`, a `ValueError`, for a value that does not fit
+        its own, or that its own class could not hold.
+        """
+        name = type(value).__name__
+        writer = self._writers.get(name)
+        if writer is None:
+            raise SchemaError(f"no schema of {name}")
+        try:
+            fields = writer.fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
+            data = writer.write(fields)
+            kept: Any = msgspec.convert(fields, type=writer.class_ or type(value))
+        except Unfit as why:
+            raise why.under(name) from None
+        except Exception as error:  # whatever a value of the wrong type makes them raise
+            raise Unfit(f"{name}: {error}") from None
+        return data, kept if writer.exact else self.decode_one(data)
+
+    def fields(self, value: object) -> Fields:
+        """The fields of a value in the form that reading would give, as far as they fit."""
+        fields: Fields = msgspec.to_builtins(value, builtin_types=AVRO_NATIVE, order="deterministic")
+        writer = self._writers.get(type(value).__name__)
+        if writer is not None:
+            with suppress(Unfit):
+                return writer.fit(fields)
+        return fields
 
     def decode(self, data: bytes) -> tuple[Any, ...]:
         """The objects that `data` stands for today, in the newest version of their classes, mostly one.
@@ -267,8 +307,8 @@ def _onwards(written: Schema, target: Schema) -> Callable[[Fields], Fields] | No
     """What Avro's own resolution makes of fields, which nothing else knows, by way of the bytes."""
     if written.same_fields(target):
         return None
-    write, read = AVRO.writer(written), AVRO.reader(written, target)
-    return lambda fields: read(write(fields))
+    fit, write, read = fitted(written).fit, AVRO.writer(written), AVRO.reader(written, target)
+    return lambda fields: read(write(fit(fields)))
 
 
 def _object(reader: _Reader, fields: Fields) -> Any:

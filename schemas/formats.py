@@ -17,6 +17,7 @@ from typing import Protocol
 import fastavro
 
 from schemas import json_format
+from schemas.fit import fitted
 from schemas.registry import Schema
 from schemas.upcasting import Fields
 
@@ -35,7 +36,7 @@ class Format(Protocol):
     content_type: str
 
     def writer(self, schema: Schema) -> Callable[[Fields], bytes]:
-        """Writes fields; raises `ValueError` or `TypeError` for what does not fit the schema."""
+        """Writes fields in the form that `fit.py` brings them into. Of others it raises, or writes something else."""
 
     def fingerprint(self, data: bytes) -> bytes:
         """The 8 bytes that name the schema of `data`. Raises `ValueError` when it is not in this format."""
@@ -94,8 +95,8 @@ class _Json:
         read = json_format.reader(written)
         if written.same_fields(target):
             return read
-        write, resolve = AVRO.writer(written), AVRO.reader(written, target)
-        return lambda data: resolve(write(read(data)))
+        fit, write, resolve = fitted(written).fit, AVRO.writer(written), AVRO.reader(written, target)
+        return lambda data: resolve(write(fit(read(data))))
 
 
 AVRO: Format = _Avro()

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from streams.cache import PendingSnapshot
+from streams.cache import PendingSnapshot, encoded
 from streams.journal import Commit, Journal, Unavailable
 from streams.retry import until_it_answers
 from streams.tasks import cancel
@@ -106,7 +106,7 @@ class Indexer:
 
     async def _keep(self, taken: Sequence[PendingSnapshot]) -> None:
         if taken:
-            snapshots = [pending.encode() for pending in taken]
+            snapshots = encoded(taken)
             what = f"{self._stream}: writing snapshots"
             await until_it_answers(lambda: self._journal.save_snapshots(self._type, snapshots), what, Unavailable)
 

@@ -56,7 +56,8 @@ class Envelope(msgspec.Struct, gc=False):
     """A command as it came, before its data is looked at.
 
     `data` is JSON when `content_type` says so, else Avro single-object encoding. `time` is Kafka's
-    timestamp of the message: the same at every redelivery. `retry_of` is the place of the dead letter that an
+    timestamp of the message: the same at every redelivery. `expected_sequence` is what the sender takes the
+    aggregate's sequence for: a number, or `*` for any but 0. `retry_of` is the place of the dead letter that an
     operator has sent again, `message` the message that it was read from.
     """
 
@@ -71,6 +72,7 @@ class Envelope(msgspec.Struct, gc=False):
     traceparent: str = ""
     reply_to: str = ""
     deadline: str = ""
+    expected_sequence: str = ""
     retry_of: str = ""
     message: Message | None = None
 
@@ -115,6 +117,7 @@ class _Structured(msgspec.Struct):
     correlationid: str = ""
     traceparent: str = ""
     deadline: str = ""
+    expectedsequence: int | str = ""
 
 
 _decode_structured = msgspec.json.Decoder(_Structured).decode
@@ -142,6 +145,7 @@ def read_envelope(
             envelope.type = _text(attributes, "ce_type")
             envelope.traceparent = _text(attributes, "ce_traceparent")
             envelope.deadline = _text(attributes, "ce_deadline")
+            envelope.expected_sequence = _text(attributes, "ce_expectedsequence")
             envelope.content_type = _text(attributes, "content-type").partition(";")[0].strip() or JSON
             if value is None:
                 raise Failure(
@@ -175,6 +179,7 @@ def _read_structured(envelope: Envelope, value: bytes | None, default_id: str) -
     envelope.correlation_id = structured.correlationid or envelope.correlation_id
     envelope.traceparent = structured.traceparent
     envelope.deadline = structured.deadline
+    envelope.expected_sequence = str(structured.expectedsequence)
 
 
 def _aggregate_id(key: bytes | None) -> str:
@@ -222,6 +227,7 @@ def command_headers(
     deadline: str = "",
     causation_id: str = "",
     traceparent: str = "",
+    expected_sequence: str = "",
 ) -> list[tuple[str, bytes]]:
     """The headers of a command with JSON data, in CloudEvents binary mode."""
     attributes: dict[str, Any] = {
@@ -234,6 +240,7 @@ def command_headers(
         "ce_causationid": causation_id,
         "ce_traceparent": traceparent,
         "ce_deadline": deadline,
+        "ce_expectedsequence": expected_sequence,
         "content-type": JSON,
     }
     return [(name, value.encode()) for name, value in attributes.items() if value]

@@ -36,8 +36,8 @@ class Settings:
     """The most bytes of events that share a commit."""
     group_linger: float = 0.005
     """Seconds that an owner waits for company when commands come fast; one that comes alone does not wait."""
-    cache_weight: int = 500_000
-    """Remembered command ids and aggregates that a worker keeps in memory, about 0.25 KB and 0.7 KB each."""
+    cache_bytes: int = 256 * 1024 * 1024
+    """About the bytes of memory that a worker's aggregates may take, shared out among its partitions."""
     dedupe_window: int = 1_000
     """Command ids remembered per aggregate."""
     snapshot_every: int = 100
@@ -77,6 +77,10 @@ class Settings:
             for name in cls.__dataclass_fields__
             if environment.get(name.upper())
         }
+        if environment.get("CACHE_WEIGHT"):
+            raise SettingsError(
+                "CACHE_WEIGHT is CACHE_BYTES now: say about how many bytes of memory aggregates may take"
+            )
         namespace = given.get("NAMESPACE", "")
         if not _NAMESPACE.fullmatch(namespace):
             raise SettingsError(
