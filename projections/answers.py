@@ -42,7 +42,8 @@ class TableLag(TypedDict):
 
 class StreamLag(TypedDict):
     """A stream: the newest commit of its journal (`head`), the newest that holds an event (`eventful`), how far its
-    events are on Kafka and in the tables that answer, and `lag`, the commits between."""
+    events are on Kafka and in the tables that answer, and `lag`, the commits between. `ahead` are the commits that
+    topic or tables have and the journal does not: then it is not the journal that they are from."""
 
     stream: str
     committed_offset: int | None
@@ -53,6 +54,7 @@ class StreamLag(TypedDict):
     published: int | None
     applied: int | None
     lag: int
+    ahead: int
     events: int
     seconds: float
     unpublished_events: int

@@ -18,16 +18,19 @@ import msgspec
 
 from projections.feed import Feed, Reading
 from projections.kept import projection_name, table_name, version_of
+from projections.rows import FORMAT
 from streams.broker import Broker, Record
+from streams.records import UnreadableRecord
 from streams.tasks import cancel
 
 log = logging.getLogger(__name__)
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """Of a projection: the table that answers."""
+    """Of a projection: the table that answers, and the format of its rows. One of another format does not answer."""
 
     table: str
+    format: int = 1
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -93,7 +96,7 @@ class Control:
     def serving(self, projection: str) -> str | None:
         """The table that answers for a projection; None until the first is complete."""
         fact = self._fact(Serving, projection)
-        return None if fact is None else fact.table
+        return fact.table if fact is not None and fact.format == FORMAT else None
 
     async def first_serving(self, projection: str, seconds: float) -> str | None:
         """Likewise, after waiting for it for as long as that."""
@@ -134,7 +137,7 @@ class Control:
         """From now on this table answers."""
         if table in self.dropped():  # in the days of another version: not any more, when that one comes back
             await self._put(Dropped(False), table)
-        return await self._put(Serving(table), projection)
+        return await self._put(Serving(table, FORMAT), projection)
 
     async def build_again(self, projection: str, version: int) -> int:
         """Have a new table built of a version."""
@@ -218,14 +221,17 @@ class Control:
     async def _take(self, records: Sequence[Any]) -> None:
         for record in records:
             try:
-                self._read(record.key.decode(), record.value)
-            except (ValueError, AttributeError, msgspec.DecodeError) as error:
+                self._read(record)
+            except Exception as error:  # whatever it is, the orders behind it count
                 log.warning("%s: offset %d is no order and is left out: %r", self._topic, record.offset, error)
             self._read_to = record.offset + 1
         async with self._moved:
             self._moved.notify_all()
 
-    def _read(self, text: str, value: bytes | None) -> None:
+    def _read(self, record: Any) -> None:
+        if isinstance(record, UnreadableRecord):  # that was said
+            return
+        text, value = (record.key or b"").decode(), record.value
         name, *of = text.split("/", 2)  # a position has no slash in it, and a projection none in its name
         kind = KINDS.get(name)
         if kind is None or len(of) != 1 + (kind is Skipped) or not all(of):

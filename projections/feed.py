@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from projections.events import Record
 from projections.turns import our_turn
 from streams.consumer import FETCH_WAIT_MS
+from streams.records import AIOKafkaConsumer
 from streams.retry import until_it_answers
 from streams.tasks import cancel
 
@@ -25,8 +26,10 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 500
 """Records that are unpacked together."""
-BUFFERED = 2_000
-"""Records of a partition that wait for their lane; with more it is not read."""
+BUFFERED, BUFFERED_BYTES = 2_000, 8 << 20
+"""Records of a partition that wait for their lane, and the bytes of their values; with more it is not read."""
+AT_SECONDS = 2.0
+"""So long it may take to have one record."""
 ERRORS = (KafkaError, TimeoutError)
 
 
@@ -94,9 +97,14 @@ class _Buffer:
 
     def __init__(self) -> None:
         self.records: deque[Record] = deque()
+        self.bytes = 0
         self.filled = asyncio.Event()
         self.paused = True
         self.lent = False
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"")
 
 
 class _Consumer:
@@ -117,6 +125,7 @@ class _Consumer:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            isolation_level="read_committed",
         )
         try:
             await consumer.start()
@@ -147,6 +156,7 @@ class _Consumer:
         """Nobody reads a partition any more."""
         buffer = self._buffers[partition]
         buffer.records.clear()
+        buffer.bytes = 0
         buffer.lent = False
         self._pause(partition, buffer)
 
@@ -159,8 +169,9 @@ class _Consumer:
             for tp, records in found.items():
                 buffer = self._buffers[tp.partition]
                 buffer.records.extend(records)
+                buffer.bytes += sum(map(_size, records))
                 buffer.filled.set()
-                if len(buffer.records) >= BUFFERED:
+                if len(buffer.records) >= BUFFERED or buffer.bytes >= BUFFERED_BYTES:
                     self._pause(tp.partition, buffer)
 
     def _pause(self, partition: int, buffer: _Buffer) -> None:
@@ -172,6 +183,7 @@ class _Consumer:
         assert self._consumer is not None, "not started"
         buffer, tp = self._buffers[partition], TopicPartition(self._topic, partition)
         buffer.records.clear()
+        buffer.bytes = 0
         self._consumer.seek(tp, offset)
         if buffer.paused:
             buffer.paused = False
@@ -184,7 +196,8 @@ class _Consumer:
             buffer.filled.clear()
             await buffer.filled.wait()
         records = [buffer.records.popleft() for _ in range(min(most, len(buffer.records)))]
-        if buffer.paused and len(buffer.records) < BUFFERED // 2:
+        buffer.bytes -= sum(map(_size, records))
+        if buffer.paused and len(buffer.records) < BUFFERED // 2 and buffer.bytes < BUFFERED_BYTES // 2:
             buffer.paused = False
             self._consumer.resume(TopicPartition(self._topic, partition))
         return records
@@ -227,7 +240,11 @@ class _KafkaReading:
         if offset >= await self.end():
             return None
         await self.seek(offset)
-        return (await self.read(1))[0]
+        try:
+            async with asyncio.timeout(AT_SECONDS):
+                return (await self.read(1))[0]
+        except TimeoutError:  # transactions have left their marks there, which nobody gets
+            return None
 
     async def close(self) -> None:
         if self._alone:

@@ -71,6 +71,10 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequ
     tables = [
         Applied(table, *its) for answer in answers for table, its in sorted(answer["applied"].get(stream, {}).items())
     ]
+    furthest = max([published or 0, *(it.complete for it in tables)])
+    if head is None or furthest > head.nr:  # it may have grown since it was read
+        head = await side.journals[stream_type(stream)].head(stream) if furthest else head
+    ahead = max(furthest - (head.nr if head else 0), 0)
     eventful = head.eventful_nr if head else 0
     backlog = side.backlog(stream)
     serving = {side.control.serving(kept.name) for kept in side.sources[stream_type(stream)].kept}
@@ -103,6 +107,7 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequ
         "published": published,
         "applied": applied,
         "lag": eventful - min(reached or 0, eventful),
+        "ahead": ahead,
         "events": max((it["events"] for it in answering), default=0),
         "seconds": max((it["seconds"] for it in answering), default=0.0),
         "unpublished_events": unpublished,

@@ -99,6 +99,12 @@ class Partition:
         lane = self._lane_of(table)
         return "" if lane is None else lane.held
 
+    @property
+    def knows_log(self) -> bool:
+        """Whether the log has what the topic and the tables have, so that a place in one is the same in the others."""
+        said = [lane.knows_log for lane in (self._main, *self._behind.values()) if lane.tables]
+        return not said or (True in said and False not in said)
+
     def progress(self, table: str) -> Progress | None:
         """How far the lane of a table is; None when it has none: it is paused."""
         lane = self._lane_of(table)

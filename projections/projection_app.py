@@ -162,7 +162,7 @@ class ReadSide:
         if ids is not None:
             self._registered[type_] = Registered(ids, journal)
         wire = self._registered.get(type_)
-        tailers = Tailers(type_, events, source, journal, self.broker, context.events, wire)
+        tailers = Tailers(type_, events, source, journal, self.broker, context.events, wire, self.app.supervisor)
         self.tailers[type_] = tailers
         self._hints[type_] = Hints(self.app, context.commits_topic, tailers)
 
@@ -196,7 +196,7 @@ class ReadSide:
         for type_, journal in self.journals.items():
             wanted = [*topics.type_topics(settings.namespace, type_, settings.partitions), *own]
             with stop_on_user_error():
-                await prepare(settings, journal, wanted)
+                await prepare(settings, journal, self.contexts[type_].identity(), wanted)
                 if type_ in self._registered:
                     await self._registered[type_].start()
         await self.control.start()

@@ -150,8 +150,9 @@ class Source:
         return None if here is None else here.tables.get(table)
 
     async def complete(self, partition: int, table: str) -> int | None:
-        """The newest commit that a table has whole, be it kept up to date or not; None where it is not here."""
-        if partition not in self.partitions:
+        """The newest commit that a table has whole, be it kept up to date or not; None where it is not here, or where
+        what it has is from another log."""
+        if partition not in self.partitions or not self.partitions[partition].knows_log:
             return None
         if (kept := self.table(partition, table)) is not None:
             return kept.place.complete

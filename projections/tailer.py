@@ -11,16 +11,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
 
 from projections.turns import our_turn
 from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
-from streams.broker import Broker, Record
+from streams.broker import Broker, Record, RecordTooLarge
 from streams.journal import Commit, Journal, Published, RecordedEvent, Unavailable, stream_name
+from streams.last_events import behind, position_of
 from streams.retry import until_it_answers
+from streams.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +34,14 @@ REMEMBER_SECONDS = 5.0
 HOLE_SECONDS = 15.0
 COMMIT_END = ("ce_commitend", b"1")
 """Marks the last event of a commit."""
+LOOK_AGAIN_SECONDS = 10.0
+"""Between two looks at a log that may not be the one that was published, or at what the topic takes."""
 PREVIOUS = "ce_previous"
 """The position of the event before this one in its stream: who has not had that one misses something."""
 NOTHING_BEFORE = "0:0"
 """Commit number and index of it for the first event."""
+
+_ERRORS = (Unavailable, KafkaError, TimeoutError)
 
 Wire = Callable[[str, list[Record]], Awaitable[list[Record]]]
 """What becomes of the records of a stream before they are sent."""
@@ -54,6 +60,7 @@ class Tail:
         broker: Broker,
         codec: Codec,
         wire: Wire | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.stream = stream
         self.published = Published(0, -1)
@@ -66,7 +73,10 @@ class Tail:
         self._broker = broker
         self._codec = codec
         self._wire = wire
+        self._supervisor = supervisor or Supervisor()
         self._wake = asyncio.Event()
+        self._looked = 0.0
+        self._doubted = False
         self._most = COMMITS_AT_ONCE
         self._remembered = 0.0
         self._hinted = 0
@@ -77,14 +87,15 @@ class Tail:
     def wake(self, nr: int = 0) -> None:
         """There may be something new: commit `nr`, as a hint says."""
         self._hinted = max(self._hinted, nr)
+        self._doubted |= 0 < nr < self.published.nr
         self._wake.set()
 
     async def run(self) -> None:
         """Publish for ever."""
-        self.published = await until_it_answers(
-            self._find, f"{self.stream}: finding the last published event", (Unavailable, KafkaError, TimeoutError)
-        )
+        await self._begin()
         while True:
+            if self._doubted and time.monotonic() - self._looked > LOOK_AGAIN_SECONDS:
+                await self._look_at_log()
             if await self._publish():
                 self._moved = time.monotonic()
             else:
@@ -92,6 +103,34 @@ class Tail:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
             self._wake.clear()
+
+    async def _begin(self) -> None:
+        """Find the last published event, and wait for as long as it is not in the log: publishing on behind it would
+        mix two histories."""
+        name, said = f"tail {self.stream}", ""
+        try:
+            while True:
+                self.published, reason = await until_it_answers(
+                    self._find, f"{self.stream}: finding the last published event", _ERRORS
+                )
+                self._looked, self._doubted = time.monotonic(), False
+                if not reason:
+                    return
+                self._supervisor.trouble(name, reason)
+                if reason != said:
+                    log.error("%s", reason)
+                    said = reason
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        finally:
+            self._supervisor.well(name)
+
+    async def _look_at_log(self) -> None:
+        """A commit was said to be new that is not behind those published: the hint came late, or the log is another."""
+        self._looked, self._doubted = time.monotonic(), False
+        with contextlib.suppress(Unavailable):
+            head = await self._journal.head(self.stream)
+            if head is None or head.nr < self.published.nr:
+                await self._begin()
 
     def _report_hole(self) -> None:
         """A commit that was acknowledged and cannot be read any more is for people to look at."""
@@ -105,14 +144,61 @@ class Tail:
                 self.published.nr + 1,
             )
 
-    async def _find(self) -> Published:
-        record = await self._broker.last_record(self._topic, self._partition)
+    async def _find(self) -> tuple[Published, str]:
+        """The last published event, and why the log is not the one that it is from; empty when it is."""
+        record = await self._broker.last_record(self._topic, self._partition, self._is_published)
         if record is None:
             published = await self._journal.published(self.stream) or Published(0, -1)
             self._newest = f"{self.stream}:{NOTHING_BEFORE}" if published.nr == 0 else None
-            return published
-        self.end = record.offset + 1
-        return read_position(record.headers)[1]
+        else:
+            self.end = record.offset + 1
+            published = read_position(record.headers)[1]
+        head = await self._journal.head(self.stream)
+        nr = head.nr if head is not None else 0
+        if nr < published.nr:
+            return published, behind(self.stream, (published.nr, published.index), nr)
+        if record is not None and not await self._has(published, dict(record.headers)):
+            place = f"{self.stream}:{published.nr}:{published.index}"
+            return published, (
+                f"{self._topic} has another event {place} than the journal: is JOURNAL_URL right, was the journal"
+                ' restored? See "What belongs together" in docs/operations.md'
+            )
+        return published, ""
+
+    def _is_published(self, record: Any) -> bool:
+        """Whether this tail, here or elsewhere, has made a record; others may write to the topic too."""
+        attributes = dict(record.headers)
+        return position_of(record.headers, self.stream) is not None and (
+            attributes.get("ce_id") == attributes["ce_position"]
+        )
+
+    async def _send(self, records: Sequence[Record]) -> int:
+        """The offset of the last of them. One that is too large for the topic is waited for: readers would miss it."""
+        name, said = f"tail {self.stream}", ""
+        try:
+            while True:
+                try:
+                    return await self._broker.publish(self._topic, self._partition, records, refuse=True)
+                except RecordTooLarge as error:
+                    records, reason = records[error.sent :], f"{error}: nothing is published behind it"
+                    self._supervisor.trouble(name, reason)
+                    if reason != said:
+                        log.error("%s: %s", self.stream, reason)
+                        said = reason
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        finally:
+            if said:
+                self._supervisor.well(name)
+
+    async def _has(self, published: Published, headers: Mapping[str, bytes]) -> bool:
+        """Whether the log has this very event, as far as it can be read."""
+        commits = await self._journal.commits(self.stream, published.nr - 1, 1)
+        if not commits or commits[0].nr != published.nr:
+            return True
+        events = commits[0].events
+        event = events[published.index] if 0 <= published.index < len(events) else None
+        told = headers.get("ce_subject"), headers.get("ce_causationid")
+        return event is not None and told == (event.aggregate_id.encode(), event.command_id.encode())
 
     async def _publish(self) -> bool:
         at = self.published
@@ -134,7 +220,7 @@ class Tail:
         if records and self._wire is not None:
             records = await self._wire(self.stream, records)
         if records:
-            self.end = await self._broker.publish(self._topic, self._partition, records) + 1
+            self.end = await self._send(records) + 1
         if not commits or (len(commits) == 1 and commits[0].nr == at.nr):
             return False
         self._newest = newest
@@ -214,13 +300,15 @@ class Tailers:
         broker: Broker,
         codec: Codec,
         wire: Wire | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.tails: dict[int, Tail] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._type = type
 
         def make(partition: int) -> Tail:
-            return Tail(stream_name(type, partition), partition, topic, source, journal, broker, codec, wire)
+            stream = stream_name(type, partition)
+            return Tail(stream, partition, topic, source, journal, broker, codec, wire, supervisor)
 
         self._make = make
 

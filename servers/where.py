@@ -133,7 +133,8 @@ def used_instead(name: str, where: Where, environment: Mapping[str, str] = os.en
     if not given:
         return None
     # One address of ours among several is enough: whoever lists it expects it to answer.
-    urls = [urlsplit(url if "//" in url else f"//{url}") for url in given.split(";") if url]
+    listed = [part.strip() for part in re.split("[;,]" if name == "kafka" else ";", given)]
+    urls = [urlsplit(url if "//" in url else f"//{url}") for url in listed if url]
     for url in urls:
         if name != _SCHEMES.get(url.scheme) or (name == "registry" and url.path.rstrip("/") != REGISTRY_PATH):
             continue

@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.protocol.admin import DescribeConfigsRequest
 
 from streams.journal import Unavailable
-from streams.murmur2 import murmur2
+from streams.last_events import behind, position_of
+from streams.murmur2 import partition_of as partition_of
+from streams.records import AIOKafkaConsumer
 from streams.retry import until_it_answers
+from streams.sender import Record as Record
+from streams.sender import Sender
 from streams.topic_ids import Described, describe, existing
-from streams.topics import TopicError, ensure_topics, may_take_replies, reply_topic
+from streams.topics import DAY, TopicError, ensure_topics, reply_topic
 
 log = logging.getLogger(__name__)
 
-MAX_PENDING = 20_000
-"""Replies on their way to Kafka; owners wait when there are more."""
-MAX_REPLY_TOPICS = 1_000
+MADE_TOPICS = 1_000
+"""So many reply topics a worker makes at once, and again in each day; those that are there already do not count."""
 BATCH_BYTES = 256 * 1024
 PROBE_SECONDS = 10.0
+LIMIT_SECONDS = 30.0
+"""How long it is believed what a topic takes."""
+USUAL_LARGEST = 1_048_588
+"""Kafka's default of `max.message.bytes`."""
+LOOK_BACK = 10_000
+"""Records that are looked through together for the last one that is ours."""
+MISNUMBERED = 5
+"""So often a batch is sent again that came behind a refused one."""
+_TOPIC = 2  # a resource, as DescribeConfigs has them
 
-Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
-Sent = tuple["asyncio.Future[Any]", int]
 
+class RecordTooLarge(KafkaError):  # type: ignore[misc]
+    """A topic does not take a record. Sizes in bytes, with all that Kafka adds; those before it, `sent` in number, are
+    there."""
 
-def partition_of(key: bytes, partitions: int) -> int:
-    """Where Kafka's Java client puts a key."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
+    def __init__(self, topic: str, size: int, limit: int, sent: int = 0) -> None:
+        super().__init__(
+            f"a record of {size} bytes, and {topic} takes {limit}: raise max.message.bytes of that topic to let it in"
+        )
+        self.topic, self.size, self.limit, self.sent = topic, size, limit, sent
 
 
 class Broker:
@@ -42,15 +62,17 @@ class Broker:
         self._security = security or {}
         self._partitions = partitions
         self._producer: AIOKafkaProducer | None = None
-        self._reply_topics: dict[str, int] = {}
-        self._refused: set[str] = set()
-        self._waiting: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
-        self._queues: dict[tuple[str, int], list[Record]] = {}
-        self._pending = 0
-        self._drained = asyncio.Condition()
+        self._lost: AIOKafkaProducer | None = None
+        self._renewing = asyncio.Lock()
+        self._limits: dict[str, tuple[int, float]] = {}
+        self._sender = Sender(self.send, self._reply_partitions, self._spawn)
+        self._made: deque[float] = deque(maxlen=MADE_TOPICS)
+        """When reply topics were made, the last of them."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._probe: AIOKafkaConsumer | None = None
         self._probing = asyncio.Lock()
+        self._gaps: AIOKafkaConsumer | None = None
+        self._gap_lock = asyncio.Lock()
 
     @property
     def producer(self) -> AIOKafkaProducer:
@@ -59,7 +81,10 @@ class Broker:
 
     async def start(self) -> None:
         """Connect. Raises `KafkaError`."""
-        self._producer = AIOKafkaProducer(
+        self._producer = await self._new_producer()
+
+    async def _new_producer(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
             bootstrap_servers=self._servers,
             acks="all",
             enable_idempotence=True,
@@ -67,15 +92,21 @@ class Broker:
             max_batch_size=BATCH_BYTES,
             **self._security,
         )
-        await self._producer.start()
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
 
     async def stop(self) -> None:
         """Send what is waiting, then disconnect."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
-        if self._probe is not None:
-            await self._probe.stop()
-            self._probe = None
+        for consumer in (self._probe, self._gaps):
+            if consumer is not None:
+                await consumer.stop()
+        self._probe = self._gaps = None
         if self._producer is not None:
             await self._producer.stop()
             self._producer = None
@@ -88,37 +119,108 @@ class Broker:
         """Topics that there are, None for one without a leader just now. Raises `KafkaError`."""
         return await existing(self.producer.client, topics)
 
-    async def send_records(self, topic: str, partition: int, records: Sequence[Record]) -> list[Sent]:
-        """Hand over records of one partition in order, as batches: a future that has the offset of the first
-        record when the broker has them, and their number."""
-        sent: list[Sent] = []
-        batch = self.producer.create_batch()
+    # -- records of one partition ------------------------------------------------------------------------
 
-        async def send() -> None:
-            sent.append((await self.producer.send_batch(batch, topic, partition=partition), batch.record_count()))
-
-        for key, value, headers in records:
-            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                await send()
-                batch = self.producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None, headers=headers)
-        if batch.record_count():
-            await send()
-        return sent
-
-    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
         """Send records of one partition in order; durable on return, however long it takes. The last one's offset.
 
-        After an error all of them are sent again, so a reader may see some twice.
+        After an error all of them are sent again, so a reader may see some twice, but none without those before it.
+        One that is too large is waited for as well, until the topic takes it; with `refuse` that raises
+        `RecordTooLarge`.
         """
+        done = 0
 
-        async def once() -> int:
-            last = -1
-            for future, count in await self.send_records(topic, partition, records):
-                last = (await future).offset + count - 1
-            return last
+        async def once() -> int | RecordTooLarge:
+            nonlocal done
+            try:
+                return await self.send(topic, partition, records[done:])
+            except RecordTooLarge as error:
+                done += error.sent
+                if refuse:
+                    return RecordTooLarge(topic, error.size, error.limit, done)
+                raise
 
-        return await until_it_answers(once, f"Kafka: publishing to {topic}-{partition}", (KafkaError, TimeoutError))
+        sent = await until_it_answers(once, f"Kafka: publishing to {topic}-{partition}", (KafkaError, TimeoutError))
+        if isinstance(sent, RecordTooLarge):
+            raise sent
+        return sent
+
+    async def send(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+        """Send records of one partition in order, once. The last one's offset, when the broker has all of them.
+
+        They go in batches, each when the one before it is acknowledged: so nothing stands behind what was refused. An
+        idempotent producer of aiokafka has but one batch of a partition on its way, so nothing is gained by more.
+        Raises `RecordTooLarge`, `KafkaError`, `TimeoutError`.
+        """
+        last, sent, misnumbered = -1, 0, 0
+        while sent < len(records):
+            batch, count = _fill(records, sent, await self._most(topic))
+            size = batch.size()
+            if size > BATCH_BYTES and size > (limit := await self.largest(topic)):
+                raise RecordTooLarge(topic, size, limit, sent)
+            try:
+                last = await self._deliver(topic, partition, batch) + count - 1
+            except MessageSizeTooLargeError:
+                await self._was_refused(topic, batch, count, sent)
+            except OutOfOrderSequenceNumber:  # a batch before it was refused, of whomever: another producer takes it
+                misnumbered += 1
+                if misnumbered == MISNUMBERED:
+                    raise
+            else:
+                sent += count
+        return last
+
+    async def _deliver(self, topic: str, partition: int, batch: BatchBuilder) -> int:
+        producer = await self.usable_producer()
+        delivered = await producer.send_batch(batch, topic, partition=partition)
+        try:
+            return int((await delivered).offset)
+        except KafkaError:
+            self.lost_count(producer)
+            raise
+
+    def lost_count(self, producer: AIOKafkaProducer) -> None:
+        """A batch of this producer was refused. It has counted the batch's records all the same, and whatever it sends
+        to that partition from now on is refused as out of order: another one takes its place."""
+        self._lost = producer
+
+    async def usable_producer(self) -> AIOKafkaProducer:
+        """The producer; a new one where the last has lost count. Raises `KafkaError`."""
+        if self._lost is not None and self._lost is self._producer:
+            async with self._renewing:
+                if self._lost is self._producer:
+                    former, self._producer = self.producer, await self._new_producer()
+                    self._spawn(_let_end(former))  # what it has of other partitions is on its way
+        return self.producer
+
+    async def largest(self, topic: str) -> int:
+        """The bytes of the largest batch that a topic takes, with all that Kafka adds; asked of it twice a minute."""
+        limit, until = self._limits.get(topic, (0, 0.0))
+        if time.monotonic() >= until:
+            limit = await self._ask_largest(topic)
+            self._limits[topic] = limit, time.monotonic() + LIMIT_SECONDS
+        return limit
+
+    async def _ask_largest(self, topic: str) -> int:
+        try:
+            client = self.producer.client
+            request = DescribeConfigsRequest([(_TOPIC, topic, ["max.message.bytes"])])
+            response = await client.send(client.get_random_node(), request)
+            [(_, _, _, _, [(_, value, *_)])] = response.resources
+            return int(value)
+        except (KafkaError, TimeoutError, ValueError):  # it does not answer, or must not be asked
+            return USUAL_LARGEST
+
+    async def _most(self, topic: str) -> int:
+        """The bytes of a batch: as many as it takes with ease, or all that the topic is known to take."""
+        return BATCH_BYTES if topic not in self._limits else min(BATCH_BYTES, await self.largest(topic))
+
+    async def _was_refused(self, topic: str, batch: BatchBuilder, count: int, sent: int) -> None:
+        """The topic takes less than was known. Raises `RecordTooLarge` if that was one record."""
+        limit = min(await self._ask_largest(topic), batch.size() - 1 if count == 1 else batch.size() // 2)
+        self._limits[topic] = limit, time.monotonic() + LIMIT_SECONDS
+        if count == 1:
+            raise RecordTooLarge(topic, batch.size(), limit, sent)
 
     # -- replies and hints -----------------------------------------------------------------------------
 
@@ -127,72 +229,24 @@ class Broker:
 
         A topic that does not exist is made. Replies to one that the system itself reads are dropped.
         """
-        for topic, key, value in replies:
-            partitions = self._reply_topics.get(topic)
-            if partitions is not None:
-                encoded = key.encode()
-                self._enqueue(topic, partition_of(encoded, partitions), (encoded, value, []))
-            elif topic not in self._refused:
-                if topic not in self._waiting:
-                    self._spawn(self._find_reply_topic(topic))
-                self._waiting[topic].append((key, value))
-                self._pending += 1
-        async with self._drained:
-            await self._drained.wait_for(lambda: self._pending < MAX_PENDING)
-
-    async def _find_reply_topic(self, topic: str) -> None:
-        try:
-            if not may_take_replies(topic):
-                raise TopicError("it is not a legal name, or the system itself reads it")
-            if len(self._reply_topics) >= MAX_REPLY_TOPICS:
-                raise TopicError(f"there are {MAX_REPLY_TOPICS} reply topics already")
-            present = await self.describe([topic])
-            if topic not in present:
-                wanted = [reply_topic(topic, self._partitions)]
-                present = dict(await ensure_topics(self._servers, wanted, **self._security))
-            self._reply_topics[topic] = present[topic].partitions
-        except (KafkaError, TopicError, TimeoutError) as error:
-            if isinstance(error, TopicError) and len(self._refused) < MAX_REPLY_TOPICS:
-                self._refused.add(topic)
-            log.warning("no replies to %r: %s", topic, error)
-        waiting = self._waiting.pop(topic)
-        self._pending -= len(waiting)
-        if topic in self._reply_topics:
-            await self.reply([(topic, key, value) for key, value in waiting])
+        await self._sender.reply(replies)
 
     def hint(self, topic: str, partition: int, nr: int) -> None:
         """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
-        queue = self._queues.get((topic, partition))
-        if queue:
-            queue.clear()  # the newest says it all
-        self._enqueue(topic, partition, (None, str(nr).encode(), []), 0)
+        self._sender.hint(topic, partition, nr)
 
-    def _enqueue(self, topic: str, partition: int, record: Record, weight: int = 1) -> None:
-        place = (topic, partition)
-        queue = self._queues.get(place)
-        if queue is None:
-            queue = self._queues[place] = []
-            self._spawn(self._pump(place, queue, weight))
-        queue.append(record)
-        self._pending += weight
-
-    async def _pump(self, place: tuple[str, int], queue: list[Record], weight: int) -> None:
-        """Send what one partition has to get, a batch at a time: while one is on its way the next one grows."""
-        await asyncio.sleep(0)
-        while queue:
-            records = queue.copy()
-            queue.clear()
-            try:
-                for future, _ in await self.send_records(*place, records):
-                    await future
-            except (KafkaError, AssertionError, TimeoutError) as error:
-                # The producer has tried for its whole request time-out; whoever still wants a reply asks again.
-                self._reply_topics.pop(place[0], None)
-                log.warning("%d messages to %s are lost: %r", len(records), place[0], error)
-            self._pending -= weight * len(records)
-            async with self._drained:
-                self._drained.notify_all()
-        del self._queues[place]
+    async def _reply_partitions(self, topic: str) -> int:
+        """The number of partitions of a reply topic, which is made if it is missing. Raises `KafkaError`,
+        `TopicError`."""
+        present = await self.describe([topic])
+        if topic not in present:
+            now = time.monotonic()
+            if len(self._made) == MADE_TOPICS and now - self._made[0] < DAY / 1000:
+                raise TopicError(f"there is no such topic, and {MADE_TOPICS} were made in a day: make it")
+            self._made.append(now)
+            wanted = [reply_topic(topic, self._partitions)]
+            present = dict(await ensure_topics(self._servers, wanted, **self._security))
+        return present[topic].partitions
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(coroutine)
@@ -217,25 +271,79 @@ class Broker:
         async with self._probing:
             if self._probe is None:
                 probe = AIOKafkaConsumer(bootstrap_servers=self._servers, **self._security)
-                await probe.start()
+                try:
+                    await probe.start()
+                except BaseException:
+                    await probe.stop()
+                    raise
                 self._probe = probe
         tp = TopicPartition(topic, partition)
         return int((await asyncio.wait_for(self._probe.end_offsets([tp]), PROBE_SECONDS))[tp])
 
-    async def last_record(self, topic: str, partition: int) -> Any:
-        """The last record of a partition without transactions, or None when it holds none. Raises `KafkaError`."""
+    async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True) -> Any:
+        """The last record of a partition that is `wanted`, or None when it holds none; what others have put behind it,
+        and the markers of transactions, are passed over. Raises `KafkaError`, `TimeoutError`."""
         async with _reader(self._servers, self._security, topic, partition) as (consumer, tp):
             first = (await consumer.beginning_offsets([tp]))[tp]
-            end = (await consumer.end_offsets([tp]))[tp]
-            if first >= end:
-                return None
-            consumer.seek(tp, end - 1)
-            return await asyncio.wait_for(consumer.getone(), PROBE_SECONDS)
+            start = (await consumer.end_offsets([tp]))[tp]
+            found, span = None, 1
+            while found is None and start > first:
+                end, start = start, max(first, start - span)
+                found = await _last_between(consumer, tp, start, end, wanted)
+                span = min(10 * span, LOOK_BACK)
+            return found
 
     async def _first_record(self, topic: str, partition: int, start: int) -> Any:
-        async with _reader(self._servers, self._security, topic, partition) as (consumer, tp):
-            consumer.seek(tp, start)
-            return await asyncio.wait_for(consumer.getone(), PROBE_SECONDS)
+        """By a consumer that is kept: who writes in transactions leaves a gap behind each."""
+        tp = TopicPartition(topic, partition)
+        async with self._gap_lock:
+            if self._gaps is None:
+                consumer = _consumer(self._servers, self._security)
+                try:
+                    await consumer.start()
+                except BaseException:
+                    await consumer.stop()
+                    raise
+                self._gaps = consumer
+            self._gaps.assign([tp])
+            self._gaps.seek(tp, start)
+            return await asyncio.wait_for(self._gaps.getone(tp), PROBE_SECONDS)
+
+
+def _fill(records: Sequence[Record], start: int, most: int) -> tuple[BatchBuilder, int]:
+    """A batch of the next records and their number: of one, however large it is, and of more up to so many bytes."""
+    batch, count = BatchBuilder(most, 0, is_transactional=False), 0
+    for key, value, headers in islice(records, start, None):
+        if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+            break
+        count += 1
+    return batch, count
+
+
+async def _let_end(producer: AIOKafkaProducer) -> None:
+    with contextlib.suppress(KafkaError, TimeoutError):
+        await producer.stop()
+
+
+async def _last_between(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int, wanted: Callable[[Any], bool]
+) -> Any:
+    """The last wanted record with start <= offset < end."""
+    found = None
+    consumer.seek(tp, start)
+    async with asyncio.timeout(PROBE_SECONDS):
+        while await consumer.position(tp) < end:
+            for record in (await consumer.getmany(tp, timeout_ms=200)).get(tp, ()):
+                if record.offset < end and wanted(record):
+                    found = record
+    return found
+
+
+def _consumer(servers: list[str], security: dict[str, Any]) -> AIOKafkaConsumer:
+    """One without a group, which does not see what was taken back in a transaction."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=servers, auto_offset_reset="earliest", isolation_level="read_committed", **security
+    )
 
 
 class _reader:
@@ -243,10 +351,14 @@ class _reader:
 
     def __init__(self, servers: list[str], security: dict[str, Any], topic: str, partition: int) -> None:
         self._tp = TopicPartition(topic, partition)
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest", **security)
+        self._consumer = _consumer(servers, security)
 
     async def __aenter__(self) -> tuple[AIOKafkaConsumer, TopicPartition]:
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
         self._consumer.assign([self._tp])
         return self._consumer, self._tp
 
@@ -257,10 +369,11 @@ class _reader:
 class PartitionLog:
     """A partition of a topic, as an owner looks at it."""
 
-    def __init__(self, broker: Broker, topic: str, partition: int) -> None:
+    def __init__(self, broker: Broker, topic: str, partition: int, events: str = "") -> None:
         self._broker = broker
         self._topic = topic
         self._partition = partition
+        self._events = events
 
     async def end(self) -> int:
         try:
@@ -274,6 +387,21 @@ class PartitionLog:
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: the id of {self._topic}: {error!r}") from None
         return "" if topic is None else topic.id
+
+    async def check_unpublished(self, stream: str) -> None:
+        if not self._events:
+            return
+        try:
+            if await self._broker.end_offset(self._events, self._partition) == 0:
+                return
+            record = await self._broker.last_record(
+                self._events, self._partition, lambda it: position_of(it.headers, stream) is not None
+            )
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the last event of {self._events}-{self._partition}: {error!r}") from None
+        position = position_of(record.headers, stream) if record is not None else None
+        if position is not None:
+            raise Unavailable(behind(stream, position, 0))
 
     async def gap_is_empty(self, start: int, end: int) -> bool:
         return await self._broker.gap_is_empty(self._topic, self._partition, start, end)

@@ -15,6 +15,16 @@ COMMITS_PER_BUCKET = 1000
 """A partition of `commits` holds so many rows: at 100 KB each 100 MB, which is as large as a partition should be."""
 
 TABLES = {
+    "identity": """
+        CREATE TABLE IF NOT EXISTS {keyspace}.identity (
+            one        int PRIMARY KEY,  -- 1
+            context    text,
+            namespace  text,
+            partitions int,
+            cluster    text,
+            format     int
+        ) WITH comment = 'Whose journal this is: one row, written once by a conditional insert, held against the
+settings at every start.'""",
     "commits": """
         CREATE TABLE IF NOT EXISTS {keyspace}.commits (
             stream         text,       -- <type>-<partition>

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import cassandra
 from cassandra import ConsistencyLevel, ProtocolVersion, protocol
@@ -29,7 +29,7 @@ from cassandra.policies import (
 from cassandra.query import BatchStatement, BatchType, BoundStatement, tuple_factory
 
 from streams.journal import JournalMissing, Unavailable
-from streams.settings import SettingsError, host_and_port
+from streams.settings import SettingsError, host_and_port, is_port, split_url
 
 Row = tuple[Any, ...]
 
@@ -69,7 +69,7 @@ class CassandraAddress:
     def parse(cls, url: str, setting: str = "JOURNAL_URL") -> CassandraAddress:
         """From `cassandra://[user:password@]host[,host]:port/keyspace?datacenter=..&replication=..&ssl=..`.
         Raises `SettingsError`."""
-        parts = urlsplit(url)
+        parts = split_url(url, setting)
         login, _, places = parts.netloc.rpartition("@")
         hosts, port = host_and_port(places, "9042")
         user, _, password = login.partition(":")
@@ -80,12 +80,13 @@ class CassandraAddress:
                 f"{setting}: no option {', '.join(sorted(unknown))}; there are datacenter, replication and ssl"
             )
         replication = options.get("replication", "3" if "datacenter" in options else "1")
-        if not hosts or not keyspace or not port.isdecimal() or not replication.isdecimal() or replication == "0":
+        copies = replication.isascii() and replication.isdecimal() and 1 <= int(replication) <= 100
+        if not all(host.strip() for host in hosts.split(",")) or not keyspace or not is_port(port) or not copies:
             raise SettingsError(
                 f"{setting}: use cassandra://[user:password@]host[,host]:port/keyspace[?datacenter=NAME&replication=3]"
             )
         return cls(
-            hosts=tuple(host.strip("[]") for host in hosts.split(",")),
+            hosts=tuple(host.strip(" []") for host in hosts.split(",")),
             port=int(port),
             keyspace=keyspace,
             user=unquote(user),

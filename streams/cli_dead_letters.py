@@ -2,12 +2,16 @@
 
 The topic of dead letters is a log. One that is given up is followed by a marker in its partition: a record without a
 value, whose header `dl_dropped` is the offset of the dead letter.
+
+Whoever may write to a command topic may have written what is here, and older letters have the sender's own `dl_`
+headers too: ours are those from the last `dl_type` on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 import time
 import uuid
@@ -16,18 +20,30 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from streams import topics
-from streams.cli_kafka import Headers, bounds, check_topic, connected, kafka, partitions_by_topic, produce, send
+from streams.cli_kafka import (
+    Headers,
+    bounds,
+    check_topic,
+    connected,
+    kafka,
+    partitions_by_topic,
+    produce,
+    send,
+    types_on_kafka,
+)
 from streams.cli_run import ERROR, FAILED, USAGE, Stop
-from streams.messages import RETRY_OF, RETRY_TOPIC
+from streams.messages import RETRY_OF, RETRY_TOPIC, UNKNOWN_TYPE
 from streams.quarantine import RELEASE
+from streams.records import AIOKafkaConsumer, UnreadableRecord
 from streams.settings import Settings
 
 READ_SECONDS = 120.0
 _REASON = ("dl_type", "dl_message", "dl_time", "dl_position")
-_OURS = {*_REASON, RETRY_TOPIC, "dl_id", "dl_trace", "dl_quarantine", "dl_cut", RETRY_OF}
+_OURS = {*_REASON, RETRY_TOPIC, "dl_id", "dl_trace", "dl_quarantine", "dl_cut", "dl_dropped", RETRY_OF}
+_OFFSET = re.compile(rb"[0-9]{1,18}")
 _POSITION = re.compile(r"([0-9]{1,9}):([0-9]{1,18})")
 
 
@@ -67,7 +83,7 @@ class DeadLetters:
                 ends = await bounds(consumer, [TopicPartition(self._topic, p) for p in range(partitions)])
                 async with asyncio.timeout(READ_SECONDS):
                     records = kept(await _read(consumer, {tp: its for tp, its in ends.items() if its[0] < its[1]}))
-        return [record for record in records if "dl_quarantine" in dict(record.headers)]
+        return [record for record in records if "dl_quarantine" in ours(record)]
 
     async def get(self, position: tuple[int, int]) -> Any:
         """The record at (partition, offset)."""
@@ -91,11 +107,11 @@ class DeadLetters:
     async def retry(self, position: tuple[int, int]) -> str:
         """Send the command again as it first came; where it stands now."""
         record = await self.get(position)
-        if "dl_cut" in dict(record.headers):
+        if "dl_cut" in ours(record):
             raise Stop(ERROR, "this command was too large for a dead letter and was cut: its sender must send it again")
         async with kafka(self._settings):
             headers = retry_headers(record)
-            topic = dict(record.headers).get(RETRY_TOPIC, self._commands.encode()).decode()
+            topic = retry_topic(record, self._settings.namespace, self._commands)
             if topic not in await partitions_by_topic(self._settings):
                 raise Stop(ERROR, f"there is no topic {topic}: start the workers that read it first, or drop this one")
             sent = await produce(self._settings, topic, record.value, record.key, headers)
@@ -105,7 +121,7 @@ class DeadLetters:
         """Give the command up: it is not listed any more, and its aggregate leaves the quarantine that it caused."""
         record = await self.get(position)
         released = ""
-        if "dl_quarantine" in dict(record.headers):
+        if "dl_quarantine" in ours(record):
             id, poison = _text(record.key or b""), command_id(record)
             data = msgspec.json.encode({"command_id": poison})
             reply, _ = await send(self._settings, self.type, id, RELEASE, data, str(uuid.uuid4()), wait, self._known)
@@ -146,11 +162,11 @@ def kept(records: Iterable[Any]) -> list[Any]:
     """The dead letters among these records that are not dropped by a marker among them."""
     letters, dropped = [], set()
     for record in records:
-        offset = dict(record.headers).get("dl_dropped")
-        if offset is None:
+        marked = _OFFSET.fullmatch(ours(record).get("dl_dropped") or b"")
+        if marked is None or record.value is not None:
             letters.append(record)
         else:
-            dropped.add((record.partition, int(offset)))
+            dropped.add((record.partition, int(marked[0])))
     return [record for record in letters if (record.partition, record.offset) not in dropped]
 
 
@@ -163,6 +179,20 @@ def parse_position(text: str | None, action: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def ours(record: Any) -> dict[str, bytes | None]:
+    """The control headers of a record, as our own programs wrote them."""
+    headers = list(record.headers)
+    last = max((index for index, (name, _) in enumerate(headers) if name == "dl_type"), default=0)
+    return {name: value for name, value in headers[last:] if name.startswith("dl_")}
+
+
+def retry_topic(record: Any, namespace: str, commands: str) -> str:
+    """The topic to send a command to again: the one that a process manager of this system found missing, or its own."""
+    headers = ours(record)
+    topic = _text(headers.get(RETRY_TOPIC)) if headers.get("dl_type") == UNKNOWN_TYPE else ""
+    return topic if types_on_kafka(namespace, [topic]) else commands
+
+
 def original_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
     """The headers that the command came with, without the reason of its failure."""
     return [(name, value) for name, value in headers if name not in _OURS]
@@ -172,42 +202,44 @@ def retry_headers(record: Any) -> Headers:
     """The headers to send a command again with: its own, its id if it brought none, and that it is a retry, for which
     an aggregate in quarantine has waited."""
     headers = original_headers(record.headers)
-    id = dict(record.headers).get("dl_id")
+    id = ours(record).get("dl_id")
     if id and "ce_id" not in dict(headers):
         headers.append(("ce_id", id))
-    if "dl_quarantine" in dict(record.headers):
+    if "dl_quarantine" in ours(record):
         headers.append((RETRY_OF, f"{record.partition}:{record.offset}".encode()))
     return headers
 
 
 def command_id(record: Any) -> str:
     """The id under which the command was decided."""
-    return _text(dict(record.headers).get("dl_id") or b"")
+    return _text(ours(record).get("dl_id"))
 
 
 def reason_of(record: Any) -> dict[str, str]:
     """Why and when the command failed, and where it stood: `<topic>:<partition>:<offset>`."""
-    headers = dict(record.headers)
-    reason = {name.removeprefix("dl_"): _text(headers.get(name) or b"") for name in _REASON}
-    if reason["time"].isdecimal() and len(reason["time"]) <= 14:
+    headers = ours(record)
+    reason = {name.removeprefix("dl_"): _text(headers.get(name)) for name in _REASON}
+    if isinstance(record, UnreadableRecord):
+        reason |= {"type": "Unreadable", "message": record.reason}
+    if _OFFSET.fullmatch(reason["time"].encode()) and len(reason["time"]) <= 14:
         reason["time"] = datetime.fromtimestamp(int(reason["time"]) / 1000, UTC).isoformat(timespec="seconds")
     return reason
 
 
 def summary(record: Any) -> tuple[str, str, str, str, str, str]:
     """The row of `list`: position, time, aggregate id, command type, type of the failure, message."""
-    reason, headers = reason_of(record), dict(record.headers)
-    value = shown_value(record.value)
-    type = _text(headers["ce_type"]) if headers.get("ce_type") else value.get("type") if isinstance(value, dict) else ""
+    reason, value = reason_of(record), shown_value(record.value)
+    written = value.get("type") if isinstance(value, dict) else ""
+    type = _text(dict(record.headers).get("ce_type")) or (written if isinstance(written, str) else "")
     position, failure = f"{record.partition}:{record.offset}", reason["type"]
-    if "dl_quarantine" in headers:
+    if "dl_quarantine" in ours(record):
         failure += ", quarantine"
-    return position, reason["time"], _text(record.key or b""), str(type or ""), failure, reason["message"]
+    return position, reason["time"], _text(record.key), type, failure, reason["message"]
 
 
 def details(record: Any) -> dict[str, Any]:
     """What `show` prints: all of it. Bytes that are no text are in base64."""
-    headers = dict(record.headers)
+    headers = ours(record)
     failure: dict[str, Any] = reason_of(record)
     if "dl_quarantine" in headers:
         failure["quarantine"] = True
@@ -217,13 +249,13 @@ def details(record: Any) -> dict[str, Any]:
         "position": f"{record.partition}:{record.offset}",
         "failure": failure,
         "key": None if record.key is None else _text(record.key),
-        "headers": {name: _text(value or b"") for name, value in original_headers(record.headers)},
+        "headers": {name: _text(value) for name, value in original_headers(record.headers)},
         "value": shown_value(record.value),
     }
 
 
-def _text(data: bytes) -> str:
-    return data.decode(errors="backslashreplace")
+def _text(data: bytes | None) -> str:
+    return (data or b"").decode(errors="backslashreplace")
 
 
 def shown_value(data: bytes | None) -> Any:
@@ -231,8 +263,10 @@ def shown_value(data: bytes | None) -> Any:
     if data is None:
         return None
     try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        value = msgspec.json.decode(data)
+        json.dumps({"within": [[[[value]]]]}, indent=2)  # nested less than what it is going to be shown in
+        return value
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
         return data.decode()

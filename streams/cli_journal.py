@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,9 +16,11 @@ from streams.cli_kafka import kafka, partitions_by_topic
 from streams.cli_run import ERROR, USAGE, Stop, one_line
 from streams.cli_schemas import register_schemas
 from streams.history import entries, learn_for
+from streams.identity import check_identity
 from streams.journal import Journal, JournalMissing, StoredEvent, Unavailable, stream_name
 from streams.reading import Held, decode_event
 from streams.settings import Settings, SettingsError
+from streams.setup import made, opened
 
 if TYPE_CHECKING:
     from streams.command_app import Context
@@ -53,7 +55,7 @@ async def journal_of(context: Context) -> AsyncIterator[Journal]:
         journal = context.journal()
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                await journal.open()
+                await opened(journal, context.identity(), create=False)
             yield journal
         finally:
             await journal.close()
@@ -121,32 +123,44 @@ async def set_up(contexts: Mapping[str, Context]) -> AsyncIterator[str]:
     Raises `Stop` when a server does not answer or a topic has another number of partitions.
     """
     settings = next(iter(contexts.values())).settings
-    replies = topics.replies_topic(settings.namespace)
+    wanted = [t for type in contexts for t in topics.type_topics(settings.namespace, type, settings.partitions)]
+    wanted.append(topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions))
     async with kafka(settings):
-        wanted = [t for type in contexts for t in topics.type_topics(settings.namespace, type, settings.partitions)]
+        cluster = await topics.look_at_topics(settings.bootstrap_servers, wanted)
         present = await partitions_by_topic(settings)
-        if replies not in present:  # an old one serves, whatever its partitions
-            wanted.append(topics.reply_topic(replies, settings.partitions))
+    async with errors_as_one_line(settings):  # all is held against one another before anything is made
+        for context in contexts.values():
+            await _check_journal(context, cluster)
+    async with kafka(settings):
         await topics.ensure_topics(settings.bootstrap_servers, wanted)
-    for name in dict.fromkeys([*(topic.name for topic in wanted), replies]):
-        yield f"topic {name}: {'found' if name in present else 'made'}"
+    for topic in wanted:
+        yield f"topic {topic.name}: {'found' if topic.name in present else 'made'}"
     for context in contexts.values():
         async with errors_as_one_line(context.settings):
-            yield await _set_up_journal(context)
+            yield await _set_up_journal(context, cluster)
     async for line in register_schemas(contexts):
         yield line
 
 
-async def _set_up_journal(context: Context) -> str:
+async def _check_journal(context: Context, cluster: str) -> None:
+    journal = context.journal()
+    try:
+        with suppress(JournalMissing):
+            await opened(journal, context.identity(cluster), create=False)
+    finally:
+        await journal.close()
+
+
+async def _set_up_journal(context: Context, cluster: str) -> str:
     journal = context.journal()
     try:
         try:
             await journal.open()
             outcome = "found"
         except JournalMissing:
-            await journal.create()
-            await journal.open()
+            await made(journal)
             outcome = "made"
+        check_identity(await journal.claim(context.identity(cluster)), context.identity(cluster))
         before = await journal.schemas()
         await journal.save_schemas(context.events.schemas)
         new = len(context.events.schemas.keys() - before.keys())

@@ -9,19 +9,22 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError
 
 from streams import topics
 from streams.cli_run import ERROR, FAILED, NO_REPLY, REJECTED, USAGE, Stop, one_line
 from streams.messages import MAX_ID_LENGTH, Reply, command_headers, decode_reply
+from streams.records import AIOKafkaConsumer
 from streams.settings import Settings
 
 SOURCE = "/command-line"
 CONNECT_SECONDS = 6.0
 REQUEST_SECONDS = 8.0
 CLOSE_SECONDS = 2.0
+
+_NO_ANSWER = (TimeoutError, KafkaConnectionError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError)
 
 Headers = list[tuple[str, bytes]]
 
@@ -36,9 +39,17 @@ async def kafka(settings: Settings) -> AsyncIterator[None]:
     except topics.TopicError as error:
         raise Stop(USAGE, str(error)) from None
     except (KafkaError, OSError) as error:
-        reason = "no answer" if isinstance(error, TimeoutError | KafkaConnectionError) else one_line(error)
-        brokers = ", ".join(settings.bootstrap_servers)
-        raise Stop(ERROR, f"Kafka at {brokers}: {reason}; is it up (make up), is KAFKA_BROKERS right?") from None
+        raise Stop(ERROR, trouble(settings, error)) from None
+
+
+def trouble(settings: Settings, error: KafkaError | OSError) -> str:
+    """One line for what went wrong with Kafka. Whether it is up is a question only where it has not answered."""
+    where = f"Kafka at {', '.join(settings.bootstrap_servers)}"
+    if isinstance(error, _NO_ANSWER):
+        return f"{where}: no answer; is it up (make up), is KAFKA_BROKERS right?"
+    if isinstance(error, OSError):
+        return f"{where}: {one_line(error)}; is it up (make up), is KAFKA_BROKERS right?"
+    return f"{where}: {type(error).__name__}: {one_line(error).removeprefix(f'{type(error).__name__}: ')}"
 
 
 @asynccontextmanager
@@ -180,7 +191,7 @@ async def _listen(consumer: AIOKafkaConsumer, topic: str, partitions: int) -> No
 
 async def _reply(consumer: AIOKafkaConsumer, id: str) -> tuple[Reply, bytes]:
     async for record in consumer:
-        with suppress(msgspec.DecodeError):
+        with suppress(ValueError, RecursionError):  # no reply, whoever wrote it
             reply = decode_reply(record.value or b"")
             if reply.command_id == id:
                 return reply, record.value

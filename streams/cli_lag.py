@@ -9,7 +9,10 @@ import msgspec
 from streams.cli_http import ask
 from streams.cli_run import USAGE, Stop, one_line
 
-COLUMNS = ("stream", "committed_offset", "head", "eventful", "published", "applied", "lag", "events", "seconds")
+COLUMNS = (
+    *("stream", "committed_offset", "head", "eventful", "published", "applied"),
+    *("lag", "events", "seconds", "ahead"),
+)
 TABLE_COLUMNS = ("stream", "table", "serving", "applied", "commits", "events", "seconds")
 
 
@@ -18,6 +21,11 @@ class Lag(msgspec.Struct):
 
     streams: list[dict[str, Any]]
     total: int
+
+    @property
+    def ahead(self) -> list[str]:
+        """The streams of which topic or tables have more than the journal."""
+        return [str(row.get("stream")) for row in self.streams if row.get("ahead")]
 
 
 async def get_lag(url: str) -> Lag:
@@ -44,7 +52,8 @@ def rows(lag: Lag) -> list[list[Any]]:
         return type, int(partition) if partition.isdecimal() else 0
 
     streams = [[_shown(row.get(column)) for column in COLUMNS] for row in sorted(lag.streams, key=by_partition)]
-    return [*streams, ["total", *[""] * (COLUMNS.index("lag") - 1), lag.total, "", ""]]
+    total = {"stream": "total", "lag": lag.total}
+    return [*streams, [total.get(column, "") for column in COLUMNS]]
 
 
 def table_rows(lag: Lag) -> list[list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,7 +44,11 @@ async def all_of(context: Context, contexts: Mapping[str, Context]) -> dict[str,
     type = context.decider.type
     places: dict[str, dict[str, str]] = {}
     for record in await DeadLetters(context.settings, type, contexts).quarantining():
-        of_id = places.setdefault((record.key or b"").decode(), {})
+        try:
+            id = (record.key or b"").decode()
+        except UnicodeDecodeError:  # no aggregate has it
+            continue
+        of_id = places.setdefault(id, {})
         of_id[command_id(record)] = f"{record.partition}:{record.offset}"
     found: dict[str, tuple[Quarantine, str]] = {}
     async with journal_of(context) as journal:
@@ -78,17 +82,17 @@ def details(id: str, quarantine: Quarantine, place: str) -> dict[str, Any]:
 def _shown(waiting: Waiting) -> dict[str, Any]:
     message = waiting.message
     try:
-        type = read_envelope(
+        envelope = read_envelope(
             message.key, message.value, message.headers, message.offset, message.timestamp, waiting.id
-        ).type
+        )
+        type, sent = envelope.type, _moment(envelope.time)
     except Failure as failure:
-        type = f"unreadable: {failure.message}"
-    sent = datetime.fromtimestamp(message.timestamp, UTC)
+        type, sent = f"unreadable: {failure.message}", ""
     return {
         "command_id": waiting.id,
         "type": type,
         "offset": message.offset,
-        "sent": _moment(sent),
+        "sent": sent,
         "value": shown_value(message.value),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -9,18 +10,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+from aiokafka.errors import KafkaError
 from faust.cli import argument, option
 
 from streams.cli_journal import context_of, journal_of
-from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, printable
+from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, one_line, printable
 from streams.journal import Journal, stream_name
+from streams.last_events import JournalBehind, check_not_behind, last_positions
 from streams.patience import patiently
 from streams.progress import Meter
 from streams.repair import repair
+from streams.topics import events_topic
 from streams.verify import Verification
 
 if TYPE_CHECKING:
     from streams.command_app import Context
+
+KAFKA_SECONDS = 10.0
 
 
 def register(app: Any, contexts: Mapping[str, Context]) -> None:
@@ -45,7 +51,7 @@ def register(app: Any, contexts: Mapping[str, Context]) -> None:
         each disagreement: where, and what. It only reads, and may run while the workers do; what they write meanwhile
         is left for the next run. With --repair rows and snapshots are made again from the log, or removed where the
         log does not have them, and all is verified once more. The log itself is never touched. It takes about 100 bytes
-        of disk per event in the folder for temporary files.
+        of disk per event in the folder for temporary files. Last the end of each log is held against the events topic.
 
         Exit code: 0 nothing disagrees, 1 something does (with --repair: still does), 2 wrong use, or the journal does
         not answer.
@@ -57,6 +63,7 @@ def register(app: Any, contexts: Mapping[str, Context]) -> None:
                 wrong = await verify(opened, context, partition, mend)
                 if mend and wrong:
                     wrong = await verify(opened, context, partition, False)
+                wrong += await compare_with_topic(opened, context, partition)
         except Stop as stop:
             raise Stop(USAGE, str(stop)) from None  # 1 would mean that the journal is damaged
         return ERROR if wrong else DONE
@@ -69,6 +76,28 @@ async def _check_partitions(journal: Journal, context: Context, partition: int |
     beyond = stream_name(context.decider.type, count)
     if await patiently(lambda: journal.head(beyond)) is not None:
         raise Stop(USAGE, f"PARTITIONS={count}, but there is a stream {beyond}: set PARTITIONS as the workers have it")
+
+
+async def compare_with_topic(journal: Journal, context: Context, partition: int | None) -> int:
+    """Print where the log ends before what was published from it; the number of such streams. Where Kafka does not
+    answer a note says so."""
+    settings, type = context.settings, context.decider.type
+    topic = events_topic(settings.namespace, type)
+    try:
+        async with asyncio.timeout(KAFKA_SECONDS):
+            published = await last_positions(settings.bootstrap_servers, type, topic, settings.partitions)
+    except (KafkaError, OSError) as error:
+        click.echo(f"note: {topic} was not looked at: Kafka: {one_line(error)}")
+        return 0
+    wrong = 0
+    for number, position in sorted(published.items()):
+        if partition in (None, number):
+            try:
+                await patiently(partial(check_not_behind, journal, type, {number: position}))
+            except JournalBehind as error:
+                click.echo(str(error))
+                wrong += 1
+    return wrong
 
 
 async def verify(journal: Journal, context: Context, partition: int | None, mend: bool) -> int:

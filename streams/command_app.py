@@ -32,10 +32,10 @@ from streams.handler import Handler
 from streams.handover import Record
 from streams.health import add_health, json_response
 from streams.issuer import Issuer
-from streams.journal import Journal, stream_name
+from streams.journal import Identity, Journal, stream_name
 from streams.journals import open_journal
 from streams.limits import Limits
-from streams.messages import Message
+from streams.messages import message_of
 from streams.outbox import TypeOutbox
 from streams.owner import Owner
 from streams.owners import add_owners
@@ -99,6 +99,13 @@ class Context:
         """The context's own journal, not yet open. Raises `SettingsError`."""
         return open_journal(self.settings.journal_url, self.settings.namespace, self.name)
 
+    def identity(self, cluster: str = "") -> Identity:
+        """Whose its journal is, with the topics of this Kafka cluster; empty: of any."""
+        settings = self.settings
+        return Identity(
+            context=self.name, namespace=settings.namespace, partitions=settings.partitions, cluster=cluster
+        )
+
     def schema_ids(self, may_register: bool) -> SchemaIds | None:
         """The ids that the schema registry has for its events; None where there is no registry."""
         if self.registry is None:
@@ -132,7 +139,10 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
         with stop_on_user_error():
             await until_it_answers(broker.start, "Kafka", KafkaError)
             replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions)
-            await prepare(settings, journal, [replies, *(topic for its in served for topic in its.topics)])
+            wanted = [replies, *(topic for its in served for topic in its.topics)]
+            await prepare(
+                settings, journal, contexts[0].identity(), wanted, own=[context.decider.type for context in contexts]
+            )
             for context in contexts:
                 await journal.save_schemas(context.events.schemas)
         routing.extend(asyncio.create_task(router.run(), name="router") for router in routers)
@@ -194,9 +204,7 @@ class _Served:
         app.position_sources.append(self._positions)
 
     async def receive(self, partition: int, records: Sequence[Record]) -> None:
-        await self.ownership.deliver(
-            partition, (Message(it.offset, it.key, it.value, it.headers, it.timestamp / 1000) for it in records)
-        )
+        await self.ownership.deliver(partition, map(message_of, records))
 
     def covered(self, partition: int) -> int | None:
         return self.ownership.covered(partition)
@@ -239,6 +247,8 @@ def _ownership(
         waiting_bytes=settings.quarantine_bytes,
     )
 
+    events = topics.events_topic(settings.namespace, decider.type)
+
     def new_owner(partition: int, topic_id: str, count: int) -> Owner:
         stream = stream_name(decider.type, partition)
         cache = Cache(budget)
@@ -257,7 +267,7 @@ def _ownership(
             handler,
             outbox,
             limits,
-            PartitionLog(broker, context.commands_topic, partition),
+            PartitionLog(broker, context.commands_topic, partition, events),
             lambda owner: ownership.lost(owner),
             lambda key: partition_of(key, settings.partitions),
             issuer.issue if issuer is not None else None,

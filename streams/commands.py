@@ -129,7 +129,10 @@ def register(
         are on Kafka, applied how far they are in the tables that answer. Lag counts the commits between, events the
         events; seconds is the age of the oldest event that is not applied.
 
-        Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer.
+        Ahead counts the commits that the topic or a table has and the journal does not have: it is another one.
+
+        Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer or something is
+        ahead.
         """
         shown = await cli_lag.get_lag(url)
         if tables:
@@ -137,6 +140,8 @@ def register(
         else:
             columns = [column.replace("_", " ") for column in cli_lag.COLUMNS]
             print_table(table(columns, cli_lag.rows(shown), columns[1:]))
+        if shown.ahead:
+            raise Stop(USAGE, f"{', '.join(shown.ahead)}: the journal does not have what was published of it")
         return ERROR if shown.total else DONE
 
     @command()
@@ -160,15 +165,18 @@ def register(
 
     @command(
         argument("action", type=click.Choice(["list", "show", "retry", "drop"])),
-        argument("type"),
+        argument("type", required=False, metavar="[TYPE]"),
         argument("position", required=False, metavar="[PARTITION:OFFSET]"),
         option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="list: at most the newest N."),
         option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="drop: how long to wait for the owner."),
     )
-    async def dead_letters(self: Tool, action: str, type: str, position: str | None, limit: int, wait: float) -> None:
+    async def dead_letters(
+        self: Tool, action: str, type: str | None, position: str | None, limit: int, wait: float
+    ) -> None:
         """See the commands that could not be processed, send them again, or give them up.
 
         \b
+        faust -A streams.shop.orders dead-letters list
         faust -A streams.shop.orders dead-letters list order
         faust -A streams.shop.orders dead-letters show order 3:17
         faust -A streams.shop.orders dead-letters retry order 3:17
@@ -176,7 +184,8 @@ def register(
 
         A command comes here when it cannot be read, came too late or hit a bug; one that the domain rejects does not.
         After the cause is mended, retry sends it again as it first came: same id, same key, same bytes. The dead letter
-        stays listed. Retrying twice is harmless. Drop takes it off the list for good.
+        stays listed. Retrying twice is harmless. Drop takes it off the list for good. List without a type has those of
+        all types of this app.
 
         Where its aggregate is in quarantine for it, the commands that wait there go on: behind it after a retry that
         the domain takes, without it after a drop, which waits for the owner of the aggregate to say so.
@@ -184,24 +193,33 @@ def register(
         Exit code: 1 when there is no such dead letter, or Kafka does not answer; 2 wrong use; drop: 4 the owner could
         not do it, 5 no reply from it in time, and then nothing is dropped.
         """
-        letters = DeadLetters(settings, type, contexts)
         if action == "list":
             if position is not None:
                 raise Stop(USAGE, f"list takes no position; did you mean `dead-letters show {type} {position}`?")
-            records, more = await letters.newest(limit)
-            if not records:
-                click.echo(f"no dead letters of {type}")
-                return
-            columns = ["position", "time", "id", "command", "failure", "message"]
-            print_table(table(columns, [summary(record) for record in records]))
-            if more:
-                click.echo(f"the newest {len(records)}; --limit shows more")
-        elif action == "show":
+            for one in [type] if type else contexts:
+                await list_letters(DeadLetters(settings, one, contexts), limit)
+            return
+        if type is None:
+            raise Stop(USAGE, f"{action} takes an aggregate type and a PARTITION:OFFSET")
+        letters = DeadLetters(settings, type, contexts)
+        if action == "show":
             click.echo(indented(details(await letters.get(parse_position(position, action)))))
         elif action == "retry":
             click.echo(f"sent again: {printable(await letters.retry(parse_position(position, action)))}")
         else:
             click.echo(f"dropped: {printable(await letters.drop(parse_position(position, action), wait))}")
+
+    async def list_letters(letters: DeadLetters, limit: int) -> None:
+        records, more = await letters.newest(limit)
+        if not records:
+            click.echo(f"no dead letters of {letters.type}")
+            return
+        if len(contexts) > 1:
+            click.echo(f"{letters.type}:")
+        columns = ["position", "time", "id", "command", "failure", "message"]
+        print_table(table(columns, [summary(record) for record in records]))
+        if more:
+            click.echo(f"the newest {len(records)}; --limit shows more")
 
     cli_quarantine.register(command, contexts, module)
     cli_schemas.register(command, contexts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Any
@@ -19,6 +18,7 @@ from streams.consumer import Transport
 from streams.handover import Receiver
 from streams.log_lines import one_line_each
 from streams.membership import Membership
+from streams.places import check_folder, check_listening
 from streams.quiet_logs import quieten
 from streams.settings import Settings, SettingsError
 from streams.setup import stop_on_user_error
@@ -38,6 +38,11 @@ STREAM_BUFFER = 128
 see `streams.consumer`."""
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
+
+FOLDER_SECONDS = 5.0
+"""So long a worker waits for the one before it to let go of its folder."""
+LOOPBACK, WEB_PORT = "127.0.0.1", 6066
+"""Where a worker listens unless told otherwise on its command line: there is no authentication."""
 
 Positions = Callable[[set[TP]], Awaitable[dict[TP, int]]]
 
@@ -83,16 +88,19 @@ class Application(faust.App):  # type: ignore[misc]
         self.leaves_first = False
         """Leave the group before the rest of the shutdown: only where a fence keeps what is late from doing harm."""
         self.rebalanced = False
-        local = all(host.startswith(("127.", "localhost", "[::1]")) for host in settings.bootstrap_servers)
         options.setdefault("datadir", str(settings.data_dir / group))
-        if local:
-            options.update(web_bind="127.0.0.1", web_host="127.0.0.1")
         door = WebDoor(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
         web = dict(options.pop("web_application_options", {}))
         web["middlewares"] = [door.middleware, *web.get("middlewares", ())]
         super().__init__(
             settings.namespace + group,
-            broker=[URL(url) for url in settings.kafka_brokers.split(";") if url],
+            broker=[URL(f"kafka://{broker}") for broker in settings.bootstrap_servers],
+            env={},  # Faust would take BROKER_URL, WEB_PORT and a hundred others from whoever they are meant for
+            debug=False,
+            blocking_timeout=None,
+            web_bind=LOOPBACK,
+            web_host=LOOPBACK,
+            web_port=WEB_PORT,
             key_serializer="raw",
             value_serializer="raw",
             topic_partitions=settings.partitions,
@@ -132,34 +140,33 @@ class Application(faust.App):  # type: ignore[misc]
     def _new_web(self) -> Any:
         return Web(self)
 
+    def _init_fixups(self) -> list[Any]:
+        return []  # the one for Django goes by somebody else's variable
+
     def _new_transport(self) -> Any:
         return Transport(self.conf.broker_consumer, self)
 
     async def on_first_start(self) -> None:
-        self.conf.datadir.mkdir(parents=True, exist_ok=True)
         for library in CHATTY:
             logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
         quieten("aiokafka")
         one_line_each()
         with stop_on_user_error():
-            self._check_web_port()
+            check_folder(self.conf.datadir)
+            if self.conf.web_enabled:
+                check_listening(self.conf.web_bind, self.conf.web_port)
         await super().on_first_start()
         self._membership = Membership(self.conf.datadir / "member", self.settings.bootstrap_servers, self.conf.id)
-        await self._membership.succeed()
+        # Who keeps tables there has them for itself. A predecessor may be on its way out.
+        alone = await self._membership.succeed(FOLDER_SECONDS if self.tables else 0.0)
+        with stop_on_user_error():
+            if self.tables and not alone:
+                raise SettingsError(
+                    f"{self.conf.datadir.absolute()} is in use by another worker: give this one a folder of its own"
+                    " with --datadir"
+                )
         for start in self.starting:
             await start()
-
-    def _check_web_port(self) -> None:
-        if not self.conf.web_enabled:
-            return
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self.conf.web_bind, self.conf.web_port))
-            except OSError as error:
-                raise SettingsError(
-                    f"{self.conf.web_bind}:{self.conf.web_port}: {error.strerror}: choose another with --web-port"
-                ) from None
 
     async def on_stop(self) -> None:
         # Owners let go first: Faust waits for every message in work, for as long as a store that is down lets them

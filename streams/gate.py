@@ -10,10 +10,12 @@ import msgspec
 from aggregates.decider import Rejected
 from streams.cache import Aggregate
 from streams.handler import Handler
+from streams.journal import Fenced, Unavailable
 from streams.limits import Limits
-from streams.messages import Envelope, Failure, Message, check_deadline, encode_reply, read_envelope
+from streams.messages import EPOCH, JSON, Envelope, Failure, Message, check_deadline, encode_reply, read_envelope
 from streams.quarantine import PARKED, QUARANTINED, RELEASE, RELEASED, UNPARKED, Quarantine, Reason, pack
-from streams.verdict import Draft, Verdict
+from streams.reading import Held
+from streams.verdict import Draft, Verdict, domain_error
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +77,22 @@ class Gate:
         )
 
     def steps(self, envelope: Envelope, draft: Draft) -> Iterator[list[Verdict]]:
-        """The verdicts that a command causes, the last of them `final`. Its aggregate is in work."""
+        """The verdicts that a command causes, the last of them `final`. Its aggregate is in work.
+
+        What this raises for one command is that command's failure, as long as nothing has been noted for it.
+        """
         aggregate = self._handler.touched.get(envelope.aggregate_id)
+        before = _state(aggregate)
+        try:
+            yield from self._steps(aggregate, envelope, draft)
+        except (Unavailable, Held, Fenced):
+            raise
+        except Exception as bug:
+            if _state(aggregate) != before:
+                raise
+            yield [self._handler.failed(envelope, self._bug(bug, envelope.offset), draft)]
+
+    def _steps(self, aggregate: Aggregate | None, envelope: Envelope, draft: Draft) -> Iterator[list[Verdict]]:
         if aggregate is None:
             yield [self._handler.decide(envelope, draft)]
             return
@@ -106,7 +122,7 @@ class Gate:
             reason = Reason(failure.type, failure.message, draft.time, envelope.offset)
             self._note(verdict, aggregate, QUARANTINED, msgspec.json.encode(reason), draft)
             log.warning(
-                "%s: %s goes into quarantine for its command %s: those that follow wait",
+                "%s: %r goes into quarantine for its command %r: those that follow wait",
                 self._handler.stream,
                 envelope.aggregate_id,
                 envelope.id,
@@ -160,7 +176,7 @@ class Gate:
             if envelope.type != RELEASE:
                 raise Failure("UnknownCommand", f"there is no control command {envelope.type!r}; there is {RELEASE}")
             poison = _decode_release(envelope.data).command_id
-        except (msgspec.DecodeError, Failure) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Failure) as error:
             failure = error if isinstance(error, Failure) else Failure("Unreadable", f"{RELEASE}: {error}")
             yield [handler.failed(envelope, failure, draft)]
             return
@@ -178,7 +194,7 @@ class Gate:
         quarantine = aggregate.quarantine
         assert quarantine is not None
         log.warning(
-            "%s: %s leaves quarantine, and the %d commands that wait go on",
+            "%s: %r leaves quarantine, and the %d commands that wait go on",
             self._handler.stream,
             verdict.envelope.aggregate_id,
             len(quarantine.waiting),
@@ -216,15 +232,37 @@ class Gate:
         verdict.rows.append(note)
 
     def _envelope(self, message: Message, default_id: str) -> Envelope:
-        """Raises `Failure` with what is known of the command in its `envelope`."""
-        envelope = read_envelope(
-            message.key, message.value, message.headers, message.offset, message.timestamp, default_id
-        )
+        """Raises `Failure` with what is known of the command in its `envelope`, whatever stands in the message."""
+        try:
+            if message.unreadable:
+                raise Failure("Unreadable", message.unreadable)
+            envelope = read_envelope(
+                message.key, message.value, message.headers, message.offset, message.timestamp, default_id
+            )
+        except Exception as error:
+            failure = error if isinstance(error, Failure) else self._bug(error, message.offset)
+            if not hasattr(failure, "envelope"):
+                failure.envelope = Envelope(default_id, "", "", b"", JSON, message.offset, EPOCH)  # type: ignore[attr-defined]
+            raise failure from None
         envelope.message = message
         return envelope
+
+    def _bug(self, bug: Exception, offset: int) -> Failure:
+        """What is raised for one message is its own failure, though nobody has thought of it."""
+        log.error("%s: the command at offset %d: %r", self._handler.stream, offset, bug, exc_info=True)
+        said = domain_error(bug)
+        return Failure("Unreadable", said.message, said.trace)
 
     def _unreadable(self, failure: Failure, message: Message, draft: Draft) -> Verdict:
         """The verdict on a message that could not be read so far as to know what it is."""
         envelope: Envelope = failure.envelope  # type: ignore[attr-defined]
         envelope.message = message
         return self._handler.failed(envelope, failure, draft)
+
+
+def _state(aggregate: Aggregate | None) -> tuple[object, ...]:
+    """What changes when something is noted of an aggregate."""
+    if aggregate is None:
+        return ()
+    quarantine = aggregate.quarantine
+    return aggregate.nr, aggregate.sequence, quarantine, 0 if quarantine is None else len(quarantine.waiting)

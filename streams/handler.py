@@ -151,7 +151,7 @@ class Handler:
             except Exception as bug:
                 if attempt == 1:
                     log.exception(
-                        "%s: command %s %s of %s raised", self.stream, envelope.type, envelope.id, envelope.aggregate_id
+                        "%s: command %r %r of %r raised", self.stream, envelope.type, envelope.id, envelope.aggregate_id
                     )
                     raise domain_error(bug) from None
         raise AssertionError("at least one attempt")

@@ -22,7 +22,7 @@ from schemas.codec import Codec
 from streams import topics
 from streams.broker import Broker, Record, partition_of
 from streams.journal import Commit, Journal, RecordedEvent, Unavailable
-from streams.messages import RETRY_TOPIC, command_headers
+from streams.messages import RETRY_TOPIC, UNKNOWN_TYPE, command_headers
 from streams.reading import Held, decode_event
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Issuer:
             return (topic, partition_of(key or b"", count)), record
         log.error("there is no topic %s: a command for %r goes to %s", topic, key, self._dead_letters_topic)
         reason = [
-            ("dl_type", b"UnknownType"),
+            ("dl_type", UNKNOWN_TYPE),
             ("dl_message", f"there is no topic {topic}".encode()),
             ("dl_time", str(int(time.time() * 1000)).encode()),
             (RETRY_TOPIC, topic.encode()),

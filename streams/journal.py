@@ -32,6 +32,10 @@ class JournalMissing(Exception):
     """The keyspace, schema or tables do not exist; the message says which command makes them."""
 
 
+class JournalIncomplete(JournalMissing):
+    """The log is there, and tables that came with a newer version are not."""
+
+
 class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event of one aggregate as the journal keeps it, or a note of the engine's own beside the events.
 
@@ -117,6 +121,22 @@ class Published(msgspec.Struct, frozen=True):
     index: int
 
 
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose journal it is, written once by the first that starts with it.
+
+    context, namespace   exactly as they are set: the names of keyspaces, schemas and files tell less apart
+    partitions           of the topics: a key belongs to one by their number
+    cluster              the id of the Kafka cluster whose topics its offsets and positions are of
+    format               of the journal, so that an older version leaves a newer one alone
+    """
+
+    context: str
+    namespace: str
+    partitions: int
+    cluster: str
+    format: int = 1
+
+
 class Journal(Protocol):
     """What a store must do. All methods may raise `Unavailable`; all but `append` are idempotent or reads.
 
@@ -127,10 +147,17 @@ class Journal(Protocol):
         """Make keyspace (or schema) and tables where they are missing. Safe to repeat and to race."""
 
     async def open(self) -> None:
-        """Connect. Raises `JournalMissing` when `create` has not been called."""
+        """Connect. Raises `JournalMissing` when `create` has not been called, `JournalIncomplete` when only by an
+        older version."""
 
     async def close(self) -> None:
         """Let go of all connections."""
+
+    async def identity(self) -> Identity | None:
+        """Whose it is; None where nobody has claimed it yet. Linearizable."""
+
+    async def claim(self, identity: Identity) -> Identity:
+        """Make it that of `identity` unless it is somebody's already; whose it is now. One of many that race wins."""
 
     async def head(self, stream: str) -> Commit | None:
         """The newest commit, linearizable: an append that has succeeded before this call is seen. One whose outcome

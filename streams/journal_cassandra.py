@@ -22,6 +22,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from cassandra import ConsistencyLevel
 from cassandra.query import BoundStatement
 
@@ -38,7 +39,17 @@ from streams.cassandra_session import CassandraAddress, CassandraSession, Row
 from streams.cassandra_setup import make_keyspace
 from streams.commit_codec import COMMIT_SCHEMAS, encode_events
 from streams.fence import fenced, same_commit
-from streams.journal import LAST_SEQUENCE, Commit, JournalMissing, Published, Snapshot, StoredEvent, Unavailable
+from streams.journal import (
+    LAST_SEQUENCE,
+    Commit,
+    Identity,
+    JournalIncomplete,
+    JournalMissing,
+    Published,
+    Snapshot,
+    StoredEvent,
+    Unavailable,
+)
 from streams.paging import FIRST_PAGE, MOST_ROWS, PAGE_BYTES, next_page
 from streams.tasks import all_done
 
@@ -68,7 +79,7 @@ class CassandraJournal:
             await self.save_schemas(COMMIT_SCHEMAS)
         except JournalMissing as error:
             await self.close()
-            raise JournalMissing(f"keyspace {self._keyspace} is missing or incomplete: {error}") from None
+            raise type(error)(f"keyspace {self._keyspace} is missing or incomplete: {error}") from None
         except BaseException:
             await self.close()
             raise
@@ -79,6 +90,7 @@ class CassandraJournal:
 
     async def _prepare(self) -> None:
         k, prepare = self._keyspace, self._session.prepare
+        identity = ", ".join(Identity.__struct_fields__)
         commits = f"SELECT {COMMIT_COLUMNS} FROM {k}.commits WHERE stream = ? AND bucket = ?"
         self._statements = {
             "append": await prepare(
@@ -122,6 +134,20 @@ class CassandraJournal:
             "save_published": await prepare(f"INSERT INTO {k}.published (stream, nr, idx) VALUES (?, ?, ?)"),
         }
 
+        try:
+            self._statements |= {
+                "identity": await prepare(
+                    f"SELECT {identity} FROM {k}.identity WHERE one = 1", ConsistencyLevel.LOCAL_SERIAL
+                ),
+                "claim": await prepare(
+                    f"INSERT INTO {k}.identity (one, {identity}) VALUES (1, ?, ?, ?, ?, ?) IF NOT EXISTS",
+                    retry=False,
+                    idempotent=False,
+                ),
+            }
+        except JournalMissing as error:
+            raise JournalIncomplete(str(error)) from None
+
     def _prepared(self, name: str) -> Any:
         try:
             return self._statements[name]
@@ -130,6 +156,17 @@ class CassandraJournal:
 
     def _run(self, name: str, *parameters: object) -> asyncio.Future[Sequence[Row]]:
         return self._session.execute(self._prepared(name), parameters)
+
+    async def identity(self) -> Identity | None:
+        rows = await self._run("identity")
+        return Identity(**dict(zip(Identity.__struct_fields__, rows[0], strict=True))) if rows else None
+
+    async def claim(self, identity: Identity) -> Identity:
+        await self._run("claim", *msgspec.structs.astuple(identity))
+        found = await self.identity()
+        if found is None:
+            raise Unavailable(f"the identity of {self._keyspace} was written, and yet is not there")
+        return found
 
     async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
         stream, bucket = commit.stream, commit.nr // COMMITS_PER_BUCKET

@@ -7,7 +7,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from streams.fence import fenced, same_commit
-from streams.journal import LAST_SEQUENCE, Commit, JournalMissing, Published, Snapshot, StoredEvent, stream_type
+from streams.journal import (
+    LAST_SEQUENCE,
+    Commit,
+    Identity,
+    JournalMissing,
+    Published,
+    Snapshot,
+    StoredEvent,
+    stream_type,
+)
 
 
 @dataclass
@@ -15,6 +24,7 @@ class MemoryStore:
     """What the journals that share it have in common: the database, as it were."""
 
     created: bool = False
+    identity: Identity | None = None
     log: dict[str, list[Commit]] = field(default_factory=lambda: defaultdict(list))
     events: dict[tuple[str, str], dict[tuple[int, int, int], StoredEvent]] = field(
         default_factory=lambda: defaultdict(dict)
@@ -39,6 +49,13 @@ class MemoryJournal:
 
     async def close(self) -> None:
         pass
+
+    async def identity(self) -> Identity | None:
+        return self._store.identity
+
+    async def claim(self, identity: Identity) -> Identity:
+        self._store.identity = self._store.identity or identity
+        return self._store.identity
 
     async def head(self, stream: str) -> Commit | None:
         log = self._store.log[stream]

@@ -18,12 +18,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import Delete, Select, Table, bindparam, delete, func, select, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streams.commit_codec import COMMIT_SCHEMAS
 from streams.fence import fenced, same_commit
-from streams.journal import LAST_SEQUENCE, Commit, Published, Snapshot, StoredEvent, stream_type
+from streams.journal import (
+    LAST_SEQUENCE,
+    Commit,
+    Identity,
+    JournalIncomplete,
+    JournalMissing,
+    Published,
+    Snapshot,
+    StoredEvent,
+    stream_type,
+)
 from streams.paging import FIRST_PAGE, PAGE_BYTES, next_page
 from streams.sql_session import SqlAddress, SqlSession
 from streams.sql_tables import (
@@ -31,6 +42,7 @@ from streams.sql_tables import (
     COMMITS,
     EVENT_COLUMNS,
     EVENTS,
+    IDENTITY,
     PUBLISHED,
     SCHEMAS,
     SNAPSHOTS,
@@ -63,6 +75,7 @@ _EVENTS_AFTER = (
 _SNAPSHOT = select(SNAPSHOTS.c.sequence, SNAPSHOTS.c.nr, SNAPSHOTS.c.version, SNAPSHOTS.c.state).where(
     SNAPSHOTS.c.type == bindparam("of"), SNAPSHOTS.c.id == bindparam("aggregate")
 )
+_IDENTITY = select(*(IDENTITY.c[name] for name in Identity.__struct_fields__))
 _PUBLISHED = select(PUBLISHED.c.nr, PUBLISHED.c.idx).where(PUBLISHED.c.stream == bindparam("of"))
 
 
@@ -95,6 +108,7 @@ class SqlJournal:
     def __init__(self, address: SqlAddress) -> None:
         self._session = SqlSession(address, TABLES)
         self._append = address.insert(COMMITS).on_conflict_do_nothing()
+        self._claim = address.insert(IDENTITY).on_conflict_do_nothing()
         self._upserts = {
             table: _upsert(address.insert(table), table) for table in (EVENTS, SNAPSHOTS, SCHEMAS, PUBLISHED)
         }
@@ -105,8 +119,12 @@ class SqlJournal:
     async def open(self) -> None:
         self._session.connect()
         try:
+            await self._session.rows(select(COMMITS).limit(0))
             for table in TABLES.sorted_tables:
-                await self._session.rows(select(table).limit(0))
+                try:
+                    await self._session.rows(select(table).limit(0))
+                except JournalMissing as error:
+                    raise JournalIncomplete(str(error)) from None
             await self.save_schemas(COMMIT_SCHEMAS)
         except BaseException:
             await self.close()
@@ -114,6 +132,19 @@ class SqlJournal:
 
     async def close(self) -> None:
         await self._session.close()
+
+    async def identity(self) -> Identity | None:
+        rows = await self._session.rows(_IDENTITY)
+        return Identity(**rows[0]._mapping) if rows else None
+
+    async def claim(self, identity: Identity) -> Identity:
+        row = {"one": 1, **msgspec.structs.asdict(identity)}
+
+        async def claim(connection: AsyncConnection) -> Identity:
+            await connection.execute(self._claim, row)
+            return Identity(**(await connection.execute(_IDENTITY)).one()._mapping)
+
+        return await self._session.transaction(claim)
 
     async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
         # All is made before the transaction begins: what it locks, it locks briefly.

@@ -35,18 +35,19 @@ class Membership:
         self._group = group
         self._file: IO[str] | None = None
 
-    async def succeed(self) -> None:
-        """Take the dead predecessor out of the group, if there is one. Only saves time: that it fails does no harm."""
+    async def succeed(self, patience: float = 0.0) -> bool:
+        """Take the dead predecessor out of the group, if there is one. Only saves time: that it fails does no harm.
+
+        False where another worker has the folder, and has not let go of it within `patience` seconds.
+        """
         try:
             file = self._path.open("a+")
         except OSError as error:  # no room on the disk
             log.info("%s: %s", self._path, error)
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            return True
+        if not await _locked(file, patience):
             file.close()
-            return
+            return False
         self._file = file
         file.seek(0)
         if member_id := file.read().strip():
@@ -56,6 +57,7 @@ class Membership:
             except (KafkaError, OSError) as error:
                 log.info("the predecessor %s stays in the group until its session ends: %r", member_id, error)
             self.record("")
+        return True
 
     def record(self, member_id: str) -> None:
         """This worker is in the group by that name now."""
@@ -76,3 +78,16 @@ class Membership:
             await admin._send_request(LeaveGroupRequest(self._group, member_id), coordinator)
         finally:
             await admin.close()
+
+
+async def _locked(file: IO[str], patience: float) -> bool:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if loop.time() >= until:
+                return False
+        await asyncio.sleep(0.05)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import binascii
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -11,22 +13,50 @@ import msgspec
 JSON = "application/json"
 AVRO = "avro/binary"
 MAX_ID_LENGTH = 512
+MAX_TYPE_LENGTH = 256
+MAX_TOPIC_LENGTH = 249
+MAX_TIME_LENGTH = 64
+TRACEPARENT_LENGTH = 55
+MESSAGE_CHARACTERS = 1024
+"""Of why a command failed; what a library says may hold all that it was given."""
 RETRY_OF = "ce_retryof"
 """The header of a command sent again from the dead letters, with the place of its dead letter."""
 RETRY_TOPIC = "dl_topic"
 """The header of a dead letter that says where to send it again, when that is not where it was read from."""
 
-Headers = Iterable[tuple[str, bytes]]
+UNKNOWN_TYPE = b"UnknownType"
+"""The `dl_type` of such a letter."""
+CONTROL = "dl_"
+"""What the names of the headers begin with that say why a command is in the dead letters."""
+
+Headers = Collection[tuple[str, bytes | None]]
+
+_ONCE = frozenset(
+    (
+        "ce_id",
+        "ce_type",
+        "ce_replyto",
+        "ce_correlationid",
+        "ce_deadline",
+        "ce_expectedsequence",
+        RETRY_OF,
+        "content-type",
+    )
+)
+"""Headers that two readers would take differently when they come twice."""
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Message(msgspec.Struct, gc=False):
-    """A message of the command topic as it stands there; `timestamp` in seconds."""
+    """A message of the command topic as it stands there; `timestamp` in seconds. `unreadable` says why it could not be
+    read at all: it has no key, value or headers then."""
 
     offset: int
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
     timestamp: float
+    unreadable: str = ""
     size: int = 0
     """Bytes of key, value and headers."""
 
@@ -37,6 +67,12 @@ class Message(msgspec.Struct, gc=False):
         self.size = size
 
 
+def message_of(record: Any) -> Message:
+    """A record of the command topic."""
+    timestamp = -1 if record.timestamp is None else record.timestamp / 1000
+    return Message(record.offset, record.key, record.value, record.headers, timestamp, getattr(record, "reason", ""))
+
+
 class Failure(Exception):
     """A command that cannot be processed, with a stable `type` for programs and a `message` for people.
 
@@ -45,6 +81,7 @@ class Failure(Exception):
     """
 
     def __init__(self, type: str, message: str, trace: str = "") -> None:
+        message = message[:MESSAGE_CHARACTERS]
         super().__init__(f"{type}: {message}")
         self.type = type
         self.message = message
@@ -111,7 +148,9 @@ class _Structured(msgspec.Struct):
     """A structured CloudEvent, or the short form that a person types: only `type` is needed."""
 
     type: str
-    data: msgspec.Raw = msgspec.Raw(b"{}")
+    data: msgspec.Raw = msgspec.Raw(b"")
+    data_base64: str = ""
+    datacontenttype: str = ""
     id: str = ""
     replyto: str = ""
     correlationid: str = ""
@@ -129,24 +168,27 @@ def read_envelope(
     """Read a message of a command topic: CloudEvents binary mode when it has a `ce_type`, else structured.
 
     `timestamp` is in seconds; `default_id` is the command id for a message that brings none. Raises
-    `Failure`, with what is known of id and reply topic in an `envelope` attribute, so that it can be answered.
+    `Failure`, with what is known of id and reply topic in an `envelope` attribute, so that it can be answered. What is
+    longer than it may be is nowhere in it.
     """
     attributes = dict(headers)
-    envelope = Envelope(
-        default_id, "", "", b"", JSON, offset, datetime.fromtimestamp(max(timestamp, 0) if timestamp else 0, UTC)
-    )
+    twice = "" if len(attributes) == len(headers) else _take_out_what_is_there_twice(attributes, headers)
+    envelope = Envelope(default_id, "", "", b"", JSON, offset, EPOCH)
     try:
-        envelope.reply_to = _text(attributes, "ce_replyto")
-        envelope.id = _text(attributes, "ce_id") or default_id
-        envelope.retry_of = _text(attributes, RETRY_OF)
-        envelope.correlation_id = _text(attributes, "ce_correlationid")
+        envelope.reply_to = _text(attributes, "ce_replyto", MAX_TOPIC_LENGTH)
+        envelope.id = _text(attributes, "ce_id", MAX_ID_LENGTH) or default_id
+        envelope.correlation_id = _text(attributes, "ce_correlationid", MAX_ID_LENGTH)
+        if twice:
+            raise Failure("Unreadable", f"the header {twice} comes twice, with different values")
+        envelope.retry_of = _text(attributes, RETRY_OF, MAX_TIME_LENGTH)
+        envelope.time = _time(timestamp)
         envelope.aggregate_id = _aggregate_id(key)
         if "ce_type" in attributes:
-            envelope.type = _text(attributes, "ce_type")
-            envelope.traceparent = _text(attributes, "ce_traceparent")
-            envelope.deadline = _text(attributes, "ce_deadline")
-            envelope.expected_sequence = _text(attributes, "ce_expectedsequence")
-            envelope.content_type = _text(attributes, "content-type").partition(";")[0].strip() or JSON
+            envelope.type = _text(attributes, "ce_type", MAX_TYPE_LENGTH)
+            envelope.traceparent = _trace(_text(attributes, "ce_traceparent"))
+            envelope.deadline = _text(attributes, "ce_deadline", MAX_TIME_LENGTH)
+            envelope.expected_sequence = _text(attributes, "ce_expectedsequence", MAX_TIME_LENGTH)
+            envelope.content_type = _content_type(_text(attributes, "content-type", MAX_TYPE_LENGTH))
             if value is None:
                 raise Failure(
                     "Unreadable",
@@ -154,32 +196,52 @@ def read_envelope(
                 )
             envelope.data = value
         else:
-            _read_structured(envelope, value, default_id)
+            _read_structured(envelope, value)
         if not envelope.type:
             raise Failure("Unreadable", 'the command has no type: set the header ce_type, or "type" in the JSON')
-        if len(envelope.id) > MAX_ID_LENGTH or len(envelope.correlation_id) > MAX_ID_LENGTH:
-            raise Failure("Unreadable", f"the command id or correlation id is longer than {MAX_ID_LENGTH} characters")
     except Failure as failure:
         failure.envelope = envelope  # type: ignore[attr-defined]
         raise
     return envelope
 
 
-def _read_structured(envelope: Envelope, value: bytes | None, default_id: str) -> None:
+def _take_out_what_is_there_twice(attributes: dict[str, bytes | None], headers: Headers) -> str:
+    """The name of a header that comes with different values, where that matters; none of these is in `attributes`."""
+    names = sorted(name for name, count in Counter(name for name, _ in set(headers)).items() if count > 1)
+    twice = [name for name in names if name in _ONCE]
+    for name in twice:
+        del attributes[name]
+    return twice[0] if twice else ""
+
+
+def _read_structured(envelope: Envelope, value: bytes | None) -> None:
+    if value is None:
+        raise Failure("Unreadable", "the message has no value, and no header ce_type: it is no command")
     try:
-        structured = _decode_structured(value or b"")
+        structured = _decode_structured(value)
+    except RecursionError:
+        raise Failure("Unreadable", "the JSON is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Failure(
             "Unreadable", f"neither a CloudEvent in binary mode (no header ce_type) nor one in JSON: {error}"
         ) from None
-    envelope.type = structured.type
-    envelope.data = bytes(structured.data)
-    envelope.id = structured.id or envelope.id or default_id
-    envelope.reply_to = structured.replyto or envelope.reply_to
-    envelope.correlation_id = structured.correlationid or envelope.correlation_id
-    envelope.traceparent = structured.traceparent
-    envelope.deadline = structured.deadline
-    envelope.expected_sequence = str(structured.expectedsequence)
+    envelope.id = _fitting("id", structured.id, MAX_ID_LENGTH) or envelope.id
+    envelope.reply_to = _fitting("replyto", structured.replyto, MAX_TOPIC_LENGTH) or envelope.reply_to
+    correlation_id = _fitting("correlationid", structured.correlationid, MAX_ID_LENGTH)
+    envelope.correlation_id = correlation_id or envelope.correlation_id
+    envelope.type = _fitting("type", structured.type, MAX_TYPE_LENGTH)
+    envelope.traceparent = _trace(structured.traceparent)
+    envelope.deadline = _fitting("deadline", structured.deadline, MAX_TIME_LENGTH)
+    envelope.expected_sequence = _fitting("expectedsequence", str(structured.expectedsequence), MAX_TIME_LENGTH)
+    envelope.data = bytes(structured.data) or b"{}"
+    if structured.data_base64:
+        if structured.data:
+            raise Failure("Unreadable", "the command has both data and data_base64")
+        try:
+            envelope.data = binascii.a2b_base64(structured.data_base64, strict_mode=True)
+        except ValueError as error:
+            raise Failure("Unreadable", f"data_base64: {error}") from None
+        envelope.content_type = _content_type(_fitting("datacontenttype", structured.datacontenttype, MAX_TYPE_LENGTH))
 
 
 def _aggregate_id(key: bytes | None) -> str:
@@ -189,19 +251,46 @@ def _aggregate_id(key: bytes | None) -> str:
         text = key.decode()
     except UnicodeDecodeError:
         raise Failure("Unreadable", "the key is not UTF-8: the key is the aggregate id") from None
-    if len(text) > MAX_ID_LENGTH:
-        raise Failure("Unreadable", f"the aggregate id is longer than {MAX_ID_LENGTH} characters")
+    return _fitting("aggregate id", text, MAX_ID_LENGTH)
+
+
+def _time(timestamp: float) -> datetime:
+    try:
+        if timestamp >= 0:
+            return datetime.fromtimestamp(timestamp, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise Failure(
+        "Unreadable",
+        f"the message's timestamp {timestamp * 1000:.0f} is no time in milliseconds: send the right one, or let the"
+        " broker set it (message.timestamp.type=LogAppendTime)",
+    )
+
+
+def _content_type(text: str) -> str:
+    return text.partition(";")[0].strip() or JSON
+
+
+def _trace(text: str) -> str:
+    # What is none is not passed on: https://www.w3.org/TR/trace-context/#traceparent-header
+    return text if len(text) <= TRACEPARENT_LENGTH else ""
+
+
+def _fitting(what: str, text: str, most: int) -> str:
+    if len(text) > most:
+        raise Failure("Unreadable", f"the {what} is longer than {most} characters")
     return text
 
 
-def _text(attributes: dict[str, bytes], name: str) -> str:
+def _text(attributes: dict[str, bytes | None], name: str, most: int | None = None) -> str:
     value = attributes.get(name)
     if value is None:
         return ""
     try:
-        return value.decode()
+        text = value.decode()
     except UnicodeDecodeError:
         raise Failure("Unreadable", f"the header {name} is not UTF-8") from None
+    return text if most is None or len(text) <= most else _fitting(name.removeprefix("ce_"), text, most)
 
 
 def check_deadline(envelope: Envelope, now: datetime) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from streams.broker import Broker, Record
-from streams.messages import Envelope, Failure
+from streams.messages import CONTROL, Envelope, Failure
 
 LETTER_BYTES = 1_048_588 - 1_024
 """The most that a dead letter holds: Kafka's `message.max.bytes`, and room for what is around it."""
@@ -27,7 +27,7 @@ class TypeOutbox:
 
         What is too large for a Kafka message, as it came compressed, is cut: `dl_cut` has its size. `dl_trace` is
         where the domain raised, `dl_quarantine` says that the aggregate is in quarantine for it, `dl_id` is the
-        command's id, also when it brought none.
+        command's id, also when it brought none. A sender's own headers of such names are left out.
         """
         time_now = str(int(time.time() * 1000)).encode()
         records: list[Record] = []
@@ -45,7 +45,10 @@ class TypeOutbox:
                 reason.append(("dl_trace", failure.trace.encode(errors="replace")[-TRACE_BYTES:]))
             if failure.quarantines:
                 reason.append(("dl_quarantine", b"1"))
-            records.append(_fitting(message.key, message.value, list(message.headers), reason))
+            if message.unreadable:  # it is on the command topic only, as long as that keeps it
+                reason.append(("dl_cut", b"0"))
+            theirs = [(name, value) for name, value in message.headers if not name.startswith(CONTROL)]
+            records.append(_fitting(message.key, message.value, theirs, reason))
         await self._broker.publish(self._dead_letters, partition, records)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:

@@ -6,7 +6,7 @@ import re
 import ssl
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import asyncpg
 from sqlalchemy import JSON, URL, BindParameter, Table, TableValuedAlias, cast, func
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.schema import CreateSchema
 
 from streams.journal import JournalMissing, Unavailable
-from streams.settings import SettingsError, host_and_port
+from streams.settings import SettingsError, host_and_port, is_port, split_url
 from streams.sql_session import Engines, one_line
 
 REQUEST_TIMEOUT = 2.0
@@ -68,7 +68,7 @@ class PostgresAddress:
     @classmethod
     def parse(cls, url: str, namespace: str, context: str, setting: str = "JOURNAL_URL") -> PostgresAddress:
         """From `postgresql://[user[:password]@]host[:port]/database[?ssl=..]`. Raises `SettingsError`."""
-        parts = urlsplit(url)
+        parts = split_url(url, setting)
         login, _, place = parts.netloc.rpartition("@")
         host, port = host_and_port(place, "5432")
         user, _, password = login.partition(":")
@@ -76,7 +76,7 @@ class PostgresAddress:
         database = unquote(parts.path.strip("/"))
         if unknown := options.keys() - {"ssl"}:
             raise SettingsError(f"{setting}: no option {', '.join(sorted(unknown))}; there is ssl")
-        if not host or "," in host or not port.isdecimal() or not database or "/" in database:
+        if not host or "," in host or not is_port(port) or not database or "/" in database:
             raise SettingsError(f"{setting}: use postgresql://[user[:password]@]host[:port]/database[?ssl=true]")
         return cls(
             host=host.strip("[]"),

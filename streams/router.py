@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from aggregates.process_manager import Happened, ProcessManager
@@ -26,8 +27,10 @@ from schemas.registry import SchemaError, Schemas
 from schemas.wire_format import from_wire
 from streams import topics
 from streams.broker import Broker, Record, partition_of
+from streams.journal import stream_name
 from streams.messages import command_headers
 from streams.reading import Held
+from streams.records import AIOKafkaConsumer
 from streams.retry import until_it_answers
 from streams.settings import Settings
 
@@ -42,6 +45,7 @@ SESSION_MS = 6_000
 HOLD_SECONDS = 5.0
 """A partition whose next event cannot be read is tried again so often."""
 COMMIT_SECONDS = 1.0
+_PLACE = re.compile(r"[0-9]{1,18}:[0-9]{1,9}")
 
 Routed = tuple[int, Record]
 
@@ -66,21 +70,26 @@ class Listener:
         former = {
             alias.rpartition(".")[2] for schema in schemas if schema.name in self._heard for alias in schema.aliases
         }
+        self._foreign: dict[tuple[str, int], int] = {}
+        """By partition, the last offset that was said to be none of ours."""
         self._read = self._heard | former | {upcaster.name for upcaster in schemas.upcasters}
 
     def hear(self, record: Any, partitions: int, source: str) -> list[Routed]:
-        """The commands that an event means, each with its partition. Raises `Held`."""
-        headers = dict(record.headers)
+        """The commands that an event means, each with its partition. Raises `Held`.
+
+        What is no event of this source's journal is passed over: whoever may write to the topic keeps nobody waiting.
+        """
+        headers = {name: value for name, value in record.headers if value is not None}
         if headers.get("ce_type", b"").decode(errors="replace") not in self._read:
             return []
-        if not record.key or not record.value or "ce_id" not in headers:
-            log.error("%s-%d: the record at %d is no event: skipped", record.topic, record.partition, record.offset)
-            return []
         try:
+            id, event_id, correlation_id, traceparent = self._identity(record, headers)
             parts = self._codec.decode_to_builtins(from_wire(record.value, headers))
         except Undecodable as error:
             raise Held(f"{error}: deploy the version that knows it") from None
-        id = record.key.decode(errors="replace")
+        except Exception as error:
+            self._passed_over(record, error)
+            return []
         try:
             heard = [
                 it
@@ -88,23 +97,45 @@ class Listener:
                 if schema.name in self._heard
                 for it in self._manager.hear(Happened(self._source, id, schema.name, fields))
             ]
-            return [self._route(it, number, headers, partitions, source) for number, it in enumerate(heard)]
+            return [
+                _route(it, number, event_id, correlation_id, traceparent, partitions, source)
+                for number, it in enumerate(heard)
+            ]
         except Exception as bug:
-            log.exception("%s %s: what it means to %s", self._source, id, self._manager.type)
-            raise Held(f"{headers['ce_type'].decode()} of {id}: {bug!r}") from None
+            log.exception("%s %r: what it means to %s", self._source, id, self._manager.type)
+            raise Held(f"{headers['ce_type'].decode()} of {id!r}: {bug!r}") from None
 
-    def _route(self, heard: Any, number: int, headers: Mapping[str, bytes], partitions: int, source: str) -> Routed:
-        event_id = headers["ce_id"].decode()
-        its = command_headers(
-            f"{event_id}#{number}" if number else event_id,
-            type(heard.command).__name__,
-            source,
-            correlation_id=headers.get("ce_correlationid", b"").decode(),
-            causation_id=event_id,
-            traceparent=headers.get("ce_traceparent", b"").decode(),
-        )
-        key = heard.process.encode()
-        return partition_of(key, partitions), (key, msgspec.json.encode(heard.command), its)
+    def _identity(self, record: Any, headers: Mapping[str, bytes]) -> tuple[str, str, str, str]:
+        """The id of the aggregate and of the event, what it belongs to, and its trace. Raises `ValueError`."""
+        if not record.key or not record.value:
+            raise ValueError("it has no key, or no value")
+        event_id = headers.get("ce_id", b"").decode()
+        stream, _, place = event_id.partition(":")
+        if stream != stream_name(self._source, record.partition) or not _PLACE.fullmatch(place):
+            raise ValueError(f"its ce_id {event_id[:100]!r} is no position of {self._source}-{record.partition}")
+        traceparent = headers.get("ce_traceparent", b"").decode()
+        return record.key.decode(), event_id, headers.get("ce_correlationid", b"").decode(), traceparent
+
+    def _passed_over(self, record: Any, error: Exception) -> None:
+        place = record.topic, record.partition
+        if self._foreign.get(place, -1) < record.offset:
+            self._foreign[place] = record.offset
+            log.error("%s-%d: offset %d is no event of ours, and is passed over: %s", *place, record.offset, error)
+
+
+def _route(
+    heard: Any, number: int, event_id: str, correlation_id: str, traceparent: str, partitions: int, source: str
+) -> Routed:
+    headers = command_headers(
+        f"{event_id}#{number}" if number else event_id,
+        type(heard.command).__name__,
+        source,
+        correlation_id=correlation_id,
+        causation_id=event_id,
+        traceparent=traceparent,
+    )
+    key = heard.process.encode()
+    return partition_of(key, partitions), (key, msgspec.json.encode(heard.command), headers)
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -176,6 +207,7 @@ class Router:
                 session_timeout_ms=SESSION_MS,
                 heartbeat_interval_ms=SESSION_MS // 10,
                 fetch_max_wait_ms=FETCH_WAIT_MS,
+                isolation_level="read_committed",
             )
             try:
                 await until_it_answers(consumer.start, f"Kafka: joining {self._group}", (KafkaError, TimeoutError))

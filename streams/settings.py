@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
+KAFKA_PORT = "9092"
+LIMITS: dict[str, tuple[float, float]] = {
+    "partitions": (1, 4_096),
+    "group_commands": (1, 100_000),
+    "group_bytes": (1, 64 * 1024 * 1024),
+    "group_linger": (0, 10),
+    "cache_bytes": (1, 1 << 40),
+    "dedupe_window": (1, 1_000_000),
+    "snapshot_every": (1, 1_000_000_000),
+    "queue_bytes": (1, 1024 * 1024 * 1024),
+    "command_bytes": (1, 64 * 1024 * 1024),
+    "events_per_command": (1, 1_000_000),
+    "event_bytes_per_command": (1, 64 * 1024 * 1024),
+    "decide_attempts": (1, 100),
+    "quarantine_limit": (1, 1_000_000),
+    "quarantine_bytes": (1, 1024 * 1024 * 1024),
+    "sse_clients": (1, 1_000_000),
+    "sse_seconds": (0.1, 86_400),
+    "http_pending": (1, 10_000_000),
+}
+"""The least and the most of each number: beyond them a worker would stand still, or end for want of memory."""
+
+_WORDS = {"setup": ("always", "never", "auto"), "quarantine": ("on", "off")}
+_BROKERS = "kafka://host:9092, with ; or , between several"
 _NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,47}|")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 
 
 class SettingsError(Exception):
@@ -72,51 +100,34 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """The settings of this process. Raises `SettingsError`."""
-        given = {
-            name.upper(): environment[name.upper()]
-            for name in cls.__dataclass_fields__
-            if environment.get(name.upper())
-        }
         if environment.get("CACHE_WEIGHT"):
             raise SettingsError(
                 "CACHE_WEIGHT is CACHE_BYTES now: say about how many bytes of memory aggregates may take"
             )
-        namespace = given.get("NAMESPACE", "")
-        if not _NAMESPACE.fullmatch(namespace):
-            raise SettingsError(
-                f"NAMESPACE={namespace!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48"
-            )
-        if given.get("SETUP", "auto") not in ("always", "never", "auto"):
-            raise SettingsError(f"SETUP={given['SETUP']!r}: use always, never or auto")
-        if given.get("QUARANTINE", "off") not in ("on", "off"):
-            raise SettingsError(f"QUARANTINE={given['QUARANTINE']!r}: use on or off")
         values: dict[str, object] = {}
         for name, field in cls.__dataclass_fields__.items():
-            text = given.get(name.upper())
-            if text is None:
-                continue
-            try:
-                values[name] = _READERS.get(str(field.type), str)(text)
-            except ValueError as error:
-                raise SettingsError(f"{name.upper()}={text!r}: {error}") from None
+            setting = name.upper()
+            if text := environment.get(setting):
+                values[name] = _read(setting, name, str(field.type), _bare(setting, text))
         return cls(**values)  # type: ignore[arg-type]
 
     @property
     def bootstrap_servers(self) -> list[str]:
-        """The brokers as `host:port`."""
-        return [url.rpartition("//")[2] for url in self.kafka_brokers.split(";") if url]
+        """The brokers as `host:port`. Raises `SettingsError`."""
+        return _brokers(self.kafka_brokers)
 
 
 def whole_number(name: str, default: int, most: int, environment: Mapping[str, str] = os.environ) -> int:
     """A setting that one app alone has, from 1 to `most`. Raises `SettingsError`."""
-    text = environment.get(name) or str(default)
+    return _whole_number(name, environment.get(name) or str(default), 1, most)
+
+
+def split_url(url: str, setting: str) -> SplitResult:
+    """The parts of a URL. Raises `SettingsError`, which does not show it: it may have a password."""
     try:
-        value = _positive_int(text)
-    except ValueError:
-        value = 0
-    if not 1 <= value <= most:
-        raise SettingsError(f"{name}={text!r}: use a whole number, 1 to {most}")
-    return value
+        return urlsplit(url)
+    except ValueError as error:
+        raise SettingsError(f"{setting}: {error}") from None
 
 
 def host_and_port(place: str, default: str) -> tuple[str, str]:
@@ -125,11 +136,74 @@ def host_and_port(place: str, default: str) -> tuple[str, str]:
     return (host, port) if colon and not place.endswith("]") else (place, default)
 
 
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError("must be 1 or more")
-    return value
+def is_port(text: str) -> bool:
+    """Whether it is the number of a port that one can connect to."""
+    return bool(_WHOLE.fullmatch(text)) and 1 <= int(text) <= 65_535
 
 
-_READERS: dict[str, Callable[[str], object]] = {"int": _positive_int, "float": float, "Path": Path}
+def _read(setting: str, name: str, type: str, text: str) -> object:
+    match type:
+        case "int":
+            return _whole_number(setting, text, *LIMITS[name])
+        case "float":
+            return _seconds(setting, text, *LIMITS[name])
+        case "Path":
+            try:
+                return Path(text).expanduser()
+            except RuntimeError as error:  # there is no such user
+                raise SettingsError(f"{setting}={text!r}: {error}") from None
+    if name == "kafka_brokers":
+        return ";".join(f"kafka://{broker}" for broker in _brokers(text))
+    if name in _WORDS and text not in _WORDS[name]:
+        *words, last = _WORDS[name]
+        raise SettingsError(f"{setting}={text!r}: use {', '.join(words)} or {last}")
+    if name == "namespace" and not _NAMESPACE.fullmatch(text):
+        raise SettingsError(f"{setting}={text!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48")
+    return text
+
+
+def _bare(setting: str, text: str) -> str:
+    """Without the space and the quotes around that a file of settings may have brought along."""
+    bare = text.strip()
+    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+        bare = bare[1:-1].strip()
+    if not bare:
+        use = f"use {_BROKERS}" if setting == "KAFKA_BROKERS" else "leave it out, or say what it is to be"
+        raise SettingsError(f"{setting}={text!r} is blank: {use}")
+    if any(ord(character) < 32 for character in bare):
+        use = f": use {_BROKERS}" if setting == "KAFKA_BROKERS" else ""
+        raise SettingsError(f"{setting} has a control character in it{use}")
+    return bare
+
+
+def _whole_number(setting: str, text: str, least: float, most: float) -> int:
+    if _WHOLE.fullmatch(text.strip()) and least <= (value := int(text)) <= most:
+        return value
+    raise SettingsError(f"{setting}={text!r}: use a whole number, {least:g} to {most:.0f}")
+
+
+def _seconds(setting: str, text: str, least: float, most: float) -> float:
+    # Compared in this way round, what is no number is not within.
+    if _DECIMAL.fullmatch(text.strip()) and least <= (value := float(text)) <= most:
+        return value
+    raise SettingsError(f"{setting}={text!r}: use seconds, {least:g} to {most:.0f}")
+
+
+def _brokers(text: str) -> list[str]:
+    """Each as `host:port`. They may stand with a scheme or without, with commas or semicolons between."""
+    found = []
+    for part in re.split("[;,]", text.strip().strip("\"'")):
+        scheme, slashes, place = part.strip().rpartition("//")
+        if not scheme and not place:
+            continue
+        if slashes and scheme.lower() != "kafka:":
+            raise SettingsError(f"KAFKA_BROKERS: {scheme}// is not spoken here: use {_BROKERS}")
+        if "@" in place:
+            raise SettingsError(f"KAFKA_BROKERS: a user and password are not taken here: use {_BROKERS}")
+        host, port = host_and_port(place.removesuffix("/"), KAFKA_PORT)
+        if not _HOST.fullmatch(host) or not is_port(port):
+            raise SettingsError(f"KAFKA_BROKERS: {part.strip()!r} is not a broker: use {_BROKERS}")
+        found.append(f"{host}:{port}")
+    if not found:
+        raise SettingsError(f"KAFKA_BROKERS={text!r} names no broker: use {_BROKERS}")
+    return list(dict.fromkeys(found))

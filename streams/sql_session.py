@@ -17,7 +17,8 @@ from sqlalchemy import BindParameter, Executable, MetaData, Table, TableValuedAl
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from streams.journal import Unavailable
+from streams.journal import JournalMissing, Unavailable
+from streams.settings import SettingsError
 
 T = TypeVar("T")
 
@@ -39,6 +40,10 @@ class Engines:
 
 class SqlAddress(Protocol):
     """Where a journal or a read model is, and what its kind of database has of its own. Its text shows no password."""
+
+    @property
+    def setting(self) -> str:
+        """Which setting it is from."""
 
     @property
     def setup_lock(self) -> str:
@@ -85,7 +90,7 @@ class SqlSession:
             await engines.dispose()
 
     async def create_tables(self) -> None:
-        """Make the tables where they are missing. Safe to race."""
+        """Make the tables where they are missing. Safe to race. Raises `SettingsError` where they cannot be."""
 
         async def create(connection: AsyncConnection) -> None:
             await connection.exec_driver_sql(self.address.setup_lock)
@@ -101,6 +106,9 @@ class SqlSession:
                     if attempt == _SETUP_ATTEMPTS:
                         raise
                     await asyncio.sleep(0.1 * attempt)
+        except JournalMissing:  # of what was to be made
+            told = f"{self.address.setting}: {self.address} cannot be made: may this user write there?"
+            raise SettingsError(told) from None
         finally:
             await engines.dispose()
 

@@ -50,6 +50,17 @@ def _value(name: str, type: Any) -> Column[Any]:
 
 TABLES = MetaData()
 
+IDENTITY = Table(
+    "identity",
+    TABLES,
+    _key("one", Integer),
+    _value("context", AnyText),
+    _value("namespace", AnyText),
+    _value("partitions", Integer),
+    _value("cluster", AnyText),
+    _value("format", Integer),
+    comment="Whose journal this is: one row, written once, held against the settings at every start.",
+)
 COMMITS = Table(
     "commits",
     TABLES,

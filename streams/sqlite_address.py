@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from sqlalchemy import URL, BindParameter, Table, TableValuedAlias, event, func
 from sqlalchemy.dialects import sqlite
@@ -15,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from streams.journal import JournalMissing, Unavailable
-from streams.settings import SettingsError
+from streams.settings import SettingsError, split_url
 from streams.sql_session import Engines, one_line
 
 BUSY_SECONDS = 1.0
@@ -38,8 +39,11 @@ class SqliteAddress:
     def parse(cls, url: str, namespace: str, context: str, setting: str = "JOURNAL_URL") -> SqliteAddress:
         """From `sqlite:///file`, or `sqlite:////file` for an absolute one; beside it stand the files of the contexts,
         `<namespace><name>_<context>.db`. Raises `SettingsError`."""
-        parts = urlsplit(url)
-        path = Path(unquote(parts.path[1:]))
+        parts = split_url(url, setting)
+        try:
+            path = Path(unquote(parts.path[1:])).expanduser()
+        except RuntimeError as error:
+            raise SettingsError(f"{setting}: {error}") from None
         if parts.netloc or parts.query or not path.name or path.name == ":memory:":
             raise SettingsError(
                 f"{setting}: use sqlite:///file for a file here, sqlite:////folder/file for one elsewhere,"
@@ -52,11 +56,15 @@ class SqliteAddress:
         return f"SQLite at {self.file}"
 
     def engines(self, create: bool) -> Engines:
-        if create:
-            try:
+        try:
+            if create:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise SettingsError(f"{self.setting}: {self.file.parent}: {error.strerror}") from None
+        except OSError as error:
+            raise SettingsError(f"{self.setting}: {self.file.parent}: {error.strerror}") from None
+        # Not by opening the file: to close it again would let go of the locks that this process has on it.
+        for place in (self.file, self.file.parent):
+            if place.exists() and not os.access(place, os.W_OK):
+                raise SettingsError(f"{self.setting}: {place} cannot be written by this user")
         # One writer at a time is all that SQLite allows: within a process they queue up for the one connection,
         # in order, rather than poll for the file.
         return Engines(self._engine(create, 1), self._engine(create, READERS))

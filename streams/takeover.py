@@ -22,6 +22,10 @@ class CommandLog(Protocol):
     async def topic_id(self) -> str:
         """The id of its topic, empty while there is none. Raises `Unavailable`."""
 
+    async def check_unpublished(self, stream: str) -> None:
+        """Raise `Unavailable` where events of this stream were published: then a journal that has none of them is not
+        the one that they are from. For a stream that is about to begin."""
+
     async def gap_is_empty(self, start: int, end: int) -> bool:
         """Whether it has nothing with start <= offset < end. False also when that cannot be said."""
 
@@ -37,6 +41,8 @@ async def take_over(
         old, end = await journal.head(stream), await commands.end()
         if old is not None and (old.topic_id != topic_id or end <= old.offset):
             await check_topic(commands, stream, topic_id)
+        if old is None:
+            await commands.check_unpublished(stream)
         commit = first_commit(old, stream, topic_id, end, owner)
         try:
             await journal.append(commit)

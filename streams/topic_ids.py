@@ -113,6 +113,12 @@ class Described:
     partitions: int
 
 
+async def cluster_id(client: Any) -> str:
+    """The id of the cluster that an AIOKafkaClient is connected to: it is made with the cluster, and stays."""
+    response = (await client.send(client.get_random_node(), _TopicIdsRequest(()))).to_object()
+    return str(response["cluster_id"])
+
+
 async def describe(client: Any, topics: Iterable[str]) -> dict[str, Described]:
     """Those of `topics` that exist and have a leader everywhere, asked of any broker through an AIOKafkaClient."""
     return {name: topic for name, topic in (await existing(client, topics)).items() if topic is not None}

@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from streams.topic_ids import Described, describe
+from streams.topic_ids import Described, cluster_id, describe
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -36,6 +36,8 @@ class Topic:
     partitions: int
     retention_ms: int
     cleanup: str = "delete"
+    any_partitions: bool = False
+    """One that is there serves with any number of them."""
 
     def configs(self, replication: int) -> dict[str, str]:
         """Its settings, with so many replicas. What is acknowledged outlives the loss of any one broker, as far as
@@ -95,7 +97,7 @@ def type_topics(namespace: str, type: str, partitions: int) -> list[Topic]:
 
 def reply_topic(name: str, partitions: int) -> Topic:
     """A topic for replies: nobody waits for one longer than a day."""
-    return Topic(name, partitions, DAY)
+    return Topic(name, partitions, DAY, any_partitions=True)
 
 
 def changelog_topic(name: str, partitions: int) -> Topic:
@@ -118,15 +120,16 @@ async def ensure_topics(
 ) -> Mapping[str, Described]:
     """Make the missing ones and return all as they are, once every broker asked knows them.
 
-    Raises `TopicError` when one has another number of partitions: a key would belong to another partition,
-    and an aggregate to another owner.
+    Raises `TopicError` when one has another number of partitions, before any is made: a key would belong to another
+    partition, and an aggregate to another owner.
     """
     wanted = {topic.name: topic for topic in topics}
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
-    await admin.start()
     try:
+        await admin.start()
         client = admin._client
         present = await describe(client, wanted)
+        _check(wanted, present)
         missing = [topic for name, topic in wanted.items() if name not in present]
         if missing:
             replication = min(MAX_REPLICATION, len(client.cluster.brokers()))
@@ -142,13 +145,34 @@ async def ensure_topics(
         ) from None
     finally:
         await admin.close()
-    for name, topic in wanted.items():
-        if topic.partitions != present[name].partitions:
-            raise TopicError(
-                f"topic {name} has {present[name].partitions} partitions, PARTITIONS says {topic.partitions}: "
-                "start with the number it was made with; it cannot be changed while there are aggregates"
-            )
+    _check(wanted, present)
     return present
+
+
+async def look_at_topics(bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any) -> str:
+    """The id of the cluster, when those of the topics that it has are as they must be. Makes none.
+
+    Raises `TopicError`, and `KafkaError` while no broker answers.
+    """
+    wanted = {topic.name: topic for topic in topics}
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
+    try:
+        await admin.start()
+        _check(wanted, await describe(admin._client, wanted))
+        return await cluster_id(admin._client)
+    finally:
+        await admin.close()
+
+
+def _check(wanted: Mapping[str, Topic], present: Mapping[str, Described]) -> None:
+    for name, topic in wanted.items():
+        found = present.get(name)
+        if found is not None and found.partitions != topic.partitions and not topic.any_partitions:
+            raise TopicError(
+                f"topic {name} has {found.partitions} partitions, PARTITIONS says {topic.partitions}: start with the"
+                " number that the others were made with, which cannot be changed while there are aggregates; for a"
+                ' topic altered by hand see "What belongs together" in docs/operations.md'
+            )
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> None:

@@ -42,5 +42,7 @@ def domain_error(bug: BaseException) -> Failure:
     """The failure of a command over which the domain raised."""
     # Not str(bug): a bug may raise there as well, or give what is no UTF-8, or a novel.
     told = traceback.TracebackException.from_exception(bug)
-    message = f"{type(bug).__name__}: {told}"[:MESSAGE_CHARACTERS].encode(errors="replace").decode()
+    # Its first line alone: the rest is for who mends it, and stands in the trace.
+    first = str(told).partition("\n")[0]
+    message = f"{type(bug).__name__}: {first}"[:MESSAGE_CHARACTERS].encode(errors="replace").decode()
     return Failure("DomainError", message, "".join(told.format())[-TRACE_CHARACTERS:])

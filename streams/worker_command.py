@@ -9,6 +9,8 @@ import uvloop
 from faust.cli import worker as faust_worker
 from faust.cli.base import option
 
+from streams.places import where_to_listen
+
 
 class worker(faust_worker.worker):  # type: ignore[misc]
     """Start a worker of this app; start as many as you like, on as many machines."""
@@ -31,7 +33,15 @@ class worker(faust_worker.worker):  # type: ignore[misc]
         if worker.spinner and not worker.spinner.file.isatty():
             worker.spinner = None
 
-    def _init_worker_options(self, *args: Any, datadir: str | None = None, **kwargs: Any) -> None:
+    def _init_worker_options(
+        self,
+        *args: Any,
+        datadir: str | None = None,
+        web_bind: str | None = None,
+        web_host: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         if datadir:
-            self.app.conf.datadir = Path(datadir)
-        super()._init_worker_options(*args, **kwargs)
+            self.app.conf.datadir = Path(datadir).expanduser()
+        web_bind, web_host = where_to_listen(web_bind, web_host)
+        super()._init_worker_options(*args, web_bind=web_bind, web_host=web_host, **kwargs)

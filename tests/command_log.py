@@ -17,5 +17,8 @@ class Topic:
     async def topic_id(self) -> str:
         return self.id
 
+    async def check_unpublished(self, stream: str) -> None:
+        pass
+
     async def gap_is_empty(self, start: int, end: int) -> bool:
         return False

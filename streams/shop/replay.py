@@ -27,6 +27,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.cli import AppCommand, argument, option
 
 from streams import broker
+from streams.cli_kafka import trouble
 from streams.progress import Meter
 from streams.settings import Settings, SettingsError
 from streams.shop.generated_sales import generate
@@ -136,8 +137,7 @@ async def _send(settings: Settings, summary: Summary) -> Sent:
             summary.commands, summary.seconds = summary.plan.commands, time.monotonic() - started
             return sender.sent
     except (KafkaError, OSError) as error:
-        brokers = ", ".join(settings.bootstrap_servers)
-        raise ReplayError(f"Kafka at {brokers}: {error}; is it up (make up), is KAFKA_BROKERS right?") from error
+        raise ReplayError(trouble(settings, error)) from error
 
 
 async def _partitions(settings: Settings, topics: dict[str, str]) -> dict[str, int]:

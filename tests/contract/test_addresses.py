@@ -31,6 +31,11 @@ def test_the_longest_address() -> None:
     )
 
 
+def test_hosts_as_people_write_them() -> None:
+    """With spaces between."""
+    assert ("db1", "db2") == CassandraAddress.parse("cassandra://db1, db2:9142/shop").hosts
+
+
 def test_a_data_center_has_three_copies_unless_told() -> None:
     """Naming a data center means production."""
     assert CassandraAddress.parse("cassandra://db/shop?datacenter=dc1").replication == 3
@@ -42,12 +47,18 @@ def test_a_data_center_has_three_copies_unless_told() -> None:
         "cassandra://db:9042",
         "cassandra:///shop",
         "cassandra://db:x/shop",
+        "cassandra://db:70000/shop",
+        "cassandra://db:٣/shop",
+        "cassandra://[::1/shop",
+        "cassandra://db,/shop",
         "cassandra://db/shop?replication=0",
         "cassandra://db/shop?replication=two",
         "cassandra://db/shop?datacentre=dc1",
         "postgresql://db",
         "postgresql:///shop",
         "postgresql://db:x/shop",
+        "postgresql://db:0/shop",
+        "postgresql://[::1/shop",
         "postgresql://db,db2/shop",
         "postgresql://db/shop/more",
         "postgresql://db/shop?sslmode=require",
@@ -55,6 +66,7 @@ def test_a_data_center_has_three_copies_unless_told() -> None:
         "sqlite://",
         "sqlite:///",
         "sqlite:///:memory:",
+        "sqlite:///~nobody-of-this-name/shop.db",
         "sqlite:///shop.db?mode=ro",
         "mysql://db/shop",
         "shop",
@@ -83,6 +95,7 @@ def test_an_address_of_postgres() -> None:
         ("sqlite:///shop.db", "a_shop_orders.db"),
         ("sqlite:///data/my%20shop", "data/a_my shop_orders.db"),
         ("sqlite:////var/lib/shop.sqlite3", "/var/lib/a_shop_orders.sqlite3"),
+        ("sqlite:///~/data/shop.db", "/home/me/data/a_shop_orders.db"),
     ],
 )
 def test_each_context_has_a_file_of_its_own(
@@ -90,6 +103,7 @@ def test_each_context_has_a_file_of_its_own(
 ) -> None:
     """Beside the one that is named, and named after namespace and context."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
     assert tmp_path / expected == SqliteAddress.parse(url, "a_", "orders").file
 
 

@@ -129,8 +129,8 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "the tailer resumes behind the commit of the last event": (
         Edit(
             Tail._find,
-            "return read_position(record.headers)[1]",
-            "return Published(read_position(record.headers)[1].nr, -1)",
+            'return published, ""',
+            'return Published(published.nr, -1), ""',
         ),
     ),
     "an event is applied again": (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 
-from streams.broker import PROBE_SECONDS, Broker, Sent
+from streams.broker import PROBE_SECONDS, USUAL_LARGEST, Broker
 from streams.broker import Record as Unsent
 from streams.topic_ids import Described
 
@@ -128,18 +128,20 @@ class SimulatedBroker(Broker):
 
         return await self._world.network.ask("kafka", look)
 
-    async def send_records(self, topic: str, partition: int, records: Sequence[Unsent]) -> list[Sent]:
+    async def send(self, topic: str, partition: int, records: Sequence[Unsent]) -> int:
         line = self._lines.get((topic, partition))
         if line is None:
             line = self._lines[topic, partition] = _Line(self._world, topic, partition)
         self._sending()
-        sent: list[Sent] = []
-        left = list(records)
+        last, left = -1, list(records)
         while left:
             size = self._world.random.randint(1, MOST_IN_BATCH)
             batch, left = left[:size], left[size:]
-            sent.append((line.put(batch), len(batch)))
-        return sent
+            last = (await line.put(batch)).offset + len(batch) - 1
+        return last
+
+    async def largest(self, topic: str) -> int:
+        return USUAL_LARGEST
 
     def hint(self, topic: str, partition: int, nr: int) -> None:
         said = self._world.faults.hint(nr)
@@ -151,10 +153,12 @@ class SimulatedBroker(Broker):
             "kafka", lambda: len(self._world.kafka.partition(topic, partition).records)
         )
 
-    async def last_record(self, topic: str, partition: int) -> Record | None:
+    async def last_record(
+        self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True
+    ) -> Record | None:
         def look() -> Record | None:
             log = self._world.kafka.partition(topic, partition)
-            return log.records[-1] if len(log.records) > log.first else None
+            return next((it for it in reversed(log.after(log.first, len(log.records))) if wanted(it)), None)
 
         return await self._world.network.ask("kafka", look)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiokafka.errors import KafkaConnectionError
-from aiokafka.structs import ConsumerRecord
+from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError, UnsupportedCodecError
+from aiokafka.structs import ConsumerRecord, TopicPartition
 from click.testing import CliRunner
 from faust.cli.base import cli
 from rich.console import Console
@@ -22,10 +22,11 @@ from aggregates.shop.order import LineAdded, OrderOpened, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams import cli_dead_letters, cli_journal, cli_kafka, cli_lag, cli_quarantine, history
+from streams.batches import unreadable
 from streams.broker import partition_of
-from streams.cli_run import Stop, print_table, printable, run, table
+from streams.cli_run import Stop, indented, print_table, printable, run, table
 from streams.commands import register
-from streams.journal import Commit, RecordedEvent, Snapshot
+from streams.journal import Commit, Identity, RecordedEvent, Snapshot
 from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.messages import AggregateRef, Message, Reply, encode_reply
 from streams.quarantine import Reason, pack
@@ -50,6 +51,10 @@ class FakeContext:
     def journal(self) -> MemoryJournal:
         """All on the same store."""
         return MemoryJournal(self.store)
+
+    def identity(self) -> Identity:
+        """As the settings say it."""
+        return Identity(context=self.name, namespace="", partitions=self.settings.partitions, cluster="")
 
 
 @pytest.fixture
@@ -184,6 +189,9 @@ async def test_reply_of_the_command() -> None:
     [
         (KafkaConnectionError("x"), 1, "Kafka at k1:9092, k2:9092: no answer; .*KAFKA_BROKERS"),
         (TimeoutError(), 1, "Kafka at k1:9092, k2:9092: no answer; .*KAFKA_BROKERS"),
+        (OSError("no route"), 1, "Kafka at k1:9092, k2:9092: no route; .*KAFKA_BROKERS"),
+        (UnsupportedCodecError("lz4 not found"), 1, "k2:9092: UnsupportedCodecError: lz4 not found$"),
+        (TopicAuthorizationFailedError("t"), 1, r"k2:9092: TopicAuthorizationFailedError: \[Error 29\] .*t$"),
         (TopicError("topic x has 3 partitions"), 2, "topic x has 3 partitions"),
     ],
 )
@@ -242,6 +250,14 @@ async def test_history_with_wrong_partitions(context: FakeContext) -> None:
     assert 2 == stopped.value.code
 
 
+async def test_a_journal_of_another_namespace(context: FakeContext) -> None:
+    """The command line refuses a journal that is another system's in one line, as workers do."""
+    await context.journal().claim(Identity(context="orders", namespace="demo-", partitions=PARTITIONS, cluster="c"))
+    with pytest.raises(Stop, match="belongs to NAMESPACE='demo-', and here is NAMESPACE=''") as stopped:
+        await cli_journal.history_of(context, "536365")  # type: ignore[arg-type]
+    assert 2 == stopped.value.code
+
+
 async def test_unreadable_event(context: FakeContext) -> None:
     """An event that cannot be read says so in its place; the others are shown."""
     stored = list(await context.journal().events("order", "536365"))[:2]
@@ -279,11 +295,11 @@ def test_type_of_another_app(module: str, words: str) -> None:
 def test_lag_rows() -> None:
     """Streams are in the order of their partition numbers, and the total stands below."""
     row = {"committed_offset": None, "head": 7, "eventful": 7, "published": 4, "applied": 4, "lag": 3}
-    row |= {"events": 5, "seconds": 1.25, "projections": [{"table": "orders-1", "applied": 4, "events": 5}]}
+    row |= {"ahead": 0, "events": 5, "seconds": 1.25, "projections": [{"table": "orders-1", "applied": 4, "events": 5}]}
     body = json.dumps({"streams": [{"stream": "order-10", **row}, {"stream": "order-2", **row}], "total": 6}).encode()
     lag = cli_lag.read_lag("u", 200, body)
     rows = cli_lag.rows(lag)
-    told = [None, 7, 7, 4, 4, 3, 5, "1.2"]
+    told = [None, 7, 7, 4, 4, 3, 5, "1.2", 0]
     assert [["order-2", *told], ["order-10", *told]] == rows[:2]
     assert ("total", 6) == (rows[2][0], rows[2][cli_lag.COLUMNS.index("lag")])
     assert ["order-10", "orders-1", None, 4, None, 5, None] == cli_lag.table_rows(lag)[0]
@@ -375,6 +391,64 @@ def test_dropped_dead_letters() -> None:
     letters = [record(), record(partition=2), record(offset=18)]
     marker = record(offset=19, value=None, headers=[("dl_dropped", b"17"), ("dl_time", b"1")])
     assert letters[1:] == cli_dead_letters.kept([*letters, marker])
+
+
+HOSTILE = [
+    {"value": b"[" * 5_000 + b"]" * 5_000},
+    {"value": b"[" * 960 + b"]" * 960},
+    {"value": b'{"type":' + b"[" * 900 + b"]" * 900 + b"}", "headers": []},
+    {"headers": [("dl_dropped", b"x")]},
+    {"headers": [("dl_dropped", "٣".encode())], "value": None},
+    {"headers": [("dl_dropped", b"1" * 5_000)], "value": None},
+    {"headers": [("dl_type", None), ("dl_time", b"9" * 14), ("ce_type", None)]},
+    {"headers": [("dl_type", b"\xff"), ("dl_time", "٣".encode() * 5), ("dl_topic", b"\xff")]},
+    {"headers": [("dl_quarantine", b"1")], "key": b"\xff"},
+    {"headers": [("\\xff", b"\xff")], "key": None, "value": None},
+]
+
+
+@pytest.mark.parametrize("changes", HOSTILE)
+def test_every_listing_survives_every_record(changes: dict[str, Any]) -> None:
+    """Whatever stands on the topic is listed, shown and could be sent again; one of them hides no other."""
+    hostile = record(**changes)
+    letters = cli_dead_letters.kept([record(offset=1), hostile, record(offset=18)])
+    assert [1, 17, 18] == [letter.offset for letter in letters]
+    assert "3:17" == cli_dead_letters.summary(hostile)[0]
+    assert indented(cli_dead_letters.details(hostile))
+    assert cli_dead_letters.retry_headers(hostile) is not None
+
+
+def test_a_letter_that_could_not_be_read() -> None:
+    """What stands on the topic and cannot be read is listed with the reason."""
+    lost = unreadable(TopicPartition("order-dead-letters", 3), 17, 17, -1, "its checksum is wrong")
+    assert [lost] == cli_dead_letters.kept([lost])
+    assert ("3:17", "", "", "", "Unreadable", "its checksum is wrong") == cli_dead_letters.summary(lost)
+
+
+def test_control_headers_of_a_stranger() -> None:
+    """What a sender wrote into control headers counts for nothing, in letters that are kept from before as well."""
+    strange = [("dl_topic", b"projections-control"), ("dl_dropped", b"5"), ("dl_quarantine", b"1"), ("dl_cut", b"9")]
+    letter = record(headers=[*strange, ("dl_type", b"Unreadable"), ("dl_id", b"c9"), ("dl_position", b"t:3:9")])
+    assert [letter] == cli_dead_letters.kept([letter])
+    assert "Unreadable" == cli_dead_letters.summary(letter)[4]
+    assert [("ce_id", b"c9")] == cli_dead_letters.retry_headers(letter)
+    assert "order-commands" == cli_dead_letters.retry_topic(letter, "", "order-commands")
+
+
+@pytest.mark.parametrize(
+    ("topic", "type", "goes_to"),
+    [
+        (b"a.email-commands", b"UnknownType", "a.email-commands"),
+        (b"a.email-commands", b"Unreadable", "a.order-commands"),
+        (b"b.email-commands", b"UnknownType", "a.order-commands"),
+        (b"a.projections-control", b"UnknownType", "a.order-commands"),
+        (b"a.\xff-commands", b"UnknownType", "a.order-commands"),
+    ],
+)
+def test_where_a_letter_is_sent_again(topic: bytes, type: bytes, goes_to: str) -> None:
+    """Where it was read, unless one of our own senders knew no such topic: then to that, if it is one of commands."""
+    letter = record(headers=[("dl_type", type), ("dl_topic", topic)])
+    assert goes_to == cli_dead_letters.retry_topic(letter, "a.", "a.order-commands")
 
 
 async def test_quarantine_of_an_aggregate(context: FakeContext) -> None:

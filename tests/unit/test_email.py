@@ -93,7 +93,8 @@ def test_bytes_of_older_events(event: str, version: int) -> None:
     fields: Any = stored.written
     address = fields.get("email", fields.get("address")).lower()
     headers = [("ce_type", event.encode()), ("ce_id", b"user-1:1:0")]
-    record = SimpleNamespace(key=b"17", value=stored.encoded["avro"], headers=headers)
+    value = stored.encoded["avro"]
+    record = SimpleNamespace(topic="user-events", partition=1, key=b"17", value=value, headers=headers)
     [(_, (key, value, its))] = Listener(email, "user", Schemas.load("shop", "user")).hear(record, 8, "/users")
     assert key
     assert value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from streams.membership import Membership
@@ -25,9 +26,21 @@ async def test_a_folder_shared_by_mistake(tmp_path: Path) -> None:
     first, second = Membership(file, NOWHERE, "group"), Membership(file, NOWHERE, "group")
     await first.succeed()
     first.record("faust-1")
-    await second.succeed()
+    assert not await second.succeed()
     second.record("faust-2")
     assert "faust-1" == file.read_text()
+
+
+async def test_a_predecessor_on_its_way_out(tmp_path: Path) -> None:
+    """A worker that is started while the last one ends waits for the folder."""
+    file = tmp_path / "member"
+    first, second = Membership(file, NOWHERE, "group"), Membership(file, NOWHERE, "group")
+    assert await first.succeed()
+    waiting = asyncio.create_task(second.succeed(patience=30))
+    await asyncio.sleep(0)
+    assert first._file is not None
+    first._file.close()
+    assert await waiting
 
 
 async def test_kafka_is_down(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from projections.partition import Partition
 from projections.projection import Projection, PublishedEvent, Row
 from projections.rebuilding import fold_key
 from projections.rows import Changes, Place, StoreDown
+from tests.flat_rows import encoded
 from tests.memory_rows import MemoryRows
 from tests.unit.boxes import BANG, Boxes, Put, boxes, by_type, contents, put, until
 
@@ -322,7 +323,7 @@ async def test_a_row_is_folded_anew(here: Boxes, projection: Projection) -> None
     key = "1" if projection is boxes else "Put"
     for name in partition.tables:
         row = here.rows.rows(name)[key]
-        here.rows.kept[0, name].rows[key] = (b'{"what":"nonsense","position":"%s"}') % row["position"].encode()
+        here.rows.kept[0, name].rows[key] = encoded(what="nonsense", position=row["position"])
     assert await folded_anew(partition, projection.name, key)
     assert not await folded_anew(partition, projection.name, "nobody")
     await fill(here, 2)
@@ -494,3 +495,52 @@ async def test_places_of_a_new_table(here: Boxes) -> None:
     """A table that nobody has kept yet begins before the first event."""
     partition = await opened(here)
     assert Place() == partition.tables["boxes-1"].place
+
+
+# -- a log that is not the one of the topic ---------------------------------------------------------------
+
+
+async def test_a_log_that_is_older_than_the_tables(here: Boxes) -> None:
+    """Yesterday's copy of the journal: the tables say so and stand still, and no position counts as reached, until the
+    journal is the right one again."""
+    former = await opened(here)
+    await fill(here, 5)
+    await current(here, former)
+    await former.close()
+    lost = here.log[2:]
+    del here.log[2:]
+    partition = await opened(here)
+    await until(lambda: partition.held("boxes-1"))
+    assert "box-0: its events are published up to 5:0, and the journal ends at commit 2" in partition.held("boxes-1")
+    assert not partition.knows_log
+    here.log[2:] = lost
+    await fill(here, 1)
+    await current(here, partition)
+    assert partition.knows_log
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+async def test_a_log_that_is_empty_beside_a_full_topic(here: Boxes) -> None:
+    """A table that is new applies nothing of a topic whose log is not there."""
+    await fill(here, 3)
+    here.log.clear()
+    partition = await opened(here)
+    await until(lambda: partition.held("boxes-1"))
+    assert "the journal has nothing of it" in partition.held("boxes-1")
+    assert {} == here.rows.rows("boxes-1")
+
+
+async def test_a_journal_that_does_not_answer_holds_no_table(here: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was published goes on into the tables while nobody can say where the log ends."""
+    monkeypatch.setattr(lane_module, "LOOK_SECONDS", 0.01)
+    await fill(here, 3)
+    expected = here.expected()
+
+    async def never(stream: str) -> Any:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(here.journal, "head", never)
+    partition = await opened(here)
+    await current(here, partition)
+    assert expected == here.rows.rows("boxes-1")
+    assert partition.knows_log

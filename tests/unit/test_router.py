@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.structs import TopicPartition
 
 from aggregates.process_manager import Happened, Heard, ProcessManager
 from aggregates.shop.checkout import checkout
@@ -15,6 +16,7 @@ from aggregates.shop.order import OrderConfirmed, order
 from schemas import samples
 from schemas.codec import Codec
 from schemas.registry import Schema, SchemaError, Schemas
+from streams.batches import unreadable
 from streams.broker import partition_of
 from streams.reading import Held
 from streams.router import Listener
@@ -22,6 +24,9 @@ from tests.compatibility.test_samples import FOLDER
 
 ORDERS, PRODUCTS = Schemas.load("shop", "order"), Schemas.load("shop", "product")
 CODEC = Codec([s for s in ORDERS if s.name not in order.commands], order.events)
+
+
+NAMED = [("ce_type", b"OrderConfirmed"), ("ce_id", b"order-3:17:0")]
 
 
 @dataclass(frozen=True)
@@ -88,16 +93,51 @@ def test_what_does_not_concern_it_is_skipped_unread() -> None:
         {"headers": [("ce_type", b"\xff")]},
         {"headers": [("ce_type", b"OrderConfirmed")]},
         {"key": None},
+        {"key": b"\xff"},
         {"value": None},
+        {"headers": [("ce_type", None)]},
+        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", None)]},
+        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"7b1f"), ("x", None)]},
+        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"order-4:17:0")]},
+        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"product-3:17:0")]},
+        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"order-3:17:0"), ("ce_correlationid", b"\xff")]},
+        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"order-3:17:0"), ("ce_traceparent", b"\xff")]},
     ],
-    ids=str,
+    ids=lambda forged: str(forged)[:80],
 )
-def test_what_is_no_event_is_skipped(forged: dict[str, Any]) -> None:
-    """A record that no journal has published means nothing, and stops nobody."""
+def test_what_is_no_event_is_skipped(forged: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    """A record that no journal has published means nothing, stops nobody, and is said once."""
     its = record("OrderConfirmed", CODEC.encode(OrderConfirmed()))
     for name, value in forged.items():
         setattr(its, name, value)
-    assert [] == Listener(hears("OrderConfirmed"), "order", ORDERS).hear(its, 8, "/checkout")
+    listener = Listener(hears("OrderConfirmed"), "order", ORDERS)
+    for _ in range(2):
+        assert [] == listener.hear(its, 8, "/checkout")
+    assert len([line for line in caplog.records if "is no event of ours" in line.getMessage()]) <= 1
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"value": b"[" * 5_000 + b"]" * 5_000},
+        {"value": b'{"$schema":' + b"[" * 5_000 + b"]" * 5_000 + b"}"},
+        {"value": b"\x00\x00\x00\x00\x01body", "headers": [*NAMED, ("ce_dataschema", None)]},
+    ],
+    ids=lambda forged: str(forged)[:80],
+)
+def test_what_has_the_place_of_an_event_is_waited_for(forged: dict[str, Any]) -> None:
+    """A record with a position of the journal is taken for its event, which another version may be able to read."""
+    its = record("OrderConfirmed", CODEC.encode(OrderConfirmed()))
+    for name, value in forged.items():
+        setattr(its, name, value)
+    with pytest.raises(Held):
+        Listener(hears("OrderConfirmed"), "order", ORDERS).hear(its, 8, "/checkout")
+
+
+def test_a_record_that_cannot_be_read_is_skipped() -> None:
+    """What could not be unpacked is skipped: that was said where it was read."""
+    lost = unreadable(TopicPartition("order-events", 3), 5, 5, -1, "it is not what zstd makes")
+    assert [] == Listener(hears("OrderConfirmed"), "order", ORDERS).hear(lost, 8, "/checkout")
 
 
 def test_what_it_hears_has_a_schema() -> None:
@@ -149,7 +189,7 @@ def test_events_of_then_are_heard_as_those_of_today(type: str, name: str, versio
 
     manager = replace(checkout, hears={type: (heard,)}, hear=keep)
     Listener(manager, type, ORDERS if type == "order" else PRODUCTS).hear(
-        record(name, stored(type, name, version)), 8, "/checkout"
+        record(name, stored(type, name, version), ce_id=f"{type}-3:17:0"), 8, "/checkout"
     )
     sample = samples.load(FOLDER / "shop" / type / f"{name}.v{version}.json")
     assert [Happened(type, "17", part.type, part.data) for part in sample.reads_as if part.type == heard] == found

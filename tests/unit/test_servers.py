@@ -105,6 +105,7 @@ def test_a_bad_port_is_named(port: str) -> None:
         ("kafka", "", None),
         ("kafka", "kafka://127.0.0.1:9092", None),
         ("kafka", "kafka://localhost", None),
+        ("kafka", "kafka://b1:9092, kafka://127.0.0.1:9092", None),
         ("kafka", "kafka://u:secret@b1:9092;kafka://b2:9092", "KAFKA_BROKERS=kafka://b1:9092;kafka://b2:9092"),
         ("kafka", "kafka://127.0.0.1:9999", "KAFKA_BROKERS=kafka://127.0.0.1:9999"),
         ("cassandra", "cassandra://127.0.0.1:9042/other?replication=1", None),
@@ -338,6 +339,22 @@ def test_workers_are_read_from_the_procfile(tmp_path: Path) -> None:
     assert len(team) == len(set(ports.values()))
     with pytest.raises(ServersError, match="no --web-port"):
         workers.from_procfile("orders: faust worker", tmp_path, tmp_path, "")
+
+
+@pytest.mark.parametrize(("set_to", "folder"), [("/my data/of it", "/my data/of it"), ("", ".data")])
+def test_a_folder_with_a_space_in_its_name(tmp_path: Path, set_to: str, folder: str) -> None:
+    """Each worker of the Procfile gets the folder of its own as one argument."""
+    text = Path(__file__, "../../../Procfile").resolve().read_text()
+    for worker in workers.from_procfile(text, tmp_path, tmp_path, ""):
+        shown = subprocess.run(
+            ["/bin/sh", "-c", f"printf '%s\\n' {worker.command}"],
+            env={"DATA_DIR": set_to},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        arguments = shown.stdout.splitlines()
+        assert f"{folder}/{worker.name}" == arguments[arguments.index("--datadir") + 1]
 
 
 def test_workers_see_the_users_settings_first() -> None:

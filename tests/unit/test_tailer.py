@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from aggregates.shop.order import OrderConfirmed, order
+from projections import tailer
 from projections.tailer import COMMIT_END, Tail, read_position
 from schemas.codec import Codec
 from schemas.formats import JSON
 from schemas.registry import Schemas
-from streams.broker import Record
+from streams.broker import Record, RecordTooLarge
 from streams.journal import Commit, Published, RecordedEvent
 from streams.journal_memory import MemoryJournal
+from streams.supervisor import Supervisor
 
 CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
 DATA = CODEC.encode(OrderConfirmed())
@@ -27,10 +32,11 @@ class Topic:
     def __init__(self) -> None:
         self.records: list[Record] = []
 
-    async def last_record(self, topic: str, partition: int) -> Any:
-        return SimpleNamespace(offset=0, headers=self.records[-1][2]) if self.records else None
+    async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Any:
+        found = [SimpleNamespace(offset=offset, headers=it[2]) for offset, it in enumerate(self.records)]
+        return next(filter(wanted, reversed(found)), None)
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
         self.records.extend(records)
         return len(self.records) - 1
 
@@ -123,3 +129,128 @@ async def test_formats_and_versions() -> None:
         (b"application/json", urn),
         (b"avro/binary", b"urn:avro:0001020304050607"),
     ] == said
+
+
+# -- a log that is not the one of the topic ----------------------------------------------------------------
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tail looks again at once."""
+    monkeypatch.setattr(tailer, "LOOK_AGAIN_SECONDS", 0.01)
+
+
+@asynccontextmanager
+async def tailing(journal: MemoryJournal, topic: Topic, supervisor: Supervisor) -> AsyncIterator[Tail]:
+    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC, None, supervisor)  # type: ignore[arg-type]
+    task = asyncio.create_task(tail.run())
+    yield tail
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(done: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not done():
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize(("left", "ends"), [(2, "ends at commit 2"), (0, "has nothing of it")])
+async def test_a_log_that_ends_before_its_topic(
+    left: int, ends: str, quickly: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker is not ready and says why once; nothing is published behind it, until the right log is back."""
+    journal, topic, supervisor = await journal_of(1, 1, 1, 1), Topic(), Supervisor()
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 4)
+    log = journal._store.log["order-0"]
+    lost = log[left:]
+    del log[left:]
+    async with tailing(journal, topic, supervisor):
+        await until(lambda: supervisor.troubles)
+        assert f"up to 4:0, and the journal {ends}" in supervisor.troubles["tail order-0"]
+        await asyncio.sleep(0.05)
+        assert 1 == caplog.text.count("is JOURNAL_URL right")
+        log.extend(lost)
+        await journal.append(commit(5))
+        await until(lambda: topic.positions[-1] == (5, 0))
+        assert not supervisor.troubles
+
+
+async def test_a_log_of_another_history(quickly: None) -> None:
+    """The log has come past what was published, and has another event there: the worker is not ready."""
+    journal, topic, supervisor = await journal_of(1, 1, 1), Topic(), Supervisor()
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 3)
+    other = await journal_of(1, 1)
+    for nr in (3, 4, 5):
+        await other.append(commit(nr, "another"))
+    async with tailing(other, topic, supervisor):
+        await until(lambda: supervisor.troubles)
+        assert "order-events has another event order-0:3:0" in supervisor.troubles["tail order-0"]
+    assert [(1, 0), (2, 0), (3, 0)] == topic.positions
+
+
+async def test_a_journal_restored_under_a_running_worker(quickly: None) -> None:
+    """A hint of a commit that was published long ago has the tail look where its log ends."""
+    journal, topic, supervisor = await journal_of(1, 1, 1, 1), Topic(), Supervisor()
+    async with tailing(journal, topic, supervisor) as tail:
+        await until(lambda: tail.published.nr == 4)
+        tail.wake(3)
+        await until(lambda: not tail._doubted)
+        assert not supervisor.troubles, "the hint was late"
+        del journal._store.log["order-0"][2:]
+        await journal.append(commit(3, "another"))
+        tail.wake(3)
+        await until(lambda: supervisor.troubles)
+    assert 4 == len(topic.records)
+
+
+def commit(nr: int, command: str = "") -> Commit:
+    """One more, with an event."""
+    row = RecordedEvent("1", nr, "OrderConfirmed", DATA, command or f"c{nr}")
+    return Commit("order-0", nr, 1, "me", "t", nr, 0, nr, datetime.now(UTC), (row,))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+async def test_strangers_at_the_end_of_the_topic(kept: int) -> None:
+    """A tail goes on behind its own last record, whatever others have put behind that."""
+    journal, topic = await journal_of(2, 1, 1), Topic()
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 3)
+    del topic.records[kept:]
+    topic.records += [
+        (None, b"heartbeat", []),
+        (b"1", DATA, [("ce_position", b"order-1:9:0")]),
+        (b"1", DATA, [("ce_position", b"order-0:9:0"), ("ce_id", b"mine")]),
+        (b"1", DATA, [("ce_position", b"\xff")]),
+    ]
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 3)
+    del topic.records[kept : kept + 4]
+    assert [(1, 0), (1, 1), (2, 0), (3, 0)] == topic.positions
+
+
+async def test_an_event_that_is_too_large(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """What is before it is published once; it is said what to do, health shows it, and it goes on when it can."""
+    monkeypatch.setattr(tailer, "LOOK_AGAIN_SECONDS", 0.01)
+    journal, supervisor, tries = await journal_of(2, 1), Supervisor(), []
+
+    class Narrow(Topic):
+        async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+            tries.append(len(records))
+            if len(tries) < 5:
+                sent = 0 if self.records else 1
+                await super().publish(topic, partition, records[:sent])
+                raise RecordTooLarge(topic, 2_000_000, 1_048_588, sent)
+            return await super().publish(topic, partition, records)
+
+    topic = Narrow()
+    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC, None, supervisor)  # type: ignore[arg-type]
+    task = asyncio.create_task(tail.run())
+    async with asyncio.timeout(5):
+        while not supervisor.troubles:
+            await asyncio.sleep(0.001)
+        assert "raise max.message.bytes" in supervisor.troubles["tail order-0"]
+        while tail.published.nr < 2:
+            await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert ([(1, 0), (1, 1), (2, 0)], [3, 2, 2, 2, 2], {}) == (topic.positions, tries, dict(supervisor.troubles))
+    assert 1 == caplog.text.count("nothing is published behind it")

@@ -1,0 +1,50 @@
+"""The folder that a worker writes to and the address that it listens on: looked at before anything else is done."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import tempfile
+from pathlib import Path
+
+from streams.settings import SettingsError
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder of a worker's own files where it is missing. Raises `SettingsError` if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"{folder.absolute()}: {error.strerror}: choose a folder that can be written with --datadir or DATA_DIR"
+        ) from None
+
+
+def check_listening(host: str, port: int) -> None:
+    """Raise `SettingsError` when a worker cannot listen there."""
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found[:1]:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
+            raise SettingsError(f"{where}: {reason}: choose another port with --web-port") from None
+        raise SettingsError(
+            f"{where}: {reason}: name an address of this machine with --web-bind, and with --web-host the one under"
+            " which other workers reach it"
+        ) from None
+
+
+def where_to_listen(bind: str | None, host: str | None) -> tuple[str | None, str | None]:
+    """Where to listen and the name to be told to the other workers, where one of them is given and not the other."""
+    if host and not bind:
+        return host, host
+    if bind and not host:
+        return bind, socket.gethostname() if bind in ("0.0.0.0", "::") else bind
+    return bind, host

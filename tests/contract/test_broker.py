@@ -1,0 +1,156 @@
+"""What the worker's Kafka client promises of the order of records, on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from servers.where import HOST
+from streams.broker import Broker, RecordTooLarge
+
+SERVERS = [f"{HOST}:9092"]
+LIMIT = 100_000
+pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+
+@dataclass
+class Topic:
+    """A topic of two partitions that takes batches of up to 100,000 bytes."""
+
+    name: str
+    broker: Broker
+
+    async def take(self, most: int) -> None:
+        """Have it take batches of up to so many bytes."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
+        await admin.start()
+        try:
+            config = {"max.message.bytes": str(most)}
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.name, configs=config)])
+        finally:
+            await admin.close()
+        await asyncio.sleep(0.2)  # the broker learns of it through its own log
+        self.broker._limits.clear()
+
+    async def keys(self, partition: int = 0) -> list[str]:
+        """Those of the records that are there."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=SERVERS, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            tp = TopicPartition(self.name, partition)
+            consumer.assign([tp])
+            end, found = (await consumer.end_offsets([tp]))[tp], []
+            async with asyncio.timeout(10):
+                while await consumer.position(tp) < end:
+                    found += (await consumer.getmany(tp, timeout_ms=200)).get(tp, [])
+            return [record.key.decode() for record in found]
+        finally:
+            await consumer.stop()
+
+
+def record(key: str, size: int = 10) -> Any:
+    """A record whose value has so many bytes."""
+    return key.encode(), b"x" * size, []
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator[Topic]:
+    """It is removed afterwards."""
+    name = f"{namespace}{request.node.name}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, 2, 1, topic_configs={"max.message.bytes": str(LIMIT)})])
+    broker = Broker(SERVERS, 2)
+    await broker.start()
+    yield Topic(name, broker)
+    await broker.stop()
+    await admin.delete_topics([name])
+    await admin.close()
+
+
+async def test_what_is_refused_has_nothing_behind_it(topic: Topic, caplog: Any) -> None:
+    """Records behind one that the topic refuses are not sent, not by a new producer either, and all is retrieved."""
+    rows = [record(f"r{n}", 1_000) for n in range(300)]
+    with caplog.at_level(logging.ERROR), pytest.raises(RecordTooLarge, match=r"max\.message\.bytes"):
+        await topic.broker.publish(topic.name, 0, [*rows, record("large", 300_000), record("place")], refuse=True)
+    assert [f"r{n}" for n in range(300)] == await topic.keys()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not caplog.records
+
+
+async def test_a_partition_goes_on_behind_what_was_refused(topic: Topic) -> None:
+    """After a refusal the same partition takes what follows, and the others what they were to have, in order."""
+    for turn in range(3):
+        with pytest.raises(RecordTooLarge):
+            await topic.broker.publish(topic.name, 0, [record("large", 300_000)], refuse=True)
+        topic.broker._limits.clear()  # so that the broker has to refuse it again
+        numbers = range(10 * turn, 10 * turn + 10)
+        beside = [asyncio.create_task(topic.broker.publish(topic.name, 1, [record(f"b{n}")])) for n in numbers]
+        await topic.broker.publish(topic.name, 0, [record(f"a{turn}")])
+        await asyncio.gather(*beside)
+    assert ["a0", "a1", "a2"] == await topic.keys()
+    assert sorted(f"b{n}" for n in range(30)) == sorted(await topic.keys(1))
+
+
+async def test_many_that_are_refused_together_come_one_after_the_other(topic: Topic) -> None:
+    """A topic that takes little gets smaller batches; nobody is told that a record is too large which is not."""
+    await topic.broker.publish(topic.name, 0, [record(f"r{n}", 60_000) for n in range(8)], refuse=True)
+    assert [f"r{n}" for n in range(8)] == list(dict.fromkeys(await topic.keys()))
+
+
+async def test_what_is_too_large_is_waited_for(topic: Topic, caplog: Any) -> None:
+    """Where it may not be refused it is said what to do, and when the topic takes it, it is there with all behind."""
+    records = [record("first"), record("large", 300_000), record("last")]
+    publishing = asyncio.create_task(topic.broker.publish(topic.name, 0, records))
+    async with asyncio.timeout(10):
+        while "raise max.message.bytes" not in caplog.text:
+            await asyncio.sleep(0.05)
+    assert "last" not in await topic.keys()
+    await topic.take(1_000_000)
+    async with asyncio.timeout(10):
+        await publishing
+    assert ["first", "large", "last"] == list(dict.fromkeys(await topic.keys()))
+    assert 1_000_000 == await topic.broker.largest(topic.name)
+
+
+async def test_others_lose_nothing_when_a_producer_is_replaced(topic: Topic) -> None:
+    """While one partition is refused again and again, another gets all that it has to get, in the order of sending."""
+
+    async def steadily() -> None:
+        for n in range(200):
+            await topic.broker.publish(topic.name, 1, [record(f"b{n:03}", 500)])
+
+    steady = asyncio.create_task(steadily())
+    while not steady.done():
+        with pytest.raises(RecordTooLarge):
+            await topic.broker.publish(topic.name, 0, [record("large", 300_000)], refuse=True)
+        topic.broker._limits.clear()
+        await asyncio.sleep(0.01)
+    await steady
+    assert [f"b{n:03}" for n in range(200)] == await topic.keys(1)
+
+
+async def test_the_last_record_that_is_wanted(topic: Topic) -> None:
+    """What strangers and transactions have left at the end of a partition is passed over, however much it is."""
+    producer = AIOKafkaProducer(bootstrap_servers=SERVERS, transactional_id=topic.name)
+    await producer.start()
+    ours = await topic.broker.publish(topic.name, 0, [record("ours")])
+    for n in range(12):
+        async with producer.transaction():
+            await producer.send(topic.name, b"x", key=b"theirs%d" % n, partition=0)
+    await producer.stop()
+    found = await topic.broker.last_record(topic.name, 0, lambda it: it.key == b"ours")
+    assert (ours, b"theirs11") == (found.offset, (await topic.broker.last_record(topic.name, 0)).key)
+    assert await topic.broker.last_record(topic.name, 0, lambda it: False) is None
+    assert await topic.broker.last_record(topic.name, 1) is None

@@ -1,0 +1,55 @@
+"""Whose journal it is: one row in each kind of store, written once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+
+from streams.journal import Identity, Journal
+from streams.journal_memory import MemoryJournal
+from streams.journals import open_journal
+from tests.contract.conftest import KINDS
+from tests.stores import drop_journals
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+IDENTITY = Identity(context="orders", namespace="demo_", partitions=8, cluster="cluster-1")
+
+
+@pytest_asyncio.fixture(params=KINDS, loop_scope="session")
+async def fresh(request: pytest.FixtureRequest, namespace: str):  # type: ignore[no-untyped-def]
+    """Two connections to a journal that nobody has claimed."""
+    if request.param == "memory":
+        journal = MemoryJournal()
+        await journal.create()
+        yield journal, journal
+        return
+    url = request.getfixturevalue(f"{request.param}_url")
+    journals = [open_journal(url, namespace, "claimed") for _ in range(2)]
+    await journals[0].create()
+    for journal in journals:
+        await journal.open()
+    yield tuple(journals)
+    for journal in journals:
+        await journal.close()
+    await drop_journals(url, namespace, "claimed")
+
+
+async def test_the_first_that_claims_a_journal_has_it(fresh: tuple[Journal, Journal]) -> None:
+    """Nobody's before; then that of the first, in all columns, whoever asks and whoever claims it again."""
+    one, two = fresh
+    assert await one.identity() is None
+    assert await one.claim(IDENTITY) == IDENTITY
+    other = Identity(context="orders", namespace="demo-", partitions=12, cluster="cluster-2", format=2)
+    assert await two.claim(other) == IDENTITY
+    assert await two.identity() == IDENTITY
+
+
+async def test_one_of_many_that_race_wins(fresh: tuple[Journal, Journal]) -> None:
+    """Workers that start together agree on whose it is."""
+    wanted = [Identity(context="orders", namespace=f"n{i}", partitions=8, cluster="c") for i in range(8)]
+    found = await asyncio.gather(*(journal.claim(it) for journal, it in zip(fresh * 4, wanted, strict=True)))
+    assert len(set(found)) == 1
+    assert found[0] in wanted

@@ -1,0 +1,51 @@
+"""What is kept of a command that could not be processed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from streams.messages import Envelope, Failure, Message
+from streams.outbox import TypeOutbox
+
+
+class Kept:
+    """Takes what an outbox publishes, and packs it as a producer does."""
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Any]) -> int:
+        builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+        for offset, (key, value, headers) in enumerate(records):
+            assert builder.append(offset, timestamp=0, key=key, value=value, headers=headers) is not None
+        self.records += records
+        return len(records) - 1
+
+
+async def kept(message: Message, failure: Failure) -> list[tuple[str, bytes]]:
+    """The headers of its dead letter."""
+    broker = Kept()
+    outbox = TypeOutbox(broker, "order-commits", "order-commands", "order-dead-letters")  # type: ignore[arg-type]
+    envelope = Envelope("c9", "", "", b"", "", message.offset, datetime.now(UTC), message=message)
+    await outbox.dead_letters(3, [(envelope, failure)])
+    ((_, _, headers),) = broker.records
+    return [(name, value) for name, value in headers if name != "dl_time"]
+
+
+async def test_control_headers_are_ours() -> None:
+    """What a sender wrote into the headers that steer a dead letter is left out; all others are kept, as they came."""
+    theirs: Any = [("ce_id", b"\xff"), ("dl_topic", b"projections-control"), ("x", None), ("dl_dropped", b"5")]
+    headers = await kept(Message(7, b"1", b"{", theirs, 1.0), Failure("Unreadable", "no"))
+    reason = {"dl_type": b"Unreadable", "dl_message": b"no", "dl_id": b"c9", "dl_position": b"order-commands:3:7"}
+    assert [("ce_id", b"\xff"), ("x", None), *reason.items()] == headers
+
+
+async def test_what_could_not_be_read_cannot_be_sent_again() -> None:
+    """Of a record that could not be read its place is kept, marked as cut."""
+    lost = Message(7, None, None, (), -1, "it is not what zstd makes")
+    headers = dict(await kept(lost, Failure("Unreadable", lost.unreadable)))
+    assert (b"order-commands:3:7", b"0") == (headers["dl_position"], headers["dl_cut"])
