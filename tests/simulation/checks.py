@@ -74,7 +74,7 @@ class Checks:
         for _, _, value in replies:
             self.replies.append(value)
             reply = decode_reply(value)
-            if not any(self._covered(*place) for place in self._world.client.offsets[reply.command_id]):
+            if not any(self._covered(*place) for place in self._world.client.places_of(reply.command_id)):
                 self.fail("no reply before its commit", f"{reply.command_id} is answered {reply.status}")
 
     def _covered(self, topic_id: str, partition: int, offset: int) -> bool:

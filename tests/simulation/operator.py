@@ -50,6 +50,8 @@ class Operator:
     def _paused(self) -> set[str]:
         found: dict[str, bool] = {}
         for record in self._world.kafka.partition(CONTROL_TOPIC, 0).records:
+            if record.foreign:
+                continue
             kind, name, what = fact(record.key, record.value)
             if kind == "paused":
                 found[name] = what is not None and what["reason"] is not None

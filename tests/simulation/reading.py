@@ -55,6 +55,8 @@ def published(records: Iterable[Record]) -> list[Position]:
     """Positions on an events topic, in the order of their first appearance above all before: what readers count."""
     found: list[Position] = []
     for record in records:
+        if record.foreign:
+            continue
         at = read_position(record.headers)[1]
         if not found or (at.nr, at.index) > found[-1]:
             found.append((at.nr, at.index))
@@ -116,6 +118,8 @@ def recovered(world: World, partition: int) -> dict[bytes, bytes]:
     """What a worker with an empty disk would have."""
     found: dict[bytes, bytes] = {}
     for record in world.kafka.topics[CHANGELOG].partitions[partition].records:
+        if record.foreign:
+            continue
         assert record.key is not None
         if record.value is None:
             found.pop(record.key, None)
@@ -138,6 +142,6 @@ def durable_place(world: World, partition: int, table: str) -> Position:
         return (world.read_model.place(table, partition) or Place()).at
     key, at = key_of(table, PLACE), Place().at
     for record in world.kafka.partition(CHANGELOG, partition).records:
-        if record.key == key:
+        if record.key == key and not record.foreign:
             at = Place().at if record.value is None else max(at, decode_place(record.value).at)
     return at
