@@ -103,7 +103,14 @@ encode_sent = msgspec.json.Encoder().encode
 
 
 def read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
-    """A record of the topic, with the reply if it is one. Raises `msgspec.DecodeError`, `ValueError`."""
+    """A record of the topic, with the reply if it is one. Raises `ValueError`, whatever its bytes are."""
+    try:
+        return _read_entry(value, at)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
     if _status_of(value).status == "pending":
         sent = _decode_sent(value)
         return Entry(sent.command_id, at, sent.aggregate.type, value, None), None

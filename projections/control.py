@@ -18,6 +18,7 @@ import msgspec
 from projections.feed import Feed, Reading
 from projections.kept import projection_name, table_name, version_of
 from streams.broker import Broker, Record
+from streams.records import UnreadableRecord
 from streams.supervisor import Supervisor
 from streams.tasks import cancel
 
@@ -213,14 +214,17 @@ class Control:
     async def _take(self, records: Sequence[Any]) -> None:
         for record in records:
             try:
-                self._read(record.key.decode(), record.value)
-            except (ValueError, AttributeError, msgspec.DecodeError) as error:
+                self._read(record)
+            except Exception as error:  # whatever it is, the orders behind it count
                 log.warning("%s: offset %d is no order and is left out: %r", self._topic, record.offset, error)
             self._read_to = record.offset + 1
         async with self._moved:
             self._moved.notify_all()
 
-    def _read(self, text: str, value: bytes | None) -> None:
+    def _read(self, record: Any) -> None:
+        if isinstance(record, UnreadableRecord):  # that was said
+            return
+        text, value = (record.key or b"").decode(), record.value
         name, *of = text.split("/", 2)  # a position has no slash in it, and a projection none in its name
         kind = KINDS.get(name)
         if kind is None or len(of) != 1 + (kind is Skipped) or not all(of):

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from projections.events import Record
 from projections.turns import our_turn
 from streams.consumer import FETCH_WAIT_MS
+from streams.records import AIOKafkaConsumer
 from streams.retry import until_it_answers
 from streams.tasks import cancel
 
@@ -122,6 +123,7 @@ class _Consumer:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            isolation_level="read_committed",
         )
         try:
             await consumer.start()

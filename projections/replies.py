@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from projections.command_log import CommandLog, Entry, Known, Unanswered, read_entry
@@ -23,6 +23,7 @@ from projections.sqlite_errors import is_damage
 from projections.unanswered import UnansweredCount
 from streams.broker import Broker, partition_of
 from streams.messages import Reply
+from streams.records import AIOKafkaConsumer, UnreadableRecord
 from streams.retry import until_it_answers
 from streams.tasks import cancel, until_one_ends
 from streams.topics import DAY
@@ -211,20 +212,31 @@ class Replies:
                 lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE), f"Kafka: reading {self._topic}", ERRORS
             )
             self.unanswered.remove_before(now_ms() - DAY)
-            for tp, records in found.items():
+            for records in found.values():
                 for record in records:
                     self._take(record)
-                self._fetched.offsets[tp.partition] = records[-1].offset + 1
+            for tp in consumer.assignment():  # where it reads on, also behind the mark of a transaction
+                position = await consumer.position(tp)
+                if position != self._read_to.get(tp.partition):
+                    self._fetched.offsets[tp.partition] = position
             self._has_fetched.set()
             while len(self._fetched.entries) >= AT_ONCE:
                 self._is_kept.clear()
                 await self._is_kept.wait()
 
     def _take(self, record: Any) -> None:
+        if isinstance(record, UnreadableRecord):  # that was said
+            return
         try:
             entry, reply = read_entry(record.value or b"", record.timestamp)
-        except ValueError as error:
-            log.warning("%s-%d: offset %d is no reply: %s", record.topic, record.partition, record.offset, error)
+        except Exception as error:  # whatever it is, the replies behind it are read
+            log.warning(
+                "%s-%d: offset %d is no reply, and is left out: %r",
+                record.topic,
+                record.partition,
+                record.offset,
+                error,
+            )
             return
         self._fetched.entries.append(entry)
         if reply is not None:

@@ -6,28 +6,30 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import defaultdict
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
 from streams.journal import Unavailable
 from streams.last_events import behind, position_of
-from streams.murmur2 import murmur2
+from streams.murmur2 import partition_of as partition_of
+from streams.records import AIOKafkaConsumer
 from streams.retry import until_it_answers
+from streams.sender import Record as Record
+from streams.sender import Sender
 from streams.topic_ids import Described, describe, existing
-from streams.topics import TopicError, ensure_topics, may_take_replies, reply_topic
+from streams.topics import DAY, TopicError, ensure_topics, reply_topic
 
 log = logging.getLogger(__name__)
 
-MAX_PENDING = 20_000
-"""Replies on their way to Kafka; owners wait when there are more."""
-MAX_REPLY_TOPICS = 1_000
+MADE_TOPICS = 1_000
+"""So many reply topics a worker makes at once, and again in each day; those that are there already do not count."""
 BATCH_BYTES = 256 * 1024
 PROBE_SECONDS = 10.0
 LIMIT_SECONDS = 30.0
@@ -39,13 +41,6 @@ LOOK_BACK = 10_000
 MISNUMBERED = 5
 """So often a batch is sent again that came behind a refused one."""
 _TOPIC = 2  # a resource, as DescribeConfigs has them
-
-Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """Where Kafka's Java client puts a key."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 class RecordTooLarge(KafkaError):  # type: ignore[misc]
@@ -69,15 +64,14 @@ class Broker:
         self._lost: AIOKafkaProducer | None = None
         self._renewing = asyncio.Lock()
         self._limits: dict[str, tuple[int, float]] = {}
-        self._reply_topics: dict[str, int] = {}
-        self._refused: set[str] = set()
-        self._waiting: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
-        self._queues: dict[tuple[str, int], list[Record]] = {}
-        self._pending = 0
-        self._drained = asyncio.Condition()
+        self._sender = Sender(self.send, self._reply_partitions, self._spawn)
+        self._made: deque[float] = deque(maxlen=MADE_TOPICS)
+        """When reply topics were made, the last of them."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._probe: AIOKafkaConsumer | None = None
         self._probing = asyncio.Lock()
+        self._gaps: AIOKafkaConsumer | None = None
+        self._gap_lock = asyncio.Lock()
 
     @property
     def producer(self) -> AIOKafkaProducer:
@@ -108,9 +102,10 @@ class Broker:
         """Send what is waiting, then disconnect."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
-        if self._probe is not None:
-            await self._probe.stop()
-            self._probe = None
+        for consumer in (self._probe, self._gaps):
+            if consumer is not None:
+                await consumer.stop()
+        self._probe = self._gaps = None
         if self._producer is not None:
             await self._producer.stop()
             self._producer = None
@@ -230,71 +225,24 @@ class Broker:
 
         A topic that does not exist is made. Replies to one that the system itself reads are dropped.
         """
-        for topic, key, value in replies:
-            partitions = self._reply_topics.get(topic)
-            if partitions is not None:
-                encoded = key.encode()
-                self._enqueue(topic, partition_of(encoded, partitions), (encoded, value, []))
-            elif topic not in self._refused:
-                if topic not in self._waiting:
-                    self._spawn(self._find_reply_topic(topic))
-                self._waiting[topic].append((key, value))
-                self._pending += 1
-        async with self._drained:
-            await self._drained.wait_for(lambda: self._pending < MAX_PENDING)
-
-    async def _find_reply_topic(self, topic: str) -> None:
-        try:
-            if not may_take_replies(topic):
-                raise TopicError("it is not a legal name, or the system itself reads it")
-            if len(self._reply_topics) >= MAX_REPLY_TOPICS:
-                raise TopicError(f"there are {MAX_REPLY_TOPICS} reply topics already")
-            present = await self.describe([topic])
-            if topic not in present:
-                wanted = [reply_topic(topic, self._partitions)]
-                present = dict(await ensure_topics(self._servers, wanted, **self._security))
-            self._reply_topics[topic] = present[topic].partitions
-        except (KafkaError, TopicError, TimeoutError) as error:
-            if isinstance(error, TopicError) and len(self._refused) < MAX_REPLY_TOPICS:
-                self._refused.add(topic)
-            log.warning("no replies to %r: %s", topic, error)
-        waiting = self._waiting.pop(topic)
-        self._pending -= len(waiting)
-        if topic in self._reply_topics:
-            await self.reply([(topic, key, value) for key, value in waiting])
+        await self._sender.reply(replies)
 
     def hint(self, topic: str, partition: int, nr: int) -> None:
         """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
-        queue = self._queues.get((topic, partition))
-        if queue:
-            queue.clear()  # the newest says it all
-        self._enqueue(topic, partition, (None, str(nr).encode(), []), 0)
+        self._sender.hint(topic, partition, nr)
 
-    def _enqueue(self, topic: str, partition: int, record: Record, weight: int = 1) -> None:
-        place = (topic, partition)
-        queue = self._queues.get(place)
-        if queue is None:
-            queue = self._queues[place] = []
-            self._spawn(self._pump(place, queue, weight))
-        queue.append(record)
-        self._pending += weight
-
-    async def _pump(self, place: tuple[str, int], queue: list[Record], weight: int) -> None:
-        """Send what one partition has to get, a batch at a time: while one is on its way the next one grows."""
-        await asyncio.sleep(0)
-        while queue:
-            records = queue.copy()
-            queue.clear()
-            try:
-                await self.send(*place, records)
-            except (KafkaError, AssertionError, TimeoutError) as error:
-                # The producer has tried for its whole request time-out; whoever still wants a reply asks again.
-                self._reply_topics.pop(place[0], None)
-                log.warning("%d messages to %s are lost: %r", len(records), place[0], error)
-            self._pending -= weight * len(records)
-            async with self._drained:
-                self._drained.notify_all()
-        del self._queues[place]
+    async def _reply_partitions(self, topic: str) -> int:
+        """The number of partitions of a reply topic, which is made if it is missing. Raises `KafkaError`,
+        `TopicError`."""
+        present = await self.describe([topic])
+        if topic not in present:
+            now = time.monotonic()
+            if len(self._made) == MADE_TOPICS and now - self._made[0] < DAY / 1000:
+                raise TopicError(f"there is no such topic, and {MADE_TOPICS} were made in a day: make it")
+            self._made.append(now)
+            wanted = [reply_topic(topic, self._partitions)]
+            present = dict(await ensure_topics(self._servers, wanted, **self._security))
+        return present[topic].partitions
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(coroutine)
@@ -342,9 +290,20 @@ class Broker:
             return found
 
     async def _first_record(self, topic: str, partition: int, start: int) -> Any:
-        async with _reader(self._servers, self._security, topic, partition) as (consumer, tp):
-            consumer.seek(tp, start)
-            return await asyncio.wait_for(consumer.getone(), PROBE_SECONDS)
+        """By a consumer that is kept: who writes in transactions leaves a gap behind each."""
+        tp = TopicPartition(topic, partition)
+        async with self._gap_lock:
+            if self._gaps is None:
+                consumer = _consumer(self._servers, self._security)
+                try:
+                    await consumer.start()
+                except BaseException:
+                    await consumer.stop()
+                    raise
+                self._gaps = consumer
+            self._gaps.assign([tp])
+            self._gaps.seek(tp, start)
+            return await asyncio.wait_for(self._gaps.getone(tp), PROBE_SECONDS)
 
 
 def _fill(records: Sequence[Record], start: int, most: int) -> tuple[BatchBuilder, int]:
@@ -376,12 +335,19 @@ async def _last_between(
     return found
 
 
+def _consumer(servers: list[str], security: dict[str, Any]) -> AIOKafkaConsumer:
+    """One without a group, which does not see what was taken back in a transaction."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=servers, auto_offset_reset="earliest", isolation_level="read_committed", **security
+    )
+
+
 class _reader:
     """A consumer without a group, of one partition."""
 
     def __init__(self, servers: list[str], security: dict[str, Any], topic: str, partition: int) -> None:
         self._tp = TopicPartition(topic, partition)
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest", **security)
+        self._consumer = _consumer(servers, security)
 
     async def __aenter__(self) -> tuple[AIOKafkaConsumer, TopicPartition]:
         try:

@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError
 
 from streams import topics
 from streams.cli_run import ERROR, FAILED, NO_REPLY, REJECTED, USAGE, Stop, one_line
 from streams.messages import MAX_ID_LENGTH, Reply, command_headers, decode_reply
+from streams.records import AIOKafkaConsumer
 from streams.settings import Settings
 
 SOURCE = "/command-line"
@@ -190,7 +191,7 @@ async def _listen(consumer: AIOKafkaConsumer, topic: str, partitions: int) -> No
 
 async def _reply(consumer: AIOKafkaConsumer, id: str) -> tuple[Reply, bytes]:
     async for record in consumer:
-        with suppress(msgspec.DecodeError):
+        with suppress(ValueError, RecursionError):  # no reply, whoever wrote it
             reply = decode_reply(record.value or b"")
             if reply.command_id == id:
                 return reply, record.value

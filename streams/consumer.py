@@ -15,6 +15,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
+import streams.records  # noqa: F401  (the net below what Faust reads)
 from streams.handover import HandOver, Record
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._isolation_level = "read_committed"  # a command that was taken back is not decided
         return consumer
 
 

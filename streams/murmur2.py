@@ -22,3 +22,8 @@ def murmur2(key: bytes) -> int:
         hash = (hash ^ int.from_bytes(rest, "little")) * _FACTOR & _32_BITS
     hash = (hash ^ hash >> 13) * _FACTOR & _32_BITS
     return hash ^ hash >> 15
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Where Kafka's Java client puts a key."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
