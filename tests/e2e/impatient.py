@@ -3,13 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from streams.shop.orders import app
 
 MAX_POLL_SECONDS = 3.0
 
-
-@app.on_after_configured.connect
-def impatient(app: Any, **kwargs: Any) -> None:
-    app.conf.broker_max_poll_interval = MAX_POLL_SECONDS
+app.conf.broker_max_poll_interval = MAX_POLL_SECONDS
