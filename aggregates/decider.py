@@ -9,7 +9,9 @@ import builtins
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import cached_property, reduce
-from typing import Any, Generic, TypeVar, get_args, get_type_hints
+from inspect import signature
+from types import UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 C = TypeVar("C")
 E = TypeVar("E")
@@ -35,7 +37,8 @@ class Decider(Generic[C, E, S]):
     `decide(command, state)` returns the events that follow, `[]` for a command that was honoured
     before, or raises `Rejected`. `evolve(state, event)` returns the next state and never fails:
     an event is a fact. Both annotate their first and second argument with the unions of commands
-    and events, from which the engine learns which there are. Raise `state_version` when `State`
+    and events, from which the engine learns which there are. So does `evolve` with the state, which
+    may be a union of classes too: as that a snapshot is read. Raise `state_version` when `State`
     changes its meaning: older snapshots are then ignored and rebuilt from the events. `internal` has the names of the
     commands that process managers send and clients may not.
     """
@@ -62,9 +65,29 @@ class Decider(Generic[C, E, S]):
         """The event classes by name."""
         return _members(self.evolve, "event")
 
+    @cached_property
+    def state_types(self) -> tuple[Any, ...]:
+        """What a state may be: the type that `evolve` takes, or the parts of that union."""
+        annotation = _first_hint(self.evolve)
+        if annotation is None or annotation is Any or isinstance(annotation, TypeVar):
+            return (builtins.type(self.initial),)
+        annotation = getattr(annotation, "__value__", annotation)  # type State = ..
+        return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
     def fold(self, events: Iterable[E], state: S | None = None) -> S:
         """The state after `events`, from `state` or else from the beginning."""
         return reduce(self.evolve, events, self.initial if state is None else state)
+
+
+def _first_hint(function: Callable[..., Any]) -> Any:
+    """The annotation of a function's first argument; None without one."""
+    try:
+        hints, names = get_type_hints(function), list(signature(function).parameters)
+    except NameError as error:
+        raise TypeError(f"{function.__name__} of {function.__module__}: {error}") from None
+    except (TypeError, ValueError):
+        return None
+    return hints.get(names[0]) if names else None
 
 
 def _members(function: Callable[..., Any], argument: str) -> dict[str, type]:

@@ -7,10 +7,12 @@ has misspelt it, and would never learn.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
+
+from schemas.door import json_reader
 
 Accepted = Mapping[str, Mapping[str, type]]
 """What may be sent: by aggregate type the classes of its commands, by name."""
@@ -39,7 +41,7 @@ class CommandData:
     """Reads the data of one kind of command."""
 
     def __init__(self, class_: type) -> None:
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(class_).decode
+        self._decode = json_reader(class_)
         self._form = msgspec.inspect.type_info(class_)
 
     def check(self, data: bytes) -> Any:

@@ -101,5 +101,7 @@ def history_type(context: Context) -> type:
 def state_type(context: Context) -> type:
     """The type of the answer of `/state`."""
     decider = context.decider
-    fields = [("type", str), ("id", str), ("sequence", int), ("state", type(decider.initial))]
+    # Of several classes JSON does not say which it is.
+    state: Any = decider.state_types[0] if len(decider.state_types) == 1 else Any
+    fields = [("type", str), ("id", str), ("sequence", int), ("state", state)]
     return msgspec.defstruct(f"{decider.type.capitalize()}AtSequence", fields)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -130,12 +131,21 @@ class Codec:
         try:
             fields = writer.fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
             data = writer.write(fields)
-            kept = msgspec.convert(fields, type=writer.class_ or type(value))
+            kept: Any = msgspec.convert(fields, type=writer.class_ or type(value))
         except Unfit as why:
             raise why.under(name) from None
         except Exception as error:  # whatever a value of the wrong type makes them raise
             raise Unfit(f"{name}: {error}") from None
         return data, kept if writer.exact else self.decode_one(data)
+
+    def fields(self, value: object) -> Fields:
+        """The fields of a value in the form that reading would give, as far as they fit."""
+        fields: Fields = msgspec.to_builtins(value, builtin_types=AVRO_NATIVE, order="deterministic")
+        writer = self._writers.get(type(value).__name__)
+        if writer is not None:
+            with suppress(Unfit):
+                return writer.fit(fields)
+        return fields
 
     def decode(self, data: bytes) -> tuple[Any, ...]:
         """The objects that `data` stands for today, in the newest version of their classes, mostly one.

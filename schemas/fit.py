@@ -1,8 +1,8 @@
 """Values as their schema keeps them: what a reader gets back, before anything is written.
 
-A schema keeps less than a class can hold: milliseconds, a scale, 32 bits. What is cut off, or cannot be kept at all, has
-to be known before it is written: the state that a worker has in memory is the one that it will read back. So fields are
-brought into the form that reading gives, and what would come back as another value is refused.
+A schema keeps less than a class can hold: milliseconds, a scale, 32 bits. What is cut off, or cannot be kept at all,
+has to be known before it is written: the state that a worker has in memory is the one that it will read back. So fields
+are brought into the form that reading gives, and what would come back as another value is refused.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class _Compiler:
         def record(fields: Fields) -> Fields:
             name = ""
             try:
-                for name, fit in fits:  # noqa: B007  (the one that raised)
+                for name, fit in fits:
                     fields[name] = fit(fields[name])
             except Unfit as why:
                 raise why.under(f".{name}") from None
@@ -179,7 +179,7 @@ def _whole(limit: int, name: str, advice: str) -> Fit:
     return whole
 
 
-def _double(value: Any) -> float:
+def _double(value: Any) -> Any:
     if type(value) is not float:
         if type(value) is not int:
             raise Unfit(f"is {_a(value)}, not a number")
@@ -222,7 +222,7 @@ def _decimal(precision: int, scale: int) -> Fit:
     return decimal
 
 
-def _aware(value: Any) -> datetime:
+def _aware(value: Any) -> Any:
     if not isinstance(value, datetime):
         raise Unfit(f"is {_a(value)}, not a datetime")
     if value.tzinfo is not UTC:
@@ -235,7 +235,7 @@ def _aware(value: Any) -> datetime:
     return value.replace(fold=0) if value.fold else value
 
 
-def _millis(value: Any) -> datetime:
+def _millis(value: Any) -> Any:
     value = _aware(value)
     cut = value.microsecond % 1000
     return value.replace(microsecond=value.microsecond - cut) if cut else value
@@ -245,7 +245,7 @@ def _date(value: Any) -> date:
     return _parsed(value, date)  # type: ignore[no-any-return]
 
 
-def _time_millis(value: Any) -> time:
+def _time_millis(value: Any) -> Any:
     value = _time(value)
     return value.replace(microsecond=value.microsecond // 1000 * 1000)
 

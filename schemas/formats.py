@@ -36,7 +36,7 @@ class Format(Protocol):
     content_type: str
 
     def writer(self, schema: Schema) -> Callable[[Fields], bytes]:
-        """Writes fields in the form that `fit.py` brings them into. Raises whatever for others, or writes other ones."""
+        """Writes fields in the form that `fit.py` brings them into. Of others it raises, or writes something else."""
 
     def fingerprint(self, data: bytes) -> bytes:
         """The 8 bytes that name the schema of `data`. Raises `ValueError` when it is not in this format."""

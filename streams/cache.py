@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterable
+from sys import intern
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 
+from aggregates.decider import Decider
 from streams.journal import RecordedEvent, Snapshot
 from streams.quarantine import Quarantine, follow
+from streams.snapshots import MOST_BYTES, Outcome, StateForm, form_of, say_once, split_cause
 
-
-class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What the first reply to an accepted command said: kept so that a repeat gets it again."""
-
-    nr: int
-    sequence: int
-    events: tuple[str, ...]
-
-
-class _SnapshotState(msgspec.Struct):
-    """The bytes of a snapshot: the state as JSON, and the outcomes by command id, oldest first."""
-
-    state: msgspec.Raw
-    outcomes: dict[str, Outcome]
-
+AGGREGATE_BYTES, OUTCOME_BYTES, STATE_FACTOR = 700, 290, 3
+"""What an aggregate takes of memory by itself and for each id that it remembers, and how much more than their bytes the
+objects of its state take: measured with orders, whose lines are small; large texts take less."""
+_MOST_SHARED = 1_000
 
 _shared: dict[tuple[str, ...], tuple[str, ...]] = {}
-_decode_snapshot = msgspec.json.Decoder(_SnapshotState).decode
+
+
+def _share(types: tuple[str, ...]) -> tuple[str, ...]:
+    """The same tuple for equal ones: a million outcomes share a handful of event lists."""
+    if len(_shared) > _MOST_SHARED:  # a domain whose commands cause a number of events that is always another one
+        _shared.clear()
+    return _shared.setdefault(types, types)
 
 
 class Aggregate:
@@ -36,16 +37,22 @@ class Aggregate:
     outcomes         of the last accepted commands by id, oldest first
     quarantine       the one it is in, or None
     unsnapped_events, unsnapped_bytes    what a load would have to read beside the snapshot
-    snapshot_bytes   size of its snapshot, 0 without one
+    snapshot_bytes   size of its snapshot, or of what would have been it; 0 without one
+    state_bytes      what its state took when it was last written or read, or the events that made it
+    outcome_bytes    about what its outcomes take of memory
+    cached           its weight as the cache has counted it
     """
 
     __slots__ = (
+        "cached",
         "nr",
+        "outcome_bytes",
         "outcomes",
         "quarantine",
         "sequence",
         "snapshot_bytes",
         "state",
+        "state_bytes",
         "unsnapped_bytes",
         "unsnapped_events",
     )
@@ -59,11 +66,16 @@ class Aggregate:
         self.unsnapped_events = 0
         self.unsnapped_bytes = 0
         self.snapshot_bytes = 0
+        self.state_bytes = 0
+        self.outcome_bytes = 0
+        self.cached = 0
 
     @property
     def weight(self) -> int:
-        """How much of the cache it takes."""
-        return 1 + len(self.outcomes) + (self.quarantine.weight if self.quarantine is not None else 0)
+        """About how many bytes of memory it takes, rather too many than too few."""
+        waiting = self.quarantine.weight if self.quarantine is not None else 0
+        state = STATE_FACTOR * (self.state_bytes + self.unsnapped_bytes)
+        return AGGREGATE_BYTES + self.outcome_bytes + state + waiting
 
     def remember(self, rows: list[RecordedEvent], nr: int, window: int) -> None:
         """Take in what one accepted command has written, or had written before. The oldest ids are forgotten."""
@@ -71,16 +83,20 @@ class Aggregate:
         self.nr = nr
         if last.is_event:
             types = tuple(row.type for row in rows)
-            outcome = Outcome(nr, last.sequence, _shared.setdefault(types, types))
+            outcome = Outcome(nr, last.sequence, _share(types), *split_cause(last.command))
             self.sequence = last.sequence
             self.unsnapped_events += len(rows)
         else:
             # Nothing happened: the position that its reply named stands in the data.
-            outcome = Outcome(int(last.data or b"0"), last.sequence, ())
+            outcome = Outcome(int(last.data or b"0"), last.sequence, (), *split_cause(last.command))
         self.unsnapped_bytes += sum(len(row.data) + 100 for row in rows)
+        if (former := self.outcomes.get(last.command_id)) is not None:
+            self.outcome_bytes -= _bytes_of(last.command_id, former)
         self.outcomes[last.command_id] = outcome
+        self.outcome_bytes += _bytes_of(last.command_id, outcome)
         if len(self.outcomes) > window:
-            del self.outcomes[next(iter(self.outcomes))]
+            oldest = next(iter(self.outcomes))
+            self.outcome_bytes -= _bytes_of(oldest, self.outcomes.pop(oldest))
 
     def note(self, note: RecordedEvent, nr: int) -> None:
         """Take in a note on its quarantine."""
@@ -98,23 +114,28 @@ class Aggregate:
             return False
         return self.unsnapped_events >= every and self.unsnapped_bytes >= self.snapshot_bytes
 
-    def capture(self, aggregate_id: str, version: int) -> PendingSnapshot:
+    def capture(self, aggregate_id: str, decider: Decider[Any, Any, Any]) -> PendingSnapshot:
         """Freeze what a snapshot needs; encoding follows later, off the reply path."""
+        self.state_bytes += self.unsnapped_bytes
         self.unsnapped_events = self.unsnapped_bytes = 0
-        return PendingSnapshot(self, aggregate_id, self.sequence, self.nr, version, self.state, dict(self.outcomes))
+        return PendingSnapshot(self, aggregate_id, self.sequence, self.nr, decider, self.state, dict(self.outcomes))
 
-    def restore(self, snapshot: Snapshot, state_type: type) -> None:
+    def restore(self, snapshot: Snapshot, form: StateForm) -> None:
         """Become what the snapshot holds. Raises `msgspec.DecodeError` or `ValueError` if it cannot be read."""
-        held = _decode_snapshot(snapshot.state)
-        self.state = msgspec.json.decode(held.state, type=state_type)
-        # A million outcomes share a handful of event lists; decoding gives each a copy of its own.
+        self.state, self.state_bytes, outcomes = form.decode(snapshot.state)
+        # Decoding gives each outcome a copy of its own of what they share.
         self.outcomes = {
-            id: Outcome(outcome.nr, outcome.sequence, _shared.setdefault(outcome.events, outcome.events))
-            for id, outcome in held.outcomes.items()
+            id: Outcome(it.nr, it.sequence, _share(it.events), intern(it.command), it.digest)
+            for id, it in outcomes.items()
         }
+        self.outcome_bytes = sum(_bytes_of(id, outcome) for id, outcome in self.outcomes.items())
         self.sequence = snapshot.sequence
         self.nr = snapshot.nr
         self.snapshot_bytes = len(snapshot.state)
+
+
+def _bytes_of(id: str, outcome: Outcome) -> int:
+    return OUTCOME_BYTES + len(id) + 8 * len(outcome.events)
 
 
 class PendingSnapshot(msgspec.Struct):
@@ -124,26 +145,65 @@ class PendingSnapshot(msgspec.Struct):
     aggregate_id: str
     sequence: int
     nr: int
-    version: int
+    decider: Decider[Any, Any, Any]
     state: Any
     outcomes: dict[str, Outcome]
 
-    def encode(self) -> Snapshot:
-        """The snapshot as the journal keeps it."""
-        state = msgspec.Raw(msgspec.json.encode(self.state))
-        data = msgspec.json.encode(_SnapshotState(state, self.outcomes))
-        self.aggregate.snapshot_bytes = len(data)
-        return Snapshot(self.aggregate_id, self.sequence, self.nr, self.version, data)
+    def encode(self) -> Snapshot | None:
+        """The snapshot as the journal keeps it; None, which is said once, for a state that it cannot keep.
+
+        Never raises: the domain and its state may be as they like, the owner goes on.
+        """
+        aggregate, decider = self.aggregate, self.decider
+        try:
+            content, aggregate.state_bytes = form_of(decider).encode(self.state, self.outcomes)
+        except Exception as error:
+            # The next try is due when as much has come again as there is.
+            aggregate.snapshot_bytes = max(aggregate.snapshot_bytes, aggregate.state_bytes)
+            say_once(decider.type, self.aggregate_id, f"its state cannot be kept: {error!r:.1000}")
+            return None
+        aggregate.snapshot_bytes = len(content)
+        if len(content) > MOST_BYTES:
+            say_once(decider.type, self.aggregate_id, f"it has {len(content)} bytes, more than {MOST_BYTES}")
+            return None
+        return Snapshot(self.aggregate_id, self.sequence, self.nr, decider.state_version, content)
+
+
+def encoded(pending: Iterable[PendingSnapshot]) -> list[Snapshot]:
+    """Those of the snapshots that can be kept."""
+    return [snapshot for it in pending if (snapshot := it.encode()) is not None]
+
+
+class Budget:
+    """The bytes of memory that the caches of a process have together. Each may have an equal part."""
+
+    def __init__(self, bytes: int) -> None:
+        self._bytes = bytes
+        # A cache goes with its owner.
+        self._caches: WeakSet[Cache] = WeakSet()
+
+    @property
+    def share(self) -> int:
+        """The bytes of each."""
+        return self._bytes // max(1, len(self._caches))
+
+    def join(self, cache: Cache) -> None:
+        """One more: the others make room."""
+        self._caches.add(cache)
+        for other in list(self._caches):
+            other.shrink()
 
 
 class Cache:
-    """Aggregates by id, up to `limit` of weight. One whose newest events are not indexed yet is kept,
-    since it could not be loaded again."""
+    """Aggregates by id, up to its share of a budget, in bytes; a number is a budget of its own. One whose newest events
+    are not indexed yet is kept, since it could not be loaded again."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, budget: Budget | int) -> None:
         self.weight = 0
-        self._aggregates: dict[str, Aggregate] = {}
+        self._budget = Budget(budget) if isinstance(budget, int) else budget
+        self._aggregates: OrderedDict[str, Aggregate] = OrderedDict()
+        self._indexed_nr = 0
+        self._budget.join(self)
 
     def __len__(self) -> int:
         return len(self._aggregates)
@@ -151,24 +211,31 @@ class Cache:
     def __contains__(self, aggregate_id: str) -> bool:
         return aggregate_id in self._aggregates
 
+    @property
+    def limit(self) -> int:
+        """The bytes that it may take, as caches come and go."""
+        return self._budget.share
+
     def take(self, aggregate_id: str) -> Aggregate | None:
         """Take an aggregate out, for as long as a group works on it."""
         aggregate = self._aggregates.pop(aggregate_id, None)
         if aggregate is not None:
-            self.weight -= aggregate.weight
+            self.weight -= aggregate.cached
         return aggregate
 
     def put(self, aggregate_id: str, aggregate: Aggregate) -> None:
         """Put it (back) in, as the most recently used."""
+        aggregate.cached = aggregate.weight
         self._aggregates[aggregate_id] = aggregate
-        self.weight += aggregate.weight
+        self.weight += aggregate.cached
 
-    def shrink(self, indexed_nr: int) -> None:
-        """Forget the least recently used until the rest fits."""
-        if self.weight <= self.limit:
-            return
-        for aggregate_id in list(self._aggregates):
-            if self._aggregates[aggregate_id].nr <= indexed_nr:
-                self.take(aggregate_id)
-                if self.weight <= self.limit:
-                    return
+    def shrink(self, indexed_nr: int | None = None) -> None:
+        """Forget the least recently used until the rest fits; commits up to `indexed_nr` are indexed."""
+        self._indexed_nr = max(self._indexed_nr, indexed_nr or 0)
+        limit = self.limit
+        while self.weight > limit and self._aggregates:
+            # Behind one that is not indexed yet all have been used since its commit: they wait with it.
+            oldest = next(iter(self._aggregates))
+            if self._aggregates[oldest].nr > self._indexed_nr:
+                return
+            self.take(oldest)

@@ -15,7 +15,7 @@ from streams.commit_codec import decode_events
 from streams.journal import Commit, RecordedEvent, StoredEvent, stream_type
 
 COMMIT_COLUMNS = "nr, epoch, owner, topic_id, command_offset, indexed_nr, eventful_nr, recorded_at, payload"
-EVENT_COLUMNS = "sequence, nr, idx, event, data, command_id, correlation_id, traceparent, recorded_at"
+EVENT_COLUMNS = "sequence, nr, idx, event, data, command_id, correlation_id, traceparent, command, recorded_at"
 
 BATCH_ROWS = 20
 BATCH_BYTES = 5 * 1024
@@ -46,9 +46,16 @@ def commit_from(stream: str, row: Row) -> Commit:
 
 def event_from(aggregate_id: str, row: Row) -> StoredEvent:
     """An event from its `EVENT_COLUMNS`."""
-    sequence, nr, index, type, data, command_id, correlation_id, traceparent, recorded_at = row
+    sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, recorded_at = row
     event = RecordedEvent(
-        aggregate_id, sequence, type or "", data or b"", command_id, correlation_id or "", traceparent or ""
+        aggregate_id,
+        sequence,
+        type or "",
+        data or b"",
+        command_id,
+        correlation_id or "",
+        traceparent or "",
+        command or "",
     )
     return StoredEvent(event, nr, index, recorded_at.replace(tzinfo=UTC))
 
@@ -74,9 +81,10 @@ def event_rows(prepared: Any, commits: Iterable[Commit]) -> Iterator[tuple[int, 
                 event.command_id.encode(),
                 event.correlation_id.encode() if event.correlation_id else UNSET_VALUE,
                 event.traceparent.encode() if event.traceparent else UNSET_VALUE,
+                event.command.encode() if event.command else UNSET_VALUE,
                 recorded_at,
             ]
-            yield _ROW_OVERHEAD + len(event.data) + len(event.command_id) + len(event.traceparent), row
+            yield _ROW_OVERHEAD + event.size, row
 
 
 def batches(

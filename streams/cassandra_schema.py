@@ -60,6 +60,7 @@ expire rows here. payload: Avro single-object encoding, its schema is in the tab
             command_id     text,
             correlation_id text,
             traceparent    text,
+            command        text,       -- of the last row that a command caused: its type and the digest of its data
             recorded_at    timestamp,
             PRIMARY KEY ((type, id), sequence, nr, idx)
         ) WITH comment = 'Derived from commits: the events of an aggregate. Without event: a command that had none.'

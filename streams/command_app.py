@@ -26,7 +26,7 @@ from schemas.lock import state_of
 from schemas.registry import SchemaError, Schemas
 from streams import cli_owners, collector, commands, topics
 from streams.broker import Broker, PartitionLog, partition_of
-from streams.cache import Cache
+from streams.cache import Budget, Cache
 from streams.faust_app import Application
 from streams.handler import Handler
 from streams.handover import Record
@@ -130,7 +130,8 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
     app = Application(module, name, settings)
     broker = Broker(settings.bootstrap_servers, settings.partitions)
     with stop_on_user_error():
-        served = [_Served(app, context, journal, broker) for context in contexts]
+        budget = Budget(settings.cache_bytes)
+        served = [_Served(app, context, journal, broker, budget) for context in contexts]
     routers = [its.router for its in served if its.router is not None]
     kept: list[asyncio.Task[None]] = []
 
@@ -180,7 +181,7 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
 class _Served:
     """One aggregate type of an app: its agent, its owners, and its router if it is a process manager's."""
 
-    def __init__(self, app: Application, context: Context, journal: Journal, broker: Broker) -> None:
+    def __init__(self, app: Application, context: Context, journal: Journal, broker: Broker, budget: Budget) -> None:
         self.context = context
         settings, type = context.settings, context.decider.type
         source = f"/{settings.namespace}{context.name}"
@@ -202,7 +203,7 @@ class _Served:
                 group = f"{settings.namespace}{context.name}-{type}-hears"
                 self.router = Router(context.process, settings, group, source, context.shop, broker)
                 self.topics += self.router.topics
-        self.ownership = ownership = _ownership(app, context, journal, broker, issuer)
+        self.ownership = ownership = _ownership(app, context, journal, broker, issuer, budget)
         app.receive(context.commands_topic, self, f"{context.name}-{type}-commands")
         app.assigning.append(self._assign)
         app.revoking.append(ownership.revoke)
@@ -239,7 +240,7 @@ def _add_inputs(app: Application, routers: list[Router]) -> None:
 
 
 def _ownership(
-    app: Application, context: Context, journal: Journal, broker: Broker, issuer: Issuer | None
+    app: Application, context: Context, journal: Journal, broker: Broker, issuer: Issuer | None, budget: Budget
 ) -> Ownership:
     settings, decider = context.settings, context.decider
     outbox = TypeOutbox(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
@@ -262,7 +263,7 @@ def _ownership(
 
     def new_owner(partition: int, topic_id: str, count: int) -> Owner:
         stream = stream_name(decider.type, partition)
-        cache = Cache(settings.cache_weight // count)
+        cache = Cache(budget)
         handler = Handler(
             decider, context.events, context.commands, journal, stream, cache, settings.dedupe_window, limits
         )

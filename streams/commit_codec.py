@@ -1,4 +1,4 @@
-"""A commit's events to bytes and back: Avro single-object encoding, of the schema in `commit.v1.avsc`.
+"""A commit's events to bytes and back: Avro single-object encoding, of the schema in `commit.v2.avsc`.
 
 The schema is kept beside the commits (`Journal.schemas`), so that whoever has only the journal can read it.
 A new version gets a file of its own and an entry in `_READABLE`; older ones stay there for ever.
@@ -29,10 +29,13 @@ def _load(file: str) -> tuple[str, bytes, Schema]:
     return text, _MARKER + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")), schema
 
 
-_TEXT, _WRITTEN_HEADER, _WRITTEN = _load("commit.v1.avsc")
-_READABLE = {_WRITTEN_HEADER: _WRITTEN}
+_FIRST = _load("commit.v1.avsc")
+_TEXT, _WRITTEN_HEADER, _WRITTEN = _load("commit.v2.avsc")
+_READABLE = {header: schema for _, header, schema in (_FIRST, (_TEXT, _WRITTEN_HEADER, _WRITTEN))}
 
-COMMIT_SCHEMAS = {_WRITTEN_HEADER[len(_MARKER) :].hex(): _TEXT}
+COMMIT_SCHEMAS = {
+    header[len(_MARKER) :].hex(): text for text, header, _ in (_FIRST, (_TEXT, _WRITTEN_HEADER, _WRITTEN))
+}
 """The schemas of commits, as for `Journal.save_schemas`."""
 
 
@@ -57,6 +60,7 @@ def encode_events(events: Iterable[RecordedEvent]) -> bytes:
                     "command_id": event.command_id,
                     "correlation_id": event.correlation_id,
                     "traceparent": event.traceparent,
+                    "command": event.command,
                 }
                 for event in events
             ]

@@ -131,7 +131,7 @@ class Gate:
 
     def _park(self, aggregate: Aggregate, quarantine: Quarantine, envelope: Envelope, draft: Draft) -> Verdict:
         """Let a command wait; what can be said at once is said at once."""
-        repeated = self._handler.repeated(envelope, aggregate)
+        repeated = self._handler.repeated(envelope, aggregate, draft)
         if repeated is not None:
             return repeated
         message = envelope.message
@@ -168,7 +168,7 @@ class Gate:
 
     def _control(self, aggregate: Aggregate, envelope: Envelope, draft: Draft) -> Iterator[list[Verdict]]:
         handler, quarantine = self._handler, aggregate.quarantine
-        repeated = handler.repeated(envelope, aggregate)
+        repeated = handler.repeated(envelope, aggregate, draft)
         if repeated is not None:
             yield [repeated]
             return

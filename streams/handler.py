@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import groupby
@@ -13,18 +14,22 @@ from typing import Any, Literal
 import msgspec
 
 from aggregates.decider import Decider, Rejected
-from schemas.codec import Codec, Undecodable
+from schemas.codec import Codec
+from schemas.fit import Unfit
 from streams.cache import Aggregate, Cache
+from streams.command_codec import CommandCodec, cause_of
 from streams.journal import Journal, RecordedEvent
 from streams.limits import Limits
-from streams.messages import AVRO, JSON, AggregateRef, Envelope, Error, Failure, Reply, check_deadline
+from streams.messages import AggregateRef, Envelope, Error, Failure, Reply, check_deadline
 from streams.quarantine import is_note
 from streams.reading import decode_event
+from streams.snapshots import form_of
 from streams.verdict import Draft, Verdict, domain_error
 
 log = logging.getLogger(__name__)
 
 LOADS_AT_ONCE = 64
+_SEQUENCE = re.compile(r"0|[1-9]\d{0,18}", re.ASCII)
 
 
 class Broken(Exception):
@@ -56,13 +61,10 @@ class Handler:
         self.cache = cache
         self.limits = limits
         self._events = events
-        self._commands = commands
+        self._commands = CommandCodec(decider, commands)
         self._journal = journal
         self._window = dedupe_window
         self.check: Callable[[str, Any], object] | None = None
-        self._json: dict[str, msgspec.json.Decoder[Any]] = {
-            name: msgspec.json.Decoder(class_) for name, class_ in decider.commands.items()
-        }
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self.touched: dict[str, Aggregate] = {}
         self._broken: dict[str, Failure] = {}
@@ -101,31 +103,49 @@ class Handler:
         aggregate = self.touched.get(envelope.aggregate_id)
         if aggregate is None:
             return self.failed(envelope, self._broken[envelope.aggregate_id], draft)
-        verdict = self.repeated(envelope, aggregate)
+        verdict = self.repeated(envelope, aggregate, draft)
         if verdict is not None:
             return verdict
         try:
             check_deadline(envelope, draft.time)
-            state, rows = self._attempt(envelope, aggregate)
+            _check_expected(envelope, aggregate.sequence)
+            state, rows, cause = self._attempt(envelope, aggregate)
         except Rejected as no:
             return self.rejected(envelope, no, draft)
         except Failure as failure:
             return self.failed(envelope, failure, draft)
         aggregate.state = state
-        return self.accepted(envelope, aggregate, rows, draft)
+        return self.accepted(envelope, aggregate, rows, draft, cause)
 
-    def repeated(self, envelope: Envelope, aggregate: Aggregate) -> Verdict | None:
-        """The first reply to a command that was accepted before."""
+    def repeated(self, envelope: Envelope, aggregate: Aggregate, draft: Draft) -> Verdict | None:
+        """The first reply to a command that was accepted before; for another one with its id the refusal."""
         outcome = aggregate.outcomes.get(envelope.id)
         if outcome is None:
             return None
+        try:
+            again = self._cause(envelope) if outcome.command else ""
+        except Failure as failure:
+            return self.failed(envelope, failure, draft)
+        except Exception as bug:
+            return self.failed(envelope, domain_error(bug), draft)
+        if again and again != outcome.cause:
+            other = "" if outcome.command != envelope.type else " with other data"
+            used = f"the id {envelope.id} was used for {outcome.command}{other}, accepted at {self.stream}:{outcome.nr}"
+            do = "a new command needs a new id, and the same id means the same command again"
+            return self.failed(envelope, Failure("IdUsedBefore", f"{used}: {do}"), draft)
         return Verdict(envelope, self._reply(envelope, "accepted", outcome.sequence, outcome.nr, outcome.events))
 
-    def _attempt(self, envelope: Envelope, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent]]:
+    def _cause(self, envelope: Envelope) -> str:
+        """What tells a command from another with its id. Raises `Failure`, and what the domain raises."""
+        if envelope.type.startswith("#"):  # a control command, whose data no class of the domain reads
+            return cause_of(envelope.type, envelope.data)
+        return self._commands.cause(envelope.type, self._commands.read(envelope))
+
+    def _attempt(self, envelope: Envelope, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent], str]:
         """Decide, a few times when the domain raises, at once: it is pure, so only what is not its own fault passes."""
         for attempt in range(self.limits.attempts, 0, -1):
             try:
-                return self._apply(envelope, self.read(envelope), aggregate)
+                return self._apply(envelope, self._commands.read(envelope), aggregate)
             except (Rejected, Failure):
                 raise
             except Exception as bug:
@@ -136,50 +156,37 @@ class Handler:
                     raise domain_error(bug) from None
         raise AssertionError("at least one attempt")
 
-    def read(self, envelope: Envelope) -> Any:
-        """The command itself. Raises `Failure`."""
-        decoder = self._json.get(envelope.type)
-        if decoder is None:
-            known = ", ".join(self._json)
-            raise Failure("UnknownCommand", f"{self.decider.type} has no command {envelope.type!r}; it has {known}")
-        try:
-            if envelope.content_type == JSON:
-                command = decoder.decode(envelope.data or b"{}")
-            elif envelope.content_type == AVRO:
-                command = self._commands.decode_one(envelope.data)
-            else:
-                raise Failure("Unreadable", f"content-type {envelope.content_type!r}: use {JSON} or {AVRO}")
-        except RecursionError:
-            raise Failure("Unreadable", f"{envelope.type}: the data are nested too deeply") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, Undecodable) as error:
-            raise Failure("Unreadable", f"{envelope.type}: {error}") from None
-        if type(command).__name__ != envelope.type:
-            raise Failure("Unreadable", f"the data holds a {type(command).__name__}, the type says {envelope.type}")
+    def _apply(self, envelope: Envelope, command: Any, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent], str]:
+        rows: list[RecordedEvent] = []
+        state, size = aggregate.state, 0
+        cause = self._commands.cause(envelope.type, command)
         # A command may name the field that holds its time; without one, it is when Kafka took the command.
         field = getattr(command, "time_field", None)
         if field is not None and getattr(command, field) is None:
             command = dataclasses.replace(command, **{field: envelope.time})
-        return command
-
-    def _apply(self, envelope: Envelope, command: Any, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent]]:
-        rows: list[RecordedEvent] = []
-        state, size = aggregate.state, 0
         events = self.decider.decide(command, state)
         if len(events) > self.limits.command_events:
             raise Failure(
                 "TooManyEvents", f"the command causes {len(events)} events, more than {self.limits.command_events}"
             )
         for event in events:
-            state = self.decider.evolve(state, event)
+            try:
+                # From here on the event is what will be read: so is the state, and what the event causes.
+                data, kept = self._events.write(event)
+            except Unfit as why:
+                raise Failure("InvalidEvent", f"{envelope.type} causes an event that cannot be kept: {why}") from None
+            state = self.decider.evolve(state, kept)
             if self.check is not None:
-                self.check(envelope.aggregate_id, event)
-            data = self._events.encode(event)
-            size += len(data)
-            rows.append(self.row(envelope, aggregate.sequence + len(rows) + 1, type(event).__name__, data))
+                self.check(envelope.aggregate_id, kept)
+            number = len(rows) + 1
+            said = cause if number == len(events) else ""
+            row = self.row(envelope, aggregate.sequence + number, type(event).__name__, data, said)
+            size += row.size
+            rows.append(row)
         most = self.limits.command_event_bytes
         if size > most:
-            raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {most}")
-        return state, rows
+            raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {most}, with their ids")
+        return state, rows, cause
 
     def settle(self, indexed_nr: int) -> None:
         """The group is committed: its aggregates go back into the cache."""
@@ -188,13 +195,17 @@ class Handler:
         self.touched, self._broken = {}, {}
         self.cache.shrink(indexed_nr)
 
-    def accepted(self, envelope: Envelope, aggregate: Aggregate, rows: list[RecordedEvent], draft: Draft) -> Verdict:
-        """The verdict on an accepted command, which the aggregate remembers; `rows` are its events."""
+    def accepted(
+        self, envelope: Envelope, aggregate: Aggregate, rows: list[RecordedEvent], draft: Draft, cause: str = ""
+    ) -> Verdict:
+        """The verdict on an accepted command, which the aggregate remembers; `rows` are its events, `cause` tells it
+        from another with its id."""
         if rows:
             draft.eventful_nr = draft.nr
             types = tuple(row.type for row in rows)
         else:
-            rows, types = [self.row(envelope, aggregate.sequence, "", str(draft.eventful_nr).encode())], ()
+            note = str(draft.eventful_nr).encode()
+            rows, types = [self.row(envelope, aggregate.sequence, "", note, cause or self._cause(envelope))], ()
         aggregate.remember(rows, draft.nr, self._window)
         reply = self._reply(envelope, "accepted", aggregate.sequence, draft.eventful_nr, types)
         return Verdict(envelope, reply, rows)
@@ -225,11 +236,11 @@ class Handler:
         reference = AggregateRef(self.decider.type, envelope.aggregate_id, sequence)
         return Reply(envelope.id, status, reference, events, f"{self.stream}:{nr}", error)
 
-    def row(self, envelope: Envelope, sequence: int, type: str, data: bytes) -> RecordedEvent:
-        """A row that a command causes."""
+    def row(self, envelope: Envelope, sequence: int, type: str, data: bytes, cause: str = "") -> RecordedEvent:
+        """A row that a command causes; the last one says which command it was."""
         correlation = envelope.correlation_id or envelope.id
         return RecordedEvent(
-            envelope.aggregate_id, sequence, type, data, envelope.id, correlation, envelope.traceparent
+            envelope.aggregate_id, sequence, type, data, envelope.id, correlation, envelope.traceparent, cause
         )
 
 
@@ -244,7 +255,7 @@ async def load_aggregate(
     snapshot = await journal.snapshot(decider.type, aggregate_id)
     if snapshot is not None and snapshot.version == decider.state_version:
         try:
-            aggregate.restore(snapshot, type(decider.initial))
+            aggregate.restore(snapshot, form_of(decider))
         except (msgspec.DecodeError, ValueError) as error:
             log.warning("%s %s: its snapshot cannot be read, its events are: %s", decider.type, aggregate_id, error)
             aggregate = Aggregate(decider.initial)
@@ -267,6 +278,21 @@ async def load_aggregate(
         for note in notes:
             aggregate.note(note, nr)
     return aggregate
+
+
+def _check_expected(envelope: Envelope, sequence: int) -> None:
+    """Raise `Rejected` when the aggregate is not where the command expects it, `Failure` for no such expectation."""
+    expected = envelope.expected_sequence
+    if not expected or expected == str(sequence) or (expected == "*" and sequence):
+        return
+    if expected != "*" and not _SEQUENCE.fullmatch(expected):
+        raise Failure(
+            "Unreadable",
+            f"the expected sequence {expected[:40]!r} is none: use that of the aggregate's newest event, 0 for an "
+            "aggregate that does not exist, or * for one that does",
+        )
+    wanted = "an aggregate that exists" if expected == "*" else f"sequence {expected}"
+    raise Rejected("UnexpectedSequence", f"the aggregate is at sequence {sequence}, the command expects {wanted}")
 
 
 def now() -> datetime:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from streams.cache import PendingSnapshot
+from streams.cache import PendingSnapshot, encoded
 from streams.journal import Commit, Journal, Unavailable
 from streams.retry import until_it_answers
 from streams.tasks import cancel
@@ -147,9 +147,10 @@ class Indexer:
                     await self._keep([one])
 
     async def _save(self, taken: Sequence[PendingSnapshot]) -> None:
-        snapshots = [pending.encode() for pending in taken]
+        snapshots = encoded(taken)
         what = f"{self._stream}: writing snapshots"
-        await until_it_answers(lambda: self._journal.save_snapshots(self._type, snapshots), what, Unavailable)
+        if snapshots:
+            await until_it_answers(lambda: self._journal.save_snapshots(self._type, snapshots), what, Unavailable)
 
     def _leave_out(self, pending: PendingSnapshot, error: Exception) -> None:
         if pending.aggregate_id not in self._left_out and len(self._left_out) < MOST_LEFT_OUT:

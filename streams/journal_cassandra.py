@@ -105,7 +105,7 @@ class CassandraJournal:
             "bucket": await prepare(f"SELECT bucket FROM {k}.streams WHERE stream = ?"),
             "save_bucket": await prepare(f"INSERT INTO {k}.streams (stream, bucket) VALUES (?, ?)"),
             "index": await prepare(
-                f"INSERT INTO {k}.events (type, id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                f"INSERT INTO {k}.events (type, id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             ),
             "events": await prepare(
                 f"SELECT {EVENT_COLUMNS} FROM {k}.events"

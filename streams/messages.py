@@ -93,7 +93,8 @@ class Envelope(msgspec.Struct, gc=False):
     """A command as it came, before its data is looked at.
 
     `data` is JSON when `content_type` says so, else Avro single-object encoding. `time` is Kafka's
-    timestamp of the message: the same at every redelivery. `retry_of` is the place of the dead letter that an
+    timestamp of the message: the same at every redelivery. `expected_sequence` is what the sender takes the
+    aggregate's sequence for: a number, or `*` for any but 0. `retry_of` is the place of the dead letter that an
     operator has sent again, `message` the message that it was read from.
     """
 
@@ -108,6 +109,7 @@ class Envelope(msgspec.Struct, gc=False):
     traceparent: str = ""
     reply_to: str = ""
     deadline: str = ""
+    expected_sequence: str = ""
     retry_of: str = ""
     message: Message | None = None
 
@@ -154,6 +156,7 @@ class _Structured(msgspec.Struct):
     correlationid: str = ""
     traceparent: str = ""
     deadline: str = ""
+    expectedsequence: int | str = ""
 
 
 _decode_structured = msgspec.json.Decoder(_Structured).decode
@@ -184,6 +187,7 @@ def read_envelope(
             envelope.type = _text(attributes, "ce_type", MAX_TYPE_LENGTH)
             envelope.traceparent = _trace(_text(attributes, "ce_traceparent"))
             envelope.deadline = _text(attributes, "ce_deadline", MAX_TIME_LENGTH)
+            envelope.expected_sequence = _text(attributes, "ce_expectedsequence", MAX_TIME_LENGTH)
             envelope.content_type = _content_type(_text(attributes, "content-type", MAX_TYPE_LENGTH))
             if value is None:
                 raise Failure(
@@ -228,6 +232,7 @@ def _read_structured(envelope: Envelope, value: bytes | None) -> None:
     envelope.type = _fitting("type", structured.type, MAX_TYPE_LENGTH)
     envelope.traceparent = _trace(structured.traceparent)
     envelope.deadline = _fitting("deadline", structured.deadline, MAX_TIME_LENGTH)
+    envelope.expected_sequence = _fitting("expectedsequence", str(structured.expectedsequence), MAX_TIME_LENGTH)
     envelope.data = bytes(structured.data) or b"{}"
     if structured.data_base64:
         if structured.data:
@@ -311,6 +316,7 @@ def command_headers(
     deadline: str = "",
     causation_id: str = "",
     traceparent: str = "",
+    expected_sequence: str = "",
 ) -> list[tuple[str, bytes]]:
     """The headers of a command with JSON data, in CloudEvents binary mode."""
     attributes: dict[str, Any] = {
@@ -323,6 +329,7 @@ def command_headers(
         "ce_causationid": causation_id,
         "ce_traceparent": traceparent,
         "ce_deadline": deadline,
+        "ce_expectedsequence": expected_sequence,
         "content-type": JSON,
     }
     return [(name, value.encode()) for name, value in attributes.items() if value]

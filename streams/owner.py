@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from streams.cache import PendingSnapshot
+from streams.cache import PendingSnapshot, encoded
 from streams.gate import Gate
 from streams.handler import Handler, now
 from streams.indexer import Indexer, Issue
@@ -275,7 +275,7 @@ class Owner:
         )
         snapshots = self._due_snapshots(commit.nr)
         derived = await until_it_answers(
-            lambda: self._journal.append(commit, lambda: [pending.encode() for pending in snapshots]),
+            lambda: self._journal.append(commit, lambda: encoded(snapshots)),
             f"{self.stream}: appending commit {commit.nr}",
             Unavailable,
         )
@@ -294,7 +294,7 @@ class Owner:
         for item in read:
             for step in [[item]] if isinstance(item, Verdict) else self._gate.steps(item, draft):
                 verdicts += step
-                size += sum(len(row.data) for verdict in step for row in verdict.rows)
+                size += sum(row.size for verdict in step for row in verdict.rows)
                 full = size >= self._limits.bytes or len(verdicts) >= self._limits.commands
                 if full:
                     break
@@ -306,7 +306,7 @@ class Owner:
     def _due_snapshots(self, nr: int) -> list[PendingSnapshot]:
         """Of the aggregates that commit `nr` touches, as they are after it."""
         return [
-            aggregate.capture(aggregate_id, self.handler.decider.state_version)
+            aggregate.capture(aggregate_id, self.handler.decider)
             for aggregate_id, aggregate in self.handler.touched.items()
             if aggregate.nr == nr and aggregate.wants_snapshot(self._limits.snapshot_every)
         ]

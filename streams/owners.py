@@ -19,7 +19,7 @@ class Owned(msgspec.Struct, frozen=True):
 
     head, indexed, eventful   the newest commit; the newest up to which all is derived; the newest with an event
     next_offset               the command that is due
-    aggregates, weight        in the cache: how many, and how much of CACHE_WEIGHT they take
+    aggregates, weight        in the cache: how many, and about how many bytes of CACHE_BYTES they take
     queued, queued_bytes      commands that wait for a commit
     since, takeover_ms        when this worker took over (UTC), and how long reading the head to repair took
     waits                     why it is not served; empty where it is, and where nothing has failed

@@ -32,7 +32,8 @@ RELEASE = "#release"
 """The type of the command that gives up the poison command and lets those behind it go on. No class of a domain can
 have this name. Its data may say which poison command is meant: `{"command_id": ".."}`."""
 
-BYTES_PER_WEIGHT = 300
+WAITING_BYTES = 1_000
+"""What a command that waits takes of memory beside the bytes of its message."""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -71,8 +72,8 @@ class Quarantine:
 
     @property
     def weight(self) -> int:
-        """How much of the cache it takes."""
-        return 1 + self.size // BYTES_PER_WEIGHT
+        """About how many bytes of memory it takes."""
+        return WAITING_BYTES * (1 + len(self.waiting)) + self.size
 
 
 def is_note(row: RecordedEvent) -> bool:

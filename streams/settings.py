@@ -15,7 +15,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "group_commands": (1, 100_000),
     "group_bytes": (1, 64 * 1024 * 1024),
     "group_linger": (0, 10),
-    "cache_weight": (1, 1_000_000_000),
+    "cache_bytes": (1, 1 << 40),
     "dedupe_window": (1, 1_000_000),
     "snapshot_every": (1, 1_000_000_000),
     "queue_bytes": (1, 1024 * 1024 * 1024),
@@ -64,8 +64,8 @@ class Settings:
     """The most bytes of events that share a commit."""
     group_linger: float = 0.005
     """Seconds that an owner waits for company when commands come fast; one that comes alone does not wait."""
-    cache_weight: int = 500_000
-    """Remembered command ids and aggregates that a worker keeps in memory, about 0.25 KB and 0.7 KB each."""
+    cache_bytes: int = 256 * 1024 * 1024
+    """About the bytes of memory that a worker's aggregates may take, shared out among its partitions."""
     dedupe_window: int = 1_000
     """Command ids remembered per aggregate."""
     snapshot_every: int = 100
@@ -96,6 +96,10 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """The settings of this process. Raises `SettingsError`."""
+        if environment.get("CACHE_WEIGHT"):
+            raise SettingsError(
+                "CACHE_WEIGHT is CACHE_BYTES now: say about how many bytes of memory aggregates may take"
+            )
         values: dict[str, object] = {}
         for name, field in cls.__dataclass_fields__.items():
             setting = name.upper()

@@ -90,6 +90,7 @@ EVENTS = Table(
     _value("command_id", AnyText),
     _value("correlation_id", AnyText),
     _value("traceparent", AnyText),
+    _value("command", AnyText),
     _value("recorded_at", BigInteger),
     comment="Derived from commits: the events of an aggregate. Without event: a command that had none.",
     sqlite_with_rowid=False,  # the rows stand in the index, in the order in which they are read
@@ -162,6 +163,7 @@ def event_values(commits: Iterable[Commit]) -> list[Values]:
             "command_id": event.command_id,
             "correlation_id": event.correlation_id,
             "traceparent": event.traceparent,
+            "command": event.command,
             "recorded_at": _milliseconds(commit.recorded_at),
         }
         for commit in commits
@@ -172,8 +174,8 @@ def event_values(commits: Iterable[Commit]) -> list[Values]:
 
 def event_from(aggregate_id: str, row: Sequence[Any]) -> StoredEvent:
     """An event from its `EVENT_COLUMNS`."""
-    sequence, nr, index, type, data, command_id, correlation_id, traceparent, recorded_at = row
-    event = RecordedEvent(aggregate_id, sequence, type, data, command_id, correlation_id, traceparent)
+    sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, recorded_at = row
+    event = RecordedEvent(aggregate_id, sequence, type, data, command_id, correlation_id, traceparent, command)
     return StoredEvent(event, nr, index, _moment(recorded_at))
 
 

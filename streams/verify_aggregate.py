@@ -18,6 +18,7 @@ from streams.handler import load_aggregate
 from streams.journal import Journal, Snapshot, StoredEvent, Unavailable
 from streams.patience import PAUSE, patiently
 from streams.repair import Disagreement, Reindex, RemoveRow, RemoveSnapshot, commit_at
+from streams.snapshots import form_of
 from streams.verify_ledger import Implied, digest_of
 
 Place = tuple[int, int, int]
@@ -180,7 +181,7 @@ class AggregateCheck:
         decider = self._decider
         kept = Aggregate(decider.initial)
         try:
-            kept.restore(snapshot, type(decider.initial))
+            kept.restore(snapshot, form_of(decider))
         except (msgspec.DecodeError, ValueError) as error:
             return f"cannot be read: {error}"
         window = max(self._window, len(kept.outcomes))

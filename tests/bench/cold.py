@@ -24,8 +24,8 @@ from tests.bench.usage import Spent, Usage, servers
 from tests.bench.worker import say
 from tests.e2e.worker import free_port
 
-SMALL_CACHE = "10000"
-"""An order and the id of a command weigh one each."""
+SMALL_CACHE = "7000000"
+"""Bytes: some 5,000 orders."""
 
 
 OPEN, CLOSED, NEW = "open load", f"{IN_FLIGHT:,} in flight", "new orders"
@@ -48,7 +48,7 @@ async def measure_cold(orders: int, count: int, rounds: int) -> list[Row]:
             await write_opened(here.settings, ids(range(orders)), meter.advance)
         for _ in range(PEKKO_WARM_UPS):
             await rival.round(WARM_UP, 5_000)
-        with here.worker(port=free_port(), CACHE_WEIGHT=SMALL_CACHE) as running:
+        with here.worker(port=free_port(), CACHE_BYTES=SMALL_CACHE) as running:
             await here.all_served(running)
             load = Load(here.settings, orders, [running])
             async with load.clients():

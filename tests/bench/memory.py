@@ -10,7 +10,7 @@ from tests.bench.space import space
 from tests.bench.worker import say
 from tests.e2e.worker import free_port
 
-BIG_CACHE = "100000000"
+BIG_CACHE = str(2**40)
 STEP = 50_000
 PER = 100_000
 
@@ -20,7 +20,7 @@ async def measure_memory(steps: int) -> list[Row]:
 
     The first also fill the queues and buffers of a worker under load, so those after them are what counts.
     """
-    async with space(CACHE_WEIGHT=BIG_CACHE) as here:
+    async with space(CACHE_BYTES=BIG_CACHE) as here:
         with here.worker(port=free_port()) as running:
             await here.all_served(running)
             memory = [running.memory_mb()]

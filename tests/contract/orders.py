@@ -94,7 +94,7 @@ class Orders:
     async def owner(self, partition: int, name: str = "a") -> Owner:
         """One that serves the partition; whoever did before is fenced."""
         stream = self.stream(partition)
-        handler = Handler(self.decider, EVENTS, _COMMANDS, self.journal, stream, Cache(1_000), WINDOW)
+        handler = Handler(self.decider, EVENTS, _COMMANDS, self.journal, stream, Cache(1_000_000), WINDOW)
         limits = Limits(commands=5, linger=0.001, snapshot_every=EVERY)
         journal, outbox = self.journal, Nobody()
         owner = Owner(

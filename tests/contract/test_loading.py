@@ -52,7 +52,9 @@ class History:
 
     def snapshot(self) -> Snapshot:
         """Of what has happened so far."""
-        return self.aggregate.capture(self.id, order.state_version).encode()
+        snapshot = self.aggregate.capture(self.id, order).encode()
+        assert snapshot is not None
+        return snapshot
 
 
 async def loaded(journal: Journal, history: History) -> tuple[Any, int, dict[str, Any]]:

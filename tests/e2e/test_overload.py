@@ -42,7 +42,7 @@ async def test_journal_that_stops_answering(system: System, proxy: StallingProxy
     again, each command has one effect."""
     keyspace = CassandraAddress.parse(system.journal_url).keyspace
     url = f"cassandra://127.0.0.1:{proxy.port}/{keyspace}"
-    worker = system.start("tests.fragile.app", JOURNAL_URL=url, QUEUE_BYTES=str(QUEUE_BYTES), CACHE_WEIGHT="1000")
+    worker = system.start("tests.fragile.app", JOURNAL_URL=url, QUEUE_BYTES=str(QUEUE_BYTES), CACHE_BYTES="1000000")
     await system.all_served(worker)
     for ledger in range(20):
         await system.ask("ledger", f"warm-{ledger}", "Post", {"amount": 1})

@@ -66,7 +66,7 @@ class Shape:
             aggregates=random.randint(2, 5),
             commands=random.randint(10, 40),
             dedupe_window=random.choice((2, 5, 1_000)),
-            cache_weight=random.choice((1, 6, 1_000)),
+            cache_weight=random.choice((1, 6_000, 1_000_000)),
             limits=Limits(
                 commands=random.choice((1, 3, 3, 8)),
                 bytes=random.choice((12, 40, 512 * 1024)),

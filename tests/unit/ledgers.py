@@ -71,7 +71,7 @@ class Ledgers:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.cache = 1_000
+        self.cache = 1_000_000
         self.mended = False
         self.decided: Callable[[], object] = lambda: None
         self.evolving: Callable[[], object] = lambda: None

@@ -71,7 +71,7 @@ class Bench:
         self.lost: list[Owner] = []
         self.owners: list[Owner] = []
 
-    async def owner(self, topic_id: str = "t1", cache: int = 1_000, every: int = 100) -> tuple[Owner, Moody, Sent]:
+    async def owner(self, topic_id: str = "t1", cache: int = 1_000_000, every: int = 100) -> tuple[Owner, Moody, Sent]:
         journal, sent = Moody(self.store), Sent()
         await journal.create()
         await journal.open()
@@ -354,7 +354,7 @@ async def test_topic_made_again_before_the_first_message(bench: Bench) -> None:
 
 async def test_bounded(bench: Bench) -> None:
     """The cache stays within its weight, and what it forgot is loaded again."""
-    owner, _, sent = await bench.owner(cache=20)
+    owner, _, sent = await bench.owner(cache=20_000)
     for number in range(100):
         await owner.deliver(bench.command("OpenOrder", OPEN, order=str(number)))
     await until(lambda: len(sent.replied) == 100)
@@ -362,4 +362,4 @@ async def test_bounded(bench: Bench) -> None:
     await owner.deliver(bench.command("AddLine", LINE, order="0"))
     await until(lambda: len(sent.replied) == 101)
     assert ("accepted", 2) == (sent.replied[100]["status"], sent.replied[100]["aggregate"]["sequence"])
-    assert owner.handler.cache.weight <= 20 + 2
+    assert owner.handler.cache.weight <= 20_000

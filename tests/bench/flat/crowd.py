@@ -25,7 +25,9 @@ from tests.bench.worker import Worker
 from tests.e2e.worker import free_port
 
 FEW, MANY = 1_000, 1_000_000
-"""With so many the cache has its default size, with fewer a smaller one: it holds a quarter of them."""
+"""With so many the cache has its default size, with fewer a smaller one: it holds a fifth of them."""
+ORDER_BYTES = 1_450
+"""What the cache counts for an order with one event."""
 LOOKS = 25
 """At the memory, while orders are opened."""
 KINDS = ("cold", "warm")
@@ -47,19 +49,19 @@ class Latency(NamedTuple):
 
 async def measure_crowd(many: int, memory_file: Path, latency_file: Path) -> list[tuple[str, float]]:
     """A worker with 1,000 orders, and one with `many` in the end; the figures, and two plots."""
-    weight = Settings.cache_weight * many // MANY
-    _, latencies = await _crowd(FEW, 0, weight)
-    memory, more = await _crowd(many // 2, many // 2, weight)
+    most = Settings.cache_bytes * many // MANY
+    _, latencies = await _crowd(FEW, 0, most)
+    memory, more = await _crowd(many // 2, many // 2, most)
     latencies += more
-    _draw_memory(memory, weight, memory_file)
+    _draw_memory(memory, most, memory_file)
     _draw_latency(latencies, latency_file)
-    return [*_memory_figures(memory, weight), *(figure for it in latencies for figure in _latency_figures(it))]
+    return [*_memory_figures(memory, most), *(figure for it in latencies for figure in _latency_figures(it))]
 
 
-async def _crowd(written: int, opened: int, weight: int) -> tuple[list[tuple[int, float]], list[Latency]]:
+async def _crowd(written: int, opened: int, most: int) -> tuple[list[tuple[int, float]], list[Latency]]:
     """So many orders are in the journal, and so many are opened through a worker: its memory, and the latency of
     commands to some of those that it did not open."""
-    async with space(CACHE_WEIGHT=str(weight)) as here, cassandra() as store:
+    async with space(CACHE_BYTES=str(most)) as here, cassandra() as store:
         with Meter("a crowd: orders in the journal", written, "orders") as meter:
             await write_opened(here.settings, ids(range(written)), meter.advance)
         with here.worker(port=free_port()) as running:
@@ -94,13 +96,13 @@ async def _open(load: Load, running: Worker, numbers: range) -> list[tuple[int, 
     return memory
 
 
-def _memory_figures(memory: Sequence[tuple[int, float]], weight: int) -> list[tuple[str, float]]:
+def _memory_figures(memory: Sequence[tuple[int, float]], most: int) -> list[tuple[str, float]]:
     # An order that is opened weighs 2: itself, and the id of the command.
-    full = [megabytes for orders, megabytes in memory if orders * 2 >= weight]
+    full = [megabytes for orders, megabytes in memory if orders * ORDER_BYTES >= most]
     figures = [("memory of a worker that has just started, MB", memory[0][1])]
     if full:
         figures += [
-            (f"memory when the cache is full ({weight // 2:,} orders), MB", full[0]),
+            (f"memory when the cache is full ({most // ORDER_BYTES:,} orders), MB", full[0]),
             ("memory while it was full, the most, MB", max(full)),
         ]
     return [*figures, (f"memory after it has opened {memory[-1][0]:,}, MB", memory[-1][1])]
@@ -119,10 +121,10 @@ def _share(seconds: Sequence[float], share: float) -> float:
     return at(seconds, share) * 1e3
 
 
-def _draw_memory(memory: Sequence[tuple[int, float]], weight: int, file: Path) -> None:
+def _draw_memory(memory: Sequence[tuple[int, float]], most: int, file: Path) -> None:
     orders, megabytes = zip(*memory, strict=True)
-    full = f"the cache is full ({weight // 2:,} orders)"
-    panel = Panel("resident memory, MB", [Line("one worker", orders, megabytes)], (weight / 2, full))
+    full = f"the cache is full ({most // ORDER_BYTES:,} orders)"
+    panel = Panel("resident memory, MB", [Line("one worker", orders, megabytes)], (most / ORDER_BYTES, full))
     plot(
         file,
         "Memory of a worker through which ever new orders pass",

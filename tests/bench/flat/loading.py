@@ -94,7 +94,7 @@ async def _decide(site: Site, commands: Iterable[tuple[str, int]], meter: Meter)
         context.commands,
         site.journal,
         STREAM,
-        Cache(settings.cache_weight // settings.partitions),
+        Cache(settings.cache_bytes // settings.partitions),
         settings.dedupe_window,
     )
     owner = Owner(

@@ -1,0 +1,134 @@
+"""The data of commands in JSON, read as their class, and as other languages would read the same text.
+
+What a class leaves open is not left to the machine that reads: a time without a zone would mean another moment at each
+worker, and Python takes numbers, `2_5` or `٢٥`, that nobody else does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+_NUMBER = re.compile(
+    r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*|[+-]?(s?nan\d*|inf(inity)?)", re.ASCII | re.IGNORECASE
+)
+
+Check = Callable[[Any, str], None]
+"""Looks at a value, or completes it, at a path; raises `msgspec.ValidationError`."""
+_Own = Callable[[Any], Check | None]
+"""What values of a form have to go through themselves, without their parts."""
+
+
+def json_reader(class_: type) -> Callable[[bytes], Any]:
+    """Reads JSON as an object of a class. Raises `msgspec.DecodeError`, and `UnicodeDecodeError`."""
+    decode: Callable[[bytes], Any] = msgspec.json.Decoder(class_).decode
+    form = inspect.type_info(class_)
+    checks = [it for own in (_defaults, _time) if (it := _check(form, own, getattr, {})) is not None]
+    numbers = _check(form, _number, _key, {})
+
+    def read(data: bytes) -> Any:
+        value = decode(data)
+        for check in checks:
+            check(value, "$")
+        # An odd number has one of these in it; so have many texts, which are then looked through for nothing.
+        if numbers is not None and (not data.isascii() or b"_" in data or b"\\" in data):
+            numbers(msgspec.json.decode(data), "$")
+        return value
+
+    return read
+
+
+def time_check(class_: type) -> Check | None:
+    """What refuses an object of a class for a time without a zone; None where it has no times."""
+    return _check(inspect.type_info(class_), _time, getattr, {})
+
+
+def _time(form: Any) -> Check | None:
+    def check(value: Any, path: str) -> None:
+        if isinstance(value, datetime) and value.utcoffset() is None:
+            raise msgspec.ValidationError(f"{value.isoformat()} has no time zone: write Z for UTC - at `{path}`")
+
+    return check if isinstance(form, inspect.DateTimeType) else None
+
+
+def _number(form: Any) -> Check | None:
+    def check(value: Any, path: str) -> None:
+        if isinstance(value, str) and not _NUMBER.fullmatch(value):
+            raise msgspec.ValidationError(f"{value!r} is no decimal number: use the digits 0 to 9 - at `{path}`")
+
+    return check if isinstance(form, inspect.DecimalType) else None
+
+
+def _defaults(form: Any) -> Check | None:
+    """msgspec leaves what was left out to the class, and then writes an object of a class without slots without it."""
+    if not isinstance(form, inspect.DataclassType) or not hasattr(form.cls, "__dict__"):
+        return None
+    defaults = {it.name: it.default for it in form.fields if it.default is not msgspec.NODEFAULT}
+
+    def complete(value: Any, path: str) -> None:
+        if isinstance(value, form.cls) and (held := getattr(value, "__dict__", None)) is not None:
+            for name, default in defaults.items():
+                held.setdefault(name, default)
+
+    return complete if defaults else None
+
+
+def _key(value: Any, name: str, default: Any) -> Any:
+    return value.get(name, default) if isinstance(value, dict) else default
+
+
+def _check(form: Any, own: _Own, get: Callable[..., Any], seen: dict[type, list[Any]]) -> Check | None:
+    """What a value of this form, and all in it, have to go through; `get` takes a field out of a record."""
+    within = partial(_check, own=own, get=get, seen=seen)
+    if isinstance(form, inspect.DataclassType | inspect.StructType):
+        if form.cls in seen:  # within itself: what its fields need is known when it is used
+            return partial(_record, seen[form.cls], get)
+        seen[form.cls] = fields = [("", itself)] if (itself := own(form)) is not None else []
+        for field in form.fields:
+            if (its := within(field.type)) is not None:
+                fields.append((field.name if get is getattr else field.encode_name, its))
+        return partial(_record, fields, get) if fields else None
+    if (check := own(form)) is not None:
+        return check
+    if isinstance(form, inspect.UnionType):
+        checks = [it for part in form.types if (it := within(part)) is not None]
+        return partial(_all, checks) if checks else None
+    if isinstance(form, inspect.DictType):
+        values = within(form.value_type)
+        return partial(_values, values) if values is not None else None
+    items = [*getattr(form, "item_types", ())] or [getattr(form, "item_type", None)]
+    checks = [it for part in items if part is not None and (it := within(part)) is not None]
+    return partial(_items, partial(_all, checks)) if checks else None
+
+
+def _all(checks: list[Check], value: Any, path: str) -> None:
+    for check in checks:
+        check(value, path)
+
+
+def _record(fields: list[tuple[str, Check]], get: Callable[..., Any], value: Any, path: str) -> None:
+    """Each field has its check; the record itself has no name."""
+    if value is not None:
+        for name, check in fields:
+            if name:
+                check(get(value, name, None), f"{path}.{name}")
+            else:
+                check(value, path)
+
+
+def _values(check: Check, value: Any, path: str) -> None:
+    if isinstance(value, dict):
+        for its in value.values():
+            check(its, f"{path}[...]")
+
+
+def _items(check: Check, value: Any, path: str) -> None:
+    if isinstance(value, list | tuple | set | frozenset):
+        for index, its in enumerate(value):
+            check(its, f"{path}[{index}]")

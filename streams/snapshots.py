@@ -1,0 +1,134 @@
+"""What a snapshot holds, and the states that one can hold.
+
+A snapshot only saves reading: an aggregate without one is read from its events. So a state that cannot be written, that
+would come back as another, or that is too large for a store has none, and its aggregate goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from functools import lru_cache
+from sys import intern
+from typing import Any, get_origin
+
+import msgspec
+
+from aggregates.decider import Decider
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 8 * 1024 * 1024
+"""Of a snapshot. Cassandra takes no mutation of more than half a commit log segment, 16 MB by default."""
+_MOST_SAID = 1_000
+
+_said: OrderedDict[tuple[str, str], None] = OrderedDict()
+"""The aggregates of which it was said that they have no snapshot, the last ones."""
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What the first reply to an accepted command said: kept so that a repeat gets it again.
+
+    `command` is the command's type, and `digest` that of its data: what they were in the first place, as far as known.
+    """
+
+    nr: int
+    sequence: int
+    events: tuple[str, ...]
+    command: str = ""
+    digest: int = 0
+
+    @property
+    def cause(self) -> str:
+        """Both, as a row says them in its `command`."""
+        return f"{self.command} {self.digest:014x}"
+
+
+def split_cause(cause: str) -> tuple[str, int]:
+    """The type of a command and the digest of its data, of a row's `command`; empty and 0 where that says none."""
+    type, _, digest = cause.rpartition(" ")
+    return intern(type), int(digest, 16) if digest else 0
+
+
+class _Content(msgspec.Struct):
+    """The bytes of a snapshot: the state as JSON, its class where there are several, and the outcomes by command id,
+    oldest first."""
+
+    state: msgspec.Raw
+    outcomes: dict[str, Outcome]
+    type: str = ""
+
+
+_decode_content = msgspec.json.Decoder(_Content).decode
+
+
+class StateForm:
+    """How the states of a decider stand in its snapshots: as JSON, with the name of their class where it is a union.
+
+    Raises `TypeError` when no snapshot can be read as one of its types.
+    """
+
+    def __init__(self, types: tuple[Any, ...]) -> None:
+        self._tagged = len(types) > 1
+        self._decoders = {name_of(type_): msgspec.json.Decoder(type_) for type_ in types}
+        self._classes = {get_origin(type_) or type_: name_of(type_) for type_ in types}
+        if min(len(self._decoders), len(self._classes)) < len(types):
+            raise TypeError(
+                f"two of {', '.join(map(name_of, types))} have one name or class, which nobody could tell apart"
+            )
+
+    def encode(self, state: Any, outcomes: dict[str, Outcome]) -> tuple[bytes, int]:
+        """The content of a snapshot, and the bytes that the state takes. Raises `TypeError`, `ValueError`, or what the
+        state itself raises, for one that would not come back as it is."""
+        name = self._classes.get(type(state))
+        if name is None:
+            if self._tagged:
+                raise TypeError(f"a {type(state).__name__} is none of {', '.join(self._decoders)}")
+            [name] = self._decoders
+        raw = msgspec.json.encode(state)
+        if len(raw) <= MOST_BYTES and not _same(self._decoders[name].decode(raw), state):
+            raise ValueError("it would come back as another: is each field annotated as what it holds?")
+        content = msgspec.json.encode(_Content(msgspec.Raw(raw), outcomes, name if self._tagged else ""))
+        return content, len(raw)
+
+    def decode(self, content: bytes) -> tuple[Any, int, dict[str, Outcome]]:
+        """The state, the bytes that it took, and the outcomes. Raises `msgspec.DecodeError`, `ValueError`."""
+        held = _decode_content(content)
+        if self._tagged and held.type not in self._decoders:
+            raise ValueError(f"it holds a {held.type or 'state without a class'}, not {' or '.join(self._decoders)}")
+        decoder = self._decoders[held.type] if self._tagged else next(iter(self._decoders.values()))
+        return decoder.decode(held.state), len(held.state), held.outcomes
+
+
+def form_of(decider: Decider[Any, Any, Any]) -> StateForm:
+    """How its states stand in snapshots. Raises `TypeError`."""
+    return _form(decider.state_types)
+
+
+@lru_cache(maxsize=256)
+def _form(types: tuple[Any, ...]) -> StateForm:
+    return StateForm(types)
+
+
+def name_of(type_: Any) -> str:
+    """What a snapshot calls a type of a union."""
+    return type_.__name__ if isinstance(type_, type) else str(type_)
+
+
+def say_once(type: str, aggregate_id: str, why: object) -> None:
+    """Say that an aggregate has no snapshot, unless it was said."""
+    if (type, aggregate_id) not in _said:
+        log.warning("%s %r: no snapshot, it is read from its events: %s", type, aggregate_id, why)
+        _said[type, aggregate_id] = None
+        if len(_said) > _MOST_SAID:
+            _said.popitem(last=False)
+
+
+def _by_identity(type_: type) -> bool:
+    compare: Any = type_.__eq__
+    return compare is object.__eq__
+
+
+def _same(back: Any, state: Any) -> bool:
+    # A class that compares by identity says of no copy that it is the same.
+    return type(back) is type(state) and (_by_identity(type(state)) or bool(back == state))
