@@ -8,7 +8,8 @@ from projections.doors import VARY
 from projections.etags import is_known
 from projections.live_rows import stream_row, tag_of_row
 from projections.projection_app import ReadSide
-from projections.queries import row
+from projections.queries import raw
+from projections.rows import head_of, is_gone, shown_json
 from projections.sse import wants_events
 from streams.described import describe
 from streams.health import problem
@@ -36,13 +37,15 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
             return await stream_row(side, view, request, type, projection, id)
 
         async def answer(partition: int, table: str) -> Any:
-            value = row(local.store, partition, table, id)
-            if value is None:
+            value = raw(local.store, partition, table, id)
+            if value is None or is_gone(value):
                 return problem(view, 404, "Not found", f"there is no {type} {id}", VARY)
-            etag = tag_of_row(table, value).etag
-            headers = {"ETag": etag, "Cache-Control": "no-cache", **VARY}
+            head, etag = head_of(value), tag_of_row(table, value).etag
+            headers = {"ETag": etag, "Cache-Control": "no-cache", **VARY, "Position": head.position}
+            if head.sequence:
+                headers["Sequence"] = str(head.sequence)
             if is_known(request.headers, etag):
                 return view.bytes(b"", status=304, headers=headers)
-            return view.bytes(value, content_type="application/json", headers=headers)
+            return view.bytes(shown_json(value), content_type="application/json", headers=headers)
 
         return await side.doors.at_owner(view, request, projection, id, answer)

@@ -10,16 +10,20 @@ newest position is right, wherever it stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of
+from projections.rows import Changes, Place, Quarantined, head_of
 
-ROW, PLACE, QUARANTINED = b"r", b"p", b"q"
+log = logging.getLogger(__name__)
+
+ROW, PLACE, QUARANTINED = b"R", b"P", b"Q"
+"""In the first format these letters were small: such records are left alone."""
+_FORMER = (b"r", b"p", b"q")
 _END = b"\0"
-_GONE = b'{"%s":' % GONE.encode()
 
 _encode = msgspec.json.Encoder().encode
 decode_place = msgspec.json.Decoder(Place).decode
@@ -56,8 +60,8 @@ def records_of(changes: Mapping[str, Changes]) -> Iterator[tuple[bytes, bytes]]:
     """What became of tables as records: rows first, so that where a place is read, its rows are there."""
     for table, change in changes.items():
         rows = prefix_of(table, ROW)
-        for key, row in change.rows.items():
-            yield rows + key.encode(), encode_row(row)
+        for key in change.rows:
+            yield rows + key.encode(), change.value(key)
         for key, quarantined in change.quarantined.items():
             yield key_of(table, QUARANTINED, key), _encode(quarantined)
         yield key_of(table, PLACE), _encode(change.place)
@@ -80,12 +84,42 @@ def is_newer(kind: bytes, value: bytes | None, present: bytes | None) -> bool:
     if value is None or present is None:
         return True
     if kind == ROW:
-        return position_of(decode_row(value)) >= position_of(decode_row(present))
+        return head_of(value).at >= head_of(present).at
     if kind == PLACE:
         return decode_place(value).at >= decode_place(present).at
     return decode_quarantined(value).replaces(decode_quarantined(present))
 
 
-def is_gone(row: bytes) -> bool:
-    """Whether an encoded row is what a removed one has left: no query sees it."""
-    return row.startswith(_GONE)
+def is_ours(key: bytes | None, value: bytes | None) -> bool:
+    """Whether a record that was read is one that `records_of` or `removal_of` has made."""
+    try:
+        kind = read_key(key or b"").kind
+        if value is not None:
+            _READERS[kind](value)
+    except (ValueError, KeyError, msgspec.DecodeError):
+        return False
+    return kind in _READERS
+
+
+def ours(records: Iterable[tuple[bytes, bytes | None]], where: str) -> Iterator[tuple[bytes, bytes | None]]:
+    """Of records that were read from a changelog, `where`, those that are ours: what a stranger has put there, or a
+    former version, concerns no table."""
+    strange = 0
+    for key, value in records:
+        if is_ours(key, value):
+            yield key, value
+        elif (key or b"").partition(_END)[2][:1] not in _FORMER:
+            strange += 1
+    if strange:
+        log.warning("%s: %d records of the changelog are none of a table, and are left out", where, strange)
+
+
+def _read_row(value: bytes) -> object:
+    return head_of(value).at
+
+
+_READERS: Mapping[bytes, Callable[[bytes], object]] = {
+    ROW: _read_row,
+    PLACE: decode_place,
+    QUARANTINED: lambda value: decode_quarantined(value).at,
+}

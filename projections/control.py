@@ -17,6 +17,7 @@ import msgspec
 
 from projections.feed import Feed, Reading
 from projections.kept import projection_name, table_name, version_of
+from projections.rows import FORMAT
 from streams.broker import Broker, Record
 from streams.records import UnreadableRecord
 from streams.supervisor import Supervisor
@@ -26,9 +27,10 @@ log = logging.getLogger(__name__)
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """Of a projection: the table that answers."""
+    """Of a projection: the table that answers, and the format of its rows. One of another format does not answer."""
 
     table: str
+    format: int = 1
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -87,7 +89,7 @@ class Control:
     def serving(self, projection: str) -> str | None:
         """The table that answers for a projection; None until the first is complete."""
         fact = self._fact(Serving, projection)
-        return None if fact is None else fact.table
+        return fact.table if fact is not None and fact.format == FORMAT else None
 
     async def first_serving(self, projection: str, seconds: float) -> str | None:
         """Likewise, after waiting for it for as long as that."""
@@ -128,7 +130,7 @@ class Control:
         """From now on this table answers."""
         if table in self.dropped():  # in the days of another version: not any more, when that one comes back
             await self._put(Dropped(False), table)
-        return await self._put(Serving(table), projection)
+        return await self._put(Serving(table, FORMAT), projection)
 
     async def build_again(self, projection: str, version: int) -> int:
         """Have a new table built of a version."""

@@ -1,10 +1,12 @@
 """What a batch of events makes of one table: each touched row is loaded once, folded, and kept once.
 
 A row keeps the position of the last event applied to it, and an event that is not newer is left out, so delivery may
-repeat as it likes; a row that is removed leaves its position behind for that.
+repeat as it likes; a row that is removed leaves its position behind for that. The position stands in the row's
+envelope (`rows.Stored`), apart from what the projection has returned.
 
 A projection that raises has a bug, or met an event that it was not made for. The key of that row is then in quarantine:
-the row stays as it was, this event and all later ones of the key wait, and the other keys go on.
+the row stays as it was, this event and all later ones of the key wait, and the other keys go on. So it is with a row
+that its store would not take: it is too large, or no JSON can be made of it.
 """
 
 from __future__ import annotations
@@ -14,11 +16,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from projections.events import Event
-from projections.projection import Projection, PublishedEvent, Row
-from projections.rows import GONE, Changes, Place, Quarantined, Rows, position_of
+from projections.projection import Projection, PublishedEvent, Row, RowError
+from projections.rows import Changes, Place, Quarantined, Rows, Stored, encode_stored
 from projections.turns import few, our_turn
 
 log = logging.getLogger(__name__)
+
+MOST_WAITING = 2_000
+"""Keys of a table that may wait in one partition: with more the projection is wrong, and not some events."""
+MOST_REASON = 300
+"""Characters of the reason why a key waits."""
+
+
+class TooManyWait(Exception):
+    """So many keys of a table wait that it stands still: mend its projection and build it anew."""
 
 
 class MissingEvents(Exception):
@@ -62,19 +73,29 @@ class TableFold:
                 new.append(event)
         if not new:
             return None
+        if len(self.quarantined) >= MOST_WAITING:
+            raise TooManyWait(
+                f"{len(self.quarantined)} keys of {self.table} wait: mend the projection {self.projection.name}, then"
+                f" `projections rebuild {self.projection.name}`"
+            )
         await our_turn()
         touched = _touched(self.projection, new)
         loaded = await self.rows.load(self.partition, self.table, dict.fromkeys(key for _, key, _ in touched))
-        batch = _Batch(self, dict(loaded))
+        batch = _Batch(self, loaded, touched)
         for some in few(touched):
             await our_turn()
             for event, key, parts in some:
                 batch.apply(event, key, parts)
+        largest = await self.rows.largest_row()
+        for keys in few(list(batch.changed)):
+            await our_turn()
+            for key in keys:
+                batch.encode(key, largest)
         last = new[-1]
         complete = max(last.complete, self.place.complete)
         # Of an event that was read from the log nobody knows where it stands in the topic.
         place = Place(*last.at, complete, last.next_offset if last.next_offset > 0 else self.place.offset)
-        return Folded(Changes(place, batch.changed, batch.quarantined, loaded), batch.waiting)
+        return Folded(Changes(place, batch.changed, batch.quarantined, loaded, batch.encoded), batch.waiting)
 
     def kept(self, folded: Folded) -> None:
         """The store has it."""
@@ -86,43 +107,72 @@ class TableFold:
                 self.quarantined.pop(key, None)
 
 
+Touched = tuple[Event, str, Sequence[PublishedEvent]]
+"""An event, the key of a row that it touches, and those of its parts that do."""
+
+
 class _Batch:
-    def __init__(self, table: TableFold, rows: dict[str, Row]) -> None:
+    def __init__(self, table: TableFold, loaded: Mapping[str, Stored], touched: Sequence[Touched]) -> None:
         self._table = table
-        self._rows = rows
-        self.changed: dict[str, Row] = {}
+        self._loaded = loaded
+        self._touched = touched
+        self._rows = dict(loaded)
+        self._traced = ""
+        self.changed: dict[str, Stored] = {}
+        self.encoded: dict[str, bytes] = {}
         self.quarantined: dict[str, Quarantined] = {}
         self.waiting: list[tuple[Event, str, str]] = []
 
     def apply(self, event: Event, key: str, parts: Sequence[PublishedEvent]) -> None:
         table, projection, origin = self._table, self._table.projection, event.origin
         row = self._rows.get(key)
-        if row is not None and event.at <= position_of(row):
+        if row is not None and event.at <= row.at:
             return
         waits = self.quarantined.get(key) or table.quarantined.get(key)
         if waits is not None and waits.events:
             self._wait(event, key, waits)
             return
         if not projection.local:
-            known = row["sequence"] if row is not None else 0
+            known = row.sequence if row is not None else 0
             if origin.sequence != known + 1:
                 raise MissingEvents(
                     f"{table.table}: {projection.source} {key} stands at sequence {known}, "
                     f"{origin.position} brings {origin.sequence}",
                     event.at,
                 )
+        value = row.row if row is not None else None
         if origin.position not in table.skips:
             try:
-                row = evolved(projection, row, key, parts)
+                value = evolved(projection, value, key, parts)
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
-                log.error("%s: %s waits at %s: %s", table.table, key, origin.position, reason, exc_info=True)
-                self._wait(event, key, Quarantined(origin.position, reason, 0))
+                self._set_aside(event, key, error)
                 return
-        row = {**({GONE: True} if row is None else row), "position": origin.position}
-        if not projection.local:
-            row["sequence"] = origin.sequence
-        self._rows[key] = self.changed[key] = row
+        sequence = 0 if projection.local else origin.sequence
+        self._rows[key] = self.changed[key] = Stored(origin.position, sequence, 0, value)
+
+    def encode(self, key: str, largest: int) -> None:
+        """Encode a row that has changed; where that cannot be, or the store would not take it, its key waits."""
+        try:
+            self.encoded[key] = encoded(self.changed[key], key, largest)
+        except Exception as error:
+            del self.changed[key]
+            self.quarantined.pop(key, None)
+            self.waiting = [waits for waits in self.waiting if waits[1] != key]
+            loaded = self._loaded.get(key)
+            for event in (event for event, touched, _ in self._touched if touched == key):
+                if loaded is None or event.at > loaded.at:
+                    self._set_aside(event, key, error)
+
+    def _set_aside(self, event: Event, key: str, error: Exception) -> None:
+        waits = self.quarantined.get(key)
+        if waits is None:
+            table, position, reason = self._table.table, event.origin.position, reason_of(error)
+            # A bug that many keys meet is shown once.
+            trace = self._traced != type(error).__name__ and not isinstance(error, (RowTooLarge, RowError))
+            self._traced = type(error).__name__ if trace else self._traced
+            log.error("%s: %s waits at %s: %s", table, key, position, reason, exc_info=error if trace else None)
+            waits = Quarantined(position, reason, 0)
+        self._wait(event, key, waits)
 
     def _wait(self, event: Event, key: str, waits: Quarantined) -> None:
         if waits.events and event.at <= waits.at:
@@ -132,21 +182,37 @@ class _Batch:
         self.waiting.append((event, key, waits.error))
 
 
+class RowTooLarge(Exception):
+    """A row that its store does not take; sizes in bytes."""
+
+
+def encoded(row: Stored, key: str, largest: int) -> bytes:
+    """A row as it is kept. Raises `RowTooLarge`, and what `encode_stored` raises."""
+    value = encode_stored(row)
+    size = len(value) + len(key.encode())
+    if size > largest:
+        raise RowTooLarge(f"the row would have {size} bytes, and its store takes {largest}")
+    return value
+
+
+def reason_of(error: Exception) -> str:
+    """Why a key waits, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:MOST_REASON]
+
+
 def evolved(projection: Projection, row: Row | None, key: str, parts: Sequence[PublishedEvent]) -> Row | None:
     """A row after one stored event, whose parts are applied together. Raises what the projection raises."""
-    if row is not None and GONE in row:
-        row = None
     for part in parts:
-        row = projection.evolve(row, key, part)
+        row = projection.after(row, key, part)
     return row
 
 
-def _touched(projection: Projection, events: Sequence[Event]) -> list[tuple[Event, str, Sequence[PublishedEvent]]]:
+def _touched(projection: Projection, events: Sequence[Event]) -> list[Touched]:
     """Which rows each event touches, and by which of its parts."""
     if not projection.local:
         # The row of its aggregate it touches even where nothing came of it: the row counts the aggregate's sequence.
         return [(event, event.origin.aggregate_id, event.parts) for event in events]
-    touched: list[tuple[Event, str, Sequence[PublishedEvent]]] = []
+    touched: list[Touched] = []
     for event in events:
         by_key: dict[str, list[PublishedEvent]] = {}
         for part in event.parts:

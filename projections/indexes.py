@@ -13,7 +13,7 @@ from typing import Any
 from projections.changelog import prefix_of, read_key
 from projections.kept import Indexes, projection_name
 from projections.projection import Row
-from projections.rows import GONE, decode_row, position_of
+from projections.rows import Stored, decode_stored
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class IndexWriter:
         self._get = get
         self._batch = batch
         self._indexes = indexes
-        self._written: dict[bytes, Row | None] = {}
+        self._written: dict[bytes, Stored | None] = {}
         self._counted: defaultdict[bytes, int] = defaultdict(int)
 
     def wants(self, table: str) -> bool:
@@ -73,20 +73,20 @@ class IndexWriter:
             present = self._written[record_key]
         else:
             value_there = self._get(record_key)
-            present = None if value_there is None else decode_row(value_there)
-        row = self._written[record_key] = None if value is None else decode_row(value)
+            present = None if value_there is None else decode_stored(value_there)
+        row = self._written[record_key] = None if value is None else decode_stored(value)
         self.change(table, key, present, row)
 
-    def change(self, table: str, key: str, present: Row | None, row: Row | None) -> None:
+    def change(self, table: str, key: str, present: Stored | None, row: Stored | None) -> None:
         """A row takes the place of the one that is present, where there is one."""
         indexes, encoded = self._indexes[projection_name(table)], key.encode()
         if indexes.changes:
             if present is not None:
-                self._batch.delete(change_key(table, position_of(present)) + encoded)
+                self._batch.delete(change_key(table, present.at) + encoded)
             if row is not None:
-                self._batch.put(change_key(table, position_of(row)) + encoded, b"")
+                self._batch.put(change_key(table, row.at) + encoded, b"")
         for name, of in indexes.values.items():
-            before, after = value_of(name, of, present), value_of(name, of, row)
+            before, after = _value(name, of, present), _value(name, of, row)
             if before == after:
                 continue
             if before is not None:
@@ -108,10 +108,14 @@ class IndexWriter:
 
 def value_of(name: str, of: Callable[[Row], str | None], row: Row | None) -> str | None:
     """What a row stands under in an index."""
-    if row is None or GONE in row:
+    if row is None:
         return None
     try:
         return of(row)
     except Exception as error:  # a row of another version of the projection may lack what this one looks at
-        log.debug("the row at %s is not in the index %s: %r", row["position"], name, error)
+        log.debug("a row is not in the index %s: %r", name, error)
         return None
+
+
+def _value(name: str, of: Callable[[Row], str | None], stored: Stored | None) -> str | None:
+    return None if stored is None else value_of(name, of, stored.row)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 
-from projections.projection import Row
-from projections.rows import Changes, Place, Quarantined, Rows
+from projections.rows import Changes, Place, Quarantined, Rows, Stored
 
 PLACE_SECONDS = 1.0
 
@@ -26,7 +25,10 @@ class LazyPlaces:
     async def places(self, partition: int) -> Mapping[str, Place]:
         return await self._rows.places(partition)
 
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
+    async def largest_row(self) -> int:
+        return await self._rows.largest_row()
+
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
         return await self._rows.load(partition, table, keys) if keys else {}
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from projections.projection import Row
-from projections.rows import GONE, Rows
+from projections.rows import Rows, Stored
 
 Spot = tuple[str, str]
 """The group that a row is listed in, and by what it is sorted there."""
@@ -50,7 +50,7 @@ ALL = Span()
 
 @dataclass(frozen=True)
 class Page:
-    """Some rows of a group, in order; `next` is where more follow, None after the last."""
+    """Some rows of a group, in order, as they are shown to others; `next` is where more follow, None after the last."""
 
     rows: Sequence[Row]
     next: Cursor | None = None
@@ -69,7 +69,7 @@ class ReadModel(Rows, Protocol):
         """Let go of all connections."""
 
     async def row(self, partition: int, table: str, key: str) -> Row | None:
-        """The row of a key as queries see it: None also for one that was removed."""
+        """The row of a key as it is shown to others: None also for one that was removed."""
 
     async def listed(
         self, table: str, listing: str, group: str, after: Cursor | None = None, most: int = 100, span: Span = ALL
@@ -83,10 +83,11 @@ def none_listed(table: str) -> Sequence[Listing]:
     return ()
 
 
-def spots(listings: Collection[Listing], row: Row) -> Mapping[str, Spot]:
+def spots(listings: Collection[Listing], stored: Stored) -> Mapping[str, Spot]:
     """Where a row is listed, by the name of the listing; one that was removed is listed nowhere."""
-    if GONE in row:
+    if stored.row is None:
         return {}
+    row = stored.row
     found = ((listing.name, listing.of(row)) for listing in listings)
     return {name: spot for name, spot in found if spot is not None}
 

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from projections.at_least import BadPosition
-from projections.changelog import is_gone
 from projections.hops import HOP, HOP_SECONDS, NotNow, worker_of
 from projections.kept import Indexes
 from projections.listing import Listing
@@ -25,7 +24,7 @@ from projections.live_rows import gone_frame
 from projections.marks import Mark, read_mark
 from projections.projection_app import ReadSide
 from projections.queries import changes, place, raw, refolded
-from projections.rows import decode_row, encode_row
+from projections.rows import decode_stored, encode_row, shown
 from projections.sse import EventStream, Frame, FrameReader, read_frames
 from streams.journal import stream_name
 from streams.tasks import until_one_ends
@@ -139,12 +138,12 @@ class _Following:
         return raw(self._store, partition, self._table, key)
 
     def _frame(self, key: str, value: bytes) -> Frame:
-        if is_gone(value):
+        stored = decode_stored(value)
+        if stored.row is None:
             return gone_frame(str(self._mark), key)
-        row = decode_row(value)
-        if not self._listing.has(self._indexes, row, self._value):
+        if not self._listing.has(self._indexes, stored.row, self._value):
             return Frame("left", str(self._mark), msgspec.json.encode({"id": key}))
-        return Frame("row", str(self._mark), encode_row(self._listing.shown(row)))
+        return Frame("row", str(self._mark), encode_row(self._listing.shown(shown(stored))))
 
     # -- those of other workers -----------------------------------------------------------------------------
 

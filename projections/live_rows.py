@@ -11,26 +11,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from projections.at_least import BadPosition
-from projections.changelog import is_gone
 from projections.doors import passed_on
 from projections.etags import Tag, read_tag, tag_of
 from projections.live import Live
 from projections.local_store import LocalStore
 from projections.projection_app import ReadSide
 from projections.queries import raw
-from projections.rows import read_position
+from projections.rows import head_of, is_gone, read_position, shown_json
 from projections.sse import EventStream, Frame, FrameReader, read_place
 from streams.journal import stream_name
 
 PASSED_ON = ("Last-Event-ID", "At-Least")
-
-
-class _Positioned(msgspec.Struct):
-    position: str
-    sequence: int = 0
-
-
-_decode = msgspec.json.Decoder(_Positioned).decode
 
 
 class Seen(NamedTuple):
@@ -55,8 +46,8 @@ def read_seen_row(last_event_id: str, stream: str) -> Seen:
 
 def tag_of_row(table: str, value: bytes) -> Tag:
     """The tag of a row as it is stored."""
-    positioned = _decode(value)
-    return tag_of(table, positioned.position, positioned.sequence, value)
+    head = head_of(value)
+    return tag_of(table, head.position, head.sequence, value)
 
 
 async def stream_row(side: ReadSide, view: Any, request: Any, type: str, projection: str, key: str) -> Any:
@@ -110,7 +101,7 @@ async def _follow(
 
 def row_frame(value: bytes, id: str, key: str) -> Frame:
     """The event of a row as it is stored."""
-    return gone_frame(id, key) if is_gone(value) else Frame("row", id, value)
+    return gone_frame(id, key) if is_gone(value) else Frame("row", id, shown_json(value))
 
 
 def gone_frame(id: str, key: str) -> Frame:

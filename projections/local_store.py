@@ -30,6 +30,7 @@ from projections.changelog import (
     decode_quarantined,
     is_newer,
     key_of,
+    ours,
     prefix_of,
     read_key,
 )
@@ -84,7 +85,7 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
             raise self.failed(partition, error) from None
 
     def get_many(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, bytes]:
-        """The rows of a table that stand under these keys."""
+        """The rows of a table that stand under these keys, as they are kept."""
         db = self._dbs.get(partition)
         if db is None or not keys:
             return {}
@@ -212,8 +213,8 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
 
     def _newer(self, db: Any, events: Iterable[Any]) -> Iterator[Record]:
         here: dict[bytes, bytes | None] = {}
-        for event in events:
-            key, value = event.message.key, event.message.value
+        records = ((event.message.key, event.message.value) for event in events)
+        for key, value in ours(records, self.table_name):
             present = here[key] if key in here else db.get(key)
             here[key] = value if is_newer(read_key(key).kind, value, present) else present
             if here[key] is value:

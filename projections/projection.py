@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import msgspec
 
 Row = dict[str, Any]
+"""In plain JSON values: None, bool, int, finite float, str, list, and dict with str as keys."""
 
 
 class PublishedEvent(msgspec.Struct, frozen=True, gc=False):
@@ -44,6 +46,12 @@ class Projection:
 
     `keys(event)` names the rows an event touches, by default the one of its aggregate. `evolve(row, key,
     event)` returns the row after the event, None to have none (any more). It must not change the row it is given.
+
+    A row is a dict of plain JSON values; what is none raises `RowError` at once, since the row that `evolve` gets next
+    would not be the one that it has returned. With `row`, a dataclass, a TypedDict or a msgspec.Struct, `evolve` gets
+    and returns rows of that type, with whatever msgspec can convert to JSON and back: decimals, times, enums, tuples.
+    They are converted for each event, so it never matters whether the row was read from a store in between.
+
     `local` rows may be touched by any events of their partition, and by only some of an aggregate's. Where their keys
     are not those of aggregates they are partial: each partition of the events keeps its own, and a query adds them up,
     so that what runs over many aggregates is as exact as what runs over one.
@@ -52,6 +60,71 @@ class Projection:
     name: str
     version: int
     source: str
-    evolve: Callable[[Row | None, str, PublishedEvent], Row | None]
+    evolve: Callable[[Any, str, PublishedEvent], Any]
     keys: Callable[[PublishedEvent], Iterable[str]] = _by_aggregate
     local: bool = False
+    row: Any = None
+
+    def __post_init__(self) -> None:
+        if self.row is not None:
+            try:
+                msgspec.json.Decoder(self.row)
+            except TypeError as error:
+                raise ValueError(f"projection {self.name}: rows cannot be of type {self.row!r}: {error}") from None
+
+    def after(self, row: Row | None, key: str, event: PublishedEvent) -> Row | None:
+        """A row after an event. Raises what `evolve` raises, and `RowError`."""
+        if self.row is None:
+            evolved = self.evolve(row, key, event)
+        else:
+            given: Any = None if row is None else msgspec.convert(row, self.row, str_keys=True)
+            evolved = msgspec.to_builtins(self.evolve(given, key, event), str_keys=True)
+        if evolved is None:
+            return None
+        if type(evolved) is not dict:
+            raise RowError(f"a row is a dict, not {_a(evolved)}")
+        if evolved is not row:
+            _require_plain(evolved, row, "")
+        return evolved
+
+
+class RowError(TypeError):
+    """A row that would not be the same when it is read again."""
+
+
+_SCALARS = frozenset((str, bool, type(None)))
+
+
+def _require_plain(value: Any, former: Any, where: str) -> None:
+    """Raise `RowError` unless a dict or list holds plain JSON values. What it shares with the `former` one does."""
+    if type(value) is dict:
+        known = former if type(former) is dict else {}
+        for name, item in value.items():
+            if type(name) is not str:
+                raise RowError(f"{where or 'the row'} has the key {name!r:.40}, {_a(name)}: keys of JSON are str")
+            if type(item) not in _SCALARS and (item is not known.get(name)):
+                _require_plain_item(item, known.get(name), f"{where}.{name}" if where else name)
+    else:
+        count = len(former) if type(former) is list else 0
+        for index, item in enumerate(value):
+            before = former[index] if index < count else None
+            if type(item) not in _SCALARS and item is not before:
+                _require_plain_item(item, before, f"{where}[{index}]")
+
+
+def _require_plain_item(item: Any, former: Any, where: str) -> None:
+    kind = type(item)
+    if kind is dict or kind is list:
+        _require_plain(item, former, where)
+    elif kind is int:
+        if not -(1 << 63) <= item < 1 << 64:
+            raise RowError(f"{where} is an int of more than 64 bits: keep it as a str")
+    elif kind is not float:
+        raise RowError(f"{where} is {_a(item)}: return plain JSON, or declare the type of rows: Projection(row=..)")
+    elif not isfinite(item):
+        raise RowError(f"{where} is {item}: JSON has no such number")
+
+
+def _a(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
-from projections.changelog import PLACE, QUARANTINED, ROW, decode_place, is_gone, key_of, prefix_of, read_key
+from projections.changelog import PLACE, QUARANTINED, ROW, decode_place, key_of, prefix_of, read_key
 from projections.indexes import CHANGE, change_key, count_prefix, entry_prefix, index_prefix, read_change
 from projections.local_store import LocalStore
-from projections.rows import Place
+from projections.rows import Place, is_gone, shown_json, split
 
 
 class Change(NamedTuple):
-    """A row that has changed, at commit number and index, as it is now, also when it was removed."""
+    """A row that has changed, at commit number and index, as it is kept now, also when it was removed."""
 
     at: tuple[int, int]
     key: str
@@ -21,19 +21,19 @@ class Change(NamedTuple):
 
 
 def row(store: LocalStore, partition: int, table: str, key: str) -> bytes | None:
-    """The row of a key, as JSON; None for none, and for one that was removed."""
+    """The row of a key as it is shown to others, as JSON; None for none, and for one that was removed."""
     value = store.get(partition, key_of(table, ROW, key))
-    return None if value is None or is_gone(value) else value
+    return None if value is None or is_gone(value) else shown_json(value)
 
 
 def scan(store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None) -> Iterator[bytes]:
-    """The rows from one key on and up to another, that one not included, in the order of their keys in UTF-8. Not to be
-    held over an await."""
+    """The rows from one key on and up to another, that one not included, in the order of their keys in UTF-8: what the
+    projection has returned and no more, as JSON. Not to be held over an await."""
     end = None if before is None else key_of(table, ROW, before)
     for key, value in _rows(store, partition, table, first):
         if end is not None and key >= end:
             return
-        yield value
+        yield split(value)[1]
 
 
 def _rows(store: LocalStore, partition: int, table: str, first: str) -> Iterator[tuple[bytes, bytes]]:
@@ -70,7 +70,7 @@ def listed(
     store: LocalStore, partitions: Collection[int], table: str, under: tuple[str, str] | None, after: str, most: int
 ) -> list[tuple[str, bytes]]:
     """Up to so many rows with their keys, by their keys, behind the key `after`: those `under` a value of an index, or
-    all that there are."""
+    all that there are. As they are shown to others, as JSON."""
     keys: list[tuple[str, int]] = []
     rows: dict[str, bytes] = {}
     for partition in partitions:
@@ -85,7 +85,7 @@ def listed(
     if under is not None:
         for partition in partitions:
             rows.update(store.get_many(partition, table, [key for key, its in keys if its == partition]))
-    return [(key, rows[key]) for key, _ in keys if key in rows]
+    return [(key, shown_json(rows[key])) for key, _ in keys if key in rows]
 
 
 def counts(store: LocalStore, partition: int, table: str, index: str) -> dict[str, int]:
@@ -125,7 +125,7 @@ def refolded(store: LocalStore, partition: int, table: str) -> list[str]:
 
 
 def raw(store: LocalStore, partition: int, table: str, key: str) -> bytes | None:
-    """What stands under a key, also when it is only what a removed row has left."""
+    """What is kept under a key (see `encode_stored`), also when it is only what a removed row has left."""
     return store.get(partition, key_of(table, ROW, key))
 
 

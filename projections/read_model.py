@@ -18,7 +18,7 @@ _in_memory: dict[tuple[str, str, str], MemoryTables] = {}
 def open_rows(
     url: str,
     namespace: str,
-    name: str = "read_model",
+    name: str = "read_model_2",  # with the format of what is kept, so that none of another one is read
     listings: Listings = none_listed,
     setting: str = "READ_MODEL_URL",
 ) -> ReadModel:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import msgspec
 
 from projections.events import Event, EventReader
-from projections.fold import Folded, TableFold, evolved
+from projections.fold import Folded, RowTooLarge, TableFold, encoded, evolved, reason_of
 from projections.partition import Partition
-from projections.projection import PublishedEvent, Row
-from projections.rows import GONE, Changes, Place, Quarantined, read_position
+from projections.projection import PublishedEvent
+from projections.rows import Changes, Place, Quarantined, Stored, read_position
 
 
 class FoldedRow(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class KeyFold:
     """
 
     def __init__(self, reader: EventReader, stream: str, table: TableFold, key: str) -> None:
-        self.row: Row | None = None
+        self.row: Stored | None = None
         self.waits: Quarantined | None = None
         self._reader = reader
         self._stream = stream
@@ -70,16 +70,14 @@ class KeyFold:
         if self.waits is not None:
             self.waits = msgspec.structs.replace(self.waits, events=self.waits.events + 1, last=origin.position)
             return
+        value = row.row if row is not None else None
         if origin.position not in self._table.skips:
             try:
-                row = evolved(projection, row, self._key, parts)
+                value = evolved(projection, value, self._key, parts)
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
-                self.waits = Quarantined(origin.position, reason, 1, origin.position)
+                self.waits = Quarantined(origin.position, reason_of(error), 1, origin.position)
                 return
-        self.row = {**({GONE: True} if row is None else row), "position": origin.position}
-        if not projection.local:
-            self.row["sequence"] = origin.sequence
+        self.row = Stored(origin.position, 0 if projection.local else origin.sequence, 0, value)
 
 
 async def fold_key(partition: Partition, projection: str, key: str) -> list[FoldedRow]:
@@ -109,21 +107,36 @@ async def _fold(partition: Partition, table: TableFold, key: str) -> FoldedRow |
         await fold.to(table.place)
         loaded = await table.rows.load(partition.number, table.table, [key])
         row = fold.row
-        if row is None and table.projection.local and key in loaded:  # no event of the log touches it
-            row = {GONE: True, "position": loaded[key]["position"]}
+        present = loaded.get(key)
+        if row is None and table.projection.local and present is not None:  # no event of the log touches it
+            row = Stored(present.position)
         was = table.quarantined.get(key)
+        if row is not None:
+            try:
+                encoded(row, key, await table.rows.largest_row())
+            except (RowTooLarge, ValueError, OverflowError, RecursionError) as error:
+                at = was.position if was is not None else row.position
+                return FoldedRow(table.table, partition.number, key, row.position, Quarantined(at, reason_of(error), 1))
+            row = _revised(row, present)
         if row is None and was is None and fold.waits is None:
             return None
-        result = FoldedRow(table.table, partition.number, key, row["position"] if row is not None else None, fold.waits)
+        result = FoldedRow(table.table, partition.number, key, row.position if row is not None else None, fold.waits)
         if fold.waits is not None and (was is None or _at(fold.waits) < _at(was)):
             return result
-        released = row["position"] if row is not None else was.last or was.position if was is not None else ""
+        released = row.position if row is not None else was.last or was.position if was is not None else ""
         waits = fold.waits or Quarantined(released, "", 0, released)
         changes = Changes(table.place, {key: row} if row is not None else {}, {key: waits}, loaded)
         await table.rows.save(partition.number, {table.table: changes})
         table.kept(Folded(changes))
     await partition.moved()
     return result
+
+
+def _revised(row: Stored, present: Stored | None) -> Stored:
+    """A row in the place of the present one: who has seen that one at the same position is to see this one too."""
+    if present is None or row.position != present.position:
+        return row
+    return msgspec.structs.replace(row, revision=present.revision + (row.row != present.row))
 
 
 def _at(waits: Quarantined) -> tuple[int, int]:

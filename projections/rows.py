@@ -14,11 +14,107 @@ import msgspec
 
 from projections.projection import Row
 
-GONE = "gone"
-"""The first key of a row that its projection has removed: only its position is left of it, and no query sees it."""
+FORMAT = 2
+"""Of what stores keep. What is of another one is not read: tables are built anew."""
+LARGEST_ROW = 16 << 20
+"""Bytes of an encoded row, where a store has no smaller limit: more of them are a table of their own."""
 
-encode_row = msgspec.json.Encoder(decimal_format="string").encode
+encode_row = msgspec.json.Encoder().encode
 decode_row = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What a store keeps under a key: a row, and the engine's own words apart from it.
+
+    position   of the last event applied to the row
+    sequence   that event's number in its aggregate; 0 where the table does not count it
+    revision   how often the row was folded anew at this position and came out otherwise
+    row        what the projection has returned, in plain JSON values; None when it has removed the row: then only the
+               rest is left of it, and no query sees it
+
+    So position and revision together name one content of a row.
+    """
+
+    position: str
+    sequence: int = 0
+    revision: int = 0
+    row: Row | None = None
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Commit number and index of the last event in the row."""
+        return read_position(self.position)
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """A `Stored` without its row."""
+
+    position: str
+    sequence: int = 0
+    revision: int = 0
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Commit number and index of the last event in the row."""
+        return read_position(self.position)
+
+
+_decode_head = msgspec.json.Decoder(Head).decode
+_END_OF_HEAD = b"\n"
+_NO_ROW = b"\nnull"
+
+
+def encode_stored(stored: Stored) -> bytes:
+    """Two lines of JSON, so that the engine can read its own without the row, and a query the row as it stands there.
+
+    Raises what cannot be encoded: `UnicodeEncodeError`, `OverflowError`, `RecursionError`.
+    """
+    head = encode_row((stored.position, stored.sequence, stored.revision))
+    return head + _END_OF_HEAD + encode_row(stored.row)
+
+
+def decode_stored(value: bytes) -> Stored:
+    """The opposite. Raises `msgspec.DecodeError` for what is none."""
+    head, row = split(value)
+    its = _decode_head(head)
+    return Stored(its.position, its.sequence, its.revision, None if row == b"null" else decode_row(row))
+
+
+def head_of(value: bytes) -> Head:
+    """What the engine knows of an encoded row. Raises `msgspec.DecodeError`, `ValueError`."""
+    return _decode_head(split(value)[0])
+
+
+def split(value: bytes) -> tuple[bytes, bytes]:
+    """Both lines of an encoded row."""
+    head, _, row = value.partition(_END_OF_HEAD)
+    return head, row
+
+
+def is_gone(value: bytes) -> bool:
+    """Whether an encoded row is what a removed one has left: no query sees it."""
+    return value.endswith(_NO_ROW)
+
+
+def shown(stored: Stored) -> Row:
+    """A row as it is shown to others: with `position` and `sequence`, unless it has fields of these names itself."""
+    added: Row = {"position": stored.position}
+    if stored.sequence:
+        added["sequence"] = stored.sequence
+    row = stored.row or {}
+    return {**row, **{name: value for name, value in added.items() if name not in row}}
+
+
+def shown_json(value: bytes) -> bytes:
+    """Likewise, of an encoded row, as JSON."""
+    _, row = split(value)
+    if b'"position"' in row or b'"sequence"' in row:  # as a name of its own, or somewhere within
+        return encode_row(shown(decode_stored(value)))
+    head = head_of(value)
+    more = b'"position":' + encode_row(head.position)
+    if head.sequence:
+        more += b',"sequence":%d' % head.sequence
+    return b"%s%s%s}" % (row[:-1], b"," if len(row) > 2 else b"", more)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -64,14 +160,19 @@ class Quarantined(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Changes:
-    """What a batch of events has made of one table: rows as they are now, each with its `position`, one that was
-    removed as `{"gone": True, "position": ..}`; keys whose quarantine began, grew or ended. `before` has those rows
-    that the others replace, if whoever made them has just loaded them."""
+    """What a batch of events has made of one table: rows as they are now, those that were removed too; keys whose
+    quarantine began, grew or ended. `before` has those rows that the others replace, if whoever made them has just
+    loaded them, and `encoded` the rows as they are kept, if they were encoded already."""
 
     place: Place
-    rows: Mapping[str, Row] = field(default_factory=dict)
+    rows: Mapping[str, Stored] = field(default_factory=dict)
     quarantined: Mapping[str, Quarantined] = field(default_factory=dict)
-    before: Mapping[str, Row] | None = None
+    before: Mapping[str, Stored] | None = None
+    encoded: Mapping[str, bytes] | None = field(default=None, compare=False)
+
+    def value(self, key: str) -> bytes:
+        """A row as it is kept."""
+        return encode_stored(self.rows[key]) if self.encoded is None else self.encoded[key]
 
 
 class Rows(Protocol):
@@ -80,7 +181,10 @@ class Rows(Protocol):
     async def places(self, partition: int) -> Mapping[str, Place]:
         """How far each table is that has something in this partition."""
 
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
+    async def largest_row(self) -> int:
+        """The bytes of the largest row, encoded and with its key, that this store takes."""
+
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
         """The rows of these keys, those that were removed too; a key that never had one is left out."""
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
@@ -98,11 +202,6 @@ class Rows(Protocol):
 
 class StoreDown(Exception):
     """A store cannot be read or written at the moment; the message says which and why."""
-
-
-def position_of(row: Row) -> tuple[int, int]:
-    """Commit number and index of the last event in a row."""
-    return read_position(row["position"])
 
 
 def read_position(position: str) -> tuple[int, int]:

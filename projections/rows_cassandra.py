@@ -25,7 +25,7 @@ from cassandra.query import BoundStatement
 
 from projections.listings import ALL, Cursor, Listings, Page, Span, Spot, none_listed, page_of, spots
 from projections.projection import Row
-from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of
+from projections.rows import Changes, Place, Quarantined, Stored, decode_stored, shown
 from projections.rows_cassandra_tables import (
     BUCKETS,
     STATEMENTS,
@@ -50,13 +50,16 @@ _KEYS_AT_ONCE = 50
 _BUCKET_ROWS, _BUCKET_BYTES = 100, 64 * 1024
 """Of one request. Rows of one bucket are one write to Cassandra, so they may be more than otherwise."""
 _ROWS_AT_ONCE = 1000
+LARGEST_ROW = 4 << 20
+"""Bytes of a row. Cassandra takes no request of more than 16 MB, nor a write of more than half a segment of its commit
+log; a row goes with others, and stands in each of its listings as well."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Quarantined).decode
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A row as it stands: JSON, where it is listed, and its timestamp."""
+    """A row as it stands: encoded, where it is listed, and its timestamp."""
 
     row: str
     listed: Mapping[str, Spot]
@@ -101,9 +104,12 @@ class CassandraRows:
     async def _bases(self, partition: int) -> Mapping[str, int]:
         return {table: base or 0 for table, base, *_ in await self._ask("places", partition)}
 
+    async def largest_row(self) -> int:
+        return LARGEST_ROW
+
     @raises_store_down
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
-        return {key: decode_row(it.row) for key, it in (await self._load(partition, table, keys)).items()}
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
+        return {key: decode_stored(it.row.encode()) for key, it in (await self._load(partition, table, keys)).items()}
 
     async def _load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Found]:
         buckets: dict[int, list[str]] = defaultdict(list)
@@ -124,7 +130,7 @@ class CassandraRows:
 
     async def row(self, partition: int, table: str, key: str) -> Row | None:
         row = (await self.load(partition, table, [key])).get(key)
-        return None if row is None or GONE in row else row
+        return None if row is None or row.row is None else shown(row)
 
     @raises_store_down
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
@@ -136,16 +142,16 @@ class CassandraRows:
         writes = Writes(self._prepared, table, partition, bool(listings))
         known = await self._load(partition, table, change.rows) if change.before is None else {}
         for key, row in change.rows.items():
-            at = timestamp(base, *position_of(row))
+            at = timestamp(base, *row.at)
             left: Mapping[str, Spot] = {}
             if (before := (change.before or {}).get(key)) is not None:
                 left = spots(listings, before)
             elif (found := known.get(key)) is not None:
-                at = revised(at, found.timestamp, found.row != encode_row(row).decode())
+                at = revised(at, found.timestamp, found.row != change.value(key).decode())
                 if found.timestamp > at:
                     continue  # it would lose: it needs no place in a listing
                 left = found.listed
-            writes.add(key, row, spots(listings, row), left, at)
+            writes.add(key, change.value(key), spots(listings, row), left, at)
         await all_done(self._quarantine(writes, partition, table, base, *it) for it in change.quarantined.items())
         await self._send(batches(writes.entries_by_group(), self._session.replica_finder()))
         await self._send(batches(writes.left, self._session.replica_finder()))
@@ -214,7 +220,7 @@ class CassandraRows:
         while len(found) <= most:
             entries = await self._entries((table, listing, group), after, most + 1, span)
             if lasting:
-                found = [((sort, key), decode_row(row)) for sort, key, _, row in entries]
+                found = [((sort, key), shown(decode_stored(row.encode()))) for sort, key, _, row in entries]
             else:
                 found += await self._still_there(entries, table, listing, group)
             if len(entries) <= most:
@@ -243,9 +249,9 @@ class CassandraRows:
         for sort, key, _, copy in entries:
             if (it := rows.get(key)) is None:
                 continue
-            row, entry = decode_row(it.row), decode_row(copy)
+            row, entry = decode_stored(it.row.encode()), decode_stored(copy.encode())
             if it.listed.get(listing) == (group, sort):
-                found.append(((sort, key), row))
-            elif position_of(entry) > position_of(row):
-                found.append(((sort, key), entry))
+                found.append(((sort, key), shown(row)))
+            elif entry.at > row.at:
+                found.append(((sort, key), shown(entry)))
         return found

@@ -42,10 +42,10 @@ TABLES = {
             partition int,         -- of the events
             bucket    int,         -- CRC-32 of the key, modulo 16
             key       text,
-            row       text,        -- JSON
+            row       text,        -- two lines of JSON: [position, sequence, revision], and the row, null when removed
             listed    text,        -- JSON: where it is listed, [group, sort] by listing
             PRIMARY KEY ((tbl, partition, bucket), key)
-        ) WITH comment = 'Rows of projections; those with gone are removed. Timestamps are positions: never write here.'
+        ) WITH comment = 'Rows of projections. Timestamps are positions: never write here.'
           AND compaction = {{'class': 'LeveledCompactionStrategy'}}""",
     # An entry whose deletion a replica has missed is not shown: its row is not listed there. So deletions need not be
     # remembered for longer than hints are, and groups that many rows pass through stay fast.

@@ -9,8 +9,6 @@ import msgspec
 from cassandra.query import UNSET_VALUE, BoundStatement
 
 from projections.listings import Spot
-from projections.projection import Row
-from projections.rows import encode_row
 from projections.rows_cassandra_tables import bigint, bucket_of, int_
 
 _ROW_OVERHEAD = 120
@@ -43,9 +41,9 @@ class Writes:
         self._partition = int_(partition)
         self._has_listings = has_listings
 
-    def add(self, key: str, row: Row, now: Mapping[str, Spot], before: Mapping[str, Spot], at: int) -> None:
-        """A row, and where it is listed now and was listed before."""
-        name, value, when = key.encode(), encode_row(row), bigint(at)
+    def add(self, key: str, value: bytes, now: Mapping[str, Spot], before: Mapping[str, Spot], at: int) -> None:
+        """A row, encoded, and where it is listed now and was listed before."""
+        name, when = key.encode(), bigint(at)
         for listing, (group, sort) in now.items():
             entry = [self._table, listing.encode(), group.encode(), sort.encode(), name, self._partition, value, when]
             self.entries.append(self._bound("list", entry, len(value)))

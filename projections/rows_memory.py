@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from projections.listings import ALL, Cursor, Listings, Page, Span, none_listed, page_of, spots
 from projections.projection import Row
-from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of
+from projections.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, decode_stored, head_of, shown
 from streams.journal import JournalMissing
 
 At = tuple[int, str]  # partition and table
@@ -44,20 +44,23 @@ class MemoryRows:
     async def places(self, partition: int) -> Mapping[str, Place]:
         return {table: place for (of, table), place in self._its.places.items() if of == partition}
 
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
+    async def largest_row(self) -> int:
+        return LARGEST_ROW
+
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
         rows = self._its.rows[partition, table]
-        return {key: decode_row(rows[key]) for key in keys if key in rows}
+        return {key: decode_stored(rows[key]) for key in keys if key in rows}
 
     async def row(self, partition: int, table: str, key: str) -> Row | None:
         row = (await self.load(partition, table, [key])).get(key)
-        return None if row is None or GONE in row else row
+        return None if row is None or row.row is None else shown(row)
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         for at, change in (((partition, table), change) for table, change in changes.items()):
             rows, quarantined = self._its.rows[at], self._its.quarantined[at]
             for key, row in change.rows.items():
-                if key not in rows or position_of(row) >= position_of(decode_row(rows[key])):
-                    rows[key] = encode_row(row)
+                if key not in rows or row.at >= head_of(rows[key]).at:
+                    rows[key] = change.value(key)
             for key, it in change.quarantined.items():
                 if it.replaces(quarantined.get(key)):
                     quarantined[key] = it
@@ -77,10 +80,10 @@ class MemoryRows:
     ) -> Page:
         kept = [item for (_, name), rows in self._its.rows.items() if name == table for item in rows.items()]
         entries: list[tuple[Cursor, Row]] = []
-        for key, row in ((key, decode_row(value)) for key, value in kept):
+        for key, row in ((key, decode_stored(value)) for key, value in kept):
             in_group, sort = spots(self._listings(table), row).get(listing, (None, ""))
             if in_group == group and span.first <= sort <= span.last:
-                entries.append(((sort, key), row))
+                entries.append(((sort, key), shown(row)))
         entries.sort(key=lambda entry: entry[0], reverse=span.descending)
         if after is not None:
             entries = [entry for entry in entries if (entry[0] < after if span.descending else entry[0] > after)]

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.listings import ALL, Cursor, Listings, Page, Span, none_listed, page_of, spots
 from projections.projection import Row
-from projections.rows import GONE, Changes, Place, Quarantined, decode_row, encode_row, position_of
+from projections.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, decode_stored, shown
 from projections.rows_sql_tables import (
     LISTINGS,
     NEXT_KEYS,
@@ -76,18 +76,21 @@ class SqlRows:
         rows = await self._session.rows(PLACES_OF, {"in": partition})
         return {table: Place(*place) for table, *place in rows}
 
+    async def largest_row(self) -> int:
+        return LARGEST_ROW
+
     @raises_store_down
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
-        found: dict[str, Row] = {}
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
+        found: dict[str, Stored] = {}
         for some in _chunks(list(keys)):
             array = msgspec.json.encode([as_stored(key) for key in some]).decode()
             rows = await self._session.rows(self._rows_of, {"of": table, "in": partition, "keys": array})
-            found |= {key: decode_row(row) for key, row in rows if row is not None}
+            found |= {key: decode_stored(row.encode()) for key, row in rows if row is not None}
         return found
 
     async def row(self, partition: int, table: str, key: str) -> Row | None:
         row = (await self.load(partition, table, [key])).get(key)
-        return None if row is None or GONE in row else row
+        return None if row is None or row.row is None else shown(row)
 
     @raises_store_down
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
@@ -109,8 +112,8 @@ class SqlRows:
         listed: list[Values] = []
         unlisted: list[Values] = []
         for key, row in sorted(change.rows.items()):
-            nr, index = position_of(row)
-            rows.append({**of_table, "key": key, "nr": nr, "idx": index, "row": encode_row(row).decode()})
+            nr, index = row.at
+            rows.append({**of_table, "key": key, "nr": nr, "idx": index, "row": change.value(key).decode()})
             at = spots(listings, row)
             for listing in listings:
                 if spot := at.get(listing.name):
@@ -164,7 +167,7 @@ class SqlRows:
         if after is not None:
             asked |= {"sort": after[0], "key": after[1]}
         rows = await self._session.rows(_PAGES[span.descending, after is not None], asked)
-        return page_of([((sort, key), decode_row(row)) for sort, key, row in rows], most)
+        return page_of([((sort, key), shown(decode_stored(row.encode()))) for sort, key, row in rows], most)
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -61,7 +61,8 @@ ROWS = Table(
     _value("nr", BigInteger),
     _value("idx", Integer),
     _value("row", Text),
-    comment="Rows of projections, in JSON; those with gone are removed. nr, idx: the last event in the row.",
+    comment="Rows of projections, two lines of JSON: [position, sequence, revision], and the row, null when removed. "
+    "nr, idx: the last event in the row.",
     sqlite_with_rowid=False,
 )
 LISTINGS = Table(

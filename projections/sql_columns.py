@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-OWN = ("id", "key", "position_nr", "position_idx", "row", "crc", "gone")
-"""What every table has: `row` is the JSON, under its `key`, at its position; a `gone` one was removed."""
+OWN = ("id", "key", "position_nr", "position_idx", "head", "row", "crc", "gone")
+"""What every table has: `row` is what the projection has returned, in JSON, under its `key`, at its position; `head`
+what the engine knows of it; a `gone` one was removed."""
 
 MOST_WORDS = 16
 
@@ -58,7 +59,8 @@ def statements(table: str, columns: SqlColumns) -> Iterator[str]:
     computed = "".join(f", {quoted(name)} AS ({expression}) VIRTUAL" for name, expression in columns.columns.items())
     yield (
         f"CREATE TABLE {quoted(table)}(id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, position_nr INTEGER NOT NULL,"
-        f" position_idx INTEGER NOT NULL, row TEXT NOT NULL, crc INTEGER NOT NULL, gone INTEGER NOT NULL{computed})"
+        " position_idx INTEGER NOT NULL, head TEXT NOT NULL, row TEXT NOT NULL, crc INTEGER NOT NULL,"
+        f" gone INTEGER NOT NULL{computed})"
     )
     for index in columns.indexes:
         named = quoted(f"{table} by {', '.join(index)}")

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import msgspec
-
 from projections.changelog import (
     PLACE,
     QUARANTINED,
@@ -27,19 +25,19 @@ from projections.changelog import (
     Key,
     decode_place,
     decode_quarantined,
-    is_gone,
     key_of,
+    ours,
     read_key,
 )
 from projections.kept import projection_name
 from projections.local_store import Record, read_up_to
-from projections.rows import Place, Quarantined, read_position
+from projections.rows import Place, Quarantined, head_of, is_gone, shown_json, split
 from projections.sql_columns import NONE, SqlColumns, quoted, search_of, statements
 from projections.sqlite_errors import Damaged
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
-LAYOUT = 1
+LAYOUT = 2
 """Of the tables below. A file of another one is made again from the changelog."""
 
 _SETTINGS = (
@@ -59,6 +57,7 @@ _LAYOUT = (
     "CREATE TABLE changelog(one INTEGER PRIMARY KEY CHECK (one = 1), read_up_to INTEGER)",
     f"PRAGMA user_version={LAYOUT}",
 )
+_VALUE = "CAST(head || char(10) || row AS BLOB)"
 _IF_NEWER = "WHERE (excluded.position_nr, excluded.position_idx) >= (position_nr, position_idx)"
 _PUT_PLACE = (
     "INSERT INTO places VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET position_nr = excluded.position_nr,"
@@ -71,13 +70,6 @@ _PUT_QUARANTINED = (
 )
 
 
-class _Positioned(msgspec.Struct):
-    position: str
-
-
-_decode_positioned = msgspec.json.Decoder(_Positioned).decode
-
-
 class SqliteFile:
     """The file at `path`, made when it is not there. Everything may raise `sqlite3.Error`, and reading rows `Damaged`.
 
@@ -87,6 +79,7 @@ class SqliteFile:
 
     def __init__(self, path: Path, columns: Mapping[str, SqlColumns]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._columns = columns
         self._made: set[str] = set()
         self._db = sqlite3.connect(path, timeout=0, isolation_level=None)
@@ -121,7 +114,7 @@ class SqliteFile:
 
     def recover(self, records: Iterable[Record], offset: int) -> None:
         """Write what was read from the changelog, up to `offset`: nothing that is older than what is here."""
-        self._write(records, lambda known: offset)
+        self._write(ours(records, self._path.name), lambda known: offset)
 
     def write(self, records: Sequence[Record], offset: int) -> None:
         """Write what this worker has put on the changelog, the last at `offset`."""
@@ -150,11 +143,11 @@ class SqliteFile:
     def _put(self, name: str, kind: bytes, records: Iterable[tuple[Key, Any]]) -> None:
         if kind == ROW:
             self._db.executemany(
-                f"INSERT INTO {name}(key, position_nr, position_idx, row, crc, gone)"
-                " VALUES (?, ?, ?, CAST(? AS TEXT), ?, ?) ON CONFLICT (key) DO UPDATE SET"
-                " position_nr = excluded.position_nr, position_idx = excluded.position_idx, row = excluded.row,"
-                f" crc = excluded.crc, gone = excluded.gone {_IF_NEWER}",
-                ((key.key, *_at(value), value, crc32(value), is_gone(value)) for key, value in records),
+                f"INSERT INTO {name}(key, position_nr, position_idx, head, row, crc, gone)"
+                " VALUES (?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, ?) ON CONFLICT (key) DO UPDATE SET"
+                " position_nr = excluded.position_nr, position_idx = excluded.position_idx, head = excluded.head,"
+                f" row = excluded.row, crc = excluded.crc, gone = excluded.gone {_IF_NEWER}",
+                ((key.key, *head_of(value).at, *split(value), crc32(value), is_gone(value)) for key, value in records),
             )
         elif kind == PLACE:
             places = ((key.table, *decode_place(value).at, value) for key, value in records)
@@ -183,8 +176,8 @@ class SqliteFile:
     # -- tables --------------------------------------------------------------------------------------
 
     def get_many(self, table: str, keys: Iterable[str]) -> dict[str, bytes]:
-        """The rows of these keys, encoded, and what removed ones have left."""
-        query = f"SELECT CAST(row AS BLOB), crc FROM {self._name(table)} WHERE key = ?"
+        """The rows of these keys as they are kept, and what removed ones have left."""
+        query = f"SELECT {_VALUE}, crc FROM {self._name(table)} WHERE key = ?"
         rows: dict[str, bytes] = {}
         for key in keys:
             found = self._one(query, (key,))
@@ -193,11 +186,11 @@ class SqliteFile:
         return rows
 
     def rows(self, table: str, conditions: str = "", parameters: Parameters = ()) -> list[bytes]:
-        """Rows, encoded, but none that was removed. `conditions` is what follows the table in a SELECT: WHERE,
-        ORDER BY, LIMIT; `{table}` and `{search}` in it as in `select`."""
+        """Rows as they are shown to others, in JSON, none that was removed. `conditions` is what follows the table in a
+        SELECT: WHERE, ORDER BY, LIMIT; `{table}` and `{search}` in it as in `select`."""
         return [
-            _checked(*found)
-            for found in self.select(table, f"SELECT CAST(row AS BLOB), crc FROM {{table}} {conditions}", parameters)
+            shown_json(_checked(*found))
+            for found in self.select(table, f"SELECT {_VALUE}, crc FROM {{table}} {conditions}", parameters)
         ]
 
     def select(self, table: str, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
@@ -263,7 +256,7 @@ class SqliteFile:
         for statement in wanted:
             self._db.execute(statement)
         if again:
-            own = "id, key, position_nr, position_idx, row, crc, gone"
+            own = "id, key, position_nr, position_idx, head, row, crc, gone"
             self._db.execute(f"INSERT INTO {quoted(table)}({own}) SELECT {own} FROM {old}")
             self._db.execute(f"DROP TABLE {old}")
         self._db.execute("REPLACE INTO tables VALUES (?, ?)", (table, ";\n".join(wanted)))
@@ -284,10 +277,6 @@ class SqliteFile:
             if self._db.in_transaction:  # some errors have ended it
                 self._db.execute("ROLLBACK")
             raise
-
-
-def _at(value: bytes) -> tuple[int, int]:
-    return read_position(_decode_positioned(value).position)
 
 
 def _at_last(value: bytes) -> tuple[int, int]:

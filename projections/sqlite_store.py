@@ -72,7 +72,7 @@ class SqliteStore(base.Store):  # type: ignore[misc]
     # -- what the engine and the views ask -----------------------------------------------------------
 
     def get_many(self, partition: int, table: str, keys: Iterable[str]) -> dict[str, bytes]:
-        """The rows of these keys, encoded, and what removed ones have left; a key that never had one is left out."""
+        """The rows of these keys as they are kept, removed ones too; a key that never had one is left out."""
         with self._file(partition) as file:
             return file.get_many(table, keys)
 
@@ -108,8 +108,8 @@ class SqliteStore(base.Store):  # type: ignore[misc]
             file.drop(table)
 
     def rows(self, partition: int, table: str, conditions: str = "", parameters: Parameters = ()) -> list[bytes]:
-        """Rows, encoded, as queries see them. `conditions` is what follows the table in a SELECT: `WHERE .. ORDER BY ..
-        LIMIT ..`, with `parameters` in the places of its question marks."""
+        """Rows as they are shown to others, in JSON. `conditions` is what follows the table in a SELECT: `WHERE ..
+        ORDER BY .. LIMIT ..`, with `parameters` in the places of its question marks."""
         with self._file(partition) as file:
             return file.rows(table, conditions, parameters)
 

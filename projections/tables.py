@@ -19,10 +19,10 @@ from projections.changelog import records_of, removal_of
 from projections.kept import Indexes
 from projections.live import Live
 from projections.local_store import Record
-from projections.projection import Row
-from projections.rows import Changes, Place, Quarantined, decode_row
+from projections.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, decode_stored
 from projections.turns import few, our_turn
 from streams.broker import Broker
+from streams.broker import Record as Unsent
 from streams.faust_app import Application
 
 ROCKSDB = {
@@ -37,6 +37,8 @@ ROCKSDB = {
 stores.STORES.aliases["local"] = "projections.local_store:LocalStore"
 
 DROPPED_AT_ONCE = 5_000
+RECORD_OVERHEAD = 400
+"""Bytes that a record of the changelog has besides a row and its key: its batch, lengths, and the name of the table."""
 
 
 def rocksdb_table(app: Application, name: str, indexes: Mapping[str, Indexes]) -> Any:
@@ -84,11 +86,14 @@ class LocalRows:
         places: Mapping[str, Place] = self.store.places(partition)
         return places
 
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
-        rows: dict[str, Row] = {}
+    async def largest_row(self) -> int:
+        return min(await self._broker.largest(self.changelog) - RECORD_OVERHEAD, LARGEST_ROW)
+
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
+        rows: dict[str, Stored] = {}
         for some in few(self.store.get_many(partition, table, keys).items()):
             await our_turn()
-            rows.update((key, decode_row(value)) for key, value in some)
+            rows.update((key, decode_stored(value)) for key, value in some)
         return rows
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
@@ -96,6 +101,7 @@ class LocalRows:
         return quarantined
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
+        """Raises `RecordTooLarge` too, when the topic has come to take less: `largest_row` is less then."""
         records: list[Record] = []
         for some in few(records_of(changes)):
             await our_turn()
@@ -120,6 +126,7 @@ class LocalRows:
         # again, and be missing wherever the table is recovered. One at a time, so that what stands there is known.
         async with self._writing[partition]:
             await our_turn()
-            offset = await self._broker.publish(self.changelog, partition, [(key, value, []) for key, value in records])
+            sent: list[Unsent] = [(key, value, []) for key, value in records]
+            offset = await self._broker.publish(self.changelog, partition, sent, refuse=True)
             await our_turn()
             self.store.write(partition, records, offset, changes)

@@ -20,7 +20,7 @@ from projections.kept import projection_name
 from projections.local_store import LocalStore
 from projections.partition import Partition
 from projections.queries import in_order
-from projections.rows import decode_row
+from projections.rows import decode_stored
 from projections.source import Source
 from projections.timers import DUE, time_text, timers
 from streams.broker import Broker, Record
@@ -137,7 +137,8 @@ class TimerWatch:
 
     def _commands(self, partition: int, table: str, keys: Sequence[str]) -> list[Record]:
         rows = self._store.get_many(partition, table, keys)
-        return [fire_timer(key, decode_row(rows[key]), self._sender) for key in keys if key in rows]
+        found = ((key, decode_stored(rows[key])) for key in keys if key in rows)
+        return [fire_timer(key, it.position, it.row, self._sender) for key, it in found if it.row is not None]
 
 
 def current_table(partition: Partition) -> str | None:
@@ -177,9 +178,9 @@ def due_timers(
     return to_ask, asked, until
 
 
-def fire_timer(key: str, row: Mapping[str, str], sender: str) -> Record:
+def fire_timer(key: str, position: str, row: Mapping[str, str], sender: str) -> Record:
     """The command to a timer as a record. Its id is made of the event that has scheduled it: it fires once for each. It
     goes on in the trace of whoever scheduled it."""
-    id = f"fire:{row['position']}"
+    id = f"fire:{position}"
     headers = command_headers(id, "FireTimer", sender, correlation_id=row["correlation_id"])
     return key.encode(), msgspec.json.encode({"due": row["due"]}), headers

@@ -13,7 +13,7 @@ from projections.pages import Paging, page, read_page
 from projections.projection import Row
 from projections.projection_app import ReadSide
 from projections.queries import in_order
-from projections.rows import decode_row
+from projections.rows import decode_stored, shown
 from projections.timer_watch import TimerWatch
 from projections.timers import DUE, timers
 from streams.described import describe
@@ -70,7 +70,8 @@ def _add_list(side: ReadSide) -> None:
             found: list[Row] = []
             for partition in partitions:
                 keys = [key for _, key in islice(in_order(local.store, partition, tables[NAME], DUE, after), limit + 1)]
-                found += map(decode_row, local.store.get_many(partition, tables[NAME], keys).values())
+                rows = local.store.get_many(partition, tables[NAME], keys)
+                found += [shown(decode_stored(row)) for row in rows.values()]
             return found
 
         def put(answers: list[Any]) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from projections.projection import Row
-from projections.rows import Changes, Place, Quarantined, StoreDown, decode_row, encode_row, position_of
+from projections.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, StoreDown, decode_stored, head_of
+from tests.flat_rows import flat
 
 
 @dataclass
@@ -25,6 +26,7 @@ class MemoryRows:
     def __init__(self) -> None:
         self.kept: defaultdict[tuple[int, str], Kept] = defaultdict(Kept)
         self.down = False
+        self.largest = LARGEST_ROW
         self.loads: list[list[str]] = []
         self.saves: list[list[str]] = []
 
@@ -36,11 +38,14 @@ class MemoryRows:
         self._require()
         return {name: it.place for (p, name), it in self.kept.items() if p == partition and it.place is not None}
 
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
+    async def largest_row(self) -> int:
+        return self.largest
+
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
         self._require()
         self.loads.append(list(keys))
         rows = self.kept[partition, table].rows
-        return {key: decode_row(rows[key]) for key in keys if key in rows}
+        return {key: decode_stored(rows[key]) for key in keys if key in rows}
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         self._require()
@@ -48,8 +53,8 @@ class MemoryRows:
         for table, change in changes.items():
             kept = self.kept[partition, table]
             for key, row in change.rows.items():
-                if key not in kept.rows or position_of(row) >= position_of(decode_row(kept.rows[key])):
-                    kept.rows[key] = encode_row(row)
+                if key not in kept.rows or row.at >= head_of(kept.rows[key]).at:
+                    kept.rows[key] = change.value(key)
             for key, it in change.quarantined.items():
                 if it.replaces(kept.quarantined.get(key)):
                     kept.quarantined[key] = it
@@ -64,9 +69,9 @@ class MemoryRows:
         self._require()
         self.kept.pop((partition, table), None)
 
-    def rows(self, table: str, partition: int = 0) -> dict[str, Row]:
-        """All rows of a table, those that were removed too."""
-        return {key: decode_row(row) for key, row in self.kept[partition, table].rows.items()}
+    def rows(self, table: str, partition: int = 0) -> dict[str, dict[str, Any]]:
+        """All rows of a table, those that were removed too, each with its position in one dict."""
+        return {key: flat(row) for key, row in self.kept[partition, table].rows.items()}
 
     def place(self, table: str, partition: int = 0) -> Place | None:
         """How far a table is."""

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from projections.listings import Listing, Listings, ReadModel, none_listed
-from projections.projection import Row
 from projections.read_model import open_rows
-from projections.rows import GONE, Changes, Place, position_of
+from projections.rows import Changes, Place, Stored
 from tests.stores import drop_journals
 
 KINDS = ("memory", "sqlite", "postgres", "cassandra")
@@ -51,9 +50,9 @@ def new_table() -> str:
     return f"orders-1.{uuid.uuid4().hex[:8]}"
 
 
-def row(nr: int, index: int = 0, **fields: Any) -> Row:
+def row(nr: int, index: int = 0, **fields: Any) -> Stored:
     """A row as event `index` of commit `nr` has left it."""
-    return {**fields, "position": f"order-3:{nr}:{index}"}
+    return Stored(f"order-3:{nr}:{index}", row=fields)
 
 
 async def told(rows: ReadModel, partition: int, table: str, change: Changes) -> Changes:
@@ -61,14 +60,14 @@ async def told(rows: ReadModel, partition: int, table: str, change: Changes) -> 
     return replace(change, before=await rows.load(partition, table, change.rows))
 
 
-def gone(nr: int, index: int = 0) -> Row:
+def gone(nr: int, index: int = 0) -> Stored:
     """What is left of a row that this event has removed."""
-    return {GONE: True, "position": f"order-3:{nr}:{index}"}
+    return Stored(f"order-3:{nr}:{index}")
 
 
-def changes(**rows: Row) -> Changes:
+def changes(**rows: Stored) -> Changes:
     """A batch of events that has made these rows; the place is that of the last of them."""
-    nr, index = max(map(position_of, rows.values()))
+    nr, index = max(row.at for row in rows.values())
     return Changes(Place(nr, index, nr, 10 * nr), rows)
 
 

@@ -20,9 +20,11 @@ from projections.changelog import (
 from projections.fold import evolved
 from projections.kept import Kept, Listed, projection_name
 from projections.projection import PublishedEvent, Row
-from projections.rows import GONE, Place, Quarantined, decode_row
+from projections.rows import Place, Quarantined
 from projections.tailer import read_position
 from streams.journal import Commit, RecordedEvent, stream_name
+from tests.flat_rows import GONE, flat
+from tests.flat_rows import stored as stored_row
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.topics import CHANGELOG
 
@@ -85,7 +87,8 @@ def folded(kept: Kept, log: Sequence[Commit]) -> Table:
             waits = found.waiting.get(key)
             if waits is None:
                 try:
-                    row = evolved(projection, found.rows.get(key), key, [event])
+                    former = found.rows.get(key)
+                    row = evolved(projection, stored_row(former).row if former else None, key, [event])
                 except ArithmeticError as error:
                     waits = Quarantined(event.position, f"ArithmeticError: {error}", 0)
                 else:
@@ -106,7 +109,7 @@ def in_records(content: Mapping[bytes, bytes], table: str) -> Table:
         if record_key.startswith((prefix_of(table, ROW), prefix_of(table, PLACE), prefix_of(table, QUARANTINED))):
             _, kind, key = read_key(record_key)
             if kind == ROW:
-                found.rows[key] = decode_row(value)
+                found.rows[key] = flat(value)
             elif kind == PLACE:
                 found.place = decode_place(value)
             elif (quarantined := decode_quarantined(value)).events:

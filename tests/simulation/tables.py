@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from projections import queries
 from projections.kept import Indexes, Kept, Listed, projection_name
-from projections.rows import GONE, Place, decode_row, position_of
+from projections.rows import Place, read_position
+from tests.flat_rows import GONE, flat
 from tests.simulation.account import KEPT, TYPE
 from tests.simulation.reading import Table, folded, in_records, logs, recovered, shared
 from tests.simulation.topics import PROJECTION_LETTERS_TOPIC
@@ -82,7 +83,7 @@ def _indexes(world: World, readers: Readers) -> str:
 
 def _index_difference(store: LocalStore, number: int, kept: Kept, indexes: Indexes, table: str) -> str:
     raw = partial(queries.raw, store, number, table)
-    rows: Mapping[str, Any] = {key: decode_row(raw(key) or b"") for key in queries.keys(store, number, table)}
+    rows: Mapping[str, Any] = {key: flat(raw(key) or b"") for key in queries.keys(store, number, table)}
     for name, of in indexes.values.items():
         listed: dict[str, list[str]] = {}
         for key, row in rows.items():
@@ -95,7 +96,7 @@ def _index_difference(store: LocalStore, number: int, kept: Kept, indexes: Index
             found = queries.indexed(store, number, table, name, value, "", 1_000)
             if keys != found:
                 return f"{keys} stand under {name} {value}, listed are {found}"
-    changed = sorted(rows, key=lambda key: position_of(rows[key]))
+    changed = sorted(rows, key=lambda key: read_position(rows[key]["position"]))
     told = [change.key for change in queries.changes(store, number, table, Place().at, 1_000)]
     return "" if changed == told else f"changed are {changed}, told are {told}"
 

@@ -18,13 +18,14 @@ from projections.events import EventReader
 from projections.fold import TableFold, evolved
 from projections.partition import Partition, Wanted
 from projections.projection import Projection, PublishedEvent, Row
-from projections.rows import GONE
 from projections.tailer import event_headers
 from schemas.codec import Codec
 from schemas.formats import AVRO
 from schemas.upcasting import Fields, Upcasted, Upcaster, dropped
 from streams.journal import Commit, RecordedEvent, Unavailable
 from streams.journal_memory import MemoryJournal
+from tests.flat_rows import GONE
+from tests.flat_rows import stored as stored_row
 from tests.memory_rows import MemoryRows
 from tests.unit.test_upcasting import schema
 
@@ -134,7 +135,8 @@ def folded(projection: Projection, log: Iterable[Commit]) -> dict[str, Row]:
                 its = [part for part in parts if not projection.local or key in projection.keys(part)]
                 if key not in waits:
                     try:
-                        row = evolved(projection, rows.get(key), key, its)
+                        former = rows.get(key)
+                        row = evolved(projection, stored_row(former).row if former else None, key, its)
                     except TypeError:
                         waits.add(key)
                         continue

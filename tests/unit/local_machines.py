@@ -14,8 +14,10 @@ from projections.local_store import LocalStore, Record
 from projections.projection import Row
 from projections.rows import Quarantined
 from projections.tables import LocalRows, rocksdb_table
+from streams.broker import USUAL_LARGEST
 from streams.faust_app import Application
 from streams.settings import Settings
+from tests.flat_rows import flat
 from tests.unit.sql_machines import Consumer, changes
 
 TABLE = "things-1"
@@ -30,7 +32,10 @@ class Changelog:
         self.records: list[Record] = []
         self.room: int | None = None
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Any]) -> int:
+    async def largest(self, topic: str) -> int:
+        return USUAL_LARGEST
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Any], refuse: bool = False) -> int:
         new = [(key or b"", value) for key, value, _ in records]
         if self.room is not None and self.room < len(new):
             self.records += new[: self.room]
@@ -81,7 +86,7 @@ class Machine:
     async def loaded(self, *keys: str, table: str = TABLE) -> list[Row | None]:
         """The rows of these keys, and what removed ones have left."""
         found = await self.rows.load(0, table, keys)
-        return [found.get(key) for key in keys]
+        return [flat(found[key]) if key in found else None for key in keys]
 
     def all(self) -> dict[bytes, bytes]:
         """Everything that stands here."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from projections.kept import Indexes
-from projections.projection import Row
-from projections.rows import GONE, Changes, Place, Quarantined
+from projections.rows import Changes, Place, Quarantined, Stored
 from projections.tables import LocalRows, rocksdb_table
+from streams.broker import USUAL_LARGEST
 from streams.faust_app import Application
 from streams.settings import Settings
 
@@ -24,7 +24,10 @@ class Changelog:
     def __init__(self) -> None:
         self.ends: dict[int, int] = {}
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Any]) -> int:
+    async def largest(self, topic: str) -> int:
+        return USUAL_LARGEST
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Any], refuse: bool = False) -> int:
         await asyncio.sleep(0)
         self.ends[partition] = self.ends.get(partition, 0) + len(records)
         return self.ends[partition] - 1
@@ -58,6 +61,6 @@ class Orders:
         await self.rows.save(partition, {TABLE: changes})
 
 
-def _row(partition: int, key: str, status: str, at: tuple[int, int]) -> Row:
-    position = {"position": f"order-{partition}:{at[0]}:{at[1]}"}
-    return {GONE: True, **position} if status == "gone" else {"id": key, "status": status, **position}
+def _row(partition: int, key: str, status: str, at: tuple[int, int]) -> Stored:
+    row = None if status == "gone" else {"id": key, "status": status}
+    return Stored(f"order-{partition}:{at[0]}:{at[1]}", row=row)

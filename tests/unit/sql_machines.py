@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
 
-import msgspec
 from faust.types import TP
 
 from projections.changelog import records_of
@@ -19,6 +18,7 @@ from projections.sql_columns import SqlColumns
 from projections.sqlite_store import SqliteStore, sqlite_table
 from streams.faust_app import Application
 from streams.settings import Settings
+from tests.flat_rows import flat, stored
 
 TABLE = "things-1"
 COLUMNS = {"things": SqlColumns({"owner": "json_extract(row, '$.owner')"}, indexes=[("owner", "key")])}
@@ -78,7 +78,7 @@ class Machine:
     def rows(self, *keys: str, table: str = TABLE) -> list[Any]:
         """What stands under these keys, but for the position."""
         found = self.store.get_many(0, table, keys)
-        return [msgspec.json.decode(found[key]) if key in found else None for key in keys]
+        return [flat(found[key]) if key in found else None for key in keys]
 
     def close(self) -> None:
         self.store._close(0)
@@ -92,7 +92,7 @@ class Machine:
 def changes(nr: int, rows: Mapping[str, Any], held: Mapping[str, Quarantined] | None = None) -> Changes:
     """What commit `nr` has made of a table."""
     at = {"position": f"type-0:{nr}:0"}
-    made = {key: {"gone": True, **at} if row is None else {**row, **at} for key, row in rows.items()}
+    made = {key: stored({"gone": True, **at} if row is None else {**row, **at}) for key, row in rows.items()}
     return Changes(Place(nr, 0, nr, nr), made, held or {})
 
 

@@ -21,7 +21,7 @@ from aggregates.shop.order import (
 )
 from projections.hops import NotNow
 from projections.projection import Row
-from projections.rows import Changes, Place, StoreDown
+from projections.rows import Changes, Place, Stored, StoreDown
 from projections.rows_memory import MemoryRows
 from projections.shop.archive import by_user, order_archive
 from projections.shop.archive_view import UsersArchive, add_archive
@@ -92,12 +92,12 @@ def test_where_an_order_is_listed() -> None:
 def archive_of(days: dict[str, str]) -> MemoryRows:
     """A read model with an order of user 17850 for each id, opened on that day."""
     rows = MemoryRows(listings=lambda table: (by_user,) if table == TABLE else ())
-    saved: dict[str, Row] = {}
+    saved: dict[str, Stored] = {}
     for nr, (id, day) in enumerate(days.items(), 1):
         at = datetime.fromisoformat(day).replace(tzinfo=UTC)
         row = order_archive.evolve(None, id, placed(id=id, at=at))
         assert row is not None
-        saved[id] = {**row, "position": f"order-0:{nr}:0"}
+        saved[id] = Stored(f"order-0:{nr}:0", row=row)
     asyncio.run(rows.save(0, {TABLE: Changes(Place(len(days)), saved)}))
     return rows
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from projections.fold import Folded, MissingEvents, TableFold
 from projections.projection import Projection, Row
-from projections.rows import GONE, Place, Quarantined, StoreDown
+from projections.rows import Place, Quarantined, StoreDown
+from tests.flat_rows import GONE
 from tests.unit.boxes import BANG, EMPTY, Boxes, Read, Stored, boxes, by_type, labelled, put, swapped
 
 

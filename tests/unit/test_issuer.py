@@ -50,7 +50,7 @@ class Kafka:
         found = {name: Described("id", TOPICS[name]) for name in topics if name in TOPICS}
         return {name: None if name in self.leaderless else topic for name, topic in found.items()}
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
         self.records[topic, partition] += records
         return len(self.records[topic, partition]) - 1
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from projections.live import MOST_AGAIN, Listener, Live, TooSlow
 from projections.queries import changes, place, raw
-from projections.rows import Changes, Place, decode_row
+from projections.rows import Changes, Place
+from tests.flat_rows import flat
 from tests.unit.rows_of_orders import TABLE, Orders
 
 
@@ -79,7 +80,7 @@ async def test_a_row_is_told_of_when_it_is_kept(orders: Orders) -> None:
         assert {0: set()} == await one.wait()
         value = raw(orders.store, 0, TABLE, "a")
         assert value is not None
-        assert "open" == decode_row(value)["status"]
+        assert "open" == flat(value)["status"]
         assert {0: {"a"}} == await every.wait()
         await saving
 
@@ -102,7 +103,7 @@ def test_nothing_is_missed_between_reading_and_listening(
             began.append(at)
             while True:
                 for change in changes(orders.store, 0, TABLE, at, 2):
-                    at, seen[change.key] = change.at, decode_row(change.row)["status"]
+                    at, seen[change.key] = change.at, flat(change.row)["status"]
                     await asyncio.sleep(0)
                 if not changes(orders.store, 0, TABLE, at, 1):
                     await listener.wait()

@@ -9,7 +9,8 @@ import pytest
 
 from projections.changelog import PLACE, QUARANTINED, ROW, key_of, prefix_of
 from projections.local_store import Record, TableError
-from projections.rows import Place, Quarantined, decode_row
+from projections.rows import Place, Quarantined
+from tests.flat_rows import encoded, flat
 from tests.unit.local_machines import TABLE, Machine
 from tests.unit.sql_machines import row
 
@@ -39,7 +40,7 @@ async def test_rows_of_keys(machine: Machine) -> None:
     await machine.put(1, a={"owner": "x"}, b={"owner": "y"})
     await machine.put(2, b=None)
     await machine.put(3, table="things-1.1", c={"owner": "z"})
-    found = {key: decode_row(value) for key, value in machine.store.get_many(0, TABLE, ["a", "b", "c"]).items()}
+    found = {key: flat(value) for key, value in machine.store.get_many(0, TABLE, ["a", "b", "c"]).items()}
     assert {"a": row(1, owner="x"), "b": row(2, gone=True)} == found
     assert {} == machine.store.get_many(0, TABLE, []) == machine.store.get_many(1, TABLE, ["a"])
 
@@ -84,7 +85,7 @@ async def test_records_in_the_order_of_their_keys(machine: Machine) -> None:
 
 
 def a_row(key: str, nr: int, index: int = 0) -> Record:
-    return key_of(TABLE, ROW, key), b'{"owner":"x","position":"type-0:%d:%d"}' % (nr, index)
+    return key_of(TABLE, ROW, key), encoded(owner="x", position=f"type-0:{nr}:{index}")
 
 
 def a_place(nr: int, index: int = 0) -> Record:
@@ -99,7 +100,7 @@ def waiting(nr: int, events: int, last: int) -> Record:
 LATE = [
     pytest.param([a_row("a", 9, 2), a_row("a", 9, 1)], 0, id="a row"),
     pytest.param([a_row("a", 3), a_row("a", 10)], 1, id="a newer row"),
-    pytest.param([a_row("a", 3), (key_of(TABLE, ROW, "a"), b'{"owner":"y","position":"type-0:3:0"}')], 1, id="same"),
+    pytest.param([a_row("a", 3), (key_of(TABLE, ROW, "a"), encoded(owner="y", position="type-0:3:0"))], 1, id="same"),
     pytest.param([a_row("a", 3), (key_of(TABLE, ROW, "a"), None)], None, id="a removed row"),
     pytest.param([a_row("a", 9), (key_of(TABLE, ROW, "a"), None), a_row("a", 1)], 2, id="built anew"),
     pytest.param([a_place(12), a_place(9), a_place(9, 4)], 0, id="a place"),

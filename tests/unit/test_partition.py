@@ -16,6 +16,7 @@ from projections.partition import Partition
 from projections.projection import Projection, PublishedEvent, Row
 from projections.rebuilding import fold_key
 from projections.rows import Changes, Place, StoreDown
+from tests.flat_rows import encoded
 from tests.memory_rows import MemoryRows
 from tests.unit.boxes import BANG, Boxes, Put, boxes, by_type, contents, put, until
 
@@ -322,7 +323,7 @@ async def test_a_row_is_folded_anew(here: Boxes, projection: Projection) -> None
     key = "1" if projection is boxes else "Put"
     for name in partition.tables:
         row = here.rows.rows(name)[key]
-        here.rows.kept[0, name].rows[key] = (b'{"what":"nonsense","position":"%s"}') % row["position"].encode()
+        here.rows.kept[0, name].rows[key] = encoded(what="nonsense", position=row["position"])
     assert await folded_anew(partition, projection.name, key)
     assert not await folded_anew(partition, projection.name, "nobody")
     await fill(here, 2)

@@ -9,7 +9,6 @@ import pytest
 from projections.events import EventReader
 from projections.fold import TableFold
 from projections.projection import Row
-from projections.rows import GONE
 from schemas.codec import Codec
 from schemas.formats import AVRO
 from schemas.registry import Schema
@@ -18,6 +17,7 @@ from streams.history import entries
 from streams.journal import Commit, RecordedEvent, Snapshot
 from streams.journal_memory import MemoryJournal
 from streams.reading import Held, decode_event
+from tests.flat_rows import GONE
 from tests.unit.boxes import (
     CODEC,
     EMPTIED,

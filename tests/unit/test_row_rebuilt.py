@@ -10,7 +10,7 @@ import pytest
 from projections.partition import Partition
 from projections.projection import Projection, PublishedEvent, Row
 from projections.rebuilding import fold_key, fold_waiting
-from projections.rows import GONE
+from tests.flat_rows import GONE, encoded
 from tests.unit.boxes import Boxes, Put, contents, put, until
 
 
@@ -134,9 +134,9 @@ async def test_rows_over_many_aggregates(fragile: Fragile) -> None:
     await fold_key(partition, "by-thing", "bad")
     rows = fragile.here.rows.rows("by-thing-1")
     assert (["1", "2"], {}) == (rows["bad"]["in"], waiting(partition, "by-thing-1"))
-    fragile.here.rows.kept[0, "by-thing-1"].rows["old"] = b'{"in":["1"],"position":"box-0:1:0"}'
+    fragile.here.rows.kept[0, "by-thing-1"].rows["old"] = encoded(**{"in": ["1"], "position": "box-0:1:0"})
     [row] = await fold_key(partition, "by-thing", "old")
-    assert {GONE: True, "position": row.position} == fragile.here.rows.rows("by-thing-1")["old"]
+    assert {GONE: True, "position": row.position, "revision": 1} == fragile.here.rows.rows("by-thing-1")["old"]
     assert [] == await fold_key(partition, "by-thing", "none")
 
 

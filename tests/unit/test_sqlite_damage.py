@@ -10,8 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from projections.changelog import ROW, key_of
 from projections.local_store import NO_SPACE_STATUS
 from projections.sqlite_store import TableError
+from tests.flat_rows import encoded
 from tests.unit.sql_machines import TABLE, Machine, row
 
 KEYS = [f"{number:04}" for number in range(500)]
@@ -128,6 +130,6 @@ def recover_without_room(folder: str) -> None:
     machine = Machine(Path(folder))
     with machine.store._file(0) as file:
         file._db.execute("PRAGMA max_page_count=1")
-    value = b'{"text":"%s","position":"type-0:9:0"}' % (b"x" * 1_000_000)
-    message = SimpleNamespace(tp=machine.tp, partition=0, offset=600, key=b"things-1\0rkey", value=value)
+    value = encoded(text="x" * 1_000_000, position="type-0:9:0")
+    message = SimpleNamespace(tp=machine.tp, partition=0, offset=600, key=key_of(TABLE, ROW, "key"), value=value)
     machine.store.apply_changelog_batch([SimpleNamespace(message=message)], None, None)

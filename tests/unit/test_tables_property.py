@@ -16,7 +16,8 @@ from projections.fold import TableFold
 from projections.indexes import CHANGE, COUNT, ENTRY, change_key, count_prefix, entry_prefix
 from projections.kept import Indexes
 from projections.projection import Row
-from projections.rows import GONE, Place, decode_row, position_of
+from projections.rows import Place, read_position
+from tests.flat_rows import GONE, flat
 from tests.unit.boxes import BANG, EMPTY, Boxes, Stored, boxes, put, swapped
 from tests.unit.local_machines import Changelog, Machine
 
@@ -27,7 +28,7 @@ INDEXES = {"boxes": Indexes({"last": lambda row: None if row["in"][-1] == "c" el
 def rows_of(machine: Machine) -> dict[str, Row]:
     """All of the table, what removed rows have left too."""
     prefix = prefix_of(TABLE, ROW)
-    return {key[len(prefix) :].decode(): decode_row(value) for key, value in machine.store.items(0, prefix)}
+    return {key[len(prefix) :].decode(): flat(value) for key, value in machine.store.items(0, prefix)}
 
 
 def check(machine: Machine) -> None:
@@ -35,7 +36,7 @@ def check(machine: Machine) -> None:
     rows = {key.encode(): row for key, row in rows_of(machine).items()}
     last = {key: row["in"][-1] for key, row in rows.items() if GONE not in row and row["in"][-1] != "c"}
     expected = {
-        **{change_key(TABLE, position_of(row)) + key: b"" for key, row in rows.items()},
+        **{change_key(TABLE, read_position(row["position"])) + key: b"" for key, row in rows.items()},
         **{entry_prefix(TABLE, "last", value) + key: b"" for key, value in last.items()},
         **{count_prefix(TABLE, "last") + value.encode(): b"%d" % n for value, n in Counter(last.values()).items()},
     }

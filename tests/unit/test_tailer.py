@@ -35,7 +35,7 @@ class Topic:
     async def last_record(self, topic: str, partition: int) -> Any:
         return SimpleNamespace(offset=0, headers=self.records[-1][2]) if self.records else None
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
         self.records.extend(records)
         return len(self.records) - 1
 

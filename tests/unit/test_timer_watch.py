@@ -15,10 +15,11 @@ import pytest
 from aggregates.timer import TimerCancelled, TimerFired, TimerScheduled
 from projections import timer_watch
 from projections.queries import in_order
-from projections.rows import GONE, Changes, Place
+from projections.rows import Changes, Place, Stored
 from projections.tables import LocalRows, rocksdb_table
 from projections.timer_watch import FIRST_REPEAT, LONGEST_REPEAT, LOOK_AGAIN, MOST_AT_ONCE, TimerWatch, due_timers
 from projections.timers import DUE, kept, time_text, timers
+from streams.broker import USUAL_LARGEST
 from streams.faust_app import Application
 from streams.settings import Settings
 from tests.folded import published
@@ -39,7 +40,10 @@ class Kafka:
         self.is_down = False
         self.refused = 0
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Any]) -> int:
+    async def largest(self, topic: str) -> int:
+        return USUAL_LARGEST
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Any], refuse: bool = False) -> int:
         await asyncio.sleep(0)
         if self.is_down and topic == "timer-commands":
             self.refused += 1
@@ -86,12 +90,12 @@ class Watched:
         """Timers are scheduled, or over (None), in one commit."""
         self.nr += 1
         rows = {
-            key: {"position": f"timer-{partition}:{self.nr}:{index}"}
-            | ({GONE: True} if due is None else {"id": key, "due": time_text(due), "correlation_id": "placing"})
+            key: Stored(
+                f"timer-{partition}:{self.nr}:{index}",
+                row=None if due is None else {"id": key, "due": time_text(due), "correlation_id": "placing"},
+            )
             for index, (key, due) in enumerate(dues.items())
         }
-        # What a removed row has left begins with `gone`.
-        rows = {key: dict(sorted(row.items(), key=lambda it: it[0] != GONE)) for key, row in rows.items()}
         place = Place(self.nr, len(rows) - 1, self.nr)
         await self.rows.save(partition, {TABLE: Changes(place, rows)})
         self.source.partitions[partition].tables[TABLE].place = place
