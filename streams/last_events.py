@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterable, Mapping
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 
 from streams.journal import Journal, stream_name
+from streams.records import AIOKafkaConsumer
 from streams.topic_ids import describe
-
-log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 
@@ -40,7 +37,7 @@ def position_of(headers: Iterable[tuple[str, bytes]], stream: str) -> Position |
     try:
         its, nr, index = dict(headers)["ce_position"].decode().rsplit(":", 2)
         return (int(nr), int(index)) if its == stream else None
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, AttributeError):
         return None
 
 
@@ -69,14 +66,7 @@ async def last_positions(bootstrap_servers: list[str], type: str, topic: str, pa
                 consumer.seek(tp, ends[tp] - 1)
         until = time.monotonic() + LOOK_SECONDS
         while missing and time.monotonic() < until:
-            try:
-                batches = await consumer.getmany(*missing, timeout_ms=1000)
-            except KafkaError:
-                raise
-            except Exception as error:  # a record that aiokafka cannot read is nothing to go by
-                log.warning("%s: the last event cannot be read: %s: %s", topic, error.__class__.__name__, error)
-                break
-            for tp, records in batches.items():
+            for tp, records in (await consumer.getmany(*missing, timeout_ms=1000)).items():
                 if records:
                     missing.discard(tp)
                     position = position_of(records[-1].headers, stream_name(type, tp.partition))
