@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, is_typeddict
 
 import msgspec
 
@@ -66,19 +66,14 @@ class Projection:
     row: Any = None
 
     def __post_init__(self) -> None:
-        if self.row is not None:
-            try:
-                msgspec.json.Decoder(self.row)
-            except TypeError as error:
-                raise ValueError(f"projection {self.name}: rows cannot be of type {self.row!r}: {error}") from None
+        if not (self.row is None or is_dataclass(self.row) or is_typeddict(self.row) or _is_struct(self.row)):
+            raise ValueError(f"projection {self.name}: rows are a dataclass, a TypedDict or a Struct, not {self.row!r}")
 
     def after(self, row: Row | None, key: str, event: PublishedEvent) -> Row | None:
         """A row after an event. Raises what `evolve` raises, and `RowError`."""
-        if self.row is None:
-            evolved = self.evolve(row, key, event)
-        else:
-            given: Any = None if row is None else msgspec.convert(row, self.row, str_keys=True)
-            evolved = msgspec.to_builtins(self.evolve(given, key, event), str_keys=True)
+        if self.row is not None:
+            return self._after(row, key, event)
+        evolved = self.evolve(row, key, event)
         if evolved is None:
             return None
         if type(evolved) is not dict:
@@ -86,6 +81,25 @@ class Projection:
         if evolved is not row:
             _require_plain(evolved, row, "")
         return evolved
+
+    def _after(self, row: Row | None, key: str, event: PublishedEvent) -> Row | None:
+        given = None if row is None else msgspec.convert(row, self.row, str_keys=True)
+        evolved = self.evolve(given, key, event)
+        if evolved is None:
+            return None
+        encoded = msgspec.json.encode(evolved)
+        plain = msgspec.json.decode(encoded)
+        try:
+            if type(plain) is not dict:
+                raise RowError(f"a row is an object in JSON, not {_a(evolved)}")
+            msgspec.convert(plain, self.row, str_keys=True)
+        except msgspec.ValidationError as error:
+            raise RowError(f"the row is not what its type says: {error}") from None
+        return plain
+
+
+def _is_struct(row: Any) -> bool:
+    return isinstance(row, type) and issubclass(row, msgspec.Struct)
 
 
 class RowError(TypeError):

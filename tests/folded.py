@@ -33,7 +33,7 @@ class Folded:
             partitions = self.rows[projection.name]
             rows = partitions[partition_of(event.aggregate_id.encode(), len(partitions))]
             for key in projection.keys(event):
-                row = projection.evolve(rows.get(key), key, event)
+                row = projection.after(rows.get(key), key, event)
                 if row is not None:
                     rows[key] = row
                 else:
