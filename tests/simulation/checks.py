@@ -132,6 +132,8 @@ class Checks:
         orders, control = self._world.kafka.partition(CONTROL_TOPIC, 0), worker.control
         if control.offset + 1 < len(orders.records):
             return f"{worker.name} has followed {control.offset + 1} of {len(orders.records)} orders"
+        if too_large := self._world.faults.operator.too_large():
+            return f"rows of {sorted(too_large)} are aside"
         if worker.consumer.unacked:
             return f"hints are in work at {worker.name}"
         if partition not in worker.source.partitions or not worker.ready:

@@ -97,7 +97,7 @@ class Faults:
         self._slips: dict[str, float] = {}
         self._healed = False
         self._topics = TopicFaults(world)
-        self._operator = Operator(world)
+        self.operator = Operator(world)
         self._strangers = Strangers(world)
         self._again = 0.0
 
@@ -134,7 +134,7 @@ class Faults:
             world.loop.outside(random.uniform(0, 14), self._strike, random.choice(kinds))
         if self._topics.start():
             self._takeovers_hit = 0.5
-        self._operator.start()
+        self.operator.start()
         self._strangers.start()
         self._again = random.choice((0.0, 0.0, 0.3))
 
@@ -152,7 +152,7 @@ class Faults:
             slot.resume()
             if not slot.process.alive:
                 slot.start()
-        self._operator.heal()
+        self.operator.heal()
 
     def hint(self, nr: int) -> int | None:
         """The commit that a hint names: not always one that is there. None for a hint that is lost."""
@@ -176,7 +176,7 @@ class Faults:
             self._pause(self._victim())
 
     def again(self) -> str:
-        """What an assignment comes with: mostly nothing; or it comes twice, empty first, or in the middle of the next."""
+        """How an assignment comes: as it should, mostly; or twice, or empty first, or in the middle of the next."""
         random = self._world.random
         if not self._again or random.random() >= self._again:
             return ""

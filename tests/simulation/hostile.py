@@ -78,11 +78,13 @@ COMMANDS: dict[str, Callable[[bytes, bytes], Written]] = {
     "a reply topic without end": lambda key, id: Written(key, ADD, (*_typed(id)[:2], ("ce_replyto", b"x" * 5_000))),
     "an amount without end": lambda key, id: Written(key, b'{"amount":' + b"9" * 5_000 + b"}", _typed(id)),
     "half a letter": lambda key, id: Written(key, b'{"amount":"\\ud800"}', _typed(id)),
-    "Avro that is none": lambda key, id: Written(key, b"\xc3\x01" + b"\xff" * 9, (*_typed(id), ("content-type", b"avro/binary"))),
+    "Avro that is none": lambda key, id: Written(
+        key, b"\xc3\x01" + b"\xff" * 9, (*_typed(id), ("content-type", b"avro/binary"))
+    ),
     "a content type of nobody": lambda key, id: Written(key, ADD, (*_typed(id), ("content-type", b"\xff"))),
     "a codec that nobody has": lambda key, id: Written(key, ADD, _typed(id), damage=CODEC),
     "a dead letter": lambda key, id: Written(
-        key, b"{", (("ce_type", b"Add"), ("dl_type", b"\xff"), ("dl_id", b"\xff"), ("dl_position", b":::"), ("dl_time", b"x"))
+        key, b"{", (("ce_type", b"Add"), ("dl_type", b"\xff"), ("dl_id", b"\xff"), ("dl_position", b":"), ("dl_time", b"x"))
     ),
 }  # fmt: skip
 """Each is of this key and command id, and can have no effect."""

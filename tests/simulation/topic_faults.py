@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from projections.tables import RECORD_OVERHEAD
 from tests.simulation.topics import (
     CHANGELOG,
     COMMANDS_TOPIC,
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 TOPIC_GONE_SECONDS = 2.0
 MOST_LOST = 3
-REFUSING = CHANGELOG, CHANGELOG, EVENTS_TOPIC, DEAD_LETTERS_TOPIC, PROJECTION_LETTERS_TOPIC
-LIMITS = 120, 250, 500
-"""Bytes of the largest batch: next to nothing, not all, and not all at once."""
+ROWS = RECORD_OVERHEAD + 50, RECORD_OVERHEAD + 90, RECORD_OVERHEAD + 130
+"""Bytes with which a changelog takes a few rows, about half of them, and most."""
+REFUSING = {CHANGELOG: ROWS, EVENTS_TOPIC: (120, 600), DEAD_LETTERS_TOPIC: (120, 500), PROJECTION_LETTERS_TOPIC: (120,)}
+"""Bytes of the largest batch that topics take when they take less: not all at once, or next to nothing."""
 REFUSED_SECONDS = 1.0, 5.0, 12.0
 
 
@@ -50,7 +52,7 @@ class TopicFaults:
     def refuse(self) -> None:
         """A topic takes less than it did, until somebody looks."""
         world, random = self._world, self._world.random
-        topic, limit = random.choice(REFUSING), random.choice(LIMITS)
+        topic, limit = random.choice([(topic, limit) for topic, limits in REFUSING.items() for limit in limits])
         world.note("takes less", topic, limit)
         world.kafka.limits[topic] = limit
         world.loop.outside(random.choice(REFUSED_SECONDS), self._take_again, topic)
