@@ -86,7 +86,7 @@ class Checks:
         limits, cache = self._world.shape.limits, owner.handler.cache
         if len(owner._intake) > 2 * limits.commands:
             self.fail("queues are bounded", f"{owner.stream}: {len(owner._intake)} commands wait")
-        if owner.head is not None and cache.weight > cache.limit:
+        if owner.head is not None and cache.weight > cache.limit and not owner.handler.touched:
             # It shrinks with each commit, by what was indexed then, from its oldest on.
             idle = next(((id, it) for id, it in cache._aggregates.items()), None)
             if idle is not None and idle[1].nr <= owner.head.indexed_nr:

@@ -84,7 +84,7 @@ COMMANDS: dict[str, Callable[[bytes, bytes], Written]] = {
     "a content type of nobody": lambda key, id: Written(key, ADD, (*_typed(id), ("content-type", b"\xff"))),
     "a codec that nobody has": lambda key, id: Written(key, ADD, _typed(id), damage=CODEC),
     "a dead letter": lambda key, id: Written(
-        key, b"{", (("ce_type", b"Add"), ("dl_type", b"\xff"), ("dl_id", b"\xff"), ("dl_position", b":"), ("dl_time", b"x"))
+        key, b"{", (("ce_type", b"Add"), ("dl_type", b"\xff"), ("dl_id", b"\xff"), ("dl_position", b":"))
     ),
 }  # fmt: skip
 """Each is of this key and command id, and can have no effect."""
