@@ -1,18 +1,23 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install up servers down start demo test chaos autonomy lint simulate bench clean
+.PHONY: help install up servers down start demo test chaos autonomy lint simulate fuzz bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
 STAMP := $(VENV)/.installed
-# The options of one run: `make test ARGS="tests/unit -x"`, `make demo DATA=sales.csv.gz`, `make simulate SEEDS=10000`.
+# The options of one run: `make test ARGS="tests/unit -x"`, `make demo DATA=sales.csv.gz`, `make simulate SEEDS=10000`,
+# `make fuzz MINUTES=60`.
 ARGS ?=
 DATA ?=
 ALL ?=
 ONCE ?=
 SEEDS ?= 2000
 FIRST ?= 0
+MINUTES ?= 10
+# The original "Online Retail" file, for tests that use it beside generated sales: `make test SALES=retail.csv.gz`.
+SALES ?=
+export SALES
 # Where `make chaos` writes its table.
 REPORT ?= .servers/chaos.md
 export PATH := $(abspath $(VENV)/bin):$(PATH)
@@ -57,11 +62,14 @@ lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas
 simulate: $(STAMP) ## schedules with faults in a simulated world, each from a seed (SEEDS=10000; FIRST=0)
 	python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
+fuzz: $(STAMP) ## hostile bytes for everything that reads bytes from outside (MINUTES=60; ARGS="--only 'an event'")
+	python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
 bench: $(STAMP) up ## how fast it is here, beside its rivals: about 18 minutes; ARGS=commands for a part, ARGS=--help
 	python -m tests.bench $(ARGS)
 
 clean: down ## stop all, delete the servers with their data and every local file; the venv stays
-	rm -rf .servers .data build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .servers .data build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml

@@ -21,6 +21,7 @@ from projections.kept import projection_name, table_name, version_of
 from projections.rows import FORMAT
 from streams.broker import Broker, Record
 from streams.records import UnreadableRecord
+from streams.supervisor import Supervisor
 from streams.tasks import cancel
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ F = TypeVar("F", bound=Fact)
 class Control:
     """The facts, as far as this worker has read. `changed()` is called after each of its steps."""
 
-    def __init__(self, topic: str, feed: Feed, broker: Broker) -> None:
+    def __init__(self, topic: str, feed: Feed, broker: Broker, supervisor: Supervisor | None = None) -> None:
         self._topic = topic
         self._feed = feed
         self._broker = broker
@@ -88,6 +89,8 @@ class Control:
         """With which workers sign what they ask each other: the newest one, and the one before it."""
         self._read_to = 0
         self._moved = asyncio.Condition()
+        self._supervisor = supervisor or Supervisor()
+        self._reading: Reading | None = None
         self._task: asyncio.Task[None] | None = None
         self.changed: Callable[[], None] = lambda: None
 
@@ -202,19 +205,29 @@ class Control:
         except BaseException:
             await reading.close()
             raise
-        self._task = asyncio.create_task(self._follow(reading), name="control")
+        self._reading = reading
+        self._task = self._supervisor.keep(f"reading {self._topic}", self._follow)
 
     async def close(self) -> None:
         """Follow no more."""
         if self._task is not None:
             await cancel(self._task)
+        await self._stop_reading()
 
-    async def _follow(self, reading: Reading) -> None:
+    async def _follow(self) -> None:
         try:
+            if self._reading is None:  # the one before has failed
+                self._reading = await self._feed.open(self._topic, 0)
+                await self._reading.seek(self._read_to)
             while True:
-                await self._take(await reading.read(_AT_ONCE))
+                await self._take(await self._reading.read(_AT_ONCE))
                 self.changed()
         finally:
+            await self._stop_reading()
+
+    async def _stop_reading(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
             with contextlib.suppress(Exception):
                 await reading.close()
 

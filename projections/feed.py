@@ -33,6 +33,10 @@ AT_SECONDS = 2.0
 ERRORS = (KafkaError, TimeoutError)
 
 
+class ReadingFailed(Exception):
+    """What reads from Kafka has failed, which no waiting mends: open the partition again."""
+
+
 class Reading(Protocol):
     """One partition of an events topic, read from an offset on. What does not answer is waited for."""
 
@@ -40,7 +44,7 @@ class Reading(Protocol):
         """Go on with the record at this offset."""
 
     async def read(self, most: int) -> Sequence[Record]:
-        """The next records, up to so many; waits until there is one."""
+        """The next records, up to so many; waits until there is one. Raises `ReadingFailed`."""
 
     async def first(self) -> int:
         """The offset of the oldest record that the partition still has."""
@@ -50,7 +54,7 @@ class Reading(Protocol):
 
     async def at(self, offset: int) -> Record | None:
         """The record at an offset, or the one behind it where there is none; None at the end. The next that is read is
-        the one that follows."""
+        the one that follows. Raises `ReadingFailed`."""
 
     async def close(self) -> None:
         """Read no more."""
@@ -117,6 +121,7 @@ class _Consumer:
         self._buffers = {partition: _Buffer() for partition in partitions}
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
+        self._error: Exception | None = None
 
     async def start(self) -> None:
         """Raises `KafkaError`."""
@@ -136,7 +141,7 @@ class _Consumer:
         consumer.assign(tps)
         consumer.pause(*tps)  # until it is known where to read
         self._consumer = consumer
-        self._task = asyncio.create_task(self._take(consumer), name=f"reading {self._topic}")
+        self._task = asyncio.create_task(self._read(consumer), name=f"reading {self._topic}")
 
     async def close(self) -> None:
         if self._task is not None:
@@ -145,9 +150,10 @@ class _Consumer:
             await self._consumer.stop()
 
     def lend(self, partition: int) -> bool:
-        """Whether a partition can be had; it is the caller's until `seek` or `close`."""
+        """Whether a partition can be had; it is the caller's until `seek` or `close`. None of one that has failed:
+        what one partition has that cannot be read is to keep no other waiting."""
         buffer = self._buffers.get(partition)
-        if buffer is None or buffer.lent:
+        if buffer is None or buffer.lent or self._error is not None:
             return False
         buffer.lent = True
         return True
@@ -160,12 +166,22 @@ class _Consumer:
         buffer.lent = False
         self._pause(partition, buffer)
 
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            await self._take(consumer)
+        except Exception as error:
+            log.exception("reading %s failed, and is begun again by whoever reads", self._topic)
+            self._error = error
+        finally:
+            for buffer in self._buffers.values():
+                buffer.filled.set()
+
     async def _take(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             found = await until_it_answers(
                 lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE), f"Kafka: reading {self._topic}", ERRORS
             )
-            await our_turn()
+            # At once: after a `seek` they would be none of what is due.
             for tp, records in found.items():
                 buffer = self._buffers[tp.partition]
                 buffer.records.extend(records)
@@ -173,6 +189,7 @@ class _Consumer:
                 buffer.filled.set()
                 if len(buffer.records) >= BUFFERED or buffer.bytes >= BUFFERED_BYTES:
                     self._pause(tp.partition, buffer)
+            await our_turn()
 
     def _pause(self, partition: int, buffer: _Buffer) -> None:
         if not buffer.paused and self._consumer is not None:
@@ -193,6 +210,8 @@ class _Consumer:
         assert self._consumer is not None, "not started"
         buffer = self._buffers[partition]
         while not buffer.records:
+            if self._error is not None:
+                raise ReadingFailed(f"{self._topic}: {type(self._error).__name__}: {self._error}") from self._error
             buffer.filled.clear()
             await buffer.filled.wait()
         records = [buffer.records.popleft() for _ in range(min(most, len(buffer.records)))]

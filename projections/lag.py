@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from projections.answers import Lag, StreamLag, TableLag
-from projections.hops import HOP, NotNow
+from projections.hops import HOP, NotNow, not_now
 from projections.projection_app import ReadSide
+from projections.rows import StoreDown
+from projections.switching import first_projection
 from streams.described import describe
-from streams.health import json_response, no_answer, problem
+from streams.health import json_response, no_answer
 from streams.journal import Commit, Unavailable, stream_type
 
 
@@ -35,7 +37,7 @@ def add_lag(side: ReadSide) -> None:
     @side.app.page("/lag")
     @describe("operations", "How far published events and tables are behind the journals, by stream", Lag, reads=True)
     async def lag(view: Any, request: Any) -> Any:
-        first = next(iter(side.sources.values())).kept[0].name
+        first = first_projection(side.sources)
         try:
             if HOP in request.headers:
                 return json_response(view, {"partitions": side.doors.here(first), "answer": progress_here(side)})
@@ -45,8 +47,8 @@ def add_lag(side: ReadSide) -> None:
             streams = await asyncio.gather(*(lag_of(side, stream, head, answers) for stream, head in heads.items()))
         except Unavailable as error:
             return no_answer(view, "the journal", error)
-        except NotNow as error:
-            return problem(view, 503, "Not now", str(error))
+        except (NotNow, StoreDown) as error:
+            return not_now(view, error)
         shown: Lag = {"streams": streams, "total": sum(stream["lag"] for stream in streams)}
         return json_response(view, shown)
 

@@ -218,13 +218,17 @@ class Partition:
 
     # -- the lane of those that are up to date --------------------------------------------------------------
 
-    def _run(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    def _run(self, name: str, lane: Lane, work: Callable[[], Awaitable[None]]) -> None:
         async def again() -> None:
+            said = ""
             while True:
                 try:
                     return await work()
-                except Exception:
-                    log.exception("%s: a lane failed, and begins again", self.stream)
+                except Exception as error:
+                    lane.held = f"{type(error).__name__}: {error}"
+                    if lane.held != said:
+                        log.exception("%s: a lane failed, and begins again", self.stream)
+                    said = lane.held
                     await asyncio.sleep(LONGEST_PAUSE)
 
         if not self._closed:
@@ -241,7 +245,7 @@ class Partition:
 
     def _start_main(self, tables: Sequence[TableFold]) -> None:
         self._main = main = self._lane(tables)
-        self._run(MAIN, lambda: self._run_main(main))
+        self._run(MAIN, main, lambda: self._run_main(main))
 
     async def _run_main(self, lane: Lane) -> None:
         reading = await self._feed.open(self._topic, self.number)
@@ -261,7 +265,7 @@ class Partition:
 
     def _catch_up(self, table: TableFold) -> None:
         self._behind[table.table] = lane = self._lane([table], behind=True)
-        self._run(table.table, lambda: self._run_behind(table, lane))
+        self._run(table.table, lane, lambda: self._run_behind(table, lane))
 
     async def _run_behind(self, table: TableFold, lane: Lane) -> None:
         pause = FIRST_PAUSE

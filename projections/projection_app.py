@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -42,7 +41,8 @@ from streams.journal import Journal, stream_type
 from streams.retry import until_it_answers
 from streams.settings import Settings, SettingsError
 from streams.setup import may_create, prepare, stop_on_user_error
-from streams.tasks import cancel
+from streams.tasks import cancel, each_done
+from streams.topic_watch import watch_partitions
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class ReadSide:
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)
         self._feed = KafkaFeed(settings.bootstrap_servers)
-        self.control = Control(self.control_topic.name, self._feed, self.broker)
+        self.control = Control(self.control_topic.name, self._feed, self.broker, app.supervisor)
         self.local: dict[str, LocalRows] = {}
         self.sql: dict[str, LocalRows] = {}
         self._listings = {it.name: it.how.listings for it in kept if isinstance(it.how, Listed)}
@@ -112,7 +112,7 @@ class ReadSide:
         app.stopping.append(self._stop)
         app.revoking.append(self._suspend)
         app.resuming.append(self._resume)
-        app.position_sources.append(self._positions)
+        app.assigning.append(self._assign)
         app.serves = self._serves
         app.partitions_served = lambda: sorted(self._here(kept[0]))
         add_health(app)
@@ -193,8 +193,10 @@ class ReadSide:
         # A changelog that Kafka does not know yet when the worker joins is left out of its assignment.
         own = [topics.changelog_topic(rows.changelog, settings.partitions) for rows in self._all_local]
         own += [self.control_topic, topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER)]
+        watched = list(own)
         for type_, journal in self.journals.items():
             wanted = [*topics.type_topics(settings.namespace, type_, settings.partitions), *own]
+            watched += wanted
             with stop_on_user_error():
                 await prepare(settings, journal, self.contexts[type_].identity(), wanted)
                 if type_ in self._registered:
@@ -203,9 +205,11 @@ class ReadSide:
         await until_it_answers(self.control.share_secret, "Kafka: the workers' secret", (KafkaError, TimeoutError))
         if self._listings:
             await self._open_read_model()
+        supervisor = self.app.supervisor
         self._tasks += [
-            asyncio.create_task(self._follow_orders(), name="orders"),
-            asyncio.create_task(self.switching.run(), name="switching"),
+            supervisor.keep("topics", lambda: watch_partitions(self.broker.existing, watched, supervisor)),
+            supervisor.keep("following what was ordered", self._follow_orders),
+            supervisor.keep("looking whether tables are complete", self.switching.run),
         ]
 
     async def _open_read_model(self) -> None:
@@ -225,7 +229,7 @@ class ReadSide:
                 await prepare_it()
         except StoreDown as error:
             log.warning("read model: %s: its tables wait for it", error)
-            self._tasks.append(asyncio.create_task(in_the_end(), name="read model"))
+            self._tasks.append(self.app.supervisor.keep("opening the read model", in_the_end))
 
     async def _set_up_read_model(self) -> AsyncIterator[str]:
         """Make its tables where they are missing. Raises `Stop`."""
@@ -237,16 +241,16 @@ class ReadSide:
             raise Stop(USAGE, str(error)) from None
         yield "read model: tables are there"
 
-    async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
+    async def _assign(self, assignment: set[TP]) -> None:
         """Where to read hints is what Faust has committed; which ones there are says what is to be tailed."""
+        count = self.app.settings.partitions
         for type_, hints in self._hints.items():
-            hints.assign({tp.partition for tp in assignment if tp.topic == self.contexts[type_].commits_topic})
-        return {}
+            topic = self.contexts[type_].commits_topic
+            hints.assign({tp.partition for tp in assignment if tp.topic == topic and tp.partition < count})
 
     async def _suspend(self) -> None:
         self.event_streams.end()
-        for source in self.sources.values():
-            await source.close()
+        await each_done(*(source.close() for source in self.sources.values()))
         for rows in self._all_local:
             rows.remove_damaged()
 
@@ -262,30 +266,22 @@ class ReadSide:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            for source in self.sources.values():
-                try:
+            try:
+                for source in self.sources.values():
                     await source.follow()
-                except Exception:
-                    log.exception("%s: following what was ordered", source.type)
-                    self._changed.set()
-                    await asyncio.sleep(1.0)
+            except Exception:
+                self._changed.set()
+                raise
 
     async def _stop(self) -> None:
-        await self.event_streams.close()
-        await asyncio.gather(*map(cancel, self._tasks))
-        await self._suspend()
-        await self.control.close()
-        for tailers in self.tailers.values():
-            await tailers.close()
-        await self.doors.close()
-        await self.broker.stop()
-        with contextlib.suppress(Exception):
-            await self.read_model.close()
-        for registered in self._registered.values():
-            await registered.close()
-        for journal in self.journals.values():
-            with contextlib.suppress(Exception):
-                await journal.close()
+        await each_done(self.event_streams.close(), *map(cancel, self._tasks))
+        await each_done(self._suspend())
+        await each_done(self.control.close(), *(tailers.close() for tailers in self.tailers.values()))
+        await each_done(self.doors.close(), self.broker.stop(), self.read_model.close())
+        await each_done(
+            *(registered.close() for registered in self._registered.values()),
+            *(journal.close() for journal in self.journals.values()),
+        )
 
 
 def _check(contexts: Mapping[str, Context], kept: Sequence[Kept]) -> None:

@@ -18,7 +18,7 @@ from projections.partition import Partition, Wanted
 from projections.rows import Rows
 from projections.waits import Bound, Waits
 from streams.journal import stream_name
-from streams.tasks import cancel
+from streams.tasks import cancel, each_done
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +62,9 @@ class Source:
         self._dropping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Keep the tables of all partitions that this worker has."""
+        """Keep the tables of all partitions that this worker has. Where it has raised, it may be called again."""
         async with self._changing:
+            await self._close()
             found = {partition for kept in self.kept for partition in self._here(kept)}
             await self._feed.share(self._topic, found)
             for number in sorted(found):
@@ -84,12 +85,14 @@ class Source:
     async def close(self) -> None:
         """Keep nothing any more."""
         async with self._changing:
-            if self._dropping is not None:
-                await cancel(self._dropping)
-            partitions, self.partitions = list(self.partitions.values()), {}
-            self._waits.fail(f"the partitions of {self.type} have just moved, or this worker ends")
-            await asyncio.gather(*(partition.close() for partition in partitions))
-            await self._feed.share(self._topic, ())
+            await self._close()
+
+    async def _close(self) -> None:
+        partitions, self.partitions = list(self.partitions.values()), {}
+        self._waits.fail(f"the partitions of {self.type} have just moved, or this worker ends")
+        ends = [partition.close() for partition in partitions]
+        await each_done(*ends, *([] if self._dropping is None else [cancel(self._dropping)]))
+        await self._feed.share(self._topic, ())
 
     async def follow(self) -> None:
         """The orders have changed: build, pause, go on, remove."""
@@ -107,6 +110,7 @@ class Source:
             self._dropping = asyncio.create_task(self._drop_for_ever(), name=f"dropping {self.type}")
 
     async def _drop_for_ever(self) -> None:
+        said = ""
         while True:
             await self._to_drop.wait()
             self._to_drop.clear()
@@ -114,7 +118,9 @@ class Source:
                 for partition in list(self.partitions):
                     await self._drop(partition)
             except Exception as error:
-                log.error("%s: tables that are to be removed stay for now: %s", self.type, error)
+                if str(error) != said:
+                    log.error("%s: tables that are to be removed stay for now: %s", self.type, error)
+                said = str(error)
                 await asyncio.sleep(DROP_AGAIN_SECONDS)
                 self._to_drop.set()
 

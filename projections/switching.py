@@ -66,9 +66,6 @@ class Switching:
                 pause = LOOK_SECONDS if await self._look() else min(2 * pause, LONGEST_LOOK)
             except (NotNow, StoreDown, TimeoutError) as error:
                 log.debug("no switch now: %s", error)
-            except Exception:
-                log.exception("looking whether a table is complete")
-                pause = LONGEST_LOOK
             await asyncio.sleep(pause)
 
     async def _look(self) -> bool:
@@ -81,8 +78,7 @@ class Switching:
         }
         if not due:
             return False
-        leader = next(iter(self._sources.values())).kept[0].name
-        if 0 not in self._doors.here(leader):
+        if 0 not in self._doors.here(first_projection(self._sources)):
             return True
         for name, table in due.items():
             found = await self._doors.each(name, f"{PATH}?of={name}", {}, self._complete)
@@ -99,6 +95,11 @@ class Switching:
         elif self._said != (table, waiting):
             log.error("%s: %s", name, kept_from_answering(table, waiting))
         self._said = (table, waiting)
+
+
+def first_projection(sources: Mapping[str, Source]) -> str:
+    """The projection by whose partitions the leader is found. Not every type has one."""
+    return next(kept.name for source in sources.values() for kept in source.kept)
 
 
 async def newly_waiting(partition: Partition, table: str, serving: str | None) -> int:

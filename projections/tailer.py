@@ -91,7 +91,7 @@ class Tail:
         self._wake.set()
 
     async def run(self) -> None:
-        """Publish for ever."""
+        """Publish for ever. May be called again after it has raised."""
         await self._begin()
         while True:
             if self._doubted and time.monotonic() - self._looked > LOOK_AGAIN_SECONDS:
@@ -305,6 +305,7 @@ class Tailers:
         self.tails: dict[int, Tail] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._type = type
+        self._supervisor = supervisor or Supervisor()
 
         def make(partition: int) -> Tail:
             stream = stream_name(type, partition)
@@ -319,15 +320,7 @@ class Tailers:
             del self.tails[partition]
         for partition in partitions - self._tasks.keys():
             self.tails[partition] = tail = self._make(partition)
-            self._tasks[partition] = asyncio.create_task(self._run(tail), name=f"tail {tail.stream}")
-
-    async def _run(self, tail: Tail) -> None:
-        while True:
-            try:
-                await tail.run()
-            except Exception:
-                log.exception("%s: the tail failed, and begins again", tail.stream)
-                await asyncio.sleep(POLL_SECONDS)
+            self._tasks[partition] = self._supervisor.keep(f"publishing {tail.stream}", tail.run)
 
     def wake(self, partition: int, hint: bytes | None) -> None:
         """A hint came; what it says need not be true."""

@@ -39,7 +39,7 @@ def _add_watch(side: ReadSide) -> None:
     async def start() -> None:
         store = side.local[TYPE].store  # not before: with it Faust chooses the event loop of the worker
         watch = TimerWatch(side.sources[TYPE], store, side.broker, context.commands_topic, sender)
-        running.append(asyncio.create_task(watch.run(), name="timers"))
+        running.append(side.app.supervisor.keep("timers", watch.run))
 
     async def stop() -> None:
         await asyncio.gather(*map(cancel, running))

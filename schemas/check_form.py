@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 
@@ -10,8 +11,12 @@ from fastavro.schema import to_parsing_canonical_form
 
 from schemas.codec import AVRO_NATIVE
 from schemas.contract import Contract, Problem, dataclasses_of, named_types, records, types_of
+from schemas.extremes import extremes
+from schemas.fit import fitted
 from schemas.formats import AVRO
+from schemas.registry import Schema
 from schemas.samples import example
+from schemas.wider import wider
 
 
 def form(contracts: Sequence[Contract]) -> Iterator[Problem]:
@@ -23,6 +28,7 @@ def form(contracts: Sequence[Contract]) -> Iterator[Problem]:
         yield from _values(contract)
         yield from _retired(contract)
         yield from classes(contract)
+        yield from _wider(contract)
         yield from _nested(contract)
 
 
@@ -75,6 +81,10 @@ def _values(contract: Contract) -> Iterator[Problem]:
             for field in record["fields"]:
                 types = list(types_of(field["type"]))
                 where, name = contract.file(schema), field["name"]
+                kinds = {it.get("logicalType", "") for it in types if isinstance(it, dict)}
+                if local := sorted(it for it in kinds if it.startswith("local-")):
+                    what = f"the field {name} is a {local[0]}, a time without a zone, which is another one everywhere"
+                    yield Problem(where, what, f'use "logicalType": "{local[0].removeprefix("local-")}"')
                 if not field.get("approximate") and {"float", "double"} & {it for it in types if isinstance(it, str)}:
                     yield Problem(
                         where,
@@ -118,10 +128,45 @@ def classes(contract: Contract) -> Iterator[Problem]:
             continue
         try:
             value: object = msgspec.convert(example(newest), type=class_)
-            AVRO.writer(newest)(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
+            AVRO.writer(newest)(fitted(newest).fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE)))
         except Exception as error:
             what = f"the class {newest.name} does not hold what this schema says: {error}"
             yield Problem(contract.file(newest), what, "give its fields the types of the schema, or add a version")
+            continue
+        # A command that its class cannot hold is unreadable, and that is said; an event would stay so for ever.
+        if newest.name in contract.decider.events and (why := _narrower(newest, class_)):
+            yield Problem(
+                contract.file(newest),
+                f"the class {newest.name} is narrower than this schema: {why}",
+                "an event of it may have been written: let the class hold it, or give what it excludes a new version "
+                "with an upcaster",
+            )
+
+
+def _narrower(schema: Schema, class_: builtins.type) -> str:
+    """The first place in which a class does not hold what its schema allows, and why; empty when there is none."""
+    fit, write = fitted(schema).fit, AVRO.writer(schema)
+    for place, extreme in extremes(schema):
+        try:
+            value: object = msgspec.convert(extreme, type=class_)
+            kept = fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
+            write(kept)
+        except Exception as error:
+            return f"{place[1:]}: {error}"
+        if msgspec.convert(kept, type=class_) != value:
+            return f"{place[1:]}: it does not come back as it is"
+    return ""
+
+
+def _wider(contract: Contract) -> Iterator[Problem]:
+    """What the class of an event can hold, its schema can write."""
+    for versions in contract.versions():
+        newest = versions[-1]
+        class_ = contract.decider.events.get(newest.name)
+        if class_ is not None:
+            for what, do in wider(newest, class_):
+                where = contract.file(newest)
+                yield Problem(where, f"the class {newest.name} is wider than this schema: {what}", do)
 
 
 def _fields(records: list[list[str]]) -> str:

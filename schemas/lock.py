@@ -56,22 +56,20 @@ def state_of(decider: Decider[Any, Any, Any]) -> State:
     """The line of an aggregate's state. Raises `SchemaError` for one that no snapshot can hold."""
     types, initial = decider.state_types, type(decider.initial)
     names = " | ".join(getattr(it, "__name__", str(it)) for it in types)
-    known = initial in [get_origin(it) or it for it in types]
-    if not known and (len(types) > 1 or is_dataclass(initial) or is_dataclass(types[0])):
-        raise SchemaError(
-            f"evolve of {decider.type} takes a state of {names}, and the initial one is {initial!r}: annotate it "
-            "with all classes that a state may be, as in Empty | Opened"
-        )
     try:
-        schemas = [msgspec.json.schema(it) for it in types]
-        for it in types:
-            msgspec.json.Decoder(it)
+        *schemas, _ = [msgspec.json.schema(it) for it in (*types, initial)]
     except TypeError as error:
         why = " ".join(str(error).split())
         raise SchemaError(
             f"the state of {decider.type} is to be a dataclass that a snapshot can hold, or a union of such: {why}; "
             "within a state let one class say which it is, or use msgspec.Struct with a tag"
         ) from None
+    known = initial in [get_origin(it) or it for it in types]
+    if not known and (len(types) > 1 or is_dataclass(initial) or is_dataclass(types[0])):
+        raise SchemaError(
+            f"evolve of {decider.type} takes a state of {names}, and the initial one is {decider.initial!r}: annotate "
+            "it with all classes that a state may be, as in Empty | Opened"
+        )
     # A state of one class has the digest that it always had.
     shape: Any = schemas[0] if len(types) == 1 else sorted(zip(names.split(" | "), schemas, strict=True), key=str)
     return State(decider.state_version, _digest(_without_docs(shape)))

@@ -90,6 +90,12 @@ def example(schema: Schema) -> Fields:
     return fields
 
 
+def value_of(schema: Any, name: str, named: dict[str, Any]) -> Any:
+    """A value that says something, of a type within a schema whose other types are `named`."""
+    numbers = count(1)
+    return _value(schema, name, dict(named), lambda: next(numbers))
+
+
 def _value(schema: Any, name: str, named: dict[str, Any], number: Callable[[], int]) -> Any:
     if isinstance(schema, list):
         return _value(next(branch for branch in schema if branch != "null"), name, named, number)

@@ -83,6 +83,7 @@ def run(data: Path | None, *, whole: bool, once: bool) -> int:
         workers.start(team, environment)
         workers.wait_ready(team, say=lambda line: console.print(line, highlight=False))
         file = data or _generated(folder, environment)
+        console.print(f"sales: {file}{'' if data else ', generated'}", highlight=False, soft_wrap=True)
         first = first_sale(file)
         until = [] if whole else ["--until", first.end_of_month.isoformat()]
         door = next(worker for worker in team if worker.name == "projections").url

@@ -46,8 +46,9 @@ from streams.schema_ids import SchemaIds
 from streams.schema_registry import RegistryAddress, SchemaRegistry
 from streams.settings import Settings
 from streams.setup import prepare, stop_on_user_error
-from streams.tasks import cancel
+from streams.tasks import cancel, each_done
 from streams.topic_ids import Described
+from streams.topic_watch import watch_partitions
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
         budget = Budget(settings.cache_bytes)
         served = [_Served(app, context, journal, broker, budget) for context in contexts]
     routers = [its.router for its in served if its.router is not None]
-    routing: list[asyncio.Task[None]] = []
+    kept: list[asyncio.Task[None]] = []
 
     async def start() -> None:
         collector.tune(YOUNG_OBJECTS)
@@ -145,13 +146,17 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
             )
             for context in contexts:
                 await journal.save_schemas(context.events.schemas)
-        routing.extend(asyncio.create_task(router.run(), name="router") for router in routers)
+        watched = [topic for its in served for topic in its.topics]
+        kept.append(app.supervisor.keep("topics", lambda: watch_partitions(broker.existing, watched, app.supervisor)))
+        for its in served:
+            if its.router is not None:
+                kept.append(app.supervisor.keep(f"what {its.context.decider.type} hears", its.router.run))
 
     async def stop() -> None:
-        await asyncio.gather(*map(cancel, routing))
-        await asyncio.gather(*(its.ownership.close() for its in served))
-        await broker.stop()
-        await journal.close()
+        await each_done(*map(cancel, kept))
+        await each_done(*(its.ownership.close() for its in served))
+        await each_done(broker.stop())
+        await each_done(journal.close())
 
     def went_back(tp: TP) -> None:
         for its in served:
@@ -161,7 +166,7 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
     app.stopping.append(stop)
     app.leaves_first = True
     app.serves = lambda: all(its.ownership.ready for its in served)
-    app.partitions_served = lambda: sorted(set().union(*(its.ownership.assigned for its in served)))
+    app.partitions_served = lambda: sorted(set().union(*(its.ownership.served for its in served)))
     app.went_back = went_back
     types = {its.context.decider.type: its for its in served}
     add_health(app)
@@ -200,7 +205,9 @@ class _Served:
                 self.topics += self.router.topics
         self.ownership = ownership = _ownership(app, context, journal, broker, issuer, budget)
         app.receive(context.commands_topic, self, f"{context.name}-{type}-commands")
+        app.assigning.append(self._assign)
         app.revoking.append(ownership.revoke)
+        app.resuming.append(ownership.all_served)
         app.position_sources.append(self._positions)
 
     async def receive(self, partition: int, records: Sequence[Record]) -> None:
@@ -209,9 +216,14 @@ class _Served:
     def covered(self, partition: int) -> int | None:
         return self.ownership.covered(partition)
 
+    async def _assign(self, assignment: set[TP]) -> None:
+        topic, count = self.context.commands_topic, self.context.settings.partitions
+        # Partitions that were added to the topic by hand are nobody's: a key would get a second history there.
+        await self.ownership.assign({tp.partition for tp in assignment if tp.topic == topic and tp.partition < count})
+
     async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
-        mine = {tp.partition: tp for tp in assignment if tp.topic == self.context.commands_topic}
-        return {mine[p]: offset for p, offset in (await self.ownership.assign(set(mine))).items()}
+        topic = self.context.commands_topic
+        return {TP(topic, partition): offset for partition, offset in (await self.ownership.positions()).items()}
 
     def look_back(self, tp: TP) -> None:
         if tp.topic == self.context.commands_topic:
@@ -276,5 +288,8 @@ def _ownership(
     async def describe() -> Described | None:
         return (await broker.describe([context.commands_topic])).get(context.commands_topic)
 
-    ownership = Ownership(new_owner, describe, lambda: app.consumer.rejoin())
+    async def seek(partition: int, offset: int) -> None:
+        await app.consumer.go_on_from(TP(context.commands_topic, partition), offset)
+
+    ownership = Ownership(decider.type, new_owner, describe, seek, app.supervisor)
     return ownership

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode import Service
 
 import streams.records  # noqa: F401  (the net below what Faust reads)
 from streams.handover import HandOver, Record
 
+log = logging.getLogger(__name__)
+
 LEAVE_SECONDS = 1.0
+LOOK_AFTER_SECONDS = 1.0
+NO_MEMBER_SECONDS = 90.0
+"""A rebalance keeps who joins waiting for 60 s at the most."""
 FETCH_WAIT_MS = 100
 """How long the broker keeps a request that finds nothing."""
 FULL_SECONDS = 0.02
@@ -43,6 +52,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     """
 
     _looked_back = 0.0
+    _group_error = ""
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -59,6 +69,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             await self.seek_wait(moved)
         offsets.update(wanted)
         return offsets
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        # Also when nothing is assigned, where Faust seeks nothing; and before it recovers tables, which takes a while.
+        await self.app.before_assigned(assigned)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def go_on_from(self, tp: TP, offset: int) -> None:
+        """Read a partition from this offset on, from now on."""
+        await self.seek_wait({tp: offset})
+        self._handover.forget(tp)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         # Faust forgets acknowledged offsets before it commits, so what was done since the last commit would
@@ -124,7 +144,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             return
         for tp, read in list(self._read_offset.items()):
             state = subscription.assignment.state_value(tp)
-            if read and state is not None and state.has_valid_position and state.position < read:
+            # Not `state.position`, which raises where there is none: aiokafka's thread may have come in between.
+            position = None if state is None else state._position
+            if read and position is not None and position < read:
                 self.app.went_back(tp)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
@@ -132,12 +154,45 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if offset_to - 1 >= offset_from:
             await super()._add_gap(tp, offset_from, offset_to - 1)
 
-    def rejoin(self) -> None:
-        """Ask for a rebalance."""
-        thread = self._thread
-        consumer = thread._consumer
-        if consumer is not None and thread.thread_loop is not None:
-            thread.thread_loop.call_soon_threadsafe(consumer._coordinator.request_rejoin)
+    @Service.task
+    async def _stay_in_the_group(self) -> None:
+        """Be a member for as long as the event loop turns, also while there is nothing to read or nothing may be read.
+
+        aiokafka leaves the group for good when nobody has asked it for records for `max.poll.interval`; and Faust does
+        not ask when no partition is assigned, nor do we while all are full. Where a worker is no member any more and
+        does not become one, it ends, so that whoever keeps it running begins it again.
+        """
+        no_member_since: float | None = None
+        while not self.should_stop:
+            await self.sleep(LOOK_AFTER_SECONDS)
+            consumer, loop = self._thread._consumer, self._thread.thread_loop
+            if consumer is None or loop is None or self.should_stop:
+                continue
+            loop.call_soon_threadsafe(self._look_after, consumer)
+            if _is_member(consumer._coordinator):
+                no_member_since = None
+            elif no_member_since is None:
+                no_member_since = time.monotonic()
+            elif time.monotonic() - no_member_since > NO_MEMBER_SECONDS:
+                log.critical(
+                    "Kafka answers, and this worker has been no member of the group %s for %.0f s: it ends",
+                    self.app.conf.id,
+                    NO_MEMBER_SECONDS,
+                )
+                logging.shutdown()
+                os._exit(1)
+
+    def _look_after(self, consumer: Any) -> None:
+        """In aiokafka's thread: records were asked for just now, and what it has to say is heard, for it does nothing
+        before that."""
+        with consumer._subscription.fetch_context():
+            pass
+        try:
+            consumer._coordinator.check_errors()
+        except KafkaError as error:
+            if str(error) != self._group_error:
+                log.error("the consumer group %s: %s", self.app.conf.id, error)
+            self._group_error = str(error)
 
     async def leave(self) -> None:
         """Leave the consumer group now, before all that has still to be shut down; what was done is committed first."""
@@ -152,6 +207,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def member_id(self) -> str:
         """The name that the consumer group knows this worker by."""
         return str(self._thread._consumer._coordinator.member_id)
+
+
+def _is_member(coordinator: Any) -> bool:
+    """Whether a member of the group is one for its broker too; so it is taken to be while no broker answers for it."""
+    if coordinator._coordination_task.done():
+        return False
+    return coordinator.coordinator_id is None or coordinator.generation > 0
 
 
 class Transport(driver.Transport):  # type: ignore[misc]

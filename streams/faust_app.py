@@ -23,7 +23,7 @@ from streams.quiet_logs import quieten
 from streams.settings import Settings, SettingsError
 from streams.setup import stop_on_user_error
 from streams.supervisor import Supervisor
-from streams.tasks import cancel
+from streams.tasks import cancel, each_done
 from streams.web_door import WebDoor, names
 from streams.web_server import Web
 
@@ -68,7 +68,7 @@ class FlowControl(FlowControlEvent):  # type: ignore[misc]
 
 
 class Application(faust.App):  # type: ignore[misc]
-    """A Faust app with the hooks that exact positions need. Parts register by `before_start`, `on_revoke` ..."""
+    """A Faust app with the hooks that exact positions need: parts add to `starting`, `assigning`, `revoking` ..."""
 
     def __init__(self, name: str, group: str, settings: Settings, **options: Any) -> None:
         self.module = name
@@ -78,6 +78,7 @@ class Application(faust.App):  # type: ignore[misc]
         self.stopping: list[Callable[[], Awaitable[None]]] = []
         self.revoking: list[Callable[[], Awaitable[None]]] = []
         self.resuming: list[Callable[[], Awaitable[None]]] = []
+        self.assigning: list[Callable[[set[TP]], Awaitable[None]]] = []
         self._resuming: asyncio.Task[None] | None = None
         self.position_sources: list[Positions] = []
         self.receivers: dict[str, Receiver] = {}
@@ -179,15 +180,20 @@ class Application(faust.App):  # type: ignore[misc]
     async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:
         self.rebalanced = False
         for stop in self.stopping:
-            await stop()
+            await each_done(stop())
+
+    async def before_assigned(self, assignment: set[TP]) -> None:
+        """A rebalance has assigned these, or nothing, to this worker."""
+        if not self.should_stop:  # nothing is taken over any more
+            await asyncio.gather(*(assign(assignment) for assign in self.assigning))
 
     async def positions(self, assignment: set[TP]) -> dict[TP, int]:
         """Where to read the assigned partitions from, for those that do not follow Faust's commits."""
         positions: dict[TP, int] = {}
-        if self.should_stop:  # nothing is taken over any more
+        if self.should_stop:
             return positions
-        for source in self.position_sources:
-            positions.update(await source(assignment))
+        for found in await asyncio.gather(*(source(assignment) for source in self.position_sources)):
+            positions.update(found)
         return positions
 
     async def before_revoke(self) -> None:
@@ -196,13 +202,12 @@ class Application(faust.App):  # type: ignore[misc]
         if self._resuming is not None:
             await cancel(self._resuming)
             self._resuming = None
-        for revoke in self.revoking:
-            await revoke()
+        await each_done(*(revoke() for revoke in self.revoking))
 
     def on_rebalance_end(self) -> None:
         super().on_rebalance_end()
         self._membership.record(self.consumer.member_id)
-        self._resuming = asyncio.create_task(self._resume(), name="resuming")
+        self._resuming = self.supervisor.keep("resuming after a rebalance", self._resume)
 
     async def _resume(self) -> None:
         """A rebalance is over: what was assigned is there, and its tables are recovered."""

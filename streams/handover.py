@@ -71,12 +71,19 @@ class HandOver:
             except Exception as error:
                 await self._failed(error)
                 return
-        del self._waiting[tp], self._tasks[tp]
+        if self._waiting.get(tp) is waiting:  # and not what came after a `drop`
+            del self._waiting[tp], self._tasks[tp]
+
+    def forget(self, tp: TP) -> None:
+        """Forget what waits behind the batch that is being received, of one partition: it is read again."""
+        if tp in self._waiting:
+            self._waiting[tp].clear()
+        self.full.discard(tp)
+        self.freed.set()
 
     async def drop(self) -> None:
         """Forget what has not been received."""
-        tasks, self._tasks, self._waiting = self._tasks, {}, {}
+        tasks, self._tasks, self._waiting = list(self._tasks.values()), {}, {}
         self.full.clear()
         self.freed.set()
-        for task in tasks.values():
-            await cancel(task)
+        await asyncio.gather(*map(cancel, tasks))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
@@ -14,9 +15,13 @@ from streams.journal import Commit, Journal, Unavailable
 from streams.retry import until_it_answers
 from streams.tasks import cancel
 
+log = logging.getLogger(__name__)
+
 REPAIR_COMMITS = 100
 MOST_PENDING = 64
 """Commits that may wait to be indexed, and so may have to be by the next owner."""
+MOST_LEFT_OUT = 1_000
+"""Aggregates of which it is said, once, that they have no snapshot."""
 
 Issue = Callable[[Sequence[Commit]], Awaitable[None]]
 """Sends what commits cause; durable on return. It may be asked for the same ones again. Raises `Unavailable`."""
@@ -25,23 +30,34 @@ Issue = Callable[[Sequence[Commit]], Awaitable[None]]
 class Indexer:
     """Indexes the commits of an owner in order; `indexed_nr` is the newest up to which all are.
 
-    With `issue` a commit counts as indexed when that has sent what it causes, too.
+    With `issue` a commit counts as indexed when that has sent what it causes, too. `failed` is told what ends it before
+    it is closed: no store that is down, for that is waited out.
     """
 
-    def __init__(self, stream: str, type: str, journal: Journal, issue: Issue | None = None) -> None:
+    def __init__(
+        self,
+        stream: str,
+        type: str,
+        journal: Journal,
+        issue: Issue | None = None,
+        failed: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
         self.indexed_nr = 0
         self._stream = stream
         self._type = type
         self._journal = journal
+        self._failed = failed
         self._issue = issue
         self._pending: deque[_Pending] = deque()
         self._changed = asyncio.Condition()
+        self._left_out: set[str] = set()
+        self._ended = False
         self._task: asyncio.Task[None] | None = None
 
     async def repair(self, head: Commit) -> None:
         """Redo what the former owner may have left out: the commits from its indexed_nr to `head`.
 
-        Raises `Unavailable`.
+        Raises `Unavailable`, and what the journal raises.
         """
         self.indexed_nr = head.indexed_nr
         while self.indexed_nr < head.nr:
@@ -56,28 +72,40 @@ class Indexer:
     def start(self) -> None:
         """Begin, unless begun."""
         if self._task is None:
-            self._task = asyncio.create_task(self._work(), name=f"indexer {self._stream}")
+            self._task = asyncio.create_task(self._run(), name=f"indexer {self._stream}")
 
     async def put(self, commit: Commit, snapshots: Sequence[PendingSnapshot], derived: bool = False) -> None:
         """Index a commit and then keep the snapshots taken after it, unless they are `derived` already, and issue what
-        it causes; waits while too many are pending."""
+        it causes; waits while too many are pending. One that has failed takes no more: the next owner repairs it."""
         if derived and self._issue is None:
             self.indexed_nr = commit.nr
             return
         async with self._changed:
             self._pending.append(_Pending(commit, () if derived else snapshots, derived))
             self._changed.notify_all()
-            await self._changed.wait_for(lambda: len(self._pending) < MOST_PENDING)
+            await self._changed.wait_for(lambda: self._ended or len(self._pending) < MOST_PENDING)
 
     async def close(self, seconds: float) -> None:
         """Finish what is pending if it takes no longer; the rest is for the next owner to repair."""
-        if self._task is None:
+        task, self._task = self._task, None
+        if task is None:
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(lambda: not self._pending)
-        await cancel(self._task)
-        self._task = None
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds), self._changed:
+                    await self._changed.wait_for(lambda: self._ended or not self._pending)
+        finally:
+            await cancel(task)
+
+    async def _run(self) -> None:
+        try:
+            await self._work()
+        except Exception as error:
+            self._failed(error)
+        finally:
+            self._ended = True
+            async with self._changed:
+                self._changed.notify_all()
 
     async def _work(self) -> None:
         while True:
@@ -105,10 +133,35 @@ class Indexer:
             await until_it_answers(lambda: issue(commits), what, Unavailable)
 
     async def _keep(self, taken: Sequence[PendingSnapshot]) -> None:
-        if taken:
-            snapshots = encoded(taken)
-            what = f"{self._stream}: writing snapshots"
+        """Save snapshots. One that the store refuses, for its size say, is left out: loading without it is slower, and
+        right."""
+        if not taken:
+            return
+        try:
+            await self._save(taken)
+        except Exception as error:
+            if len(taken) == 1:
+                self._leave_out(taken[0], error)
+            else:
+                for one in taken:
+                    await self._keep([one])
+
+    async def _save(self, taken: Sequence[PendingSnapshot]) -> None:
+        snapshots = encoded(taken)
+        what = f"{self._stream}: writing snapshots"
+        if snapshots:
             await until_it_answers(lambda: self._journal.save_snapshots(self._type, snapshots), what, Unavailable)
+
+    def _leave_out(self, pending: PendingSnapshot, error: Exception) -> None:
+        if pending.aggregate_id not in self._left_out and len(self._left_out) < MOST_LEFT_OUT:
+            self._left_out.add(pending.aggregate_id)
+            log.error(
+                "%s: no snapshot of %r: it is loaded from all its events until there is one: %s: %.300s",
+                self._stream,
+                pending.aggregate_id,
+                type(error).__name__,
+                error,
+            )
 
 
 class _Pending(NamedTuple):

@@ -31,6 +31,9 @@ from streams.verdict import Draft, Verdict
 
 log = logging.getLogger(__name__)
 
+TAKE_OVER_SECONDS = 15.0
+"""An attempt to take over is given up after so long, and made again."""
+
 
 class Outbox(Protocol):
     """What an owner sends; all of it may be sent again after a crash."""
@@ -73,6 +76,10 @@ class Owner:
         self.healthy = False
         self.since: datetime | None = None
         self.takeover_seconds = 0.0
+        self._former = "nobody"
+        self.why_lost = ""
+        self.lost_by: Exception | None = None
+        """What ownership was lost by, where that was an exception."""
         self._journal = journal
         self._outbox = outbox
         self._limits = limits
@@ -81,18 +88,24 @@ class Owner:
         self._gate = Gate(handler, limits, partition, topic_id, check_partition)
         self._intake = Intake(limits)
         self._worker: asyncio.Task[None] | None = None
-        self._indexer = Indexer(stream, handler.decider.type, journal, issue)
+        self._indexer = Indexer(stream, handler.decider.type, journal, issue, self._not_derived)
 
     # -- ownership ---------------------------------------------------------------------------------
 
     async def take_over(self) -> None:
-        """Become the owner: from here on the former one cannot append. Raises `Unavailable`.
+        """Become the owner: from here on the former one cannot append. Raises `Unavailable`, `TimeoutError`, and what
+        the journal raises; it may be tried again, and goes on with what was not done.
 
         Then redoes the derived rows that the former owner may not have written.
         """
         began = time.monotonic()
-        old, commit = await take_over(self._journal, self._commands, self.stream, self.topic_id, self.identity)
-        self.head = commit
+        if self.head is None:
+            async with asyncio.timeout(TAKE_OVER_SECONDS):
+                old, self.head = await take_over(
+                    self._journal, self._commands, self.stream, self.topic_id, self.identity
+                )
+            self._former = f"{old.owner} (epoch {old.epoch})" if old else "nobody"
+        commit = self.head
         self.next_offset = commit.offset + 1
         await self._indexer.repair(commit)
         self.healthy = True
@@ -100,7 +113,7 @@ class Owner:
         log.warning(
             "%s: taken over from %s: epoch %d at commit %d, next command offset %d, in %.0f ms",
             self.stream,
-            f"{old.owner} (epoch {old.epoch})" if old else "nobody",
+            self._former,
             commit.epoch,
             commit.nr,
             self.next_offset,
@@ -141,11 +154,24 @@ class Owner:
         self.healthy = False
         await self._indexer.close(seconds)
 
-    def _lose(self, why: str, trace: bool = False) -> None:
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it owns its partition, as far as it knows, or has begun to: then `take_over` is to be ended. One that
+        was lost does not come back, and one whose first append had no answer keeps its name for itself."""
+        return self.head is not None and (self.healthy or self.since is None)
+
+    def _lose(self, why: str, error: Exception | None = None) -> None:
+        """Decide nothing any more. The trace of a bug is for `on_lost` to say: it may be the same again and again."""
+        if not self.healthy:
+            return
         self.healthy = False
+        self.why_lost, self.lost_by = why, error
         self._intake.close()
-        log.warning("%s: given up: %s", self.stream, why, exc_info=trace)
+        log.warning("%s: given up: %s", self.stream, why)
         self._on_lost(self)
+
+    def _not_derived(self, error: Exception) -> None:
+        self._lose(f"what follows from its commits cannot be written: {type(error).__name__}: {error}", error)
 
     @property
     def indexed_nr(self) -> int:
@@ -215,13 +241,11 @@ class Owner:
                     confirmed = True
                 self._intake.put_back(await self._process(group))
         except Fenced as fenced:
-            self._lose(f"fenced, another owner has taken over: {fenced}")
+            self._lose(f"fenced, another owner has taken over: {fenced}", fenced)
         except Unavailable as error:
-            self._lose(f"begins anew: {error}")
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            self._lose("the owner failed, and begins anew", trace=True)
+            self._lose(f"begins anew: {error}", error)
+        except Exception as error:
+            self._lose(f"the owner failed, and begins anew: {type(error).__name__}: {error}", error)
 
     async def _process(self, group: list[Message]) -> list[Message]:
         """Decide, commit, answer. Returns the end of the group when it would have made the commit too large."""

@@ -22,6 +22,7 @@ class Owned(msgspec.Struct, frozen=True):
     aggregates, weight        in the cache: how many, and about how many bytes of CACHE_BYTES they take
     queued, queued_bytes      commands that wait for a commit
     since, takeover_ms        when this worker took over (UTC), and how long reading the head to repair took
+    waits                     why it is not served; empty where it is, and where nothing has failed
     """
 
     partition: int
@@ -39,6 +40,7 @@ class Owned(msgspec.Struct, frozen=True):
     serving: bool = False
     since: datetime | None = None
     takeover_ms: float = 0.0
+    waits: str = ""
 
 
 class Owners(msgspec.Struct, frozen=True):
@@ -56,7 +58,7 @@ def owned(ownership: Ownership, type: str) -> list[Owned]:
 def _owned(ownership: Ownership, partition: int, stream: str) -> Owned:
     owner = ownership.owners.get(partition)
     if owner is None or owner.head is None:
-        return Owned(partition, stream)
+        return Owned(partition, stream, waits=ownership.waits(partition))
     head, cache = owner.head, owner.handler.cache
     return Owned(
         partition,
@@ -73,6 +75,7 @@ def _owned(ownership: Ownership, partition: int, stream: str) -> Owned:
         ownership.serves(partition),
         owner.since,
         round(owner.takeover_seconds * 1e3, 1),
+        ownership.waits(partition),
     )
 
 

@@ -1,151 +1,303 @@
-"""Which partitions of a command topic this worker owns: from assignment to revocation, one path for all."""
+"""Which partitions of a command topic this worker owns: one task for each, from assignment to revocation.
+
+The task takes over, has the consumer go on from where the journal says, and waits until ownership is lost; then it
+begins again, with growing pauses. So the trouble of one partition is its own: no other one waits for it, neither in
+this worker nor, by a rebalance, in the others of its group.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from aiokafka.errors import KafkaError
 
-from streams.journal import Unavailable
+from streams.commit_codec import UnreadableCommit
+from streams.journal import Fenced, JournalMissing, Unavailable, stream_name
 from streams.messages import Message
-from streams.owner import Owner
-from streams.tasks import all_done
+from streams.owner import TAKE_OVER_SECONDS, Owner
+from streams.reading import Held
+from streams.settings import SettingsError
+from streams.supervisor import Supervisor
+from streams.tasks import cancel
 from streams.topic_ids import Described
 
 log = logging.getLogger(__name__)
 
-TAKE_OVER_SECONDS = 15.0
+GRACE_SECONDS = 1.0
+"""Takeovers that are as quick as usual are waited for after a rebalance: Faust's seek takes all of them along. The
+others have the consumer go on from their place by themselves."""
 WIND_UP_SECONDS = 1.5
-RETRY_SECONDS = 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Between two attempts to take over, in seconds: each is twice as long as the one before."""
+FENCED_PAUSE = 2.0
+"""Who was fenced has perhaps been put out of the group, and does not know it yet: by a heartbeat it will."""
+CALM_SECONDS = 10.0
+"""An owner that has served for so long, in seconds, may be lost without a longer pause."""
+SAY_AGAIN = 60.0
+"""Why a partition waits is said again after so long, in seconds, if nothing else was to be said of it."""
+PASSING = (Unavailable, Fenced, KafkaError, TimeoutError)
+"""What is over by itself, when a server answers again; it is no error of anybody's."""
+KNOWN = (*PASSING, JournalMissing, UnreadableCommit, Held, SettingsError)
+"""What is said in one line; anything else is a bug, and said with its trace."""
 
 
 class Ownership:
     """The owners of one aggregate type in this worker.
 
-    `new_owner(partition, topic_id)` makes one, `describe()` asks the broker for the command topic, and
-    `rejoin()` asks for a rebalance: the way in for a partition that could not be taken over, or was lost.
+    `new_owner(partition, topic_id, partitions_here)` makes one, `describe()` asks the broker for the command topic, and
+    `seek(partition, offset)` has the consumer go on from there. A partition that waits is among the troubles of
+    `supervisor`, by the name of its stream, with the reason.
     """
 
     def __init__(
         self,
+        type: str,
         new_owner: Callable[[int, str, int], Owner],
         describe: Callable[[], Awaitable[Described | None]],
-        rejoin: Callable[[], None],
+        seek: Callable[[int, int], Awaitable[None]],
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.owners: dict[int, Owner] = {}
+        """By partition: those that serve, those that stand still during a rebalance, and those about to take over."""
         self.assigned: set[int] = set()
-        self._serving: set[int] = set()
+        self._type = type
         self._new_owner = new_owner
         self._describe = describe
-        self._rejoin = rejoin
-        self._retry: asyncio.Task[None] | None = None
+        self._seek = seek
+        self._supervisor = supervisor or Supervisor()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._taken_over: set[int] = set()
+        self._serving: set[int] = set()
+        self._lost: dict[int, asyncio.Event] = {}
+        self._first_attempts: set[int] = set()
+        self._tried = asyncio.Event()
+        self._began = asyncio.Event()
+        self._positioned = False
         self._looking: dict[int, asyncio.Task[None]] = {}
+        self._said: dict[int, tuple[str, float]] = {}
         self._lock = asyncio.Lock()
+        self._closed = False
 
     @property
     def ready(self) -> bool:
-        """Whether every partition assigned is served."""
+        """Whether every partition assigned is served; so it is also when none is."""
         return all(map(self.serves, self.assigned))
+
+    @property
+    def served(self) -> set[int]:
+        """The partitions whose commands are decided here, now."""
+        return set(filter(self.serves, self.assigned))
 
     def serves(self, partition: int) -> bool:
         """Whether commands of this partition are decided here, now."""
         return partition in self._serving and self.owners[partition].healthy
 
-    async def assign(self, partitions: set[int]) -> dict[int, int]:
-        """Own exactly these; returns where to read each from. Cheap to repeat.
+    def waits(self, partition: int) -> str:
+        """Why a partition that is assigned is not served; empty where it is, or where nothing has failed."""
+        return self._supervisor.troubles.get(self._stream(partition), "")
 
-        A partition that was here before keeps its owner with its warm cache: if another worker had it in
-        between, the journal says so at the next append. One that cannot be taken over now is left out: what
-        is delivered of it is left out, and a rebalance asked for as soon as the journal answers.
+    # -- from assignment to revocation -----------------------------------------------------------------
+
+    async def assign(self, partitions: set[int]) -> None:
+        """Own exactly these from now on; returns before they are taken over. Cheap to repeat.
+
+        A partition that was here before keeps its owner with its warm cache: if another worker had it in between, the
+        journal says so at the next append.
         """
         async with self._lock:
+            if self._closed:
+                return
             self.assigned = set(partitions)
+            gone = [self._tasks.pop(p) for p in self._tasks.keys() - partitions]
+            await asyncio.gather(*map(cancel, gone))
+            self._taken_over &= partitions
+            self._serving &= partitions
             leaving = [
-                self.owners.pop(p) for p in list(self.owners) if p not in partitions or not self.owners[p].healthy
+                self.owners.pop(p)
+                for p, owner in list(self.owners.items())
+                if p not in partitions or (p not in self._tasks and not owner.healthy)
             ]
+            begun = partitions - self._tasks.keys()
+            self._first_attempts = (self._first_attempts & partitions) | begun
+            self._tried.clear()
+            for partition in sorted(begun):
+                name = f"owning {self._stream(partition)}"
+                self._tasks[partition] = asyncio.create_task(self._own(partition), name=name)
+            if not self._first_attempts:
+                self._tried.set()
+            for stream in [self._stream(owner.partition) for owner in leaving if owner.partition not in partitions]:
+                self._supervisor.well(stream)
             await asyncio.gather(*(owner.close(why="assigned to another worker") for owner in leaving))
-            self._serving &= self.owners.keys()
-            try:
-                async with asyncio.timeout(TAKE_OVER_SECONDS):
-                    topic = await self._describe()
-                    if topic is None:
-                        raise Unavailable("the command topic has no leader")
-                    await all_done(self._own(p, topic.id, len(partitions)) for p in sorted(partitions))
-            except (Unavailable, KafkaError, TimeoutError) as error:
-                missing = sorted(p for p in partitions if p not in self._serving)
-                log.warning("partitions %s cannot be taken over yet: %s", missing, error or "no answer in time")
-                self._rejoin_later()
-            return {p: self.owners[p].next_offset for p in self._serving}
 
-    async def _own(self, partition: int, topic_id: str, count: int) -> None:
-        owner = self.owners.get(partition)
-        if owner is not None and owner.topic_id != topic_id:
-            await owner.close(why="the command topic was made again")
-            owner = None
-            self._serving.discard(partition)
-        if owner is None:
-            owner = self._new_owner(partition, topic_id, count)
-            await owner.take_over()
-            self.owners[partition] = owner
-        if partition not in self._serving:
-            owner.resume()
-            self._serving.add(partition)
+    async def positions(self) -> dict[int, int]:
+        """Where to read each partition from that is taken over by now. The others go there by themselves, later.
+
+        Nothing in the middle of a rebalance: what was assigned is about to go.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self._tried.wait()
+        if not self._tasks:
+            return {}
+        self._positioned = True
+        return {partition: self._begin(partition) for partition in self._taken_over}
+
+    async def all_served(self) -> None:
+        """Return when every partition assigned is served."""
+        while not self.ready:
+            self._began.clear()
+            await self._began.wait()
 
     async def revoke(self) -> None:
         """Let go of all partitions: groups in work are finished, if the journal lets them; the rest is read again."""
         async with self._lock:
+            self._positioned = False
+            tasks, self._tasks = list(self._tasks.values()), {}
             self._serving.clear()
-            await asyncio.gather(*(owner.suspend(WIND_UP_SECONDS) for owner in self.owners.values()))
+            await asyncio.gather(
+                *map(cancel, tasks), *(owner.suspend(WIND_UP_SECONDS) for owner in self.owners.values())
+            )
+            self._taken_over.clear()
 
     async def close(self) -> None:
         """Own nothing any more."""
-        for task in (self._retry, *self._looking.values()):
-            if task is not None:
-                task.cancel()
+        self._closed = True
+        for task in self._looking.values():
+            task.cancel()
         await self.revoke()
         owners, self.owners, self.assigned = list(self.owners.values()), {}, set()
         await asyncio.gather(*(owner.close() for owner in owners))
 
+    # -- one partition ---------------------------------------------------------------------------------
+
+    async def _own(self, partition: int) -> None:
+        loop, pause = asyncio.get_running_loop(), FIRST_PAUSE
+        while True:
+            began, shortest = loop.time(), 0.0
+            try:
+                lost = self._lost[partition] = asyncio.Event()
+                await self._take_over(partition)
+                self._first_attempt_over(partition)
+                await lost.wait()
+                if await self._give_up(partition):
+                    shortest = FENCED_PAUSE
+            except Exception as error:
+                self._hold(partition, error)
+                self._first_attempt_over(partition)
+            if loop.time() - began > CALM_SECONDS:
+                pause = FIRST_PAUSE
+            await asyncio.sleep(max(pause, shortest))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _take_over(self, partition: int) -> None:
+        """Own the partition, and serve it from where the journal says."""
+        async with asyncio.timeout(TAKE_OVER_SECONDS):
+            topic = await self._describe()
+        if topic is None:
+            raise Unavailable("the command topic has no leader")
+        owner = self.owners.get(partition)
+        if owner is not None and owner.topic_id != topic.id:
+            await owner.close(why="the command topic was made again")
+            owner = None
+        if owner is None or not owner.can_go_on:
+            owner = self.owners[partition] = self._new_owner(partition, topic.id, len(self.assigned))
+        if not owner.healthy:
+            await owner.take_over()
+        self._taken_over.add(partition)
+        if self._positioned:
+            await self._seek(partition, owner.covered)
+            if partition in self._taken_over:
+                self._begin(partition)
+        self._supervisor.well(self._stream(partition))
+
+    def _begin(self, partition: int) -> int:
+        """Serve a partition that is taken over, from the offset that is returned."""
+        owner = self.owners[partition]
+        if partition not in self._serving:
+            owner.resume()
+            self._serving.add(partition)
+            self._began.set()
+        return owner.next_offset
+
+    async def _give_up(self, partition: int) -> bool:
+        """Let go of an owner that is lost, of this partition alone. Whether another owner has fenced it."""
+        owner = self.owners[partition]
+        cause = owner.lost_by or Unavailable(owner.why_lost)
+        self._hold(partition, cause, said=owner.why_lost)
+        try:
+            await owner.close()
+        finally:
+            del self.owners[partition]
+        return isinstance(cause, Fenced)
+
+    def lost(self, owner: Owner) -> None:
+        """An owner gave up its partition: what comes is left out until it is taken over anew."""
+        partition = owner.partition
+        if self.owners.get(partition) is owner:
+            self._serving.discard(partition)
+            self._taken_over.discard(partition)
+            self._lost[partition].set()
+
+    def _hold(self, partition: int, error: Exception, said: str = "") -> None:
+        """A partition waits, for this: health shows it, and the log says it once, unless its owner has `said` it."""
+        stream, now = self._stream(partition), asyncio.get_running_loop().time()
+        reason = said or _reason(error)
+        self._supervisor.trouble(stream, reason)
+        before, at = self._said.get(partition, ("", 0.0))
+        if reason == before and now - at < SAY_AGAIN:
+            return
+        self._said[partition] = reason, now
+        bug = not isinstance(error, KNOWN)
+        if bug or not said:
+            log.log(
+                logging.WARNING if isinstance(error, PASSING) else logging.ERROR,
+                "%s waits, and is tried again by itself: %s",
+                stream,
+                reason,
+                exc_info=error if bug else None,
+            )
+
+    def _first_attempt_over(self, partition: int) -> None:
+        self._first_attempts.discard(partition)
+        if not self._first_attempts:
+            self._tried.set()
+
+    def _stream(self, partition: int) -> str:
+        return stream_name(self._type, partition)
+
+    # -- messages --------------------------------------------------------------------------------------
+
     async def deliver(self, partition: int, messages: Iterable[Message]) -> None:
-        """Hand messages to the owner of their partition, which waits while it has enough. Without one they are left
-        out: the next begins behind what is committed."""
+        """Hand messages that were read together to the owner of their partition, which waits while it has enough.
+
+        Without one they are left out, and so is the rest when it is lost meanwhile: the next owner has the consumer go
+        back to what is committed.
+        """
+        owner = self.owners.get(partition)
         for message in messages:
-            owner = self.owners.get(partition)
-            if owner is not None and partition in self._serving:
-                await owner.deliver(message)
+            if owner is None or self.owners.get(partition) is not owner or partition not in self._serving:
+                return
+            await owner.deliver(message)
 
     def covered(self, partition: int) -> int | None:
         """The offset behind the last message of a partition that is done with, if it is known here."""
         owner = self.owners.get(partition)
-        return owner.covered if owner is not None else None
-
-    def lost(self, owner: Owner) -> None:
-        """An owner gave up its partition: what comes is left out until the partition is assigned anew."""
-        if self.owners.get(owner.partition) is owner:
-            self._serving.discard(owner.partition)
-            self._rejoin_later()
+        return owner.covered if owner is not None and owner.head is not None else None
 
     def look_back(self, partition: int) -> None:
         """The consumer has started over by itself on this partition."""
         owner = self.owners.get(partition)
         if owner is not None and partition in self._serving and partition not in self._looking:
-            self._looking[partition] = task = asyncio.create_task(owner.look_back())
+            self._looking[partition] = task = asyncio.create_task(owner.look_back(), name=f"looking back {partition}")
             task.add_done_callback(lambda _: self._looking.pop(partition, None))
 
-    def _rejoin_later(self) -> None:
-        if self._retry is None or self._retry.done():
-            self._retry = asyncio.create_task(self._rejoin_when_possible())
 
-    async def _rejoin_when_possible(self) -> None:
-        while True:
-            await asyncio.sleep(RETRY_SECONDS)
-            if self.ready or self._lock.locked():
-                return
-            try:
-                if await self._describe() is not None:
-                    self._rejoin()
-                    return
-            except (KafkaError, Unavailable, TimeoutError):
-                continue
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer in {TAKE_OVER_SECONDS:.0f} s"
+    if isinstance(error, KNOWN) and not isinstance(error, KafkaError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

@@ -196,30 +196,26 @@ class Router:
         ]
 
     async def run(self) -> None:
-        """Bring on, for ever."""
-        while True:
-            consumer = AIOKafkaConsumer(
-                *self._listeners,
-                bootstrap_servers=self._settings.bootstrap_servers,
-                group_id=self._group,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                session_timeout_ms=SESSION_MS,
-                heartbeat_interval_ms=SESSION_MS // 10,
-                fetch_max_wait_ms=FETCH_WAIT_MS,
-                isolation_level="read_committed",
-            )
-            try:
-                await until_it_answers(consumer.start, f"Kafka: joining {self._group}", (KafkaError, TimeoutError))
-                self._consumer = consumer
-                await self._follow(consumer)
-            except Exception:
-                log.exception("%s: begins again", self._group)
-                await asyncio.sleep(COMMIT_SECONDS)
-            finally:
-                self._consumer = None
-                with contextlib.suppress(KafkaError):
-                    await consumer.stop()
+        """Bring on, for ever. May be called again after it has raised."""
+        consumer = AIOKafkaConsumer(
+            *self._listeners,
+            bootstrap_servers=self._settings.bootstrap_servers,
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=SESSION_MS // 10,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            isolation_level="read_committed",
+        )
+        try:
+            await until_it_answers(consumer.start, f"Kafka: joining {self._group}", (KafkaError, TimeoutError))
+            self._consumer = consumer
+            await self._follow(consumer)
+        finally:
+            self._consumer = None
+            with contextlib.suppress(KafkaError):
+                await consumer.stop()
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         done: dict[TopicPartition, int] = {}

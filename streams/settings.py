@@ -10,6 +10,9 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 KAFKA_PORT = "9092"
+RECORD_BYTES = 1_000_000
+"""What a topic takes as one record, as brokers are set (`max.message.bytes`), and leaves room for what is around it:
+a larger command could not be sent, and a larger event not be published."""
 LIMITS: dict[str, tuple[float, float]] = {
     "partitions": (1, 4_096),
     "group_commands": (1, 100_000),
@@ -19,9 +22,9 @@ LIMITS: dict[str, tuple[float, float]] = {
     "dedupe_window": (1, 1_000_000),
     "snapshot_every": (1, 1_000_000_000),
     "queue_bytes": (1, 1024 * 1024 * 1024),
-    "command_bytes": (1, 64 * 1024 * 1024),
+    "command_bytes": (1, RECORD_BYTES),
     "events_per_command": (1, 1_000_000),
-    "event_bytes_per_command": (1, 64 * 1024 * 1024),
+    "event_bytes_per_command": (1, RECORD_BYTES),
     "decide_attempts": (1, 100),
     "quarantine_limit": (1, 1_000_000),
     "quarantine_bytes": (1, 1024 * 1024 * 1024),

@@ -22,6 +22,18 @@ async def all_done(work: Iterable[Awaitable[object]]) -> None:
             raise outcome
 
 
+async def each_done(*work: Awaitable[object]) -> None:
+    """Do all of it side by side, to the end; what fails is logged, and keeps nothing else from being done.
+
+    For what ends something: who stops, or lets go, has more to do than this.
+    """
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            log.error("not ended as it should: %r", outcome, exc_info=outcome)
+        elif isinstance(outcome, BaseException):
+            raise outcome
+
+
 async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """What all of it gives, done side by side. Raises what fails first, after ending the others."""
     tasks = [asyncio.ensure_future(it) for it in work]

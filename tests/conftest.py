@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 
 from servers.where import REGISTRY_PATH
+from tests import real_sales
 
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis.settings.register_profile("here", deadline=None)
@@ -21,6 +22,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("chaos", "faults under load")
     group.addoption("--full", action="store_true", help="all faults, as long and as often as `make chaos` does them")
     group.addoption("--report", metavar="FILE", help="write the table of faults as Markdown")
+
+
+def pytest_report_header() -> str:
+    """Which data the tests use, for what they do depends on it."""
+    try:
+        return real_sales.said()
+    except FileNotFoundError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

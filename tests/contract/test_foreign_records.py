@@ -21,6 +21,7 @@ from streams import batches
 from streams.broker import Broker
 from streams.messages import AggregateRef, Reply, encode_reply
 from streams.records import AIOKafkaConsumer, UnreadableRecord
+from streams.topics import DAY, Topic, ensure_topics
 
 SERVERS = [f"{HOST}:9092"]
 pytestmark = pytest.mark.asyncio(loop_scope="function")
@@ -134,3 +135,19 @@ async def test_a_reply_in_a_transaction(topic: str, broker: Broker, tmp_path: Pa
             assert await replies.find_for_sure("c2") is None
     finally:
         await replies.close()
+
+
+@pytest.mark.parametrize("times", ["CreateTime", "LogAppendTime"])
+async def test_a_topic_with_the_times_of_senders(namespace: str, times: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A command topic that has the senders' times is named at start, with what to do."""
+    name = f"{namespace}{times.lower()}-commands"
+    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, 1, 1, topic_configs={"message.timestamp.type": times})])
+    try:
+        await ensure_topics(SERVERS, [Topic(name, 1, DAY), Topic(f"{namespace}x-commits", 1, DAY)])
+    finally:
+        await admin.delete_topics([name, f"{namespace}x-commits"])
+        await admin.close()
+    said = [line.getMessage() for line in caplog.records if name in line.getMessage()]
+    assert (times == "CreateTime") == any(f"topic {name} has message.timestamp.type=CreateTime" in it for it in said)

@@ -17,13 +17,13 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.client import eventually
-from tests.e2e.system import ROOT, System
+from tests.e2e.system import System
 from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, USERS, Worker
+from tests.real_sales import REAL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TYPES = ("order", "product", "user")
-REAL = ROOT.parent / "shared/data/online-retail-2010-12-to-2011-05.csv.gz"
 WEEK = ("2010-12-01", "2010-12-07")
 
 
@@ -101,7 +101,7 @@ class Replayed:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def replayed(system: System) -> Replayed:
-    """Three days of generated sales, and a week of the real ones where they are at hand."""
+    """Three days of generated sales, and with `SALES` a week of the original ones."""
     workers = [system.start(module) for module in (PRODUCTS, ORDERS, USERS, CHECKOUT, PROJECTIONS)]
     for worker in workers:
         await system.all_served(worker)
@@ -110,7 +110,7 @@ async def replayed(system: System) -> Replayed:
     assert 0 == made.returncode, made.stderr
     expected, runs = Expected(), [[str(file)]]
     expected.add(file, "2011-06-29", "2011-07-01")
-    if REAL.exists():
+    if REAL is not None:
         expected.add(REAL, *WEEK)
         runs.append([str(REAL), "--since", WEEK[0], "--until", WEEK[1]])
     replayed = Replayed(system, workers[-1], expected, runs)

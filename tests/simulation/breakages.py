@@ -90,7 +90,11 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "unknown outcome taken for success": (Edit(Owner._process, APPEND, ONCE),),
     "unknown outcome taken for failure: the next number is tried": (Edit(Owner._process, APPEND, AGAIN),),
     "no seek: the group's committed offset is trusted": (
-        Edit(Ownership.assign, "return {p: self.owners[p].next_offset for p in self._serving}", "return {}"),
+        Edit(
+            Ownership.positions,
+            "return {partition: self._begin(partition) for partition in self._taken_over}",
+            "[self._begin(partition) for partition in self._taken_over]\n    return {}",
+        ),
         Edit(Owner.deliver, "and message.offset >= self.next_offset", ""),
     ),
     "a command delivered again is decided again": (Edit(Owner.deliver, "and message.offset >= self.next_offset", ""),),

@@ -16,6 +16,7 @@ from projections.kept import Indexes
 from projections.live import Live
 from projections.local_store import LocalStore
 from projections.tables import LocalRows
+from tests.simulation.wire import read
 
 if TYPE_CHECKING:
     from streams.broker import Broker
@@ -93,6 +94,7 @@ class SimulatedStore(LocalStore):
     """The product's store on such databases."""
 
     def __init__(self, disk: Disk) -> None:
+        self.table_name = "rows"
         self._disk = disk
         self._dbs: dict[int, Any] = {}
         self.damaged = set()
@@ -123,7 +125,8 @@ class SimulatedRows(LocalRows):
         log = world.kafka.partition(self.changelog, partition)
         known = self.store.persisted_offset(place)
         at = -1 if known is None else known
-        records = await world.network.ask("group", lambda: log.after(at + 1, len(log.records)))
+        found = await world.network.ask("group", lambda: log.after(at + 1, len(log.records)))
+        records = read(self.changelog, partition, found)
         for start in range(0, len(records), MOST_RECOVERED):
             messages = [
                 SimpleNamespace(partition=partition, offset=it.offset, key=it.key, value=it.value)

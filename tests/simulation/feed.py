@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka.errors import KafkaError
 
 from streams.retry import until_it_answers
 from tests.simulation.kafka import Partition, Record
+from tests.simulation.wire import read
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -53,7 +54,7 @@ class SimulatedReading:
     async def seek(self, offset: int) -> None:
         self._at = offset
 
-    async def read(self, most: int) -> Sequence[Record]:
+    async def read(self, most: int) -> Sequence[Any]:
         world = self._world
 
         def fetch(log: Partition) -> tuple[Partition, int, list[Record]]:
@@ -64,7 +65,7 @@ class SimulatedReading:
             log, self._at, found = await self._ask(fetch)
             if found:
                 self._at = found[-1].offset + 1
-                return found
+                return read(self._topic, self._partition, found)
             if self._at == len(log.records) and not log.gone:
                 arrival: asyncio.Future[None] = world.loop.create_future()
                 log.waiting.append(arrival)
@@ -76,10 +77,10 @@ class SimulatedReading:
     async def end(self) -> int:
         return await self._ask(lambda log: len(log.records))
 
-    async def at(self, offset: int) -> Record | None:
+    async def at(self, offset: int) -> Any:
         found = await self._ask(lambda log: log.after(offset, 1))
         self._at = offset + 1
-        return found[0] if found else None
+        return next(iter(read(self._topic, self._partition, found)), None)
 
     async def close(self) -> None:
         pass

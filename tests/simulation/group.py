@@ -13,6 +13,7 @@ from faust.types import TP
 from streams.faust_app import HEARTBEAT_SECONDS, SESSION_SECONDS
 from streams.handover import HandOver
 from tests.simulation.kafka import Record
+from tests.simulation.wire import read
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -169,7 +170,7 @@ class Consumer:
     _flowing: int = 0
     _joining: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _fetches: list[asyncio.Task[None]] = field(default_factory=list)
+    _fetches: dict[Place, asyncio.Task[None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._handover = HandOver(self._receive, self._failed)
@@ -179,7 +180,7 @@ class Consumer:
         await self.receiver.receive(tp.partition, records)
 
     async def _failed(self, error: Exception) -> None:
-        raise error
+        self.world.checks.fail("crash", f"{self.name}: {error!r}")
 
     async def run(self) -> None:
         """Be a member for ever."""
@@ -193,15 +194,33 @@ class Consumer:
                 self._joining = True
                 self.generation, self.assigned = await answer
                 self._joining = False
+                await self._before_start()
                 await self._start()
                 await self._changed.wait()
         finally:
             for task in tasks:
                 task.cancel()
 
-    def rejoin(self) -> None:
-        """Ask for a rebalance."""
-        self._changed.set()
+    async def _before_start(self) -> None:
+        """Assignments that come twice, or empty, or while the one before is not done with yet."""
+        if self.receiver is None:
+            return
+        match self.world.faults.again():
+            case "twice":
+                await self.positions(self.assigned)
+            case "empty":
+                await self.positions([])
+            case "overtaken":
+                first = asyncio.create_task(self.positions(self.assigned))
+                await asyncio.sleep(self.world.random.choice((0.0, 0.005, 0.1)))
+                await self._let_go()
+                await first
+
+    def go_on_from(self, topic: str, partition: int, offset: int) -> None:
+        """Read a partition from there on; what is on its way from before comes nevertheless."""
+        if self._flowing:
+            self._begin(topic, partition, offset)
+            self._handover.forget(TP(topic, partition))
 
     async def leave(self) -> None:
         """Be no member any more."""
@@ -247,10 +266,14 @@ class Consumer:
         starts = {place: committed.get(place, 0) for place in places}
         starts.update(await self.positions(self.assigned))
         self._flowing = self.generation
-        self._fetches = [
-            asyncio.create_task(self._fetch(topic, partition, start, self.generation))
-            for (topic, partition), start in starts.items()
-        ]
+        for (topic, partition), start in starts.items():
+            self._begin(topic, partition, start)
+
+    def _begin(self, topic: str, partition: int, start: int) -> None:
+        former = self._fetches.pop((topic, partition), None)
+        if former is not None:
+            former.cancel()
+        self._fetches[topic, partition] = asyncio.create_task(self._fetch(topic, partition, start, self.generation))
 
     async def _fetch(self, topic: str, partition: int, position: int, generation: int) -> None:
         """Deliver from `position` on, until the next rebalance; sometimes again what was, sometimes not all."""
@@ -270,7 +293,7 @@ class Consumer:
             # What is deleted cannot be read, whoever still has a place in it.
             if world.kafka.topics.get(topic) is not incarnation:
                 return
-            found = await world.network.ask("group", partial(log.after, position, FETCH))
+            found = read(topic, partition, await world.network.ask("group", partial(log.after, position, FETCH)))
             if self.receiver is not None:
                 if self._flowing != generation:
                     return

@@ -9,20 +9,31 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+)
 
 from streams.broker import PROBE_SECONDS, USUAL_LARGEST, Broker
 from streams.broker import Record as Unsent
 from streams.topic_ids import Described
+from tests.simulation.wire import read, unpacked
 
 if TYPE_CHECKING:
+    from aiokafka.producer.message_accumulator import BatchBuilder
+
     from tests.simulation.world import World
 
-MOST_IN_BATCH = 3
+BATCHES = 150, 300, 256 * 1024
+"""Bytes of batches: mostly so small that what is sent together needs several."""
 
 
 class Record(NamedTuple):
-    """A message in a partition. A transaction marker has an offset too, and is never delivered."""
+    """A message in a partition. A transaction marker has an offset too, and is never delivered.
+
+    `foreign`: somebody else has put it there. `damage` says how its bytes are not as they should be."""
 
     offset: int
     key: bytes | None
@@ -30,6 +41,8 @@ class Record(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
     timestamp: float = 0.0
     marker: bool = False
+    foreign: bool = False
+    damage: str = ""
 
 
 class Partition:
@@ -45,11 +58,31 @@ class Partition:
         """Offsets at which there is nothing any more."""
         self.gone = False
         """The topic is deleted."""
+        self._due: dict[int, int] = {}
 
-    def append(self, key: bytes | None, value: bytes | None, headers: Any, now: float, marker: bool = False) -> int:
+    def is_due(self, producer: int, sequence: int, count: int) -> bool:
+        """Whether a batch is the next of its producer; not when it came before. Of a producer that it does not know
+        the broker takes any. Raises `OutOfOrderSequenceNumber`."""
+        due = self._due.get(producer, sequence)
+        if sequence > due:
+            raise OutOfOrderSequenceNumber
+        if sequence == due:
+            self._due[producer] = sequence + count
+        return sequence == due
+
+    def append(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Any,
+        now: float,
+        marker: bool = False,
+        foreign: bool = False,
+        damage: str = "",
+    ) -> int:
         """Returns the offset."""
         offset = len(self.records)
-        self.records.append(Record(offset, key, value, tuple(headers), now, marker))
+        self.records.append(Record(offset, key, value, tuple(headers), now, marker, foreign, damage))
         if not marker:
             self.last_message = offset
         self.wake()
@@ -84,6 +117,18 @@ class Kafka:
     def __init__(self) -> None:
         self.topics: dict[str, Topic] = {}
         self.incarnations: dict[str, Topic] = {}
+        self.limits: dict[str, int] = {}
+        """What topics take, in bytes, where it is not what Kafka's take usually."""
+        self._producers = 0
+
+    def new_producer(self) -> int:
+        """The id of a producer."""
+        self._producers += 1
+        return self._producers
+
+    def largest(self, topic: str) -> int:
+        """The bytes of the largest batch that a topic takes."""
+        return self.limits.get(topic, USUAL_LARGEST)
 
     def create(self, name: str, partitions: int) -> Topic:
         """Make a topic: a new incarnation when there was one before."""
@@ -117,7 +162,7 @@ class SimulatedBroker(Broker):
         super().__init__([], partitions)
         self._world = world
         self._sending = sending
-        self._lines: dict[tuple[str, int], _Line] = {}
+        self._producer = SimulatedProducer(world)
 
     async def describe(self, topics: Iterable[str]) -> dict[str, Described]:
         wanted, kafka = list(topics), self._world.kafka
@@ -128,20 +173,21 @@ class SimulatedBroker(Broker):
 
         return await self._world.network.ask("kafka", look)
 
-    async def send(self, topic: str, partition: int, records: Sequence[Unsent]) -> int:
-        line = self._lines.get((topic, partition))
-        if line is None:
-            line = self._lines[topic, partition] = _Line(self._world, topic, partition)
-        self._sending()
-        last, left = -1, list(records)
-        while left:
-            size = self._world.random.randint(1, MOST_IN_BATCH)
-            batch, left = left[:size], left[size:]
-            last = (await line.put(batch)).offset + len(batch) - 1
-        return last
+    async def _new_producer(self) -> Any:
+        return SimulatedProducer(self._world)
 
-    async def largest(self, topic: str) -> int:
-        return USUAL_LARGEST
+    async def send(self, topic: str, partition: int, records: Sequence[Unsent]) -> int:
+        self._sending()
+        return await super().send(topic, partition, records)
+
+    async def _most(self, topic: str) -> int:
+        return min(await super()._most(topic), self._world.random.choice(BATCHES))
+
+    async def _ask_largest(self, topic: str) -> int:
+        try:
+            return await self._world.network.ask("kafka", lambda: self._world.kafka.largest(topic))
+        except KafkaConnectionError:
+            return USUAL_LARGEST
 
     def hint(self, topic: str, partition: int, nr: int) -> None:
         said = self._world.faults.hint(nr)
@@ -155,10 +201,11 @@ class SimulatedBroker(Broker):
 
     async def last_record(
         self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True
-    ) -> Record | None:
-        def look() -> Record | None:
+    ) -> Any:
+        def look() -> Any:
             log = self._world.kafka.partition(topic, partition)
-            return next((it for it in reversed(log.after(log.first, len(log.records))) if wanted(it)), None)
+            records = read(topic, partition, log.after(log.first, len(log.records)))
+            return next(filter(wanted, reversed(records)), None)
 
         return await self._world.network.ask("kafka", look)
 
@@ -177,22 +224,40 @@ class _Metadata(NamedTuple):
     offset: int
 
 
+class SimulatedProducer:
+    """An idempotent producer as aiokafka has it: it numbers what it sends to a partition, also what is refused."""
+
+    def __init__(self, world: World) -> None:
+        self.id = world.kafka.new_producer()
+        self._world = world
+        self._lines: dict[tuple[str, int], _Line] = {}
+
+    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[_Metadata]:
+        line = self._lines.get((topic, partition))
+        if line is None:
+            line = self._lines[topic, partition] = _Line(self._world, self.id, topic, partition)
+        return line.put(batch)
+
+    async def stop(self) -> None:
+        """What is on its way goes on."""
+
+
 class _Line:
-    """What an idempotent producer has for one partition: batches that arrive in order, one at a time, each once.
+    """What a producer has for one partition: batches that go in order, one at a time.
 
     When the producer gives one up, whether it has arrived is unknown, and what waits behind it is given up too.
     """
 
-    def __init__(self, world: World, topic: str, partition: int) -> None:
+    def __init__(self, world: World, producer: int, topic: str, partition: int) -> None:
         self._world = world
+        self._producer = producer
         self._topic = topic
         self._partition = partition
-        self._queue: deque[tuple[Sequence[Unsent], asyncio.Future[_Metadata]]] = deque()
+        self._queue: deque[tuple[BatchBuilder, asyncio.Future[_Metadata]]] = deque()
         self._sequence = 0
-        self._newest = 0
         self._task: asyncio.Task[None] | None = None
 
-    def put(self, batch: Sequence[Unsent]) -> asyncio.Future[_Metadata]:
+    def put(self, batch: BatchBuilder) -> asyncio.Future[_Metadata]:
         future: asyncio.Future[_Metadata] = asyncio.get_running_loop().create_future()
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._queue.append((batch, future))
@@ -205,26 +270,34 @@ class _Line:
         while self._queue:
             # Until it leaves the process, a stopped process keeps it back.
             await asyncio.sleep(world.random.uniform(0.0002, 0.004))
-            batch, future = self._queue[0]
-            self._sequence += 1
-            arrive = partial(self._arrive, self._sequence, batch)
+            batch, future = self._queue.popleft()
+            size, records = unpacked(batch)
+            arrive = partial(self._arrive, self._sequence, size, records)
+            self._sequence += len(records)
             try:
                 first = await world.network.ask("produce", arrive)
             except KafkaConnectionError:
+                self._queue.appendleft((batch, future))
                 while self._queue:
                     _, lost = self._queue.popleft()
                     if not lost.done():
                         lost.set_exception(KafkaTimeoutError())
                 return
-            self._queue.popleft()
-            if not future.done():
-                future.set_result(_Metadata(first))
+            except Exception as error:
+                if not future.done():
+                    future.set_exception(error)
+            else:
+                if not future.done():
+                    future.set_result(_Metadata(first))
 
-    def _arrive(self, sequence: int, batch: Sequence[Unsent]) -> int:
-        if sequence < self._newest:
-            return -1  # the broker refuses an old sequence number
-        self._newest = sequence
-        partition = self._world.kafka.partition(self._topic, self._partition)
-        offsets = [partition.append(*record, self._world.wall()) for record in batch]
-        self._world.arrived(self._topic, self._partition, batch)
+    def _arrive(self, sequence: int, size: int, records: Sequence[Unsent]) -> int:
+        world = self._world
+        partition = world.kafka.partition(self._topic, self._partition)
+        if size > world.kafka.largest(self._topic):
+            world.note("refused", self._topic, self._partition, size)
+            raise MessageSizeTooLargeError
+        if not partition.is_due(self._producer, sequence, len(records)):
+            return -1
+        offsets = [partition.append(*record, world.wall()) for record in records]
+        world.arrived(self._topic, self._partition, records)
         return offsets[0]

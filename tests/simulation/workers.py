@@ -10,7 +10,7 @@ from streams.broker import PartitionLog, partition_of
 from streams.cache import Cache
 from streams.handler import Handler
 from streams.journal import stream_name
-from streams.messages import Message
+from streams.messages import Message, message_of
 from streams.outbox import TypeOutbox
 from streams.owner import Owner
 from streams.ownership import Ownership
@@ -46,7 +46,7 @@ class CommandWorker:
         self._journal = world.journal()
         self._broker = SimulatedBroker(world, world.shape.partitions)
         self._outbox = WatchedOutbox(world, self._broker)
-        self.ownership = Ownership(self._new_owner, self._describe, lambda: self._consumer.rejoin())
+        self.ownership = Ownership(TYPE, self._new_owner, self._describe, self._seek)
         self._consumer = Consumer(
             world,
             world.command_group,
@@ -91,15 +91,19 @@ class CommandWorker:
         return (await self._broker.describe([COMMANDS_TOPIC])).get(COMMANDS_TOPIC)
 
     async def _positions(self, partitions: list[int]) -> dict[Place, int]:
-        owned = await self.ownership.assign(set(partitions))
+        await self.ownership.assign(set(partitions))
+        owned = await self.ownership.positions()
         return {(COMMANDS_TOPIC, p): offset for p, offset in owned.items()}
+
+    async def _seek(self, partition: int, offset: int) -> None:
+        self._consumer.go_on_from(COMMANDS_TOPIC, partition, offset)
 
     async def receive(self, partition: int, records: Sequence[Record]) -> None:
         await self.ownership.deliver(partition, self._messages(partition, records))
 
     def _messages(self, partition: int, records: Sequence[Record]) -> Iterator[Message]:
         for record in records:
-            yield Message(record.offset, record.key, record.value, record.headers, record.timestamp)
+            yield message_of(record)
             owner = self.ownership.owners.get(partition)
             if owner is not None:
                 self._world.checks.bounds(owner)

@@ -27,9 +27,9 @@ from projections.shop.question import EVER, Window
 from projections.shop.recommendation import MOST_PRODUCTS, Recommendation, bought_together
 from streams.shop.sales import Invoice, generate, plan, read_rows
 from tests.folded import Folded, Kept, published
+from tests.real_sales import REAL
 from tests.unit.sales_by_hand import ByHand, rounded
 
-REAL = Path(__file__).parents[3] / "shared/data/online-retail-2010-12-to-2011-05.csv.gz"
 SIZES = {
     **{"1": (1, 1), "2": (2, 2), "3-5": (3, 5), "6-10": (6, 10), "11-20": (11, 20), "21-30": (21, 30)},
     **{"31-50": (31, 50), "51-100": (51, 100), "101+": (101, 10**6)},
@@ -57,15 +57,14 @@ class Sales:
 
 GENERATED = (None, "2010-12-30", "2011-01-03")
 FILES = [pytest.param(GENERATED, id="generated")]
-if REAL.exists():
+if REAL is not None:
     FILES.append(pytest.param((REAL, "2010-12-01", "2010-12-31"), id="month"))
     FILES.append(pytest.param((REAL, "2010-12-01", "2011-05-31"), id="all", marks=pytest.mark.full))
 
 
 @pytest.fixture(scope="module", params=FILES)
 def sales(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sales:
-    """Five generated days over the turn of a year; where the real sales are at hand a month of them, with `--full` all
-    six."""
+    """Five generated days over the turn of a year; with `SALES` a month of the original ones, with `--full` all six."""
     file, since, until = request.param
     if file is None:
         file = tmp_path_factory.mktemp("sales") / "sales.csv.gz"

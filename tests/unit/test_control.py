@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from projections import control as control_module
+from projections.control import Control
 from tests.unit.control_topic import ControlTopic
 from tests.unit.control_topic import following as worker
 
@@ -142,3 +143,49 @@ async def test_orders_that_kafka_does_not_take(monkeypatch: pytest.MonkeyPatch) 
     async with worker(Silent()) as control:
         with pytest.raises(TimeoutError):
             await control.pause("orders", "why")
+
+
+async def test_reading_fails() -> None:
+    """What follows the topic begins again behind what it has read, with a reading of its own, when reading failed."""
+    topic = ControlTopic()
+    opened = []
+
+    class Failing:
+        """A feed whose readings end by an error when that is set."""
+
+        async def open(self, name: str, partition: int) -> Any:
+            reading = await topic.open(name, partition)
+            broken = asyncio.Event()
+            opened.append((reading, broken))
+            read, sought = reading.read, reading.seek
+            places: list[int] = []
+
+            async def read_or_fail(most: int) -> Any:
+                reads, breaks = asyncio.ensure_future(read(most)), asyncio.ensure_future(broken.wait())
+                await asyncio.wait({reads, breaks}, return_when=asyncio.FIRST_COMPLETED)
+                for task in (reads, breaks):
+                    task.cancel()
+                if broken.is_set():
+                    raise RuntimeError("nobody can read this")
+                return reads.result()
+
+            async def seek(offset: int) -> None:
+                places.append(offset)
+                await sought(offset)
+
+            reading.read, reading.seek, reading.places = read_or_fail, seek, places  # type: ignore[method-assign, attr-defined]
+            return reading
+
+    control = Control("projections-control", Failing(), topic)  # type: ignore[arg-type]
+    await control.start()
+    try:
+        await control.pause("orders", "why")
+        opened[0][1].set()
+        async with asyncio.timeout(5):
+            while len(opened) < 2:
+                await asyncio.sleep(0.01)
+            await control.pause("products", "why")
+        assert ("why", "why") == (control.paused("orders"), control.paused("products"))
+        assert [1] == opened[1][0].places
+    finally:
+        await control.close()

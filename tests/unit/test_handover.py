@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,3 +114,74 @@ async def test_failure(receiver: Receiver, handover: HandOver) -> None:
     handover.put(P0, ["bad"])
     await turns()
     assert ["bad"] == [str(error) for error in receiver.failures]
+
+
+async def test_new_ones_while_dropping(receiver: Receiver, handover: HandOver) -> None:
+    """What comes for a partition whose former batch is being dropped is not taken for that one when it ends."""
+    go_on, slow = asyncio.Event(), asyncio.Event()
+
+    async def receive(tp: TP, records: Sequence[Any]) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await (slow if tp == P0 else go_on).wait()
+
+    handover._receive = receive
+    handover.put(P0, ["a"])
+    handover.put(P1, ["x"])
+    await turns()
+    dropping = asyncio.create_task(handover.drop())
+    await turns()
+    handover._receive = receiver.receive
+    receiver.busy[P1] = asyncio.Event()
+    handover.put(P1, ["new"])
+    await turns()
+    go_on.set()
+    await turns()
+    assert not dropping.done()
+    slow.set()
+    await dropping
+    handover.put(P1, ["newer"])
+    receiver.busy[P1].set()
+    await turns()
+    assert [(P1, ["new"]), (P1, ["newer"])] == receiver.received
+
+
+async def test_ended_meanwhile(receiver: Receiver, handover: HandOver, caplog: pytest.LogCaptureFixture) -> None:
+    """One that has received its last batch while another kept `drop` waiting ends without an error."""
+    busy, slow = asyncio.Event(), asyncio.Event()
+
+    async def receive(tp: TP, records: Sequence[Any]) -> None:
+        if tp == P0:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await slow.wait()
+        await busy.wait()
+
+    handover._receive = receive
+    handover.put(P0, ["a"])
+    handover.put(P1, ["x"])
+    await turns()
+    dropping = asyncio.create_task(handover.drop())
+    await asyncio.sleep(0)
+    busy.set()
+    await turns()
+    slow.set()
+    async with asyncio.timeout(1):
+        await dropping
+    assert [] == [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_forget(receiver: Receiver, handover: HandOver) -> None:
+    """Of one partition what waits is forgotten, as it is read again; the batch being received is not."""
+    receiver.busy[P0] = asyncio.Event()
+    for records in (["a"], ["b"]):
+        handover.put(P0, records)
+        await turns()
+    handover.forget(P0)
+    assert set() == handover.full
+    handover.put(P0, ["b again"])
+    receiver.busy[P0].set()
+    await turns()
+    assert [(P0, ["a"]), (P0, ["b again"])] == receiver.received

@@ -9,15 +9,16 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, make_dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import pytest
+from msgspec import Meta
 
 from aggregates.decider import Decider
-from aggregates.shop.order import order
+from aggregates.shop.order import Line, order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
 from aggregates.timer import timer
@@ -82,6 +83,12 @@ def shop(tmp_path: Path) -> Shop:
 
 def field(name: str, type: Any, **attributes: Any) -> dict[str, Any]:
     return {"name": name, "type": type, "doc": "A field.", **attributes}
+
+
+def typed(name: str, of: Any = None, **types: Any) -> type:
+    """The class of an order's event, or another, with fields of other types, or with more."""
+    hints = {**get_type_hints(of or order.events[name]), **types}
+    return make_dataclass(name, hints.items(), frozen=True)
 
 
 def with_state(decider: Decider[Any, Any, Any], other: Decider[Any, Any, Any]) -> Decider[Any, Any, Any]:
@@ -243,6 +250,60 @@ BAD: dict[str, tuple[Callable[[Shop], object], str, str]] = {
         lambda shop: shop.unlike("order", "LineRemoved", fields("sku", of=int)),
         r"the class LineRemoved does not hold what this schema says: Expected `int`, got `str`",
         r"give its fields the types of the schema, or add a version",
+    ),
+    "a class without the null of its schema": (
+        lambda shop: shop.unlike("order", "OrderOpened", typed("OrderOpened", country=str)),
+        r"order/OrderOpened\.v1\.avsc: the class OrderOpened is narrower than this schema: country: Expected `str`",
+        r"an event of it may have been written: let the class hold it",
+    ),
+    "a class without a symbol of its schema": (
+        lambda shop: shop.unlike("order", "OrderOpened", typed("OrderOpened", kind=Literal["sale"])),
+        r"the class OrderOpened is narrower than this schema: kind: Invalid enum value 'credit'",
+        r"an event of it may have been written",
+    ),
+    "a class that ends before its schema does": (
+        lambda shop: shop.unlike("order", "LineAdded", typed("LineAdded", quantity=Annotated[int, Meta(le=10**9)])),
+        r"the class LineAdded is narrower than this schema: quantity: Expected `int` <= 1000000000",
+        r"an event of it may have been written",
+    ),
+    "a class that takes no empty list": (
+        lambda shop: shop.unlike("order", "OrderPlaced",
+                                 typed("OrderPlaced", lines=Annotated[tuple[Line, ...], Meta(min_length=1)])),
+        r"the class OrderPlaced is narrower than this schema: lines: Expected `array` of length >= 1",
+        r"an event of it may have been written",
+    ),
+    "a class that takes no long text, within a list": (
+        lambda shop: shop.unlike("order", "OrderPlaced", typed("OrderPlaced", lines=tuple[
+            typed("Line", of=Line, sku=Annotated[str, Meta(max_length=20)]), ...])),  # type: ignore[misc]
+        r"the class OrderPlaced is narrower than this schema: lines\[\]\.sku: Expected `str` of length <= 20",
+        r"an event of it may have been written",
+    ),
+    "a class that may be None": (
+        lambda shop: shop.unlike("order", "LineAdded", typed("LineAdded", sku=str | None)),
+        r"the class LineAdded is wider than this schema: sku may be None",
+        r'say \["null", \.\.\] in a new version, or take None out of the class',
+    ),
+    "a class with a symbol more": (
+        lambda shop: shop.unlike("order", "OrderOpened", typed("OrderOpened", kind=Literal["sale", "credit", "gift"])),
+        r"the class OrderOpened is wider than this schema: kind may be gift",
+        r"add it to the symbols in a new version",
+    ),
+    "a class that takes any text for a symbol": (
+        lambda shop: shop.unlike("order", "OrderOpened", typed("OrderOpened", kind=str)),
+        r"the class OrderOpened is wider than this schema: kind may be any text",
+        r'make it a Literal\["sale", "credit"\]',
+    ),
+    "an int of Python in an int of Avro": (
+        lambda shop: (added(shop, lambda it: it["fields"].append(field("boxes", "int", default=0))),
+                      shop.unlike("order", "LineAdded", typed("LineAdded", boxes=int))),
+        r"LineAdded\.v2\.avsc: the class LineAdded is wider than this schema: boxes is an int of Python",
+        r"make it a long in a new version, or bound the class",
+    ),
+    "a time without a zone": (
+        lambda shop: added(shop, lambda it: it["fields"].append(
+            field("at", {"type": "long", "logicalType": "local-timestamp-millis"}, default=0)), *ALL, "at"),
+        r"the field at is a local-timestamp-millis, a time without a zone",
+        r'use "logicalType": "timestamp-millis"',
     ),
     "upcasters in a circle": (
         lambda shop: shop.upcaster(

@@ -332,7 +332,7 @@ def test_the_command_line_refuses_unknown_servers(capsys: pytest.CaptureFixture[
 
 def test_workers_are_read_from_the_procfile(tmp_path: Path) -> None:
     """The repository's own Procfile has a port of its own for each worker."""
-    text = Path(__file__, "../../../Procfile").resolve().read_text()
+    text = (Path(__file__).parents[2] / "Procfile").read_text()
     team = workers.from_procfile(text, tmp_path, tmp_path, "demo-")
     ports = {worker.name: worker.port for worker in team}
     assert (6061, 6062, 6063, 6066) == tuple(ports[name] for name in ("products", "orders", "users", "projections"))

@@ -15,7 +15,7 @@ from projections.hops import Busy, NotNow
 from projections.kept import Kept
 from projections.projection import Projection, PublishedEvent, Row
 from projections.source import Source
-from projections.switching import Switching
+from projections.switching import Switching, first_projection
 from projections.waits import Bound
 from tests.unit.boxes import Boxes, Put, contents, put, until
 from tests.unit.control_topic import ControlTopic, following
@@ -294,3 +294,24 @@ async def test_keys_that_wait_keep_a_table_from_answering(town: Town) -> None:
         await it.built_again(2, "boxes-2.1")
         await it.looked()
         assert "boxes-2.1" == it.serving
+
+
+async def test_a_type_without_a_projection_comes_first(town: Town) -> None:
+    """Tables are switched whatever the order of the types: the leader is found by the first projection there is."""
+    async with town.worker(1) as worker:
+        await worker.current("boxes-1")
+        rest = (worker.control, town.boxes.topic, town.boxes.reader, town.boxes.letters, asyncio.Semaphore(4))
+        nothing = Source("mail", "mail-events", [], lambda kept: town.boxes.rows, lambda rows: [0], *rest)  # type: ignore[arg-type]
+        sources = {"mail": nothing, "box": worker.source}
+        assert "boxes" == first_projection(sources)
+        await Switching(sources, worker.control, worker.doors)._look()  # type: ignore[arg-type]
+        assert "boxes-1" == worker.serving
+
+
+async def test_opened_again(town: Town) -> None:
+    """What could not be opened to its end is opened again: nothing of the first attempt goes on beside it."""
+    async with town.worker(1) as worker:
+        await worker.current("boxes-1")
+        await worker.source.open()
+        await worker.current("boxes-1")
+        assert 1 == town.boxes.topic.readings

@@ -1,0 +1,254 @@
+"""Readers of what stands on Kafka: commands, events, and the topics of the system's own."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from aggregates.shop.checkout import checkout
+from projections import changelog, events, local_store
+from projections.control import Control
+from projections.replies import Replies
+from projections.tailer import Tail, Tailers
+from schemas.codec import Undecodable
+from schemas.wire_format import from_wire
+from streams.commit_codec import UnreadableCommit, decode_events, encode_events
+from streams.journal import RecordedEvent, Unavailable
+from streams.journal_memory import MemoryJournal
+from streams.messages import Failure, read_envelope
+from streams.reading import Held
+from streams.router import Listener
+from tests.fuzz.hostile import Record, field_names, json_bytes, keyed, moments, mutated, raw, records, scalars, values
+from tests.fuzz.reader import Reader
+from tests.fuzz.worlds import DECIDERS, Decided, commands_of, events_of, samples, schemas_of
+from tests.simulation.disk import Batch, SimulatedStore
+
+# -- commands ------------------------------------------------------------------------------------------------------
+
+COMMAND_HEADERS = (
+    "ce_id", "ce_type", "ce_source", "ce_replyto", "ce_correlationid", "ce_causationid", "ce_traceparent",
+    "ce_deadline", "ce_retryof", "ce_expectedsequence", "content-type", "dl_type", "dl_id", "dl_position", "dl_topic",
+    "dl_quarantine", "dl_dropped", "dl_time",
+)  # fmt: skip
+CONTENT_TYPES = st.sampled_from([b"application/json", b"avro/binary", b"application/json; charset=x", b"text/plain"])
+STRUCTURED = ("type", "data", "data_base64", "id", "replyto", "correlationid", "traceparent", "deadline", "specversion")
+
+
+def _commands(type: str) -> SearchStrategy[Record]:
+    """Commands of a type as a stranger sends them: right in form, or in nothing."""
+    names = [*DECIDERS[type].commands, "#release", "#other", "NoSuch"]
+    classes = DECIDERS[type].commands.values()
+    data = keyed(field_names(*classes)) | json_bytes
+    written = [b"\xc3\x01" + bytes.fromhex(it.fingerprint) for it in commands_of(type)._own]
+    avro = mutated([data + b"\0" * 30 for data in written] or [b"\xc3\x01"])
+    structured = keyed(STRUCTURED, {"type": st.sampled_from(names)}) | st.builds(
+        lambda name, data: b'{"type":"%s","data":%s}' % (name.encode(), data), st.sampled_from(names), data
+    )
+    known = {
+        "ce_type": st.sampled_from(names).map(str.encode),
+        "ce_id": st.sampled_from([b"c1", b"c2", b"c3"]),
+        "ce_replyto": st.sampled_from([b"answers", b"", b"../x"]),
+    }
+    released = st.sampled_from([b'{"command_id":"c1"}', b"{}", b'{"command_id":1}'])
+    return records(
+        COMMAND_HEADERS,
+        st.sampled_from([b"A-1", b"A-1", b"A-2"]),
+        data | avro | structured | released,
+        known | {"content-type": CONTENT_TYPES, "ce_deadline": moments.map(str.encode)},
+    )
+
+
+_decisions: SearchStrategy[Any] = st.sampled_from(sorted(DECIDERS)).flatmap(
+    lambda type: st.tuples(st.just(type), st.booleans(), st.lists(_commands(type), min_size=1, max_size=5))
+)
+
+
+def _decide(given: tuple[str, bool, list[Record]]) -> None:
+    type, quarantine, its = given
+    asyncio.run(Decided(type, quarantine).decide(its))
+
+
+def _envelope(it: Record) -> None:
+    read_envelope(it.key, it.value, it.headers, it.offset, it.timestamp / 1000, "default")  # type: ignore[arg-type]
+
+
+# -- events --------------------------------------------------------------------------------------------------------
+
+EVENT_HEADERS = (
+    "ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "ce_sequence", "ce_position",
+    "ce_correlationid", "ce_causationid", "ce_dataschema", "content-type", "ce_previous", "ce_commitend",
+    "ce_traceparent",
+)  # fmt: skip
+POSITIONS = st.sampled_from(
+    [b"order-0:1:0", b"order-0:5:2", b"order-0:x:0", b":::", b"order-0:" + b"9" * 5_000 + b":0"]
+)
+
+
+def _events(type: str) -> SearchStrategy[Record]:
+    known = {
+        "ce_position": POSITIONS,
+        "ce_id": POSITIONS,
+        "ce_type": st.sampled_from([name.encode() for name in DECIDERS[type].events]),
+        "ce_sequence": st.sampled_from([b"1", b"7", b"-1", b"x"]),
+        "ce_time": moments.map(str.encode),
+        "ce_previous": POSITIONS,
+    }
+    return records(EVENT_HEADERS, st.just(b"A-1"), mutated(samples(type)) | json_bytes, known)
+
+
+_written = ["order", "product", "user", "checkout", "email"]
+_published: SearchStrategy[Any] = st.sampled_from(_written).flatmap(
+    lambda type: st.tuples(st.just(type), st.lists(_events(type), min_size=1, max_size=3))
+)
+
+
+def _read_events(given: tuple[str, list[Record]]) -> None:
+    type, its = given
+    reader = events.EventReader(events_of(type), MemoryJournal(), "/source")
+    asyncio.run(reader.read(its))  # type: ignore[arg-type]
+
+
+_listeners: dict[str, Listener] = {}
+
+
+def _hear(given: tuple[str, list[Record]]) -> None:
+    type, its = given
+    source = type if type in checkout.hears else next(iter(checkout.hears))
+    listener = _listeners.setdefault(source, Listener(checkout, source, schemas_of(source)))
+    for it in its:
+        listener.hear(it, 8, "/source")
+
+
+class _LastRecord:
+    """A broker whose events topic ends with this record."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    async def last_record(self, topic: str, partition: int) -> Record:
+        return self._record
+
+
+def _last_event(given: tuple[str, list[Record]]) -> None:
+    type, its = given
+    broker: Any = _LastRecord(its[0])
+    asyncio.run(Tail(f"{type}-0", 0, "events", "/source", MemoryJournal(), broker, events_of(type))._find())
+
+
+def _hint(data: bytes) -> None:
+    tailers = Tailers("order", "events", "/source", MemoryJournal(), None, events_of("order"))  # type: ignore[arg-type]
+    tailers.tails[0] = SimpleNamespace(wake=lambda nr: nr + 1)  # type: ignore[assignment]
+    tailers.wake(0, data)
+
+
+# -- the system's own topics ----------------------------------------------------------------------------------------
+
+KINDS = st.sampled_from([b"serving/orders", b"generation/orders-1", b"paused/orders", b"skipped/orders/x", b"dropped/x",
+                         b"serving", b"paused/", b"/", b"other/orders"])  # fmt: skip
+_facts = records((), KINDS, keyed(["table", "generation", "reason", "dropped"]) | json_bytes)
+
+
+def _fact(it: Record) -> None:
+    async def take() -> None:
+        control = Control("control", None, None)  # type: ignore[arg-type]
+        await control._take([it])
+        for name in ("orders", "x"):
+            control.serving(name), control.wanted(name, 1), control.paused(name), control.skips(name)
+        control.dropped()
+
+    asyncio.run(take())
+
+
+_reply_fields = keyed(
+    ["command_id", "status", "aggregate", "events", "position", "error", "command", "place", "fingerprint"],
+    {
+        "status": st.sampled_from(["pending", "accepted", "failed", "x"]),
+        "command_id": st.sampled_from(["c1", ""]) | scalars,
+        "aggregate": st.just({"type": "order", "id": "A-1", "sequence": 1}) | values,
+    },
+)
+
+
+def _reply(it: Record) -> None:
+    async def take() -> None:
+        replies = Replies([], "replies", 8, None, None, 10)  # type: ignore[arg-type]
+        replies._take(it)
+        with sqlite3.connect(":memory:") as file:
+            for entry in replies._fetched.entries:
+                file.execute("SELECT ?, ?, ?, ?, ?", entry)
+
+    asyncio.run(take())
+
+
+_row_keys = st.sampled_from(
+    [changelog.key_of("orders-1", kind, "A-1") for kind in (changelog.ROW, changelog.PLACE, changelog.QUARANTINED)]
+    + [b"", b"orders-1", b"orders-1\0", b"\xff\0" + changelog.ROW]
+)
+_row_values = (
+    keyed(
+        ["position", "sequence", "gone", "nr", "index", "complete", "offset", "error", "events", "last"],
+        {
+            "position": st.sampled_from(["order-0:1:0", "x", "order-0:1"]) | scalars,
+            "last": st.sampled_from(["order-0:1:0", "x"]) | scalars,
+            "events": st.integers(0, 3),
+            "nr": st.integers(0, 3),
+            "error": st.just("an error"),
+        },
+    )
+    | json_bytes
+)
+
+
+def _recovered(its: list[Record]) -> None:
+    store = SimulatedStore({})
+    store.table_name = "orders"
+    batch = [SimpleNamespace(message=SimpleNamespace(partition=0, offset=n, key=it.key, value=it.value))
+             for n, it in enumerate(its)]  # fmt: skip
+    real, local_store.WriteBatch = local_store.WriteBatch, Batch
+    try:
+        store.apply_changelog_batch(batch, bytes, bytes)
+    finally:
+        local_store.WriteBatch = real
+    store.places(0)
+    store.quarantined(0, "orders-1")
+    store.get_many(0, "orders-1", ["A-1"])
+
+
+# -- all of them ---------------------------------------------------------------------------------------------------
+
+_stored = st.sampled_from(_written).flatmap(lambda type: st.tuples(st.just(type), mutated(samples(type)) | raw))
+_rows_of_commits = [
+    encode_events(
+        [RecordedEvent("A-1", 1, "LineAdded", b"data" * 20, "c1", "x"), RecordedEvent("A-1", 1, "", b"1", "c2")]
+    ),
+    encode_events([]),
+]
+
+READERS = [
+    Reader("a partition's commands", _decisions, _decide),
+    Reader("a command", _decisions.flatmap(lambda it: st.sampled_from(it[2])), _envelope, (Failure,), watched=True),
+    Reader("an event", _published, _read_events, (Undecodable, Held, Unavailable)),
+    Reader("the last event of a topic", _published, _last_event, (Unavailable,)),
+    Reader("what is heard", _published, _hear, (Held,)),
+    Reader("a hint", raw, _hint),
+    Reader("a fact of control", _facts, _fact, watched=True),
+    Reader("a reply", records((), st.just(b"c1"), _reply_fields | json_bytes), _reply, watched=True),
+    Reader("a changelog", st.lists(records((), _row_keys, _row_values), min_size=1, max_size=6), _recovered),
+    Reader(
+        "stored data",
+        _stored,
+        lambda it: (events_of(it[0]).decode(it[1]), events_of(it[0]).decode_to_builtins(it[1])),
+        (Undecodable,),
+        watched=True,
+    ),
+    Reader(
+        "stored data for people", _stored, lambda it: events_of(it[0]).decode_as_written(it[1]), (Undecodable,), True
+    ),
+    Reader("data in wire format", raw | mutated([b"\0\0\0\0\1abc"]), lambda it: from_wire(it, {}), (Undecodable,)),
+    Reader("a commit", mutated(_rows_of_commits), decode_events, (UnreadableCommit,), watched=True),
+]

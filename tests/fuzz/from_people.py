@@ -1,0 +1,143 @@
+"""Readers of what people and their programs send: over HTTP, on the command line, in files and in the environment."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from projections import command_request, hops, marks, pages, rows, sse
+from projections.at_least import BadPosition, read_at_least, read_wait
+from projections.bodies import Refused
+from projections.command_request import CommandReader
+from streams import cli_dead_letters
+from streams.cli_run import Stop
+from streams.journals import open_journal
+from streams.settings import Settings, SettingsError
+from streams.shop.sales_file import COLUMNS, SalesError, read_rows
+from tests.fuzz.from_kafka import COMMAND_HEADERS
+from tests.fuzz.hostile import Record, as_json, field_names, json_bytes, keyed, mutated, records, scalars, texts, values
+from tests.fuzz.reader import Reader
+from tests.fuzz.worlds import DECIDERS
+
+# -- what is read for people ----------------------------------------------------------------------------------------
+
+_letters = records(
+    COMMAND_HEADERS,
+    st.just(b"A-1"),
+    json_bytes,
+    {
+        "dl_type": st.sampled_from([b"Unreadable", b"\xff"]),
+        "dl_time": st.sampled_from([b"1764000000000", b"99999999999999", b"9" * 5_000, b"-1", b"x"]),
+        "dl_position": st.sampled_from([b"order-commands:0:1", b"x"]),
+    },
+)
+
+
+def _letter(its: list[Record]) -> None:
+    for it in cli_dead_letters.kept(its):
+        cli_dead_letters.summary(it)
+        as_json(cli_dead_letters.details(it))
+        cli_dead_letters.retry_headers(it)
+        cli_dead_letters.command_id(it)
+
+
+def _sales(data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        file.write(data)
+        file.flush()
+        list(read_rows(Path(file.name)))
+
+
+_SALE = b"536365,85123A,WHITE LANTERN,6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom\n"
+
+# -- HTTP ----------------------------------------------------------------------------------------------------------
+
+_forms = {type: dict(decider.commands) for type, decider in DECIDERS.items()}
+
+
+def _fields(type: str) -> list[str]:
+    return field_names(*DECIDERS[type].commands.values())
+
+
+_bodies = st.sampled_from(sorted(DECIDERS)).flatmap(
+    lambda type: st.tuples(
+        st.just(type),
+        keyed(
+            ["type", "data", "id"],
+            {
+                "type": st.sampled_from([*DECIDERS[type].commands]) | scalars,
+                "data": st.fixed_dictionaries({}, optional=dict.fromkeys(_fields(type), values)) | values,
+            },
+        )
+        | json_bytes,
+    )
+)  # fmt: skip
+_positions = texts | st.sampled_from(
+    ["order-3:125", "order-3:125:0", "order-٣:1", "order-" + "9" * 5_000 + ":1", "order-0:", "order--1:1",
+     "orders-1,order-0:12:3,order-1:7:0", "orders-1,", ",", "orders-1,order-0:x"]
+)  # fmt: skip
+_headers = st.lists(st.tuples(
+    st.sampled_from(["Idempotency-Key", "Prefer", "At-Least", "Content-Type", "If-Match", "If-None-Match", "X-Hop"]),
+    _positions | st.sampled_from(['"a\\"b"', "wait=nan", "wait=" + "9" * 5_000, "respond-async, wait=1", 'W/"x", *']),
+), max_size=4)  # fmt: skip
+
+
+def _request_headers(its: list[tuple[str, str]]) -> None:
+    headers: CIMultiDict[str] = CIMultiDict(its)
+    command_request.command_id(headers)
+    command_request.wait_of(headers)
+
+
+def _parse_body(given: tuple[str, bytes]) -> None:
+    type, body = given
+    name, _, value = CommandReader(_forms, 1_000_000, "replies").parse(type, body)
+    command_request.fingerprint(type, "A-1", name, value)
+
+
+# -- the operator's ------------------------------------------------------------------------------------------------
+
+_URLS = st.sampled_from([
+    "cassandra://h:9042/k", "postgresql://u:p@h:5432/d", "sqlite:///f.db", "memory://", "kafka://a:1,b:2", "http://h/",
+    "postgresql://[::1]:x/d", "cassandra://u:p@:0/", "postgresql://h/d?sslmode=verify-full&sslrootcert=/x", "sqlite://",
+])  # fmt: skip
+_mutated_urls = mutated(
+    [b"cassandra://h:9042/k", b"postgresql://u:p@h:5432/d?a=b", b"sqlite:///f.db", b"kafka://a:9092,b:9"]
+).map(lambda data: data.replace(b"\0", b"").decode("latin-1"))
+_settings = st.fixed_dictionaries(
+    {},
+    optional={
+        it.name.upper(): texts.filter(lambda text: "\0" not in text) | _URLS | _mutated_urls
+        for it in fields(Settings)
+    },
+)  # fmt: skip
+
+
+def _read_settings(environment: Mapping[str, str]) -> None:
+    settings = Settings.from_environment(environment)
+    settings.bootstrap_servers  # noqa: B018  (a property that reads)
+    open_journal(settings.journal_url, settings.namespace, "orders")
+
+
+READERS = [
+    Reader("dead letters", st.lists(_letters, min_size=1, max_size=4), _letter),
+    Reader("a file of sales", mutated([",".join(COLUMNS).encode() + b"\n" + _SALE * 2]), _sales, (SalesError,)),
+    Reader("a command over HTTP", _bodies, _parse_body, (Refused,), watched=True),
+    Reader("headers of a command", _headers, _request_headers, (Refused,)),
+    Reader("an id in a path", texts.map(lambda it: "/orders/" + it), lambda it: command_request.read_path_id(it, 2),
+           (Refused,)),
+    Reader("At-Least", _positions, lambda it: read_at_least(it, 8, ("order", "product")), (BadPosition,)),
+    Reader("Prefer", _positions | st.just("wait=nan, wait=inf, wait=" + "9" * 400), read_wait),
+    Reader("Last-Event-ID of a row", _positions, lambda it: sse.read_place(it, "order-3"), (BadPosition,)),
+    Reader("Last-Event-ID of a list", _positions, lambda it: marks.read_mark(it, "orders"), (BadPosition,)),
+    Reader("a page", st.fixed_dictionaries({}, optional={"limit": texts, "after": texts}), pages.read_page,
+           (ValueError,)),
+    Reader("how far a hop has read", _positions, lambda it: hops.read_seen({hops.SEEN: it})),
+    Reader("a position in a row", _positions, rows.read_position, (ValueError,)),
+    Reader("the settings", _settings, _read_settings, (SettingsError,)),
+    Reader("a dead letter's place", texts, lambda it: cli_dead_letters.parse_position(it, "show"), (Stop,)),
+]  # fmt: skip

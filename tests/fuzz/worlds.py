@@ -1,0 +1,197 @@
+"""The product's own readers with all that they need, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from aggregates.decider import Decider
+from aggregates.shop.checkout import checkout
+from aggregates.shop.email import email
+from aggregates.shop.order import order
+from aggregates.shop.product import product
+from aggregates.shop.user import user
+from aggregates.timer import timer
+from projections.events import EventReader
+from projections.tailer import event_headers
+from schemas.codec import Codec
+from schemas.registry import Schemas
+from streams.cache import Aggregate, Cache
+from streams.commit_codec import decode_events, encode_events
+from streams.handler import Handler, load_aggregate
+from streams.journal import stream_name
+from streams.journal_memory import MemoryJournal
+from streams.limits import Limits
+from streams.messages import Message, decode_reply
+from streams.outbox import TypeOutbox
+from streams.owner import Owner
+from tests.fuzz.hostile import Record
+
+ROOT = Path(__file__).parents[2]
+DECIDERS: dict[str, Decider[Any, Any, Any]] = {
+    it.type: it for it in (order, product, user, *(manager.decider for manager in (timer, checkout, email)))
+}
+MOST_SECONDS = 5.0
+WINDOW = 1_000
+
+
+@cache
+def schemas_of(type: str) -> Schemas:
+    """Those of the shop, or of the engine itself."""
+    return Schemas.load("engine" if type == timer.type else "shop", type)
+
+
+@cache
+def events_of(type: str) -> Codec:
+    """The codec of a type's events."""
+    schemas, decider = schemas_of(type), DECIDERS[type]
+    return Codec([it for it in schemas if it.name not in decider.commands], decider.events, schemas.upcasters)
+
+
+@cache
+def commands_of(type: str) -> Codec:
+    """The codec of a type's commands."""
+    schemas, decider = schemas_of(type), DECIDERS[type]
+    return Codec([it for it in schemas if it.name in decider.commands], decider.commands, schemas.upcasters)
+
+
+class Lost(Exception):
+    """An owner has given up its partition over what it was sent."""
+
+
+class Differs(Exception):
+    """What is read again is not what was written, or not what is in memory."""
+
+
+class Sink:
+    """A broker that holds what it is given against what Kafka's own client can send."""
+
+    def __init__(self) -> None:
+        self.replies: list[bytes] = []
+        self.letters = 0
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Any]) -> int:
+        for key, value, headers in records:
+            _check_record(key, value, headers)
+        self.letters += len(records)
+        return len(records) - 1
+
+    async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        for topic, key, value in replies:
+            topic.encode()
+            _check_record(key.encode(), value, [])
+            decode_reply(value)
+            self.replies.append(value)
+
+    def hint(self, topic: str, partition: int, nr: int) -> None:
+        pass
+
+
+def _check_record(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> None:
+    """Raises what Kafka's client raises for what is no record."""
+    from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+    batch = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
+        batch_size=1 << 30,
+    )  # fmt: skip
+    batch.append(0, timestamp=0, key=key, value=value, headers=list(headers))
+
+
+class _CommandLog:
+    """The command topic: nothing but what is delivered."""
+
+    async def end(self) -> int:
+        return 1 << 40
+
+    async def topic_id(self) -> str:
+        return "topic"
+
+    async def gap_is_empty(self, start: int, end: int) -> bool:
+        return True
+
+
+class Decided:
+    """An owner of one partition, from its first command to what is read again of all that it has written."""
+
+    def __init__(self, type: str, quarantine: bool) -> None:
+        self.type = type
+        self.lost = asyncio.Event()
+        self.journal = MemoryJournal()
+        self.sink = Sink()
+        limits = Limits(
+            linger=0.0, quarantine=quarantine, attempts=1, snapshot_every=2, waiting=3, command_bytes=20_000
+        )  # fmt: skip
+        stream, self.cache = stream_name(type, 0), Cache(1_000_000)
+        self.handler = Handler(
+            DECIDERS[type], events_of(type), commands_of(type), self.journal, stream, self.cache, WINDOW, limits
+        )
+        self.owner = Owner(
+            stream,
+            0,
+            "topic",
+            "me",
+            self.journal,
+            self.handler,
+            TypeOutbox(self.sink, "commits", "commands", "letters"),  # type: ignore[arg-type]
+            limits,
+            _CommandLog(),
+            lambda owner: self.lost.set(),
+            lambda key: 0,
+        )
+
+    async def decide(self, records: Sequence[Record]) -> None:
+        """Have them decided. Raises `Lost` when the owner gives up, `Differs` when what it wrote reads otherwise."""
+        await self.owner.take_over()
+        self.owner.resume()
+        try:
+            for offset, it in enumerate(records):
+                await self.owner.deliver(
+                    Message(offset, it.key, it.value, it.headers, it.timestamp / 1000)  # type: ignore[arg-type]
+                )
+            async with asyncio.timeout(MOST_SECONDS):
+                while self.owner.covered < len(records) and not self.lost.is_set():
+                    await asyncio.sleep(0)
+            if self.lost.is_set():
+                raise Lost(f"covered are {self.owner.covered} of {len(records)}")
+        finally:
+            await self.owner.close()
+        await self._read_again()
+
+    async def _read_again(self) -> None:
+        """The log, the events that are published of it, and every aggregate, from the log and with its snapshot."""
+        codec, decider = events_of(self.type), DECIDERS[self.type]
+        reader = EventReader(codec, self.journal, "/source")
+        commits = await self.journal.commits(stream_name(self.type, 0), 0, 1_000)
+        for commit in commits:
+            if decode_events(encode_events(commit.events)) != commit.events:
+                raise Differs(f"commit {commit.nr}")
+            published = [
+                Record("events", 0, index, event.aggregate_id.encode(), event.data, tuple(headers), 0)
+                for index, headers, event in event_headers(commit, b"/source", codec)
+            ]
+            for it in published:
+                _check_record(it.key, it.value, it.headers)
+            await reader.read(published)  # type: ignore[arg-type]
+        for id, kept in self.cache._aggregates.items():
+            self._compare(id, kept, await load_aggregate(self.journal, decider, codec, id, WINDOW))
+            await self.journal.remove_snapshot(self.type, id)
+            self._compare(id, kept, await load_aggregate(self.journal, decider, codec, id, WINDOW))
+
+    def _compare(self, id: str, kept: Aggregate, loaded: Aggregate) -> None:
+        if repr(kept.state) != repr(loaded.state):
+            raise Differs(f"{self.type} {id!r}: in memory {kept.state!r}, loaded {loaded.state!r}")
+        if (kept.sequence, list(kept.outcomes.items())) != (loaded.sequence, list(loaded.outcomes.items())):
+            raise Differs(f"{self.type} {id!r}: in memory {kept.outcomes}, loaded {loaded.outcomes}")
+
+
+@cache
+def samples(type: str) -> list[bytes]:
+    """Events of every version, in both formats, from `tests/compatibility`."""
+    files = sorted((ROOT / "tests/compatibility").glob(f"*/{type}/*.json"))
+    written = [json.loads(file.read_text()) for file in files]
+    return [data for it in written for data in (bytes.fromhex(it["avro"]), it["json"].encode())]
