@@ -16,7 +16,7 @@ from aggregates.timer import ScheduleTimer, timer
 from projections.at_least import DEFAULT_WAIT, read_wait
 from projections.bodies import Refused, Some, read_bytes
 from projections.command_data import Accepted, CommandData, Fault, Invalid, fault, read_json
-from projections.preconditions import EXPECTED_SEQUENCE, expected_sequence
+from projections.preconditions import expected_sequence
 from streams.messages import JSON, MAX_ID_LENGTH, command_headers
 from streams.web_door import is_json
 
@@ -57,6 +57,7 @@ class CommandReader:
         """The command of this id, and its data, as they go to Kafka, for which room is taken. Raises `Refused`."""
         aggregate_id = read_path_id(request.rel_url.raw_path, 2)
         correlation_id = _text(request.headers, "X-Correlation-ID")
+        expected = expected_sequence(request.headers, type)
         _check_content_type(request.headers)
         name, data, value = self.parse(type, await read_bytes(request, self._most, room))
         traceparent = request.headers.get("traceparent", "")
@@ -68,10 +69,8 @@ class CommandReader:
             correlation_id,
             # What is no traceparent is not to be passed on: https://www.w3.org/TR/trace-context/#traceparent-header
             traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else "",
+            expected_sequence=expected,
         )
-        expected = expected_sequence(request.headers, type)
-        if expected:
-            headers.append((EXPECTED_SEQUENCE, expected.encode()))
         size = len(aggregate_id.encode()) + len(data) + sum(len(key) + len(text) for key, text in headers)
         if size > self._most:
             raise self._too_large()

@@ -22,6 +22,7 @@ from projections.applied import Applied
 from projections.control import Control
 from projections.hop_signature import HopSignature
 from projections.hops import (
+    HANDED_BACK,
     HOP,
     HOP_SECONDS,
     SEEN,
@@ -34,6 +35,7 @@ from projections.hops import (
     hop,
     new_session,
     not_now,
+    passed_on,
     read_answer,
     read_seen,
     worker_of,
@@ -50,10 +52,6 @@ from streams.web_door import JSON
 log = logging.getLogger(__name__)
 
 PASSED_ON = ("If-None-Match", "At-Least")
-HANDED_BACK = ("ETag", "Vary", "Cache-Control", "Retry-After", "Position", "Sequence")
-"""The headers of an owner's answer that are part of it, whoever hands it on."""
-VARY = {"Vary": "Accept"}
-"""Of what comes as JSON or as a stream of events, as it is asked for."""
 FIRST_SECONDS = 3.0
 """For so long a query waits for the very first table of a projection to be put in charge."""
 NO_WORKER = (403, 421)
@@ -61,6 +59,10 @@ SWITCHES = 3
 """So often a query is asked again because another table has come to answer."""
 
 T = TypeVar("T")
+
+
+async def _done(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
 
 
 class Doors(Placement):
@@ -221,22 +223,31 @@ class Doors(Placement):
         """Have each worker answer for its partitions, and `put` the answers together, with these headers. All of them,
         or 503.
 
+        What takes longer than some milliseconds is to be awaited of both.
+
         The projections are of one aggregate type, and kept in one kind of store.
         """
+        first = projections[0]
+
+        async def answer_here(partitions: list[int], tables: Tables) -> Any:
+            answered = await _done(answer(partitions, tables))
+            if self.here(first) != partitions:  # of one that is not here any more there is nothing, and so no error
+                raise NotNow("the partitions have just moved")
+            return answered
+
         try:
-            first = projections[0]
             if HOP in request.headers:
                 here = self.here(first)
-                answered = answer(here, await self.told(request, projections))
+                answered = await answer_here(here, await self.told(request, projections))
                 return json_response(view, {"partitions": here, "answer": answered})
             await self.read_your_writes(request, projections)
 
             async def ask() -> list[Any]:
                 tables = await self.serving(*projections)
                 path = request.rel_url.raw_path_qs
-                return await self.each(first, path, tables, lambda: answer(self.here(first), tables))
+                return await self.each(first, path, tables, lambda: answer_here(self.here(first), tables))
 
-            return json_response(view, put(await self._again(ask)), headers=headers)
+            return json_response(view, await _done(put(await self._again(ask))), headers=headers)
         except OldTable as error:
             return self.old_table(view, error)
         except (NotNow, StoreDown) as error:
@@ -259,8 +270,7 @@ class Doors(Placement):
 
         async def ask(url: str, partitions: list[int]) -> Any:
             if url == self.own_url:
-                answer = here()
-                return await answer if inspect.isawaitable(answer) else answer
+                return await _done(here())
             worker = worker_of(partitions)
             async with self.ask(method, url + path, self.hop(tables), seconds, worker) as response:
                 await self.knows_better(response)
@@ -316,8 +326,3 @@ class Doors(Placement):
     def add_views(self) -> None:
         """The view that other workers use to wait for a position here."""
         self._applied.add_view(self._app)
-
-
-def passed_on(request: Any, names: Sequence[str]) -> dict[str, str]:
-    """Those headers of a request, each as one."""
-    return {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}

@@ -264,6 +264,12 @@ class Gateway:
     async def status(self, view: Any, request: Any) -> Any:
         """What is known of a command; a client that wants to wait does so while it is pending."""
         id, seconds = read_path_id(request.rel_url.raw_path, 2), wait_of(request.headers, 0.0)
+        known = self._replies.find(id)
+        if known is None or known.reply is None:  # who need not wait is in nobody's way, and nobody in his
+            known = await self._found(id, seconds)
+        return json_response(view, status_of(known), headers={"Cache-Control": "no-store"})
+
+    async def _found(self, id: str, seconds: float) -> Known:
         began = time.monotonic()
         with self._replies.waiting_for(id) as reply:
             try:
@@ -278,4 +284,4 @@ class Gateway:
                 await asyncio.wait([reply], timeout=left)
             if reply.done() and (answer := reply.result()) is not None:
                 known = Known(known.sent, answer)
-        return json_response(view, status_of(known), headers={"Cache-Control": "no-store"})
+        return known

@@ -19,6 +19,7 @@ from streams.history import entries, learn_for, pieces
 from streams.journal import Journal, StoredEvent, Unavailable, stream_name
 from streams.paging import PAGE_BYTES
 from streams.reading import Held, decode_event
+from streams.snapshots import form_of
 
 
 class Page(msgspec.Struct):
@@ -142,7 +143,7 @@ async def _from_snapshot(context: Context, journal: Journal, id: str, upto: int)
     if snapshot is not None and snapshot.version == decider.state_version and snapshot.sequence <= upto:
         aggregate = Aggregate(decider.initial)
         with suppress(msgspec.DecodeError, ValueError):
-            aggregate.restore(snapshot, type(decider.initial))
+            aggregate.restore(snapshot, form_of(decider))
             return aggregate.state, aggregate.sequence
     return decider.initial, 0
 

@@ -21,6 +21,10 @@ SEEN = "X-Control-Offset"
 HOP_SECONDS = 5.0
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that one worker reads of another."""
+HANDED_BACK = ("ETag", "Vary", "Cache-Control", "Retry-After", "Position", "Sequence")
+"""The headers of an owner's answer that are part of it, whoever hands it on."""
+VARY = {"Vary": "Accept"}
+"""Of what comes as JSON or as a stream of events, as it is asked for."""
 SELDOM_SECONDS = 10.0
 """The same is said so often of what may fail with every query."""
 
@@ -129,6 +133,12 @@ async def read_answer(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > MOST_ANSWER:
             raise BadAnswer(f"an answer of more than {MOST_ANSWER} bytes")
     return bytes(body)
+
+
+def passed_on(request: Any, names: Sequence[str]) -> dict[str, str]:
+    """Those headers of a request, each as one. Bytes that are no UTF-8, which aiohttp would not send, are of no use."""
+    found = {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}
+    return {name: value.encode(errors="replace").decode() for name, value in found.items()}
 
 
 def worker_of(partitions: Sequence[int]) -> str:

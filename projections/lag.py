@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from projections.answers import Lag, StreamLag, TableLag
-from projections.hops import HOP, NotNow
+from projections.hops import HOP, NotNow, not_now
 from projections.projection_app import ReadSide
 from projections.switching import first_projection
 from streams.described import describe
-from streams.health import json_response, no_answer, problem
+from streams.health import json_response, no_answer
 from streams.journal import Commit, Unavailable, stream_type
 
 
@@ -46,8 +46,8 @@ def add_lag(side: ReadSide) -> None:
             streams = await asyncio.gather(*(lag_of(side, stream, head, answers) for stream, head in heads.items()))
         except Unavailable as error:
             return no_answer(view, "the journal", error)
-        except NotNow as error:
-            return problem(view, 503, "Not now", str(error))
+        except (NotNow, StoreDown) as error:
+            return not_now(view, error)
         shown: Lag = {"streams": streams, "total": sum(stream["lag"] for stream in streams)}
         return json_response(view, shown)
 

@@ -13,8 +13,6 @@ from projections.bodies import Refused
 from projections.etags import Entity, read_entities, read_tag
 from streams.journal import stream_type
 
-EXPECTED_SEQUENCE = "ce_expectedsequence"
-"""The header of a command on Kafka: a sequence; `0`: the aggregate is not to exist; `*`: it is to exist."""
 UNEXPECTED_SEQUENCE = "UnexpectedSequence"
 """The type of the error with which the owner rejects a command whose precondition does not hold."""
 ANY, NONE = "*", "0"
@@ -24,8 +22,8 @@ _WANTED = 'If-Match: "<the ETag of a row>", a sequence as a reply has it, or *'
 
 
 def expected_sequence(headers: Any, type: str) -> str:
-    """What the headers of a command to an aggregate of this type expect, as `EXPECTED_SEQUENCE` says it; empty for
-    nothing. Raises `Refused`: 400 for what cannot be read, 412 for what can never hold."""
+    """What the headers of a command to an aggregate of this type expect: its sequence, `0` when it is not to exist, `*`
+    when it is; empty for nothing. Raises `Refused`: 400 for what cannot be read, 412 for what can never hold."""
     match, none_match = headers.getall("If-Match", ()), headers.getall("If-None-Match", ())
     if none_match:
         if match:

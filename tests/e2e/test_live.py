@@ -121,7 +121,7 @@ async def test_row_goes_on_where_the_client_was(system: System, shop: Shop) -> N
             for follower in (first, second):
                 await follower.until(lambda events: events)
                 assert [4] == lines(follower.events)
-                assert follower.last_id.startswith(replies[0]["position"])
+                assert follower.last_id.startswith(f"orders-1/{replies[0]['position']}:")
 
 
 async def test_list_and_its_changes(system: System, shop: Shop) -> None:

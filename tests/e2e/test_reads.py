@@ -100,6 +100,7 @@ async def test_etag_names_the_representation_and_spares_the_body(system: System,
             status, body, headers = await system.get(worker, f"/orders/{key}", If_None_Match=known)
             assert (304, None, etag) == (status, body, headers["ETag"])
             assert ("Accept", "no-cache") == (headers["Vary"], headers["Cache-Control"])
+        assert "Accept" == (await system.get(worker, "/orders"))[2]["Vary"]
     reply = await system.ask("order", key, "AddLine", LINE)
     for worker in (doors.one, doors.two):
         path = f"/orders/{key}"

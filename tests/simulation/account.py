@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from aggregates.decider import Decider, Rejected
 from projections.kept import Indexes, Kept, Listed
@@ -125,9 +127,44 @@ def _fragile(row: Row | None, key: str, event: PublishedEvent) -> Row | None:
     return _overview(row, key, event)
 
 
+def _odd(row: Row | None, key: str, event: PublishedEvent) -> Row:
+    """Whose fields have the names of the engine's words, and whose values are nested."""
+    times = row["sequence"] + 1 if row else 1
+    last = row["position"]["last"][-2:] if row else []
+    amount = event.event.amount
+    return {"gone": amount != 5, "position": {"last": [*last, [amount]], "": None}, "sequence": times, "revision": -1.5}
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A row that JSON cannot hold as it is."""
+
+    total: Decimal
+    since: datetime
+    kinds: tuple[str, ...] = ()
+
+
+def _typed(row: Typed | None, key: str, event: PublishedEvent) -> Typed:
+    """Of decimals and times, as it was returned, whether it was kept in between or not."""
+    if event.event.amount == 4:
+        raise LookupError(f"{event.event} of {row}")
+    before = row or Typed(Decimal("0.00"), datetime(2026, 1, 1, tzinfo=UTC))
+    amount = Decimal(event.event.amount) / 4
+    return Typed(before.total + amount, before.since + timedelta(hours=1), (*before.kinds[-2:], event.type))
+
+
+def _sloppy(row: Row | None, key: str, event: PublishedEvent) -> Row:
+    """Whose rows are no JSON now and then."""
+    amount = event.event.amount
+    return {"amount": Decimal(amount) if amount == 3 else amount, "before": row["amount"] if row else None}
+
+
 KEPT = (
     Kept(Projection("balances", 1, TYPE, _balance), Indexes({"parity": _parity}, changes=True)),
     Kept(Projection("turnover", 1, TYPE, _turnover, _kinds, local=True)),
     Kept(Projection("fragile", 1, TYPE, _fragile)),
     Kept(Projection("overview", 1, TYPE, _overview), Listed()),
+    Kept(Projection("odd", 1, TYPE, _odd), Indexes({"even": lambda row: str(row["sequence"] % 2)}, changes=True)),
+    Kept(Projection("typed", 1, TYPE, _typed, row=Typed), Listed()),
+    Kept(Projection("sloppy", 1, TYPE, _sloppy)),
 )

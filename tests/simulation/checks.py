@@ -74,7 +74,7 @@ class Checks:
         for _, _, value in replies:
             self.replies.append(value)
             reply = decode_reply(value)
-            if not any(self._covered(*place) for place in self._world.client.offsets[reply.command_id]):
+            if not any(self._covered(*place) for place in self._world.client.places_of(reply.command_id)):
                 self.fail("no reply before its commit", f"{reply.command_id} is answered {reply.status}")
 
     def _covered(self, topic_id: str, partition: int, offset: int) -> bool:
@@ -86,7 +86,7 @@ class Checks:
         limits, cache = self._world.shape.limits, owner.handler.cache
         if len(owner._intake) > 2 * limits.commands:
             self.fail("queues are bounded", f"{owner.stream}: {len(owner._intake)} commands wait")
-        if owner.head is not None and cache.weight > cache.limit:
+        if owner.head is not None and cache.weight > cache.limit and not owner.handler.touched:
             # It shrinks with each commit, by what was indexed then, from its oldest on.
             idle = next(((id, it) for id, it in cache._aggregates.items()), None)
             if idle is not None and idle[1].nr <= owner.head.indexed_nr:
@@ -132,6 +132,8 @@ class Checks:
         orders, control = self._world.kafka.partition(CONTROL_TOPIC, 0), worker.control
         if control.offset + 1 < len(orders.records):
             return f"{worker.name} has followed {control.offset + 1} of {len(orders.records)} orders"
+        if too_large := self._world.faults.operator.too_large():
+            return f"rows of {sorted(too_large)} are aside"
         if worker.consumer.unacked:
             return f"hints are in work at {worker.name}"
         if partition not in worker.source.partitions or not worker.ready:

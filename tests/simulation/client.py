@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from streams.broker import partition_of
 from streams.messages import command_headers, decode_reply
+from tests.simulation.hostile import Headers, Stranger, additions
 from tests.simulation.topics import COMMANDS_TOPIC, REPLIES_TOPIC
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+Offset = tuple[str, int, int]
+"""The id of a topic, a partition, and an offset there."""
 
 PATIENCE = 6.0
 """Seconds after which a command without a reply is sent again."""
@@ -44,9 +48,10 @@ class Request:
     partition: int
     deadline: datetime | None
     structured: bool
+    additions: Headers = ()
 
     @property
-    def record(self) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+    def record(self) -> tuple[bytes, bytes, list[tuple[str, bytes | None]]]:
         """Key, value and headers, in binary mode or as a person types it."""
         data: Any = {"amount": self.amount if self.type != "Unreadable" else "much"}
         type = "Add" if self.type == "Unreadable" else self.type
@@ -55,7 +60,7 @@ class Request:
             value = {"type": type, "data": data, "id": self.id, "replyto": REPLIES_TOPIC, "deadline": deadline}
             return self.aggregate.encode(), json.dumps(value).encode(), []
         headers = command_headers(self.id, type, "/client", REPLIES_TOPIC, deadline=deadline)
-        return self.aggregate.encode(), json.dumps(data).encode(), headers
+        return self.aggregate.encode(), json.dumps(data).encode(), [*headers, *self.additions]
 
 
 class Client:
@@ -63,8 +68,8 @@ class Client:
 
     def __init__(self, world: World) -> None:
         self.requests: list[Request] = []
-        self.sent: dict[tuple[str, int, int], Request] = {}
-        self.offsets: defaultdict[str, list[tuple[str, int, int]]] = defaultdict(list)
+        self.sent: dict[Offset, Request | Stranger] = {}
+        self.offsets: defaultdict[str, list[Offset]] = defaultdict(list)
         self.answers: dict[str, list[bytes]] = {}
         self._world = world
 
@@ -94,7 +99,8 @@ class Client:
         if random.random() < 0.08:
             deadline = world.now() + timedelta(seconds=at + random.choice((-1, 0.5, 3, 100)))
         structured = random.random() < 0.1
-        return Request(f"c{number}", aggregate, kind, random.randint(1, 5), partition, deadline, structured)
+        more = additions(random) if random.random() < 0.1 else ()
+        return Request(f"c{number}", aggregate, kind, random.randint(1, 5), partition, deadline, structured, more)
 
     def _send(self, request: Request) -> None:
         world = self._world
@@ -110,6 +116,18 @@ class Client:
         if world.shape.markers and world.random.random() < 0.4:
             log.append(None, None, (), world.wall(), marker=True)
 
+    def strange(self, stranger: Stranger, place: Offset) -> None:
+        """Somebody else has sent something."""
+        self.sent[place] = stranger
+        self.offsets[stranger.id].append(place)
+
+    def places_of(self, command_id: str) -> list[Offset]:
+        """Where a command was sent; one that brought no id has its place for one."""
+        if "/" not in command_id:
+            return self.offsets[command_id]
+        topic_id, partition, offset, _ = command_id.rsplit("/", 3)
+        return [(topic_id, int(partition), int(offset))]
+
     def _insist(self, request: Request) -> None:
         if not self.answers[request.id]:
             self._send(request)
@@ -119,7 +137,7 @@ class Client:
         """Replies have come."""
         for _, value, _ in records:
             reply = decode_reply(value)
-            self.answers[reply.command_id].append(value)
+            self.answers.setdefault(reply.command_id, []).append(value)
             self._world.note("reply", reply.command_id, reply.status, reply.position)
 
     def unanswered(self) -> list[str]:

@@ -45,8 +45,12 @@ def _decisions(world: World, readers: Readers) -> str:
                 return f"{commit.stream}:{commit.nr}: the model has {wanted.rows}, the log {found}"
             expected.update(wanted.answers)
             letters += wanted.letters
-    if wrong := Counter(_answer(value) for value in world.checks.replies) - expected:
+    ours = {request.id for request in world.client.requests}
+    answers = [_answer(value) for value in world.checks.replies]
+    if wrong := Counter(answer for answer in answers if answer.command_id in ours) - expected:
         return f"replies that nothing in the log gives: {sorted(wrong)}"
+    if strange := [answer for answer in answers if answer.command_id not in ours and answer.status != "failed"]:
+        return f"what is no command was done: {strange}"
     records = [record for log in world.kafka.topics[DEAD_LETTERS_TOPIC].partitions for record in log.records]
     kept = {dict(record.headers)["dl_position"].decode() for record in records}
     if missing := [letter for letter in letters if letter not in kept]:
@@ -87,7 +91,7 @@ def _publication(world: World, readers: Readers) -> str:
     """The events topic has had the events of the log, in its order but for repeats, and no other."""
     for partition, log in logs(world).items():
         committed = {f"{c.stream}:{c.nr}:{i}": (e.aggregate_id, e.data, e.sequence) for c, i, e in events(log)}
-        records = world.kafka.history(EVENTS_TOPIC, partition)
+        records = [record for record in world.kafka.history(EVENTS_TOPIC, partition) if not record.foreign]
         for record in records:
             headers = dict(record.headers)
             key = record.key.decode() if record.key else ""
@@ -98,7 +102,13 @@ def _publication(world: World, readers: Readers) -> str:
     return ""
 
 
+def _tasks(world: World, readers: Readers) -> str:
+    """Every task that has failed was missed by somebody."""
+    return "; ".join(world.loop.died_unseen())
+
+
 INVARIANTS: dict[str, Callable[[Any, Readers], str]] = {
+    "no task dies unseen": _tasks,
     "sequences are dense": _sequences,
     "one effect, one meaning of a reply": _decisions,
     "derived rows are the log's": _derived,

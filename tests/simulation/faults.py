@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.disk import Disk
+from tests.simulation.hostile import Strangers
 from tests.simulation.loop import Process
 from tests.simulation.operator import Operator
 from tests.simulation.projecting import ProjectionWorker
@@ -96,7 +97,9 @@ class Faults:
         self._slips: dict[str, float] = {}
         self._healed = False
         self._topics = TopicFaults(world)
-        self._operator = Operator(world)
+        self.operator = Operator(world)
+        self._strangers = Strangers(world)
+        self._again = 0.0
 
     def start(self) -> None:
         """Start the processes, and draw what will happen to them."""
@@ -106,6 +109,9 @@ class Faults:
         for service in ("journal", "kafka", "produce", "store", "http"):
             if random.random() < 0.4:
                 world.network.trouble[service] = random.choice((0.02, 0.1, 0.3))
+        for service in ("journal", "kafka", "produce", "store", "http"):
+            if random.random() < 0.15:
+                world.network.bugs[service] = random.choice((0.01, 0.05, 0.2))
         if random.random() < 0.4:
             self._slips = {COMMANDS_TOPIC: random.choice((0.05, 0.2)), COMMITS_TOPIC: 0.05}
         self.hints_lost = random.choice((0.0, 0.0, 0.5, 1.0))
@@ -121,18 +127,21 @@ class Faults:
             self._jump,
             self._cut_off,
             self._topics.forget_events,
+            self._topics.refuse,
         ]
         kinds = random.sample(kinds, random.randint(1, len(kinds)))
         for _ in range(random.randint(0, MOST_STRIKES)):
             world.loop.outside(random.uniform(0, 14), self._strike, random.choice(kinds))
         if self._topics.start():
             self._takeovers_hit = 0.5
-        self._operator.start()
+        self.operator.start()
+        self._strangers.start()
+        self._again = random.choice((0.0, 0.0, 0.3))
 
     def heal(self) -> None:
         """Nothing fails any more; whoever is dead is started, whoever is stopped goes on."""
         self._healed = True
-        self.hints_lost = self.commits_lost = self._takeovers_hit = self._sending_hit = 0.0
+        self.hints_lost = self.commits_lost = self._takeovers_hit = self._sending_hit = self._again = 0.0
         self._slips = {}
         self._world.network.heal()
         self._world.command_group.unheard.clear()
@@ -143,7 +152,7 @@ class Faults:
             slot.resume()
             if not slot.process.alive:
                 slot.start()
-        self._operator.heal()
+        self.operator.heal()
 
     def hint(self, nr: int) -> int | None:
         """The commit that a hint names: not always one that is there. None for a hint that is lost."""
@@ -165,6 +174,13 @@ class Faults:
         """A rebalance is over: the moment when all that is new begins."""
         if self._world.random.random() < self._takeovers_hit:
             self._pause(self._victim())
+
+    def again(self) -> str:
+        """How an assignment comes: as it should, mostly; or twice, or empty first, or in the middle of the next."""
+        random = self._world.random
+        if not self._again or random.random() >= self._again:
+            return ""
+        return random.choice(("twice", "empty", "overtaken"))
 
     def sending(self, name: str) -> None:
         """A projection worker begins to send events or rows."""

@@ -180,7 +180,7 @@ class Consumer:
         await self.receiver.receive(tp.partition, records)
 
     async def _failed(self, error: Exception) -> None:
-        raise error
+        self.world.checks.fail("crash", f"{self.name}: {error!r}")
 
     async def run(self) -> None:
         """Be a member for ever."""
@@ -194,11 +194,27 @@ class Consumer:
                 self._joining = True
                 self.generation, self.assigned = await answer
                 self._joining = False
+                await self._before_start()
                 await self._start()
                 await self._changed.wait()
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def _before_start(self) -> None:
+        """Assignments that come twice, or empty, or while the one before is not done with yet."""
+        if self.receiver is None:
+            return
+        match self.world.faults.again():
+            case "twice":
+                await self.positions(self.assigned)
+            case "empty":
+                await self.positions([])
+            case "overtaken":
+                first = asyncio.create_task(self.positions(self.assigned))
+                await asyncio.sleep(self.world.random.choice((0.0, 0.005, 0.1)))
+                await self._let_go()
+                await first
 
     def go_on_from(self, topic: str, partition: int, offset: int) -> None:
         """Read a partition from there on; what is on its way from before comes nevertheless."""

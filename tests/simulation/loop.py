@@ -87,7 +87,7 @@ class Loop(asyncio.AbstractEventLoop):
         self._ready: list[Handle] = []
         self._timers: list[tuple[float, int, Handle]] = []
         self._timer_count = 0
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._tasks: list[tuple[Process | None, asyncio.Task[Any]]] = []
         self._closed = False
         self._stopping = False
 
@@ -118,7 +118,7 @@ class Loop(asyncio.AbstractEventLoop):
     def create_task(self, coro: Coroutine[Any, Any, Any], *, name: Any = None, context: Any = None) -> Any:
         task = asyncio.Task(coro, loop=self, name=name, context=context)
         # A task of a killed process must not be collected while the world lives: its `finally` would run.
-        self._tasks.append(task)
+        self._tasks.append((PROCESS.get() if context is None else context.get(PROCESS), task))
         return task
 
     def get_debug(self) -> bool:
@@ -193,12 +193,20 @@ class Loop(asyncio.AbstractEventLoop):
             return False
         return process.alive
 
+    def died_unseen(self) -> list[str]:
+        """The tasks of living processes that have failed, and whose failure nobody has looked at."""
+        return [
+            f"{process}: {task.get_name()}: {task.exception()!r}"
+            for process, task in self._tasks
+            if process is not None and process.alive and task.done() and task._log_traceback  # type: ignore[attr-defined]
+        ]
+
     def close(self) -> None:
         """Forget everything. Whatever a coroutine does when it is closed, nothing comes of it any more."""
         self._closed = True
         self._ready.clear()
         self._timers.clear()
-        for task in self._tasks:
+        for _, task in self._tasks:
             coroutine = task.get_coro()
             if not task.done() and coroutine is not None:
                 with contextlib.suppress(Exception):

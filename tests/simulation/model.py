@@ -12,6 +12,7 @@ from streams.broker import partition_of
 from streams.journal import Commit, stream_name
 from tests.simulation import account as domain
 from tests.simulation.account import EVENTS, TYPE, State
+from tests.simulation.hostile import Stranger
 from tests.simulation.topics import COMMANDS_TOPIC
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ class Model:
                 request = sent.get((topic_id, self._partition, offset))
                 if request is None:
                     continue  # a transaction marker
+                if isinstance(request, Stranger):
+                    expected.letters.append(f"{COMMANDS_TOPIC}:{self._partition}:{offset}")
+                    continue
                 answer = self._decide(request, commit, expected.rows, before)
                 expected.answers.append(answer)
                 if answer.status == "failed":

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVar
 
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import BrokerResponseError, KafkaConnectionError, UnknownError
 
 from projections.doors import NotNow
 from projections.rows import StoreDown
+from streams.commit_codec import UnreadableCommit
 from streams.journal import Unavailable
 from tests.simulation.loop import Loop
 
@@ -20,6 +22,24 @@ T = TypeVar("T")
 FASTEST, SLOWEST = 0.0003, 0.006
 """Seconds one way."""
 TIME_OUT = 2.0
+
+class DriverError(Exception):
+    """What no driver says it raises."""
+
+
+BUGS: dict[str, tuple[Callable[[], Exception], ...]] = {
+    "journal": (
+        lambda: RuntimeError("a bug of the driver"),
+        lambda: DriverError("InvalidRequest: Request is too big"),
+        lambda: ValueError("not what was asked for"),
+        lambda: UnreadableCommit("a commit's bytes are damaged"),
+    ),
+    "kafka": (lambda: RuntimeError("a bug of the client"), lambda: UnknownError(), lambda: AssertionError("closed")),
+    "produce": (lambda: RuntimeError("a bug of the producer"), lambda: UnknownError(), lambda: BrokerResponseError()),
+    "store": (lambda: RuntimeError("a bug of the store"), lambda: KeyError("a column")),
+    "http": (lambda: RuntimeError("a bug of the other worker"),),
+}
+"""What services raise beside what is said of them."""
 
 ERRORS: dict[str, type[Exception]] = {
     "journal": Unavailable,
@@ -33,17 +53,20 @@ ERRORS: dict[str, type[Exception]] = {
 
 @dataclass
 class Network:
-    """`trouble` is the share of requests by service that meet a fault; a service in `down` refuses all."""
+    """`trouble` is the share of requests by service that meet a fault, `bugs` of those that raise what nobody expects;
+    a service in `down` refuses all."""
 
     loop: Loop
     random: Random
     note: Callable[..., None]
     trouble: dict[str, float] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
+    bugs: dict[str, float] = field(default_factory=dict)
 
     def heal(self) -> None:
         """No faults from here on."""
         self.trouble.clear()
+        self.bugs.clear()
         self.down.clear()
 
     async def ask(self, service: str, operation: Callable[[], T]) -> T:
@@ -56,6 +79,8 @@ class Network:
         if service in self.down:
             await asyncio.sleep(random.choice((SLOWEST, TIME_OUT)))
             raise error(f"{service} is down")
+        if random.random() < self.bugs.get(service, 0.0):
+            await self._stumble(service, operation)
         fault = ""
         if random.random() < self.trouble.get(service, 0.0):
             fault = random.choice(("refused", "request lost", "answer lost", "overtaken", "slow"))
@@ -88,6 +113,17 @@ class Network:
             return await answer
         await asyncio.sleep(TIME_OUT)
         raise error(f"{service}: no answer in {TIME_OUT} s")
+
+    async def _stumble(self, service: str, operation: Callable[[], object]) -> None:
+        """Raise what nobody expects, with the operation done or not."""
+        done = self.random.random() < 0.5
+        bug = self.random.choice(BUGS[service])()
+        self.note("bug", service, repr(bug), "done" if done else "not done")
+        await asyncio.sleep(self.one_way())
+        if done:
+            with contextlib.suppress(Exception):
+                operation()
+        raise bug
 
     def one_way(self) -> float:
         """Seconds that a message takes."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.kept import projection_name
+from projections.fold import RowTooLarge
+from projections.kept import Kept, projection_name
 from projections.rows import StoreDown
 from tests.simulation.account import KEPT, TYPE
 from tests.simulation.loop import PROCESS
@@ -45,11 +46,16 @@ class Operator:
     def _mend(self) -> None:
         for name in sorted(self._paused()):
             self._order("resume", name, lambda worker, name=name: worker.control.resume(name))
+        for kept in KEPT:
+            if kept.name in self.too_large():
+                self._build_again(kept)
         self._world.loop.outside(5.0, self._mend)
 
     def _paused(self) -> set[str]:
         found: dict[str, bool] = {}
         for record in self._world.kafka.partition(CONTROL_TOPIC, 0).records:
+            if record.foreign:
+                continue
             kind, name, what = fact(record.key, record.value)
             if kind == "paused":
                 found[name] = what is not None and what["reason"] is not None
@@ -72,8 +78,21 @@ class Operator:
         world.loop.spawn(slot.process, order())
 
     def _rebuild(self) -> None:
-        kept = self._world.random.choice(KEPT)
+        self._build_again(self._world.random.choice(KEPT))
+
+    def _build_again(self, kept: Kept) -> None:
         self._order("rebuild", kept.name, lambda worker: worker.control.build_again(kept.name, kept.projection.version))
+
+    def too_large(self) -> set[str]:
+        """The projections that have rows aside since a store did not take them. It does now, so they are built anew."""
+        return {
+            projection_name(name)
+            for slot in self._world.faults.slots
+            if slot.projects and slot.process.alive
+            for partition in slot.worker.source.partitions.values()
+            for name, table in partition.tables.items()
+            if any(RowTooLarge.__name__ in waits.error for waits in table.quarantined.values())
+        }
 
     def _pause(self) -> None:
         name = self._world.random.choice(KEPT).name

@@ -18,6 +18,7 @@ from projections.rows import Rows
 from projections.source import Source
 from projections.switching import Switching
 from projections.tailer import Tailers
+from streams.supervisor import Supervisor
 from streams.tasks import cancel
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.disk import Disk, SimulatedRows
@@ -30,6 +31,7 @@ from tests.simulation.topics import CHANGELOG, COMMITS_TOPIC, CONTROL_TOPIC, EVE
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+START_AGAIN_SECONDS = 1.0
 INDEXES = {it.name: it.how for it in KEPT if isinstance(it.how, Indexes) and it.how != NO_INDEXES}
 
 
@@ -47,8 +49,11 @@ class ProjectionWorker:
         rows = SimulatedRows(world, CHANGELOG, broker, INDEXES, disk)
         self.local = {TYPE: rows}
         self.shared = LazyPlaces(SharedRows(world, world.read_model))
-        self._tailers = Tailers(TYPE, EVENTS_TOPIC, "/accounts", journal, broker, EVENTS)
-        self.control = Control(CONTROL_TOPIC, feed, broker)
+        self.supervisor = Supervisor()
+        self._tailers = Tailers(
+            TYPE, EVENTS_TOPIC, "/accounts", journal, broker, EVENTS, supervisor=self.supervisor
+        )
+        self.control = Control(CONTROL_TOPIC, feed, broker, self.supervisor)
         self.source = Source(
             TYPE,
             EVENTS_TOPIC,
@@ -83,13 +88,27 @@ class ProjectionWorker:
     async def main(self) -> None:
         """Serve for ever."""
         side: Any = self
-        await self.control.start()
-        tasks = [asyncio.create_task(work) for work in (ReadSide._follow_orders(side), self.switching.run())]
+        await self._start()
+        keep = self.supervisor.keep
+        tasks = [
+            keep("following what was ordered", lambda: ReadSide._follow_orders(side)),
+            keep("looking whether tables are complete", self.switching.run),
+        ]
         try:
             await self.consumer.run()
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def _start(self) -> None:
+        """A worker that fails at its start ends, and whoever runs it starts it again."""
+        while True:
+            try:
+                await self.control.start()
+                return
+            except Exception as error:
+                self._world.note("not started", self.name, repr(error))
+                await asyncio.sleep(START_AGAIN_SECONDS)
 
     # -- what Faust calls ------------------------------------------------------------------------------------
 
@@ -108,7 +127,7 @@ class ProjectionWorker:
         self._tailers.assign(set(partitions))
         for partition in partitions:
             await self.local[TYPE].recover(partition)
-        self._resuming = asyncio.create_task(self._resume())
+        self._resuming = self.supervisor.keep("resuming after a rebalance", self._resume)
         return {}
 
     async def _resume(self) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from projections.changelog import (
     PLACE,
     QUARANTINED,
@@ -17,14 +19,12 @@ from projections.changelog import (
     prefix_of,
     read_key,
 )
-from projections.fold import evolved
+from projections.fold import evolved, reason_of
 from projections.kept import Kept, Listed, projection_name
-from projections.projection import PublishedEvent, Row
-from projections.rows import Place, Quarantined
+from projections.projection import PublishedEvent, RowError
+from projections.rows import Place, Quarantined, Stored, decode_stored
 from projections.tailer import read_position
 from streams.journal import Commit, RecordedEvent, stream_name
-from tests.flat_rows import GONE, flat
-from tests.flat_rows import stored as stored_row
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.topics import CHANGELOG
 
@@ -57,6 +57,8 @@ def published(records: Iterable[Record]) -> list[Position]:
     """Positions on an events topic, in the order of their first appearance above all before: what readers count."""
     found: list[Position] = []
     for record in records:
+        if record.foreign:
+            continue
         at = read_position(record.headers)[1]
         if not found or (at.nr, at.index) > found[-1]:
             found.append((at.nr, at.index))
@@ -70,7 +72,7 @@ def published(records: Iterable[Record]) -> list[Position]:
 class Table:
     """What is kept of a table, or shall be: rows, place, and what waits by key."""
 
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, Stored] = field(default_factory=dict)
     place: Place = field(default_factory=Place)
     waiting: dict[str, Quarantined] = field(default_factory=dict)
 
@@ -86,13 +88,11 @@ def folded(kept: Kept, log: Sequence[Commit]) -> Table:
             if waits is None:
                 try:
                     former = found.rows.get(key)
-                    row = evolved(projection, stored_row(former).row if former else None, key, [event])
-                except ArithmeticError as error:
-                    waits = Quarantined(event.position, f"ArithmeticError: {error}", 0)
+                    row = evolved(projection, former.row if former else None, key, [event])
+                except (ArithmeticError, LookupError, RowError) as error:
+                    waits = Quarantined(event.position, reason_of(error), 0)
                 else:
-                    found.rows[key] = {**({GONE: True} if row is None else row), "position": event.position}
-                    if not projection.local:
-                        found.rows[key]["sequence"] = stored.sequence
+                    found.rows[key] = Stored(event.position, 0 if projection.local else stored.sequence, 0, row)
                     continue
             found.waiting[key] = Quarantined(waits.position, waits.error, waits.events + 1, event.position)
     if at := positions(log):
@@ -107,7 +107,7 @@ def in_records(content: Mapping[bytes, bytes], table: str) -> Table:
         if record_key.startswith((prefix_of(table, ROW), prefix_of(table, PLACE), prefix_of(table, QUARANTINED))):
             _, kind, key = read_key(record_key)
             if kind == ROW:
-                found.rows[key] = flat(value)
+                found.rows[key] = replace(decode_stored(value), revision=0)
             elif kind == PLACE:
                 found.place = decode_place(value)
             elif (quarantined := decode_quarantined(value)).events:
@@ -119,6 +119,8 @@ def recovered(world: World, partition: int) -> dict[bytes, bytes]:
     """What a worker with an empty disk would have."""
     found: dict[bytes, bytes] = {}
     for record in world.kafka.topics[CHANGELOG].partitions[partition].records:
+        if record.foreign:
+            continue
         assert record.key is not None
         if record.value is None:
             found.pop(record.key, None)
@@ -131,7 +133,8 @@ def shared(world: World, partition: int, table: str) -> Table:
     """What stands of a table in the read model."""
     kept = world.read_model.kept[partition, table]
     waiting = {key: quarantined for key, quarantined in kept.quarantined.items() if quarantined.events}
-    return Table(world.read_model.rows(table, partition), kept.place or Place(), waiting)
+    rows = {key: replace(decode_stored(value), revision=0) for key, value in kept.rows.items()}
+    return Table(rows, kept.place or Place(), waiting)
 
 
 def durable_place(world: World, partition: int, table: str) -> Position:
@@ -141,6 +144,6 @@ def durable_place(world: World, partition: int, table: str) -> Position:
         return (world.read_model.place(table, partition) or Place()).at
     key, at = key_of(table, PLACE), Place().at
     for record in world.kafka.partition(CHANGELOG, partition).records:
-        if record.key == key:
+        if record.key == key and not record.foreign:
             at = Place().at if record.value is None else max(at, decode_place(record.value).at)
     return at

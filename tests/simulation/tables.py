@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projections import queries
 from projections.kept import Indexes, Kept, Listed, projection_name
-from projections.rows import Place, read_position
-from tests.flat_rows import GONE, flat
+from projections.rows import Place, decode_stored
 from tests.simulation.account import KEPT, TYPE
 from tests.simulation.reading import Table, folded, in_records, logs, recovered, shared
 from tests.simulation.topics import PROJECTION_LETTERS_TOPIC
@@ -83,11 +82,11 @@ def _indexes(world: World, readers: Readers) -> str:
 
 def _index_difference(store: LocalStore, number: int, kept: Kept, indexes: Indexes, table: str) -> str:
     raw = partial(queries.raw, store, number, table)
-    rows: Mapping[str, Any] = {key: flat(raw(key) or b"") for key in queries.keys(store, number, table)}
+    rows = {key: decode_stored(raw(key) or b"") for key in queries.keys(store, number, table)}
     for name, of in indexes.values.items():
         listed: dict[str, list[str]] = {}
         for key, row in rows.items():
-            if GONE not in row and (value := of(row)) is not None:
+            if row.row is not None and (value := of(row.row)) is not None:
                 listed.setdefault(value, []).append(key)
         counts = queries.counts(store, number, table, name)
         if counts != {value: len(keys) for value, keys in listed.items()}:
@@ -96,7 +95,7 @@ def _index_difference(store: LocalStore, number: int, kept: Kept, indexes: Index
             found = queries.indexed(store, number, table, name, value, "", 1_000)
             if keys != found:
                 return f"{keys} stand under {name} {value}, listed are {found}"
-    changed = sorted(rows, key=lambda key: read_position(rows[key]["position"]))
+    changed = sorted(rows, key=lambda key: rows[key].at)
     told = [change.key for change in queries.changes(store, number, table, Place().at, 1_000)]
     return "" if changed == told else f"changed are {changed}, told are {told}"
 

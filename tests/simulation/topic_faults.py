@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.simulation.topics import COMMANDS_TOPIC, EVENTS_TOPIC
+from projections.tables import RECORD_OVERHEAD
+from tests.simulation.topics import (
+    CHANGELOG,
+    COMMANDS_TOPIC,
+    DEAD_LETTERS_TOPIC,
+    EVENTS_TOPIC,
+    PROJECTION_LETTERS_TOPIC,
+)
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 TOPIC_GONE_SECONDS = 2.0
 MOST_LOST = 3
+ROWS = RECORD_OVERHEAD + 50, RECORD_OVERHEAD + 90, RECORD_OVERHEAD + 130
+"""Bytes with which a changelog takes a few rows, about half of them, and most."""
+REFUSING = {CHANGELOG: ROWS, EVENTS_TOPIC: (120, 600), DEAD_LETTERS_TOPIC: (120, 500), PROJECTION_LETTERS_TOPIC: (120,)}
+"""Bytes of the largest batch that topics take when they take less: not all at once, or next to nothing."""
+REFUSED_SECONDS = 1.0, 5.0, 12.0
 
 
 class TopicFaults:
@@ -35,6 +47,19 @@ class TopicFaults:
         self._healed = True
         self._make(COMMANDS_TOPIC)
         self._make(EVENTS_TOPIC)
+        self._world.kafka.limits.clear()
+
+    def refuse(self) -> None:
+        """A topic takes less than it did, until somebody looks."""
+        world, random = self._world, self._world.random
+        topic, limit = random.choice([(topic, limit) for topic, limits in REFUSING.items() for limit in limits])
+        world.note("takes less", topic, limit)
+        world.kafka.limits[topic] = limit
+        world.loop.outside(random.choice(REFUSED_SECONDS), self._take_again, topic)
+
+    def _take_again(self, topic: str) -> None:
+        self._world.note("takes all", topic)
+        self._world.kafka.limits.pop(topic, None)
 
     def forget_events(self) -> None:
         """Retention removes the oldest records of an events topic, or some of it are lost."""

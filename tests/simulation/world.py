@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 import streams.owner
+import streams.records
 import streams.takeover
 from projections import events, local_store, partition, tables
 from streams.journal import Journal
@@ -182,6 +183,8 @@ class World:
             (events, "COMMITS_AT_ONCE", shape.batch),
             (events, "FIRST_COMMITS", 1),
             (tables, "DROPPED_AT_ONCE", shape.batch),
+            (streams.records, "_refetched", set()),
+            (streams.records, "_said_of", set()),
         ]
         before = [getattr(module, name) for module, name, _ in inside]
         for module, name, value in inside:

@@ -149,6 +149,17 @@ async def test_headers_of_the_owners_answer_survive(asker: Asker, other: Other) 
     assert "Cookie" not in other.asked[1].headers
 
 
+async def test_headers_that_are_no_utf_8(asker: Asker, other: Other) -> None:
+    """They match nothing, and are no bug; what stands beside them goes on."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=b"{}")
+
+    other.answer = answer
+    assert 200 == (await asker.get("/orders/d", If_None_Match='"\udcff", "a"')).status
+    assert '"?", "a"' == other.asked[0].headers["If-None-Match"]
+
+
 @pytest.mark.parametrize(
     "path", ["/orders/%2E%2E", "/orders/..", "/orders/%2E", "/orders/.", "/orders/a%2Fb", "/orders/%C3%A9?a=%2B+b%20"]
 )
