@@ -15,6 +15,7 @@ from typing import Any
 from projections.answers import Lag, StreamLag, TableLag
 from projections.hops import HOP, NotNow, not_now
 from projections.projection_app import ReadSide
+from projections.rows import StoreDown
 from projections.switching import first_projection
 from streams.described import describe
 from streams.health import json_response, no_answer

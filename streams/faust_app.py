@@ -210,5 +210,10 @@ class Application(faust.App):  # type: ignore[misc]
 
     @property
     def is_ready(self) -> bool:
-        """Whether this worker serves all that is assigned to it."""
-        return self.rebalanced and not self.rebalancing and self.serves() and not self.supervisor.troubles
+        """Whether this worker serves all that is assigned to it, and nothing of it is in trouble."""
+        return self.is_settled and not self.supervisor.troubles
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known who has what, and what is here can be asked: one task's trouble is not all queries'."""
+        return self.rebalanced and not self.rebalancing and self.serves()

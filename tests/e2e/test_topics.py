@@ -84,6 +84,12 @@ async def test_another_number_of_partitions_is_refused(system: System, worker: W
         {"JOURNAL_URL": "cassandra://127.0.0.1:9042"},
         {"PARTITIONS": "none"},
         {"PARTITIONS": "0"},
+        {"KAFKA_BROKERS": "SSL://127.0.0.1:9092"},
+        {"KAFKA_BROKERS": ";"},
+        {"KAFKA_BROKERS": "kafka://127.0.0.1:abc"},
+        {"GROUP_LINGER": "inf"},
+        {"JOURNAL_URL": "sqlite:////proc/shop.db"},
+        {"DATA_DIR": "/proc/data"},
     ],
     ids=lambda settings: "=".join(*settings.items()),
 )
