@@ -114,5 +114,6 @@ def create_keyspace(keyspace: str, datacenter: str, replication: int) -> str:
 
 
 def create_tables(keyspace: str) -> list[str]:
-    """The statements that make the tables."""
-    return [statement.format(keyspace=keyspace).strip() for statement in TABLES.values()]
+    """The statements that make the tables, and the column that older ones lack."""
+    tables = [statement.format(keyspace=keyspace).strip() for statement in TABLES.values()]
+    return [*tables, f"ALTER TABLE {keyspace}.events ADD IF NOT EXISTS command text"]

@@ -13,9 +13,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import BindParameter, Executable, MetaData, Table, TableValuedAlias
+from sqlalchemy import BindParameter, Connection, Executable, MetaData, Table, TableValuedAlias, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.schema import CreateColumn
 
 from streams.journal import JournalMissing, Unavailable
 from streams.settings import SettingsError
@@ -95,7 +96,7 @@ class SqlSession:
         async def create(connection: AsyncConnection) -> None:
             await connection.exec_driver_sql(self.address.setup_lock)
             await self.address.prepare(connection)
-            await connection.run_sync(self._tables.create_all)
+            await connection.run_sync(_make, self._tables)
 
         engines = self.address.engines(create=True)
         try:
@@ -150,3 +151,17 @@ def one_line(error: BaseException) -> str:
     """What the driver said, without SQLAlchemy's account of the statement and its parameters."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _make(connection: Connection, tables: MetaData) -> None:
+    """Make what is missing: tables, and in those of an older version the columns that have a default."""
+    tables.create_all(connection)
+    schema = connection.get_execution_options().get("schema_translate_map", {}).get(None)
+    inspector = inspect(connection)
+    for table in tables.sorted_tables:
+        present = {column["name"] for column in inspector.get_columns(table.name, schema)}
+        for column in table.c:
+            if column.server_default is not None and column.name not in present:
+                place = f"{schema}.{table.name}" if schema else table.name
+                added = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {place} ADD COLUMN {added}")

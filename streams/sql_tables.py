@@ -90,7 +90,7 @@ EVENTS = Table(
     _value("command_id", AnyText),
     _value("correlation_id", AnyText),
     _value("traceparent", AnyText),
-    _value("command", AnyText),
+    Column("command", AnyText, nullable=False, server_default=""),  # of the last row of each command
     _value("recorded_at", BigInteger),
     comment="Derived from commits: the events of an aggregate. Without event: a command that had none.",
     sqlite_with_rowid=False,  # the rows stand in the index, in the order in which they are read

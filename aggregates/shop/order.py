@@ -49,7 +49,7 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """A naive `opened_at` is taken as UTC. `time_field` names the field that the adapter of commands fills
+    """`time_field` names the field that the adapter of commands fills
     with the command's time when it is None, because a decider has no clock."""
 
     user_id: str
