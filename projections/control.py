@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from projections.feed import Feed, Reading
 from projections.kept import projection_name, table_name, version_of
-from projections.rows import FORMAT
+from projections.rows import FORMAT, canonical
 from streams.broker import Broker, Record
 from streams.records import UnreadableRecord
 from streams.supervisor import Supervisor
@@ -66,13 +66,26 @@ _AT_ONCE = 1_000
 _PUBLISH_SECONDS = 10.0
 _SEEN_SECONDS = 5.0
 
+_OVER = (Paused(None), Dropped(False))
+"""Facts that say that another one is over: the same as none."""
+MOST_FACTS = 100_000
+
 F = TypeVar("F", bound=Fact)
 
 
 class Control:
-    """The facts, as far as this worker has read. `changed()` is called after each of its steps."""
+    """The facts, as far as this worker has read: about the projections `of` it, all where that is None. `changed()` is
+    called after each of its steps."""
 
-    def __init__(self, topic: str, feed: Feed, broker: Broker, supervisor: Supervisor | None = None) -> None:
+    def __init__(
+        self,
+        topic: str,
+        feed: Feed,
+        broker: Broker,
+        supervisor: Supervisor | None = None,
+        of: Container[str] | None = None,
+    ) -> None:
+        self._of = of
         self._topic = topic
         self._feed = feed
         self._broker = broker
@@ -233,10 +246,16 @@ class Control:
             raise ValueError(f"no key of a fact: {text!r}")
         if kind in (Generation, Dropped):
             version_of(of[0])
-        if value is None:
+        if kind is Skipped:
+            of[1] = canonical(of[1])
+        projection = projection_name(of[0]) if kind in (Generation, Dropped) else of[0]
+        if self._of is not None and projection not in self._of:
+            return  # of other code: a worker that has it reads it when it starts
+        if value is None or (fact := msgspec.json.decode(value, type=kind)) in _OVER:
             self._facts.pop((name, *of), None)
             return
-        fact = msgspec.json.decode(value, type=kind)
+        if len(self._facts) >= MOST_FACTS and (name, *of) not in self._facts:
+            raise ValueError(f"there are {MOST_FACTS} orders already")
         if isinstance(fact, Serving) and (projection_name(fact.table) != of[0] or version_of(fact.table) < 0):
             raise ValueError(f"{fact.table} is no table of {of[0]}")
         self._facts[name, *of] = fact

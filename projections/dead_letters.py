@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from projections.events import Event
-from streams.broker import Broker, Record
+from streams.broker import Broker, Record, RecordTooLarge
 
 
 class ProjectionDeadLetters:
@@ -20,7 +20,7 @@ class ProjectionDeadLetters:
         self._broker = broker
 
     async def keep(self, partition: int, table: str, waiting: Sequence[tuple[Event, str, str]]) -> None:
-        """Durable on return."""
+        """Durable on return. What the topic does not take whole is kept without the event: the log has it."""
         records: list[Record] = [
             (
                 event.source.key,
@@ -34,4 +34,15 @@ class ProjectionDeadLetters:
             )
             for event, key, reason in waiting
         ]
-        await self._broker.publish(self._topic, partition, records)
+        while records:
+            try:
+                await self._broker.publish(self._topic, partition, records, refuse=True)
+                return
+            except RecordTooLarge as error:
+                (key, value, headers), *rest = records[error.sent :]
+                named = [it for it in headers if it[0] in _NAMES]
+                records = [(key, b"", named), *rest] if value or len(named) < len(headers) else rest
+
+
+_NAMES = ("ce_id", "ce_type", "ce_position", "ce_time", "dl_table", "dl_key", "dl_reason")
+"""What says which event waits, and why."""

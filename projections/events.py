@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from projections.projection import PublishedEvent
@@ -12,7 +13,10 @@ from projections.turns import few, our_turn
 from schemas.codec import Codec, Undecodable
 from schemas.wire_format import from_wire
 from streams.journal import Commit, Journal, Unavailable, stream_type
+from streams.last_events import position_of
 from streams.reading import decode_event
+
+log = logging.getLogger(__name__)
 
 EVENTS_AT_ONCE = 1_000
 COMMITS_AT_ONCE = 200
@@ -71,6 +75,36 @@ class _FromLog(NamedTuple):
     offset: int = -2
 
 
+_Place = tuple[str, int, str, str, int, int, str]
+"""What `PublishedEvent` has behind its event and type."""
+
+
+def _place_of(record: Record, attributes: Mapping[str, bytes], stream: str) -> _Place | None:
+    """None for a record that the tailer of this stream has not made."""
+    at = position_of(record.headers, stream)
+    if at is None or record.value is None or (PREVIOUS in attributes and _previous(attributes) is None):
+        return None
+    try:
+        correlation_id = attributes.get("ce_correlationid", b"").decode()
+        sequence, moment = int(attributes["ce_sequence"]), attributes["ce_time"].decode()
+        return record.key.decode(), sequence, moment, stream, *at, correlation_id
+    except (KeyError, ValueError, AttributeError):
+        return None
+
+
+def place_of(record: Record, stream: str) -> tuple[int, int] | None:
+    """Commit number and index of the event that a record is of, None for a record that is none of this stream's."""
+    place = _place_of(record, dict(record.headers), stream)
+    return None if place is None else (place[4], place[5])
+
+
+def _previous(attributes: Mapping[str, bytes]) -> tuple[int, int] | None:
+    try:
+        return read_position(attributes[PREVIOUS].decode())
+    except (KeyError, ValueError, AttributeError):
+        return None
+
+
 class EventReader:
     """Reads the events of one aggregate type."""
 
@@ -78,31 +112,46 @@ class EventReader:
         self._codec = codec
         self._journal = journal
         self._source = source.encode()
+        self.passed_over: dict[str, int] = {}
+        """By stream the records of its events partition that are no events of it."""
 
-    async def read(self, records: Sequence[Record]) -> list[Event]:
-        """The events of records, in their order. Raises `Undecodable`, `Held`, `Unavailable`."""
+    async def read(self, records: Sequence[Record], stream: str) -> list[Event]:
+        """The events of a stream in records, in their order. What else stands there (of a mirror, of another producer,
+        or unreadable) is passed over: what is missing for that shows, and comes from the log.
+
+        Raises `Undecodable`, `Held`, `Unavailable`.
+        """
         events: list[Event] = []
         for some in few(records):
             await our_turn()
-            events += [await self._event(record) for record in some]
+            for record in some:
+                attributes = dict(record.headers)
+                place = _place_of(record, attributes, stream)
+                if place is not None:
+                    events.append(await self._event(record, attributes, place))
+                else:
+                    self._pass_over(record, stream)
         return events
 
-    async def _event(self, record: Record) -> Event:
-        attributes = dict(record.headers)
-        stream, nr, index = attributes["ce_position"].decode().rsplit(":", 2)
-        at = int(nr), int(index)
-        correlation_id = attributes.get("ce_correlationid", b"").decode()
-        sequence, moment = int(attributes["ce_sequence"]), attributes["ce_time"].decode()
-        place = (record.key.decode(), sequence, moment, stream, *at, correlation_id)
+    def _pass_over(self, record: Record, stream: str) -> None:
+        if stream not in self.passed_over:
+            log.warning(
+                "%s: the record at offset %d of its events is none that this system has published, and is passed over,"
+                " as are others like it",
+                stream, record.offset,
+            )  # fmt: skip
+        self.passed_over[stream] = self.passed_over.get(stream, 0) + 1
+
+    async def _event(self, record: Record, attributes: Mapping[str, bytes], place: _Place) -> Event:
+        at = place[4], place[5]
         data = from_wire(record.value, attributes)
         try:
             values: tuple[Any, ...] = self._codec.decode(data)
         except Undecodable:  # its schema may be in the journal; and who must not read it says so each time
             values = await decode_event(self._codec, self._journal, data)
         parts = [PublishedEvent(value, type(value).__name__, *place) for value in values]
-        origin = parts[0] if parts else PublishedEvent(None, attributes["ce_type"].decode(), *place)
-        previous = attributes.get(PREVIOUS)
-        follows = None if previous is None else read_position(previous.decode())
+        origin = parts[0] if parts else PublishedEvent(None, attributes.get("ce_type", b"").decode(), *place)
+        follows = _previous(attributes)
         return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record, follows)
 
     async def from_log(
@@ -128,7 +177,7 @@ class EventReader:
                     if after < (commit.nr, index) < before:
                         records.append(_FromLog(event.aggregate_id.encode(), event.data, headers))
             for start in range(0, len(records), EVENTS_AT_ONCE):
-                yield await self.read(records[start : start + EVENTS_AT_ONCE])
+                yield await self.read(records[start : start + EVENTS_AT_ONCE], stream)
             nr = commits[-1].nr
             most = max(1, min(COMMITS_AT_ONCE, EVENTS_AT_ONCE * len(commits) // max(len(records), 1)))
 
@@ -145,7 +194,7 @@ class EventReader:
             if row.nr <= indexed and (row.nr, row.index) < before:
                 commit = Commit(stream, row.nr, 0, "", "", 0, 0, row.nr, row.recorded_at, (row.event,))
                 for _, headers, event in event_headers(commit, self._source, self._codec, None, row.index):
-                    yield await self.read([_FromLog(aggregate_id.encode(), event.data, headers)])
+                    yield await self.read([_FromLog(aggregate_id.encode(), event.data, headers)], stream)
         # What may not stand by aggregate yet.
         async for events in self.from_log(stream, (indexed + 1, -1), before):
             if its := [event for event in events if event.origin.aggregate_id == aggregate_id]:

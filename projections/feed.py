@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 500
 """Records that are unpacked together."""
-BUFFERED = 2_000
-"""Records of a partition that wait for their lane; with more it is not read."""
+BUFFERED, BUFFERED_BYTES = 2_000, 8 << 20
+"""Records of a partition that wait for their lane, and the bytes of their values; with more it is not read."""
+AT_SECONDS = 2.0
+"""So long it may take to have one record."""
 ERRORS = (KafkaError, TimeoutError)
 
 
@@ -99,9 +101,14 @@ class _Buffer:
 
     def __init__(self) -> None:
         self.records: deque[Record] = deque()
+        self.bytes = 0
         self.filled = asyncio.Event()
         self.paused = True
         self.lent = False
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"")
 
 
 class _Consumer:
@@ -155,6 +162,7 @@ class _Consumer:
         """Nobody reads a partition any more."""
         buffer = self._buffers[partition]
         buffer.records.clear()
+        buffer.bytes = 0
         buffer.lent = False
         self._pause(partition, buffer)
 
@@ -177,8 +185,9 @@ class _Consumer:
             for tp, records in found.items():
                 buffer = self._buffers[tp.partition]
                 buffer.records.extend(records)
+                buffer.bytes += sum(map(_size, records))
                 buffer.filled.set()
-                if len(buffer.records) >= BUFFERED:
+                if len(buffer.records) >= BUFFERED or buffer.bytes >= BUFFERED_BYTES:
                     self._pause(tp.partition, buffer)
             await our_turn()
 
@@ -191,6 +200,7 @@ class _Consumer:
         assert self._consumer is not None, "not started"
         buffer, tp = self._buffers[partition], TopicPartition(self._topic, partition)
         buffer.records.clear()
+        buffer.bytes = 0
         self._consumer.seek(tp, offset)
         if buffer.paused:
             buffer.paused = False
@@ -205,7 +215,8 @@ class _Consumer:
             buffer.filled.clear()
             await buffer.filled.wait()
         records = [buffer.records.popleft() for _ in range(min(most, len(buffer.records)))]
-        if buffer.paused and len(buffer.records) < BUFFERED // 2:
+        buffer.bytes -= sum(map(_size, records))
+        if buffer.paused and len(buffer.records) < BUFFERED // 2 and buffer.bytes < BUFFERED_BYTES // 2:
             buffer.paused = False
             self._consumer.resume(TopicPartition(self._topic, partition))
         return records
@@ -248,7 +259,11 @@ class _KafkaReading:
         if offset >= await self.end():
             return None
         await self.seek(offset)
-        return (await self.read(1))[0]
+        try:
+            async with asyncio.timeout(AT_SECONDS):
+                return (await self.read(1))[0]
+        except TimeoutError:  # transactions have left their marks there, which nobody gets
+            return None
 
     async def close(self) -> None:
         if self._alone:

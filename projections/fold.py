@@ -168,9 +168,7 @@ class _Batch:
         if waits is None:
             table, position, reason = self._table.table, event.origin.position, reason_of(error)
             # A bug that many keys meet is shown once.
-            trace = self._traced != type(error).__name__ and not isinstance(
-                error, (RowTooLarge, RowError, RecursionError)
-            )
+            trace = self._traced != type(error).__name__ and not isinstance(error, _SAID_IN_A_LINE)
             self._traced = type(error).__name__ if trace else self._traced
             log.error("%s: %s waits at %s: %s", table, key, position, reason, exc_info=error if trace else None)
             waits = Quarantined(position, reason, 0)
@@ -186,6 +184,9 @@ class _Batch:
 
 class RowTooLarge(Exception):
     """A row that its store does not take; sizes in bytes."""
+
+
+_SAID_IN_A_LINE = (RowTooLarge, RowError, RecursionError)
 
 
 def encoded(row: Stored, key: str, largest: int) -> bytes:

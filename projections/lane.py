@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from projections.events import Event, EventReader, Record
+from projections.events import Event, EventReader, Record, place_of
 from projections.feed import Reading
 from projections.fold import Folded, MissingEvents, TableFold
 from projections.progress import Progress
-from projections.rows import Place, Rows, read_position
+from projections.rows import Place, Rows
 from streams.journal import Unavailable
-from streams.last_events import JournalBehind, behind, position_of
+from streams.last_events import JournalBehind, behind
+from streams.records import UnreadableRecord
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ class Lane:
         self.knows_log: bool | None = None
         """Whether the log has what the tables and the topic have; None until somebody has looked."""
         self._last: tuple[int, int] | None = None
+        self._behind_last = 0
+        """The offset behind the newest event that was read; what is none may stand from there on."""
         self._goal = 0
         self._begun = self._unsure = False
         self._partition = partition
@@ -101,7 +104,7 @@ class Lane:
                 "%s: the topic does not have event %d:%d at offset %d: reading all of it",
                 self.stream, place.nr, place.index, place.offset - 1,
             )  # fmt: skip
-        before = _at(oldest) if oldest is not None else None
+        before = self._at(oldest) if oldest is not None else None
         if before is None or place.at < before:
             last = before[0] if before is not None else await self._reader.last_commit(self.stream)
             self.progress.log(place.complete, last, first, self._goal if oldest is not None else first)
@@ -113,7 +116,7 @@ class Lane:
         they are from. While nobody can say, what was published goes on into the tables."""
         newest = max((table.place.at for table in self.tables), default=Place().at)
         if self._goal > await reading.first() and (last := await reading.at(self._goal - 1)) is not None:
-            newest = max(newest, position_of(last.headers, self.stream) or newest)
+            newest = max(newest, self._at(last) or newest)
         head = newest[0]
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
@@ -126,7 +129,7 @@ class Lane:
     async def _seek(self, reading: Reading, offset: int) -> None:
         await reading.seek(offset)
         self.progress.topic(offset, await reading.end())
-        self._unsure, self._last = False, None
+        self._unsure, self._last, self._behind_last = False, None, offset
         self._stand(offset)
 
     def _stand(self, offset: int) -> None:
@@ -147,7 +150,10 @@ class Lane:
         if offset == 0 or not await reading.first() < offset <= await reading.end():
             return None
         record = await reading.at(offset - 1)
-        return _at(record) if record is not None and record.offset == offset - 1 else None
+        return self._at(record) if record is not None and record.offset == offset - 1 else None
+
+    def _at(self, record: Record) -> tuple[int, int] | None:
+        return place_of(record, self.stream)
 
     async def apply_from_log(self, before: tuple[int, int] | None, progress: Progress | None = None) -> None:
         """Apply what the log has between the tables and an event, or to its end."""
@@ -178,7 +184,7 @@ class Lane:
 
     async def _look(self, reading: Reading) -> None:
         """Begin again where the topic is another one by now, or has been emptied: nobody says what was on it."""
-        before_it = await self._before(reading, self.offset)
+        before_it = await self._before(reading, self._behind_last)
         if before_it is not None and self._last in (None, before_it):
             await reading.seek(self.offset)
             self._goal = self.offset
@@ -188,22 +194,29 @@ class Lane:
                 await self.begin(reading)
 
     async def try_step(self, reading: Reading) -> bool:
-        """Apply one batch, if it can be done now. Where it cannot, or all is removed that was due, `begin` is next."""
+        """Apply one batch, if it can be done now. Where it cannot, `begin` is next."""
 
         async def step() -> None:
-            async with asyncio.timeout(IDLE_SECONDS):
-                records = await reading.read(self._batch)
-            await self._step(records)
+            try:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    records = await reading.read(self._batch)
+            except TimeoutError:  # nothing is left there but marks of transactions; and the log has what was removed
+                self._stand(await reading.end())
+            else:
+                await self._step(records)
 
         return await self.attempt(step)
 
     async def _step(self, records: Sequence[Record]) -> None:
-        events = await self._reader.read(records)
+        events = await self._reader.read(records, self.stream)
         async with self.changing:
             # Some are removed, or the topic is another one; and the first may follow anything.
             self._unsure |= records[0].offset != self.offset or self.offset == 0
-            await self.apply(events)
-            self._last = events[-1].at
+            if events:
+                await self.apply(events)
+                self._last, self._behind_last = events[-1].at, events[-1].next_offset
+            if any(isinstance(record, UnreadableRecord) for record in records):
+                await self.apply_from_log(None)  # it may have been an event, and nothing may follow that says so
             self._stand(records[-1].offset + 1)
 
     async def patiently(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -287,7 +300,3 @@ class Lane:
         for table, folded in its:
             table.kept(folded)
         return {}
-
-
-def _at(record: Record) -> tuple[int, int]:
-    return read_position(dict(record.headers)["ce_position"].decode())

@@ -18,7 +18,7 @@ from projections.hops import HOP, HOP_SECONDS, NotNow, not_now
 from projections.kept import Kept, projection_name, version_of
 from projections.projection_app import ReadSide
 from projections.rebuilding import FoldedRow, fold_key, fold_waiting
-from projections.rows import StoreDown, read_position
+from projections.rows import StoreDown, canonical, read_position
 from projections.source import Source
 from schemas.codec import Undecodable
 from streams.described import Answer, describe
@@ -137,8 +137,11 @@ class Operations:
         _, kept = self._find(name)
         body, control = await read_body(request, Rebuild), self._side.control
         version, serving = kept.projection.version, control.serving(name)
-        if body.again or control.wanted(name, version) == serving:
+        former = control.wanted(name, version)
+        if body.again or former == serving:
             await control.build_again(name, version)
+            if former != serving:  # it would never be complete, and nobody would name it
+                await control.drop(former)
         told = {"projection": name, "table": control.wanted(name, version), "serving": serving}
         return json_response(view, told, 202, {"Location": f"/projections/{name}"})
 
@@ -163,6 +166,7 @@ class Operations:
         if HOP in request.headers:
             return await self._follow(view, request, name)
         body = await read_body(request, Skip)
+        body = msgspec.structs.replace(body, position=canonical(body.position))  # as events are compared with it
         await self._require_event(source, body.position)
         offset = await self._side.control.skip(name, body.position, body.reason)
         told = {"projection": name, "position": body.position, "reason": body.reason}

@@ -75,7 +75,8 @@ class ReadSide:
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)
         self._feed = KafkaFeed(settings.bootstrap_servers)
-        self.control = Control(self.control_topic.name, self._feed, self.broker, app.supervisor)
+        names = {it.name for it in kept}
+        self.control = Control(self.control_topic.name, self._feed, self.broker, app.supervisor, names)
         self.local: dict[str, LocalRows] = {}
         self.sql: dict[str, LocalRows] = {}
         self._listings = {it.name: it.how.listings for it in kept if isinstance(it.how, Listed)}
@@ -126,6 +127,8 @@ class ReadSide:
         if projection not in names:
             there = f"those of {type} in RocksDB are {', '.join(names) or 'none'}"
             raise ValueError(f"a view of {type} wants the projection {projection}; {there}")
+        if any(it.name == projection and it.projection.local for it in self._kept):
+            raise ValueError(f"a view by key wants a row for each {type}; {projection} is local: partitions have parts")
         return self.local[type]
 
     def rows_of(self, kept: Kept) -> Rows:

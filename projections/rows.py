@@ -204,6 +204,12 @@ class StoreDown(Exception):
     """A store cannot be read or written at the moment; the message says which and why."""
 
 
+def canonical(position: str) -> str:
+    """A position as events have it, however its numbers were written. Raises `ValueError` for what is none."""
+    stream, nr, index = position.rsplit(":", 2)
+    return f"{stream}:{int(nr)}:{int(index)}"
+
+
 def read_position(position: str) -> tuple[int, int]:
     """Commit number and index in `<stream>:<commit number>:<index>`."""
     _, nr, index = position.rsplit(":", 2)

@@ -57,6 +57,7 @@ _LAYOUT = (
     "CREATE TABLE changelog(one INTEGER PRIMARY KEY CHECK (one = 1), read_up_to INTEGER)",
     f"PRAGMA user_version={LAYOUT}",
 )
+_EMPTY = "empty"
 _VALUE = "CAST(head || char(10) || row AS BLOB)"
 _IF_NEWER = "WHERE (excluded.position_nr, excluded.position_idx) >= (position_nr, position_idx)"
 _PUT_PLACE = (
@@ -74,7 +75,8 @@ class SqliteFile:
     """The file at `path`, made when it is not there. Everything may raise `sqlite3.Error`, and reading rows `Damaged`.
 
     `columns` has what is declared by the name of the projection: for all its tables, also for one of an older version
-    that still serves, since the views are the newest's. A table is made when it is first asked for.
+    that still serves, since the views are the newest's. A table is made when it is first written to: who asks for one
+    finds nothing in it before, whatever name they ask for.
     """
 
     def __init__(self, path: Path, columns: Mapping[str, SqlColumns]) -> None:
@@ -169,7 +171,7 @@ class SqliteFile:
         order."""
         held = self._db.execute("SELECT key FROM quarantined WHERE name = ?", (table,))
         keys = [key_of(table, QUARANTINED, key) for (key,) in held]
-        rows = self._db.execute(f"SELECT key FROM {self._name(table)}")
+        rows = self._db.execute(f"SELECT key FROM {self._name_there(table)}")
         keys += [key_of(table, ROW, key) for (key,) in rows]
         return [*keys, key_of(table, PLACE)] if self._is_placed(table) else keys
 
@@ -177,7 +179,7 @@ class SqliteFile:
 
     def get_many(self, table: str, keys: Iterable[str]) -> dict[str, bytes]:
         """The rows of these keys as they are kept, and what removed ones have left."""
-        query = f"SELECT {_VALUE}, crc FROM {self._name(table)} WHERE key = ?"
+        query = f"SELECT {_VALUE}, crc FROM {self._name_there(table)} WHERE key = ?"
         rows: dict[str, bytes] = {}
         for key in keys:
             found = self._one(query, (key,))
@@ -197,9 +199,10 @@ class SqliteFile:
         """What a SELECT finds. `{table}` in it is the table without what was removed, `{search}` its words."""
         if not sql.lstrip().upper().startswith("SELECT"):
             raise ValueError(f"{sql!r} is no SELECT")
-        rows = f"(SELECT * FROM {self._name(table)} WHERE NOT gone)"  # SQLite looks through it
+        there = self._there(table)
+        rows = f"(SELECT * FROM {self._name(there)} WHERE NOT gone)"  # SQLite looks through it
         return self._db.execute(
-            sql.replace("{table}", rows).replace("{search}", search_of(table)), parameters
+            sql.replace("{table}", rows).replace("{search}", search_of(there)), parameters
         ).fetchall()
 
     def places(self) -> dict[str, Place]:
@@ -233,6 +236,16 @@ class SqliteFile:
 
     def _is_placed(self, table: str) -> bool:
         return self._one("SELECT 1 FROM places WHERE name = ?", (table,)) is not None
+
+    def _there(self, table: str) -> str:
+        """The table to look into: one of the same columns that stays empty, where this one is not there."""
+        if table in self._made or self._one("SELECT 1 FROM tables WHERE name = ?", (table,)):
+            return table
+        projection = projection_name(table)
+        return f"{projection if projection in self._columns else ''}-0 {_EMPTY}"
+
+    def _name_there(self, table: str) -> str:
+        return self._name(self._there(table))
 
     def _name(self, table: str) -> str:
         """The quoted name of a table, which is made when it is not there, or was declared otherwise."""

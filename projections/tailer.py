@@ -18,9 +18,9 @@ from aiokafka.errors import KafkaError
 
 from projections.turns import our_turn
 from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
-from streams.broker import Broker, Record
+from streams.broker import Broker, Record, RecordTooLarge
 from streams.journal import Commit, Journal, Published, RecordedEvent, Unavailable, stream_name
-from streams.last_events import behind
+from streams.last_events import behind, position_of
 from streams.retry import until_it_answers
 from streams.supervisor import Supervisor
 
@@ -35,7 +35,7 @@ HOLE_SECONDS = 15.0
 COMMIT_END = ("ce_commitend", b"1")
 """Marks the last event of a commit."""
 LOOK_AGAIN_SECONDS = 10.0
-"""Between two looks at a log that may not be the one that was published."""
+"""Between two looks at a log that may not be the one that was published, or at what the topic takes."""
 PREVIOUS = "ce_previous"
 """The position of the event before this one in its stream: who has not had that one misses something."""
 NOTHING_BEFORE = "0:0"
@@ -146,7 +146,7 @@ class Tail:
 
     async def _find(self) -> tuple[Published, str]:
         """The last published event, and why the log is not the one that it is from; empty when it is."""
-        record = await self._broker.last_record(self._topic, self._partition)
+        record = await self._broker.last_record(self._topic, self._partition, self._is_published)
         if record is None:
             published = await self._journal.published(self.stream) or Published(0, -1)
             self._newest = f"{self.stream}:{NOTHING_BEFORE}" if published.nr == 0 else None
@@ -164,6 +164,31 @@ class Tail:
                 ' restored? See "What belongs together" in docs/operations.md'
             )
         return published, ""
+
+    def _is_published(self, record: Any) -> bool:
+        """Whether this tail, here or elsewhere, has made a record; others may write to the topic too."""
+        attributes = dict(record.headers)
+        return position_of(record.headers, self.stream) is not None and (
+            attributes.get("ce_id") == attributes["ce_position"]
+        )
+
+    async def _send(self, records: Sequence[Record]) -> int:
+        """The offset of the last of them. One that is too large for the topic is waited for: readers would miss it."""
+        name, said = f"tail {self.stream}", ""
+        try:
+            while True:
+                try:
+                    return await self._broker.publish(self._topic, self._partition, records, refuse=True)
+                except RecordTooLarge as error:
+                    records, reason = records[error.sent :], f"{error}: nothing is published behind it"
+                    self._supervisor.trouble(name, reason)
+                    if reason != said:
+                        log.error("%s: %s", self.stream, reason)
+                        said = reason
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        finally:
+            if said:
+                self._supervisor.well(name)
 
     async def _has(self, published: Published, headers: Mapping[str, bytes]) -> bool:
         """Whether the log has this very event, as far as it can be read."""
@@ -195,7 +220,7 @@ class Tail:
         if records and self._wire is not None:
             records = await self._wire(self.stream, records)
         if records:
-            self.end = await self._broker.publish(self._topic, self._partition, records) + 1
+            self.end = await self._send(records) + 1
         if not commits or (len(commits) == 1 and commits[0].nr == at.nr):
             return False
         self._newest = newest

@@ -44,13 +44,14 @@ _TOPIC = 2  # a resource, as DescribeConfigs has them
 
 
 class RecordTooLarge(KafkaError):  # type: ignore[misc]
-    """A topic does not take a record, and says so of each of that size. Sizes in bytes, with all that Kafka adds."""
+    """A topic does not take a record. Sizes in bytes, with all that Kafka adds; those before it, `sent` in number, are
+    there."""
 
-    def __init__(self, topic: str, size: int, limit: int) -> None:
+    def __init__(self, topic: str, size: int, limit: int, sent: int = 0) -> None:
         super().__init__(
             f"a record of {size} bytes, and {topic} takes {limit}: raise max.message.bytes of that topic to let it in"
         )
-        self.topic, self.size, self.limit = topic, size, limit
+        self.topic, self.size, self.limit, self.sent = topic, size, limit, sent
 
 
 class Broker:
@@ -125,15 +126,18 @@ class Broker:
 
         After an error all of them are sent again, so a reader may see some twice, but none without those before it.
         One that is too large is waited for as well, until the topic takes it; with `refuse` that raises
-        `RecordTooLarge`, and some of those before it may be there.
+        `RecordTooLarge`.
         """
+        done = 0
 
         async def once() -> int | RecordTooLarge:
+            nonlocal done
             try:
-                return await self.send(topic, partition, records)
+                return await self.send(topic, partition, records[done:])
             except RecordTooLarge as error:
+                done += error.sent
                 if refuse:
-                    return error
+                    return RecordTooLarge(topic, error.size, error.limit, done)
                 raise
 
         sent = await until_it_answers(once, f"Kafka: publishing to {topic}-{partition}", (KafkaError, TimeoutError))
@@ -153,11 +157,11 @@ class Broker:
             batch, count = _fill(records, sent, await self._most(topic))
             size = batch.size()
             if size > BATCH_BYTES and size > (limit := await self.largest(topic)):
-                raise RecordTooLarge(topic, size, limit)
+                raise RecordTooLarge(topic, size, limit, sent)
             try:
                 last = await self._deliver(topic, partition, batch) + count - 1
             except MessageSizeTooLargeError:
-                await self._was_refused(topic, batch, count)
+                await self._was_refused(topic, batch, count, sent)
             except OutOfOrderSequenceNumber:  # a batch before it was refused, of whomever: another producer takes it
                 misnumbered += 1
                 if misnumbered == MISNUMBERED:
@@ -211,12 +215,12 @@ class Broker:
         """The bytes of a batch: as many as it takes with ease, or all that the topic is known to take."""
         return BATCH_BYTES if topic not in self._limits else min(BATCH_BYTES, await self.largest(topic))
 
-    async def _was_refused(self, topic: str, batch: BatchBuilder, count: int) -> None:
+    async def _was_refused(self, topic: str, batch: BatchBuilder, count: int, sent: int) -> None:
         """The topic takes less than was known. Raises `RecordTooLarge` if that was one record."""
         limit = min(await self._ask_largest(topic), batch.size() - 1 if count == 1 else batch.size() // 2)
         self._limits[topic] = limit, time.monotonic() + LIMIT_SECONDS
         if count == 1:
-            raise RecordTooLarge(topic, batch.size(), limit)
+            raise RecordTooLarge(topic, batch.size(), limit, sent)
 
     # -- replies and hints -----------------------------------------------------------------------------
 
@@ -390,7 +394,9 @@ class PartitionLog:
         try:
             if await self._broker.end_offset(self._events, self._partition) == 0:
                 return
-            record = await self._broker.last_record(self._events, self._partition)
+            record = await self._broker.last_record(
+                self._events, self._partition, lambda it: position_of(it.headers, stream) is not None
+            )
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: the last event of {self._events}-{self._partition}: {error!r}") from None
         position = position_of(record.headers, stream) if record is not None else None

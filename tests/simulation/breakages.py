@@ -138,7 +138,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "an event is applied again": (
-        Edit(_Batch.apply, "if row is not None and event.at <= position_of(row):", "if False:"),
+        Edit(_Batch.apply, "if row is not None and event.at <= row.at:", "if False:"),
     ),
     "a late duplicate takes a table back": (
         Edit(TableFold.fold, "if event.at > newest:", "if True:"),
@@ -203,12 +203,12 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "a recovery takes older rows for newer ones": (
-        Edit(is_newer, "return position_of(decode_row(value)) >= position_of(decode_row(present))", "return True"),
+        Edit(is_newer, "return head_of(value).at >= head_of(present).at", "return True"),
     ),
     "a shared store takes older rows for newer ones": (
         Edit(
             MemoryRows.save,
-            "if key not in kept.rows or position_of(row) >= position_of(decode_row(kept.rows[key])):",
+            "if key not in kept.rows or row.at >= head_of(kept.rows[key]).at:",
             "if True:",
         ),
     ),

@@ -300,7 +300,7 @@ class Boxes:
 
     async def published(self, first: int = 0, end: int | None = None) -> list[Read]:
         """The events that stand on the topic at these offsets."""
-        return await self.reader.read(self.topic.records[first:end])
+        return await self.reader.read(self.topic.records[first:end], STREAM)
 
     def table(self, projection: Projection = boxes, name: str = "", rows: MemoryRows | None = None) -> TableFold:
         """A table from its beginning."""

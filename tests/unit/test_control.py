@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from projections import control as control_module
@@ -189,3 +190,40 @@ async def test_reading_fails() -> None:
         assert [1] == opened[1][0].places
     finally:
         await control.close()
+
+
+async def test_facts_about_other_projections_are_not_kept() -> None:
+    """What concerns projections that this code has not costs no memory, and what is over neither."""
+    topic = ControlTopic()
+    for n in range(100):
+        for name in ("serving", "paused", "generation", "dropped", "skipped"):
+            of = {"serving": f"x{n}", "paused": f"x{n}", "skipped": f"x{n}/order-0:{n}:0"}.get(name, f"x{n}-1")
+            values = {"serving": {"table": f"x{n}-1"}, "generation": {"generation": 1}, "dropped": {}}
+            value = msgspec.json.encode(values.get(name, {"reason": "x"}))
+            await topic.publish("", 0, [(f"{name}/{of}".encode(), value, [])])
+    control = Control("projections-control", topic, topic, of={"orders"})  # type: ignore[arg-type]
+    await control.start()
+    await control.pause("orders", "why")
+    await control.resume("orders")
+    await control.drop("orders-1")
+    await control.serve("orders", "orders-1")
+    assert ("orders-1", 1) == (control.serving("orders"), len(control._facts))
+    await control.close()
+
+
+async def test_a_skipped_position_is_that_of_an_event() -> None:
+    """However its numbers were written: events are compared with it as a text."""
+    topic = ControlTopic()
+    async with worker(topic) as control:
+        await control.skip("orders", "order-3:0125:00", "broken")
+        assert {"order-3:125:0": "broken"} == control.skips("orders")
+
+
+async def test_a_table_of_another_format_does_not_answer() -> None:
+    """Its rows cannot be read by this code, so one is built anew first; the order that it answers is no obstacle."""
+    topic = ControlTopic()
+    await topic.publish("", 0, [(b"serving/orders", b'{"table": "orders-1"}', [])])
+    async with worker(topic) as control:
+        assert (None, "orders-1") == (control.serving("orders"), control.wanted("orders", 1))
+        await control.serve("orders", "orders-1")
+        assert "orders-1" == control.serving("orders")

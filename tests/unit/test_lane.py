@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 from projections import lane as lane_module
 from projections.fold import TableFold
 from projections.lane import Lane
 from projections.rows import Place
+from streams.batches import unreadable
 from tests.memory_rows import MemoryRows
 from tests.unit.boxes import BANG, STREAM, Boxes, by_type, put, until
 
@@ -321,3 +324,74 @@ async def test_what_waits_is_in_the_dead_letters_first(lanes: Lanes, here: Boxes
     await lanes.reach(table)
     assert [("boxes-1", "1", "box-0:1:1"), ("boxes-1", "1", "box-0:1:2")] == here.letters.kept
     assert 2 == table.quarantined["1"].events
+
+
+# -- what is none of ours ----------------------------------------------------------------------------------
+
+
+STRANGE: list[tuple[Any, Any, list[tuple[str, bytes]]]] = [
+    (None, b"heartbeat", []),
+    (b"k", None, []),
+    (b"k", b"x", [("ce_position", b"box-1:1:0"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
+    (b"k", b"x", [("ce_position", b"box-0:1"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
+    (b"k", b"x", [("ce_position", b"box-0:1:x"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
+    (b"k", b"x", [("ce_position", b"\xff"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
+    (b"k", b"x", [("ce_position", b"box-0:99:0"), ("ce_time", b"t")]),
+    (b"\xff", b"x", [("ce_position", b"box-0:99:0"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
+    (b"k", b"x", [("ce_position", b"box-0:99:0"), ("ce_sequence", b"one"), ("ce_time", b"t")]),
+    (b"k", b"x", [("ce_position", b"box-0:99:0"), ("ce_sequence", b"1"), ("ce_time", b"t"), ("ce_previous", b"?")]),
+    (b"k", None, [("ce_position", b"box-0:99:0"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+@pytest.mark.parametrize("where", ["first", "between", "last", "alone"])
+async def test_a_record_of_others_is_passed_over(
+    lanes: Lanes, here: Boxes, strange: Any, where: str, caplog: Any
+) -> None:
+    """Wherever it stands: the tables have all events, read on, and it is said once and counted."""
+    if where in ("first", "alone"):
+        here.topic.append(*strange)
+    await here.write(("1", put("a")), publish=where != "alone")
+    if where == "between":
+        here.topic.append(*strange)
+    await here.write(("1", put("b")), publish=where != "alone")
+    if where == "last":
+        here.topic.append(*strange)
+    lanes.run(lane := lanes.lane(table := here.table()))
+    await until(lambda: lane.offset == here.topic.end and table.place.at == here.head)
+    assert here.expected() == here.rows.rows("boxes-1")
+    here.topic.append(*strange)
+    await here.write(("2", put("c")))
+    await until(lambda: lane.offset == here.topic.end)
+    assert here.expected() == here.rows.rows("boxes-1")
+    assert (1, 2) == (caplog.text.count("none that this system has published"), here.reader.passed_over["box-0"])
+
+
+async def test_an_event_that_cannot_be_read(lanes: Lanes, here: Boxes) -> None:
+    """It comes from the log at once, though nothing follows on the topic that says that it is missing."""
+    await here.write(("1", put("a")))
+    lanes.run(lane := lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    await here.write(("1", put("b")), publish=False)
+    damaged = unreadable(TopicPartition("box-events", 0), here.topic.end, here.topic.end, -1, "damaged")
+    here.topic.records.append(damaged)  # type: ignore[arg-type]
+    async with here.topic.grown:
+        here.topic.grown.notify_all()
+    await lanes.reach(table)
+    assert (here.expected(), lane.offset) == (here.rows.rows("boxes-1"), here.topic.end)
+
+
+async def test_a_stranger_at_the_end_is_not_read_again_and_again(
+    lanes: Lanes, here: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lane that looks whether its place is still there finds it before what is none of ours."""
+    monkeypatch.setattr(lane_module, "IDLE_SECONDS", 0.02)
+    await here.write(("1", put("a")))
+    here.topic.append(None, b"heartbeat", [])
+    lanes.run(lane := lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    await until(lambda: lane.offset == here.topic.end)
+    here.topic.read.clear()
+    await asyncio.sleep(0.1)
+    assert (set(), True) == (set(here.topic.read) - {here.topic.end}, lane.has_all(table))

@@ -229,7 +229,7 @@ async def test_a_newer_event_holds_the_tables_too() -> None:
     reader = EventReader(old_code(), here.journal)
     for _ in range(2):
         with pytest.raises(Held, match=r"version 3, which code that knows only version 1 must not read.*: deploy"):
-            await reader.read(here.topic.records)
+            await reader.read(here.topic.records, "box-0")
     tables = Tables(here)
-    await tables.apply(await reader.read(here.topic.records[:1]))
+    await tables.apply(await reader.read(here.topic.records[:1], "box-0"))
     assert {"in": ["a"], "position": "box-0:1:0", "sequence": 1} == tables.row()

@@ -261,3 +261,18 @@ def test_nothing_to_write(machine: Machine) -> None:
     machine.store.apply_changelog_batch([], None, None)
     machine.store.set_persisted_offset(SimpleNamespace(partition=0), 12)
     assert 12 == machine.read_up_to
+
+
+def test_who_asks_makes_no_table(machine: Machine) -> None:
+    """A table that nobody has written to is empty, whatever name is asked for, and the file does not grow by it."""
+    machine.put(1, a={"owner": "x"})
+    sql = "SELECT count(*), max(owner) FROM {table}"
+    for n in range(2, 50):
+        assert ([], [(0, None)]) == (machine.store.rows(0, f"things-{n}"), machine.store.select(0, f"things-{n}", sql))
+        assert ({}, []) == (machine.store.get_many(0, f"evil{n}-1", ["a"]), machine.store.record_keys(0, f"no{n}"))
+    file = machine.store._files[0]
+    made = [name for (name,) in file._db.execute("SELECT name FROM tables")]
+    assert {TABLE} <= set(made)
+    assert len(made) == len(file._made) == 3  # with one that stays empty for each shape
+    machine.put(2, table="things-7", b={"owner": "y"})
+    assert [(1, "y")] == machine.store.select(0, "things-7", sql)

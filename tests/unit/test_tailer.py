@@ -17,7 +17,7 @@ from projections.tailer import COMMIT_END, Tail, read_position
 from schemas.codec import Codec
 from schemas.formats import JSON
 from schemas.registry import Schemas
-from streams.broker import Record
+from streams.broker import Record, RecordTooLarge
 from streams.journal import Commit, Published, RecordedEvent
 from streams.journal_memory import MemoryJournal
 from streams.supervisor import Supervisor
@@ -32,8 +32,9 @@ class Topic:
     def __init__(self) -> None:
         self.records: list[Record] = []
 
-    async def last_record(self, topic: str, partition: int) -> Any:
-        return SimpleNamespace(offset=0, headers=self.records[-1][2]) if self.records else None
+    async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Any:
+        found = [SimpleNamespace(offset=offset, headers=it[2]) for offset, it in enumerate(self.records)]
+        return next(filter(wanted, reversed(found)), None)
 
     async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
         self.records.extend(records)
@@ -207,3 +208,49 @@ def commit(nr: int, command: str = "") -> Commit:
     """One more, with an event."""
     row = RecordedEvent("1", nr, "OrderConfirmed", DATA, command or f"c{nr}")
     return Commit("order-0", nr, 1, "me", "t", nr, 0, nr, datetime.now(UTC), (row,))
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+async def test_strangers_at_the_end_of_the_topic(kept: int) -> None:
+    """A tail goes on behind its own last record, whatever others have put behind that."""
+    journal, topic = await journal_of(2, 1, 1), Topic()
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 3)
+    del topic.records[kept:]
+    topic.records += [
+        (None, b"heartbeat", []),
+        (b"1", DATA, [("ce_position", b"order-1:9:0")]),
+        (b"1", DATA, [("ce_position", b"order-0:9:0"), ("ce_id", b"mine")]),
+        (b"1", DATA, [("ce_position", b"\xff")]),
+    ]
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 3)
+    del topic.records[kept : kept + 4]
+    assert [(1, 0), (1, 1), (2, 0), (3, 0)] == topic.positions
+
+
+async def test_an_event_that_is_too_large(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """What is before it is published once; it is said what to do, health shows it, and it goes on when it can."""
+    monkeypatch.setattr(tailer, "LOOK_AGAIN_SECONDS", 0.01)
+    journal, supervisor, tries = await journal_of(2, 1), Supervisor(), []
+
+    class Narrow(Topic):
+        async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+            tries.append(len(records))
+            if len(tries) < 5:
+                sent = 0 if self.records else 1
+                await super().publish(topic, partition, records[:sent])
+                raise RecordTooLarge(topic, 2_000_000, 1_048_588, sent)
+            return await super().publish(topic, partition, records)
+
+    topic = Narrow()
+    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC, None, supervisor)  # type: ignore[arg-type]
+    task = asyncio.create_task(tail.run())
+    async with asyncio.timeout(5):
+        while not supervisor.troubles:
+            await asyncio.sleep(0.001)
+        assert "raise max.message.bytes" in supervisor.troubles["tail order-0"]
+        while tail.published.nr < 2:
+            await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert ([(1, 0), (1, 1), (2, 0)], [3, 2, 2, 2, 2], {}) == (topic.positions, tries, dict(supervisor.troubles))
+    assert 1 == caplog.text.count("nothing is published behind it")

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from aggregates.decider import Decider
+from projections.by_key import add_by_key
 from projections.kept import Kept
 from projections.projection import Projection
 from projections.projection_app import ReadSide
@@ -151,6 +152,10 @@ def test_wiring_of_the_tables(folder: Path) -> None:
     ):
         side.local_rows("bell", "bell")
     assert side.local["bell"] is side.local_rows("bell", "bells")
+    parts = Kept(Projection("parts", 1, "bell", lambda row, key, published: {}, local=True))
+    side = ReadSide("tests", SETTINGS, {"bell": context(folder)}, [parts], name="bell-parts")
+    with pytest.raises(ValueError, match="a view by key wants a row for each bell; parts is local"):
+        add_by_key(side, "bell", "parts")
 
 
 def test_apps_of_tables_are_apart(folder: Path) -> None:
