@@ -90,8 +90,8 @@ class Control:
         topic: str,
         feed: Feed,
         broker: Broker,
-        of: Container[str] | None = None,
         supervisor: Supervisor | None = None,
+        of: Container[str] | None = None,
     ) -> None:
         self._of = of
         self._topic = topic
