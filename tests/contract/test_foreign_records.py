@@ -123,7 +123,7 @@ async def test_a_reply_in_a_transaction(topic: str, broker: Broker, tmp_path: Pa
     """Who asks for a command while the mark of a transaction is the last on the topic gets an answer."""
     reply = encode_reply(Reply("c1", "accepted", AggregateRef("order", "1", 1)))
     await transaction(topic, reply, commit=True)
-    replies = Replies(SERVERS, topic, 1, broker, CommandLog(tmp_path / "commands.sqlite"), 2)
+    replies = Replies(SERVERS, topic, 1, broker, CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
     replies.start()
     try:
         async with asyncio.timeout(10):
