@@ -162,8 +162,8 @@ class Application(faust.App):  # type: ignore[misc]
         with stop_on_user_error():
             if self.tables and not alone:
                 raise SettingsError(
-                    f"{self.conf.datadir.absolute()} is in use by another worker: give this one a folder of its own with"
-                    " --datadir"
+                    f"{self.conf.datadir.absolute()} is in use by another worker: give this one a folder of its own"
+                    " with --datadir"
                 )
         for start in self.starting:
             await start()
