@@ -170,6 +170,10 @@ class Owner:
         log.warning("%s: given up: %s", self.stream, why)
         self._on_lost(self)
 
+    def fail(self, error: Exception) -> None:
+        """Give the partition up for what was raised while somebody was at work for it."""
+        self._lose(f"the owner failed, and begins anew: {type(error).__name__}: {error}", error)
+
     def _not_derived(self, error: Exception) -> None:
         self._lose(f"what follows from its commits cannot be written: {type(error).__name__}: {error}", error)
 
@@ -245,7 +249,7 @@ class Owner:
         except Unavailable as error:
             self._lose(f"begins anew: {error}", error)
         except Exception as error:
-            self._lose(f"the owner failed, and begins anew: {type(error).__name__}: {error}", error)
+            self.fail(error)
 
     async def _process(self, group: list[Message]) -> list[Message]:
         """Decide, commit, answer. Returns the end of the group when it would have made the commit too large."""

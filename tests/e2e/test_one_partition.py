@@ -77,6 +77,34 @@ async def test_an_unreadable_commit(system: System) -> None:
     assert "" == found[1]["waits"]
 
 
+async def test_the_topic_is_made_again(system: System) -> None:
+    """Each owner begins anew, at the beginning of the new topic, without a rebalance; what is sent is decided."""
+    [worker] = [worker for worker in system.workers if worker.running]
+    before = await owned(system, worker)
+    topic = system.topic("order-commands")
+
+    async def gone() -> bool:
+        return topic not in await system.topics()
+
+    await system.admin.delete_topics([topic])
+    await eventually(gone, 30, "the topic is still there")
+    await system.make_topic("order-commands")
+    for partition in range(PARTITIONS):
+        key, name = next(iter(keys_of(partition, "again"))), "OpenOrder"
+        async with asyncio.timeout(60):  # what is sent too early may be lost with the topic, or was never read
+            while True:
+                try:
+                    reply = await system.ask("order", key, name, ORDER, id=f"again-{partition}", seconds=5)
+                except pytest.fail.Exception:
+                    continue
+                break
+        assert "accepted" == reply["status"]
+    after = await owned(system, worker)
+    assert all(after[partition]["epoch"] > before[partition]["epoch"] for partition in after)
+    assert all(row["next_offset"] <= 20 for row in after.values())
+    assert "" == await not_ready(system, worker)
+
+
 async def test_partitions_added_by_hand(system: System) -> None:
     """Within a minute it is said, with both numbers, and the worker is not ready; what it has it serves."""
     [worker] = [worker for worker in system.workers if worker.running]
