@@ -152,6 +152,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if offset_to - 1 >= offset_from:
             await super()._add_gap(tp, offset_from, offset_to - 1)
 
+    def rejoin(self) -> None:
+        """Ask for a rebalance, in which Faust recovers the tables of this worker."""
+        thread = self._thread
+        consumer = thread._consumer
+        if consumer is not None and thread.thread_loop is not None:
+            thread.thread_loop.call_soon_threadsafe(consumer._coordinator.request_rejoin)
+
     @Service.task
     async def _stay_in_the_group(self) -> None:
         """Be a member for as long as the event loop turns, also while there is nothing to read or nothing may be read.

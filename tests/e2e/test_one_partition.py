@@ -118,10 +118,13 @@ async def test_partitions_added_by_hand(system: System) -> None:
     await eventually(noticed, 60, worker.tail)
     assert 1 == len([line for line in worker.lines if words in line])
     await open_order(system, 0, "third")
-    # A worker that joins now has Kafka assign the new ones too, to one or the other.
-    second = system.start(ORDERS, PARTITIONS=str(PARTITIONS))
+    # One that is started now says the same, and ends.
+    second = system.start(ORDERS)
     await eventually(lambda: not second.running, 60, second.tail)
     assert any(words in line for line in second.lines)
+    worker.signal(signal.SIGTERM)
+    await eventually(lambda: not worker.running, 10, worker.tail)
+    assert 0 == worker.process.returncode
 
 
 async def test_a_folder_that_is_in_use(system: System) -> None:
