@@ -65,7 +65,9 @@ class Owner:
         on_lost: Callable[[Owner], None],
         check_partition: Callable[[bytes], int],
         issue: Issue | None = None,
+        advice: Callable[[], str] = lambda: "",
     ) -> None:
+        """`advice` says to who has sent to a wrong partition why that may be; empty: by another partitioner."""
         self.stream = stream
         self.partition = partition
         self.topic_id = topic_id
@@ -85,7 +87,7 @@ class Owner:
         self._limits = limits
         self._commands = commands
         self._on_lost = on_lost
-        self._gate = Gate(handler, limits, partition, topic_id, check_partition)
+        self._gate = Gate(handler, limits, partition, topic_id, check_partition, advice)
         self._intake = Intake(limits)
         self._worker: asyncio.Task[None] | None = None
         self._indexer = Indexer(stream, handler.decider.type, journal, issue, self._not_derived)
