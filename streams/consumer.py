@@ -171,7 +171,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         while not self.should_stop:
             await self.sleep(LOOK_AFTER_SECONDS)
             consumer, loop = self._thread._consumer, self._thread.thread_loop
-            if consumer is None or loop is None or self.should_stop:
+            if consumer is None or consumer._coordinator is None or loop is None or self.should_stop:
                 continue
             loop.call_soon_threadsafe(self._look_after, consumer)
             if _is_member(consumer._coordinator):
