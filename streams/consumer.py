@@ -173,7 +173,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             consumer, loop = self._thread._consumer, self._thread.thread_loop
             if consumer is None or consumer._coordinator is None or loop is None or self.should_stop:
                 continue
-            loop.call_soon_threadsafe(self._look_after, consumer)
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                loop.call_soon_threadsafe(self._look_after, consumer)
             seconds = 0.0 if _is_member(consumer._coordinator) else seconds + LOOK_AFTER_SECONDS
             if seconds > NO_MEMBER_SECONDS:
                 log.critical(
