@@ -166,7 +166,7 @@ class Application(faust.App):  # type: ignore[misc]
         # wait, and then takes a second or two for the rest, in which nobody would serve their partitions.
         await self.before_revoke()
         if self.leaves_first and self._consumer is not None:
-            await self._consumer.leave()
+            await each_done(self._consumer.leave())
         await super().on_stop()
 
     async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:
