@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -137,15 +136,6 @@ class Codec:
         except Exception as error:  # whatever a value of the wrong type makes them raise
             raise Unfit(f"{name}: {error}") from None
         return data, kept if writer.exact else self.decode_one(data)
-
-    def fields(self, value: object) -> Fields:
-        """The fields of a value in the form that reading would give, as far as they fit."""
-        fields: Fields = msgspec.to_builtins(value, builtin_types=AVRO_NATIVE, order="deterministic")
-        writer = self._writers.get(type(value).__name__)
-        if writer is not None:
-            with suppress(Unfit):
-                return writer.fit(fields)
-        return fields
 
     def decode(self, data: bytes) -> tuple[Any, ...]:
         """The objects that `data` stands for today, in the newest version of their classes, mostly one.

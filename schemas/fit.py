@@ -202,10 +202,13 @@ def _float(value: Any) -> float:
 
 def _decimal(precision: int, scale: int) -> Fit:
     one, context, zero = Decimal(1).scaleb(-scale), Context(prec=max(precision, 1)), Decimal(0).scaleb(-scale)
+    whole = precision - scale
 
     def decimal(value: Any) -> Decimal:
         if type(value) is not Decimal:
             raise Unfit(f"is {_a(value)}, not a Decimal")
+        if value and value.same_quantum(one) and value.adjusted() < whole:
+            return value
         if not value.is_finite():
             raise Unfit(f"is {value}, not a number")
         if not value:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Context, Decimal
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from aggregates.decider import Decider
-from schemas.codec import Codec, Undecodable
-from schemas.door import Check, json_reader, time_check
+from schemas.codec import AVRO_NATIVE, Codec, Undecodable
+from schemas.door import Check, json_reader, time_check, variants_in
 from streams.messages import AVRO, JSON, Envelope, Failure
 
 _DIGEST_BYTES = 7
-"""So many, because with them a digest in memory is a number of the smallest kind."""
+_EXACT = Context(prec=10_000, traps=[])
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class CommandCodec:
@@ -28,7 +32,8 @@ class CommandCodec:
             name: json_reader(class_) for name, class_ in decider.commands.items()
         }
         self._times: dict[str, Check | None] = {name: time_check(class_) for name, class_ in decider.commands.items()}
-        self._defaults = {name: _defaults(class_) for name, class_ in decider.commands.items()}
+        # What is not said, and what may be said in more than one way.
+        self._forms = {name: (_defaults(class_), variants_in(class_)) for name, class_ in decider.commands.items()}
 
     def read(self, envelope: Envelope) -> Any:
         """The command as its sender said it. Raises `Failure`."""
@@ -59,11 +64,29 @@ class CommandCodec:
         It is the same however the data is spelled, in JSON or in Avro, and stays the same when the class gets a field
         with a default: of what is left out nothing is known.
         """
-        fields = self._codec.fields(command)
-        for name, default in self._defaults[type]:
+        fields = msgspec.to_builtins(command, builtin_types=AVRO_NATIVE, order="deterministic")
+        defaults, variants = self._forms[type]
+        for name, default in defaults:
             if getattr(command, name) == default:
                 del fields[name]
-        return cause_of(type, msgspec.json.encode(fields, order="deterministic"))
+        for name in variants:
+            if name in fields:
+                fields[name] = _as_it_is(fields[name])
+        return cause_of(type, _encode(fields))
+
+
+def _as_it_is(value: Any) -> Any:
+    """A value in one form of those that mean the same: `2.50` is `2.5`, and 12:00 at UTC+1 is 11:00 at UTC."""
+    match value:
+        case Decimal():
+            return value.normalize(_EXACT)
+        case datetime():
+            return value - _EPOCH
+        case dict():
+            return {key: _as_it_is(its) for key, its in value.items()}
+        case list() | tuple():
+            return [_as_it_is(its) for its in value]
+    return value
 
 
 def cause_of(type: str, data: bytes) -> str:

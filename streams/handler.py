@@ -128,9 +128,10 @@ class Handler:
             return self.failed(envelope, failure, draft)
         except Exception as bug:
             return self.failed(envelope, domain_error(bug), draft)
-        if again and again != outcome.cause:
-            other = "" if outcome.command != envelope.type else " with other data"
-            used = f"the id {envelope.id} was used for {outcome.command}{other}, accepted at {self.stream}:{outcome.nr}"
+        if again and again != outcome.command:
+            former = outcome.command.rpartition(" ")[0]
+            other = "" if former != envelope.type else " with other data"
+            used = f"the id {envelope.id} was used for {former}{other}, accepted at {self.stream}:{outcome.nr}"
             do = "a new command needs a new id, and the same id means the same command again"
             return self.failed(envelope, Failure("IdUsedBefore", f"{used}: {do}"), draft)
         return Verdict(envelope, self._reply(envelope, "accepted", outcome.sequence, outcome.nr, outcome.events))
@@ -181,9 +182,11 @@ class Handler:
             number = len(rows) + 1
             said = cause if number == len(events) else ""
             row = self.row(envelope, aggregate.sequence + number, type(event).__name__, data, said)
-            size += row.size
+            size += len(data)
             rows.append(row)
         most = self.limits.command_event_bytes
+        if len(rows) > 1:  # ids come from the command, whose size is bounded: once they do not matter
+            size = sum(row.size for row in rows)
         if size > most:
             raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {most}, with their ids")
         return state, rows, cause
