@@ -226,10 +226,16 @@ class Cache:
     def shrink(self, indexed_nr: int | None = None) -> None:
         """Forget the least recently used until the rest fits; commits up to `indexed_nr` are indexed."""
         self._indexed_nr = max(self._indexed_nr, indexed_nr or 0)
-        limit = self.limit
-        while self.weight > limit and self._aggregates:
-            # Behind one that is not indexed yet all have been used since its commit: they wait with it.
-            oldest = next(iter(self._aggregates))
-            if self._aggregates[oldest].nr > self._indexed_nr:
-                return
-            self.take(oldest)
+        excess = self.weight - self.limit
+        if excess <= 0:
+            return
+        # From the oldest on: those that are not indexed yet were used lately, so few stand in the way.
+        leaving = []
+        for aggregate_id, aggregate in self._aggregates.items():
+            if aggregate.nr <= self._indexed_nr:
+                leaving.append(aggregate_id)
+                excess -= aggregate.cached
+                if excess <= 0:
+                    break
+        for aggregate_id in leaving:
+            self.take(aggregate_id)

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Literal
 
-import msgspec
-
 from aggregates.decider import Decider, Rejected
 from schemas.codec import Codec
 from schemas.fit import Unfit
@@ -259,7 +257,7 @@ async def load_aggregate(
     if snapshot is not None and snapshot.version == decider.state_version:
         try:
             aggregate.restore(snapshot, form_of(decider))
-        except (msgspec.DecodeError, ValueError) as error:
+        except Exception as error:  # a state may raise what it likes, as it is made
             log.warning("%s %s: its snapshot cannot be read, its events are: %s", decider.type, aggregate_id, error)
             aggregate = Aggregate(decider.initial)
     stored = await journal.events(decider.type, aggregate_id, aggregate.sequence)
