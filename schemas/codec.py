@@ -24,6 +24,7 @@ import msgspec
 
 from schemas.fit import Unfit, fitted
 from schemas.formats import AVRO, FORMATS, Format
+from schemas.plain import is_plain
 from schemas.registry import BACKWARD, Schema, SchemaError
 from schemas.upcasting import Fields, Upcasted, Upcaster
 
@@ -62,12 +63,18 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """How values of one class are written. `exact`: what `fit` makes of their fields is what reading gives."""
+    """How values of one class are written.
+
+    exact   what `fit` makes of their fields is what reading gives
+    plain   an object whose fields `fit` leaves alone is what reading gives; these are the fields that it may change
+    """
 
     fit: Callable[[Fields], Fields]
     exact: bool
+    changes: tuple[str, ...]
     write: Callable[[Fields], bytes]
     class_: type | None
+    plain: bool
 
 
 class Codec:
@@ -92,10 +99,7 @@ class Codec:
         newest = {schema.name: schema for schema in self._own}
         for name in self._classes.keys() - newest.keys():
             raise SchemaError(f"no schema of {name}: add {name}.v1.avsc")
-        self._writers = {
-            name: _Writer(*fitted(schema), format.writer(schema), self._classes.get(name))
-            for name, schema in newest.items()
-        }
+        self._writers = {name: _writer(schema, format, self._classes.get(name)) for name, schema in newest.items()}
         self._build()
 
     @property
@@ -130,6 +134,12 @@ class Codec:
         try:
             fields = writer.fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
             data = writer.write(fields)
+            if writer.plain and type(value) is writer.class_:
+                for changed in writer.changes:
+                    if fields[changed] is not getattr(value, changed):
+                        break
+                else:
+                    return data, value
             kept: Any = msgspec.convert(fields, type=writer.class_ or type(value))
         except Unfit as why:
             raise why.under(name) from None
@@ -291,6 +301,12 @@ def content_type_of(data: bytes) -> str:
     """The content type of encoded data, for a message that carries it."""
     format = FORMATS.get(data[0]) if data else None
     return format.content_type if format is not None else "application/octet-stream"
+
+
+def _writer(schema: Schema, format: Format, class_: type | None) -> _Writer:
+    fit, exact, changes = fitted(schema)
+    plain = exact and class_ is not None and is_plain(schema, class_)
+    return _Writer(fit, exact, changes, format.writer(schema), class_, plain)
 
 
 def _onwards(written: Schema, target: Schema) -> Callable[[Fields], Fields] | None:

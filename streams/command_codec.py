@@ -17,6 +17,7 @@ from schemas.door import Check, json_reader, time_check, variants_in
 from streams.messages import AVRO, JSON, Envelope, Failure
 
 _DIGEST_BYTES = 7
+_NONE = object()
 _EXACT = Context(prec=10_000, traps=[])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -32,8 +33,7 @@ class CommandCodec:
             name: json_reader(class_) for name, class_ in decider.commands.items()
         }
         self._times: dict[str, Check | None] = {name: time_check(class_) for name, class_ in decider.commands.items()}
-        # What is not said, and what may be said in more than one way.
-        self._forms = {name: (_defaults(class_), variants_in(class_)) for name, class_ in decider.commands.items()}
+        self._forms = {name: _form(class_) for name, class_ in decider.commands.items()}
 
     def read(self, envelope: Envelope) -> Any:
         """The command as its sender said it. Raises `Failure`."""
@@ -64,29 +64,26 @@ class CommandCodec:
         It is the same however the data is spelled, in JSON or in Avro, and stays the same when the class gets a field
         with a default: of what is left out nothing is known.
         """
-        fields = msgspec.to_builtins(command, builtin_types=AVRO_NATIVE, order="deterministic")
-        defaults, variants = self._forms[type]
-        for name, default in defaults:
-            if getattr(command, name) == default:
-                del fields[name]
-        for name in variants:
-            if name in fields:
-                fields[name] = _as_it_is(fields[name])
-        return cause_of(type, _encode(fields))
+        said = {}
+        for name, default, varies in self._forms[type]:
+            value = getattr(command, name)
+            if value != default:
+                said[name] = _as_it_is(value) if varies else value
+        return cause_of(type, _encode(said))
 
 
 def _as_it_is(value: Any) -> Any:
     """A value in one form of those that mean the same: `2.50` is `2.5`, and 12:00 at UTC+1 is 11:00 at UTC."""
-    match value:
-        case Decimal():
-            return value.normalize(_EXACT)
-        case datetime():
-            return value - _EPOCH
-        case dict():
-            return {key: _as_it_is(its) for key, its in value.items()}
-        case list() | tuple():
-            return [_as_it_is(its) for its in value]
-    return value
+    if isinstance(value, Decimal):
+        return value.normalize(_EXACT)
+    if isinstance(value, datetime):
+        return value - _EPOCH
+    if isinstance(value, dict):
+        return {key: _as_it_is(its) for key, its in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_it_is(its) for its in value]
+    plain = msgspec.to_builtins(value, builtin_types=AVRO_NATIVE, order="deterministic")
+    return _as_it_is(plain) if isinstance(plain, dict | list) else plain
 
 
 def cause_of(type: str, data: bytes) -> str:
@@ -94,11 +91,14 @@ def cause_of(type: str, data: bytes) -> str:
     return f"{type} {blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()}"
 
 
-def _defaults(class_: type) -> list[tuple[str, Any]]:
-    found = []
+def _form(class_: type) -> list[tuple[str, Any, bool]]:
+    """The fields of a class: their defaults, where they have one, and whether one value may be said in several ways."""
+    variants, found = variants_in(class_), []
     for field in dataclasses.fields(class_):
+        default: Any = _NONE
         if field.default is not dataclasses.MISSING:
-            found.append((field.name, field.default))
+            default = field.default
         elif field.default_factory is not dataclasses.MISSING:
-            found.append((field.name, field.default_factory()))
+            default = field.default_factory()
+        found.append((field.name, default, field.name in variants))
     return found
