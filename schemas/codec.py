@@ -16,19 +16,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from schemas.fit import Unfit, fitted
+from schemas.fit import fitted
 from schemas.formats import AVRO, FORMATS, Format
-from schemas.plain import is_plain
 from schemas.registry import BACKWARD, Schema, SchemaError
 from schemas.upcasting import Fields, Upcasted, Upcaster
+from schemas.writer import Writer
 
-AVRO_NATIVE = (Decimal, datetime, bytes)
 MOST_STEPS = 100
 """Upcasters that an event may pass through."""
 
@@ -61,22 +58,6 @@ class _Reader:
     by_format: dict[Format, Callable[[bytes], Fields]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Writer:
-    """How values of one class are written.
-
-    exact   what `fit` makes of their fields is what reading gives
-    plain   an object whose fields `fit` leaves alone is what reading gives; these are the fields that it may change
-    """
-
-    fit: Callable[[Fields], Fields]
-    exact: bool
-    changes: tuple[str, ...]
-    write: Callable[[Fields], bytes]
-    class_: type | None
-    plain: bool
-
-
 class Codec:
     """Encodes and decodes the objects of `classes`, named like their records, with `schemas`, in `format`.
 
@@ -99,7 +80,7 @@ class Codec:
         newest = {schema.name: schema for schema in self._own}
         for name in self._classes.keys() - newest.keys():
             raise SchemaError(f"no schema of {name}: add {name}.v1.avsc")
-        self._writers = {name: _writer(schema, format, self._classes.get(name)) for name, schema in newest.items()}
+        self._writers = {name: Writer(schema, format, self._classes.get(name)) for name, schema in newest.items()}
         self._build()
 
     @property
@@ -131,20 +112,7 @@ class Codec:
         writer = self._writers.get(name)
         if writer is None:
             raise SchemaError(f"no schema of {name}")
-        try:
-            fields = writer.fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
-            data = writer.write(fields)
-            if writer.plain and type(value) is writer.class_:
-                for changed in writer.changes:
-                    if fields[changed] is not getattr(value, changed):
-                        break
-                else:
-                    return data, value
-            kept: Any = msgspec.convert(fields, type=writer.class_ or type(value))
-        except Unfit as why:
-            raise why.under(name) from None
-        except Exception as error:  # whatever a value of the wrong type makes them raise
-            raise Unfit(f"{name}: {error}") from None
+        data, kept = writer.write(value)
         return data, kept if writer.exact else self.decode_one(data)
 
     def decode(self, data: bytes) -> tuple[Any, ...]:
@@ -301,12 +269,6 @@ def content_type_of(data: bytes) -> str:
     """The content type of encoded data, for a message that carries it."""
     format = FORMATS.get(data[0]) if data else None
     return format.content_type if format is not None else "application/octet-stream"
-
-
-def _writer(schema: Schema, format: Format, class_: type | None) -> _Writer:
-    fit, exact, changes = fitted(schema)
-    plain = exact and class_ is not None and is_plain(schema, class_)
-    return _Writer(fit, exact, changes, format.writer(schema), class_, plain)
 
 
 def _onwards(written: Schema, target: Schema) -> Callable[[Fields], Fields] | None:

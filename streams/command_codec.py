@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from aggregates.decider import Decider
-from schemas.codec import AVRO_NATIVE, Codec, Undecodable
+from schemas.codec import Codec, Undecodable
 from schemas.door import Check, json_reader, time_check, variants_in
+from schemas.writer import AVRO_NATIVE
 from streams.messages import AVRO, JSON, Envelope, Failure
 
 _DIGEST_BYTES = 7

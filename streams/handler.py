@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from aggregates.decider import Decider, Rejected
 from schemas.codec import Codec
-from schemas.fit import Unfit
+from schemas.fit_values import Unfit
 from streams.cache import Aggregate, Cache
 from streams.command_codec import CommandCodec, cause_of
 from streams.journal import Journal, RecordedEvent
@@ -157,8 +157,7 @@ class Handler:
 
     def _apply(self, envelope: Envelope, command: Any, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent], str]:
         rows: list[RecordedEvent] = []
-        state, size = aggregate.state, 0
-        cause = self._commands.cause(envelope.type, command)
+        state, size, said = aggregate.state, 0, command
         # A command may name the field that holds its time; without one, it is when Kafka took the command.
         field = getattr(command, "time_field", None)
         if field is not None and getattr(command, field) is None:
@@ -168,6 +167,7 @@ class Handler:
             raise Failure(
                 "TooManyEvents", f"the command causes {len(events)} events, more than {self.limits.command_events}"
             )
+        cause = self._commands.cause(envelope.type, said)
         for event in events:
             try:
                 # From here on the event is what will be read: so is the state, and what the event causes.
@@ -178,10 +178,9 @@ class Handler:
             if self.check is not None:
                 self.check(envelope.aggregate_id, kept)
             number = len(rows) + 1
-            said = cause if number == len(events) else ""
-            row = self.row(envelope, aggregate.sequence + number, type(event).__name__, data, said)
+            told = cause if number == len(events) else ""
+            rows.append(self.row(envelope, aggregate.sequence + number, type(event).__name__, data, told))
             size += len(data)
-            rows.append(row)
         most = self.limits.command_event_bytes
         if len(rows) > 1:  # ids come from the command, whose size is bounded: once they do not matter
             size = sum(row.size for row in rows)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from schemas.codec import Codec
 from schemas.extremes import extremes
-from schemas.fit import Unfit
+from schemas.fit_values import Unfit
 from schemas.formats import AVRO, JSON
 from schemas.plain import is_plain
 from schemas.registry import Schema
