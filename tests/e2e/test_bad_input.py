@@ -29,6 +29,7 @@ PARTITION = 2
 """All that is bad goes there, and so does the good that must still work."""
 
 OPEN = {"user_id": "17850", "kind": "sale", "country": "France", "opened_at": "2010-12-01T08:26:00Z"}
+NAIVE = {**OPEN, "opened_at": "2010-12-01T08:26:00"}
 LINE = {"sku": "85123A", "description": "T-LIGHT HOLDER", "quantity": 6, "unit_price": "2.55"}
 KEYS = keys_of(PARTITION, f"bad-{uuid.uuid4().hex[:6]}-")
 BROKER_LIMIT = 1_048_588
@@ -74,6 +75,9 @@ BAD = [
     Bad("a string for a number", "Unreadable", "quantity", encoded(LINE | {"quantity": "two"})),
     Bad("a price that is no number", "Unreadable", "unit_price", encoded(LINE | {"unit_price": "dear"})),
     Bad("an unknown kind", "Unreadable", "kind", encoded(OPEN | {"kind": "gift"}), "OpenOrder"),
+    Bad("a time without a zone", "Unreadable", "write Z for UTC", encoded(NAIVE), "OpenOrder"),
+    Bad("a number that only Python reads", "Unreadable", "unit_price", encoded(LINE | {"unit_price": "2_5"})),
+    Bad("an expected sequence that is none", "Unreadable", "'-1'", attributes={"expectedsequence": "-1"}),
     Bad("unknown type", "UnknownCommand", "'Explode'", type="Explode"),
     Bad("an event as a command", "UnknownCommand", "'LineAdded'", type="LineAdded"),
     Bad("no key", "Unreadable", "no key", key=None),
