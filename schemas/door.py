@@ -32,28 +32,34 @@ def json_reader(class_: type) -> Callable[[bytes], Any]:
     form = inspect.type_info(class_)
     checks = [it for own in (_defaults, _time) if (it := _check(form, own, getattr, {})) is not None]
     numbers = _check(form, _number, _key, {})
+    # Those of the fields that are always there; mostly there are no others.
+    in_names = sum(field.encode_name.count("_") for field in _fields(form) if field.required)
 
     def read(data: bytes) -> Any:
         value = decode(data)
         for check in checks:
             check(value, "$")
-        if numbers is not None and _may_be_odd(data):
+        if numbers is not None and (
+            not data.isascii() or b"\\" in data or (data.count(b"_") != in_names and _has_underscored_number(data))
+        ):
             numbers(msgspec.json.decode(data), "$")
         return value
 
     return read
 
 
-def _may_be_odd(data: bytes) -> bool:
-    """Whether there may be a number in it that only Python reads; many texts look so, and are looked through."""
-    if not data.isascii() or b"\\" in data:
-        return True
+def _has_underscored_number(data: bytes) -> bool:
+    """Whether there may be one in it; some texts look so, and are looked through."""
     at = data.find(b"_")
     while at >= 0:
         if data[at - 1] in _OF_NUMBERS or data[at + 1] in _OF_NUMBERS:
             return True
         at = data.find(b"_", at + 1)
     return False
+
+
+def _fields(form: Any) -> tuple[inspect.Field, ...]:
+    return form.fields if isinstance(form, inspect.DataclassType | inspect.StructType) else ()
 
 
 def time_check(class_: type) -> Check | None:
@@ -63,10 +69,9 @@ def time_check(class_: type) -> Check | None:
 
 def variants_in(class_: type) -> list[str]:
     """The fields of a class that hold decimals or times, of which one value may be written in several ways."""
-    form: Any = inspect.type_info(class_)
     return [
         field.name
-        for field in form.fields
+        for field in _fields(inspect.type_info(class_))
         if any(_check(field.type, own, getattr, {}) is not None for own in (_number, _time))
     ]
 

@@ -68,7 +68,7 @@ class CommandCodec:
         said = {}
         for name, default, varies in self._forms[type]:
             value = getattr(command, name)
-            if value != default:
+            if default is _NONE or value != default:
                 said[name] = _as_it_is(value) if varies else value
         return cause_of(type, _encode(said))
 
