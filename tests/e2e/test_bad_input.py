@@ -217,14 +217,18 @@ async def test_refusal_is_decided_again(system: System) -> None:
 
 
 async def test_accepted_command_has_one_effect_and_one_reply(system: System) -> None:
-    """A command id that was accepted gets its first reply, byte for byte, whatever came in between, and no event."""
+    """A command that was accepted gets its first reply again, byte for byte, whatever came in between and however it is
+    spelled, and no event; another one with its id is refused."""
     key, id, inbox = next(KEYS), uuid.uuid4().hex, await system.answers()
     await system.ask("order", key, "OpenOrder", OPEN)
-    for data in (LINE, LINE, LINE | {"quantity": 99}):
+    for data in (LINE, LINE, LINE | {"unit_price": "2.5500"}):
         await system.ask("order", key, "AddLine", data, id)
         await system.ask("order", key, "AddLine", LINE)
     assert 3 == len(inbox.by_key[id])
     assert 1 == len({record.value for record in inbox.by_key[id]})
+    for type, data in (("AddLine", LINE | {"quantity": 99}), ("CancelOrder", {"reason": "x"})):
+        refused = await system.ask("order", key, type, data, id)
+        assert ("failed", "IdUsedBefore") == (refused["status"], refused["error"]["type"])
     logs = await system.commits("orders", "order")
     assert 1 == sum(event.command_id == id for log in logs.values() for commit in log for event in commit.events)
 
