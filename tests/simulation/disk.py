@@ -93,6 +93,7 @@ class SimulatedStore(LocalStore):
     """The product's store on such databases."""
 
     def __init__(self, disk: Disk) -> None:
+        self.table_name = "rows"
         self._disk = disk
         self._dbs: dict[int, Any] = {}
         self.damaged = set()

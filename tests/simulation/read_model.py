@@ -29,6 +29,9 @@ class SharedRows:
     async def places(self, partition: int) -> Mapping[str, Place]:
         return await self._ask(lambda: self._rows.places(partition))
 
+    async def largest_row(self) -> int:
+        return await self._ask(lambda: self._rows.largest_row())
+
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Row]:
         return await self._ask(lambda: self._rows.load(partition, table, keys))
 
