@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -119,15 +119,20 @@ def _read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
 
 
 class CommandLog:
-    """The file at `path`. Opened by one process; written in one thread while another reads."""
+    """The file at `path()`, which is asked for once, when it is opened.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Opened by one process; written in one thread while another reads.
+    """
+
+    def __init__(self, path: Callable[[], Path]) -> None:
+        self._place = path
+        self._path = Path()
         self._reads: sqlite3.Connection | None = None
         self._writes: sqlite3.Connection | None = None
 
     def open(self, topic_id: str) -> None:
         """Open the file, or make it. What was read from another topic of that name is forgotten."""
+        self._path = self._place()
         try:
             self._open(topic_id)
         except sqlite3.Error as error:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 from aiokafka.errors import KafkaError
 
-from projections.bodies import Post, Refused
+from projections.bodies import Post, Refused, Reserved, Some
 from projections.command_data import Accepted
 from projections.command_log import CommandLog, Known, Place, Sent, Target, encode_sent
 from projections.command_request import Command, CommandReader, command_id, read_path_id, wait_of
@@ -90,10 +90,11 @@ class Gateway:
             self._topic,
             settings.partitions,
             side.broker,
-            CommandLog(Path(side.app.conf.datadir) / "commands.sqlite"),
+            # Only a worker that starts knows its folder, and two systems may have the same one.
+            CommandLog(lambda: Path(side.app.conf.datadir) / f"{settings.namespace}commands.sqlite"),
             settings.http_pending,
         )
-        self._bytes = 0
+        self._room = Reserved(MOST_BYTES)
         self._in_work = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -154,28 +155,18 @@ class Gateway:
         id, most = command_id(request.headers), self._settings.http_pending
         if self._replies.unanswered[type] >= most and id not in self._replies.unanswered:
             raise TooMany(f"{most} commands of {type} have no reply yet")
-        size = self._reader.declared(request)
-        if self._bytes + size > MOST_BYTES:
-            raise NotNow("Kafka is slow to take commands, or their senders are slow to send them")
-        self._bytes += size
-        try:
-            command, data = await self._reader.read(request, type, id)
-        except BaseException:
-            self._bytes -= size
-            raise
-        try:
+        with self._room.some() as room:
+            command, data = await self._reader.read(request, type, id, room)
             first = self._first_reply(command)
             if first is None:
                 with self._replies.waiting_for(command.id) as reply:
-                    delivery = asyncio.create_task(self._deliver(command, data, size))
-                    size, data = 0, b""
+                    delivery = asyncio.create_task(self._deliver(command, data, room.hand_on()))
+                    data = b""
                     self._deliveries.add(delivery)
                     delivery.add_done_callback(self._delivered)
                     first = await self._reply(command, delivery, reply, wait_of(request.headers))
                     if first is None:
                         return self._pending(view, delivery.result())
-        finally:
-            self._bytes -= size
         return _answer(view, first)
 
     def _first_reply(self, command: Command) -> Reply | None:
@@ -220,7 +211,7 @@ class Gateway:
             command_id=command.id,
         )
 
-    async def _deliver(self, command: Command, data: bytes, size: int) -> Sent:
+    async def _deliver(self, command: Command, data: bytes, room: Some) -> Sent:
         """Produce a command and then the note of it, so that what counts as unanswered can be answered."""
         is_new = self._replies.unanswered.add(command.id, command.type, now_ms())
         try:
@@ -232,7 +223,7 @@ class Gateway:
             raise
         finally:
             del data
-            self._bytes -= size
+            room.give_back()
         target = Target(command.type, command.aggregate_id)
         place = Place(topic, found.partition, found.offset)
         sent = Sent(command.id, target, command.name, place, command.fingerprint)

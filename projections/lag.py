@@ -8,7 +8,7 @@ oldest event that is not applied, by the clock of the owner that wrote it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ from projections.answers import Lag, StreamLag, TableLag
 from projections.hops import HOP, NotNow
 from projections.projection_app import ReadSide
 from streams.described import describe
-from streams.health import json_response, problem
-from streams.journal import Commit, Unavailable, stream_name, stream_type
+from streams.health import json_response, no_answer, problem
+from streams.journal import Commit, Unavailable, stream_type
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ def add_lag(side: ReadSide) -> None:
             if HOP in request.headers:
                 return json_response(view, {"partitions": side.doors.here(first), "answer": progress_here(side)})
             await side.doors.read_your_writes(request, [])
-            heads = await heads_of(side)
+            heads = await side.heads.of()
             answers = await side.doors.each(first, "/lag", {}, lambda: progress_here(side))
             streams = await asyncio.gather(*(lag_of(side, stream, head, answers) for stream, head in heads.items()))
         except Unavailable as error:
-            return problem(view, 503, "Journal not available", str(error))
+            return no_answer(view, "the journal", error)
         except NotNow as error:
             return problem(view, 503, "Not now", str(error))
         shown: Lag = {"streams": streams, "total": sum(stream["lag"] for stream in streams)}
@@ -63,19 +63,6 @@ def progress_here(side: ReadSide) -> dict[str, Any]:
             for partition in source.partitions.values()
         },
     }
-
-
-async def heads_of(side: ReadSide, only: Collection[str] | None = None) -> dict[str, Commit | None]:
-    """The newest commit of each stream, or of only some. Raises `Unavailable`."""
-    streams = [
-        (journal, stream)
-        for type_, journal in side.journals.items()
-        for partition in range(side.app.settings.partitions)
-        for stream in [stream_name(type_, partition)]
-        if only is None or stream in only
-    ]
-    heads = await asyncio.gather(*(journal.head(stream) for journal, stream in streams))
-    return {stream: head for (_, stream), head in zip(streams, heads, strict=True)}
 
 
 async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequence[Mapping[str, Any]]) -> StreamLag:

@@ -160,14 +160,14 @@ class _Following:
                 frames: list[Frame] = []
                 while not frames:
                     if not (events := await reader.read()):
-                        raise NotNow(f"{url} has ended its stream")
+                        raise NotNow("another worker has ended its stream")
                     frames = list(read_frames(events))
         except TimeoutError:
-            raise NotNow(f"{url} does not answer") from None
+            raise NotNow("another worker does not answer") from None
         begin, *first = frames
         mark = read_mark(begin.id, self._listing.projection)
         if mark.streams != set(map(self._name, partitions)):
-            raise NotNow(f"{url} has other partitions now")
+            raise NotNow("another worker has other partitions now")
         self._mark.add(mark)
         return reader, first
 

@@ -55,7 +55,7 @@ def takes_commands(type: str, commands: Mapping[str, type]) -> Callable[[V], V]:
         headers=("Idempotency-Key", "Prefer", "X-Correlation-ID"),
         others={202: pending},
         path={"id": f"The id of the {type}, in percent-encoded UTF-8"},
-        problems=(408, 409, 415, 429, 503),
+        problems=(409, 429, 503),
     )
 
 

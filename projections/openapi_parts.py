@@ -42,11 +42,12 @@ RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
 
 PROBLEMS: Mapping[int, str] = {
     400: "The request is not as it must be; the detail says what is wrong",
+    403: "An order from a page of another site, or a question in the name of a worker",
     404: "There is no such thing",
     408: "The body did not come in time",
     409: "It cannot be done as things are",
     413: "The body is too large",
-    415: "The body is not JSON",
+    415: "The `Content-Type` is not `application/json`",
     422: "The body does not fit its schema, or what it names",
     429: "Too much at once: try again later",
     503: "Not now: a rebalance, a recovery, or a server that does not answer. Nothing is lost; try again",

@@ -9,7 +9,7 @@ from projections.answers import SchemaList
 from projections.projection_app import ReadSide
 from schemas.registry import Schema
 from streams.described import Answer, describe
-from streams.health import json_response, problem
+from streams.health import json_response, no_answer, problem
 from streams.journal import Unavailable
 
 FINGERPRINT = re.compile("[0-9a-f]{16}")
@@ -43,7 +43,7 @@ def add_schemas(side: ReadSide) -> None:
         try:
             json = await _find(side, fingerprint)
         except Unavailable as error:
-            return problem(view, 503, "Journal not available", str(error))
+            return no_answer(view, "the journal", error)
         if json is None:
             return problem(view, 404, "Not found", f"there is no schema {fingerprint}")
         headers = {"ETag": f'"{fingerprint}"', "Cache-Control": FOR_EVER}

@@ -10,6 +10,9 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 KAFKA_PORT = "9092"
+RECORD_BYTES = 1_000_000
+"""What a topic takes as one record, as brokers are set (`max.message.bytes`), and leaves room for what is around it:
+a larger command could not be sent, and a larger event not be published."""
 LIMITS: dict[str, tuple[float, float]] = {
     "partitions": (1, 4_096),
     "group_commands": (1, 100_000),
@@ -19,9 +22,9 @@ LIMITS: dict[str, tuple[float, float]] = {
     "dedupe_window": (1, 1_000_000),
     "snapshot_every": (1, 1_000_000_000),
     "queue_bytes": (1, 1024 * 1024 * 1024),
-    "command_bytes": (1, 64 * 1024 * 1024),
+    "command_bytes": (1, RECORD_BYTES),
     "events_per_command": (1, 1_000_000),
-    "event_bytes_per_command": (1, 64 * 1024 * 1024),
+    "event_bytes_per_command": (1, RECORD_BYTES),
     "decide_attempts": (1, 100),
     "quarantine_limit": (1, 1_000_000),
     "quarantine_bytes": (1, 1024 * 1024 * 1024),
@@ -90,6 +93,10 @@ class Settings:
     """The most clients of a worker that follow rows or lists as streams of events."""
     sse_seconds: float = 30.0
     """A client that takes nothing of its stream for so long is sent away."""
+    http_allowed_hosts: str = ""
+    """Names by which a worker is asked besides its own, separated by commas: `name` or `name:port`."""
+    http_allowed_origins: str = ""
+    """Sites whose pages may give orders, separated by commas: `https://name[:port]`."""
     http_pending: int = 10_000
     """The most commands of an aggregate type that came over HTTP and have no reply yet, and of requests that wait."""
 

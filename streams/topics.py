@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from streams.topic_ids import Described, cluster_id, describe
+
+log = logging.getLogger(__name__)
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -138,6 +142,7 @@ async def ensure_topics(
                 while len(present) < len(wanted):
                     await asyncio.sleep(0.05)
                     present = await describe(client, wanted)
+        await _look_at_times(admin, [name for name in wanted if name.endswith(commands_topic("", ""))])
     except TimeoutError:
         names = ", ".join(sorted(wanted.keys() - present.keys()))
         raise TopicError(
@@ -147,6 +152,23 @@ async def ensure_topics(
         await admin.close()
     _check(wanted, present)
     return present
+
+
+async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
+    """Say which of these have the senders' times, and what comes of it."""
+    try:
+        found = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    except (KafkaError, TimeoutError):  # it must not be asked, or does not answer
+        return
+    for _, _, _, name, entries in (resource for response in found for resource in response.resources):
+        times = {key: value for key, value, *_ in entries}.get("message.timestamp.type")
+        if times not in (None, "LogAppendTime"):
+            log.warning(
+                "topic %s has message.timestamp.type=%s: a command is dated by its sender's clock, and Kafka removes"
+                " what that says is old; let it have LogAppendTime",
+                name,
+                times,
+            )
 
 
 async def look_at_topics(bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any) -> str:

@@ -28,7 +28,7 @@ def reply(id: str, at: int, status: str = "accepted") -> Entry:
 @pytest.fixture
 def log(tmp_path: Path) -> CommandLog:
     """A new file."""
-    log = CommandLog(tmp_path / "its" / "commands.sqlite")
+    log = CommandLog(lambda: tmp_path / "its" / "commands.sqlite")
     log.open("topic-1")
     return log
 
@@ -80,7 +80,7 @@ def test_opened_again(log: CommandLog, tmp_path: Path) -> None:
     log.write([], {3: 2}, 1)
     log.close()
 
-    again = CommandLog(tmp_path / "its" / "commands.sqlite")
+    again = CommandLog(lambda: tmp_path / "its" / "commands.sqlite")
     again.open("topic-1")
     assert ({0: 7, 3: 2}, ["a"]) == (again.offsets(), [command.id for command in again.unanswered()])
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -37,8 +37,13 @@ class View:
 class Doors:
     """What streams ask of them."""
 
+    others = 2
+
     def hop(self, tables: Tables) -> dict[str, str]:
         return hop(tables)
+
+    def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+        return dict(headers)
 
     async def knows_better(self, response: aiohttp.ClientResponse) -> None:
         if response.headers.get("Newer"):
@@ -157,6 +162,24 @@ async def test_who_is_gone_makes_room(server: Server, http: aiohttp.ClientSessio
     for response in responses:
         response.close()
     assert [] == [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_streams_of_workers_are_bounded(server: Server, http: aiohttp.ClientSession) -> None:
+    """Each other worker has as many as it may have clients; these take nothing from the clients of this one."""
+    responses = [await http.get(server.url, headers={HOP: "1"}) for _ in range(2 * MOST)]
+    assert [200] * len(responses) == [response.status for response in responses]
+    async with http.get(server.url, headers={HOP: "1"}) as refused:
+        assert (503, True) == (refused.status, "Retry-After" in refused.headers)
+    async with http.get(server.url) as client:
+        assert 200 == client.status
+    for response in responses:
+        response.close()
+
+    async def room() -> bool:
+        async with http.get(server.url, headers={HOP: "1"}) as response:
+            return bool(response.status == 200)
+
+    await eventually(room, 5, "there is no room")
 
 
 async def test_all_end_at_once(server: Server, http: aiohttp.ClientSession) -> None:

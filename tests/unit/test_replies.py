@@ -14,7 +14,7 @@ from streams.broker import Broker
 @pytest.fixture
 def replies(tmp_path: Path) -> Replies:
     """Nothing is read; two may wait."""
-    return Replies([], "gateway-replies", 4, Broker([], 4), CommandLog(tmp_path / "commands.sqlite"), 2)
+    return Replies([], "gateway-replies", 4, Broker([], 4), CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
 
 
 async def test_as_many_as_may_wait(replies: Replies) -> None:
