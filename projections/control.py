@@ -273,7 +273,7 @@ class Control:
         if kind is Skipped:
             of[1] = canonical(of[1])
         projection = projection_name(of[0]) if kind in (Generation, Dropped) else of[0]
-        if kind is not Secret and self._of is not None and projection not in self._of:
+        if self._of is not None and kind is not Secret and projection not in self._of:
             return  # of other code: a worker that has it reads it when it starts
         if value is None or (fact := msgspec.json.decode(value, type=kind)) in _OVER:
             self._facts.pop((name, *of), None)
