@@ -1,7 +1,8 @@
-"""Faust's web server with bounds: on how long a request's head may take, and on how many connections are open.
+"""Faust's web server with bounds: how long the head of a request may take, how long its answer, and how many are open.
 
-aiohttp alone lets a connection that sends nothing, or a byte a minute, stand for an hour, and takes as many as come;
-their descriptors are those of Kafka, Cassandra and RocksDB too.
+aiohttp alone lets a connection that sends nothing, or a byte a minute, stand for an hour, keeps an answer that nobody
+takes for as long as one likes, and takes as many connections as come; their descriptors are those of Kafka, Cassandra
+and RocksDB too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ IDLE_SECONDS = 75.0
 """A connection without a request stands for so long: longer than proxies (60 s) and our own clients (15 s) keep one."""
 LINGER_SECONDS = 5.0
 """For so long the rest of a body is read that nobody wants, so that its sender sees the answer."""
+STALL_SECONDS, STALL_BYTES, MUCH = 15.0, 64 * 1024, 256 * 1024
+"""Of a connection with `MUCH` unsent the client takes so many bytes in so many seconds, or it is closed."""
 MOST_CONNECTIONS = 16_384
 OTHER_FILES = 1_024
 SAY_AGAIN = 60.0
@@ -39,12 +42,13 @@ def most_connections() -> int:
 class Connection(web.RequestHandler):
     """One connection; one that has no request gives way when there are too many."""
 
-    __slots__ = ("_door", "_head")
+    __slots__ = ("_door", "_head", "_stall")
 
     def __init__(self, door: Connections, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._door = door
         self._head: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -73,6 +77,29 @@ class Connection(web.RequestHandler):
             self._head.cancel()
             self._head = None
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._end_stall()
+        self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS, self._look, None)
+
+    def resume_writing(self) -> None:
+        self._end_stall()
+        super().resume_writing()
+
+    def _look(self, before: int | None) -> None:
+        self._stall = None
+        if self.transport is not None:
+            unsent = self.transport.get_write_buffer_size()
+            if before is not None and unsent > MUCH and before - unsent < STALL_BYTES:
+                self.transport.abort()
+            else:
+                self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS, self._look, unsent)
+
+    def _end_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
     def log_exception(self, *args: Any, **options: Any) -> None:
         error = options.get("exc_info")
         if isinstance(error, HttpProcessingError):  # its sender's fault, who could fill the log with traces
@@ -82,6 +109,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, error: BaseException | None) -> None:
         self._end_head()
+        self._end_stall()
         self._door.closed(self)
         super().connection_lost(error)
 

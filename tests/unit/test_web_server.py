@@ -16,6 +16,7 @@ from streams.web_server import Connections, Runner
 from tests.e2e.client import eventually
 
 MOST = 5
+LARGE = 20_000_000
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -30,6 +31,7 @@ class Server:
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/", self._answer)
+        app.router.add_get("/large", self._large)
         self.runner = Runner(app, self.connections)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
@@ -38,6 +40,9 @@ class Server:
     async def _answer(self, request: web.Request) -> web.Response:
         await self.let.wait()
         return web.Response(text="here")
+
+    async def _large(self, request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * LARGE)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -125,3 +130,21 @@ async def test_no_http(server: Server, caplog: pytest.LogCaptureFixture) -> None
     writer.write(b"\x16\x03\x01 / HTTP/1.1\r\n\r\n")
     assert (await reader.read(1_000)).startswith(b"HTTP/1.0 400")
     assert [(logging.INFO, None)] == [(record.levelno, record.exc_info) for record in caplog.records]
+
+
+async def test_answers_that_nobody_takes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for much and reads nothing is cut off; who reads slowly gets all of it."""
+    monkeypatch.setattr(web_server, "STALL_SECONDS", 0.3)
+    deaf, slow = await server.connect(), await server.connect()
+    for _, writer in (deaf, slow):
+        writer.write(HEAD.replace(b"/ ", b"/large "))
+    read, began = 0, time.monotonic()
+    while read < LARGE:
+        part = await slow[0].read(500_000)
+        assert part, f"cut off at {read}"
+        read += len(part)
+        await asyncio.sleep(0.01)
+    assert 0.6 < time.monotonic() - began
+    await eventually(lambda: len(server.connections) == 1, 5, "the deaf one is still there")
+    for _, writer in (deaf, slow):
+        writer.close()
