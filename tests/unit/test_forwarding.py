@@ -21,6 +21,7 @@ from projections.control import Control
 from projections.doors import Doors
 from projections.hops import NotNow
 from projections.rows import StoreDown
+from tests.unit.boxes import until
 from tests.unit.control_topic import ControlTopic, following
 
 CHANGELOG = "order-rows-changelog"
@@ -263,9 +264,7 @@ async def test_waits_are_in_nobodys_way(asker: Asker, other: Other) -> None:
     other.answer = answer
     far = {"At_Least": "order-1:999999", "Prefer": "wait=60"}
     waits = [asyncio.create_task(asker.get("/orders/b", **far)) for _ in range(MOST)]
-    async with asyncio.timeout(20):
-        while len(other.asked) < MOST:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(other.asked) == MOST, 20)
     began = time.monotonic()
     response = await asker.get("/orders/b")
     busy = await asker.get("/orders/b", **far)
@@ -339,7 +338,7 @@ async def test_who_is_waited_at(asker: Asker) -> None:
     for nr, seconds in (("9" * 5_000, "0"), ("x", "0"), ("9", "nan"), ("9", "soon")):
         assert 400 == (await ask(nr, seconds)).status
     waits = [asyncio.create_task(ask("9", "60")) for _ in range(MOST)]
-    await asyncio.sleep(0.05)
+    await until(lambda: doors._applied._waiting.now == MOST)
     busy = await ask("9", "60")
     assert (429, "1", True) == (busy.status, busy.headers["Retry-After"], b"busy" in busy.body)  # type: ignore[operator]
     for task in waits:
