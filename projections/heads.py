@@ -13,6 +13,8 @@ from streams.journal import Commit, Journal, stream_name, stream_type
 
 HEAD_SECONDS = 1.0
 """So old a head may be, in seconds since it was begun to be read."""
+AGAIN_SECONDS = 0.2
+"""And so old one that is known not to be the newest: who wants to know waits."""
 
 
 class Heads:
@@ -26,13 +28,24 @@ class Heads:
     async def of(self, only: Collection[str] | None = None) -> dict[str, Commit | None]:
         """The newest commit of each stream, or of only some. Raises `Unavailable`."""
         streams = [stream for stream in self._streams if only is None or stream in only]
-        heads = await asyncio.gather(*(self._head(stream) for stream in streams))
+        heads = await asyncio.gather(*(self._head(stream, HEAD_SECONDS) for stream in streams))
         return dict(zip(streams, heads, strict=True))
 
-    async def _head(self, stream: str) -> Commit | None:
+    async def not_before(self, heads: Mapping[str, Commit | None], nrs: Mapping[str, int]) -> dict[str, Commit | None]:
+        """The same heads, but those anew that are before a commit that is known to be. Raises `Unavailable`."""
+        old = [stream for stream, head in heads.items() if nrs.get(stream, 0) > (head.nr if head else 0)]
+        found = await asyncio.gather(*(self._again(stream) for stream in old))
+        return {**heads, **dict(zip(old, found, strict=True))}
+
+    async def _again(self, stream: str) -> Commit | None:
+        began, _ = self._found[stream]
+        await asyncio.sleep(max(began + AGAIN_SECONDS - asyncio.get_running_loop().time(), 0.0))
+        return await self._head(stream, AGAIN_SECONDS)
+
+    async def _head(self, stream: str, seconds: float) -> Commit | None:
         now = asyncio.get_running_loop().time()
         began, task = self._found.get(stream, (float("-inf"), None))
-        if task is None or now - began >= HEAD_SECONDS or (task.done() and (task.cancelled() or task.exception())):
+        if task is None or now - began >= seconds or (task.done() and (task.cancelled() or task.exception())):
             task = asyncio.ensure_future(self._journals[stream_type(stream)].head(stream))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits any more
             self._found[stream] = now, task

@@ -75,3 +75,22 @@ async def test_a_journal_that_was_down() -> None:
         await found.of()
     journal.down = False
     assert {"box-0": None} == await found.of()
+
+
+async def test_what_is_known_to_be_newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head before a commit that others know of is read again, though not more often than a few times a second: a lag
+    of nothing is not told of a stream that has more."""
+    monkeypatch.setattr(heads, "HEAD_SECONDS", 60.0)
+    journal = Journal()
+    await write(journal, 1)
+    found = Heads({"box": journal}, 2)
+    old = await found.of()
+    assert old == await found.not_before(old, {"box-0": 1, "box-1": 0})
+    await write(journal, 2)
+    assert old == await found.of()
+    newer = await asyncio.gather(*(found.not_before(old, {"box-0": 2}) for _ in range(20)))
+    assert [(2, None)] * 20 == [(it["box-0"] and it["box-0"].nr, it["box-1"]) for it in newer]
+    assert {"box-0": 2, "box-1": 1} == journal.asked
+    began = asyncio.get_running_loop().time()
+    await found.not_before(old, {"box-0": 3})
+    assert asyncio.get_running_loop().time() - began > heads.AGAIN_SECONDS / 2
