@@ -42,7 +42,6 @@ def add_lag(side: ReadSide) -> None:
             await side.doors.read_your_writes(request, [])
             heads = await side.heads.of()
             answers = await side.doors.each(first, "/lag", {}, lambda: progress_here(side))
-            heads = await side.heads.not_before(heads, reached(answers))
             streams = await asyncio.gather(*(lag_of(side, stream, head, answers) for stream, head in heads.items()))
         except Unavailable as error:
             return no_answer(view, "the journal", error)
@@ -64,17 +63,6 @@ def progress_here(side: ReadSide) -> dict[str, Any]:
             for partition in source.partitions.values()
         },
     }
-
-
-def reached(answers: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """By stream the newest commit of which workers know, from what they say in `progress_here`."""
-    found: dict[str, int] = {}
-    for answer in answers:
-        for stream, (nr, _) in answer["published"].items():
-            found[stream] = max(found.get(stream, 0), nr)
-        for stream, tables in answer["applied"].items():
-            found[stream] = max([found.get(stream, 0), *(complete for complete, _ in tables.values())])
-    return found
 
 
 async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequence[Mapping[str, Any]]) -> StreamLag:

@@ -18,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from projections.answers import StreamLag
-from projections.lag import lag_of, progress_here, reached
+from projections.lag import lag_of, progress_here
 from projections.projection_app import ReadSide
 from streams.described import Answer, describe
 from streams.health import no_answer
@@ -78,7 +78,6 @@ def add_metrics(side: ReadSide) -> None:
         here = progress_here(side)
         try:
             heads = await side.heads.of({*here["published"], *here["applied"]})
-            heads = await side.heads.not_before(heads, reached([here]))
             streams = await asyncio.gather(*(lag_of(side, stream, head, [here]) for stream, head in heads.items()))
         except Unavailable as error:
             return no_answer(view, "the journal", error)
