@@ -19,7 +19,7 @@ from streams.handover import Receiver
 from streams.membership import Membership
 from streams.places import check_folder, check_listening
 from streams.quiet_logs import quieten
-from streams.settings import Settings, SettingsError
+from streams.settings import Settings
 from streams.setup import stop_on_user_error
 from streams.supervisor import Supervisor
 from streams.tasks import cancel
@@ -36,8 +36,6 @@ see `streams.consumer`."""
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
-FOLDER_SECONDS = 5.0
-"""So long a worker waits for the one before it to let go of its folder."""
 LOOPBACK, WEB_PORT = "127.0.0.1", 6066
 """Where a worker listens unless told otherwise on its command line: there is no authentication."""
 
@@ -146,14 +144,8 @@ class Application(faust.App):  # type: ignore[misc]
                 check_listening(self.conf.web_bind, self.conf.web_port)
         await super().on_first_start()
         self._membership = Membership(self.conf.datadir / "member", self.settings.bootstrap_servers, self.conf.id)
-        # Who keeps tables there has them for itself. A predecessor may be on its way out.
-        alone = await self._membership.succeed(FOLDER_SECONDS if self.tables else 0.0)
         with stop_on_user_error():
-            if self.tables and not alone:
-                raise SettingsError(
-                    f"{self.conf.datadir.absolute()} is in use by another worker: give this one a folder of its own"
-                    " with --datadir"
-                )
+            await self._membership.succeed(alone=bool(self.tables))  # two cannot have the same tables open
         for start in self.starting:
             await start()
 
