@@ -15,7 +15,7 @@ from streams.topic_ids import describe
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 5.0
 
 Position = tuple[int, int]
 """Commit number and index of an event in its stream."""
