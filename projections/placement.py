@@ -42,7 +42,7 @@ class Placement:
         return sorted(tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == topic)
 
     def _require_ready(self) -> None:
-        if not self._app.is_settled:
+        if not self._app.is_ready:
             raise NotNow("a rebalance or a recovery is under way")
 
     def workers(self, projection: str) -> dict[str, list[int]]:

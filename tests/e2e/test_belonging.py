@@ -89,7 +89,7 @@ async def test_a_second_worker_in_the_same_folder(system: System) -> None:
     await asyncio.to_thread(second.end)
     assert 2 == second.process.returncode
     [line] = [line for line in second.lines if line.startswith("error: ")]
-    assert "is in use by another worker: give this one a folder of its own with --datadir" in line
+    assert f"{door.folder} is in use by another worker" in line
     await system.all_served(door)
 
 
