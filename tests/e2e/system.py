@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import RecordMetadata
 
 from streams.journal import Commit
 from streams.journals import open_journal
+from streams.records import AIOKafkaConsumer
 from tests.e2e.client import PARTITIONS, Headers, Inbox, eventually, headers
 from tests.e2e.worker import Worker, free_port
 from tests.stores import drop_journals
