@@ -38,12 +38,13 @@ class Applied:
         `StoreDown`, and `NotNow` when the time is up."""
         wanted = read_all_at_least(headers.getall("At-Least"), self._partitions, self._sources)
         seconds = read_wait(",".join(headers.getall("Prefer", ())))
-        await all_of(self._until(stream, nr, projections, seconds) for stream, nr in wanted.items())
+        waits = [(names, stream, nr) for stream, nr in wanted.items() for names in self._together(stream, projections)]
+        await all_of(self._reached(*it, seconds) for it in waits)
 
-    async def _until(self, stream: str, nr: int, projections: Sequence[str], seconds: float) -> None:
+    def _together(self, stream: str, projections: Sequence[str]) -> list[list[str]]:
+        """Those of the projections that are made of a stream, or all if none is, by where they are."""
         kept = [it.name for it in self._sources[stream_type(stream)].kept]
-        names = [name for name in kept if name in projections] or kept
-        await all_of(self._reached(its, stream, nr, seconds) for its in self._doors.together(names))
+        return self._doors.together([name for name in kept if name in projections] or kept)
 
     async def _reached(self, names: Sequence[str], stream: str, nr: int, seconds: float) -> None:
         """Raises `NotNow` when the tables do not have the commit in time, and when they cannot be asked."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable
 
+from projections.etags import read_tag
+
 DEFAULT_WAIT = 5.0
 LONGEST_WAIT = 60.0
 
@@ -19,8 +21,9 @@ class BadPosition(Exception):
 
 
 def read_at_least(text: str, partitions: int, types: Container[str]) -> tuple[str, int]:
-    """Stream and commit number of a position. Raises `BadPosition`."""
-    found = _POSITION.fullmatch(text)
+    """Stream and commit number of a position, or of an ETag, which names that of its row. Raises `BadPosition`."""
+    tag = read_tag(text.strip('"'))
+    found = _POSITION.fullmatch(text if tag is None else tag.position)
     if found is None or found["type"] not in types or int(found["partition"]) >= partitions:
         shown = text if len(text) <= _SHOWN else text[:_SHOWN] + ".."
         raise BadPosition(f"At-Least: {shown!r} is not a position like order-3:125, as a reply names it")

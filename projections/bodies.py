@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
+import aiohttp
 import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from faust.web import View
 
 MOST_BYTES = 16 * 1024
+BODY_SECONDS = 10.0
+"""For so long the body of a request may take."""
+BROKEN = (aiohttp.ClientPayloadError, web.RequestPayloadError, HttpProcessingError)
+"""What aiohttp raises for a body that is not what its headers say."""
 
 T = TypeVar("T")
 
@@ -41,16 +51,77 @@ class Post(View):  # type: ignore[misc]
         return {"POST"}
 
 
+class Reserved:
+    """Room for at most so many bytes, of all requests in work."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.size = 0
+
+    @contextmanager
+    def some(self) -> Iterator[Some]:
+        """Room for one of them, which is given back at the end, unless somebody else does that."""
+        some = Some(self)
+        try:
+            yield some
+        finally:
+            some.give_back()
+
+
+class Some:
+    """What one request has taken."""
+
+    def __init__(self, reserved: Reserved) -> None:
+        self._reserved = reserved
+        self.size = 0
+
+    def take(self, size: int) -> None:
+        """Take more of it. Raises `Refused` when there is none."""
+        if self._reserved.size + size > self._reserved.most:
+            raise Refused(503, "Not now", "Kafka is slow to take commands, or their senders are slow to send them")
+        self._reserved.size += size
+        self.size += size
+
+    def give_back(self) -> None:
+        """All that was taken; once more is nothing."""
+        self._reserved.size -= self.size
+        self.size = 0
+
+    def hand_on(self) -> Some:
+        """The same room for another one to give back, at another time."""
+        other = Some(self._reserved)
+        other.size, self.size = self.size, 0
+        return other
+
+
+async def read_bytes(request: Any, most: int, some: Some | None = None) -> bytes:
+    """The body of a request, `most` bytes of it, for which room is taken as they come: one that is announced and does
+    not come takes none. Raises `Refused`."""
+    if (request.content_length or 0) > most:
+        raise Refused(413, "Too large", f"the body has more than {most} bytes")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while part := await request.content.read(most + 1):
+                if len(body) + len(part) > most:
+                    raise Refused(413, "Too large", f"the body has more than {most} bytes")
+                if some is not None:
+                    some.take(len(part))
+                body += part
+    except TimeoutError:
+        raise Refused(408, "Too slow", f"the body did not come within {BODY_SECONDS:g} s") from None
+    except BROKEN as error:
+        detail = f"the body is not what its headers say: {type(error).__name__}"
+        raise Refused(400, "Bad request", detail) from None
+    return bytes(body)
+
+
 async def read_body(request: Any, type: type[T]) -> T:
     """The body, JSON of this type; none at all is `{}`. Raises `Refused`."""
-    body = bytearray()
-    while len(body) <= MOST_BYTES and (part := await request.content.read(MOST_BYTES + 1)):
-        body += part
-    if len(body) > MOST_BYTES:
-        raise Refused(413, "Too large", f"the body has more than {MOST_BYTES} bytes")
+    body = await read_bytes(request, MOST_BYTES)
     try:
-        return msgspec.json.decode(bytes(body) if body.strip() else b"{}", type=type)
+        return msgspec.json.decode(body if body.strip() else b"{}", type=type)
     except msgspec.ValidationError as error:
         raise Refused(422, "Not valid", str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise Refused(400, "Not JSON", f"the body is to be a JSON object: {error}") from None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from projections.doors import VARY
 from projections.etags import is_known
+from projections.hops import VARY
 from projections.live_rows import stream_row, tag_of_row
 from projections.projection_app import ReadSide
 from projections.queries import raw
-from projections.rows import head_of, is_gone, shown_json
+from projections.rows import is_gone, shown_json
 from projections.sse import wants_events
 from streams.described import describe
 from streams.health import problem
@@ -40,11 +40,11 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
             value = raw(local.store, partition, table, id)
             if value is None or is_gone(value):
                 return problem(view, 404, "Not found", f"there is no {type} {id}", VARY)
-            head, etag = head_of(value), tag_of_row(table, value).etag
-            headers = {"ETag": etag, "Cache-Control": "no-cache", **VARY, "Position": head.position}
-            if head.sequence:
-                headers["Sequence"] = str(head.sequence)
-            if is_known(request.headers, etag):
+            tag = tag_of_row(table, value)
+            headers = {"ETag": tag.etag, "Position": tag.position, "Cache-Control": "no-cache", **VARY}
+            if tag.sequence:
+                headers["Sequence"] = str(tag.sequence)
+            if is_known(request.headers, tag.etag):
                 return view.bytes(b"", status=304, headers=headers)
             return view.bytes(shown_json(value), content_type="application/json", headers=headers)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +21,8 @@ from streams.topics import DAY
 
 log = logging.getLogger(__name__)
 
+ID_USED_BEFORE = "IdUsedBefore"
+"""The type of the error with which a command is refused whose id is that of another one."""
 LAYOUT = 1
 REMOVED_AT_ONCE = 10_000
 
@@ -34,10 +36,11 @@ _LAYOUT = (
     f"PRAGMA user_version={LAYOUT}",
 )
 # The first that was sent with an id stands, since its reply is the first's; of replies the newest, since one that was
-# rejected may be decided again.
-_PUT = (
+# rejected may be decided again. A reply that refuses another command with that id says nothing of the first.
+_PUT, _PUT_OTHERS = (
     "INSERT INTO commands VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at),"
-    " sent = coalesce(sent, excluded.sent), reply = coalesce(excluded.reply, reply) RETURNING reply IS NULL"
+    f" sent = coalesce(sent, excluded.sent), reply = coalesce({newest}) RETURNING CASE WHEN reply IS NULL THEN sent END"
+    for newest in ("excluded.reply, reply", "reply, excluded.reply")
 )
 _REMOVE = "DELETE FROM commands WHERE id IN (SELECT id FROM commands WHERE at < ? ORDER BY at LIMIT ?)"
 
@@ -57,6 +60,10 @@ class Place(msgspec.Struct, frozen=True):
     offset: int
 
 
+NOT_YET = -1
+"""The offset of a command that Kafka has not taken yet."""
+
+
 class Sent(msgspec.Struct, frozen=True, tag_field="status", tag="pending"):
     """The record of a command that has been sent, JSON under its id; its reply follows on the same topic."""
 
@@ -68,20 +75,21 @@ class Sent(msgspec.Struct, frozen=True, tag_field="status", tag="pending"):
 
 
 class Entry(NamedTuple):
-    """A record of the topic, as it is kept; `at` in milliseconds."""
+    """A record of the topic, as it is kept; `at` in milliseconds. `is_anothers`: the reply is that to another command
+    than the first with this id, which it refuses."""
 
     id: str
     at: int
     type: str
     sent: bytes | None
     reply: bytes | None
+    is_anothers: bool = False
 
 
 class Unanswered(NamedTuple):
     """A command without a reply."""
 
-    id: str
-    type: str
+    sent: Sent
     at: int
 
 
@@ -115,19 +123,29 @@ def _read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
         sent = _decode_sent(value)
         return Entry(sent.command_id, at, sent.aggregate.type, value, None), None
     reply = _decode_reply(value)
-    return Entry(reply.command_id, at, reply.aggregate.type, None, value), reply
+    return Entry(reply.command_id, at, reply.aggregate.type, None, value, is_anothers(reply)), reply
+
+
+def is_anothers(reply: Reply) -> bool:
+    """Whether a reply refuses a command since its id was used before: so it is not that to the first with this id."""
+    return reply.error is not None and reply.error.type == ID_USED_BEFORE
 
 
 class CommandLog:
-    """The file at `path`. Opened by one process; written in one thread while another reads."""
+    """The file at `path()`, which is asked for once, when it is opened.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Opened by one process; written in one thread while another reads.
+    """
+
+    def __init__(self, path: Callable[[], Path]) -> None:
+        self._place = path
+        self._path = Path()
         self._reads: sqlite3.Connection | None = None
         self._writes: sqlite3.Connection | None = None
 
     def open(self, topic_id: str) -> None:
         """Open the file, or make it. What was read from another topic of that name is forgotten."""
+        self._path = self._place()
         try:
             self._open(topic_id)
         except sqlite3.Error as error:
@@ -180,8 +198,8 @@ class CommandLog:
 
     def unanswered(self) -> list[Unanswered]:
         """The commands without a reply, the oldest first."""
-        rows = self._read("SELECT id, type, at FROM commands WHERE reply IS NULL ORDER BY at")
-        return [Unanswered(*row) for row in rows]
+        rows = self._read("SELECT sent, at FROM commands WHERE reply IS NULL ORDER BY at")
+        return [Unanswered(_decode_sent(sent), at) for sent, at in rows]
 
     def offsets(self) -> dict[int, int]:
         """By partition the offset of the record to read next."""
@@ -202,9 +220,9 @@ class CommandLog:
             raise sqlite3.OperationalError("the file is not open")
         with _transaction(self._writes) as db:
             for entry in entries:
-                [(without,)] = db.execute(_PUT, entry).fetchall()
-                if without:
-                    unanswered.append(Unanswered(entry.id, entry.type, entry.at))
+                [(sent,)] = db.execute(_PUT_OTHERS if entry.is_anothers else _PUT, entry[:5]).fetchall()
+                if sent is not None:
+                    unanswered.append(Unanswered(_decode_sent(sent), entry.at))
             db.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?)", offsets.items())
             db.execute(_REMOVE, (now - DAY, REMOVED_AT_ONCE))
         return unanswered

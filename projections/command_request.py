@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 import uuid
@@ -10,26 +9,22 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import aiohttp
 import msgspec
-from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import hdrs
 
 from aggregates.timer import ScheduleTimer, timer
 from projections.at_least import DEFAULT_WAIT, read_wait
-from projections.bodies import Refused
+from projections.bodies import Refused, Some, read_bytes
 from projections.command_data import Accepted, CommandData, Fault, Invalid, fault, read_json
+from projections.preconditions import expected_sequence
 from streams.messages import JSON, MAX_ID_LENGTH, command_headers
+from streams.web_door import is_json
 
 SOURCE = "/http"
-BODY_SECONDS = 10.0
-"""For so long the body of a request may take."""
 
 _READABLE = re.compile(r"[\x20-\x7e]+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_BROKEN = (aiohttp.ClientPayloadError, web.RequestPayloadError, HttpProcessingError)
-"""What aiohttp raises for a body that is not what its headers say."""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -58,19 +53,13 @@ class CommandReader:
         self._most = most
         self._reply_to = reply_to
 
-    def declared(self, request: Any) -> int:
-        """How many bytes a request may bring. Raises `Refused`."""
-        length = request.content_length
-        if length is not None and length > self._most:
-            raise self._too_large()
-        return self._most if length is None else int(length)
-
-    async def read(self, request: Any, type: str, id: str) -> tuple[Command, bytes]:
-        """The command of this id, and its data, as they go to Kafka. Raises `Refused`."""
+    async def read(self, request: Any, type: str, id: str, room: Some) -> tuple[Command, bytes]:
+        """The command of this id, and its data, as they go to Kafka, for which room is taken. Raises `Refused`."""
         aggregate_id = read_path_id(request.rel_url.raw_path, 2)
         correlation_id = _text(request.headers, "X-Correlation-ID")
+        expected = expected_sequence(request.headers, type)
         _check_content_type(request.headers)
-        name, data, value = self.parse(type, await self._body(request))
+        name, data, value = self.parse(type, await read_bytes(request, self._most, room))
         traceparent = request.headers.get("traceparent", "")
         headers = command_headers(
             id,
@@ -80,11 +69,13 @@ class CommandReader:
             correlation_id,
             # What is no traceparent is not to be passed on: https://www.w3.org/TR/trace-context/#traceparent-header
             traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else "",
+            expected_sequence=expected,
         )
         size = len(aggregate_id.encode()) + len(data) + sum(len(key) + len(text) for key, text in headers)
         if size > self._most:
             raise self._too_large()
-        return Command(id, type, aggregate_id, name, headers, fingerprint(type, aggregate_id, name, value)), data
+        same = fingerprint(type, aggregate_id, name, value, expected)
+        return Command(id, type, aggregate_id, name, headers, same), data
 
     def parse(self, type: str, body: bytes) -> tuple[str, bytes, Any]:
         """Name and data of the command in a body, the data also as plain values. Raises `Refused`."""
@@ -124,20 +115,6 @@ class CommandReader:
         except ValueError as error:
             raise Invalid([Fault("/data/data", f"not JSON: {error}")]) from None
 
-    async def _body(self, request: Any) -> bytes:
-        body = bytearray()
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                while len(body) <= self._most and (part := await request.content.read(self._most + 1)):
-                    body += part
-        except TimeoutError:
-            raise Refused(408, "Too slow", f"the body did not come within {BODY_SECONDS:g} s") from None
-        except _BROKEN as error:
-            raise Refused(400, "Bad request", f"the body is not what the headers say: {error}") from None
-        if len(body) > self._most:
-            raise self._too_large()
-        return bytes(body)
-
     def _too_large(self) -> Refused:
         return Refused(413, "Too large", f"a command has at most {self._most} bytes with key and headers")
 
@@ -174,9 +151,10 @@ def read_path_id(raw_path: str, part: int) -> str:
     return id
 
 
-def fingerprint(type: str, aggregate_id: str, name: str, value: Any) -> str:
-    """The same for the same command, however its JSON is written."""
-    text = msgspec.json.encode((type, aggregate_id, name, value), order="deterministic")
+def fingerprint(type: str, aggregate_id: str, name: str, value: Any, expected: str = "") -> str:
+    """The same for the same command with the same precondition, however its JSON is written."""
+    what = (type, aggregate_id, name, value)
+    text = msgspec.json.encode((*what, expected) if expected else what, order="deterministic")
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
@@ -194,9 +172,7 @@ def _text(headers: Any, name: str) -> str:
 
 def _check_content_type(headers: Any) -> None:
     given = headers.get(hdrs.CONTENT_TYPE, "")
-    kind, _, parameters = given.partition(";")
-    charset = re.search(r'charset\s*=\s*"?([^\s";]+)', parameters, re.IGNORECASE)
-    if kind.strip().lower() != JSON or (charset is not None and charset[1].lower() not in ("utf-8", "utf8")):
+    if not is_json(given):
         raise Refused(415, "Not JSON", f"Content-Type: {given!r}: send {JSON}, in UTF-8", {"Accept": JSON})
 
 

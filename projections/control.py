@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -57,11 +58,18 @@ class Dropped(msgspec.Struct, frozen=True):
     dropped: bool = True
 
 
-Fact = Serving | Generation | Paused | Skipped | Dropped
+class Secret(msgspec.Struct, frozen=True):
+    """Of the workers: with which they sign what they ask each other, in hex digits."""
+
+    secret: Annotated[str, msgspec.Meta(pattern="^(?:[0-9a-f]{2}){16,64}$")]
+
+
+Fact = Serving | Generation | Paused | Skipped | Dropped | Secret
 KINDS: Mapping[str, type[Fact]] = {
-    kind.__name__.lower(): kind for kind in (Serving, Generation, Paused, Skipped, Dropped)
+    kind.__name__.lower(): kind for kind in (Serving, Generation, Paused, Skipped, Dropped, Secret)
 }
 
+_HOPS = "hops"
 _AT_ONCE = 1_000
 _PUBLISH_SECONDS = 10.0
 _SEEN_SECONDS = 5.0
@@ -90,6 +98,8 @@ class Control:
         self._feed = feed
         self._broker = broker
         self._facts: dict[tuple[str, ...], Fact] = {}
+        self.secrets: Sequence[bytes] = ()
+        """With which workers sign what they ask each other: the newest one, and the one before it."""
         self._read_to = 0
         self._moved = asyncio.Condition()
         self._supervisor = supervisor or Supervisor()
@@ -166,6 +176,14 @@ class Control:
     async def drop(self, table: str) -> int:
         """Have a table removed that nobody needs."""
         return await self._put(Dropped(), table)
+
+    async def share_secret(self) -> None:
+        """Have a secret that all workers know: who finds none makes one. Raises `TimeoutError`.
+
+        Of two that start in the same moment both do; the later one counts, and the other one still does beside it.
+        """
+        if not self.secrets:
+            await self._put(Secret(secrets.token_hex(32)), _HOPS)
 
     async def _put(self, fact: Fact, *of: str) -> int:
         """On return it is on the topic, and this worker has read it. Raises `TimeoutError`; it may be there then."""
@@ -249,7 +267,7 @@ class Control:
         if kind is Skipped:
             of[1] = canonical(of[1])
         projection = projection_name(of[0]) if kind in (Generation, Dropped) else of[0]
-        if self._of is not None and projection not in self._of:
+        if self._of is not None and kind is not Secret and projection not in self._of:
             return  # of other code: a worker that has it reads it when it starts
         if value is None or (fact := msgspec.json.decode(value, type=kind)) in _OVER:
             self._facts.pop((name, *of), None)
@@ -258,4 +276,6 @@ class Control:
             raise ValueError(f"there are {MOST_FACTS} orders already")
         if isinstance(fact, Serving) and (projection_name(fact.table) != of[0] or version_of(fact.table) < 0):
             raise ValueError(f"{fact.table} is no table of {of[0]}")
+        if isinstance(fact, Secret):
+            self.secrets = (bytes.fromhex(fact.secret), *self.secrets[:1])
         self._facts[name, *of] = fact

@@ -16,10 +16,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import aiohttp
+from aiohttp import hdrs
 
 from projections.applied import Applied
 from projections.control import Control
+from projections.hop_signature import HopSignature
 from projections.hops import (
+    HANDED_BACK,
     HOP,
     HOP_SECONDS,
     SEEN,
@@ -32,6 +35,7 @@ from projections.hops import (
     hop,
     new_session,
     not_now,
+    passed_on,
     read_answer,
     read_seen,
     worker_of,
@@ -43,20 +47,22 @@ from projections.source import Source
 from streams.faust_app import Application
 from streams.health import json_response, problem
 from streams.tasks import all_of
+from streams.web_door import JSON
 
 log = logging.getLogger(__name__)
 
 PASSED_ON = ("If-None-Match", "At-Least")
-HANDED_BACK = ("ETag", "Vary", "Cache-Control", "Retry-After", "Position", "Sequence")
-"""The headers of an owner's answer that are part of it, whoever hands it on."""
-VARY = {"Vary": "Accept"}
-"""Of what comes as JSON or as a stream of events, as it is asked for."""
 FIRST_SECONDS = 3.0
 """For so long a query waits for the very first table of a projection to be put in charge."""
+NO_WORKER = (403, 421)
 SWITCHES = 3
 """So often a query is asked again because another table has come to answer."""
 
 T = TypeVar("T")
+
+
+async def _done(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
 
 
 class Doors(Placement):
@@ -69,6 +75,7 @@ class Doors(Placement):
         self._control = control
         self._sources = sources
         self._applied = Applied(self, app.settings.partitions, sources, app.settings.http_pending)
+        self._signature = HopSignature(lambda: control.secrets)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -107,7 +114,17 @@ class Doors(Placement):
             await self._read_on(seen)
             if self._control.offset > seen and any(self._control.serving(name) != it for name, it in told.items()):
                 raise OldTable(f"{', '.join(told.values())}: there is a newer one")
+        for name, table in told.items():
+            if not self._is_known(name, table):  # to look into one that is not there would make it
+                raise OldTable(f"there is no table {table}")
         return told
+
+    def _is_known(self, projection: str, table: str) -> bool:
+        """Whether a table answers, or is kept here."""
+        if table == self._control.serving(projection):
+            return True
+        source = next(it for it in self._sources.values() if any(kept.name == projection for kept in it.kept))
+        return any(source.table(partition, table) is not None for partition in self.here(projection))
 
     async def _read_on(self, offset: int) -> None:
         try:
@@ -119,8 +136,17 @@ class Doors(Placement):
         """The headers with which this worker asks another."""
         return hop(tables) | {SEEN: str(self._control.offset)}
 
+    def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+        """These headers, so that another worker believes them; an order is JSON, also without a body."""
+        its = {**headers, hdrs.CONTENT_TYPE: JSON} if method == "POST" else headers
+        return self._signature.signed(method, url, its)
+
     async def knows_better(self, response: aiohttp.ClientResponse) -> None:
-        """Raise `Behind` if that is why another worker does not answer."""
+        """Raise `Behind` if that is why another worker does not answer, `NotNow` if it does not believe that this one
+        is a worker."""
+        if response.status in NO_WORKER:
+            log.warning("%s answered %d: are the clocks right, and its names?", response.url.origin(), response.status)
+            raise NotNow("another worker does not know this one yet")
         seen = read_seen(response.headers) if response.status == 503 else None
         if seen is not None:
             await self._read_on(seen)
@@ -197,22 +223,31 @@ class Doors(Placement):
         """Have each worker answer for its partitions, and `put` the answers together, with these headers. All of them,
         or 503.
 
+        What takes longer than some milliseconds is to be awaited of both.
+
         The projections are of one aggregate type, and kept in one kind of store.
         """
+        first = projections[0]
+
+        async def answer_here(partitions: list[int], tables: Tables) -> Any:
+            answered = await _done(answer(partitions, tables))
+            if self.here(first) != partitions:  # of one that is not here any more there is nothing, and so no error
+                raise NotNow("the partitions have just moved")
+            return answered
+
         try:
-            first = projections[0]
             if HOP in request.headers:
                 here = self.here(first)
-                answered = answer(here, await self.told(request, projections))
+                answered = await answer_here(here, await self.told(request, projections))
                 return json_response(view, {"partitions": here, "answer": answered})
             await self.read_your_writes(request, projections)
 
             async def ask() -> list[Any]:
                 tables = await self.serving(*projections)
                 path = request.rel_url.raw_path_qs
-                return await self.each(first, path, tables, lambda: answer(self.here(first), tables))
+                return await self.each(first, path, tables, lambda: answer_here(self.here(first), tables))
 
-            return json_response(view, put(await self._again(ask)), headers=headers)
+            return json_response(view, await _done(put(await self._again(ask))), headers=headers)
         except OldTable as error:
             return self.old_table(view, error)
         except (NotNow, StoreDown) as error:
@@ -235,8 +270,7 @@ class Doors(Placement):
 
         async def ask(url: str, partitions: list[int]) -> Any:
             if url == self.own_url:
-                answer = here()
-                return await answer if inspect.isawaitable(answer) else answer
+                return await _done(here())
             worker = worker_of(partitions)
             async with self.ask(method, url + path, self.hop(tables), seconds, worker) as response:
                 await self.knows_better(response)
@@ -273,7 +307,7 @@ class Doors(Placement):
         """Likewise, by another method."""
         if self._session is None:
             self._session = new_session()
-        return Asked(self._session, method, url, headers, seconds, worker)
+        return Asked(self._session, method, url, self.signed(method, url, headers), seconds, worker)
 
     # -- read your writes ------------------------------------------------------------------------------------
 
@@ -292,8 +326,3 @@ class Doors(Placement):
     def add_views(self) -> None:
         """The view that other workers use to wait for a position here."""
         self._applied.add_view(self._app)
-
-
-def passed_on(request: Any, names: Sequence[str]) -> dict[str, str]:
-    """Those headers of a request, each as one."""
-    return {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}

@@ -37,6 +37,14 @@ SILENT_SECONDS = 2.5 * BEAT_SECONDS
 """A worker that sends nothing for so long, not even that it is alive, is given up."""
 
 
+def _count(streams: Mapping[EventStream, asyncio.Task[None]]) -> int:
+    """Those that are there. aiohttp does not say when one goes: it shows at the next thing that is sent."""
+    for stream, task in streams.items():
+        if not stream.is_connected:
+            task.cancel()
+    return sum(stream.is_connected for stream in streams)
+
+
 class EventStreams:
     """Serves at most so many clients, each of which has `seconds` to take what is sent."""
 
@@ -53,9 +61,11 @@ class EventStreams:
         """Stream what `work` sends, until it returns or raises; it is tried again while it cannot begin."""
         if request.method == "HEAD":
             return web.Response(headers=HEADERS)
-        streams = self._workers if HOP in request.headers else self._clients
-        if streams is self._clients and self._count() >= self._most:
-            return problem(view, 503, "Too many streams", f"this worker has {self._most} clients: ask another")
+        # A client of a list at any other worker is a stream of that worker here.
+        of_worker = HOP in request.headers
+        streams, most = (self._workers, self._most * self._doors.others) if of_worker else (self._clients, self._most)
+        if _count(streams) >= most:
+            return problem(view, 503, "Too many streams", f"this worker has {most} of them: ask another")
         stream = EventStream(request, self._seconds)
         task = streams[stream] = asyncio.create_task(
             until_one_ends(self._begin(stream, work, streams is self._clients), stream.beat())
@@ -86,23 +96,16 @@ class EventStreams:
             case OldTable():
                 return self._doors.old_table(view, error)
             case NotNow() | StoreDown() | TooSlow():
-                log.debug("%s: the stream ends: %s", request.path, error)
+                log.debug("%r: the stream ends: %s", request.raw_path, error)
             case None | Gone():
                 pass
             case _ if not stream.is_open:
                 raise error
             case _:
-                log.error("%s: the stream ends", request.path, exc_info=error)
+                log.error("%r: the stream ends", request.raw_path, exc_info=error)
         if HOP in request.headers and not stream.is_open:
             return not_now(view, error if isinstance(error, Exception) else NotNow("a rebalance is under way"))
         return await stream.close()
-
-    def _count(self) -> int:
-        """Clients that are there. aiohttp does not say when one goes: it shows at the next thing that is sent."""
-        for stream, task in self._clients.items():
-            if not stream.is_connected:
-                task.cancel()
-        return sum(stream.is_connected for stream in self._clients)
 
     def end(self) -> None:
         """End all that have begun: the partitions of this worker are about to move."""
@@ -126,7 +129,7 @@ class EventStreams:
             # As many as there are clients; the session of other queries must not wait for them.
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=HOP_SECONDS, sock_read=SILENT_SECONDS)
             self._session = new_session(timeout)
-        headers = {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on}
+        headers = self._doors.signed("GET", url, {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on})
         try:
             async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
                 await self._doors.knows_better(response)

@@ -18,14 +18,16 @@ from urllib.parse import quote
 import msgspec
 from aiokafka.errors import KafkaError
 
-from projections.bodies import Post, Refused
+from projections.bodies import Post, Refused, Reserved, Some
+from projections.command_answers import answer_of, is_another, status_of, used_before
 from projections.command_data import Accepted
-from projections.command_log import CommandLog, Known, Place, Sent, Target, encode_sent
+from projections.command_log import NOT_YET, CommandLog, Known, Place, Sent, Target, encode_sent
 from projections.command_request import Command, CommandReader, command_id, read_path_id, wait_of
-from projections.hops import NotNow
+from projections.hops import NotNow, not_now
 from projections.openapi_commands import takes_commands, tells_of_commands
 from projections.projection_app import ReadSide
 from projections.replies import Replies, TooMany, now_ms
+from projections.unanswered import LOOK_SECONDS, LostReplies
 from streams import topics
 from streams.broker import partition_of
 from streams.command_app import Context
@@ -33,6 +35,7 @@ from streams.health import json_response, problem
 from streams.messages import Reply
 from streams.retry import until_it_answers
 from streams.setup import stop_on_user_error
+from streams.tasks import cancel
 from streams.topics import ensure_topics
 
 PRODUCE_SECONDS = 5.0
@@ -42,7 +45,6 @@ FIND_SECONDS = 5.0
 LEAVE_SECONDS = 3.0
 MOST_BYTES = 64 * 1024 * 1024
 """Of all commands that are being read, or that Kafka has not taken yet."""
-STATUS = {"accepted": 200, "rejected": 409, "failed": 422}
 
 
 def accepted_of(contexts: Iterable[Context]) -> dict[str, dict[str, type]]:
@@ -90,14 +92,16 @@ class Gateway:
             self._topic,
             settings.partitions,
             side.broker,
-            CommandLog(Path(side.app.conf.datadir) / "commands.sqlite"),
+            # Only a worker that starts knows its folder, and two systems may have the same one.
+            CommandLog(lambda: Path(side.app.conf.datadir) / f"{settings.namespace}commands.sqlite"),
             settings.http_pending,
         )
-        self._bytes = 0
+        self._room = Reserved(MOST_BYTES)
         self._in_work = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._deliveries: set[asyncio.Task[Sent]] = set()
+        self._looking: asyncio.Task[None] | None = None
         self._is_open = False
 
     async def start(self) -> None:
@@ -113,12 +117,21 @@ class Gateway:
                 (KafkaError, TimeoutError),
             )
         self._replies.start()
+        self._looking = self._side.app.supervisor.keep("commands without a reply", self._look)
         self._is_open = True
+
+    async def _look(self) -> None:
+        lost = LostReplies(self._replies.unanswered, self._side.journals)
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await lost.look(now_ms() - int(1_000 * LOOK_SECONDS))
 
     async def stop(self) -> None:
         """Answer all who wait; what Kafka is about to take it gets."""
         self._is_open = False
-        self._replies.let_go()
+        await self._replies.let_go()
+        if self._looking is not None:
+            await cancel(self._looking)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self._idle.wait()
@@ -141,7 +154,7 @@ class Gateway:
         except TooMany as error:
             return problem(view, 429, "Too many", str(error))
         except (NotNow, sqlite3.Error, TimeoutError) as error:
-            return problem(view, 503, "Not now", str(error))
+            return not_now(view, error)
         finally:
             self._in_work -= 1
             if not self._in_work:
@@ -154,44 +167,29 @@ class Gateway:
         id, most = command_id(request.headers), self._settings.http_pending
         if self._replies.unanswered[type] >= most and id not in self._replies.unanswered:
             raise TooMany(f"{most} commands of {type} have no reply yet")
-        size = self._reader.declared(request)
-        if self._bytes + size > MOST_BYTES:
-            raise NotNow("Kafka is slow to take commands, or their senders are slow to send them")
-        self._bytes += size
-        try:
-            command, data = await self._reader.read(request, type, id)
-        except BaseException:
-            self._bytes -= size
-            raise
-        try:
+        with self._room.some() as room:
+            command, data = await self._reader.read(request, type, id, room)
             first = self._first_reply(command)
             if first is None:
-                with self._replies.waiting_for(command.id) as reply:
-                    delivery = asyncio.create_task(self._deliver(command, data, size))
-                    size, data = 0, b""
+                target = Target(command.type, command.aggregate_id)
+                with self._replies.waiting_for(command.id, target) as reply:
+                    delivery = asyncio.create_task(self._deliver(command, data, room.hand_on()))
+                    data = b""
                     self._deliveries.add(delivery)
                     delivery.add_done_callback(self._delivered)
                     first = await self._reply(command, delivery, reply, wait_of(request.headers))
                     if first is None:
                         return self._pending(view, delivery.result())
-        finally:
-            self._bytes -= size
-        return _answer(view, first)
+        return answer_of(view, first)
 
     def _first_reply(self, command: Command) -> Reply | None:
         """The reply to a command that was accepted before. Raises `Refused` for another one with the same id."""
-        known = self._replies.find(command.id)
-        if known is None:
+        known = self._replies.find(command.id) or Known(None, None)
+        sent = known.sent or self._replies.unanswered.sent(command.id)
+        if is_another(command, sent, known.reply):
+            raise used_before(command.id, sent, known.reply)
+        if sent is None:  # of a reply alone it cannot be told to which command it is: its owner knows
             return None
-        its: Any = known.sent or known.reply
-        same = (its.aggregate.type, its.aggregate.id) == (command.type, command.aggregate_id)
-        if not same or (known.sent is not None and known.sent.fingerprint != command.fingerprint):
-            raise Refused(
-                422,
-                "Idempotency-Key used before",
-                f"{command.id} is the id of another command: use a new one, and the same only to send the same again",
-                command_id=command.id,
-            )
         # Who is asked again here need not remember it any more; one that was refused may be decided otherwise.
         return known.reply if known.reply is not None and known.reply.status == "accepted" else None
 
@@ -220,11 +218,13 @@ class Gateway:
             command_id=command.id,
         )
 
-    async def _deliver(self, command: Command, data: bytes, size: int) -> Sent:
+    async def _deliver(self, command: Command, data: bytes, room: Some) -> Sent:
         """Produce a command and then the note of it, so that what counts as unanswered can be answered."""
-        is_new = self._replies.unanswered.add(command.id, command.type, now_ms())
+        topic = topics.commands_topic(self._settings.namespace, command.type)
+        target = Target(command.type, command.aggregate_id)
+        sent = Sent(command.id, target, command.name, Place(topic, 0, NOT_YET), command.fingerprint)
+        is_new = self._replies.unanswered.add(sent, now_ms())
         try:
-            topic = topics.commands_topic(self._settings.namespace, command.type)
             found = await self._produce(topic, command.aggregate_id, data, command.headers)
         except BaseException:
             if is_new:
@@ -232,10 +232,10 @@ class Gateway:
             raise
         finally:
             del data
-            self._bytes -= size
-        target = Target(command.type, command.aggregate_id)
-        place = Place(topic, found.partition, found.offset)
-        sent = Sent(command.id, target, command.name, place, command.fingerprint)
+            room.give_back()
+        sent = msgspec.structs.replace(sent, place=Place(topic, found.partition, found.offset))
+        if command.id in self._replies.unanswered:
+            self._replies.unanswered.add(sent, now_ms())
         await self._produce(self._topic, command.id, encode_sent(sent), [])
         return sent
 
@@ -257,13 +257,19 @@ class Gateway:
 
     def _pending(self, view: Any, sent: Sent) -> Any:
         location = f"/commands/{quote(sent.command_id, safe='')}"
-        return json_response(view, _status(Known(sent, None)), 202, {"Location": location, "Retry-After": "1"})
+        return json_response(view, status_of(Known(sent, None)), 202, {"Location": location, "Retry-After": "1"})
 
     # -- what became of it --------------------------------------------------------------------------------------------
 
     async def status(self, view: Any, request: Any) -> Any:
         """What is known of a command; a client that wants to wait does so while it is pending."""
         id, seconds = read_path_id(request.rel_url.raw_path, 2), wait_of(request.headers, 0.0)
+        known = self._replies.find(id)
+        if known is None or known.reply is None:  # who need not wait is in nobody's way, and nobody in his
+            known = await self._found(id, seconds)
+        return json_response(view, status_of(known), headers={"Cache-Control": "no-store"})
+
+    async def _found(self, id: str, seconds: float) -> Known:
         began = time.monotonic()
         with self._replies.waiting_for(id) as reply:
             try:
@@ -278,22 +284,4 @@ class Gateway:
                 await asyncio.wait([reply], timeout=left)
             if reply.done() and (answer := reply.result()) is not None:
                 known = Known(known.sent, answer)
-        return json_response(view, _status(known), headers={"Cache-Control": "no-store"})
-
-
-def _answer(view: Any, reply: Reply) -> Any:
-    status = STATUS[reply.status]
-    if reply.error is None:
-        return json_response(view, reply, status)
-    # `status` is the problem's own member: what became of the command is its `outcome`.
-    members = {name: value for name, value in msgspec.to_builtins(reply).items() if name != "status"}
-    return problem(view, status, reply.error.type, reply.error.message, outcome=reply.status, **members)
-
-
-def _status(known: Known) -> dict[str, Any]:
-    sent, reply = known
-    about: dict[str, Any] = {} if sent is None else {"command": sent.command, "sent": sent.place}
-    if reply is not None:
-        return {**msgspec.to_builtins(reply), **about}
-    assert sent is not None, "what is known is one of both"
-    return {"command_id": sent.command_id, "status": "pending", "aggregate": sent.aggregate, **about}
+        return known

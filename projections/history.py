@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
 import msgspec
 
+from projections.pages import MOST_ROWS, read_page
 from projections.projection_app import ReadSide
+from projections.turns import our_turn
+from streams.cache import Aggregate
 from streams.command_app import Context
 from streams.described import describe
-from streams.health import json_response, problem
-from streams.history import entries, learn_for
-from streams.journal import Unavailable, stream_name
+from streams.health import json_response, no_answer, problem
+from streams.history import entries, learn_for, pieces
+from streams.journal import Journal, StoredEvent, Unavailable, stream_name
+from streams.paging import PAGE_BYTES
 from streams.reading import Held, decode_event
+from streams.snapshots import form_of
+
+
+class Page(msgspec.Struct):
+    """Which events."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS, description="How many at most")] = MOST_ROWS
+    after: Annotated[
+        int, msgspec.Meta(ge=0, lt=10**18, description="The `next` of the page before, to go on behind it")
+    ] = 0
 
 
 class Sequence(msgspec.Struct):
@@ -24,23 +40,43 @@ class Sequence(msgspec.Struct):
     ) = msgspec.UNSET
 
 
+class Gone(Exception):
+    """Nobody waits for the answer any more."""
+
+
 def add_history(side: ReadSide, type: str) -> None:
     """Serve `/<type>s/{id}/history` and `/<type>s/{id}/state?sequence=N`; any worker answers."""
     context, journal = side.contexts[type], side.journals[type]
 
     @side.app.page(f"/{type}s/{{id}}/history", name=f"{type}-history")
-    @describe(f"{type}s", f"The events of one {type}, oldest first", history_type(context), problems=(400, 404, 503))
+    @describe(
+        f"{type}s",
+        f"The events of one {type}, oldest first, page by page",
+        history_type(context),
+        query=Page,
+        problems=(400, 404, 503),
+    )
     async def history(view: Any, request: Any, id: str) -> Any:
         try:
-            stored = [row for row in await journal.events(type, id) if row.event.is_event]
-            await learn_for(context.events, journal, stored)
-        except Unavailable as error:
-            return problem(view, 503, "Journal not available", str(error))
-        if not stored:
-            return problem(view, 404, "Not found", f"there is no {type} {id}")
-        stream = stream_name(type, side.doors.partition(id))
-        events = list(entries(context.events, stream, stored))
-        return json_response(view, {"type": type, "id": id, "events": events})
+            limit, after = read_page(request.query, MOST_ROWS)
+            behind = _number(after or "0", "after")
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+
+        async def page() -> Any:
+            rows, more = await _page(journal, type, id, behind, limit, request)
+            if not rows and not (behind and await journal.events(type, id, 1, 1)):
+                return problem(view, 404, "Not found", f"there is no {type} {id}")
+            await learn_for(context.events, journal, rows)
+            stream = stream_name(type, side.doors.partition(id))
+            events: list[Any] = []
+            for row in rows:
+                events += entries(context.events, stream, [row])
+                await _turn(request)
+            shown = {"type": type, "id": id, "events": events, "next": events[-1]["sequence"] if more else None}
+            return json_response(view, shown)
+
+        return await _answered(view, page())
 
     @side.app.page(f"/{type}s/{{id}}/state", name=f"{type}-state")
     @describe(
@@ -51,22 +87,78 @@ def add_history(side: ReadSide, type: str) -> None:
         problems=(400, 404, 503),
     )
     async def state(view: Any, request: Any, id: str) -> Any:
-        wanted = request.query.get("sequence")
-        if wanted is not None and not (wanted.isdecimal() and len(wanted) < 19):
-            return problem(view, 400, "Bad request", f"sequence={wanted!r}: a number from 1")
-        decider = context.decider
-        current, sequence = decider.initial, 0
         try:
-            for row in await journal.events(type, id):
-                if row.event.is_event and (wanted is None or row.event.sequence <= int(wanted)):
-                    current = decider.fold(await decode_event(context.events, journal, row.event.data), current)
-                    sequence = row.event.sequence
-        except (Unavailable, Held) as error:
-            return problem(view, 503, "Journal not available", str(error))
-        if not sequence:
-            return problem(view, 404, "Not found", f"there is no {type} {id}")
-        value = {"type": type, "id": id, "sequence": sequence, "state": msgspec.to_builtins(current)}
-        return json_response(view, value)
+            upto = _number(request.query.get("sequence", str(10**18 - 1)), "sequence")
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+
+        async def at() -> Any:
+            current, sequence = await _from_snapshot(context, journal, id, upto)
+            async with aclosing(pieces(journal, type, id, sequence, upto)) as found:
+                async for rows in found:
+                    for row in rows:
+                        events = await decode_event(context.events, journal, row.event.data)
+                        current, sequence = context.decider.fold(events, current), row.event.sequence
+                        await _turn(request)
+            if not sequence:
+                return problem(view, 404, "Not found", f"there is no {type} {id}")
+            value = {"type": type, "id": id, "sequence": sequence, "state": msgspec.to_builtins(current)}
+            return json_response(view, value)
+
+        return await _answered(view, at())
+
+
+async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
+    try:
+        return await answer
+    except Held as error:
+        return problem(view, 503, "Not now", str(error))
+    except Unavailable as error:
+        return no_answer(view, "the journal", error)
+    except Gone:
+        return problem(view, 503, "Not now", "nobody waits for the answer")
+
+
+async def _page(
+    journal: Journal, type: str, id: str, after: int, limit: int, request: Any
+) -> tuple[list[StoredEvent], bool]:
+    """The events of a page, some megabytes at most, and whether there are more."""
+    rows: list[StoredEvent] = []
+    size = 0
+    async with aclosing(pieces(journal, type, id, after, after + limit + 1)) as found:
+        async for piece in found:
+            await _turn(request)
+            for row in piece:
+                if len(rows) == limit or size > PAGE_BYTES:
+                    return rows, True
+                rows.append(row)
+                size += len(row.event.data)
+    return rows, False
+
+
+async def _from_snapshot(context: Context, journal: Journal, id: str, upto: int) -> tuple[Any, int]:
+    """State and sequence from which to fold on: those of a snapshot that this code can use, or the beginning."""
+    decider = context.decider
+    snapshot = await journal.snapshot(decider.type, id)
+    if snapshot is not None and snapshot.version == decider.state_version and snapshot.sequence <= upto:
+        aggregate = Aggregate(decider.initial)
+        with suppress(msgspec.DecodeError, ValueError):
+            aggregate.restore(snapshot, form_of(decider))
+            return aggregate.state, aggregate.sequence
+    return decider.initial, 0
+
+
+async def _turn(request: Any) -> None:
+    """Let others have theirs. Raises `Gone`."""
+    await our_turn()
+    if request.transport is None:
+        raise Gone
+
+
+def _number(text: str, name: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) < 19:
+        return int(text)
+    raise ValueError(f"{name}={text!r}: a number of at most 18 digits")
 
 
 def history_type(context: Context) -> type:
@@ -94,7 +186,8 @@ def history_type(context: Context) -> type:
         ],
         namespace={"__doc__": f"An event of one {name}, as it was written."},
     )
-    fields = [("type", str), ("id", str), ("events", list[entry])]  # type: ignore[valid-type]
+    more = Annotated[int | None, msgspec.Meta(description="`after` of the next page; null on the last one")]
+    fields = [("type", str), ("id", str), ("events", list[entry]), ("next", more)]  # type: ignore[valid-type]
     return msgspec.defstruct(f"{name.capitalize()}History", fields)
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from streams.health import problem
-from streams.journal import Unavailable
+from streams.health import no_answer, problem
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +21,10 @@ SEEN = "X-Control-Offset"
 HOP_SECONDS = 5.0
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that one worker reads of another."""
+HANDED_BACK = ("ETag", "Vary", "Cache-Control", "Retry-After", "Position", "Sequence")
+"""The headers of an owner's answer that are part of it, whoever hands it on."""
+VARY = {"Vary": "Accept"}
+"""Of what comes as JSON or as a stream of events, as it is asked for."""
 SELDOM_SECONDS = 10.0
 """The same is said so often of what may fail with every query."""
 
@@ -132,6 +135,12 @@ async def read_answer(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
+def passed_on(request: Any, names: Sequence[str]) -> dict[str, str]:
+    """Those headers of a request, each as one. Bytes that are no UTF-8, which aiohttp would not send, are of no use."""
+    found = {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}
+    return {name: value.encode(errors="replace").decode() for name, value in found.items()}
+
+
 def worker_of(partitions: Sequence[int]) -> str:
     """How a problem names another worker, by what it has: its address is nobody's business."""
     if len(partitions) == 1:
@@ -143,10 +152,7 @@ def not_now(view: Any, error: Exception) -> Any:
     """The 503 for what stands in the way. What a store or journal says of itself, with its address, is for the log."""
     if isinstance(error, NotNow):
         return problem(view, 503, "Not now", str(error))
-    seldom.warn("a query is not answered: %s", repr(error))
-    is_journal = isinstance(error, Unavailable)
-    title, what = ("Journal not available", "the journal") if is_journal else ("Not now", "what this is read from")
-    return problem(view, 503, title, f"{what} does not answer now; the log of this worker says more")
+    return no_answer(view, "what this is read from", error)
 
 
 def read_seen(headers: Mapping[str, str]) -> int | None:

@@ -8,7 +8,7 @@ oldest event that is not applied, by the clock of the owner that wrote it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,8 @@ from projections.projection_app import ReadSide
 from projections.rows import StoreDown
 from projections.switching import first_projection
 from streams.described import describe
-from streams.health import json_response
-from streams.journal import Commit, Unavailable, stream_name, stream_type
+from streams.health import json_response, no_answer
+from streams.journal import Commit, Unavailable, stream_type
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,12 @@ def add_lag(side: ReadSide) -> None:
             if HOP in request.headers:
                 return json_response(view, {"partitions": side.doors.here(first), "answer": progress_here(side)})
             await side.doors.read_your_writes(request, [])
-            heads = await heads_of(side)
+            heads = await side.heads.of()
             answers = await side.doors.each(first, "/lag", {}, lambda: progress_here(side))
             streams = await asyncio.gather(*(lag_of(side, stream, head, answers) for stream, head in heads.items()))
-        except (NotNow, StoreDown, Unavailable) as error:
+        except Unavailable as error:
+            return no_answer(view, "the journal", error)
+        except (NotNow, StoreDown) as error:
             return not_now(view, error)
         shown: Lag = {"streams": streams, "total": sum(stream["lag"] for stream in streams)}
         return json_response(view, shown)
@@ -63,19 +65,6 @@ def progress_here(side: ReadSide) -> dict[str, Any]:
             for partition in source.partitions.values()
         },
     }
-
-
-async def heads_of(side: ReadSide, only: Collection[str] | None = None) -> dict[str, Commit | None]:
-    """The newest commit of each stream, or of only some. Raises `Unavailable`."""
-    streams = [
-        (journal, stream)
-        for type_, journal in side.journals.items()
-        for partition in range(side.app.settings.partitions)
-        for stream in [stream_name(type_, partition)]
-        if only is None or stream in only
-    ]
-    heads = await asyncio.gather(*(journal.head(stream) for journal, stream in streams))
-    return {stream: head for (_, stream), head in zip(streams, heads, strict=True)}
 
 
 async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequence[Mapping[str, Any]]) -> StreamLag:

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from projections.doors import VARY
-from projections.hops import Tables
+from projections.hops import VARY, Tables
 from projections.listing import Listing
 from projections.live_lists import stream_list
 from projections.pages import Paging, page, read_page
@@ -16,6 +15,7 @@ from projections.projection_app import ReadSide
 from projections.queries import listed
 from projections.rows import decode_row
 from projections.sse import wants_events
+from projections.turns import few, our_turn
 from streams.described import describe
 from streams.health import problem
 
@@ -50,9 +50,13 @@ def add_list(side: ReadSide, listing: Listing) -> None:
             return problem(view, 400, "Bad request", str(error))
         under = None if value is None else (listing.index, value)
 
-        def here(partitions: list[int], tables: Tables) -> list[Any]:
+        async def here(partitions: list[int], tables: Tables) -> list[Any]:
             found = listed(local.store, partitions, tables[listing.projection], under, after, limit + 1)
-            return [{"key": key, "row": listing.shown(decode_row(row))} for key, row in found]
+            shown: list[Any] = []
+            for some in few(found):
+                await our_turn()
+                shown += ({"key": key, "row": listing.shown(decode_row(row))} for key, row in some)
+            return shown
 
         def put(answers: list[Any]) -> Any:
             found, more = page(answers, limit, itemgetter("key"))

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from projections.at_least import BadPosition
-from projections.doors import passed_on
 from projections.etags import Tag, read_tag, tag_of
+from projections.hops import passed_on
 from projections.live import Live
 from projections.local_store import LocalStore
 from projections.projection_app import ReadSide
@@ -45,7 +45,7 @@ def read_seen_row(last_event_id: str, stream: str) -> Seen:
 
 
 def tag_of_row(table: str, value: bytes) -> Tag:
-    """The tag of a row as it is stored."""
+    """The tag of a row as it is stored, which says also how often it was folded anew."""
     head = head_of(value)
     return tag_of(table, head.position, head.sequence, value)
 

@@ -76,6 +76,10 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
 
     # -- reading: of a partition that this worker has not there is nothing. All raise `TableError`. -----
 
+    def opened(self, partition: int) -> Any:
+        """What is open of a partition: another one when it was away meanwhile, None when it is."""
+        return self._dbs.get(partition)
+
     def get(self, partition: int, key: bytes) -> bytes | None:
         """What stands under a key."""
         db = self._dbs.get(partition)

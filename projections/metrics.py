@@ -18,10 +18,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from projections.answers import StreamLag
-from projections.hops import not_now
-from projections.lag import heads_of, lag_of, progress_here
+from projections.lag import lag_of, progress_here
 from projections.projection_app import ReadSide
 from streams.described import Answer, describe
+from streams.health import no_answer
 from streams.journal import Unavailable
 
 
@@ -77,10 +77,10 @@ def add_metrics(side: ReadSide) -> None:
     async def metrics(view: Any, request: Any) -> Any:
         here = progress_here(side)
         try:
-            heads = await heads_of(side, {*here["published"], *here["applied"]})
+            heads = await side.heads.of({*here["published"], *here["applied"]})
             streams = await asyncio.gather(*(lag_of(side, stream, head, [here]) for stream, head in heads.items()))
         except Unavailable as error:
-            return not_now(view, error)
+            return no_answer(view, "the journal", error)
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

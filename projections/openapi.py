@@ -119,9 +119,9 @@ def _operation(route: Route, described: Described, known: Known) -> dict[str, An
         },
     }
     if described.body is not None:
-        needed = known.needed(described.body)
         content = {"application/json": {"schema": known.of(described.body)}}
-        operation["requestBody"] = {"required": needed, "content": content}
+        # Also where `{}` would do: a request without a body is not said to be JSON, and so is refused.
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 

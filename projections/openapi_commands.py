@@ -52,10 +52,10 @@ def takes_commands(type: str, commands: Mapping[str, type]) -> Callable[[V], V]:
         f"Send a command to one {type}",
         Answer("Accepted: what it has caused is durable", Reply),
         body=_body(commands),
-        headers=("Idempotency-Key", "Prefer", "X-Correlation-ID"),
+        headers=("Idempotency-Key", "If-Match", "If-None-Match", "Prefer", "X-Correlation-ID"),
         others={202: pending},
         path={"id": f"The id of the {type}, in percent-encoded UTF-8"},
-        problems=(408, 409, 415, 429, 503),
+        problems=(409, 412, 429, 503),
     )
 
 
@@ -67,7 +67,7 @@ def tells_of_commands() -> Callable[[V], V]:
         CommandStatus,
         headers=("Prefer",),
         path={"id": "The command id: the `Idempotency-Key` that it was sent with"},
-        problems=(400, 404, 503),
+        problems=(400, 404, 429, 503),
     )
 
 

@@ -9,15 +9,23 @@ _STRING = {"type": "string"}
 
 REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {
     "At-Least": {
-        "description": "Read your writes: the `position` of a reply, as `order-3:125`. The answer shows it, or is 503.",
+        "description": "Read your writes: the `position` of a reply, as `order-3:125`, or several with commas between. "
+        "The answer shows them all, or is 503.",
         "schema": _STRING,
     },
     "Prefer": {
-        "description": "`wait=SECONDS`: how long to wait; 5 without it, 60 at most. Other preferences are ignored.",
+        "description": "`wait=SECONDS`, a whole number: how long to wait; 5 without it, 60 at most. What is no such "
+        "number, and other preferences, are ignored.",
         "schema": _STRING,
     },
     "If-None-Match": {
-        "description": "The `ETag` of the answer that you have: 304 if it is the same.",
+        "description": "Of a query: the `ETag`s of answers that you have, or `*`: 304 if it is one of them. Of a "
+        "command: `*`: its aggregate is not to exist yet.",
+        "schema": _STRING,
+    },
+    "If-Match": {
+        "description": "What the aggregate of a command is to be: an `ETag` of its row, a sequence as replies have it, "
+        "or `*` for any that exists. 412 if it is another one by now.",
         "schema": _STRING,
     },
     "Last-Event-ID": {
@@ -35,18 +43,24 @@ REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {
 }
 
 RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
-    "ETag": {"description": "The version of what is shown.", "schema": _STRING},
+    "ETag": {
+        "description": "What is shown: of a row `<table>/<position>/<sequence>/<hash>`, which a command takes as "
+        "`If-Match`.",
+        "schema": _STRING,
+    },
     "Location": {"description": "Where to ask what became of it.", "schema": _STRING},
     "Retry-After": {"description": "Seconds after which to try again.", "schema": _STRING},
 }
 
 PROBLEMS: Mapping[int, str] = {
     400: "The request is not as it must be; the detail says what is wrong",
+    403: "An order from a page of another site, or a question in the name of a worker",
     404: "There is no such thing",
     408: "The body did not come in time",
     409: "It cannot be done as things are",
+    412: "What `If-Match` or `If-None-Match` expects is not so: `aggregate.sequence` is what it is",
     413: "The body is too large",
-    415: "The body is not JSON",
+    415: "The `Content-Type` is not `application/json`",
     422: "The body does not fit its schema, or what it names",
     429: "Too much at once: try again later",
     503: "Not now: a rebalance, a recovery, or a server that does not answer. Nothing is lost; try again",
@@ -58,8 +72,9 @@ PROBLEM_TYPE = "application/problem+json"
 
 def components(problems: set[int], request: set[str], response: set[str], types: Sequence[str]) -> dict[str, Any]:
     """Those of them that are referred to. Positions are those of streams of these aggregate types."""
-    position = {"type": "string", "pattern": f"^({'|'.join(types)})-[0-9]{{1,4}}:[0-9]{{1,18}}(:[0-9]{{1,18}})?$"}
-    headers = {**REQUEST_HEADERS, "At-Least": {**REQUEST_HEADERS["At-Least"], "schema": position}}
+    position = f"({'|'.join(types)})-[0-9]{{1,4}}:[0-9]{{1,18}}(:[0-9]{{1,18}})?"
+    positions = {"type": "string", "pattern": f"^{position}( ?, ?{position})*$"}
+    headers = {**REQUEST_HEADERS, "At-Least": {**REQUEST_HEADERS["At-Least"], "schema": positions}}
     return {
         "parameters": {
             name: {"name": name, "in": "header", "required": False, **headers[name]} for name in sorted(request)

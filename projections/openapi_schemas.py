@@ -27,13 +27,6 @@ class Known:
         """The schema of a type, or where it stands."""
         return self._schemas[type_]
 
-    def needed(self, type_: Any) -> bool:
-        """Whether something must be said for it to be valid."""
-        schema = self._schemas[type_]
-        if "$ref" in schema:
-            schema = self.components[schema["$ref"].rpartition("/")[2]]
-        return bool(schema.get("required", True))
-
 
 def schemas_of(types: Iterable[Any], contexts: Mapping[str, Context]) -> Known:
     """The schemas of all these types. Where two of them have one name, the module that they are in goes before it."""

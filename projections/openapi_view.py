@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from projections.etags import is_known
 from projections.openapi import document, routes_of
 from projections.projection_app import ReadSide
 from streams.described import Answer, describe
@@ -75,7 +76,7 @@ def add_openapi(side: ReadSide, title: str, about: str) -> None:
     async def openapi(view: Any, request: Any) -> Any:
         body, etag = built()
         headers = {"ETag": etag, "Cache-Control": "no-cache"}
-        if request.headers.get("If-None-Match") == etag:
+        if is_known(request.headers, etag):
             return view.bytes(b"", status=304, headers=headers)
         return view.bytes(body, content_type="application/json", headers=headers)
 

@@ -7,6 +7,7 @@ themselves.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import msgspec
 
 from projections import answers, status
 from projections.bodies import Post, Reason, Refused, read_body
-from projections.hops import HOP, HOP_SECONDS, NotNow, not_now
+from projections.hops import HOP, HOP_SECONDS, NotNow
 from projections.kept import Kept, projection_name, version_of
 from projections.projection_app import ReadSide
 from projections.rebuilding import FoldedRow, fold_key, fold_waiting
@@ -22,9 +23,11 @@ from projections.rows import StoreDown, canonical, read_position
 from projections.source import Source
 from schemas.codec import Undecodable
 from streams.described import Answer, describe
-from streams.health import json_response, problem
+from streams.health import json_response, no_answer, problem
 from streams.journal import Unavailable
 from streams.reading import Held
+
+log = logging.getLogger(__name__)
 
 FOLD_SECONDS = 600.0
 """For so long another worker may fold rows anew: a local one from the whole log of a partition."""
@@ -103,10 +106,10 @@ async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
         return await answer
     except Refused as error:
         return problem(view, error.status, error.title, str(error))
-    except (Held, Undecodable) as error:
+    except (NotNow, Held, Undecodable) as error:
         return problem(view, 503, "Not now", str(error))
-    except (NotNow, StoreDown, Unavailable) as error:
-        return not_now(view, error)
+    except (StoreDown, Unavailable) as error:
+        return no_answer(view, "a store", error)
     except TimeoutError:
         detail = "Kafka does not answer; the order may have arrived all the same: /projections says so"
         return problem(view, 503, "Not now", detail)
@@ -142,6 +145,7 @@ class Operations:
             await control.build_again(name, version)
             if former != serving:  # it would never be complete, and nobody would name it
                 await control.drop(former)
+            _say(request, "rebuild", name, again=body.again)
         told = {"projection": name, "table": control.wanted(name, version), "serving": serving}
         return json_response(view, told, 202, {"Location": f"/projections/{name}"})
 
@@ -151,6 +155,7 @@ class Operations:
             return await self._follow(view, request, name)
         body = await read_body(request, Pause)
         offset = await self._side.control.pause(name, body.reason)
+        _say(request, "pause", name, reason=body.reason)
         return await self._ordered(view, request, name, offset, {"projection": name, "paused": body.reason})
 
     async def resume(self, view: Any, request: Any, name: str) -> Any:
@@ -159,6 +164,7 @@ class Operations:
             return await self._follow(view, request, name)
         await read_body(request, Nothing)
         offset = await self._side.control.resume(name)
+        _say(request, "resume", name)
         return await self._ordered(view, request, name, offset, {"projection": name, "paused": None})
 
     async def skip(self, view: Any, request: Any, name: str) -> Any:
@@ -169,6 +175,7 @@ class Operations:
         body = msgspec.structs.replace(body, position=canonical(body.position))  # as events are compared with it
         await self._require_event(source, body.position)
         offset = await self._side.control.skip(name, body.position, body.reason)
+        _say(request, "skip", name, position=body.position, reason=body.reason)
         told = {"projection": name, "position": body.position, "reason": body.reason}
         return await self._ordered(view, request, name, offset, told, body.position)
 
@@ -187,6 +194,7 @@ class Operations:
         if state not in (None, "to drop"):
             raise Refused(409, "Still needed", f"{table} is {state}: only what nobody needs any more is removed")
         await self._side.control.drop(table)
+        _say(request, "drop", name, table=table)
         return json_response(view, {"projection": name, "table": table}, 202, {"Location": f"/projections/{name}"})
 
     async def rebuild_row(self, view: Any, request: Any, name: str, key: str) -> Any:
@@ -211,6 +219,7 @@ class Operations:
         waiting = [f"{row.table}: {row.waits.error}, at {row.waits.position}" for row in rows if row.waits is not None]
         if waiting:
             raise Refused(409, "It raises still", "; ".join(waiting))
+        _say(request, "rebuild", name, key=key)
         told = [{"table": row.table, "partition": row.partition, "position": row.position} for row in rows]
         return json_response(view, {"projection": name, "key": key, "rows": told})
 
@@ -284,6 +293,11 @@ class Operations:
                 if commit.nr == nr and index < len(commit.events) and commit.events[index].is_event:
                     return
         raise Refused(422, "Not valid", f"there is no {source.type} event at {position} - at `$.position`")
+
+
+def _say(request: Any, order: str, name: str, **of: object) -> None:
+    """Who has changed what: there is no access log, and nobody else says so."""
+    log.warning("%s of %s, ordered by %s: %s", order, name, request.remote, of or "")
 
 
 def _partition_of(position: str) -> int:

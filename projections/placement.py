@@ -30,6 +30,11 @@ class Placement:
         """That of this worker, as others know it."""
         return str(self._app.conf.canonical_url).rstrip("/")
 
+    @property
+    def others(self) -> int:
+        """How many other workers there are, at least one: who comes just now is not known yet."""
+        return max(len(self._app.router.tables_metadata()) - 1, 1)
+
     def here(self, projection: str) -> list[int]:
         """The partitions of a projection that this worker has."""
         self._require_ready()

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 
-import aiohttp
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from projections.at_least import BadPosition
-from streams.health import PROBLEM
+from projections.bodies import BROKEN
+from streams.web_door import PROBLEM, problem_body, problem_response
 
 log = logging.getLogger(__name__)
-
-_BROKEN = (aiohttp.ClientPayloadError, web.RequestPayloadError, HttpProcessingError)
-"""What aiohttp raises for a body that is not what its headers say; of other workers' answers it does not come here."""
 
 
 class Dispatcher(web.UrlDispatcher):
@@ -26,7 +20,7 @@ class Dispatcher(web.UrlDispatcher):
 
     async def resolve(self, request: web.Request) -> web.UrlMappingMatchInfo:
         if request.headers.get(hdrs.EXPECT, "100-continue").lower() != "100-continue":
-            body = _body(417, "Expectation failed", "Expect: use 100-continue, or leave the header out")
+            body = problem_body(417, "Expectation failed", "Expect: use 100-continue, or leave the header out")
             raise web.HTTPExpectationFailed(body=body, content_type=PROBLEM)
         return await super().resolve(request)
 
@@ -37,22 +31,11 @@ async def problems(request: web.Request, handler: Any) -> Any:
     try:
         return await handler(request)
     except BadPosition as error:
-        return _answer(400, "Bad position", str(error))
-    except _BROKEN as error:
-        return _answer(400, "Bad request", f"the body is not what its headers say: {type(error).__name__}")
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return _answer(error.status, error.reason, f"{request.method} {request.path}", allow)
+        return problem_response(400, "Bad position", str(error))
+    except BROKEN as error:
+        return problem_response(400, "Bad request", f"the body is not what its headers say: {type(error).__name__}")
+    except web.HTTPException:
+        raise  # the door of every worker makes a problem of it
     except Exception:
-        log.exception("%s %s raised", request.method, request.path)
-        return _answer(500, "Internal error", "a bug; the log of this worker has its trace")
-
-
-def _answer(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(body=_body(status, title, detail), status=status, content_type=PROBLEM, headers=headers)
-
-
-def _body(status: int, title: str, detail: str) -> bytes:
-    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
+        log.exception("%s %r raised", request.method, request.raw_path)
+        return problem_response(500, "Internal error", "a bug; the log of this worker has its trace")

@@ -16,7 +16,9 @@ from projections.doors import Doors
 from projections.event_streams import EventStreams
 from projections.events import EventReader
 from projections.feed import KafkaFeed
+from projections.heads import Heads
 from projections.hints import Hints
+from projections.hop_signature import HopSignature
 from projections.kept import NO_INDEXES, Indexes, Kept, Listed, projection_name
 from projections.lazy_places import LazyPlaces
 from projections.problems import Dispatcher, problems
@@ -69,8 +71,10 @@ class ReadSide:
         self.contexts = contexts
         self._kept = kept
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
-        options = {"middlewares": [problems], "router": Dispatcher()}
+        hops = HopSignature(lambda: self.control.secrets)
+        options = {"middlewares": [problems, hops.middleware], "router": Dispatcher()}
         self.app = app = Application(module, name, settings, web_application_options=options)
+        self.heads = Heads(self.journals, settings.partitions)
         self.broker = Broker(settings.bootstrap_servers, settings.partitions)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)
@@ -201,6 +205,7 @@ class ReadSide:
                 if type_ in self._registered:
                     await self._registered[type_].start()
         await self.control.start()
+        await until_it_answers(self.control.share_secret, "Kafka: the workers' secret", (KafkaError, TimeoutError))
         if self._listings:
             await self._open_read_model()
         supervisor = self.app.supervisor

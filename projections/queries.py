@@ -8,8 +8,12 @@ from typing import NamedTuple
 
 from projections.changelog import PLACE, QUARANTINED, ROW, decode_place, key_of, prefix_of, read_key
 from projections.indexes import CHANGE, change_key, count_prefix, entry_prefix, index_prefix, read_change
-from projections.local_store import LocalStore
+from projections.local_store import LocalStore, TableError
 from projections.rows import Place, is_gone, shown_json, split
+from projections.turns import our_turn
+
+AT_ONCE = 500
+"""Rows that are read between two looks at the clock."""
 
 
 class Change(NamedTuple):
@@ -34,6 +38,20 @@ def scan(store: LocalStore, partition: int, table: str, first: str = "", before:
         if end is not None and key >= end:
             return
         yield split(value)[1]
+
+
+async def scan_in_turns(
+    store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None
+) -> list[bytes]:
+    """All that `scan` finds, as it is at this moment, read in turns."""
+    opened, found = store.opened(partition), list[bytes]()
+    rows = scan(store, partition, table, first, before)  # RocksDB's iterators show the moment in which they are made
+    while some := list(islice(rows, AT_ONCE)):
+        found += some
+        await our_turn()
+        if store.opened(partition) is not opened:  # and keep it open: Faust waits for that
+            raise TableError(f"partition {partition} has just moved")
+    return found
 
 
 def _rows(store: LocalStore, partition: int, table: str, first: str) -> Iterator[tuple[bytes, bytes]]:

@@ -12,13 +12,15 @@ import logging
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from projections.command_log import CommandLog, Entry, Known, Unanswered, read_entry
+from projections.command_log import CommandLog, Entry, Known, Target, Unanswered, is_anothers, read_entry
+from projections.hops import NotNow
 from projections.sqlite_errors import is_damage
 from projections.unanswered import UnansweredCount
 from streams.broker import Broker, partition_of
@@ -38,6 +40,19 @@ ERRORS = (KafkaError, TimeoutError)
 
 class TooMany(Exception):
     """As many requests wait as may."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """Who waits for a reply, of this aggregate if one is named."""
+
+    reply: asyncio.Future[Reply | None]
+    target: Target | None
+
+    def take(self, reply: Reply) -> None:
+        aggregate = reply.aggregate
+        if not self.reply.done() and self.target in (None, Target(aggregate.type, aggregate.id)):
+            self.reply.set_result(reply)
 
 
 class Fetched(NamedTuple):
@@ -61,8 +76,9 @@ class Replies:
         self._commands = commands
         self._most = most
         self.unanswered = UnansweredCount()
-        self._waiting: defaultdict[str, list[asyncio.Future[Reply | None]]] = defaultdict(list)
-        self._waiters = 0
+        self._waiting: defaultdict[str, list[_Waiting]] = defaultdict(list)
+        self._waiters = {True: 0, False: 0}
+        """Who has sent a command, and who only asks what became of one: neither takes the place of the other."""
         self._ended = False
         self._read_to: dict[int, int] = {}
         self._ends: dict[int, int] = {}
@@ -77,13 +93,15 @@ class Replies:
         """Begin to read, and go on, whatever does not answer."""
         self._task = asyncio.create_task(self._run(), name=f"reading {self._topic}")
 
-    def let_go(self) -> None:
+    async def let_go(self) -> None:
         """For all who wait, and will wait, the time is up."""
         self._ended = True
-        for futures in self._waiting.values():
-            for future in futures:
-                if not future.done():
-                    future.set_result(None)
+        for waiting in self._waiting.values():
+            for it in waiting:
+                if not it.reply.done():
+                    it.reply.set_result(None)
+        async with self._moved:
+            self._moved.notify_all()
 
     async def close(self) -> None:
         """Read no more."""
@@ -97,23 +115,29 @@ class Replies:
         """What is known of a command here and now. Raises `sqlite3.Error`."""
         known = self._commands.find(id)
         reply = self._fetched.replies.get(id) or self._in_writing.replies.get(id)
-        return known if reply is None else Known(known.sent if known is not None else None, reply)
+        if reply is None or (is_anothers(reply) and known is not None and known.reply is not None):
+            return known
+        return Known(known.sent if known is not None else None, reply)
 
     async def find_for_sure(self, id: str) -> Known | None:
         """What is known of a command, after reading all that was there at the call, as far as that may matter. Raises
-        `sqlite3.Error`, `KafkaError`."""
+        `sqlite3.Error`, `KafkaError`, and `NotNow` when the worker ends meanwhile."""
         known = self.find(id)
         if known is None:
             partition = partition_of(id.encode(), self._partitions)
             end = await self._broker.end_offset(self._topic, partition)
-            async with self._moved:
-                await self._moved.wait_for(lambda: self._read_to.get(partition, -1) >= end)
+            await self._until(lambda: self._read_to.get(partition, -1) >= end)
             known = self.find(id)
         if known is not None and known.reply is None and not self._is_up_to_date:
-            async with self._moved:
-                await self._moved.wait_for(lambda: self._is_up_to_date)
+            await self._until(lambda: self._is_up_to_date)
             known = self.find(id)
         return known
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._ended or is_so())
+        if not is_so():
+            raise NotNow("this worker ends")
 
     @property
     def _is_up_to_date(self) -> bool:
@@ -123,21 +147,25 @@ class Replies:
         )
 
     @contextlib.contextmanager
-    def waiting_for(self, id: str) -> Iterator[asyncio.Future[Reply | None]]:
-        """The next reply to a command that is read; None when the worker ends before. Raises `TooMany`."""
-        if self._waiters >= self._most:
+    def waiting_for(self, id: str, target: Target | None = None) -> Iterator[asyncio.Future[Reply | None]]:
+        """The next reply to a command that is read; None when the worker ends before. Raises `TooMany`.
+
+        Who has sent the command says for which aggregate: another command may have the same id.
+        """
+        sends = target is not None
+        if self._waiters[sends] >= self._most:
             raise TooMany(f"{self._most} requests wait for replies already")
-        future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(asyncio.get_running_loop().create_future(), target)
         if self._ended:
-            future.set_result(None)
-        self._waiters += 1
-        self._waiting[id].append(future)
+            waiting.reply.set_result(None)
+        self._waiters[sends] += 1
+        self._waiting[id].append(waiting)
         try:
-            yield future
+            yield waiting.reply
         finally:
-            self._waiters -= 1
+            self._waiters[sends] -= 1
             its = self._waiting[id]
-            its.remove(future)
+            its.remove(waiting)
             if not its:
                 del self._waiting[id]
 
@@ -240,10 +268,12 @@ class Replies:
             return
         self._fetched.entries.append(entry)
         if reply is not None:
-            self._fetched.replies[entry.id] = reply
-            for future in self._waiting.get(reply.command_id, ()):
-                if not future.done():
-                    future.set_result(reply)
+            if not entry.is_anothers:
+                self._fetched.replies[entry.id] = reply
+            else:
+                self._fetched.replies.setdefault(entry.id, reply)
+            for waiting in self._waiting.get(reply.command_id, ()):
+                waiting.take(reply)
 
     async def _keep(self) -> None:
         """Write what was fetched since the last time, as often as there is something. Raises `sqlite3.Error`."""

@@ -6,11 +6,10 @@ import re
 from typing import Any
 
 from projections.answers import SchemaList
-from projections.hops import not_now
 from projections.projection_app import ReadSide
 from schemas.registry import Schema
 from streams.described import Answer, describe
-from streams.health import json_response, problem
+from streams.health import json_response, no_answer, problem
 from streams.journal import Unavailable
 
 FINGERPRINT = re.compile("[0-9a-f]{16}")
@@ -44,7 +43,7 @@ def add_schemas(side: ReadSide) -> None:
         try:
             json = await _find(side, fingerprint)
         except Unavailable as error:
-            return not_now(view, error)
+            return no_answer(view, "the journal", error)
         if json is None:
             return problem(view, 404, "Not found", f"there is no schema {fingerprint}")
         headers = {"ETag": f'"{fingerprint}"', "Cache-Control": FOR_EVER}

@@ -20,6 +20,8 @@ from projections.rows import read_position
 EVENT_STREAM = "text/event-stream"
 HEADERS = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
 BEAT_SECONDS = 15.0
+MOST_EVENT = 64 * 1024 * 1024
+"""Bytes of an event that one worker reads of another."""
 END_SECONDS = 1.0
 """For so long a stream that ends may take to say so."""
 
@@ -152,10 +154,13 @@ class FrameReader:
         self._rest = b""
 
     async def read(self) -> bytes:
-        """Some events, as they were sent; nothing when it has ended. Raises what aiohttp raises."""
+        """Some events, as they were sent; nothing when it has ended. Raises what aiohttp raises, also for an event that
+        does not end."""
         while chunk := await self._content.readany():
             whole, end, rest = (self._rest + chunk).rpartition(_END)
             self._rest = rest
+            if len(rest) > MOST_EVENT:
+                raise aiohttp.ClientPayloadError(f"an event of more than {MOST_EVENT} bytes")
             if end:
                 return whole + end
         return b""

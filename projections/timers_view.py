@@ -16,6 +16,7 @@ from projections.queries import in_order
 from projections.rows import decode_stored, shown
 from projections.timer_watch import TimerWatch
 from projections.timers import DUE, timers
+from projections.turns import our_turn
 from streams.described import describe
 from streams.health import problem
 from streams.tasks import cancel
@@ -66,9 +67,10 @@ def _add_list(side: ReadSide) -> None:
         due, _, id = cursor.partition(" ")
         after = (due, id) if cursor else None
 
-        def here(partitions: list[int], tables: Tables) -> list[Any]:
+        async def here(partitions: list[int], tables: Tables) -> list[Any]:
             found: list[Row] = []
             for partition in partitions:
+                await our_turn()
                 keys = [key for _, key in islice(in_order(local.store, partition, tables[NAME], DUE, after), limit + 1)]
                 rows = local.store.get_many(partition, tables[NAME], keys)
                 found += [shown(decode_stored(row)) for row in rows.values()]

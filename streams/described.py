@@ -85,7 +85,7 @@ def describe(
         asked.append("Last-Event-ID")
         wrong |= {400, 503}
     if body is not None:
-        wrong |= {400, 413, 422}
+        wrong |= {400, 403, 408, 413, 415, 422}
     described = Described(
         tag, summary, {**answers, **(others or {})}, wrong, path or {}, query, asked, body, stream
     )  # fmt: skip

@@ -16,6 +16,7 @@ from yarl import URL
 from streams import worker_command  # noqa: F401  (registers the command)
 from streams.consumer import Transport
 from streams.handover import Receiver
+from streams.log_lines import one_line_each
 from streams.membership import Membership
 from streams.places import check_folder, check_listening
 from streams.quiet_logs import quieten
@@ -23,6 +24,8 @@ from streams.settings import Settings, SettingsError
 from streams.setup import stop_on_user_error
 from streams.supervisor import Supervisor
 from streams.tasks import cancel, each_done
+from streams.web_door import WebDoor, names
+from streams.web_server import Web
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +90,9 @@ class Application(faust.App):  # type: ignore[misc]
         """Leave the group before the rest of the shutdown: only where a fence keeps what is late from doing harm."""
         self.rebalanced = False
         options.setdefault("datadir", str(settings.data_dir / group))
+        door = WebDoor(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
+        web = dict(options.pop("web_application_options", {}))
+        web["middlewares"] = [door.middleware, *web.get("middlewares", ())]
         super().__init__(
             settings.namespace + group,
             broker=[URL(f"kafka://{broker}") for broker in settings.bootstrap_servers],
@@ -111,6 +117,7 @@ class Application(faust.App):  # type: ignore[misc]
             web_router_enabled=False,
             worker_redirect_stdouts=False,
             autodiscover=False,
+            web_application_options=web,
             **options,
         )
         self.on_before_shutdown.connect(self._let_go_before_shutdown, weak=False)
@@ -131,6 +138,9 @@ class Application(faust.App):  # type: ignore[misc]
 
         self.receivers[topic] = receiver
 
+    def _new_web(self) -> Any:
+        return Web(self)
+
     def _init_fixups(self) -> list[Any]:
         return []  # the one for Django goes by somebody else's variable
 
@@ -141,6 +151,7 @@ class Application(faust.App):  # type: ignore[misc]
         for library in CHATTY:
             logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
         quieten("aiokafka")
+        one_line_each()
         with stop_on_user_error():
             check_folder(self.conf.datadir)
             if self.conf.web_enabled:
@@ -152,8 +163,8 @@ class Application(faust.App):  # type: ignore[misc]
         with stop_on_user_error():
             if self.tables and not alone:
                 raise SettingsError(
-                    f"{self.conf.datadir.absolute()} is in use by another worker: give this one a folder of its own with"
-                    " --datadir"
+                    f"{self.conf.datadir.absolute()} is in use by another worker: give this one a folder of its own"
+                    " with --datadir"
                 )
         for start in self.starting:
             await start()

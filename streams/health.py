@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal, TypedDict
 
 import msgspec
 
 from streams.described import describe
 from streams.faust_app import Application
+from streams.web_door import PROBLEM, problem_body
 
-PROBLEM = "application/problem+json"
+log = logging.getLogger(__name__)
+
 RETRY_SECONDS = "1"
 
 
@@ -22,11 +25,15 @@ def problem(
     view: Any, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **members: object
 ) -> Any:
     """An error as RFC 9457 problem details, with members of its own; 429 and 503 say when to try again."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
     extra = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else {}
-    return view.bytes(
-        msgspec.json.encode(body), content_type=PROBLEM, status=status, headers={**extra, **(headers or {})}
-    )
+    body = problem_body(status, title, detail, **members)
+    return view.bytes(body, content_type=PROBLEM, status=status, headers={**extra, **(headers or {})})
+
+
+def no_answer(view: Any, who: str, error: Exception) -> Any:
+    """The answer while a store does not answer. What it says of itself, with its address, is for the log."""
+    log.info("%s does not answer: %s", who, error)
+    return problem(view, 503, "Not now", f"{who} does not answer")
 
 
 class Live(TypedDict):

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import UTC
 from typing import Any
 
 from schemas.codec import Codec, Undecodable, UnknownSchema
-from streams.journal import Journal, StoredEvent
+from streams.journal import LAST_SEQUENCE, Journal, StoredEvent
+from streams.paging import FIRST_PAGE, next_page
 from streams.reading import learn_schemas
+
+MOST_AT_ONCE = 1_000
+"""Events of one piece."""
+
+
+async def pieces(
+    journal: Journal, type: str, aggregate_id: str, after: int = 0, upto: int = LAST_SEQUENCE
+) -> AsyncGenerator[list[StoredEvent], None]:
+    """The events of an aggregate behind one sequence and up to another, in pieces of some megabytes at most.
+
+    Raises `Unavailable`.
+    """
+    size, count, most = 0, 0, FIRST_PAGE
+    while after < upto:
+        end = min(after + most, upto)
+        rows = [row for row in await journal.events(type, aggregate_id, after + 1, end) if row.event.is_event]
+        if rows:
+            yield rows
+        if not rows or rows[-1].event.sequence < end:  # they are dense
+            return
+        after = end
+        size, count = size + sum(100 + len(row.event.data) for row in rows), count + len(rows)
+        most = min(next_page(size, count), MOST_AT_ONCE)
 
 
 def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterator[dict[str, Any]]:

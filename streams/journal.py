@@ -12,6 +12,8 @@ from typing import Protocol
 
 import msgspec
 
+LAST_SEQUENCE = 2**63 - 1
+"""Behind all there can be."""
 ROW_BYTES = 16
 """Of a row, beside its texts and its data."""
 NOTHING_CONSUMED = -1
@@ -180,8 +182,11 @@ class Journal(Protocol):
     async def index(self, commits: Sequence[Commit]) -> None:
         """Derive the rows by aggregate from these commits of one stream. Idempotent; in any order."""
 
-    async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
-        """The indexed events of an aggregate with sequence >= `from_sequence`, by (sequence, nr, index)."""
+    async def events(
+        self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
+    ) -> Sequence[StoredEvent]:
+        """The indexed events of an aggregate with a sequence from one to another, both included, by (sequence, nr,
+        index)."""
 
     async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
         """The last snapshot saved."""

@@ -40,6 +40,7 @@ from streams.cassandra_setup import make_keyspace
 from streams.commit_codec import COMMIT_SCHEMAS, encode_events
 from streams.fence import fenced, same_commit
 from streams.journal import (
+    LAST_SEQUENCE,
     Commit,
     Identity,
     JournalIncomplete,
@@ -109,7 +110,7 @@ class CassandraJournal:
             ),
             "events": await prepare(
                 f"SELECT {EVENT_COLUMNS} FROM {k}.events"
-                " WHERE type = ? AND id = ? AND (sequence, nr, idx) > (?, ?, ?) LIMIT ?"
+                " WHERE type = ? AND id = ? AND (sequence, nr, idx) > (?, ?, ?) AND (sequence) <= (?) LIMIT ?"
             ),
             "snapshot": await prepare(
                 f"SELECT sequence, nr, version, state FROM {k}.snapshots WHERE type = ? AND id = ?"
@@ -261,14 +262,16 @@ class CassandraJournal:
                     return
                 await self._session.execute_together(batch)
 
-    async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
+    async def events(
+        self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
+    ) -> Sequence[StoredEvent]:
         found: list[StoredEvent] = []
         # The next snapshot is taken when the events behind one weigh as much as it does: those are read at once.
         # Where all events are wanted, there may be many, and large ones.
         size, page = 0, MOST_ROWS if from_sequence else 200
         place = (from_sequence, -1, -1)
         while True:
-            rows = await self._run("events", type, aggregate_id, *place, page)
+            rows = await self._run("events", type, aggregate_id, *place, to_sequence, page)
             found += [event_from(aggregate_id, row) for row in rows]
             if len(rows) < page:
                 return found

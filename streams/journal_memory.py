@@ -7,7 +7,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from streams.fence import fenced, same_commit
-from streams.journal import Commit, Identity, JournalMissing, Published, Snapshot, StoredEvent, stream_type
+from streams.journal import (
+    LAST_SEQUENCE,
+    Commit,
+    Identity,
+    JournalMissing,
+    Published,
+    Snapshot,
+    StoredEvent,
+    stream_type,
+)
 
 
 @dataclass
@@ -71,9 +80,11 @@ class MemoryJournal:
                 rows = self._store.events[stream_type(commit.stream), event.aggregate_id]
                 rows[event.sequence, commit.nr, index] = StoredEvent(event, commit.nr, index, commit.recorded_at)
 
-    async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
+    async def events(
+        self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
+    ) -> Sequence[StoredEvent]:
         rows = self._store.events.get((type, aggregate_id), {})
-        return [rows[key] for key in sorted(rows) if key[0] >= from_sequence]
+        return [rows[key] for key in sorted(rows) if from_sequence <= key[0] <= to_sequence]
 
     async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
         return self._store.snapshots.get((type, aggregate_id))

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from streams.commit_codec import COMMIT_SCHEMAS
 from streams.fence import fenced, same_commit
 from streams.journal import (
+    LAST_SEQUENCE,
     Commit,
     Identity,
     JournalIncomplete,
@@ -67,6 +68,7 @@ _EVENTS_AFTER = (
     select(*EVENT_COLUMNS)
     .where(EVENTS.c.type == bindparam("of"), EVENTS.c.id == bindparam("aggregate"))
     .where(tuple_(*_EVENT_PLACE) > tuple_(bindparam("sequence"), bindparam("nr"), bindparam("idx")))
+    .where(EVENTS.c.sequence <= bindparam("last"))
     .order_by(*_EVENT_PLACE)
     .limit(bindparam("most"))
 )
@@ -188,13 +190,15 @@ class SqlJournal:
     async def index(self, commits: Sequence[Commit]) -> None:
         await self._each(self._upserts[EVENTS], event_values(commits))
 
-    async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
+    async def events(
+        self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
+    ) -> Sequence[StoredEvent]:
         found: list[StoredEvent] = []
         size, page = 0, _FIRST_EVENTS
         place: Values = {"sequence": from_sequence, "nr": -1, "idx": -1}
         while True:
             rows = await self._session.rows(
-                _EVENTS_AFTER, {"of": type, "aggregate": aggregate_id, **place, "most": page}
+                _EVENTS_AFTER, {"of": type, "aggregate": aggregate_id, **place, "last": to_sequence, "most": page}
             )
             found += [event_from(aggregate_id, row) for row in rows]
             if len(rows) < page:

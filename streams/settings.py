@@ -93,6 +93,10 @@ class Settings:
     """The most clients of a worker that follow rows or lists as streams of events."""
     sse_seconds: float = 30.0
     """A client that takes nothing of its stream for so long is sent away."""
+    http_allowed_hosts: str = ""
+    """Names by which a worker is asked besides its own, separated by commas: `name` or `name:port`."""
+    http_allowed_origins: str = ""
+    """Sites whose pages may give orders, separated by commas: `https://name[:port]`."""
     http_pending: int = 10_000
     """The most commands of an aggregate type that came over HTTP and have no reply yet, and of requests that wait."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from projections.hops import Tables
-from projections.projection import Row
+from projections.hops import NotNow, Tables
 from projections.projection_app import ReadSide
-from projections.queries import counts, scan
+from projections.queries import counts, scan_in_turns
 from projections.rows import decode_row
 from projections.shop import answers, parameters
 from projections.shop.analytics import Revenue, TopProducts
@@ -18,6 +18,10 @@ from projections.shop.question import Question
 from projections.shop.recommendation import Recommendation
 from streams.described import describe
 from streams.health import problem
+
+_one_at_a_time = asyncio.Lock()
+"""Who holds all rows of a question in memory, and adds them up: in a thread, beside the event loop, since that may take
+seconds."""
 
 
 def add_analytics(side: ReadSide) -> None:
@@ -78,12 +82,16 @@ async def _ask(side: ReadSide, view: Any, request: Any, read: Callable[[Any], Qu
         return problem(view, 400, "Bad request", str(error))
     store = side.local["order"].store
 
-    def rows(partitions: list[int], table: str) -> Iterator[Row]:
-        for partition in partitions:
-            for value in scan(store, partition, table, *question.keys):
-                yield decode_row(value)
+    async def here(partitions: list[int], tables: Tables) -> Any:
+        async with _one_at_a_time:
+            if request.transport is None:
+                raise NotNow("nobody waits for the answer")
+            rows: list[bytes] = []
+            for partition in partitions:
+                rows += await scan_in_turns(store, partition, tables[question.table], *question.keys)
+            return await asyncio.to_thread(lambda: question.here(map(decode_row, rows)))
 
-    def here(partitions: list[int], tables: Tables) -> Any:
-        return question.here(rows(partitions, tables[question.table]))
+    async def put(parts: list[Any]) -> Any:
+        return await asyncio.to_thread(question.answer, parts)
 
-    return await side.doors.gather(view, request, [question.table], here, question.answer)
+    return await side.doors.gather(view, request, [question.table], here, put)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from projections.hops import NotNow, not_now
+from projections.hops import NotNow
 from projections.listings import Cursor, ReadModel, Span
 from projections.projection import Row
 from projections.projection_app import ReadSide
@@ -21,7 +21,7 @@ from projections.shop.archive import by_user, of_user, order_archive
 from projections.shop.parameters import Days
 from projections.shop.question import read_days, read_number
 from streams.described import describe
-from streams.health import json_response, problem
+from streams.health import json_response, no_answer, problem
 
 MOST, USUAL = 500, 50
 MOST_YEARS = 50
@@ -116,5 +116,7 @@ def add_archive(side: ReadSide, rows: ReadModel) -> None:
             await side.doors.read_your_writes(request, [name])
             tables = await side.doors.serving(name)
             return json_response(view, await asked.answer(rows, tables[name]))
-        except (NotNow, StoreDown) as error:
-            return not_now(view, error)
+        except NotNow as error:
+            return problem(view, 503, "Not now", str(error))
+        except StoreDown as error:
+            return no_answer(view, "the read model", error)

@@ -16,6 +16,7 @@ from projections.shop.order_status import STATUSES
 from projections.shop.orders import in_list
 from projections.shop.parameters import Search, UsersOrders
 from projections.shop.users_orders import orders_of, orders_page
+from projections.turns import our_turn
 from streams.described import describe
 from streams.health import problem
 
@@ -44,10 +45,12 @@ def _add_users_orders(side: ReadSide) -> None:
         except ValueError as error:
             return problem(view, 400, "Bad request", str(error))
 
-        def here(partitions: list[int], tables: Tables) -> list[Any]:
-            return [
-                row for p in partitions for row in orders_of(local.store, p, tables["users-orders"], id, limit, after)
-            ]
+        async def here(partitions: list[int], tables: Tables) -> list[Any]:
+            found: list[Any] = []
+            for partition in partitions:
+                await our_turn()
+                found += orders_of(local.store, partition, tables["users-orders"], id, limit, after)
+            return found
 
         return await side.doors.gather(
             view, request, ["users-orders"], here, lambda answers: orders_page(id, answers, limit)
@@ -66,8 +69,12 @@ def _add_catalogue(side: ReadSide) -> None:
             return problem(view, 400, "Bad request", str(error))
         words = request.query.get("search", "")
 
-        def here(partitions: list[int], tables: Tables) -> list[Any]:
-            return [row for p in partitions for row in search(local.store, p, tables["catalogue"], words, limit, after)]
+        async def here(partitions: list[int], tables: Tables) -> list[Any]:
+            found: list[Any] = []
+            for partition in partitions:
+                await our_turn()
+                found += search(local.store, partition, tables["catalogue"], words, limit, after)
+            return found
 
         return await side.doors.gather(
             view, request, ["catalogue"], here, lambda answers: products_page(answers, limit)

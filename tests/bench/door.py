@@ -36,7 +36,7 @@ class Door:
 
     async def post(self, path: str) -> tuple[int, Any]:
         """Likewise."""
-        return await self._ask("POST", path, {})
+        return await self._ask("POST", path, {"Content_Type": "application/json"})
 
     async def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}

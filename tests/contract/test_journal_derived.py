@@ -83,6 +83,15 @@ async def test_events_are_read_from_a_sequence_on(journal: Journal, make_commit:
     assert list(await journal.events(stream_type(stream), "a", 11)) == []
 
 
+async def test_events_are_read_up_to_a_sequence(journal: Journal, make_commit: Make, stream: str) -> None:
+    """Of a long history a part can be had, with the notes beside its events; what is behind it is not read."""
+    note = RecordedEvent("a", 5, "", b"", "command-late")
+    await journal.index([make_commit(1, *(event("a", n) for n in range(1, 11))), make_commit(2, note)])
+    type = stream_type(stream)
+    for first, last, expected in ((0, 3, [1, 2, 3]), (4, 6, [4, 5, 5, 6]), (9, 99, [9, 10]), (11, 20, []), (3, 2, [])):
+        assert expected == [stored.event.sequence for stored in await journal.events(type, "a", first, last)]
+
+
 async def test_a_long_history_is_read_whole(journal: Journal, make_commit: Make, stream: str) -> None:
     """An aggregate of 12,000 events comes back complete and in order."""
     sizes = random.Random(7)

@@ -190,8 +190,85 @@ async def test_same_key_for_another(shop: Shop) -> None:
     elsewhere = await shop.post("/orders/key-2/commands", "OpenOrder", OPEN, Idempotency_Key=id)
 
     for status, problem, _ in (other, elsewhere):
-        assert (422, "Idempotency-Key used before") == (status, problem["title"])
+        assert (422, "IdUsedBefore") == (status, problem["title"])
+        assert {"command": "OpenOrder", "aggregate": {"type": "order", "id": "key"}} == problem["used_for"]
         assert "outcome" not in problem
+
+
+async def test_same_key_for_another_at_once(shop: Shop) -> None:
+    """A worker knows what it has sent, also before it has read so: of two commands with one key one is refused."""
+    path, id = "/orders/at-once/commands", new_id()
+    answers = await asyncio.gather(
+        shop.post(path, "OpenOrder", OPEN, Idempotency_Key=id),
+        shop.post(path, "OpenOrder", OPEN | {"user_id": "1"}, Idempotency_Key=id),
+    )
+    assert [200, 422] == sorted(status for status, _, _ in answers)
+    assert 1 == sum(problem.get("title") == "IdUsedBefore" for _, problem, _ in answers)
+
+
+async def test_lost_update(shop: Shop) -> None:
+    """Who decides by what has changed meanwhile is told so, with what it is now, and nothing is written; by an ETag, a
+    sequence, or that there is none."""
+    path = f"/orders/{new_id()}/commands"
+    key = path.split("/")[2]
+    first = {"Idempotency_Key": new_id(), "If_None_Match": "*"}
+    status, reply, _ = await shop.post(path, "OpenOrder", OPEN, **first)
+    assert (200, 1) == (status, reply["aggregate"]["sequence"])
+    status, problem, _ = await shop.post(path, "OpenOrder", OPEN, If_None_Match="*")
+    assert (412, "UnexpectedSequence", "rejected", 1) == (
+        status,
+        problem["title"],
+        problem["outcome"],
+        problem["aggregate"]["sequence"],
+    )
+
+    _, _, headers = await shop.get(f"/orders/{key}", At_Least=reply["position"])
+    etag = headers["ETag"]
+    assert 200 == (await shop.post(path, "AddLine", LINE, If_Match=etag))[0]
+    for old in (etag, "1", '"1"'):
+        status, problem, _ = await shop.post(path, "PlaceOrder", {}, If_Match=old)
+        assert (412, 2) == (status, problem["aggregate"]["sequence"]), old
+    assert 412 == (await shop.post(f"/orders/{new_id()}/commands", "OpenOrder", OPEN, If_Match="*"))[0]
+    assert 200 == (await shop.post(path, "PlaceOrder", {}, If_Match="2"))[0]
+    assert (200, reply) == (await shop.post(path, "OpenOrder", OPEN, **first))[:2], "the same again is the same"
+
+
+async def test_an_id_that_came_another_way(shop: Shop) -> None:
+    """An id that was used on Kafka is refused here by the aggregate's owner, and what it was used for is said."""
+    id, key = new_id(), new_id()
+    assert "accepted" == (await shop.system.ask("order", key, "OpenOrder", OPEN, id=id))["status"]
+    status, problem, _ = await shop.post(f"/orders/{key}/commands", "AddLine", LINE, Idempotency_Key=id)
+    assert (422, "IdUsedBefore", "failed") == (status, problem["title"], problem["outcome"])
+    assert "OpenOrder" in problem["detail"]
+
+
+async def test_preconditions_go_to_the_owner(shop: Shop) -> None:
+    """The sequence that is expected stands on Kafka, for the owner to decide; what can never hold is refused here."""
+    path = "/orders/expected/commands"
+    etag = f'"orders-1/order-{partition_of("expected")}:1:0/7/0123456789abcdef"'
+    sent_as = {"If_None_Match": {"*": b"0"}, "If_Match": {"*": b"*", "7": b"7", etag: b"7"}}
+    ids = {}
+    for header, values in sent_as.items():
+        for value, expected in values.items():
+            ids[id := new_id()] = expected
+            await shop.post(path, "OpenOrder", OPEN, Idempotency_Key=id, **{header: value})
+    found = {}
+    for record in await shop.system.read("order-commands"):
+        named = dict(record.headers)
+        found[named["ce_id"].decode()] = named.get("ce_expectedsequence")
+    assert ids == {id: found[id] for id in ids}
+
+    before = await shop.system.ends("order-commands")
+    for code, named in (
+        (412, {"If_Match": f"W/{etag}"}),
+        (412, {"If_Match": '"users-1/user-0:1:0/7/0123456789abcdef"'}),
+        (400, {"If_Match": "abc"}),
+        (400, {"If_Match": "7", "If_None_Match": "*"}),
+        (400, {"If_None_Match": etag}),
+    ):
+        status, problem, headers = await shop.post(path, "OpenOrder", OPEN, **named)
+        assert (code, code, "application/problem+json") == (status, problem["status"], headers["Content-Type"])
+    assert before == await shop.system.ends("order-commands")
 
 
 async def sent(shop: Shop, id: str) -> bool:

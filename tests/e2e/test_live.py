@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from projections.etags import read_tag
 from tests.e2e.client import PARTITIONS, eventually, partition_of
 from tests.e2e.follower import STREAM, Event, Follower
 from tests.e2e.orders import LINE, OPEN, do, place, shown
@@ -68,7 +69,7 @@ def line(number: int) -> dict[str, Any]:
 
 
 async def test_row_and_its_changes(system: System, shop: Shop) -> None:
-    """The row as it is, then each change, at the worker that has it and at the other; the `id` is the position."""
+    """The row as it is, then each change, at the worker that has it and at the other; the `id` is the ETag's tag."""
     for key in ("a1", "a2", "a3", "a4"):
         await do(system, [key], "OpenOrder", OPEN)
         path = f"/orders/{key}"
@@ -81,9 +82,11 @@ async def test_row_and_its_changes(system: System, shop: Shop) -> None:
                 await follower.until(lambda events: lines(events)[-1:] == [3])
                 assert [0, 1, 2, 3] == lines(follower.events)
                 assert {"row"} == {event.event for event in follower.events}
-                assert all(event.id == event.data["position"] for event in follower.events)
-            _, row, _ = await system.get(shop.one, path)
+                tags = [read_tag(event.id) for event in follower.events]
+                assert ["orders-1"] * 4 == [tag.table for tag in tags if tag is not None]
+            _, row, headers = await system.get(shop.one, path)
             assert row == one.events[-1].data == two.events[-1].data
+            assert headers["ETag"] == f'"{one.last_id}"' == f'"{two.last_id}"'
     assert {True, False} == {partition_of(key) in shop.of_one for key in ("a1", "a2", "a3", "a4")}
 
 
@@ -118,7 +121,7 @@ async def test_row_goes_on_where_the_client_was(system: System, shop: Shop) -> N
             for follower in (first, second):
                 await follower.until(lambda events: events)
                 assert [4] == lines(follower.events)
-                assert follower.last_id.startswith(replies[0]["position"])
+                assert follower.last_id.startswith(f"orders-1/{replies[0]['position']}:")
 
 
 async def test_list_and_its_changes(system: System, shop: Shop) -> None:

@@ -26,6 +26,7 @@ APP = "tests.rebuild.app"
 EARLIER = 2_400
 """Lines that are there before the first test."""
 PACE = 60
+JSON = {"Content-Type": "application/json"}
 CHANGELOG = "projections-order-rows-changelog"
 
 
@@ -55,7 +56,7 @@ class Shop:
     async def post(self, path: str, body: Any = None, worker: int = 0) -> tuple[int, Any]:
         """Status and answer to an order, from one of the workers."""
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        async with self.system.http.post(self.workers[worker].url + path, data=data) as response:
+        async with self.system.http.post(self.workers[worker].url + path, data=data, headers=JSON) as response:
             return response.status, json.loads(await response.read())
 
     async def status(self, name: str = "orders", worker: int = 0) -> dict[str, Any]:

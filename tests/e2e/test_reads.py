@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 import pytest_asyncio
+from yarl import URL
 
 from tests.e2e.client import PARTITIONS, eventually, partition_of
 from tests.e2e.system import System
@@ -87,21 +88,61 @@ async def test_no_such_schema(system: System, doors: Doors, fingerprint: str, st
     assert (status, status) == (answered, body["status"])
 
 
-async def test_etag_is_the_position_and_spares_the_body(system: System, doors: Doors) -> None:
-    """`If-None-Match` with the ETag gives 304 without a body at both workers, until the order changes."""
+async def test_etag_names_the_representation_and_spares_the_body(system: System, doors: Doors) -> None:
+    """It says table, position and sequence. `If-None-Match` with it, also weak or in a list, gives 304 without a body
+    at both workers, until the order changes."""
     key = doors.orders[0]
     _, _, headers = await system.get(doors.one, f"/orders/{key}")
     etag = headers["ETag"]
-    assert etag.startswith(f'"order-{partition_of(key)}:')
+    assert etag.startswith(f'"orders-1/order-{partition_of(key)}:')
     for worker in (doors.one, doors.two):
-        status, body, headers = await system.get(worker, f"/orders/{key}", If_None_Match=etag)
-        assert (304, None, etag) == (status, body, headers["ETag"])
+        for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
+            status, body, headers = await system.get(worker, f"/orders/{key}", If_None_Match=known)
+            assert (304, None, etag) == (status, body, headers["ETag"])
+            assert ("Accept", "no-cache") == (headers["Vary"], headers["Cache-Control"])
+        assert "Accept" == (await system.get(worker, "/orders"))[2]["Vary"]
     reply = await system.ask("order", key, "AddLine", LINE)
     for worker in (doors.one, doors.two):
         path = f"/orders/{key}"
         status, body, headers = await system.get(worker, path, If_None_Match=etag, At_Least=reply["position"])
         assert (200, "15.30") == (status, body["total"])
         assert etag != headers["ETag"]
+
+
+@pytest.mark.parametrize("key", [".", "..", "a/b", "a%b", "é"])
+async def test_odd_ids_are_the_same_at_every_worker(system: System, doors: Doors, key: str) -> None:
+    """Each worker answers for each id, whatever it would mean in a path."""
+    await system.ask("order", key, "OpenOrder", OPEN | {"user_id": "odd"})
+    path = "/orders/" + "".join(f"%{byte:02X}" for byte in key.encode())
+    for worker in (doors.one, doors.two):
+
+        async def shown(worker: Worker = worker) -> bool:
+            async with system.http.get(URL(worker.url + path, encoded=True)) as response:
+                return response.status == 200 and (await response.json())["id"] == key
+
+        await eventually(shown, 20, f"{key} is not shown at {worker.url}")
+
+
+async def test_all_positions_are_waited_for(system: System, doors: Doors) -> None:
+    """Of several `At-Least` each counts, wherever it stands; what is none is a bad request, however long."""
+    key = doors.orders[0]
+    there, never = f"order-{partition_of(key)}:1", f"order-{(partition_of(key) + 1) % PARTITIONS}:999999"
+    for worker in (doors.one, doors.two):
+        for positions in ((there, never), (never, there), (f"{there}, {never}",)):
+            headers = [*(("At-Least", position) for position in positions), ("Prefer", "wait=1")]
+            async with system.http.get(f"{worker.url}/orders/{key}", headers=headers) as response:
+                told = await response.json()
+                assert (503, "1") == (response.status, response.headers["Retry-After"])
+                assert f"{never} is not applied yet" == told["detail"]
+        for wrong in (
+            "order-" + "9" * 5_000 + ":1",
+            "order-0:" + "9" * 5_000,
+            "nothing-0:1",
+            "order-99:1",
+            "order-0:1,",
+        ):
+            status, body, _ = await system.get(worker, f"/orders/{key}", At_Least=wrong)
+            assert (400, "Bad position") == (status, body["title"])
 
 
 @pytest.mark.parametrize("path", ["/orders/none", "/products/none", "/users/none", "/orders/none/history", "/nowhere"])

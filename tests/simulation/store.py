@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from streams.journal import Commit, Published, Snapshot, StoredEvent
+from streams.journal import LAST_SEQUENCE, Commit, Published, Snapshot, StoredEvent
 from streams.journal_memory import MemoryJournal, MemoryStore
 
 if TYPE_CHECKING:
@@ -67,8 +67,10 @@ class JournalLine:
             if part:
                 await self._ask(lambda part=part: self._journal.index(part))  # type: ignore[misc]
 
-    async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
-        return await self._ask(lambda: self._journal.events(type, aggregate_id, from_sequence))
+    async def events(
+        self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
+    ) -> Sequence[StoredEvent]:
+        return await self._ask(lambda: self._journal.events(type, aggregate_id, from_sequence, to_sequence))
 
     async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
         return await self._ask(lambda: self._journal.snapshot(type, aggregate_id))

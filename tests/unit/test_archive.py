@@ -245,11 +245,13 @@ def test_a_bad_request_over_http(user: str, query: dict[str, str]) -> None:
 
 
 def test_not_now_over_http() -> None:
-    """While what was written is not applied yet, and while the store is down: 503 with the reason, to try again."""
+    """While what was written is not applied yet, and while the store is down: 503 with the reason, to try again.
+    Where the store is, is told to nobody."""
     for side, rows, said in (
         (Side(NotNow("order-0:7 is not applied yet")), archive_of({}), "not applied"),
-        (Side(), Down(), "Cassandra at db"),
+        (Side(), Down(), "the read model does not answer"),
     ):
         status, body, headers = get(side, rows)
         assert (503, "1") == (status, headers["Retry-After"])
         assert said in body["detail"]
+        assert "db:9042" not in body["detail"]

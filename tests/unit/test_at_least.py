@@ -7,6 +7,7 @@ import time
 import pytest
 
 from projections.at_least import BadPosition, read_all_at_least, read_at_least, read_wait
+from projections.etags import tag_of
 
 TYPES = ("order", "user")
 
@@ -15,6 +16,13 @@ def test_all_positions_count() -> None:
     """Of several headers and of lists each is meant, the newest of a stream."""
     values = ["order-0:7, user-3:1:5", "order-0:9:0", "order-1:2"]
     assert {"order-0": 9, "user-3": 1, "order-1": 2} == read_all_at_least(values, 4, TYPES)
+
+
+def test_an_etag_is_a_position() -> None:
+    """Who has seen a row can ask for it, or a newer one, by its ETag."""
+    tag = tag_of("orders-1", "order-3:125:0", 9, b"{}")
+    for text in (tag.etag, str(tag)):
+        assert {"order-3": 125} == read_all_at_least([text], 4, TYPES)
 
 
 @pytest.mark.parametrize(

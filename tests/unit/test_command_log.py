@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 
-from projections.command_log import CommandLog, Entry, Place, Sent, Target, Unanswered, encode_sent, read_entry
-from projections.unanswered import UnansweredCount
+from projections.command_log import (
+    NOT_YET,
+    CommandLog,
+    Entry,
+    Place,
+    Sent,
+    Target,
+    Unanswered,
+    encode_sent,
+    read_entry,
+)
+from projections.unanswered import LostReplies, UnansweredCount
+from streams.journal import Commit, Unavailable
+from streams.journal_memory import MemoryJournal
 from streams.messages import AggregateRef, Error, Reply, encode_reply
 from streams.topics import DAY
 
 
 def sent(id: str, at: int, fingerprint: str = "1") -> Entry:
     """The record of a command that was sent."""
-    value = encode_sent(Sent(id, Target("order", "7"), "PlaceOrder", Place("order-commands", 1, 5), fingerprint))
-    return read_entry(value, at)[0]
+    return read_entry(encode_sent(a_command(id, fingerprint=fingerprint)), at)[0]
 
 
-def reply(id: str, at: int, status: str = "accepted") -> Entry:
+def a_command(id: str, type: str = "order", fingerprint: str = "1", offset: int = 5) -> Sent:
+    """A command that was sent."""
+    return Sent(id, Target(type, "7"), "PlaceOrder", Place(f"{type}-commands", 1, offset), fingerprint)
+
+
+def reply(id: str, at: int, status: str = "accepted", why: str = "NoLines") -> Entry:
     """The record of its reply."""
-    error = None if status == "accepted" else Error("NoLines", "the order has no lines")
+    error = None if status == "accepted" else Error(why, "the order has no lines")
     return read_entry(encode_reply(Reply(id, status, AggregateRef("order", "7", 3), error=error)), at)[0]  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> CommandLog:
     """A new file."""
-    log = CommandLog(tmp_path / "its" / "commands.sqlite")
+    log = CommandLog(lambda: tmp_path / "its" / "commands.sqlite")
     log.open("topic-1")
     return log
 
@@ -51,9 +70,9 @@ def test_sent_and_answered(log: CommandLog, swapped: bool) -> None:
 
 def test_unanswered(log: CommandLog) -> None:
     """What is written says which commands have no reply, and so does the file afterwards."""
-    assert [Unanswered("a", "order", 1)] == log.write([sent("a", 1), reply("b", 2)], {}, 2)
+    assert [Unanswered(a_command("a"), 1)] == log.write([sent("a", 1), reply("b", 2)], {}, 2)
     assert [] == log.write([sent("b", 3)], {}, 3)
-    assert [Unanswered("a", "order", 1)] == log.unanswered()
+    assert [Unanswered(a_command("a"), 1)] == log.unanswered()
 
 
 def test_first_command_and_newest_reply(log: CommandLog) -> None:
@@ -67,11 +86,23 @@ def test_first_command_and_newest_reply(log: CommandLog) -> None:
     assert ("first", "accepted") == (found.sent.fingerprint, found.reply.status)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_refusal_of_another_command(log: CommandLog, swapped: bool) -> None:
+    """That an id was used before for the first command is not what became of the first."""
+    entries = [reply("a", 2), reply("a", 3, "failed", "IdUsedBefore")]
+    log.write([sent("a", 1), *(reversed(entries) if swapped else entries)], {}, 4)
+
+    found = log.find("a")
+    assert found is not None
+    assert found.reply is not None
+    assert "accepted" == found.reply.status
+
+
 def test_day(log: CommandLog) -> None:
     """What is older than a day is removed, a command without a reply too."""
     log.write([sent("old", 1), sent("new", DAY)], {}, 2)
     log.write([], {}, DAY + 2)
-    assert (None, [Unanswered("new", "order", DAY)]) == (log.find("old"), log.unanswered())
+    assert (None, [Unanswered(a_command("new"), DAY)]) == (log.find("old"), log.unanswered())
 
 
 def test_opened_again(log: CommandLog, tmp_path: Path) -> None:
@@ -80,9 +111,9 @@ def test_opened_again(log: CommandLog, tmp_path: Path) -> None:
     log.write([], {3: 2}, 1)
     log.close()
 
-    again = CommandLog(tmp_path / "its" / "commands.sqlite")
+    again = CommandLog(lambda: tmp_path / "its" / "commands.sqlite")
     again.open("topic-1")
-    assert ({0: 7, 3: 2}, ["a"]) == (again.offsets(), [command.id for command in again.unanswered()])
+    assert ({0: 7, 3: 2}, ["a"]) == (again.offsets(), [command.sent.command_id for command in again.unanswered()])
 
 
 def test_another_topic(log: CommandLog) -> None:
@@ -116,13 +147,60 @@ def test_sent_as_json() -> None:
     assert "pending" == msgspec.json.decode(value)["status"]
 
 
+async def test_slots_of_lost_replies() -> None:
+    """A command whose reply is lost counts until the log is past it, at two looks; one that is not decided, or whose
+    place nobody knows, goes on counting."""
+    journal, count = MemoryJournal(), UnansweredCount()
+    await journal.create()
+    await journal.append(Commit("order-1", 1, 1, "o", "t", 5, 0, 0, datetime(2026, 1, 1, tzinfo=UTC)))
+    lost = LostReplies(count, {"order": journal})
+    for id, offset in (("done", 5), ("waits", 6), ("new", 4), ("nowhere", NOT_YET)):
+        count.add(a_command(id, offset=offset), 9 if id == "new" else 1)
+    await lost.look(5)
+    assert 4 == count["order"]
+    await lost.look(5)
+    assert (3, False, True) == (count["order"], "done" in count, "waits" in count)
+    count.add(a_command("done", offset=7), 1)  # sent again
+    await lost.look(5)
+    await lost.look(5)
+    assert "done" in count
+
+
+async def test_a_journal_that_does_not_answer_frees_nothing() -> None:
+    """Who cannot tell how far the log is lets all count."""
+    down: Any = SimpleNamespace(head=does_not_answer)
+    count = UnansweredCount()
+    count.add(a_command("a"), 1)
+    lost = LostReplies(count, {"order": down})
+    for _ in range(3):
+        await lost.look(5)
+    assert "a" in count
+
+
+async def does_not_answer(stream: str) -> None:
+    """A journal that is down."""
+    raise Unavailable("down")
+
+
+def test_what_counts_is_known() -> None:
+    """Of a command without a reply it is known what it is, before its note is read; the first with its id stands."""
+    count = UnansweredCount()
+    first = a_command("a", offset=NOT_YET)
+    count.add(first, 1)
+    count.add(a_command("a", fingerprint="2", offset=3), 2)
+    assert first == count.sent("a")
+    count.add(a_command("a", offset=5), 2)
+    assert a_command("a", offset=5) == count.sent("a")
+    assert None is count.sent("b")
+
+
 def test_count() -> None:
     """A command counts once, until its reply, or until it is too old."""
     count = UnansweredCount()
-    assert count.add("a", "order", 1)
-    assert not count.add("a", "order", 5)
-    count.add("b", "order", 2)
-    count.add("c", "product", 3)
+    assert count.add(a_command("a"), 1)
+    assert not count.add(a_command("a"), 5)
+    count.add(a_command("b"), 2)
+    count.add(a_command("c", "product"), 3)
     assert (2, 1, 0) == (count["order"], count["product"], count["user"])
 
     count.remove("b")

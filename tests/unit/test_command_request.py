@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,13 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+from yarl import URL
 
 from aggregates.process_manager import ProcessManager
 from aggregates.shop.checkout import checkout
 from aggregates.shop.order import order
 from aggregates.shop.user import user
 from aggregates.timer import timer
-from projections.bodies import Refused
+from projections.bodies import Refused, Reserved
 from projections.command_data import CommandData, Invalid
 from projections.command_request import CommandReader, command_id, fingerprint, read_path_id, wait_of
 from projections.gateway import accepted_of
@@ -169,6 +172,30 @@ def test_fingerprint() -> None:
         fingerprint("order", "1", "AddLine", {"a": 1, "b": [2, 1]}),
     ]
     assert 5 == len({one, *others})
+
+
+def test_a_precondition_makes_another_command() -> None:
+    """It is part of what is sent; without one a fingerprint is what it was before there were any."""
+    plain, five, six = (fingerprint("order", "1", "PlaceOrder", {}, expected) for expected in ("", "5", "6"))
+    assert 3 == len({plain, five, six})
+    assert "e4088b00a0bee8a51074fcee3a692516" == plain
+
+
+async def test_a_precondition_goes_to_kafka() -> None:
+    """The sequence that the sender has seen stands in a header, for the owner to decide."""
+    for named, expected in (({"If-Match": "7"}, [b"7"]), ({"If-None-Match": "*"}, [b"0"]), ({}, [])):
+        with Reserved(10_000).some() as room:
+            command, _ = await READER.read(request(**named), "order", "c-1", room)
+        assert expected == [value for name, value in command.headers if name == "ce_expectedsequence"]
+
+
+def request(**headers: str) -> Any:
+    """A request to place order 7."""
+    content = asyncio.StreamReader()
+    content.feed_data(b'{"type": "PlaceOrder"}')
+    content.feed_eof()
+    named = CIMultiDict({"Content-Type": "application/json", **headers})
+    return SimpleNamespace(headers=named, content=content, content_length=None, rel_url=URL("/orders/7/commands"))
 
 
 @pytest.mark.parametrize(

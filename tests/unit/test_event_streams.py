@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -37,8 +37,13 @@ class View:
 class Doors:
     """What streams ask of them."""
 
+    others = 2
+
     def hop(self, tables: Tables) -> dict[str, str]:
         return hop(tables)
+
+    def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+        return dict(headers)
 
     async def knows_better(self, response: aiohttp.ClientResponse) -> None:
         if response.headers.get("Newer"):
@@ -159,6 +164,24 @@ async def test_who_is_gone_makes_room(server: Server, http: aiohttp.ClientSessio
     assert [] == [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+async def test_streams_of_workers_are_bounded(server: Server, http: aiohttp.ClientSession) -> None:
+    """Each other worker has as many as it may have clients; these take nothing from the clients of this one."""
+    responses = [await http.get(server.url, headers={HOP: "1"}) for _ in range(2 * MOST)]
+    assert [200] * len(responses) == [response.status for response in responses]
+    async with http.get(server.url, headers={HOP: "1"}) as refused:
+        assert (503, True) == (refused.status, "Retry-After" in refused.headers)
+    async with http.get(server.url) as client:
+        assert 200 == client.status
+    for response in responses:
+        response.close()
+
+    async def room() -> bool:
+        async with http.get(server.url, headers={HOP: "1"}) as response:
+            return bool(response.status == 200)
+
+    await eventually(room, 5, "there is no room")
+
+
 async def test_all_end_at_once(server: Server, http: aiohttp.ClientSession) -> None:
     """When the worker ends, streams do, also those of clients that take nothing."""
     server.streams = event_streams_of(MOST, 60)
@@ -253,6 +276,27 @@ async def test_signs_of_life(server: Server, http: aiohttp.ClientSession, monkey
     async with http.get(server.url) as response:
         for expected in (b"retry: 1000\n\n", b":\n\n", b":\n\n"):
             assert expected == await response.content.readuntil(b"\n\n")
+
+
+async def test_an_event_that_does_not_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what another worker sends so much is kept, and then it is given up."""
+    monkeypatch.setattr(sse, "MOST_EVENT", 10_000)
+
+    async def endless(stream: EventStream) -> None:
+        await stream.open()
+        while True:
+            await stream.send(b"x" * 1_000)
+
+    server.work = endless
+    others = event_streams_of(MOST, STALLED)
+
+    async def read() -> None:
+        async with others.of_worker(server.url, {"orders": "orders-1"}, {}) as response:
+            await FrameReader(response.content).read()
+
+    with pytest.raises(NotNow):
+        await read()
+    await others.close()
 
 
 async def test_another_workers_stream(server: Server) -> None:

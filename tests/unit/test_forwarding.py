@@ -21,6 +21,7 @@ from projections.control import Control
 from projections.doors import Doors
 from projections.hops import NotNow
 from projections.rows import StoreDown
+from tests.unit.boxes import until
 from tests.unit.control_topic import ControlTopic, following
 
 CHANGELOG = "order-rows-changelog"
@@ -149,6 +150,17 @@ async def test_headers_of_the_owners_answer_survive(asker: Asker, other: Other) 
     assert "Cookie" not in other.asked[1].headers
 
 
+async def test_headers_that_are_no_utf_8(asker: Asker, other: Other) -> None:
+    """They match nothing, and are no bug; what stands beside them goes on."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=b"{}")
+
+    other.answer = answer
+    assert 200 == (await asker.get("/orders/d", If_None_Match='"\udcff", "a"')).status
+    assert '"?", "a"' == other.asked[0].headers["If-None-Match"]
+
+
 @pytest.mark.parametrize(
     "path", ["/orders/%2E%2E", "/orders/..", "/orders/%2E", "/orders/.", "/orders/a%2Fb", "/orders/%C3%A9?a=%2B+b%20"]
 )
@@ -233,7 +245,8 @@ async def test_a_stores_words_are_for_the_log(asker: Asker, caplog: pytest.LogCa
 
     request = SimpleNamespace(headers=CIMultiDict(), rel_url=URL("/orders/a"), method="GET")
     assert 0 == asker.doors.partition("a")
-    response = await asker.doors.at_owner(View(), request, "orders", "a", answer)
+    with caplog.at_level(logging.INFO):
+        response = await asker.doors.at_owner(View(), request, "orders", "a", answer)
     assert (503, "1") == (response.status, response.headers["Retry-After"])
     assert b"10.0.0.9" not in response.body
     assert "10.0.0.9" in caplog.text
@@ -251,9 +264,7 @@ async def test_waits_are_in_nobodys_way(asker: Asker, other: Other) -> None:
     other.answer = answer
     far = {"At_Least": "order-1:999999", "Prefer": "wait=60"}
     waits = [asyncio.create_task(asker.get("/orders/b", **far)) for _ in range(MOST)]
-    async with asyncio.timeout(20):
-        while len(other.asked) < MOST:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(other.asked) == MOST, 20)
     began = time.monotonic()
     response = await asker.get("/orders/b")
     busy = await asker.get("/orders/b", **far)
@@ -298,3 +309,38 @@ async def test_why_a_wait_failed(asker: Asker, other: Other, status: int, body: 
     response = await asker.get("/orders/b", At_Least="order-1:5", Prefer="wait=1")
     assert 503 == response.status
     assert says.encode() in response.body  # type: ignore[operator]
+
+
+class Pages:
+    """An app that is given one page."""
+
+    def page(self, path: str) -> Any:
+        def take(handler: Any) -> Any:
+            self.handler = handler
+            return handler
+
+        return take
+
+
+async def test_who_is_waited_at(asker: Asker) -> None:
+    """A worker that is asked to wait says when it has the position, that it has not in time, or at once that as many
+    wait as may; what is no position is 400."""
+    pages: Any = Pages()
+    doors: Any = asker.doors
+    doors._applied.add_view(pages)
+
+    async def ask(nr: str, seconds: str = "0") -> web.Response:
+        request = SimpleNamespace(query={"seconds": seconds, "projections": "orders"})
+        return await pages.handler(View(), request, "order-0", nr)  # type: ignore[no-any-return]
+
+    late = await ask("9")
+    assert (503, True) == (late.status, b"order-0:9 is not applied yet" in late.body)  # type: ignore[operator]
+    for nr, seconds in (("9" * 5_000, "0"), ("x", "0"), ("9", "nan"), ("9", "soon")):
+        assert 400 == (await ask(nr, seconds)).status
+    waits = [asyncio.create_task(ask("9", "60")) for _ in range(MOST)]
+    await until(lambda: doors._applied._waiting.now == MOST)
+    busy = await ask("9", "60")
+    assert (429, "1", True) == (busy.status, busy.headers["Retry-After"], b"busy" in busy.body)  # type: ignore[operator]
+    for task in waits:
+        task.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from projections.queries import changes, counts, listed, refolded
+from projections import queries, turns
+from projections.local_store import TableError
+from projections.queries import changes, counts, listed, refolded, scan, scan_in_turns
 from projections.rows import decode_row
 from tests.unit.rows_of_orders import TABLE, Orders
 
@@ -36,6 +39,40 @@ async def test_pages_run_over_partitions(orders: Orders) -> None:
         assert keys[1:3] == ids(orders, under, "a", 2)
         assert [] == ids(orders, under, "é", 10)
     assert [] == ids(orders, ("status", "shipped"), "", 10)
+
+
+async def test_long_scans_are_of_one_moment(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that are read in turns are those of the beginning, whatever is written meanwhile; others have turns."""
+    monkeypatch.setattr(queries, "AT_ONCE", 10)
+    monkeypatch.setattr(turns, "TURN_SECONDS", 1e-5)
+    before = {f"{number:04}": ("open", (1, number)) for number in range(1_000)}
+    await orders.save(0, before)
+    expected, rounds = list(scan(orders.store, 0, TABLE)), 0
+    reading = asyncio.create_task(scan_in_turns(orders.store, 0, TABLE))
+    while not reading.done():
+        await asyncio.sleep(0)
+        rounds += 1
+        if rounds == 20:
+            await orders.save(0, {"0999": ("placed", (2, 0)), "0998": ("gone", (2, 1)), "1000": ("open", (2, 2))})
+    assert expected == await reading
+    assert 1_000 == len(expected)
+    assert 50 < rounds
+    assert expected[5:8] == await scan_in_turns(orders.store, 0, TABLE, "0005", "0008")
+    assert 1_000 == len(await scan_in_turns(orders.store, 0, TABLE))
+    assert [] == await scan_in_turns(orders.store, 5, TABLE)
+
+
+async def test_a_scan_ends_when_its_partition_leaves(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raises, and lets go of the partition, rather than tell half of it."""
+    monkeypatch.setattr(queries, "AT_ONCE", 10)
+    monkeypatch.setattr(turns, "TURN_SECONDS", 1e-5)
+    await orders.save(0, {f"{number:04}": ("open", (1, number)) for number in range(1_000)})
+    reading = asyncio.create_task(scan_in_turns(orders.store, 0, TABLE))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    orders.store._dbs.pop(0).close()
+    with pytest.raises(TableError, match="moved"):
+        await reading
 
 
 async def test_a_page_begins_behind_a_key_that_is_gone(orders: Orders) -> None:

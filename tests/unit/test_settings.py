@@ -94,8 +94,8 @@ def test_whole_numbers_that_are_none(text: str) -> None:
 
 def test_numbers_as_people_write_them() -> None:
     """With zeros before, spaces and quotes around, and a sign."""
-    found = read(PARTITIONS=" 08\n", GROUP_LINGER="'.5'", SSE_SECONDS="1e2", CACHE_WEIGHT="+7")
-    assert (8, 0.5, 100.0, 7) == (found.partitions, found.group_linger, found.sse_seconds, found.cache_weight)
+    found = read(PARTITIONS=" 08\n", GROUP_LINGER="'.5'", SSE_SECONDS="1e2", CACHE_BYTES="+7")
+    assert (8, 0.5, 100.0, 7) == (found.partitions, found.group_linger, found.sse_seconds, found.cache_bytes)
 
 
 @pytest.mark.parametrize("name", sorted(LIMITS))

@@ -88,6 +88,16 @@ async def test_who_is_asked_is_behind() -> None:
             assert "orders-2" == owner.control.serving("orders")
 
 
+async def test_tables_that_are_not_there() -> None:
+    """A table that neither answers nor is kept here is not looked into: that would make it."""
+    topic = ControlTopic()
+    async with running(topic) as owner:
+        await owner.control.serve("orders", "orders-1")
+        for seen in ("0", "x", "-1"):
+            assert 503 == (await owner.told({HOP: "orders=orders-9999", SEEN: seen})).status
+        assert 503 == (await owner.told({HOP: "orders=orders-evil"})).status
+
+
 async def test_other_facts_are_no_switch() -> None:
     """That an owner has read more orders is no reason not to answer."""
     topic = ControlTopic()

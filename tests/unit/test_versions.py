@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from projections.control import Control
+from projections.hops import Busy, NotNow
 from projections.kept import Kept
 from projections.projection import Projection, PublishedEvent, Row
 from projections.source import Source
@@ -140,6 +141,53 @@ async def test_who_waits_is_told_that_a_table_answers(town: Town) -> None:
         assert "boxes-1" == it.serving
         async with asyncio.timeout(5):
             assert await waiting
+
+
+async def test_who_waits_is_woken_by_the_batch(town: Town) -> None:
+    """When the table has the commit, and not before; one more than may wait is told so at once."""
+    bound = Bound(1)
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
+        await it.looked()
+        assert await it.source.wait_for(0, 1, ["boxes"], 60, Bound(0)), "who need not wait is answered all the same"
+        waiting = asyncio.create_task(it.source.wait_for(0, 3, ["boxes"], 60, bound))
+        await until(lambda: bound.now == 1)
+        with pytest.raises(Busy):
+            await it.source.wait_for(0, 3, ["boxes"], 60, bound)
+        await town.boxes.write(("1", put("b")))
+        await until(lambda: town.contents("boxes-1") == {"1": ["a", "b"]})
+        assert not waiting.done()
+        await town.boxes.write(("1", put("c")))
+        async with asyncio.timeout(5):
+            assert await waiting
+        assert not await it.source.wait_for(0, 4, ["boxes"], 0.01, bound)
+        assert 0 == bound.now
+
+
+async def test_who_waits_is_told_that_the_partitions_move(town: Town) -> None:
+    """He need not wait for what this worker does not get any more, in a rebalance or when it ends."""
+    bound = Bound(10)
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
+        await it.looked()
+        waiting = [asyncio.create_task(it.source.wait_for(0, 9, ["boxes"], 60, bound)) for _ in range(3)]
+        await until(lambda: bound.now == 3)
+    for task in waiting:
+        with pytest.raises(NotNow, match="have just moved"):
+            await task
+    with pytest.raises(NotNow, match="has just moved"):
+        await it.source.wait_for(0, 9, ["boxes"], 60, bound)
+
+
+async def test_why_nothing_comes(town: Town) -> None:
+    """Who has waited in vain is told what keeps the table."""
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
+        await it.looked()
+        assert "" == it.source.why_not(0, ["boxes"])
+        await it.control.pause("boxes", "why")
+        await it.source.follow()
+        assert "boxes-1 is paused" == it.source.why_not(0, ["boxes"])
 
 
 async def test_how_far_a_table_is(town: Town) -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
 
 from aggregates.decider import Decider
 from projections.by_key import add_by_key
+from projections.gateway import add_gateway
 from projections.kept import Kept
+from projections.operations import add_operations
 from projections.projection import Projection
 from projections.projection_app import ReadSide
 from schemas.registry import SchemaError
 from streams.command_app import Context
+from streams.faust_app import Application
+from streams.health import add_health
 from streams.settings import Settings
+from streams.web_server import MOST_CONNECTIONS, Runner
 
 SETTINGS = Settings(journal_url="memory://")
 
@@ -170,3 +177,64 @@ def test_apps_of_tables_are_apart(folder: Path) -> None:
         ("projections", "projections-bell-rows-changelog", "projections-control", "projections-dead-letters"),
         ("bell-tables", "bell-tables-bell-rows-changelog", "bell-tables-control", "bell-tables-dead-letters"),
     } == names
+
+
+@pytest.mark.parametrize("namespace", ["", "a_"])
+def test_folder_of_the_gateway(folder: Path, namespace: str) -> None:
+    """What became of commands is kept in the folder that the worker is given when it starts, apart from that of another
+    system that is given the same one; nothing is written where the worker happens to be started."""
+    settings = replace(SETTINGS, namespace=namespace)
+    bells = Kept(Projection("bells", 1, "bell", lambda row, key, published: {}))
+    side = ReadSide("tests", settings, {"bell": context(folder)}, [bells])
+    commands = add_gateway(side, {"bell": {}})._replies._commands
+    side.app.conf.datadir = folder / "given"  # as `--datadir` does, after the app is made
+    before = sorted(folder.iterdir())
+    commands.open("topic")
+    commands.close()
+    assert [f"{namespace}commands.sqlite"] == [path.name for path in (folder / "given").glob("*.sqlite")]
+    assert sorted([*before, folder / "given"]) == sorted(folder.iterdir())
+
+
+async def test_every_app_has_the_door(folder: Path) -> None:
+    """Of a worker of commands as of one of tables: who may ask is checked, what a worker asks is to be signed, and its
+    connections are bounded."""
+    bells = Kept(Projection("bells", 1, "bell", lambda row, key, published: {}))
+    settings = replace(SETTINGS, http_allowed_hosts="door.example, gate:1", http_allowed_origins="https://a.example")
+    side = ReadSide("tests", settings, {"bell": context(folder)}, [bells])
+    add_operations(side)
+    commands = Application("tests", "bells", settings)
+    add_health(commands)
+    for app in (commands, side.app):
+        app.web.init_server()
+        await app.web._runner.setup()
+        await web.TCPSite(app.web._runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{app.web._runner.addresses[0][1]}"
+
+        async def status(method: str, path: str, url: str = url, **headers: str) -> int:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            async with aiohttp.request(method, url + path, headers=named) as response:
+                return response.status
+
+        try:
+            assert 503 == await status("GET", "/health/ready", Host="10.0.0.7:6066")
+            assert 200 == await status("GET", "/health/live", Host="evil.example")
+            assert 421 == await status("GET", "/", Host="evil.example")
+            assert 200 == await status("GET", "/", Host="door.example")
+            assert 421 == await status("GET", "/", Host="gate:2")
+            assert 415 == await status("POST", "/health/live")
+            json = {"Content_Type": "application/json"}
+            assert 403 == await status("POST", "/health/live", **json, Origin="http://evil.example")
+            assert 405 == await status("POST", "/health/live", **json, Origin="https://a.example")
+            if app is side.app:
+                pause = "/projections/bells/pause"
+                assert 415 == await status("POST", pause, Content_Type="text/plain")
+                assert 403 == await status("POST", pause, **json, Sec_Fetch_Site="cross-site")
+                assert 422 == await status("POST", pause, **json)
+                assert 403 == await status("POST", pause + "?offset=0&skipped=", **json, X_Hop="1")
+                assert 403 == await status("GET", "/projections?of=bells", X_Hop="1")
+                assert 403 == await status("GET", "/switching?of=bells")
+                assert 403 == await status("GET", "/applied/bell-0/1?seconds=60")
+            assert isinstance(app.web._runner, Runner)
+            assert app.web.connections.most <= MOST_CONNECTIONS
+        finally:
+            await app.web._runner.cleanup()

@@ -1,0 +1,180 @@
+"""Faust's web server with bounds: how long the head of a request may take, how long its answer, and how many are open.
+
+aiohttp alone lets a connection that sends nothing, or a byte a minute, stand for an hour, keeps an answer that nobody
+takes for as long as one likes, and takes as many connections as come; their descriptors are those of Kafka, Cassandra
+and RocksDB too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from faust.web.drivers.aiohttp import Web as FaustWeb
+
+log = logging.getLogger(__name__)
+
+HEAD_SECONDS = 10.0
+"""For so long the head of a request may take, from its first byte on."""
+IDLE_SECONDS = 75.0
+"""A connection without a request stands for so long: longer than proxies (60 s) and our own clients (15 s) keep one."""
+LINGER_SECONDS = 5.0
+"""For so long the rest of a body is read that nobody wants, so that its sender sees the answer."""
+STALL_SECONDS, STALL_BYTES, MUCH = 15.0, 64 * 1024, 256 * 1024
+"""Of a connection with `MUCH` unsent the client takes so many bytes in so many seconds, or it is closed."""
+MOST_CONNECTIONS = 16_384
+OTHER_FILES = 1_024
+SAY_AGAIN = 60.0
+
+
+def most_connections() -> int:
+    """How many files this process may have open (`ulimit -n`) without those of servers and tables: at least half."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(max(soft // 2, soft - OTHER_FILES), MOST_CONNECTIONS)
+
+
+class Connection(web.RequestHandler):
+    """One connection; one that has no request gives way when there are too many."""
+
+    __slots__ = ("_door", "_head", "_stall")
+
+    def __init__(self, door: Connections, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._door = door
+        self._head: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a request, or for the rest of a request's head."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._door.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Before the first wait aiohttp has no waiter yet: then there is no message, and the timer begins a bit later.
+        if not self.is_idle:
+            self._end_head()
+        elif self._head is None:
+            self._head = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._is_slow)
+
+    def _is_slow(self) -> None:
+        self._head = None
+        if self.is_idle:
+            self.force_close()
+
+    def _end_head(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._end_stall()
+        self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS, self._look, None)
+
+    def resume_writing(self) -> None:
+        self._end_stall()
+        super().resume_writing()
+
+    def _look(self, before: int | None) -> None:
+        self._stall = None
+        if self.transport is not None:
+            unsent = self.transport.get_write_buffer_size()
+            if before is not None and unsent > MUCH and before - unsent < STALL_BYTES:
+                self.transport.abort()
+            else:
+                self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS, self._look, unsent)
+
+    def _end_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def log_exception(self, *args: Any, **options: Any) -> None:
+        error = options.get("exc_info")
+        if isinstance(error, HttpProcessingError):  # its sender's fault, who could fill the log with traces
+            log.info("a request that is no HTTP: %s", type(error).__name__)
+        else:
+            super().log_exception(*args, **options)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        self._end_head()
+        self._end_stall()
+        self._door.closed(self)
+        super().connection_lost(error)
+
+
+class Connections:
+    """All of a worker: at most so many."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._open: dict[Connection, None] = {}
+        self._said = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def opened(self, connection: Connection) -> None:
+        """Take it in; the oldest one without a request gives way, and the new one where there is none."""
+        self._open[connection] = None
+        if len(self._open) > self.most:
+            self._say()
+            victim = next((it for it in self._open if it.is_idle), connection)
+            victim.force_close()
+            self._open.pop(victim, None)
+
+    def closed(self, connection: Connection) -> None:
+        """It is gone."""
+        self._open.pop(connection, None)
+
+    def _say(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._said >= SAY_AGAIN:
+            self._said = now
+            log.warning("%d connections are open, the most there may be: the oldest idle ones are closed", self.most)
+
+
+class _Server(web.Server):
+    def __init__(self, door: Connections, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._door = door
+
+    def __call__(self) -> Connection:
+        return Connection(self._door, self, loop=asyncio.get_running_loop(), **_OPTIONS)
+
+
+_OPTIONS: Any = {"access_log": None, "keepalive_timeout": IDLE_SECONDS, "lingering_time": LINGER_SECONDS}
+
+
+class Runner(web.AppRunner):
+    """Serves with connections of ours."""
+
+    __slots__ = ("_door",)
+
+    def __init__(self, app: web.Application, door: Connections) -> None:
+        super().__init__(app, **_OPTIONS)
+        self._door = door
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(self._door, made.request_handler, request_factory=made.request_factory)
+
+
+class Web(FaustWeb):  # type: ignore[misc]
+    """Faust's, with these bounds."""
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        super().__init__(app, **options)
+        self.connections = Connections(most_connections())
+        self._runner = Runner(self.web_app, self.connections)
