@@ -15,12 +15,14 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+from aiokafka.errors import KafkaError
 
 from projections.feed import Feed, Reading
 from projections.kept import projection_name, table_name, version_of
 from projections.rows import FORMAT, canonical
 from streams.broker import Broker, Record
 from streams.records import UnreadableRecord
+from streams.retry import until_it_answers
 from streams.supervisor import Supervisor
 from streams.tasks import cancel
 
@@ -210,11 +212,15 @@ class Control:
         """Read all that is there, then follow."""
         reading = await self._feed.open(self._topic, 0)
         try:
-            first, end = await reading.first(), await reading.end()
-            await reading.seek(first)
-            if first < end:
-                while self._read_to < end:
-                    await self._take(await reading.read(_AT_ONCE))
+            # Up to the last record, not to the end: behind it may be the mark of a transaction, which nobody is given.
+            last = await until_it_answers(
+                lambda: self._broker.last_record(self._topic, 0),
+                f"Kafka: the last order in {self._topic}",
+                (KafkaError, TimeoutError),
+            )
+            await reading.seek(await reading.first())
+            while last is not None and self._read_to <= last.offset:
+                await self._take(await reading.read(_AT_ONCE))
         except BaseException:
             await reading.close()
             raise

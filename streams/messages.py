@@ -70,7 +70,10 @@ class Message(msgspec.Struct, gc=False):
 def message_of(record: Any) -> Message:
     """A record of the command topic."""
     timestamp = -1 if record.timestamp is None else record.timestamp / 1000
-    return Message(record.offset, record.key, record.value, record.headers, timestamp, getattr(record, "reason", ""))
+    why = getattr(record, "reason", "")
+    if why and record.first < record.offset:
+        why = f"what stands at offsets {record.first} to {record.offset}: {why}"
+    return Message(record.offset, record.key, record.value, record.headers, timestamp, why)
 
 
 class Failure(Exception):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from streams.broker import Broker, Record
 from streams.messages import CONTROL, Envelope, Failure
 
-LETTER_BYTES = 1_048_588 - 1_024
-"""The most that a dead letter holds: Kafka's `message.max.bytes`, and room for what is around it."""
+AROUND_BYTES = 1_024
+"""What is around a record in its batch."""
 TRACE_BYTES = 8 * 1024
 
 
@@ -29,6 +29,7 @@ class TypeOutbox:
         where the domain raised, `dl_quarantine` says that the aggregate is in quarantine for it, `dl_id` is the
         command's id, also when it brought none. A sender's own headers of such names are left out.
         """
+        most = await self._broker.largest(self._dead_letters) - AROUND_BYTES
         time_now = str(int(time.time() * 1000)).encode()
         records: list[Record] = []
         for envelope, failure in letters:
@@ -48,7 +49,7 @@ class TypeOutbox:
             if message.unreadable:  # it is on the command topic only, as long as that keeps it
                 reason.append(("dl_cut", b"0"))
             theirs = [(name, value) for name, value in message.headers if not name.startswith(CONTROL)]
-            records.append(_fitting(message.key, message.value, theirs, reason))
+            records.append(_fitting(message.key, message.value, theirs, reason, most))
         await self._broker.publish(self._dead_letters, partition, records)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
@@ -59,15 +60,15 @@ class TypeOutbox:
 
 
 def _fitting(
-    key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], reason: list[tuple[str, bytes]]
+    key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], reason: list[tuple[str, bytes]], most: int
 ) -> Record:
-    """A record no larger than Kafka takes: without the headers, and the end of key and value, that do not fit."""
+    """A record no larger than `most` bytes: without the headers, and the end of key and value, that do not fit."""
 
     def size(headers: list[tuple[str, bytes]]) -> int:
         return sum(len(name.encode()) + len(text or b"") + 10 for name, text in headers)
 
     whole = len(key or b"") + len(value or b"") + size(headers)
-    room = LETTER_BYTES - size(reason)
+    room = max(most - size(reason), 0)
     if whole <= room:
         return key, value, [*headers, *reason]
     if size(headers) > room // 4:

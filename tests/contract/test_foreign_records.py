@@ -15,6 +15,8 @@ from aiokafka.record.default_records import DefaultRecordBase
 from aiokafka.record.util import calc_crc32c
 
 from projections.command_log import CommandLog
+from projections.control import Control
+from projections.feed import KafkaFeed
 from projections.replies import Replies
 from servers.where import HOST
 from streams import batches
@@ -119,11 +121,26 @@ async def test_what_was_taken_back(topic: str, broker: Broker) -> None:
     assert b"6" == found.value
 
 
+@pytest.mark.parametrize("commit", [True, False])
+async def test_orders_before_a_transaction(topic: str, broker: Broker, commit: bool) -> None:
+    """Who starts while the mark of a transaction is the last on the topic of orders knows all of them, and goes on."""
+    async with AIOKafkaProducer(bootstrap_servers=SERVERS) as producer:
+        await producer.send_and_wait(topic, b'{"reason":"because"}', key=b"paused/orders", partition=0)
+    await transaction(topic, b"no order", commit=commit)
+    control = Control(topic, KafkaFeed(SERVERS), broker)
+    async with asyncio.timeout(10):
+        await control.start()
+    try:
+        assert "because" == control.paused("orders")
+    finally:
+        await control.close()
+
+
 async def test_a_reply_in_a_transaction(topic: str, broker: Broker, tmp_path: Path) -> None:
     """Who asks for a command while the mark of a transaction is the last on the topic gets an answer."""
     reply = encode_reply(Reply("c1", "accepted", AggregateRef("order", "1", 1)))
     await transaction(topic, reply, commit=True)
-    replies = Replies(SERVERS, topic, 1, broker, CommandLog(tmp_path / "commands.sqlite"), 2)
+    replies = Replies(SERVERS, topic, 1, broker, CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
     replies.start()
     try:
         async with asyncio.timeout(10):

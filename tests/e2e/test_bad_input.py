@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer
+from aiokafka.record.default_records import DefaultRecordBase
+from aiokafka.record.util import calc_crc32c
 
 from aggregates.shop.order import AddLine, PlaceOrder, order
 from schemas.codec import Codec
@@ -189,6 +192,74 @@ async def test_what_only_compression_made_fit_stops_nothing(system: System) -> N
     assert ("failed", "TooLarge") == (reply["status"], reply["error"]["type"])
     assert key == (await dead_letter(system, sent)).key
     await good_command_works(system)
+
+
+async def test_nesting_is_kept(system: System) -> None:
+    """JSON that is nested deeply, in structured mode, is answered and kept, and the partition goes on."""
+    inbox, id = await system.answers(), uuid.uuid4().hex
+    deep = b"[" * 5_000 + b"]" * 5_000
+    value = b'{"type":"OpenOrder","id":"%s","replyto":"%s","data":%s}'
+    value %= id.encode(), system.topic("answers").encode(), deep
+    sent = await system.send("order", next(KEYS), value, (), PARTITION)
+    assert b"nested" in dict((await dead_letter(system, sent)).headers)["dl_message"]
+    assert id not in inbox.by_key, "neither id nor reply topic can be read in it"
+    await good_command_works(system)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_every_codec(system: System, codec: str) -> None:
+    """A command that its producer has compressed is decided; one batch that is a bomb is kept from everybody."""
+    inbox, id, key = await system.answers(), uuid.uuid4().hex, next(KEYS)
+    bomb = bytes(90_000_000 if codec == "zstd" else 20_000_000)
+    async with AIOKafkaProducer(
+        bootstrap_servers=system.servers, compression_type=codec, max_request_size=2 * len(bomb)
+    ) as producer:
+        sent_headers = headers(id, "OpenOrder", system.topic("answers"))
+        topic = system.topic("order-commands")
+        await producer.send_and_wait(topic, encoded(OPEN), key=key.encode(), headers=sent_headers)
+        assert "accepted" == (await inbox.answer(id))["status"]
+        if codec == "zstd":
+            sent = await producer.send_and_wait(topic, bomb, key=key.encode(), partition=PARTITION)
+            kept = dict((await dead_letter(system, sent)).headers)
+            assert (b"Unreadable", b"0") == (kept["dl_type"], kept["dl_cut"])
+            assert b"unpacks to more than" in kept["dl_message"]
+    await good_command_works(system)
+
+
+async def test_a_header_name_that_is_no_text(system: System) -> None:
+    """A command with such a header, as librdkafka can write it, is decided as any other."""
+    inbox, id, key = await system.answers(), uuid.uuid4().hex, next(KEYS)
+    sent_headers = [("ab", b"x"), *headers(id, "OpenOrder", system.topic("answers"))]
+    async with AIOKafkaProducer(bootstrap_servers=system.servers) as producer:
+        batch = producer.create_batch()
+        batch.append(key=key.encode(), value=encoded(OPEN), timestamp=None, headers=sent_headers)
+        data = bytearray(batch._build())
+        at = data.index(b"\x04ab")
+        data[at + 1 : at + 3] = b"\xff\xfe"
+        crc = calc_crc32c(bytes(data[DefaultRecordBase.ATTRIBUTES_OFFSET :]))
+        struct.pack_into(">I", data, DefaultRecordBase.CRC_OFFSET, crc)
+        batch._buffer = data
+        await (await producer.send_batch(batch, system.topic("order-commands"), partition=PARTITION))
+    assert "accepted" == (await inbox.answer(id))["status"]
+    await good_command_works(system)
+
+
+async def test_what_is_taken_back_is_not_decided(system: System) -> None:
+    """Commands of a transaction that is aborted are not decided, those of one that is committed are, once it is."""
+    inbox, key = await system.answers(), next(KEYS)
+    ids = {"abort": uuid.uuid4().hex, "commit": uuid.uuid4().hex}
+    topic = system.topic("order-commands")
+    async with AIOKafkaProducer(bootstrap_servers=system.servers, transactional_id=uuid.uuid4().hex) as producer:
+        for end, id in ids.items():
+            await producer.begin_transaction()
+            sent_headers = headers(id, "OpenOrder", system.topic("answers"))
+            await producer.send_and_wait(topic, encoded(OPEN), key=key.encode(), headers=sent_headers)
+            await (producer.abort_transaction() if end == "abort" else producer.commit_transaction())
+    reply = await inbox.answer(ids["commit"])
+    assert ("accepted", ["OrderOpened"]) == (reply["status"], reply["events"])
+    await good_command_works(system)
+    assert ids["abort"] not in inbox.by_key
+    assert ids["abort"] not in await journalled(system)
 
 
 async def test_what_the_domain_refuses_is_answered_and_not_kept(system: System) -> None:

@@ -34,6 +34,9 @@ class ControlTopic:
         await self.let_read(self._up_to)
         return len(self.records) - 1
 
+    async def last_record(self, topic: str, partition: int) -> Stored | None:
+        return self.records[-1] if self.records else None
+
     async def let_read(self, up_to: int | None = None) -> None:
         """Readers get what comes before this offset, or all."""
         async with self._more:

@@ -50,7 +50,7 @@ def test_an_entry_or_a_value_error(value: bytes | None) -> None:
 
 async def test_replies_behind_a_foreign_record(tmp_path: Path) -> None:
     """Whatever stands on the topic of replies, who waits for a reply behind it gets it."""
-    replies = Replies([], "gateway-replies", 4, Broker([], 4), CommandLog(tmp_path / "commands.sqlite"), 2)
+    replies = Replies([], "gateway-replies", 4, Broker([], 4), CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
     with replies.waiting_for("c1") as waiting:
         for offset, value in enumerate(VALUES):
             replies._take(record(offset, value))

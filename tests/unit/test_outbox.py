@@ -15,8 +15,12 @@ from streams.outbox import TypeOutbox
 class Kept:
     """Takes what an outbox publishes, and packs it as a producer does."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1_048_588) -> None:
         self.records: list[Any] = []
+        self.most = most
+
+    async def largest(self, topic: str) -> int:
+        return self.most
 
     async def publish(self, topic: str, partition: int, records: Sequence[Any]) -> int:
         builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
@@ -26,13 +30,15 @@ class Kept:
         return len(records) - 1
 
 
-async def kept(message: Message, failure: Failure) -> list[tuple[str, bytes]]:
+async def kept(message: Message, failure: Failure, most: int = 1_048_588) -> list[tuple[str, bytes]]:
     """The headers of its dead letter."""
-    broker = Kept()
+    broker = Kept(most)
     outbox = TypeOutbox(broker, "order-commits", "order-commands", "order-dead-letters")  # type: ignore[arg-type]
     envelope = Envelope("c9", "", "", b"", "", message.offset, datetime.now(UTC), message=message)
     await outbox.dead_letters(3, [(envelope, failure)])
-    ((_, _, headers),) = broker.records
+    ((key, value, headers),) = broker.records
+    size = sum(len(name) + len(text or b"") for name, text in headers) + len(key or b"") + len(value or b"")
+    assert size < most, "the topic takes it"
     return [(name, value) for name, value in headers if name != "dl_time"]
 
 
@@ -49,3 +55,10 @@ async def test_what_could_not_be_read_cannot_be_sent_again() -> None:
     lost = Message(7, None, None, (), -1, "it is not what zstd makes")
     headers = dict(await kept(lost, Failure("Unreadable", lost.unreadable)))
     assert (b"order-commands:3:7", b"0") == (headers["dl_position"], headers["dl_cut"])
+
+
+async def test_a_letter_is_as_large_as_its_topic_takes() -> None:
+    """Where the topic of dead letters takes less than that of commands, a letter is cut, and keeps nobody waiting."""
+    large = Message(7, b"k" * 400, b"x" * 200_000, [("a", b"y" * 90_000)], 1.0)
+    headers = dict(await kept(large, Failure("TooLarge", "no"), most=50_000))
+    assert (b"order-commands:3:7", True) == (headers["dl_position"], int(headers["dl_cut"]) > 290_000)
