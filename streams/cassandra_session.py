@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -30,8 +29,14 @@ from cassandra.query import BatchStatement, BatchType, BoundStatement, tuple_fac
 
 from streams.journal import JournalMissing, Unavailable
 from streams.settings import SettingsError, host_and_port, is_port, split_url
+from streams.tls import CUT
+
+log = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
+
+LOGIN_PAUSES = (0.5, 1.0)
+"""Before a login that was refused is tried again, in seconds."""
 
 REQUEST_TIMEOUT = 5.0
 DDL_TIMEOUT = 30.0
@@ -128,6 +133,10 @@ class _Connection(DefaultConnection):  # type: ignore[misc]
         return _Timer(super().create_timer, timeout, callback)
 
 
+class LoginRefused(SettingsError):
+    """The user or the password is wrong, or the nodes that know them are down: Cassandra says the same."""
+
+
 class CassandraSession:
     """A connection pool to the cluster. Statements go out on the event loop and answers come back to it."""
 
@@ -139,12 +148,23 @@ class CassandraSession:
         self._waking = False
 
     async def connect(self) -> None:
-        """Open the pool. Raises `Unavailable`, and `SettingsError` when login or TLS are refused."""
+        """Open the pool. Raises `Unavailable`, and `SettingsError` when login or TLS are refused.
+
+        A login is refused also while the nodes that have the users are down, so it is tried a few times.
+        """
+        for pause in LOGIN_PAUSES:
+            try:
+                return await asyncio.to_thread(self._connect)
+            except LoginRefused as error:
+                log.info("%s: trying it again", error)
+            await asyncio.sleep(pause)
         await asyncio.to_thread(self._connect)
 
     def _connect(self) -> None:
-        if (log := logging.getLogger("cassandra")).level == logging.NOTSET:
-            log.setLevel(logging.CRITICAL)  # what fails is raised here; the driver would add a trace for each attempt
+        if (driver := logging.getLogger("cassandra")).level == logging.NOTSET:
+            driver.setLevel(
+                logging.CRITICAL
+            )  # what fails is raised here; the driver would add a trace for each attempt
         address = self.address
         try:
             cluster = Cluster(
@@ -272,8 +292,10 @@ class CassandraSession:
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._waking:
             self._waking = True
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            try:
                 loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:  # the loop is closed: nobody waits there any more, and another one may be next
+                self._waking = False
 
     def _deliver(self) -> None:
         self._waking = False  # first, so that an answer that comes during the loop below is not left lying
@@ -294,9 +316,13 @@ def translated(error: Exception, where: CassandraAddress) -> Exception:
     )
     for reason in [error, *reasons]:
         if isinstance(reason, cassandra.AuthenticationFailed):
-            return SettingsError(f"{where.setting}: Cassandra at {where} refuses this user and password")
+            return LoginRefused(f"{where.setting}: Cassandra at {where} refuses this user and password")
+        if isinstance(reason, CUT):
+            return Unavailable(f"Cassandra at {where}: {_line(reason)}")
         if isinstance(reason, ssl.SSLError):
-            return SettingsError(f"{where.setting}: no TLS with Cassandra at {where}: {reason.reason or reason}")
+            return SettingsError(
+                f"{where.setting}: no TLS with Cassandra at {where}: {getattr(reason, 'reason', None) or reason}"
+            )
         if isinstance(
             reason, (cassandra.RequestValidationException, protocol.RequestValidationException)
         ) and _names_what_is_missing(reason):

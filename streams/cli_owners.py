@@ -41,7 +41,7 @@ def register(app: Any, settings: Settings, types: Sequence[str]) -> None:
         Without --url, Kafka is asked where the members of the consumer group are. Head is the newest commit, indexed
         the newest up to which all is derived, eventful the newest with an event; next offset is the command that is
         due, queued those that wait for a commit; aggregates and weight are what the cache holds; since when, and how
-        long the takeover took.
+        long the takeover took. Of a partition that is not served a line says for what it waits.
 
         Exit code: 0 when every partition is served, with --url every one that these workers have; 1 when not; 2 wrong
         use, or somebody does not answer.
@@ -57,6 +57,9 @@ def register(app: Any, settings: Settings, types: Sequence[str]) -> None:
             found += [Owned(wanted[stream], stream) for stream in missing]
         found.sort(key=lambda owned: (stream_type(owned.stream), owned.partition))
         print_table(table(_titles(COLUMNS), map(row, found), _titles(NUMBERS)))
+        for owned in found:
+            if owned.waits:
+                print(f"{owned.stream} waits: {owned.waits}")
         return DONE if all(owned.serving for owned in found) else ERROR
 
 

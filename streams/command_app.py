@@ -283,6 +283,7 @@ def _ownership(
             lambda owner: ownership.lost(owner),
             lambda key: partition_of(key, settings.partitions),
             issuer.issue if issuer is not None else None,
+            lambda: app.supervisor.troubles.get(context.commands_topic, ""),
         )
 
     async def describe() -> Described | None:

@@ -154,6 +154,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if offset_to - 1 >= offset_from:
             await super()._add_gap(tp, offset_from, offset_to - 1)
 
+    def rejoin(self) -> None:
+        """Ask for a rebalance, in which Faust recovers the tables of this worker."""
+        thread = self._thread
+        consumer = thread._consumer
+        if consumer is not None and thread.thread_loop is not None:
+            thread.thread_loop.call_soon_threadsafe(consumer._coordinator.request_rejoin)
+
     @Service.task
     async def _stay_in_the_group(self) -> None:
         """Be a member for as long as the event loop turns, also while there is nothing to read or nothing may be read.
@@ -162,18 +169,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         not ask when no partition is assigned, nor do we while all are full. Where a worker is no member any more and
         does not become one, it ends, so that whoever keeps it running begins it again.
         """
-        no_member_since: float | None = None
-        while not self.should_stop:
+        seconds = 0.0  # counted, not measured: a process that was stopped for a while is to have its time
+        while not self.should_stop and not self.app.client_only:
             await self.sleep(LOOK_AFTER_SECONDS)
             consumer, loop = self._thread._consumer, self._thread.thread_loop
-            if consumer is None or loop is None or self.should_stop:
+            if consumer is None or consumer._coordinator is None or loop is None or self.should_stop:
                 continue
-            loop.call_soon_threadsafe(self._look_after, consumer)
-            if _is_member(consumer._coordinator):
-                no_member_since = None
-            elif no_member_since is None:
-                no_member_since = time.monotonic()
-            elif time.monotonic() - no_member_since > NO_MEMBER_SECONDS:
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                loop.call_soon_threadsafe(self._look_after, consumer)
+            seconds = 0.0 if _is_member(consumer._coordinator) else seconds + LOOK_AFTER_SECONDS
+            if seconds > NO_MEMBER_SECONDS:
                 log.critical(
                     "Kafka answers, and this worker has been no member of the group %s for %.0f s: it ends",
                     self.app.conf.id,

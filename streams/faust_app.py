@@ -20,7 +20,7 @@ from streams.log_lines import one_line_each
 from streams.membership import Membership
 from streams.places import check_folder, check_listening
 from streams.quiet_logs import quieten
-from streams.settings import Settings, SettingsError
+from streams.settings import Settings
 from streams.setup import stop_on_user_error
 from streams.supervisor import Supervisor
 from streams.tasks import cancel, each_done
@@ -158,14 +158,8 @@ class Application(faust.App):  # type: ignore[misc]
                 check_listening(self.conf.web_bind, self.conf.web_port)
         await super().on_first_start()
         self._membership = Membership(self.conf.datadir / "member", self.settings.bootstrap_servers, self.conf.id)
-        # Who keeps tables there has them for itself. A predecessor may be on its way out.
-        alone = await self._membership.succeed(FOLDER_SECONDS if self.tables else 0.0)
         with stop_on_user_error():
-            if self.tables and not alone:
-                raise SettingsError(
-                    f"{self.conf.datadir.absolute()} is in use by another worker: give this one a folder of its own"
-                    " with --datadir"
-                )
+            await self._membership.succeed(alone=bool(self.tables))  # two cannot have the same tables open
         for start in self.starting:
             await start()
 
@@ -174,7 +168,7 @@ class Application(faust.App):  # type: ignore[misc]
         # wait, and then takes a second or two for the rest, in which nobody would serve their partitions.
         await self.before_revoke()
         if self.leaves_first and self._consumer is not None:
-            await self._consumer.leave()
+            await each_done(self._consumer.leave())
         await super().on_stop()
 
     async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:

@@ -41,12 +41,14 @@ class Gate:
         partition: int,
         topic_id: str,
         check_partition: Callable[[bytes], int],
+        advice: Callable[[], str],
     ) -> None:
         self._handler = handler
         self._limits = limits
         self._partition = partition
         self._topic_id = topic_id
         self._check_partition = check_partition
+        self._advice = advice
 
     def read(self, message: Message, draft: Draft) -> Envelope | Verdict:
         """A message as a command, or the verdict when it is none that this partition takes."""
@@ -73,7 +75,7 @@ class Gate:
         return Failure(
             "WrongPartition",
             f"key {envelope.aggregate_id!r} belongs to partition {right}, not {self._partition}: "
-            "use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)",
+            + (self._advice() or "use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"),
         )
 
     def steps(self, envelope: Envelope, draft: Draft) -> Iterator[list[Verdict]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import time
 from pathlib import Path
 from typing import IO
 
@@ -17,16 +18,19 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
 
+from streams.settings import SettingsError
+
 log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 3.0
+END_SECONDS = 3.0
 
 
 class Membership:
     """The member id of this worker in `group`, kept in `file` for whoever comes after it.
 
-    The file is locked for as long as the process lives, so that one who shares the folder by mistake is not taken for
-    dead; nothing is written down then.
+    The file is locked for as long as the process lives: one who shares the folder is not taken for dead. Where the
+    folder has tables, whoever comes second is refused; elsewhere nothing is written down for it.
     """
 
     def __init__(self, file: Path, servers: list[str], group: str) -> None:
@@ -35,19 +39,25 @@ class Membership:
         self._group = group
         self._file: IO[str] | None = None
 
-    async def succeed(self, patience: float = 0.0) -> bool:
+    async def succeed(self, alone: bool = False) -> None:
         """Take the dead predecessor out of the group, if there is one. Only saves time: that it fails does no harm.
 
-        False where another worker has the folder, and has not let go of it within `patience` seconds.
+        Raises `SettingsError` when somebody else has the folder, and one is to be `alone` in it: whoever was there is
+        given a few seconds to end.
         """
         try:
             file = self._path.open("a+")
         except OSError as error:  # no room on the disk
             log.info("%s: %s", self._path, error)
-            return True
-        if not await _locked(file, patience):
+            return
+        if not await self._locked(file, END_SECONDS if alone else 0.0):
             file.close()
-            return False
+            if alone:
+                raise SettingsError(
+                    f"datadir {self._path.parent} is in use by another worker: each needs a folder of its own, see"
+                    " --datadir and DATA_DIR"
+                )
+            return
         self._file = file
         file.seek(0)
         if member_id := file.read().strip():
@@ -57,7 +67,17 @@ class Membership:
             except (KafkaError, OSError) as error:
                 log.info("the predecessor %s stays in the group until its session ends: %r", member_id, error)
             self.record("")
-        return True
+
+    async def _locked(self, file: IO[str], seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except OSError:
+                if time.monotonic() >= end:
+                    return False
+            await asyncio.sleep(0.1)
 
     def record(self, member_id: str) -> None:
         """This worker is in the group by that name now."""
@@ -78,16 +98,3 @@ class Membership:
             await admin._send_request(LeaveGroupRequest(self._group, member_id), coordinator)
         finally:
             await admin.close()
-
-
-async def _locked(file: IO[str], patience: float) -> bool:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + patience
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            if loop.time() >= until:
-                return False
-        await asyncio.sleep(0.05)

@@ -65,7 +65,9 @@ class Owner:
         on_lost: Callable[[Owner], None],
         check_partition: Callable[[bytes], int],
         issue: Issue | None = None,
+        advice: Callable[[], str] = lambda: "",
     ) -> None:
+        """`advice` says to who has sent to a wrong partition why that may be; empty: by another partitioner."""
         self.stream = stream
         self.partition = partition
         self.topic_id = topic_id
@@ -85,7 +87,7 @@ class Owner:
         self._limits = limits
         self._commands = commands
         self._on_lost = on_lost
-        self._gate = Gate(handler, limits, partition, topic_id, check_partition)
+        self._gate = Gate(handler, limits, partition, topic_id, check_partition, advice)
         self._intake = Intake(limits)
         self._worker: asyncio.Task[None] | None = None
         self._indexer = Indexer(stream, handler.decider.type, journal, issue, self._not_derived)
@@ -169,6 +171,10 @@ class Owner:
         self._intake.close()
         log.warning("%s: given up: %s", self.stream, why)
         self._on_lost(self)
+
+    def fail(self, error: Exception) -> None:
+        """Give the partition up for what was raised while somebody was at work for it."""
+        self._lose(f"the owner failed, and begins anew: {type(error).__name__}: {error}", error)
 
     def _not_derived(self, error: Exception) -> None:
         self._lose(f"what follows from its commits cannot be written: {type(error).__name__}: {error}", error)
@@ -255,7 +261,7 @@ class Owner:
         except Unavailable as error:
             self._lose(f"begins anew: {error}", error)
         except Exception as error:
-            self._lose(f"the owner failed, and begins anew: {type(error).__name__}: {error}", error)
+            self.fail(error)
 
     async def _process(self, group: list[Message]) -> list[Message]:
         """Decide, commit, answer. Returns the end of the group when it would have made the commit too large."""

@@ -9,22 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from aiokafka.errors import KafkaError
-
-from streams.commit_codec import UnreadableCommit
-from streams.journal import Fenced, JournalMissing, Unavailable, stream_name
+from streams.journal import Fenced, Unavailable, stream_name
 from streams.messages import Message
 from streams.owner import TAKE_OVER_SECONDS, Owner
-from streams.reading import Held
-from streams.settings import SettingsError
 from streams.supervisor import Supervisor
 from streams.tasks import cancel
 from streams.topic_ids import Described
-
-log = logging.getLogger(__name__)
+from streams.waiting import WaitingStreams
 
 GRACE_SECONDS = 1.0
 """Takeovers that are as quick as usual are waited for after a rebalance: Faust's seek takes all of them along. The
@@ -36,12 +29,6 @@ FENCED_PAUSE = 2.0
 """Who was fenced has perhaps been put out of the group, and does not know it yet: by a heartbeat it will."""
 CALM_SECONDS = 10.0
 """An owner that has served for so long, in seconds, may be lost without a longer pause."""
-SAY_AGAIN = 60.0
-"""Why a partition waits is said again after so long, in seconds, if nothing else was to be said of it."""
-PASSING = (Unavailable, Fenced, KafkaError, TimeoutError)
-"""What is over by itself, when a server answers again; it is no error of anybody's."""
-KNOWN = (*PASSING, JournalMissing, UnreadableCommit, Held, SettingsError)
-"""What is said in one line; anything else is a bug, and said with its trace."""
 
 
 class Ownership:
@@ -67,7 +54,7 @@ class Ownership:
         self._new_owner = new_owner
         self._describe = describe
         self._seek = seek
-        self._supervisor = supervisor or Supervisor()
+        self._waiting = WaitingStreams(supervisor or Supervisor())
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._taken_over: set[int] = set()
         self._serving: set[int] = set()
@@ -77,7 +64,6 @@ class Ownership:
         self._began = asyncio.Event()
         self._positioned = False
         self._looking: dict[int, asyncio.Task[None]] = {}
-        self._said: dict[int, tuple[str, float]] = {}
         self._lock = asyncio.Lock()
         self._closed = False
 
@@ -97,7 +83,7 @@ class Ownership:
 
     def waits(self, partition: int) -> str:
         """Why a partition that is assigned is not served; empty where it is, or where nothing has failed."""
-        return self._supervisor.troubles.get(self._stream(partition), "")
+        return self._waiting.why(self._stream(partition))
 
     # -- from assignment to revocation -----------------------------------------------------------------
 
@@ -110,6 +96,8 @@ class Ownership:
         async with self._lock:
             if self._closed:
                 return
+            for partition in self.assigned - partitions:
+                self._waiting.over(self._stream(partition))
             self.assigned = set(partitions)
             gone = [self._tasks.pop(p) for p in self._tasks.keys() - partitions]
             await asyncio.gather(*map(cancel, gone))
@@ -128,8 +116,6 @@ class Ownership:
                 self._tasks[partition] = asyncio.create_task(self._own(partition), name=name)
             if not self._first_attempts:
                 self._tried.set()
-            for stream in [self._stream(owner.partition) for owner in leaving if owner.partition not in partitions]:
-                self._supervisor.well(stream)
             await asyncio.gather(*(owner.close(why="assigned to another worker") for owner in leaving))
 
     async def positions(self) -> dict[int, int]:
@@ -185,7 +171,7 @@ class Ownership:
                 if await self._give_up(partition):
                     shortest = FENCED_PAUSE
             except Exception as error:
-                self._hold(partition, error)
+                self._waiting.hold(self._stream(partition), error)
                 self._first_attempt_over(partition)
             if loop.time() - began > CALM_SECONDS:
                 pause = FIRST_PAUSE
@@ -211,7 +197,7 @@ class Ownership:
             await self._seek(partition, owner.covered)
             if partition in self._taken_over:
                 self._begin(partition)
-        self._supervisor.well(self._stream(partition))
+        self._waiting.over(self._stream(partition))
 
     def _begin(self, partition: int) -> int:
         """Serve a partition that is taken over, from the offset that is returned."""
@@ -226,7 +212,7 @@ class Ownership:
         """Let go of an owner that is lost, of this partition alone. Whether another owner has fenced it."""
         owner = self.owners[partition]
         cause = owner.lost_by or Unavailable(owner.why_lost)
-        self._hold(partition, cause, said=owner.why_lost)
+        self._waiting.hold(self._stream(partition), cause, said=owner.why_lost)
         try:
             await owner.close()
         finally:
@@ -240,25 +226,6 @@ class Ownership:
             self._serving.discard(partition)
             self._taken_over.discard(partition)
             self._lost[partition].set()
-
-    def _hold(self, partition: int, error: Exception, said: str = "") -> None:
-        """A partition waits, for this: health shows it, and the log says it once, unless its owner has `said` it."""
-        stream, now = self._stream(partition), asyncio.get_running_loop().time()
-        reason = said or _reason(error)
-        self._supervisor.trouble(stream, reason)
-        before, at = self._said.get(partition, ("", 0.0))
-        if reason == before and now - at < SAY_AGAIN:
-            return
-        self._said[partition] = reason, now
-        bug = not isinstance(error, KNOWN)
-        if bug or not said:
-            log.log(
-                logging.WARNING if isinstance(error, PASSING) else logging.ERROR,
-                "%s waits, and is tried again by itself: %s",
-                stream,
-                reason,
-                exc_info=error if bug else None,
-            )
 
     def _first_attempt_over(self, partition: int) -> None:
         self._first_attempts.discard(partition)
@@ -280,7 +247,10 @@ class Ownership:
         for message in messages:
             if owner is None or self.owners.get(partition) is not owner or partition not in self._serving:
                 return
-            await owner.deliver(message)
+            try:
+                await owner.deliver(message)
+            except Exception as error:
+                owner.fail(error)
 
     def covered(self, partition: int) -> int | None:
         """The offset behind the last message of a partition that is done with, if it is known here."""
@@ -291,13 +261,12 @@ class Ownership:
         """The consumer has started over by itself on this partition."""
         owner = self.owners.get(partition)
         if owner is not None and partition in self._serving and partition not in self._looking:
-            self._looking[partition] = task = asyncio.create_task(owner.look_back(), name=f"looking back {partition}")
-            task.add_done_callback(lambda _: self._looking.pop(partition, None))
+            self._looking[partition] = asyncio.create_task(self._look_back(owner), name=f"looking back {partition}")
 
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer in {TAKE_OVER_SECONDS:.0f} s"
-    if isinstance(error, KNOWN) and not isinstance(error, KafkaError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+    async def _look_back(self, owner: Owner) -> None:
+        try:
+            await owner.look_back()
+        except Exception as error:
+            owner.fail(error)
+        finally:
+            self._looking.pop(owner.partition, None)

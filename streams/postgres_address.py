@@ -19,6 +19,7 @@ from sqlalchemy.schema import CreateSchema
 from streams.journal import JournalMissing, Unavailable
 from streams.settings import SettingsError, host_and_port, is_port, split_url
 from streams.sql_session import Engines, one_line
+from streams.tls import CUT
 
 REQUEST_TIMEOUT = 2.0
 POOL_SECONDS = 5.0
@@ -147,6 +148,8 @@ class PostgresAddress:
             return SettingsError(f"{self.setting}: {self} {told}")
         if state == "3D000":
             return SettingsError(f"{self.setting}: {self} has no database {self.database}: make it with `createdb`")
+        if isinstance(reason, CUT):
+            return Unavailable(f"{self}: {_said(reason)}")
         if isinstance(reason, ssl.SSLError) or "rejected SSL upgrade" in str(reason):
             return SettingsError(f"{self.setting}: no TLS with {self}: {getattr(reason, 'reason', None) or reason}")
         if state in _MISSING:

@@ -157,7 +157,9 @@ class SimulatedDoors:
             raise NotNow("a rebalance or a recovery is under way")
         return sorted(self._worker.here)
 
-    async def each(self, projection: str, path: str, tables: Any, here: Callable[[], Awaitable[Any]]) -> Sequence[Any]:
+    async def each(
+        self, projection: str, path: str, tables: Any, here: Callable[[], Awaitable[Any]]
+    ) -> Sequence[Any]:
         async def ask(name: str) -> Any:
             if name == self._worker.name:
                 return await here()

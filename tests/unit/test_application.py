@@ -12,6 +12,7 @@ from faust.types import TP
 
 from streams.faust_app import Application
 from streams.settings import Settings
+from streams.shop.orders import app as orders
 
 
 @pytest.fixture
@@ -95,3 +96,18 @@ async def test_a_rebalance_after_resuming_has_failed(app: Application) -> None:
     await app.before_revoke()
     assert app._resuming is None
     assert {} == app.supervisor.troubles
+
+
+async def test_partitions_added_by_hand_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever Kafka assigns, a partition beyond PARTITIONS is not owned, and has no stream."""
+    assigned: list[set[int]] = []
+
+    async def assign(partitions: set[int]) -> None:
+        assigned.append(partitions)
+
+    count = orders.settings.partitions
+    topic = f"{orders.settings.namespace}order-commands"
+    [served] = [hook.__self__ for hook in orders.assigning]  # type: ignore[attr-defined]
+    monkeypatch.setattr(served.ownership, "assign", assign)
+    await orders.before_assigned({TP(topic, count - 1), TP(topic, count), TP("others", 0)})
+    assert [{count - 1}] == assigned

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from streams.membership import Membership
+from streams.settings import SettingsError
 
 NOWHERE = ["127.0.0.1:1"]
 
@@ -26,21 +29,9 @@ async def test_a_folder_shared_by_mistake(tmp_path: Path) -> None:
     first, second = Membership(file, NOWHERE, "group"), Membership(file, NOWHERE, "group")
     await first.succeed()
     first.record("faust-1")
-    assert not await second.succeed()
+    await second.succeed()
     second.record("faust-2")
     assert "faust-1" == file.read_text()
-
-
-async def test_a_predecessor_on_its_way_out(tmp_path: Path) -> None:
-    """A worker that is started while the last one ends waits for the folder."""
-    file = tmp_path / "member"
-    first, second = Membership(file, NOWHERE, "group"), Membership(file, NOWHERE, "group")
-    assert await first.succeed()
-    waiting = asyncio.create_task(second.succeed(patience=30))
-    await asyncio.sleep(0)
-    assert first._file is not None
-    first._file.close()
-    assert await waiting
 
 
 async def test_kafka_is_down(tmp_path: Path) -> None:
@@ -52,3 +43,17 @@ async def test_kafka_is_down(tmp_path: Path) -> None:
     assert "" == file.read_text()
     membership.record("faust-1")
     assert "faust-1" == file.read_text()
+
+
+async def test_a_folder_with_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes second is refused in one line that names the folder; when the first has ended, it is let in."""
+    monkeypatch.setattr("streams.membership.END_SECONDS", 0.2)
+    first, second = (Membership(tmp_path / "member", NOWHERE, "group") for _ in range(2))
+    await first.succeed(alone=True)
+    with pytest.raises(SettingsError, match="in use by another worker") as refused:
+        await second.succeed(alone=True)
+    assert str(tmp_path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert first._file is not None
+    asyncio.get_running_loop().call_later(0.1, first._file.close)
+    await second.succeed(alone=True)

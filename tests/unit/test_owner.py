@@ -71,6 +71,9 @@ class Bench:
         self.lost: list[Owner] = []
         self.owners: list[Owner] = []
 
+    advice = ""
+    """What an owner knows of why somebody sends to a wrong partition."""
+
     async def owner(self, topic_id: str = "t1", cache: int = 1_000_000, every: int = 100) -> tuple[Owner, Moody, Sent]:
         journal, sent = Moody(self.store), Sent()
         await journal.create()
@@ -80,7 +83,19 @@ class Bench:
         name = f"owner {len(self.owners)}"
         limits = Limits(commands=50, linger=0.001, snapshot_every=every)
         owner = Owner(
-            "order-0", 0, topic_id, name, journal, handler, sent, limits, self.topic, self.lost.append, lambda key: 0
+            "order-0",
+            0,
+            topic_id,
+            name,
+            journal,
+            handler,
+            sent,
+            limits,
+            self.topic,
+            self.lost.append,
+            lambda key: 3 if key == b"astray" else 0,
+            None,
+            lambda: self.advice,
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -141,6 +156,19 @@ async def test_rejected_and_failed(bench: Bench) -> None:
     head = await journal.head("order-0")
     assert head is not None
     assert (1, 0) == (head.offset, head.eventful_nr)
+
+
+async def test_wrong_partition(bench: Bench) -> None:
+    """Who sends there is told by whose fault that is: his partitioner, or somebody has added partitions."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(bench.command("OpenOrder", OPEN, order="astray"))
+    await until(lambda: len(sent.replied) == 1)
+    bench.advice = "order-commands has 12 partitions, PARTITIONS says 8"
+    await owner.deliver(bench.command("OpenOrder", OPEN, order="astray"))
+    await until(lambda: len(sent.replied) == 2)
+    one, two = (reply["error"]["message"] for reply in sent.replied)
+    assert one.startswith("key 'astray' belongs to partition 3, not 0: use the murmur2 partitioner")
+    assert two == f"key 'astray' belongs to partition 3, not 0: {bench.advice}"
 
 
 async def test_same_id_again(bench: Bench) -> None:

@@ -61,6 +61,12 @@ class Candidate:
     async def deliver(self, message: Message) -> None:
         self.got.append(message.offset)
 
+    async def look_back(self) -> None:
+        raise self.rig.look_back
+
+    def fail(self, error: Exception) -> None:
+        self.lose(f"failed: {error}", error)
+
     def lose(self, why: str, by: Exception | None = None) -> None:
         """As `Owner` does."""
         self.healthy, self.why_lost, self.lost_by = False, why, by
@@ -75,6 +81,7 @@ class Rig:
         self.attempts: Counter[int] = Counter()
         self.made: dict[int, list[Candidate]] = {}
         self.sought: list[tuple[int, int]] = []
+        self.look_back: Exception = RuntimeError("a bug")
         self.supervisor = Supervisor()
         self.topic: Described | None = Described("t", 4)
         self.ownership = Ownership("order", self.new_owner, self.describe, self.seek, self.supervisor)
@@ -246,6 +253,20 @@ async def test_nothing_assigned(rig: Rig) -> None:
         await rig.ownership.all_served()
 
 
+async def test_one_that_waits_goes_to_another_worker(rig: Rig) -> None:
+    """It is no trouble of this one any more, whatever it had waited for."""
+    rig.fails_with(1, Unavailable("no answer"))
+    rig.topic = None
+    await rig.assigned(0, 1)
+    await until(lambda: len(rig.supervisor.troubles) == 2)
+    await rig.assigned(1)
+    assert ["order-1"] == list(rig.supervisor.troubles)
+    rig.topic = Described("t", 4)
+    await until(lambda: "no answer" in rig.ownership.waits(1))
+    await rig.assigned()
+    assert {} == rig.supervisor.troubles
+
+
 async def test_asked_in_the_middle_of_a_rebalance(rig: Rig) -> None:
     """Faust asks for positions also when it finds the flow stopped: nothing is begun then for what is about to go."""
     await rig.assigned(0, 1)
@@ -295,3 +316,19 @@ async def test_the_owner_that_the_consumer_group_hears_of(rig: Rig) -> None:
     await rig.assigned(0, 1)
     assert (7, None, None) == tuple(rig.ownership.covered(partition) for partition in (0, 1, 2))
     go_on.set()
+
+
+async def test_what_is_done_for_an_owner_fails(rig: Rig) -> None:
+    """Be it in a look at a gap, or at what Kafka has lost: that partition begins anew, and nothing else is touched."""
+    await rig.assigned(0, 1)
+
+    async def deliver(message: Message) -> None:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a header")
+
+    rig.made[0][0].deliver = deliver  # type: ignore[method-assign]
+    await rig.ownership.deliver(0, [Message(7, b"1", b"", (), 1.0), Message(8, b"1", b"", (), 1.0)])
+    rig.ownership.look_back(1)
+    await until(lambda: [2, 2] == [len(rig.made[p]) for p in (0, 1)] and rig.ownership.ready)
+    assert "a header" in rig.made[0][0].why_lost
+    assert "a bug" in rig.made[1][0].why_lost
+    assert {(0, 7), (1, 7)} == set(rig.sought)
