@@ -9,7 +9,6 @@ from dataclasses import fields
 import msgspec
 from fastavro.schema import to_parsing_canonical_form
 
-from schemas.codec import AVRO_NATIVE
 from schemas.contract import Contract, Problem, dataclasses_of, named_types, records, types_of
 from schemas.extremes import extremes
 from schemas.fit import fitted
@@ -17,6 +16,7 @@ from schemas.formats import AVRO
 from schemas.registry import Schema
 from schemas.samples import example
 from schemas.wider import wider
+from schemas.writer import AVRO_NATIVE
 
 
 def form(contracts: Sequence[Contract]) -> Iterator[Problem]:

@@ -15,20 +15,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from schemas.fit import Unfit, fitted
+from schemas.fit import fitted
 from schemas.formats import AVRO, FORMATS, Format
 from schemas.registry import BACKWARD, Schema, SchemaError
 from schemas.upcasting import Fields, Upcasted, Upcaster
+from schemas.writer import Writer
 
-AVRO_NATIVE = (Decimal, datetime, bytes)
 MOST_STEPS = 100
 """Upcasters that an event may pass through."""
 
@@ -61,16 +58,6 @@ class _Reader:
     by_format: dict[Format, Callable[[bytes], Fields]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Writer:
-    """How values of one class are written. `exact`: what `fit` makes of their fields is what reading gives."""
-
-    fit: Callable[[Fields], Fields]
-    exact: bool
-    write: Callable[[Fields], bytes]
-    class_: type | None
-
-
 class Codec:
     """Encodes and decodes the objects of `classes`, named like their records, with `schemas`, in `format`.
 
@@ -93,10 +80,7 @@ class Codec:
         newest = {schema.name: schema for schema in self._own}
         for name in self._classes.keys() - newest.keys():
             raise SchemaError(f"no schema of {name}: add {name}.v1.avsc")
-        self._writers = {
-            name: _Writer(*fitted(schema), format.writer(schema), self._classes.get(name))
-            for name, schema in newest.items()
-        }
+        self._writers = {name: Writer(schema, format, self._classes.get(name)) for name, schema in newest.items()}
         self._build()
 
     @property
@@ -128,24 +112,8 @@ class Codec:
         writer = self._writers.get(name)
         if writer is None:
             raise SchemaError(f"no schema of {name}")
-        try:
-            fields = writer.fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
-            data = writer.write(fields)
-            kept: Any = msgspec.convert(fields, type=writer.class_ or type(value))
-        except Unfit as why:
-            raise why.under(name) from None
-        except Exception as error:  # whatever a value of the wrong type makes them raise
-            raise Unfit(f"{name}: {error}") from None
+        data, kept = writer.write(value)
         return data, kept if writer.exact else self.decode_one(data)
-
-    def fields(self, value: object) -> Fields:
-        """The fields of a value in the form that reading would give, as far as they fit."""
-        fields: Fields = msgspec.to_builtins(value, builtin_types=AVRO_NATIVE, order="deterministic")
-        writer = self._writers.get(type(value).__name__)
-        if writer is not None:
-            with suppress(Unfit):
-                return writer.fit(fields)
-        return fields
 
     def decode(self, data: bytes) -> tuple[Any, ...]:
         """The objects that `data` stands for today, in the newest version of their classes, mostly one.

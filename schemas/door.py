@@ -18,6 +18,7 @@ from msgspec import inspect
 _NUMBER = re.compile(
     r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*|[+-]?(s?nan\d*|inf(inity)?)", re.ASCII | re.IGNORECASE
 )
+_OF_NUMBERS = frozenset(b'0123456789.+-"')
 
 Check = Callable[[Any, str], None]
 """Looks at a value, or completes it, at a path; raises `msgspec.ValidationError`."""
@@ -31,22 +32,48 @@ def json_reader(class_: type) -> Callable[[bytes], Any]:
     form = inspect.type_info(class_)
     checks = [it for own in (_defaults, _time) if (it := _check(form, own, getattr, {})) is not None]
     numbers = _check(form, _number, _key, {})
+    # Those of the fields that are always there; mostly there are no others.
+    in_names = sum(field.encode_name.count("_") for field in _fields(form) if field.required)
 
     def read(data: bytes) -> Any:
         value = decode(data)
         for check in checks:
             check(value, "$")
-        # An odd number has one of these in it; so have many texts, which are then looked through for nothing.
-        if numbers is not None and (not data.isascii() or b"_" in data or b"\\" in data):
+        if numbers is not None and (
+            not data.isascii() or b"\\" in data or (data.count(b"_") != in_names and _has_underscored_number(data))
+        ):
             numbers(msgspec.json.decode(data), "$")
         return value
 
     return read
 
 
+def _has_underscored_number(data: bytes) -> bool:
+    """Whether there may be one in it; some texts look so, and are looked through."""
+    at = data.find(b"_")
+    while at >= 0:
+        if data[at - 1] in _OF_NUMBERS or data[at + 1] in _OF_NUMBERS:
+            return True
+        at = data.find(b"_", at + 1)
+    return False
+
+
+def _fields(form: Any) -> tuple[inspect.Field, ...]:
+    return form.fields if isinstance(form, inspect.DataclassType | inspect.StructType) else ()
+
+
 def time_check(class_: type) -> Check | None:
     """What refuses an object of a class for a time without a zone; None where it has no times."""
     return _check(inspect.type_info(class_), _time, getattr, {})
+
+
+def variants_in(class_: type) -> list[str]:
+    """The fields of a class that hold decimals or times, of which one value may be written in several ways."""
+    return [
+        field.name
+        for field in _fields(inspect.type_info(class_))
+        if any(_check(field.type, own, getattr, {}) is not None for own in (_number, _time))
+    ]
 
 
 def _time(form: Any) -> Check | None:
@@ -67,14 +94,14 @@ def _number(form: Any) -> Check | None:
 
 def _defaults(form: Any) -> Check | None:
     """msgspec leaves what was left out to the class, and then writes an object of a class without slots without it."""
-    if not isinstance(form, inspect.DataclassType) or not hasattr(form.cls, "__dict__"):
+    if not isinstance(form, inspect.DataclassType) or not form.cls.__dictoffset__:
         return None
     defaults = {it.name: it.default for it in form.fields if it.default is not msgspec.NODEFAULT}
 
     def complete(value: Any, path: str) -> None:
-        if isinstance(value, form.cls) and (held := getattr(value, "__dict__", None)) is not None:
+        if isinstance(value, form.cls):
             for name, default in defaults.items():
-                held.setdefault(name, default)
+                value.__dict__.setdefault(name, default)
 
     return complete if defaults else None
 

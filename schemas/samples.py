@@ -16,10 +16,11 @@ from uuid import UUID
 
 import msgspec
 
-from schemas.codec import AVRO_NATIVE, Codec
+from schemas.codec import Codec
 from schemas.formats import AVRO, JSON
 from schemas.registry import Schema
 from schemas.upcasting import Fields
+from schemas.writer import AVRO_NATIVE
 
 _NOON = datetime(2010, 12, 1, 12, 30, 15, 123000, UTC)
 

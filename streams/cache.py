@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from sys import intern
 from typing import Any
 from weakref import WeakSet
 
@@ -13,9 +12,9 @@ import msgspec
 from aggregates.decider import Decider
 from streams.journal import RecordedEvent, Snapshot
 from streams.quarantine import Quarantine, follow
-from streams.snapshots import MOST_BYTES, Outcome, StateForm, form_of, say_once, split_cause
+from streams.snapshots import MOST_BYTES, Outcome, StateForm, form_of, say_once
 
-AGGREGATE_BYTES, OUTCOME_BYTES, STATE_FACTOR = 700, 290, 3
+AGGREGATE_BYTES, OUTCOME_BYTES, STATE_FACTOR = 700, 330, 3
 """What an aggregate takes of memory by itself and for each id that it remembers, and how much more than their bytes the
 objects of its state take: measured with orders, whose lines are small; large texts take less."""
 _MOST_SHARED = 1_000
@@ -83,15 +82,13 @@ class Aggregate:
         self.nr = nr
         if last.is_event:
             types = tuple(row.type for row in rows)
-            outcome = Outcome(nr, last.sequence, _share(types), *split_cause(last.command))
+            outcome = Outcome(nr, last.sequence, _share(types), last.command)
             self.sequence = last.sequence
             self.unsnapped_events += len(rows)
         else:
             # Nothing happened: the position that its reply named stands in the data.
-            outcome = Outcome(int(last.data or b"0"), last.sequence, (), *split_cause(last.command))
+            outcome = Outcome(int(last.data or b"0"), last.sequence, (), last.command)
         self.unsnapped_bytes += sum(len(row.data) + 100 for row in rows)
-        if (former := self.outcomes.get(last.command_id)) is not None:
-            self.outcome_bytes -= _bytes_of(last.command_id, former)
         self.outcomes[last.command_id] = outcome
         self.outcome_bytes += _bytes_of(last.command_id, outcome)
         if len(self.outcomes) > window:
@@ -124,10 +121,7 @@ class Aggregate:
         """Become what the snapshot holds. Raises `msgspec.DecodeError` or `ValueError` if it cannot be read."""
         self.state, self.state_bytes, outcomes = form.decode(snapshot.state)
         # Decoding gives each outcome a copy of its own of what they share.
-        self.outcomes = {
-            id: Outcome(it.nr, it.sequence, _share(it.events), intern(it.command), it.digest)
-            for id, it in outcomes.items()
-        }
+        self.outcomes = {id: Outcome(it.nr, it.sequence, _share(it.events), it.command) for id, it in outcomes.items()}
         self.outcome_bytes = sum(_bytes_of(id, outcome) for id, outcome in self.outcomes.items())
         self.sequence = snapshot.sequence
         self.nr = snapshot.nr
@@ -232,10 +226,16 @@ class Cache:
     def shrink(self, indexed_nr: int | None = None) -> None:
         """Forget the least recently used until the rest fits; commits up to `indexed_nr` are indexed."""
         self._indexed_nr = max(self._indexed_nr, indexed_nr or 0)
-        limit = self.limit
-        while self.weight > limit and self._aggregates:
-            # Behind one that is not indexed yet all have been used since its commit: they wait with it.
-            oldest = next(iter(self._aggregates))
-            if self._aggregates[oldest].nr > self._indexed_nr:
-                return
-            self.take(oldest)
+        excess = self.weight - self.limit
+        if excess <= 0:
+            return
+        # From the oldest on: those that are not indexed yet were used lately, so few stand in the way.
+        leaving = []
+        for aggregate_id, aggregate in self._aggregates.items():
+            if aggregate.nr <= self._indexed_nr:
+                leaving.append(aggregate_id)
+                excess -= aggregate.cached
+                if excess <= 0:
+                    break
+        for aggregate_id in leaving:
+            self.take(aggregate_id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Context, Decimal
 from hashlib import blake2b
 from typing import Any
 
@@ -11,11 +13,15 @@ import msgspec
 
 from aggregates.decider import Decider
 from schemas.codec import Codec, Undecodable
-from schemas.door import Check, json_reader, time_check
+from schemas.door import Check, json_reader, time_check, variants_in
+from schemas.writer import AVRO_NATIVE
 from streams.messages import AVRO, JSON, Envelope, Failure
 
 _DIGEST_BYTES = 7
-"""So many, because with them a digest in memory is a number of the smallest kind."""
+_NONE = object()
+_EXACT = Context(prec=10_000, traps=[])
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class CommandCodec:
@@ -28,7 +34,7 @@ class CommandCodec:
             name: json_reader(class_) for name, class_ in decider.commands.items()
         }
         self._times: dict[str, Check | None] = {name: time_check(class_) for name, class_ in decider.commands.items()}
-        self._defaults = {name: _defaults(class_) for name, class_ in decider.commands.items()}
+        self._forms = {name: _form(class_) for name, class_ in decider.commands.items()}
 
     def read(self, envelope: Envelope) -> Any:
         """The command as its sender said it. Raises `Failure`."""
@@ -59,11 +65,26 @@ class CommandCodec:
         It is the same however the data is spelled, in JSON or in Avro, and stays the same when the class gets a field
         with a default: of what is left out nothing is known.
         """
-        fields = self._codec.fields(command)
-        for name, default in self._defaults[type]:
-            if getattr(command, name) == default:
-                del fields[name]
-        return cause_of(type, msgspec.json.encode(fields, order="deterministic"))
+        said = {}
+        for name, default, varies in self._forms[type]:
+            value = getattr(command, name)
+            if default is _NONE or value != default:
+                said[name] = _as_it_is(value) if varies else value
+        return cause_of(type, _encode(said))
+
+
+def _as_it_is(value: Any) -> Any:
+    """A value in one form of those that mean the same: `2.50` is `2.5`, and 12:00 at UTC+1 is 11:00 at UTC."""
+    if isinstance(value, Decimal):
+        return value.normalize(_EXACT)
+    if isinstance(value, datetime):
+        return value - _EPOCH
+    if isinstance(value, dict):
+        return {key: _as_it_is(its) for key, its in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_it_is(its) for its in value]
+    plain = msgspec.to_builtins(value, builtin_types=AVRO_NATIVE, order="deterministic")
+    return _as_it_is(plain) if isinstance(plain, dict | list) else plain
 
 
 def cause_of(type: str, data: bytes) -> str:
@@ -71,11 +92,14 @@ def cause_of(type: str, data: bytes) -> str:
     return f"{type} {blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()}"
 
 
-def _defaults(class_: type) -> list[tuple[str, Any]]:
-    found = []
+def _form(class_: type) -> list[tuple[str, Any, bool]]:
+    """The fields of a class: their defaults, where they have one, and whether one value may be said in several ways."""
+    variants, found = variants_in(class_), []
     for field in dataclasses.fields(class_):
+        default: Any = _NONE
         if field.default is not dataclasses.MISSING:
-            found.append((field.name, field.default))
+            default = field.default
         elif field.default_factory is not dataclasses.MISSING:
-            found.append((field.name, field.default_factory()))
+            default = field.default_factory()
+        found.append((field.name, default, field.name in variants))
     return found

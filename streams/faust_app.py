@@ -39,8 +39,6 @@ see `streams.consumer`."""
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
-FOLDER_SECONDS = 5.0
-"""So long a worker waits for the one before it to let go of its folder."""
 LOOPBACK, WEB_PORT = "127.0.0.1", 6066
 """Where a worker listens unless told otherwise on its command line: there is no authentication."""
 

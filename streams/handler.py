@@ -11,11 +11,9 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Literal
 
-import msgspec
-
 from aggregates.decider import Decider, Rejected
 from schemas.codec import Codec
-from schemas.fit import Unfit
+from schemas.fit_values import Unfit
 from streams.cache import Aggregate, Cache
 from streams.command_codec import CommandCodec, cause_of
 from streams.journal import Journal, RecordedEvent
@@ -128,9 +126,10 @@ class Handler:
             return self.failed(envelope, failure, draft)
         except Exception as bug:
             return self.failed(envelope, domain_error(bug), draft)
-        if again and again != outcome.cause:
-            other = "" if outcome.command != envelope.type else " with other data"
-            used = f"the id {envelope.id} was used for {outcome.command}{other}, accepted at {self.stream}:{outcome.nr}"
+        if again and again != outcome.command:
+            former = outcome.command.rpartition(" ")[0]
+            other = "" if former != envelope.type else " with other data"
+            used = f"the id {envelope.id} was used for {former}{other}, accepted at {self.stream}:{outcome.nr}"
             do = "a new command needs a new id, and the same id means the same command again"
             return self.failed(envelope, Failure("IdUsedBefore", f"{used}: {do}"), draft)
         return Verdict(envelope, self._reply(envelope, "accepted", outcome.sequence, outcome.nr, outcome.events))
@@ -158,8 +157,7 @@ class Handler:
 
     def _apply(self, envelope: Envelope, command: Any, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent], str]:
         rows: list[RecordedEvent] = []
-        state, size = aggregate.state, 0
-        cause = self._commands.cause(envelope.type, command)
+        state, size, said = aggregate.state, 0, command
         # A command may name the field that holds its time; without one, it is when Kafka took the command.
         field = getattr(command, "time_field", None)
         if field is not None and getattr(command, field) is None:
@@ -169,6 +167,7 @@ class Handler:
             raise Failure(
                 "TooManyEvents", f"the command causes {len(events)} events, more than {self.limits.command_events}"
             )
+        cause = self._commands.cause(envelope.type, said)
         for event in events:
             try:
                 # From here on the event is what will be read: so is the state, and what the event causes.
@@ -179,11 +178,12 @@ class Handler:
             if self.check is not None:
                 self.check(envelope.aggregate_id, kept)
             number = len(rows) + 1
-            said = cause if number == len(events) else ""
-            row = self.row(envelope, aggregate.sequence + number, type(event).__name__, data, said)
-            size += row.size
-            rows.append(row)
+            told = cause if number == len(events) else ""
+            rows.append(self.row(envelope, aggregate.sequence + number, type(event).__name__, data, told))
+            size += len(data)
         most = self.limits.command_event_bytes
+        if len(rows) > 1:  # ids come from the command, whose size is bounded: once they do not matter
+            size = sum(row.size for row in rows)
         if size > most:
             raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {most}, with their ids")
         return state, rows, cause
@@ -256,7 +256,7 @@ async def load_aggregate(
     if snapshot is not None and snapshot.version == decider.state_version:
         try:
             aggregate.restore(snapshot, form_of(decider))
-        except (msgspec.DecodeError, ValueError) as error:
+        except Exception as error:  # a state may raise what it likes, as it is made
             log.warning("%s %s: its snapshot cannot be read, its events are: %s", decider.type, aggregate_id, error)
             aggregate = Aggregate(decider.initial)
     stored = await journal.events(decider.type, aggregate_id, aggregate.sequence)

@@ -57,9 +57,10 @@ class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size(self) -> int:
-        """The bytes that it takes, about: no text has fewer characters than it is charged for."""
-        texts = (self.aggregate_id, self.type, self.command_id, self.correlation_id, self.traceparent, self.command)
-        return ROW_BYTES + len(self.data) + sum([len(it) if it.isascii() else len(it.encode()) for it in texts])
+        """About the bytes that it takes."""
+        ids = self.aggregate_id + self.command_id + self.correlation_id + self.traceparent
+        texts = len(ids if ids.isascii() else ids.encode()) + len(self.type) + len(self.command)
+        return ROW_BYTES + texts + len(self.data)
 
     @property
     def is_event(self) -> bool:

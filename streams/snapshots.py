@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from functools import lru_cache
-from sys import intern
 from typing import Any, get_origin
 
 import msgspec
@@ -29,25 +28,13 @@ _said: OrderedDict[tuple[str, str], None] = OrderedDict()
 class Outcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What the first reply to an accepted command said: kept so that a repeat gets it again.
 
-    `command` is the command's type, and `digest` that of its data: what they were in the first place, as far as known.
+    `command` is what its row says of it: its type and the digest of its data, empty where that was not kept.
     """
 
     nr: int
     sequence: int
     events: tuple[str, ...]
     command: str = ""
-    digest: int = 0
-
-    @property
-    def cause(self) -> str:
-        """Both, as a row says them in its `command`."""
-        return f"{self.command} {self.digest:014x}"
-
-
-def split_cause(cause: str) -> tuple[str, int]:
-    """The type of a command and the digest of its data, of a row's `command`; empty and 0 where that says none."""
-    type, _, digest = cause.rpartition(" ")
-    return intern(type), int(digest, 16) if digest else 0
 
 
 class _Content(msgspec.Struct):

@@ -9,8 +9,6 @@ from functools import partial
 from itertools import groupby
 from typing import Any, cast
 
-import msgspec
-
 from aggregates.decider import Decider
 from schemas.codec import Codec
 from streams.cache import Aggregate
@@ -182,7 +180,7 @@ class AggregateCheck:
         kept = Aggregate(decider.initial)
         try:
             kept.restore(snapshot, form_of(decider))
-        except (msgspec.DecodeError, ValueError) as error:
+        except Exception as error:  # a state may raise what it likes, as it is made
             return f"cannot be read: {error}"
         window = max(self._window, len(kept.outcomes))
         journal = cast(Journal, _History(self._journal, rows))

@@ -121,3 +121,13 @@ async def test_a_journal_that_is_closed_is_unavailable(
     await journal.close()
     with pytest.raises(Unavailable, match=r"not connected"):
         await journal.head(stream)
+
+
+async def test_tables_of_an_older_version(journals: Journals, make_commit: Make, stream: str) -> None:
+    """Setting up adds the column that they lack; their rows stay, and say of it what is not known."""
+    await journals.one.append(make_commit(1, event("a", 1)))
+    await execute(journals.two, "ALTER TABLE {schema}.events DROP COLUMN command")
+    await journals.one.create()
+    await journals.two.append(make_commit(2, event("a", 2)))
+    rows = await journals.one.events(stream_type(stream), "a")
+    assert ["", event("a", 2).command] == [row.event.command for row in rows]

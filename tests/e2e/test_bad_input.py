@@ -32,6 +32,7 @@ PARTITION = 2
 """All that is bad goes there, and so does the good that must still work."""
 
 OPEN = {"user_id": "17850", "kind": "sale", "country": "France", "opened_at": "2010-12-01T08:26:00Z"}
+NAIVE = {**OPEN, "opened_at": "2010-12-01T08:26:00"}
 LINE = {"sku": "85123A", "description": "T-LIGHT HOLDER", "quantity": 6, "unit_price": "2.55"}
 KEYS = keys_of(PARTITION, f"bad-{uuid.uuid4().hex[:6]}-")
 BROKER_LIMIT = 1_048_588
@@ -77,6 +78,9 @@ BAD = [
     Bad("a string for a number", "Unreadable", "quantity", encoded(LINE | {"quantity": "two"})),
     Bad("a price that is no number", "Unreadable", "unit_price", encoded(LINE | {"unit_price": "dear"})),
     Bad("an unknown kind", "Unreadable", "kind", encoded(OPEN | {"kind": "gift"}), "OpenOrder"),
+    Bad("a time without a zone", "Unreadable", "write Z for UTC", encoded(NAIVE), "OpenOrder"),
+    Bad("a number that only Python reads", "Unreadable", "unit_price", encoded(LINE | {"unit_price": "2_5"})),
+    Bad("an expected sequence that is none", "Unreadable", "'-1'", attributes={"expectedsequence": "-1"}),
     Bad("unknown type", "UnknownCommand", "'Explode'", type="Explode"),
     Bad("an event as a command", "UnknownCommand", "'LineAdded'", type="LineAdded"),
     Bad("no key", "Unreadable", "no key", key=None),
@@ -284,14 +288,18 @@ async def test_refusal_is_decided_again(system: System) -> None:
 
 
 async def test_accepted_command_has_one_effect_and_one_reply(system: System) -> None:
-    """A command id that was accepted gets its first reply, byte for byte, whatever came in between, and no event."""
+    """A command that was accepted gets its first reply again, byte for byte, whatever came in between and however it is
+    spelled, and no event; another one with its id is refused."""
     key, id, inbox = next(KEYS), uuid.uuid4().hex, await system.answers()
     await system.ask("order", key, "OpenOrder", OPEN)
-    for data in (LINE, LINE, LINE | {"quantity": 99}):
+    for data in (LINE, LINE, LINE | {"unit_price": "2.5500"}):
         await system.ask("order", key, "AddLine", data, id)
         await system.ask("order", key, "AddLine", LINE)
     assert 3 == len(inbox.by_key[id])
     assert 1 == len({record.value for record in inbox.by_key[id]})
+    for type, data in (("AddLine", LINE | {"quantity": 99}), ("CancelOrder", {"reason": "x"})):
+        refused = await system.ask("order", key, type, data, id)
+        assert ("failed", "IdUsedBefore") == (refused["status"], refused["error"]["type"])
     logs = await system.commits("orders", "order")
     assert 1 == sum(event.command_id == id for log in logs.values() for commit in log for event in commit.events)
 

@@ -48,13 +48,13 @@ class Edit:
 
 
 APPEND = """    derived = await until_it_answers(
-        lambda: self._journal.append(commit, lambda: [pending.encode() for pending in snapshots]),
+        lambda: self._journal.append(commit, lambda: encoded(snapshots)),
         f"{self.stream}: appending commit {commit.nr}",
         Unavailable,
     )
 """
 ONCE = """    try:
-        derived = await self._journal.append(commit, lambda: [pending.encode() for pending in snapshots])
+        derived = await self._journal.append(commit, lambda: encoded(snapshots))
     except Unavailable:
         derived = False
 """
@@ -125,7 +125,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a snapshot has no remembered ids": (Edit(Aggregate.capture, "dict(self.outcomes)", "{}"),),
     "the cache forgets what is not indexed yet": (
-        Edit(Cache.shrink, "if self._aggregates[aggregate_id].nr <= indexed_nr:", "if True:"),
+        Edit(Cache.shrink, "if aggregate.nr <= self._indexed_nr:", "if True:"),
     ),
     "the tailer believes a hint": (
         Edit(

@@ -87,10 +87,10 @@ class Checks:
         if len(owner._intake) > 2 * limits.commands:
             self.fail("queues are bounded", f"{owner.stream}: {len(owner._intake)} commands wait")
         if owner.head is not None and cache.weight > cache.limit and not owner.handler.touched:
-            # It shrinks with each commit, by what was indexed then, from its oldest on.
-            idle = next(((id, it) for id, it in cache._aggregates.items()), None)
-            if idle is not None and idle[1].nr <= owner.head.indexed_nr:
-                self.fail("caches are bounded", f"{owner.stream}: {idle[0]} might be out, limit {cache.limit}")
+            # It shrinks with each commit, by what was indexed then.
+            idle = [id for id, aggregate in cache._aggregates.items() if aggregate.nr <= owner.head.indexed_nr]
+            if idle:
+                self.fail("caches are bounded", f"{owner.stream}: {idle} might be out, limit {cache.limit}")
 
     # -- at rest -------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 
+import pytest
 from msgspec import json
 
 from streams import cache as cache_module
@@ -12,6 +13,7 @@ from streams.cache import Aggregate, Budget, Cache
 from streams.journal import RecordedEvent
 from streams.messages import Message
 from streams.quarantine import PARKED, QUARANTINED, Reason, pack
+from streams.settings import Settings, SettingsError
 from tests.unit.moments import NOW, moment
 
 
@@ -126,3 +128,10 @@ def test_lists_of_events_that_are_shared_are_bounded() -> None:
     for number in range(1, 5_000):
         aggregate(types=("Told",) * (number % 2_500 + 1))
     assert len(cache_module._shared) <= cache_module._MOST_SHARED + 1
+
+
+def test_the_setting_of_before() -> None:
+    """A weight is no number of bytes: who still sets it is told, instead of getting another cache in silence."""
+    with pytest.raises(SettingsError, match="CACHE_WEIGHT is CACHE_BYTES now"):
+        Settings.from_environment({"CACHE_WEIGHT": "500000"})
+    assert 1_000_000 == Settings.from_environment({"CACHE_BYTES": "1000000"}).cache_bytes

@@ -6,6 +6,8 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -279,3 +281,27 @@ def test_what_a_timer_sends(wrong: dict[str, str], pointer: str, says: str) -> N
     [fault] = caught.value.members["errors"]  # type: ignore[misc]
     assert pointer == fault.pointer
     assert says in fault.detail
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A command with times and amounts."""
+
+    at: datetime
+    prices: tuple[Decimal, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("data", "pointer", "detail"),
+    [
+        ('{"at": "2026-11-29T10:00:00"}', "/data/at", "2026-11-29T10:00:00 has no time zone: write Z for UTC"),
+        ('{"at": "2026-11-29T10:00:00Z", "prices": ["1", "2_5"]}', "/data/prices/1", "'2_5' is no decimal number"),
+    ],
+)
+def test_what_an_owner_would_refuse_is_refused_at_the_door(data: str, pointer: str, detail: str) -> None:
+    """Times without a zone and numbers that only Python reads: the same words, with the place in the body."""
+    with pytest.raises(Invalid) as wrong:
+        CommandData(Timed).check(data.encode())
+    [fault] = wrong.value.faults
+    assert pointer == fault.pointer
+    assert fault.detail.startswith(detail)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, make_dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from schemas.codec import Codec
 from schemas.extremes import extremes
-from schemas.fit import Unfit
+from schemas.fit_values import Unfit
 from schemas.formats import AVRO, JSON
+from schemas.plain import is_plain
 from schemas.registry import Schema
 
 
@@ -251,3 +252,46 @@ def test_everything_that_a_schema_allows() -> None:
         for codec in CODECS:
             data, kept = codec.write(value)
             assert (value,) == (kept,) == codec.decode(data)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Single values only, each of the type that its schema says."""
+
+    small: int
+    large: int | None
+    flag: bool
+    ratio: float
+    text: str | None
+    kind: Literal["a", "b"]
+    raw: bytes
+    money: Decimal
+    at: datetime
+
+
+PLAIN = schema({**{name: TYPES[name] for name in Plain.__annotations__}, "large": ["null", "long"]}, "Plain")
+PLAIN_CODECS = [Codec([PLAIN], {"Plain": Plain}, format=format) for format in (AVRO, JSON)]
+
+
+@given(changes)
+def test_what_is_plain_is_read_back_too(change: dict[str, Any]) -> None:
+    """Of single values the object itself is kept where nothing changes: to the letter what is read."""
+    assert is_plain(PLAIN, Plain)
+    fields = {name: change.get(name, getattr(KEPT, name)) for name in Plain.__annotations__}
+    for codec in PLAIN_CODECS:
+        try:
+            data, kept = codec.write(Plain(**fields))
+        except Unfit:
+            continue
+        assert repr((kept,)) == repr(codec.decode(data))
+
+
+@pytest.mark.parametrize("field", TYPES)
+def test_what_is_not_plain(field: str) -> None:
+    """Lists, maps, records, and types that are written as others have to be made again."""
+    assert not is_plain(schema(), Kept)
+    alone = make_dataclass("Kept", [(field, get_type_hints(Kept)[field])])
+    expected = field not in ("two", "day", "hour", "id", "nodes", "prices")
+    assert expected == is_plain(schema({field: TYPES[field]}), alone)
+    optional = make_dataclass("Kept", [(field, get_type_hints(Kept)[field] | None)])
+    assert (field in ("text", "exactly")) == is_plain(schema({field: TYPES[field]}), optional)

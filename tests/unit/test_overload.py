@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from streams.commit_codec import encode_events
 from streams.journal import Commit, Unavailable
 from streams.limits import Limits
 from tests.unit.ledgers import Make
@@ -152,3 +153,19 @@ async def test_group_is_bounded_by_what_it_writes(make: Make) -> None:
     sizes = [sum(len(row.data) for row in commit.events) for commit in it.log]
     assert max(sizes) < 3_000
     assert 10 == sum(len(commit.events) for commit in it.log)
+
+
+async def test_a_commit_is_bounded_whole(make: Make) -> None:
+    """What counts is all that is kept, ids and notes too: commands without an event fill a commit as well."""
+    it = await make(Limits(linger=0.01, bytes=5_000))
+    sizes: list[int] = []
+
+    async def measure(commit: Commit) -> None:
+        sizes.append(len(encode_events(commit.events)))
+
+    it.journal.on_append = measure
+    for number in range(60):
+        it.write("a", "Nothing", f"{number:03}" * 150)
+    await it.settled()
+    assert 10 <= len(sizes) < 30
+    assert max(sizes) < 5_000 + 1_000

@@ -112,7 +112,9 @@ async def test_a_number_beyond_its_schema(monkeypatch: pytest.MonkeyPatch) -> No
         assert "Told.number: a int, 2147483648 is beyond an Avro int" in verdict.failure.message
 
 
-@pytest.mark.parametrize("amount", ["2_5", "٢٥", "２５", "\\u0662\\u0665", "0x19", ""])
+@pytest.mark.parametrize(
+    "amount", ["2_5", "_25", "25_", "2._e1", "2__5", "2e_1", "٢٥", "２５", "\\u0662\\u0665", "0x19", ""]
+)
 async def test_numbers_that_only_python_reads(amount: str) -> None:
     """Other languages would refuse them: so does the door, whatever the text looks like."""
     desk = Desk()

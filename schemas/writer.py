@@ -1,0 +1,49 @@
+"""Objects of one class to bytes, and what will be read from them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from schemas.fit import fitted
+from schemas.fit_values import Unfit
+from schemas.formats import Format
+from schemas.plain import is_plain
+from schemas.registry import Schema
+
+AVRO_NATIVE = (Decimal, datetime, bytes)
+
+
+class Writer:
+    """Writes objects of `class_` with a schema, in a format.
+
+    exact   whether `write` knows what will be read; else the bytes have to be asked
+    """
+
+    def __init__(self, schema: Schema, format: Format, class_: type | None) -> None:
+        self._name = schema.name
+        self._class = class_
+        self._fit, self.exact, self._changes = fitted(schema)
+        self._write = format.writer(schema)
+        # An object of such a class is what will be read, unless one of its fields is changed.
+        self._plain = self.exact and class_ is not None and is_plain(schema, class_)
+
+    def write(self, value: object) -> tuple[bytes, Any]:
+        """The bytes of an object, and what it is when it is read again. Raises `Unfit`."""
+        try:
+            fields = self._fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
+            data = self._write(fields)
+            if self._plain and type(value) is self._class:
+                for name in self._changes:
+                    if fields[name] is not getattr(value, name):
+                        break
+                else:
+                    return data, value
+            return data, msgspec.convert(fields, type=self._class or type(value))
+        except Unfit as why:
+            raise why.under(self._name) from None
+        except Exception as error:  # whatever a value of the wrong type makes them raise
+            raise Unfit(f"{self._name}: {error}") from None
