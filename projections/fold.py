@@ -59,6 +59,8 @@ class TableFold:
     place: Place = field(default_factory=Place)
     quarantined: dict[str, Quarantined] = field(default_factory=dict)
     skips: Mapping[str, str] = field(default_factory=dict)
+    said: set[tuple[str, str]] = field(default_factory=set)
+    """Keys that are about to wait, and at which position: a batch that cannot be kept is folded again and again."""
 
     async def fold(self, events: Sequence[Event]) -> Folded | None:
         """Fold what is newer than its place; None when nothing is. Changes nothing here: see `kept`.
@@ -100,6 +102,7 @@ class TableFold:
     def kept(self, folded: Folded) -> None:
         """The store has it."""
         self.place = folded.changes.place
+        self.said.clear()
         for key, quarantined in folded.changes.quarantined.items():
             if quarantined.events:
                 self.quarantined[key] = quarantined
@@ -170,7 +173,9 @@ class _Batch:
             # A bug that many keys meet is shown once.
             trace = self._traced != type(error).__name__ and not isinstance(error, _SAID_IN_A_LINE)
             self._traced = type(error).__name__ if trace else self._traced
-            log.error("%s: %s waits at %s: %s", table, key, position, reason, exc_info=error if trace else None)
+            if (key, position) not in self._table.said:
+                self._table.said.add((key, position))
+                log.error("%s: %s waits at %s: %s", table, key, position, reason, exc_info=error if trace else None)
             waits = Quarantined(position, reason, 0)
         self._wait(event, key, waits)
 

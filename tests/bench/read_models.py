@@ -11,9 +11,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 from projections.listings import Listing, Listings, ReadModel, none_listed
-from projections.projection import Row
 from projections.read_model import open_rows
-from projections.rows import Changes, Place
+from projections.rows import Changes, Place, Stored
 from tests.stores import drop_journals
 
 SECONDS = 4.0
@@ -26,9 +25,9 @@ _by_status = Listing("by-status", lambda row: (row["status"], row["day"]))
 LISTINGS: dict[str, tuple[Listing, ...]] = {"plain": (), "lasting": (_by_user,), "moving": (_by_status,)}
 
 
-def row_of(key: int, nr: int, index: int) -> Row:
+def row_of(key: int, nr: int, index: int) -> Stored:
     """A row of about 300 bytes, as an order of the archive has."""
-    return {
+    row = {
         "id": f"order {key}",
         "user_id": f"user {key % 100}",
         "kind": "sale",
@@ -39,9 +38,8 @@ def row_of(key: int, nr: int, index: int) -> Row:
         "lines": 17,
         "status": ("placed", "confirmed", "shipped")[nr % 3],
         "placed_at": "2011-05-17T09:31:12.345Z",
-        "position": f"order-3:{nr}:{index}",
-        "sequence": nr,
     }
+    return Stored(f"order-3:{nr}:{index}", nr, 0, row)
 
 
 def batch_of(nr: int) -> Changes:
@@ -50,7 +48,7 @@ def batch_of(nr: int) -> Changes:
     return Changes(place, rows_of(nr), before=rows_of(nr - KEYS // BATCH) if nr > KEYS // BATCH else {})
 
 
-def rows_of(nr: int) -> dict[str, Row]:
+def rows_of(nr: int) -> dict[str, Stored]:
     """As commit `nr` has left them."""
     keys = ((nr * BATCH + index) % KEYS for index in range(BATCH))
     return {f"{key:05}": row_of(key, nr, index) for index, key in enumerate(keys)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from projections.listings import Listing, Listings, ReadModel, none_listed
 from projections.read_model import open_rows
@@ -53,6 +54,11 @@ def new_table() -> str:
 def row(nr: int, index: int = 0, **fields: Any) -> Stored:
     """A row as event `index` of commit `nr` has left it."""
     return Stored(f"order-3:{nr}:{index}", row=fields)
+
+
+def having(stored: Stored, **fields: Any) -> Stored:
+    """A row with some of its fields otherwise."""
+    return structs.replace(stored, row={**(stored.row or {}), **fields})
 
 
 async def told(rows: ReadModel, partition: int, table: str, change: Changes) -> Changes:

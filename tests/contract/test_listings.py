@@ -9,8 +9,7 @@ import pytest
 import pytest_asyncio
 
 from projections.listings import Cursor, ReadModel, Span
-from projections.projection import Row
-from projections.rows import Changes, Place
+from projections.rows import Changes, Place, Stored, shown
 from tests.contract.read_models import (
     BY_STATUS,
     BY_USER,
@@ -18,6 +17,7 @@ from tests.contract.read_models import (
     ReadModels,
     changes,
     gone,
+    having,
     new_table,
     row,
     told,
@@ -49,12 +49,12 @@ def table() -> str:
     return new_table()
 
 
-def order(id: str, nr: int, status: str = "open", at: str = "", user: str = "u", day: str = "2011-05-17") -> Row:
+def order(id: str, nr: int, status: str = "open", at: str = "", user: str = "u", day: str = "2011-05-17") -> Stored:
     """A row that both listings have."""
-    return {**passing(id, nr, status, at), "user": user, "day": day}
+    return having(passing(id, nr, status, at), user=user, day=day)
 
 
-def passing(id: str, nr: int, status: str = "open", at: str = "") -> Row:
+def passing(id: str, nr: int, status: str = "open", at: str = "") -> Stored:
     """A row that the listing by status has; it may be removed again."""
     return row(nr, id=id, status=status, at=at or f"{nr:03}")
 
@@ -64,10 +64,10 @@ async def ids(rows: ReadModel, table: str, listing: str, group: str, **asked: An
     return "".join(found["id"] for found in (await rows.listed(table, listing, group, **asked)).rows)
 
 
-async def fill(rows: ReadModel, table: str, *orders: Row, partition: int = 3) -> None:
+async def fill(rows: ReadModel, table: str, *orders: Stored, partition: int = 3) -> None:
     """Save each in a batch of its own; every other time the store is told what that replaces."""
     for n, it in enumerate(orders):
-        change = changes(**{it["id"]: it})
+        change = changes(**{(it.row or {})["id"]: it})
         await rows.save(partition, {table: await told(rows, partition, table, change) if n % 2 else change})
 
 
@@ -81,7 +81,7 @@ async def test_a_group_comes_in_order(models: ReadModels, table: str) -> None:
     assert "x" == await ids(models.two, table, "by-user", "v")
     assert "" == await ids(models.two, table, "by-user", "nobody")
     page = await models.two.listed(table, "by-user", "v")
-    assert ([order("x", 2, user="v")], None) == (list(page.rows), page.next)
+    assert ([shown(order("x", 2, user="v"))], None) == (list(page.rows), page.next)
 
 
 async def test_the_order_is_that_of_code_points(rows: ReadModel, table: str) -> None:
@@ -149,7 +149,7 @@ async def test_pages_are_stable_under_writes(rows: ReadModel, table: str) -> Non
     assert "bdf" == "".join(found["id"] for found in page.rows)
     await fill(rows, table, passing("a", 7, at="00"), passing("g", 8, at="03"), passing("i", 9, at="04"))
     await fill(
-        rows, table, passing("d", 10, "placed"), passing("j", 11, "placed"), {**passing("h", 12, at="04"), "n": 1}
+        rows, table, passing("d", 10, "placed"), passing("j", 11, "placed"), having(passing("h", 12, at="04"), n=1)
     )
     await rows.save(3, {table: changes(b=gone(13))})
     page = await rows.listed(table, "by-status", "open", page.next, 3)
@@ -161,10 +161,10 @@ async def test_pages_are_stable_under_writes(rows: ReadModel, table: str) -> Non
 async def test_a_listed_row_is_the_newest(rows: ReadModel, table: str) -> None:
     """What a listing shows is what the key shows, however often the row has changed."""
     for nr in range(1, 5):
-        saved = {**order("a", nr, at="1"), "n": nr}
+        saved = having(order("a", nr, at="1"), n=nr)
         await fill(rows, table, saved)
         for listing, group in (("by-status", "open"), ("by-user", "u")):
-            assert [saved] == list((await rows.listed(table, listing, group)).rows)
+            assert [shown(saved)] == list((await rows.listed(table, listing, group)).rows)
 
 
 @pytest.mark.parametrize("is_told", [False, True])
@@ -204,8 +204,9 @@ async def test_many_rows_in_one_batch(rows: ReadModel, table: str) -> None:
     many = {f"{n:04}": row(1, n, id=f"{n:04}", status="open", at="1", user="u", day="1") for n in range(700)}
     await rows.save(3, {table: changes(**many)})
     for listing, group in (("by-status", "open"), ("by-user", "u")):
-        assert list(many.values()) == list((await rows.listed(table, listing, group, most=1000)).rows)
-    await rows.save(3, {table: changes(**{key: {**it, **row(2, 0), "status": "shut"} for key, it in many.items()})})
+        assert list(map(shown, many.values())) == list((await rows.listed(table, listing, group, most=1000)).rows)
+    shut = {key: having(row(2, 0, **(it.row or {})), status="shut") for key, it in many.items()}
+    await rows.save(3, {table: changes(**shut)})
     counts = [len((await rows.listed(table, "by-status", group, most=1000)).rows) for group in ("open", "shut")]
     assert [0, 700] == counts
 

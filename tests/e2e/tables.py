@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 from rocksdict import AccessType, Options, Rdict
 
 from aggregates.shop.checkout import checkout
@@ -18,7 +17,7 @@ from projections.changelog import PLACE, ROW, is_newer, read_key
 from projections.kept import Indexes, Kept, Listed, table_name
 from projections.projection import PublishedEvent
 from projections.read_model import open_rows
-from projections.rows import decode_row, encode_row
+from projections.rows import Stored, decode_stored, encode_stored
 from projections.shop.tables import TABLES
 from projections.timers import kept as timers
 from schemas.codec import Codec
@@ -26,7 +25,7 @@ from schemas.registry import Schemas
 from streams.journal import Commit
 from tests.e2e.system import System
 
-Rows = dict[str, Any]
+Rows = dict[str, Stored]
 DECIDERS: Mapping[str, Any] = {
     "order": order,
     "product": product,
@@ -51,7 +50,7 @@ def tables_of(type: str) -> dict[str, Kept]:
 
 def folded(kept: Kept, codec: Codec, log: Sequence[Commit]) -> Rows:
     """The rows that the log of one partition makes, as JSON has them."""
-    projection, rows = kept.projection, dict[str, Any]()
+    projection, rows = kept.projection, dict[str, Stored]()
     for commit in log:
         time = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         for index, it in enumerate(commit.events):
@@ -61,12 +60,10 @@ def folded(kept: Kept, codec: Codec, log: Sequence[Commit]) -> Rows:
             for value in codec.decode(it.data):
                 event = PublishedEvent(value, type(value).__name__, *place, it.correlation_id)
                 for key in projection.keys(event):
-                    before = None if "gone" in rows.get(key, {}) else rows.get(key)
-                    row = projection.evolve(before, key, event)
-                    rows[key] = {**({"gone": True} if row is None else row), "position": event.position}
-                    if not projection.local:
-                        rows[key]["sequence"] = it.sequence
-    return {key: decode_row(encode_row(row)) for key, row in rows.items()}
+                    before = rows[key].row if key in rows else None
+                    row = projection.after(before, key, event)
+                    rows[key] = Stored(event.position, 0 if projection.local else it.sequence, 0, row)
+    return {key: decode_stored(encode_stored(row)) for key, row in rows.items()}
 
 
 async def on_the_changelog(system: System, name: str) -> dict[tuple[int, str], Rows]:
@@ -100,7 +97,7 @@ def _rows(records: Iterator[tuple[int, bytes, bytes]]) -> dict[tuple[int, str], 
         if kind in (ROW, PLACE):
             rows = found.setdefault((partition, table), {})
             if kind == ROW:
-                rows[key] = msgspec.json.decode(value)
+                rows[key] = decode_stored(value)
     return found
 
 

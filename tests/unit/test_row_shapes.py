@@ -351,3 +351,17 @@ async def test_a_correction_is_another_revision() -> None:
     await until(lambda: here.rows.rows("boxes-1")["1"]["position"] == "box-0:2:0")
     assert ("box-0:2:0", 0) == await revision()
     await here.close()
+
+
+async def test_a_batch_that_cannot_be_kept_is_said_once(caplog: Any) -> None:
+    """However often it is folded while its store is down."""
+
+    def evolve(row: Row | None, key: str, event: PublishedEvent) -> Row:
+        raise ValueError("a bug")
+
+    here = Boxes()
+    table = here.table(projection(evolve))
+    await here.write(("1", put("a")))
+    for _ in range(5):
+        await table.fold(await here.published())
+    assert 1 == caplog.text.count("1 waits at box-0:1:0")

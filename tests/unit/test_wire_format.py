@@ -89,8 +89,8 @@ async def test_tables_are_the_same_from_both_forms() -> None:
     """Events are read from the wire format by their own headers, with no registry and whatever the id."""
     rows, plain, wired = MemoryRows(), opened(1, "1"), opened(2, "2")
     wired = wired._replace(value=to_wire(wired.value, 99))
-    events = await EventReader(CODEC, MemoryJournal()).read([plain, wired])
+    events = await EventReader(CODEC, MemoryJournal()).read([plain, wired], "order-0")
     folded = await TableFold("orders-1", orders, rows, 0).fold(events)
     assert folded is not None
     one, two = folded.changes.rows["1"], folded.changes.rows["2"]
-    assert {**one, "id": "2", "position": "order-0:2:0"} == two
+    assert ({**(one.row or {}), "id": "2"}, "order-0:2:0") == (two.row, two.position)
