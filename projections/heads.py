@@ -1,7 +1,9 @@
-"""The newest commits of streams, as they were a moment ago: whoever asks often does not ask the journal each time.
+"""The newest commits of streams, for those who ask again and again: people, programs and Prometheus, who look at lags.
 
 A head is read so that no append can be missed, which costs a store what an append does (Cassandra a round of Paxos in
-the same partition): people, programs and Prometheus, who look at lags again and again, would slow the owners down.
+the same partition), and so would slow the owners down. All who come before a reading begins share it, and readings of a
+stream are some time apart. An answer is never older than its question: a lag of nothing must not be told of what was
+written before one has asked.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from collections.abc import Collection, Mapping
 
 from streams.journal import Commit, Journal, stream_name, stream_type
 
-HEAD_SECONDS = 1.0
-"""So old a head may be, in seconds since it was begun to be read."""
+APART_SECONDS = 0.5
+"""Between the beginnings of two readings of a stream. Who asks more seldom does not wait."""
 
 
 class Heads:
@@ -21,19 +23,35 @@ class Heads:
     def __init__(self, journals: Mapping[str, Journal], partitions: int) -> None:
         self._journals = journals
         self._streams = [stream_name(type, partition) for type in journals for partition in range(partitions)]
-        self._found: dict[str, tuple[float, asyncio.Task[Commit | None]]] = {}
+        self._began: dict[str, float] = {}
+        self._next: dict[str, asyncio.Task[Commit | None]] = {}
+        """The readings that have not begun yet."""
+        self._all: set[asyncio.Task[Commit | None]] = set()
 
     async def of(self, only: Collection[str] | None = None) -> dict[str, Commit | None]:
-        """The newest commit of each stream, or of only some. Raises `Unavailable`."""
+        """The newest commit of each stream, or of only some, as they are at the call or later. Raises `Unavailable`."""
         streams = [stream for stream in self._streams if only is None or stream in only]
         heads = await asyncio.gather(*(self._head(stream) for stream in streams))
         return dict(zip(streams, heads, strict=True))
 
     async def _head(self, stream: str) -> Commit | None:
-        now = asyncio.get_running_loop().time()
-        began, task = self._found.get(stream, (float("-inf"), None))
-        if task is None or now - began >= HEAD_SECONDS or (task.done() and (task.cancelled() or task.exception())):
-            task = asyncio.ensure_future(self._journals[stream_type(stream)].head(stream))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits any more
-            self._found[stream] = now, task
+        task = self._next.get(stream)
+        if task is None:
+            task = self._next[stream] = asyncio.create_task(self._read(stream))
+            self._all.add(task)
+            task.add_done_callback(self._done)
         return await asyncio.shield(task)  # others wait for the same
+
+    async def _read(self, stream: str) -> Commit | None:
+        loop = asyncio.get_running_loop()
+        pause = self._began.get(stream, float("-inf")) + APART_SECONDS - loop.time()
+        if pause > 0:
+            await asyncio.sleep(pause)
+        del self._next[stream]
+        self._began[stream] = loop.time()
+        return await self._journals[stream_type(stream)].head(stream)
+
+    def _done(self, task: asyncio.Task[Commit | None]) -> None:
+        self._all.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited for it has been told, and nobody else is interested

@@ -240,14 +240,14 @@ async def test_others_go_on(server: Server, path: str) -> None:
     async def look() -> None:
         nonlocal longest
         while True:
-            began = time.perf_counter()
+            began = time.thread_time()  # what else the machine does is not to count
             await asyncio.sleep(0)
-            longest = max(longest, time.perf_counter() - began)
+            longest = max(longest, time.thread_time() - began)
 
     looking = asyncio.create_task(look())
     await asyncio.gather(*(server.get(path) for _ in range(8)))
     looking.cancel()
-    assert longest < 0.25, longest  # all of it in one go is seconds; what is left here is the journal in memory
+    assert longest < 0.15, longest  # in one go it is a second; what is left is the journal in memory, and JSON
 
 
 async def test_nobody_waits(server: Server) -> None:
