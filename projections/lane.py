@@ -28,7 +28,7 @@ BATCH = 500
 """Records that are applied together: few enough that queries need not wait long for their turn."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 LOOK_SECONDS = 2.0
-"""So long a lane waits to hear where the log ends."""
+"""So long a lane waits to hear where the topic ends, and the log."""
 IDLE_SECONDS = 10.0
 """When nothing has come for so long, a lane looks whether its place on the topic is still there."""
 
@@ -115,8 +115,10 @@ class Lane:
         """Raise `JournalBehind` where the log ends before what the tables have, or the topic: it is not the one that
         they are from. While nobody can say, what was published goes on into the tables."""
         newest = max((table.place.at for table in self.tables), default=Place().at)
-        if self._goal > await reading.first() and (last := await reading.at(self._goal - 1)) is not None:
-            newest = max(newest, self._at(last) or newest)
+        with suppress(TimeoutError):  # where a transaction ends the topic, no record stands there
+            async with asyncio.timeout(LOOK_SECONDS):
+                if self._goal > await reading.first() and (last := await reading.at(self._goal - 1)) is not None:
+                    newest = max(newest, self._at(last) or newest)
         head = newest[0]
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):

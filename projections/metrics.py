@@ -59,7 +59,7 @@ class _Lags(Collector):
                 for name, fold in partition.tables.items():
                     quarantined.add_metric([partition.stream, name], len(fold.quarantined))
         ready = _gauge("worker_ready", "Whether this worker serves all that is assigned to it", [])
-        ready.add_metric([], int(self._side.app.is_ready))
+        ready.add_metric([], int(self._side.app.is_well))
         return [head, published, waiting, applied, commits, events, seconds, quarantined, ready]
 
 

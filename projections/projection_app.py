@@ -38,6 +38,7 @@ from streams.command_app import Context
 from streams.faust_app import Application
 from streams.health import add_health
 from streams.journal import Journal, stream_type
+from streams.places import claim_folder
 from streams.retry import until_it_answers
 from streams.settings import Settings, SettingsError
 from streams.setup import may_create, prepare, stop_on_user_error
@@ -201,7 +202,8 @@ class ReadSide:
             wanted = [*topics.type_topics(settings.namespace, type_, settings.partitions), *own]
             watched += wanted
             with stop_on_user_error():
-                await prepare(settings, journal, self.contexts[type_].identity(), wanted)
+                cluster = await prepare(settings, journal, self.contexts[type_].identity(), wanted)
+                claim_folder(self.app.conf.datadir, self.app.conf.id, settings.partitions, cluster)
                 if type_ in self._registered:
                     await self._registered[type_].start()
         await self.control.start()

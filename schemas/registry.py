@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import as_file, files
@@ -183,16 +183,26 @@ def _read(file_name: str, text: str) -> Schema:
 def _upcasters(file: Traversable, type: str) -> Iterable[Upcaster]:
     """Of one aggregate type. By path: the folder may be outside of every package."""
     with as_file(file) as path:
-        spec = importlib.util.spec_from_file_location("upcasters", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise SchemaError(f"{path}: {error!r}") from error
-    found: Iterable[Upcaster] = module.UPCASTERS.get(type, ())
-    return found
+        file_state = path.stat()
+        found = _run(path, (file_state.st_mtime_ns, file_state.st_size))
+        if not isinstance(found, Mapping):
+            raise SchemaError(f"{path}: it has to say `UPCASTERS = {{..}}`, by aggregate type a sequence of upcasters")
+        its: Iterable[Upcaster] = found.get(type, ())
+        return its
+
+
+@lru_cache(maxsize=64)
+def _run(path: Path, state: tuple[int, int]) -> object:
+    """The `UPCASTERS` of a file, which is run once for all types, and again when it has changed."""
+    spec = importlib.util.spec_from_file_location("upcasters", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise SchemaError(f"{path}: {error!r}") from error
+    return getattr(module, "UPCASTERS", None)
 
 
 @lru_cache(maxsize=4096)

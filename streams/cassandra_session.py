@@ -27,6 +27,7 @@ from cassandra.policies import (
 )
 from cassandra.query import BatchStatement, BatchType, BoundStatement, tuple_factory
 
+from streams.cassandra_hosts import Hosts, contact_point
 from streams.journal import JournalMissing, Unavailable
 from streams.settings import SettingsError, host_and_port, is_port, split_url
 from streams.tls import CUT
@@ -162,13 +163,12 @@ class CassandraSession:
 
     def _connect(self) -> None:
         if (driver := logging.getLogger("cassandra")).level == logging.NOTSET:
-            driver.setLevel(
-                logging.CRITICAL
-            )  # what fails is raised here; the driver would add a trace for each attempt
+            # What fails is raised here, and `Hosts` says which host; the driver would add a trace for each attempt.
+            driver.setLevel(logging.CRITICAL)
         address = self.address
         try:
             cluster = Cluster(
-                address.hosts,
+                [contact_point(host, address.port) for host in address.hosts],
                 port=address.port,
                 connection_class=_Connection,
                 # Spoken by Cassandra 3, 4 and 5. Version 5 only adds checksums, which cost client CPU.
@@ -206,6 +206,7 @@ class CassandraSession:
                 told = f"{address.setting}: datacenter={address.datacenter}: the cluster has {names}"
                 raise SettingsError(told) from None
             raise translated(error, address) from None
+        cluster.register_listener(Hosts())
         # Which of two `published` or snapshots is newer is told by the servers' clocks, not by those of the workers.
         self._driver.use_client_timestamp = False
         self._cluster = cluster

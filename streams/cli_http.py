@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 
 from streams.cli_run import USAGE, Stop, one_line
+from streams.settings import without_login
 
 SECONDS = 8.0
 
@@ -24,16 +25,17 @@ async def post(url: str, path: str, help: str, body: Any, seconds: float = SECON
 async def _request(
     method: str, url: str, path: str, help: str, seconds: float, **options: Any
 ) -> tuple[str, int, bytes]:
-    where = f"{url.rstrip('/')}{path}"
+    asked = f"{url.rstrip('/')}{path}"
+    where = without_login(asked)
     try:
         timeout = aiohttp.ClientTimeout(total=seconds)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.request(method, where, **options) as response,
+            session.request(method, asked, **options) as response,
         ):
             return where, response.status, await response.read()
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-        raise Stop(USAGE, f"--url {url} is not a URL like http://127.0.0.1:6066") from None
+        raise Stop(USAGE, f"--url {without_login(url)} is not a URL like http://127.0.0.1:6066") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         reason = f"no answer within {seconds:g} s" if isinstance(error, TimeoutError) else one_line(error)
         raise Stop(USAGE, f"{where}: {reason}; {help}") from None

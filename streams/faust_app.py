@@ -210,5 +210,10 @@ class Application(faust.App):  # type: ignore[misc]
 
     @property
     def is_ready(self) -> bool:
-        """Whether this worker serves all that is assigned to it."""
-        return self.rebalanced and not self.rebalancing and self.serves() and not self.supervisor.troubles
+        """Whether this worker serves all that is assigned to it, so that it can be asked."""
+        return self.rebalanced and not self.rebalancing and self.serves()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is ready and none of its tasks is in trouble. One task's trouble is not that of all queries."""
+        return self.is_ready and not self.supervisor.troubles

@@ -62,7 +62,7 @@ def add_health(app: Application) -> None:
     @app.page("/health/ready")
     @describe("health", "Whether the worker serves all that is assigned to it", Ready, problems=(503,))
     async def ready(view: Any, request: Any) -> Any:
-        if not app.is_ready:
+        if not app.is_well:
             troubles = [f"{name}: {reason}" for name, reason in sorted(app.supervisor.troubles.items())]
             detail = "; ".join(troubles) or "a rebalance, a recovery or a takeover is under way"
             return problem(view, 503, "Not ready", detail)

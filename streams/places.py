@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from streams.settings import SettingsError
@@ -20,6 +21,30 @@ def check_folder(folder: Path) -> None:
         raise SettingsError(
             f"{folder.absolute()}: {error.strerror}: choose a folder that can be written with --datadir or DATA_DIR"
         ) from None
+
+
+def claim_folder(folder: Path, app: str, partitions: int, cluster: str) -> None:
+    """Make a folder that of an app's tables. They are copies of changelogs, and another system has others by the same
+    names.
+
+    `app` is its consumer group, with the namespace. Raises `SettingsError` where the folder is another's.
+    """
+    file, ours = folder / "belongs-to", f"{app}, PARTITIONS={partitions}, the Kafka cluster {cluster}"
+    try:
+        found = file.read_text(errors="replace").strip()
+        if not found:
+            file.write_text(ours + "\n")
+    except FileNotFoundError:
+        found = ""
+        with suppress(OSError):  # no room on the disk
+            file.write_text(ours + "\n")
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from None
+    if found and found != ours:
+        raise SettingsError(
+            f"{folder.absolute()} has the tables of {found}, and here is {ours}: choose another folder with --datadir"
+            " or DATA_DIR, or delete it: the tables are made again"
+        )
 
 
 def check_listening(host: str, port: int) -> None:

@@ -133,6 +133,11 @@ def split_url(url: str, setting: str) -> SplitResult:
         raise SettingsError(f"{setting}: {error}") from None
 
 
+def without_login(url: str) -> str:
+    """A URL as it may be shown: without user and password."""
+    return re.sub(r"//[^/?#]*@", "//", url)
+
+
 def host_and_port(place: str, default: str) -> tuple[str, str]:
     """What stands before and behind the last `:` of a URL's place, which in `[::1]` is no port; `default` for none."""
     host, colon, port = place.rpartition(":")

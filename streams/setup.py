@@ -49,13 +49,13 @@ def may_create(settings: Settings, url: str = "") -> bool:
 
 async def prepare(
     settings: Settings, journal: Journal, whose: Identity, wanted: Iterable[Topic], own: Sequence[str] = ()
-) -> None:
+) -> str:
     """Make the missing topics, and keyspace and tables if this worker may; open the journal.
 
     Before anything is made, all that is there is held against one another: the journal is `whose` it has to be, the
     topics have the right number of partitions, and of the types that are the app's `own` nothing was published that
-    the journal does not have. Waits for servers that are down. Raises `TopicError`, `JournalMissing`, `JournalBehind`,
-    `SettingsError`.
+    the journal does not have. Waits for servers that are down. Returns the id of the Kafka cluster. Raises
+    `TopicError`, `JournalMissing`, `JournalBehind`, `SettingsError`.
     """
     servers, topics = settings.bootstrap_servers, list(wanted)
     cluster = await until_it_answers(lambda: look_at_topics(servers, topics), "Kafka", _KAFKA)
@@ -72,6 +72,7 @@ async def prepare(
         await until_it_answers(partial(made, journal), "journal: making tables", Unavailable)
     check_identity(await until_it_answers(lambda: journal.claim(ours), "journal", Unavailable), ours)
     await until_it_answers(lambda: ensure_topics(servers, topics), "Kafka: making topics", _KAFKA)
+    return cluster
 
 
 async def opened(journal: Journal, ours: Identity, create: bool) -> bool:

@@ -114,9 +114,10 @@ class Described:
 
 
 async def cluster_id(client: Any) -> str:
-    """The id of the cluster that an AIOKafkaClient is connected to: it is made with the cluster, and stays."""
+    """The id of the cluster that an AIOKafkaClient is connected to: it is made with the cluster, and stays. Empty for
+    brokers that have none."""
     response = (await client.send(client.get_random_node(), _TopicIdsRequest(()))).to_object()
-    return str(response["cluster_id"])
+    return response["cluster_id"] or ""
 
 
 async def describe(client: Any, topics: Iterable[str]) -> dict[str, Described]:

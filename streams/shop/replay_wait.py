@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from streams.progress import Meter
+from streams.settings import without_login
 
 PATIENCE = 30.0
 """Seconds that the door may be shut, as in a restart, before it counts as gone."""
@@ -114,13 +115,13 @@ class Door:
                         return json.loads(await response.text())
                     why = f"HTTP status {response.status}"
             except aiohttp.InvalidURL:
-                raise ReplayError(f"--url {self.url} is not a URL like http://127.0.0.1:6066") from None
+                raise ReplayError(f"--url {without_login(self.url)} is not a URL like http://127.0.0.1:6066") from None
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 why = str(error) or type(error).__name__
             if time.monotonic() > given_up:
                 raise ReplayError(
-                    f"no answer from {self.url}{path}: {why}. --wait asks the projections: start them (make start), "
-                    f"or say where they are with --url"
+                    f"no answer from {without_login(self.url)}{path}: {why}. --wait asks the projections: start them"
+                    " (make start), or say where they are with --url"
                 )
             await asyncio.sleep(PAUSE)
 

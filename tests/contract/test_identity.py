@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy.schema import DropTable
 
-from streams.journal import Identity, Journal
+from streams.journal import Identity, Journal, JournalIncomplete
 from streams.journal_memory import MemoryJournal
 from streams.journals import open_journal
+from streams.sql_tables import IDENTITY as IDENTITY_TABLE
 from tests.contract.conftest import KINDS
 from tests.stores import drop_journals
 
@@ -53,3 +56,24 @@ async def test_one_of_many_that_race_wins(fresh: tuple[Journal, Journal]) -> Non
     found = await asyncio.gather(*(journal.claim(it) for journal, it in zip(fresh * 4, wanted, strict=True)))
     assert len(set(found)) == 1
     assert found[0] in wanted
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "memory"])
+async def test_a_journal_of_an_older_version(kind: str, request: pytest.FixtureRequest, namespace: str) -> None:
+    """The log is there and the table is not: that is no journal that is missing, and `create` adds what it lacks."""
+    url = request.getfixturevalue(f"{kind}_url")
+    journal: Any = open_journal(url, namespace, "older")
+    await journal.create()
+    await journal.open()
+    if kind == "cassandra":
+        await journal._session.define(f"DROP TABLE {namespace}test_older.identity")
+    else:
+        await journal._session.transaction(lambda connection: connection.execute(DropTable(IDENTITY_TABLE)))
+    await journal.close()
+    with pytest.raises(JournalIncomplete, match="run `faust -A <app> setup`"):
+        await journal.open()
+    await journal.create()
+    await journal.open()
+    assert await journal.claim(IDENTITY) == IDENTITY
+    await journal.close()
+    await drop_journals(url, namespace, "older")

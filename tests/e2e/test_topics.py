@@ -84,6 +84,10 @@ async def test_another_number_of_partitions_is_refused(system: System, worker: W
         {"JOURNAL_URL": "cassandra://127.0.0.1:9042"},
         {"PARTITIONS": "none"},
         {"PARTITIONS": "0"},
+        {"KAFKA_BROKERS": "SSL://127.0.0.1:9092"},
+        {"KAFKA_BROKERS": ";"},
+        {"KAFKA_BROKERS": "kafka://127.0.0.1:abc"},
+        {"GROUP_LINGER": "inf"},
     ],
     ids=lambda settings: "=".join(*settings.items()),
 )
@@ -96,3 +100,20 @@ async def test_settings_that_cannot_be_used_are_named(system: System, settings: 
         [line] = (ended.stdout + ended.stderr).splitlines()
         assert line.startswith("error: ")
         assert next(iter(settings)) in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"JOURNAL_URL": "sqlite:////proc/shop.db"}, "shop_orders.db cannot be made: may this user write there?"),
+        ({"DATA_DIR": "/proc/data"}, "/proc/data/orders: No such file or directory: choose a folder"),
+    ],
+    ids=["journal", "folder"],
+)
+async def test_places_that_cannot_be_written(system: System, settings: dict[str, str], words: str) -> None:
+    """A worker that finds out when it starts ends with status 2 and one line, too."""
+    ended = await system.run("-A", ORDERS, "worker", "--web-port", str(free_port()), "-l", "warn", **settings)
+    assert 2 == ended.returncode
+    [line] = [line for line in (ended.stdout + ended.stderr).splitlines() if line.startswith("error: ")]
+    assert words in line
+    assert "Traceback" not in ended.stdout + ended.stderr

@@ -60,3 +60,13 @@ def test_where_a_worker_listens(module: str) -> None:
     """On this machine alone unless its command line says more, wherever Kafka is."""
     found = json.loads(run("-c", DUMP, module, KAFKA_BROKERS="kafka://kafka.example:9092").stdout)
     assert ("127.0.0.1", "127.0.0.1", "6066") == (found["web_bind"], found["web_host"], found["web_port"])
+
+
+@pytest.mark.parametrize("brokers", [";", "SSL://127.0.0.1:9092", "kafka://me:secret@127.0.0.1:9092"])
+def test_brokers_that_cannot_be_meant(brokers: str) -> None:
+    """A command ends like a worker: one line that names the setting, status 2, and no password."""
+    sent = run("-m", "faust", "-A", "streams.shop.orders", "send", "order", "1", "OpenOrder", KAFKA_BROKERS=brokers)
+    assert (2, "") == (sent.returncode, sent.stdout)
+    [line] = sent.stderr.splitlines()
+    assert line.startswith("error: KAFKA_BROKERS")
+    assert "secret" not in line

@@ -18,7 +18,7 @@ from projections.rebuilding import fold_key
 from projections.rows import Changes, Place, StoreDown
 from tests.flat_rows import encoded
 from tests.memory_rows import MemoryRows
-from tests.unit.boxes import BANG, Boxes, Put, boxes, by_type, contents, put, until
+from tests.unit.boxes import BANG, Boxes, Put, Reading, boxes, by_type, contents, put, until
 
 
 @pytest.fixture
@@ -543,4 +543,20 @@ async def test_a_journal_that_does_not_answer_holds_no_table(here: Boxes, monkey
     partition = await opened(here)
     await current(here, partition)
     assert expected == here.rows.rows("boxes-1")
+    assert partition.knows_log
+
+
+async def test_a_topic_that_ends_with_a_transaction(here: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its marker has an offset and is no record: nobody waits for one."""
+    monkeypatch.setattr(lane_module, "LOOK_SECONDS", 0.01)
+    await fill(here, 3)
+    at = Reading.at
+
+    async def never(reading: Reading, offset: int) -> Any:
+        return await at(reading, offset) if offset < 3 else await asyncio.Event().wait()
+
+    monkeypatch.setattr(Reading, "at", never)
+    monkeypatch.setattr(Reading, "end", lambda reading: asyncio.sleep(0, 4))
+    partition = await opened(here)
+    await until(lambda: partition.tables["boxes-1"].place.at == here.head)
     assert partition.knows_log

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streams.journals import open_journal
-from streams.places import check_folder, check_listening, where_to_listen
+from streams.places import check_folder, check_listening, claim_folder, where_to_listen
 from streams.settings import SettingsError
 
 
@@ -30,6 +30,29 @@ def test_a_folder_that_cannot_be(tmp_path: Path, below: str) -> None:
         check_folder(tmp_path / below)
     with pytest.raises(SettingsError, match="/proc/orders: No such file or directory: choose"):
         check_folder(Path("/proc/orders"))
+
+
+def test_a_folder_of_another_system(tmp_path: Path) -> None:
+    """Its tables are copies of other changelogs: who comes with another namespace, number of partitions or cluster is
+    told both sides, and whose it is comes back to it."""
+    for _ in range(2):
+        claim_folder(tmp_path, "a_projections", 8, "c1")
+    others: list[tuple[str, int, str]] = [
+        ("b_projections", 8, "c1"),
+        ("a_projections", 4, "c1"),
+        ("a_projections", 8, "c2"),
+    ]
+    for other in others:
+        with pytest.raises(SettingsError, match=r"has the tables of a_projections, PARTITIONS=8, .* c1, and here is "):
+            claim_folder(tmp_path, *other)
+    claim_folder(tmp_path, "a_projections", 8, "c1")
+
+
+def test_a_folder_whose_owner_was_cut_off(tmp_path: Path) -> None:
+    """Where the disk was full when it was written down nobody is refused."""
+    (tmp_path / "belongs-to").touch()
+    claim_folder(tmp_path, "a_projections", 8, "c1")
+    assert "a_projections, PARTITIONS=8, the Kafka cluster c1\n" == (tmp_path / "belongs-to").read_text()
 
 
 def test_a_port_that_is_taken() -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import LIMITS, Settings, SettingsError, whole_number
+from streams.cli_http import ask
+from streams.cli_run import Stop
+from streams.settings import LIMITS, Settings, SettingsError, whole_number, without_login
 
 HOST = "127.0.0.1:9092"
 
@@ -150,3 +152,25 @@ def test_a_setting_of_one_app(text: str) -> None:
     """Is read by the same rules."""
     with pytest.raises(SettingsError, match=r"^CHECKOUT_DEADLINE=.*use a whole number, 1 to 60"):
         whole_number("CHECKOUT_DEADLINE", 60, 60, {"CHECKOUT_DEADLINE": text})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://me:secret@host:6066/lag", "http://host:6066/lag"),
+        ("http://me:p@ss@host/a@b?c@d", "http://host/a@b?c@d"),
+        ("postgresql://host/shop", "postgresql://host/shop"),
+        ("host:1", "host:1"),
+    ],
+)
+def test_a_url_as_it_may_be_shown(url: str, shown: str) -> None:
+    """Without user and password."""
+    assert shown == without_login(url)
+
+
+async def test_a_password_in_an_option_is_not_shown() -> None:
+    """The line that says that nobody answers names the place alone."""
+    with pytest.raises(Stop) as stopped:
+        await ask("http://me:secret@127.0.0.1:1", "/lag", "is it up?")
+    assert "http://127.0.0.1:1/lag: " in str(stopped.value)
+    assert "secret" not in str(stopped.value)

@@ -204,6 +204,28 @@ def test_upcasters_stand_beside_the_schemas(tmp_path: Any) -> None:
         Schemas.load(tmp_path, "robot")
 
 
+@pytest.mark.parametrize("text", ["", "upcasters = {}", "UPCASTERS = [1]"])
+def test_a_file_without_upcasters(tmp_path: Any, text: str) -> None:
+    """One line says what it has to say."""
+    (tmp_path / "robot").mkdir()
+    (tmp_path / "robot" / "Moved.v1.avsc").write_text(MOVED_1.json)
+    (tmp_path / "upcasters.py").write_text(text)
+    with pytest.raises(SchemaError, match=r"upcasters\.py: it has to say `UPCASTERS = \{\.\.\}`"):
+        Schemas.load(tmp_path, "robot")
+
+
+def test_upcasters_are_run_once(tmp_path: Any) -> None:
+    """For all aggregate types together."""
+    for type in ("robot", "arm"):
+        (tmp_path / type).mkdir()
+        (tmp_path / type / "Moved.v1.avsc").write_text(MOVED_1.json)
+    ran = tmp_path / "ran"
+    (tmp_path / "upcasters.py").write_text(f"UPCASTERS = {{}}\nopen({str(ran)!r}, 'a').write('x')\n")
+    for type in ("robot", "arm", "robot"):
+        Schemas.load(tmp_path, type)
+    assert "x" == ran.read_text()
+
+
 def test_compatibility_is_a_word_that_is_known() -> None:
     """A schema that declares anything else is refused."""
     with pytest.raises(SchemaError, match="use BACKWARD, or leave it out"):
