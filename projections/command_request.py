@@ -144,7 +144,7 @@ def read_path_id(raw_path: str, part: int) -> str:
     """
     try:
         id = unquote_to_bytes(raw_path.split("/")[part]).decode()
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise Refused(400, "Bad request", "the id in the path is not percent-encoded UTF-8") from None
     if not 0 < len(id) <= MAX_ID_LENGTH:
         raise Refused(400, "Bad request", f"the id in the path has {len(id)} characters: use 1 to {MAX_ID_LENGTH}")

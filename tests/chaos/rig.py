@@ -49,8 +49,8 @@ class Rig:
             self.start_projections(**settings)
         await self.ready()
 
-    def start_orders(self, **settings: str) -> Worker:
-        self.orders.append(self.system.start(ORDERS, **settings))
+    def start_orders(self, module: str = ORDERS, **settings: str) -> Worker:
+        self.orders.append(self.system.start(module, **settings))
         return self.orders[-1]
 
     def start_projections(self, folder: Path | None = None, **settings: str) -> Worker:

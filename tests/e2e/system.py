@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import RecordMetadata
 
 from streams.journal import Commit
@@ -29,6 +30,8 @@ from tests.stores import drop_journals
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
+TOPIC_CONFIG = 1
+"""What Kafka says of a setting that the topic itself was given."""
 
 _CODES = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 
@@ -186,6 +189,14 @@ class System:
         """As workers make theirs: the clock of a sender is of no account."""
         configs = {"message.timestamp.type": "LogAppendTime"}
         await self.admin.create_topics([NewTopic(self.topic(name), PARTITIONS, 1, topic_configs=configs)])
+
+    async def configure(self, name: str, settings: Mapping[str, str]) -> None:
+        """Settings of a topic, beside those that it has been given before."""
+        resource = ConfigResourceType.TOPIC, self.topic(name)
+        [found] = await self.admin.describe_configs([ConfigResource(*resource)])
+        [(_, _, _, _, entries)] = found.resources
+        own = {key: value for key, value, _, is_default, *_ in entries if is_default == TOPIC_CONFIG}
+        await self.admin.alter_configs([ConfigResource(*resource, {**own, **settings})])
 
     async def answers(self) -> Inbox:
         """The inbox of the topic `answers`, which is made for it."""

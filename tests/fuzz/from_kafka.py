@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -110,7 +111,7 @@ _published: SearchStrategy[Any] = st.sampled_from(_written).flatmap(
 def _read_events(given: tuple[str, list[Record]]) -> None:
     type, its = given
     reader = events.EventReader(events_of(type), MemoryJournal(), "/source")
-    asyncio.run(reader.read(its))  # type: ignore[arg-type]
+    asyncio.run(reader.read(its, f"{type}-0"))  # type: ignore[arg-type]
 
 
 _listeners: dict[str, Listener] = {}
@@ -130,8 +131,8 @@ class _LastRecord:
     def __init__(self, record: Record) -> None:
         self._record = record
 
-    async def last_record(self, topic: str, partition: int) -> Record:
-        return self._record
+    async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Record | None:
+        return self._record if wanted(self._record) else None
 
 
 def _last_event(given: tuple[str, list[Record]]) -> None:

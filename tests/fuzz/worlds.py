@@ -111,6 +111,9 @@ class _CommandLog:
     async def topic_id(self) -> str:
         return "topic"
 
+    async def check_unpublished(self, stream: str) -> None:
+        pass
+
     async def gap_is_empty(self, start: int, end: int) -> bool:
         return True
 
@@ -176,7 +179,7 @@ class Decided:
             ]
             for it in published:
                 _check_record(it.key, it.value, it.headers)
-            await reader.read(published)  # type: ignore[arg-type]
+            await reader.read(published, stream_name(self.type, 0))  # type: ignore[arg-type]
         for id, kept in self.cache._aggregates.items():
             self._compare(id, kept, await load_aggregate(self.journal, decider, codec, id, WINDOW))
             await self.journal.remove_snapshot(self.type, id)

@@ -11,22 +11,29 @@ from types import CodeType
 from typing import Any
 
 from projections.changelog import is_newer, records_of
+from projections.control import Control
 from projections.events import EventReader
 from projections.fold import TableFold, _Batch
 from projections.indexes import IndexWriter
 from projections.lane import Lane
+from projections.local_store import LocalStore
 from projections.partition import Partition
+from projections.projection import Projection
 from projections.source import Source
 from projections.switching import Switching
 from projections.tables import LocalRows
 from projections.tailer import Tail
+from streams import messages
+from streams.broker import Broker
 from streams.cache import Aggregate, Cache
+from streams.gate import Gate
 from streams.handler import Handler, load_aggregate
 from streams.handover import HandOver
 from streams.indexer import Indexer
 from streams.journal_memory import MemoryJournal
 from streams.owner import Owner
 from streams.ownership import Ownership
+from streams.records import PartitionRecords
 from streams.takeover import first_commit, take_over
 from tests.memory_rows import MemoryRows
 
@@ -137,9 +144,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             'return Published(published.nr, -1), ""',
         ),
     ),
-    "an event is applied again": (
-        Edit(_Batch.apply, "if row is not None and event.at <= row.at:", "if False:"),
-    ),
+    "an event is applied again": (Edit(_Batch.apply, "if row is not None and event.at <= row.at:", "if False:"),),
     "a late duplicate takes a table back": (
         Edit(TableFold.fold, "if event.at > newest:", "if True:"),
         Edit(Lane._missing, "newest = event.at", "pass"),
@@ -211,6 +216,60 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "if key not in kept.rows or row.at >= head_of(kept.rows[key]).at:",
             "if True:",
         ),
+    ),
+    "bytes: over a record that cannot be unpacked reading ends": (
+        Edit(PartitionRecords._unpack_records, "except Exception as error:", "except ZeroDivisionError as error:"),
+    ),
+    "bytes: a record whose headers are no text ends its batch's reading": (
+        Edit(PartitionRecords._of_batch, "except Exception as error:", "except ZeroDivisionError as error:"),
+    ),
+    "a command that is nested too deeply is not its own failure": (
+        Edit(messages._read_structured, "except RecursionError:", "except ZeroDivisionError:"),
+        Edit(Gate._envelope, "except Exception as error:", "except Failure as error:"),
+    ),
+    "a time beyond the calendar is not its command's failure": (
+        Edit(messages._time, "except (ValueError, OverflowError, OSError):", "except ZeroDivisionError:"),
+        Edit(Gate._envelope, "except Exception as error:", "except Failure as error:"),
+    ),
+    "a command with two types is decided by the last": (
+        Edit(messages.read_envelope, "    if twice:", "    if False:"),
+        Edit(messages._take_out_what_is_there_twice, "del attributes[name]", "pass"),
+    ),
+    "what no control command is ends the partition": (
+        Edit(
+            Gate._control,
+            "except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Failure) as error:",
+            "except Failure as error:",
+        ),
+        Edit(Gate.steps, "if _state(aggregate) != before:", "if True:"),
+    ),
+    "a stranger's record is taken for an event": (Edit(EventReader.read, "if place is not None:", "if True:"),),
+    "a stranger's record ends the following of orders": (
+        Edit(Control._take, "except Exception as error:", "except ZeroDivisionError as error:"),
+    ),
+    "a stranger's record ends a recovery": (
+        Edit(LocalStore._newer, "in ours(records, self.table_name):", "in records:"),
+    ),
+    "the tailer goes on behind a stranger's record": (Edit(Tail._find, "self._is_published)", "lambda record: True)"),),
+    "what is raised over a gap ends the worker": (
+        Edit(Owner.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),
+    ),
+    "an owner that fails is not begun anew": (
+        Edit(Ownership._own, "except Exception as error:", "except Unavailable as error:"),
+    ),
+    "an error that no journal declares ends the indexer unseen": (Edit(Indexer._run, "self._failed(error)", "pass"),),
+    "an assignment that comes twice makes a second owner": (
+        Edit(Ownership.assign, "begun = partitions - self._tasks.keys()", "begun = set(partitions)"),
+    ),
+    "a refused batch is left out, and what is behind it is sent": (
+        Edit(Broker.send, "await self._was_refused(topic, batch, count, sent)", "sent += count"),
+    ),
+    "a producer that has lost count goes on": (Edit(Broker._deliver, "self.lost_count(producer)", "pass"),),
+    "a row too large for its store is tried for ever": (
+        Edit(_Batch.encode, "except Exception as error:", "except ZeroDivisionError as error:"),
+    ),
+    "what evolve gets is what it returned, not what is kept": (
+        Edit(Projection.after, '_require_plain(evolved, row, "")', "pass"),
     ),
     "rows stay in the index where they were": (
         Edit(IndexWriter.change, "self._counted[count_prefix(table, name) + before.encode()] -= 1", "pass"),

@@ -20,7 +20,7 @@ TOPIC_GONE_SECONDS = 2.0
 MOST_LOST = 3
 ROWS = RECORD_OVERHEAD + 50, RECORD_OVERHEAD + 90, RECORD_OVERHEAD + 130
 """Bytes with which a changelog takes a few rows, about half of them, and most."""
-REFUSING = {CHANGELOG: ROWS, EVENTS_TOPIC: (120, 600), DEAD_LETTERS_TOPIC: (120, 500), PROJECTION_LETTERS_TOPIC: (120,)}
+REFUSING = {CHANGELOG: ROWS, EVENTS_TOPIC: (120, 600), DEAD_LETTERS_TOPIC: (120, 500), PROJECTION_LETTERS_TOPIC: (400,)}
 """Bytes of the largest batch that topics take when they take less: not all at once, or next to nothing."""
 REFUSED_SECONDS = 1.0, 5.0, 12.0
 
