@@ -15,6 +15,7 @@ from projections.feed import KafkaFeed, ReadingFailed
 
 class Record(NamedTuple):
     offset: int
+    value: bytes = b""
 
 
 class Driver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,10 +26,10 @@ class Broker:
     async def end_offset(self, topic: str, partition: int) -> int:
         return self._end
 
-    async def last_record(self, topic: str, partition: int) -> Any:
+    async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Any:
         assert ("order-events", 1) == (topic, partition)
         assert self._end, "nobody need look"
-        return self._record
+        return self._record if wanted(self._record) else None
 
     async def describe(self, topics: list[str]) -> dict[str, Any]:
         return {topics[0]: SimpleNamespace(id="t1")}
