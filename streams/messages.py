@@ -178,7 +178,7 @@ def read_envelope(
     twice = "" if len(attributes) == len(headers) else _take_out_what_is_there_twice(attributes, headers)
     envelope = Envelope(default_id, "", "", b"", JSON, offset, EPOCH)
     try:
-        envelope.reply_to = _text(attributes, "ce_replyto", MAX_TOPIC_LENGTH)
+        envelope.reply_to = _reply_to(_text(attributes, "ce_replyto"))
         envelope.id = _text(attributes, "ce_id", MAX_ID_LENGTH) or default_id
         envelope.correlation_id = _text(attributes, "ce_correlationid", MAX_ID_LENGTH)
         if twice:
@@ -229,7 +229,7 @@ def _read_structured(envelope: Envelope, value: bytes | None) -> None:
             "Unreadable", f"neither a CloudEvent in binary mode (no header ce_type) nor one in JSON: {error}"
         ) from None
     envelope.id = _fitting("id", structured.id, MAX_ID_LENGTH) or envelope.id
-    envelope.reply_to = _fitting("replyto", structured.replyto, MAX_TOPIC_LENGTH) or envelope.reply_to
+    envelope.reply_to = _reply_to(structured.replyto) or envelope.reply_to
     correlation_id = _fitting("correlationid", structured.correlationid, MAX_ID_LENGTH)
     envelope.correlation_id = correlation_id or envelope.correlation_id
     envelope.type = _fitting("type", structured.type, MAX_TYPE_LENGTH)
@@ -268,6 +268,11 @@ def _time(timestamp: float) -> datetime:
         f"the message's timestamp {timestamp * 1000:.0f} is no time in milliseconds: send the right one, or let the"
         " broker set it (message.timestamp.type=LogAppendTime)",
     )
+
+
+def _reply_to(text: str) -> str:
+    # A name that no topic can have gets no reply; that is who replies to say, and one character too many is enough.
+    return text[: MAX_TOPIC_LENGTH + 1]
 
 
 def _content_type(text: str) -> str:

@@ -98,7 +98,7 @@ def test_what_is_refused(value: bytes | None, headers: Any, says: str) -> None:
     assert len(caught.value.message) < 1_100
 
 
-@pytest.mark.parametrize("header", ["ce_id", "ce_type", "ce_correlationid", "ce_deadline", "ce_replyto", "ce_retryof"])
+@pytest.mark.parametrize("header", ["ce_id", "ce_type", "ce_correlationid", "ce_deadline", "ce_retryof"])
 def test_what_is_too_long_comes_back_nowhere(header: str) -> None:
     """Of what is too long nothing is in the answer, nor in what is kept of the command."""
     long = [*command_headers("c1", "AddLine", "/test"), (header, b"x" * 250_000)]
@@ -108,6 +108,16 @@ def test_what_is_too_long_comes_back_nowhere(header: str) -> None:
     texts = [known.id, known.type, known.reply_to, known.correlation_id, known.deadline, known.retry_of]
     assert sum(map(len, texts)) < 1_000
     assert len(str(caught.value)) < 1_000
+
+
+def test_a_reply_topic_that_cannot_be() -> None:
+    """A command whose reply topic is longer than one can be is done, and of that name no more is kept than says so."""
+    for envelope in (
+        read(b"{}", command_headers("c1", "AddLine", "/test", "x" * 250_000)),
+        read(b'{"type":"AddLine","replyto":"' + b"x" * 250_000 + b'"}'),
+    ):
+        assert ("AddLine", 250) == (envelope.type, len(envelope.reply_to))
+        assert not may_take_replies(envelope.reply_to)
 
 
 def test_a_trace_that_is_none() -> None:
