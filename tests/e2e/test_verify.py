@@ -77,7 +77,7 @@ async def test_journal_verify(system: System) -> None:
     [
         (["order", "--partition", "4"], {}, "no partition 4: PARTITIONS=4, so they are 0 to 3"),
         (["invoice"], {}, "no aggregate type invoice"),
-        (["order"], {"PARTITIONS": "2"}, "PARTITIONS=2, but there is a stream order-2"),
+        (["order"], {"PARTITIONS": "2"}, "belongs to PARTITIONS=4, and here is PARTITIONS=2"),
         (["order"], {"JOURNAL_URL": "cassandra://127.0.0.1:1/test"}, "the journal does not answer"),
         (["order"], {"JOURNAL_URL": "memory://"}, "where the command line cannot look"),
     ],

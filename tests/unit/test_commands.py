@@ -21,7 +21,7 @@ from rich.console import Console
 from aggregates.shop.order import LineAdded, OrderOpened, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams import cli_dead_letters, cli_journal, cli_kafka, cli_lag, cli_quarantine, history
+from streams import cli_dead_letters, cli_journal, cli_kafka, cli_lag, cli_quarantine, cli_verify, history
 from streams.batches import unreadable
 from streams.broker import partition_of
 from streams.cli_run import Stop, indented, print_table, printable, run, table
@@ -559,3 +559,11 @@ def test_wrong_use(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) ->
     register(FakeApp(), {"order": FakeContext(MemoryStore())})  # type: ignore[dict-item]
     result = CliRunner().invoke(cli.commands[arguments[0]], list(arguments[1:]))
     assert 2 == result.exit_code, result.output
+
+
+async def test_verify_with_wrong_partitions(context: FakeContext) -> None:
+    """A journal that does not say whose it is still has streams beyond those of a PARTITIONS that is too small."""
+    partition = int(STREAM.rpartition("-")[2])
+    other = FakeContext(context.store, partition)
+    with pytest.raises(Stop, match=f"PARTITIONS={partition}, but there is a stream {STREAM}"):
+        await cli_verify._check_partitions(context.journal(), other, None)  # type: ignore[arg-type]
