@@ -199,9 +199,7 @@ class SimulatedBroker(Broker):
             "kafka", lambda: len(self._world.kafka.partition(topic, partition).records)
         )
 
-    async def last_record(
-        self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True
-    ) -> Any:
+    async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True) -> Any:
         def look() -> Any:
             log = self._world.kafka.partition(topic, partition)
             records = read(topic, partition, log.after(log.first, len(log.records)))

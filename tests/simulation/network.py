@@ -23,6 +23,7 @@ FASTEST, SLOWEST = 0.0003, 0.006
 """Seconds one way."""
 TIME_OUT = 2.0
 
+
 class DriverError(Exception):
     """What no driver says it raises."""
 

@@ -50,9 +50,7 @@ class ProjectionWorker:
         self.local = {TYPE: rows}
         self.shared = LazyPlaces(SharedRows(world, world.read_model))
         self.supervisor = Supervisor()
-        self._tailers = Tailers(
-            TYPE, EVENTS_TOPIC, "/accounts", journal, broker, EVENTS, supervisor=self.supervisor
-        )
+        self._tailers = Tailers(TYPE, EVENTS_TOPIC, "/accounts", journal, broker, EVENTS, supervisor=self.supervisor)
         self.control = Control(CONTROL_TOPIC, feed, broker, self.supervisor)
         self.source = Source(
             TYPE,
@@ -157,9 +155,7 @@ class SimulatedDoors:
             raise NotNow("a rebalance or a recovery is under way")
         return sorted(self._worker.here)
 
-    async def each(
-        self, projection: str, path: str, tables: Any, here: Callable[[], Awaitable[Any]]
-    ) -> Sequence[Any]:
+    async def each(self, projection: str, path: str, tables: Any, here: Callable[[], Awaitable[Any]]) -> Sequence[Any]:
         async def ask(name: str) -> Any:
             if name == self._worker.name:
                 return await here()

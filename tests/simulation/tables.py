@@ -72,8 +72,10 @@ def _indexes(world: World, readers: Readers) -> str:
         reader = _reader(readers, partition)
         for kept, tables in _kept(reader, partition):
             for table in tables:
-                if isinstance(kept.how, Indexes) and kept.how.changes and (
-                    text := _index_difference(reader.worker.local[TYPE].store, partition, kept, kept.how, table)
+                if (
+                    isinstance(kept.how, Indexes)
+                    and kept.how.changes
+                    and (text := _index_difference(reader.worker.local[TYPE].store, partition, kept, kept.how, table))
                 ):
                     return f"{table} of partition {partition}: {text}"
     return ""

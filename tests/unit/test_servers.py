@@ -344,7 +344,7 @@ def test_workers_are_read_from_the_procfile(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("set_to", "folder"), [("/my data/of it", "/my data/of it"), ("", ".data")])
 def test_a_folder_with_a_space_in_its_name(tmp_path: Path, set_to: str, folder: str) -> None:
     """Each worker of the Procfile gets the folder of its own as one argument."""
-    text = Path(__file__, "../../../Procfile").resolve().read_text()
+    text = (Path(__file__).parents[2] / "Procfile").read_text()
     for worker in workers.from_procfile(text, tmp_path, tmp_path, ""):
         shown = subprocess.run(
             ["/bin/sh", "-c", f"printf '%s\\n' {worker.command}"],
