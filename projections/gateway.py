@@ -173,7 +173,10 @@ class Gateway:
             if first is None:
                 target = Target(command.type, command.aggregate_id)
                 with self._replies.waiting_for(command.id, target) as reply:
-                    delivery = asyncio.create_task(self._deliver(command, data, room.hand_on()))
+                    # It counts before anybody else has his turn: who comes with the same id is told at once.
+                    sent = Sent(command.id, target, command.name, Place("", 0, NOT_YET), command.fingerprint)
+                    is_new = self._replies.unanswered.add(sent, now_ms())
+                    delivery = asyncio.create_task(self._deliver(command, data, room.hand_on(), sent, is_new))
                     data = b""
                     self._deliveries.add(delivery)
                     delivery.add_done_callback(self._delivered)
@@ -218,12 +221,9 @@ class Gateway:
             command_id=command.id,
         )
 
-    async def _deliver(self, command: Command, data: bytes, room: Some) -> Sent:
+    async def _deliver(self, command: Command, data: bytes, room: Some, sent: Sent, is_new: bool) -> Sent:
         """Produce a command and then the note of it, so that what counts as unanswered can be answered."""
         topic = topics.commands_topic(self._settings.namespace, command.type)
-        target = Target(command.type, command.aggregate_id)
-        sent = Sent(command.id, target, command.name, Place(topic, 0, NOT_YET), command.fingerprint)
-        is_new = self._replies.unanswered.add(sent, now_ms())
         try:
             found = await self._produce(topic, command.aggregate_id, data, command.headers)
         except BaseException:

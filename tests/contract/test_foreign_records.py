@@ -132,6 +132,7 @@ async def test_orders_before_a_transaction(topic: str, broker: Broker, commit: b
         await control.start()
     try:
         assert "because" == control.paused("orders")
+        await asyncio.sleep(0)  # it follows, and what follows closes what it reads
     finally:
         await control.close()
 
