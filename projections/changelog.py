@@ -96,7 +96,7 @@ def is_ours(key: bytes | None, value: bytes | None) -> bool:
         kind = read_key(key or b"").kind
         if value is not None:
             _READERS[kind](value)
-    except (ValueError, KeyError, msgspec.DecodeError):
+    except (ValueError, KeyError, msgspec.DecodeError, RecursionError):  # nested without end, say
         return False
     return kind in _READERS
 

@@ -75,7 +75,7 @@ COMMANDS: dict[str, Callable[[bytes, bytes], Written]] = {
     "nanoseconds": lambda key, id: Written(key, ADD, _typed(id), time=1.7e15),
     "the end of time": lambda key, id: Written(key, ADD, _typed(id), time=9.2e15),
     "an id without end": lambda key, id: Written(key, ADD, _typed(b"x" * 5_000)),
-    "a reply topic without end": lambda key, id: Written(key, ADD, (*_typed(id)[:2], ("ce_replyto", b"x" * 5_000))),
+    "a sequence that is none": lambda key, id: Written(key, ADD, (*_typed(id), ("ce_expectedsequence", b"\xff"))),
     "an amount without end": lambda key, id: Written(key, b'{"amount":' + b"9" * 5_000 + b"}", _typed(id)),
     "half a letter": lambda key, id: Written(key, b'{"amount":"\\ud800"}', _typed(id)),
     "Avro that is none": lambda key, id: Written(

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDERS = "aggregates", "examples", "projections", "schemas", "servers", "streams", "tests"
 ABOVE = re.compile(r"__file__\)[.a-z()]*\.parents\[(\d+)\]")
-BESIDE = re.compile(r"ROOT\.parent\b|[\"' =]\.\./")
+BESIDE = re.compile(r"ROOT\.parent\b|(Path|open)\([^)]*[\"']\.\./")
 
 
 def _files() -> Iterator[Path]:
