@@ -20,6 +20,7 @@ from projections.events import EventReader
 from projections.tailer import event_headers
 from schemas.codec import Codec
 from schemas.registry import Schemas
+from streams.broker import USUAL_LARGEST
 from streams.cache import Aggregate, Cache
 from streams.commit_codec import decode_events, encode_events
 from streams.handler import Handler, load_aggregate
@@ -79,6 +80,9 @@ class Sink:
             _check_record(key, value, headers)
         self.letters += len(records)
         return len(records) - 1
+
+    async def largest(self, topic: str) -> int:
+        return USUAL_LARGEST
 
     async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         for topic, key, value in replies:
@@ -160,7 +164,7 @@ class Decided:
                 while self.owner.covered < len(records) and not self.lost.is_set():
                     await asyncio.sleep(0)
             if self.lost.is_set():
-                raise Lost(f"covered are {self.owner.covered} of {len(records)}")
+                raise Lost(f"covered are {self.owner.covered} of {len(records)}: {self.owner.why_lost}")
         finally:
             await self.owner.close()
         await self._read_again()

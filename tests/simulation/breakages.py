@@ -172,13 +172,6 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(Lane._save, "        return {table.table: error for table, _ in its}\n", "        pass\n"),
     ),
     "a table that was set aside stays there": (Edit(Lane._apply, "        self._aside(table)\n", ""),),
-    "a partition is not opened while a store is down": (
-        Edit(
-            Partition._add,
-            'log.error("%s: how far %s is cannot be read: %s", self.stream, table.table, error)',
-            "raise",
-        ),
-    ),
     "a lane waits for ever on a topic that is another by now": (
         Edit(Lane._look, "        await self.begin(reading)\n", "        pass\n"),
     ),
