@@ -201,14 +201,8 @@ class Owner:
 
         Offsets must follow one another. One seen before is left out. A gap is legal only where Kafka itself
         has none to give (transaction markers, retention); where messages were lost on the way, ownership
-        begins anew; so it does over anything else that this raises.
+        begins anew.
         """
-        try:
-            await self._take(message)
-        except Exception as error:  # of looking into a gap: it is this partition's trouble, and no worker's end
-            self._lose(f"what comes cannot be taken: {type(error).__name__}: {error}", error)
-
-    async def _take(self, message: Message) -> None:
         await self._intake.room()
         # Looking into a gap takes time, in which a rebalance may have moved the place to go on from.
         while self._intake.is_open and message.offset > (due := self.next_offset):
@@ -227,11 +221,7 @@ class Owner:
         Where the topic has become shorter than what was read of it, ownership begins anew, at its end.
         """
         due = self.next_offset
-        try:
-            end = await until_it_answers(self._commands.end, f"{self.stream}: looking for the end", Unavailable)
-        except Exception as error:
-            self._lose(f"the end of its topic cannot be looked for: {type(error).__name__}: {error}", error)
-            return
+        end = await until_it_answers(self._commands.end, f"{self.stream}: looking for the end", Unavailable)
         if not self._intake.is_open:
             return
         if end < due:

@@ -102,11 +102,11 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "return {partition: self._begin(partition) for partition in self._taken_over}",
             "[self._begin(partition) for partition in self._taken_over]\n    return {}",
         ),
-        Edit(Owner._take, "and message.offset >= self.next_offset", ""),
+        Edit(Owner.deliver, "and message.offset >= self.next_offset", ""),
     ),
-    "a command delivered again is decided again": (Edit(Owner._take, "and message.offset >= self.next_offset", ""),),
+    "a command delivered again is decided again": (Edit(Owner.deliver, "and message.offset >= self.next_offset", ""),),
     "a gap is not looked into": (
-        Edit(Owner._take, "if await self._commands.gap_is_empty(due, message.offset):", "if True:"),
+        Edit(Owner.deliver, "if await self._commands.gap_is_empty(due, message.offset):", "if True:"),
     ),
     "handed over: a batch that waits is forgotten": (Edit(HandOver.put, "self._waiting[tp].append(records)", "pass"),),
     "failures are not kept as dead letters": (Edit(Owner._process, "if letters:", "if False:"),),
@@ -245,7 +245,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "the tailer goes on behind a stranger's record": (Edit(Tail._find, "self._is_published)", "lambda record: True)"),),
     "what is raised over a gap ends the worker": (
-        Edit(Owner.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),
+        Edit(Ownership.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),
     "an owner that fails is not begun anew": (
         Edit(Ownership._own, "except Exception as error:", "except Unavailable as error:"),

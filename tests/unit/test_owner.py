@@ -288,19 +288,6 @@ async def test_offsets(bench: Bench) -> None:
     assert (1, (0, 0)) == (owner.next_offset, owner.queued)
 
 
-async def test_gap_that_cannot_be_looked_into(bench: Bench) -> None:
-    """Whatever is raised over a gap ends this owner alone: whoever hands over goes on."""
-    owner, _, _ = await bench.owner()
-
-    async def look(start: int, end: int) -> bool:
-        raise RuntimeError("a bug of the client")
-
-    bench.topic.gap_is_empty = look  # type: ignore[method-assign]
-    await owner.deliver(bench.command("OpenOrder", OPEN, offset=3))
-    assert ([owner], False) == (bench.lost, owner.healthy)
-    assert "a bug of the client" in owner.why_lost
-
-
 async def test_gap_looked_into_over_a_rebalance(bench: Bench) -> None:
     """A gap found empty says nothing once the owner has gone back: what it then skips would be lost."""
     owner, _, sent = await bench.owner()
