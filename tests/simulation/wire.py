@@ -25,12 +25,17 @@ _ATTRIBUTES = DefaultRecordBase.ATTRIBUTES_OFFSET
 
 
 def read(topic: str, partition: int, records: Sequence[Record]) -> list[Any]:
-    """These records, which follow one another in a partition, as a consumer gets them."""
-    if not records:
-        return []
-    raw = fetcher.MemoryRecords(b"".join(map(_batch, records)))
-    place = TopicPartition(topic, partition)
-    return list(fetcher.PartitionRecords(place, raw, [], records[0].offset, None, None, True, False))
+    """These records, which follow one another in a partition, as a consumer gets them.
+
+    What stands behind one that cannot be unpacked is fetched again.
+    """
+    place, found, left = TopicPartition(topic, partition), [], list(records)
+    while left:
+        raw = fetcher.MemoryRecords(b"".join(map(_batch, left)))
+        some = list(fetcher.PartitionRecords(place, raw, [], left[0].offset, None, None, True, False))
+        found += some
+        left = [record for record in left if some and record.offset > some[-1].offset]
+    return found
 
 
 def unpacked(batch: BatchBuilder) -> tuple[int, list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]]:
