@@ -10,10 +10,13 @@ from pathlib import Path
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from projections import command_request, hops, marks, pages, rows, sse
-from projections.at_least import BadPosition, read_at_least, read_wait
+from projections import command_request, hops, marks, pages, rows
+from projections.at_least import BadPosition, read_all_at_least, read_at_least, read_wait
 from projections.bodies import Refused
 from projections.command_request import CommandReader
+from projections.etags import is_known
+from projections.live_rows import read_seen_row
+from projections.preconditions import expected_sequence
 from streams import cli_dead_letters
 from streams.cli_run import Stop
 from streams.journals import open_journal
@@ -64,6 +67,8 @@ def _fields(type: str) -> list[str]:
     return field_names(*DECIDERS[type].commands.values())
 
 
+_TAG = "orders-1/order-3:125:0/9/5f1c2ab34d5e6f70"
+TAGS = [_TAG, f'"{_TAG}"', f'W/"{_TAG}", "y"', f'"{_TAG}', '"9"', '"%s"' % ("9" * 5_000), f"{_TAG}, *", '"' * 3_000]
 _bodies = st.sampled_from(sorted(DECIDERS)).flatmap(
     lambda type: st.tuples(
         st.just(type),
@@ -77,7 +82,7 @@ _bodies = st.sampled_from(sorted(DECIDERS)).flatmap(
         | json_bytes,
     )
 )  # fmt: skip
-_positions = texts | st.sampled_from(
+_positions = texts | st.sampled_from(TAGS) | st.sampled_from(
     ["order-3:125", "order-3:125:0", "order-٣:1", "order-" + "9" * 5_000 + ":1", "order-0:", "order--1:1",
      "orders-1,order-0:12:3,order-1:7:0", "orders-1,", ",", "orders-1,order-0:x"]
 )  # fmt: skip
@@ -89,6 +94,8 @@ _headers = st.lists(st.tuples(
 
 def _request_headers(its: list[tuple[str, str]]) -> None:
     headers: CIMultiDict[str] = CIMultiDict(its)
+    is_known(headers, '"x"')
+    expected_sequence(headers, "order")
     command_request.command_id(headers)
     command_request.wait_of(headers)
 
@@ -132,7 +139,9 @@ READERS = [
            (Refused,)),
     Reader("At-Least", _positions, lambda it: read_at_least(it, 8, ("order", "product")), (BadPosition,)),
     Reader("Prefer", _positions | st.just("wait=nan, wait=inf, wait=" + "9" * 400), read_wait),
-    Reader("Last-Event-ID of a row", _positions, lambda it: sse.read_place(it, "order-3"), (BadPosition,)),
+    Reader("Last-Event-ID of a row", _positions, lambda it: read_seen_row(it, "order-3"), (BadPosition,)),
+    Reader("positions to wait for", st.lists(_positions, max_size=3),
+           lambda it: read_all_at_least(it, 8, ("order", "product")), (BadPosition,)),
     Reader("Last-Event-ID of a list", _positions, lambda it: marks.read_mark(it, "orders"), (BadPosition,)),
     Reader("a page", st.fixed_dictionaries({}, optional={"limit": texts, "after": texts}), pages.read_page,
            (ValueError,)),
