@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from projections.events import Event
 from streams.broker import Broker, Record, RecordTooLarge
+
+log = logging.getLogger(__name__)
 
 
 class ProjectionDeadLetters:
@@ -40,8 +43,18 @@ class ProjectionDeadLetters:
                 return
             except RecordTooLarge as error:
                 (key, value, headers), *rest = records[error.sent :]
-                named = [it for it in headers if it[0] in _NAMES]
-                records = [(key, b"", named), *rest] if value or len(named) < len(headers) else rest
+                named = [header for header in headers if header[0] in _NAMES]
+                if value or len(named) < len(headers):
+                    records = [(key, b"", named), *rest]
+                else:
+                    log.error(
+                        "%s-%d takes no letter about %r: %s; its key waits all the same",
+                        self._topic,
+                        partition,
+                        key,
+                        error,
+                    )
+                    records = rest
 
 
 _NAMES = ("ce_id", "ce_type", "ce_position", "ce_time", "dl_table", "dl_key", "dl_reason")

@@ -99,7 +99,7 @@ class Tail:
             if await self._publish():
                 self._moved = time.monotonic()
             else:
-                self._report_hole()
+                await self._report_hole()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
             self._wake.clear()
@@ -132,10 +132,18 @@ class Tail:
             if head is None or head.nr < self.published.nr:
                 await self._begin()
 
-    def _report_hole(self) -> None:
-        """A commit that was acknowledged and cannot be read any more is for people to look at."""
+    async def _report_hole(self) -> None:
+        """A commit that was acknowledged and cannot be read any more is for people to look at.
+
+        Anybody may write a hint, so the log is asked first whether it has what was said to be there.
+        """
         if self._hinted > self.published.nr and time.monotonic() - self._moved > HOLE_SECONDS:
             self._moved = time.monotonic()
+            with contextlib.suppress(Unavailable):
+                head = await self._journal.head(self.stream)
+                if head is None or head.nr <= self.published.nr:
+                    self._hinted = self.published.nr
+                    return
             log.error(
                 "%s: commit %d was written, but commit %d cannot be read: nothing is published behind it. "
                 "Has the journal lost writes that it had acknowledged (commitlog_sync, replication)?",

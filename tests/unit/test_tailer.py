@@ -254,3 +254,32 @@ async def test_an_event_that_is_too_large(monkeypatch: pytest.MonkeyPatch, caplo
     await asyncio.gather(task, return_exceptions=True)
     assert ([(1, 0), (1, 1), (2, 0)], [3, 2, 2, 2, 2], {}) == (topic.positions, tries, dict(supervisor.troubles))
     assert 1 == caplog.text.count("nothing is published behind it")
+
+
+# -- hints, which anybody may write ------------------------------------------------------------------------
+
+
+class _LogWithAHole(MemoryJournal):
+    """Its commits can be read up to the first one only."""
+
+    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+        return [commit for commit in await super().commits(stream, after, limit) if commit.nr == 1]
+
+
+@pytest.mark.parametrize("is_hole", [False, True])
+async def test_a_hint_of_a_commit_that_cannot_be_read(
+    is_hole: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log is asked before anybody is told of a hole: a hint of a commit that is not there is no alarm."""
+    monkeypatch.setattr(tailer, "HOLE_SECONDS", 0.0)
+    monkeypatch.setattr(tailer, "POLL_SECONDS", 0.01)
+    journal = _LogWithAHole((await journal_of(1, 1, 1) if is_hole else await journal_of(1))._store)
+
+    def done(tail: Tail) -> bool:
+        if tail.published.nr == 1 and not tail._hinted:
+            tail.wake(10**18)
+        alarmed = any("cannot be read" in record.getMessage() for record in caplog.records)
+        return alarmed if is_hole else tail._hinted == 1
+
+    await tail_until(journal, Topic(), done)
+    assert is_hole == bool(caplog.records)
