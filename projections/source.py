@@ -204,7 +204,12 @@ class Source:
         return ""
 
     def _wake(self, partition: int, name: str) -> None:
-        """Wake those for whom the table that answers is far enough. It goes on only where it is kept up to date."""
+        """Wake those for whom the table that answers is far enough. It goes on only where it is kept up to date.
+
+        A place that was recovered is no position of the log before the lane has held it against that.
+        """
+        if (here := self.partitions.get(partition)) is None or not here.knows_log:
+            return
         serving = self._control.serving(name)
         if serving is not None and (table := self.table(partition, serving)) is not None:
             self._waits.reached(partition, name, table.place.complete)

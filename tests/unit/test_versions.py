@@ -164,6 +164,26 @@ async def test_who_waits_is_woken_by_the_batch(town: Town) -> None:
         assert 0 == bound.now
 
 
+async def test_who_waits_waits_for_the_look_at_the_log_too(town: Town) -> None:
+    """A table that was recovered with the commit in it: who waits is answered when it is known to be of this log, and
+    is not sent away before."""
+    bound = Bound(1)
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
+        await it.looked()
+        lane = it.source.partitions[0]._main
+        lane.knows_log = None
+        waiting = asyncio.create_task(it.source.wait_for(0, 1, ["boxes"], 60, bound))
+        await until(lambda: bound.now == 1)
+        await it.source._has_moved(0)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        lane.knows_log = True
+        await it.source._has_moved(0)
+        async with asyncio.timeout(5):
+            assert await waiting
+
+
 async def test_who_waits_is_told_that_the_partitions_move(town: Town) -> None:
     """He need not wait for what this worker does not get any more, in a rebalance or when it ends."""
     bound = Bound(10)
