@@ -221,7 +221,7 @@ class CommandLog:
     def unanswered(self) -> list[Unanswered]:
         """The commands without a reply, the oldest first."""
         found = [Unanswered(_decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
-        return [it for it in found if self._read(_OF_ANY_COMMAND, _place_of(it.sent)).fetchone() is None]
+        return [it for it in found if self._read(_OF_ANY_COMMAND, _key_of(it.sent)).fetchone() is None]
 
     def offsets(self) -> dict[int, int]:
         """By partition the offset of the record to read next."""
@@ -250,7 +250,7 @@ class CommandLog:
         return unanswered
 
 
-def _place_of(sent: Sent) -> tuple[str, str, str]:
+def _key_of(sent: Sent) -> tuple[str, str, str]:
     return sent.command_id, sent.aggregate.type, sent.aggregate.id
 
 

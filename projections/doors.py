@@ -248,8 +248,9 @@ class Doors(Placement):
             async def ask() -> list[Any]:
                 tables = await self.serving(*projections)
                 path = request.rel_url.raw_path_qs
-                here = lambda: answer_here(self.here(first), tables)  # noqa: E731
-                return await self.each(first, path, tables, here, headers=asked)
+                return await self.each(
+                    first, path, tables, lambda: answer_here(self.here(first), tables), headers=asked
+                )
 
             return json_response(view, await _done(put(await self._again(ask))), headers=headers)
         except OldTable as error:
@@ -328,7 +329,8 @@ class Doors(Placement):
             raise NotNow(f"{key} waits in {table}: {waits.error}")
 
     def _refuse_what_waits(self, request: Any, partitions: Sequence[int], tables: Tables) -> None:
-        """Likewise all rows of these partitions, for whom it may be about a commit that such a key waits with."""
+        """Likewise of all rows of these partitions: a key that waits since a commit that is asked for, or one before,
+        may be the one that was written."""
         if "At-Least" not in request.headers:
             return
         wanted = self._applied.wanted(request.headers)
@@ -336,7 +338,7 @@ class Doors(Placement):
             type = self._source_of(table).type
             for partition in partitions:
                 nr = wanted.get(stream_name(type, partition), 0)
-                for key, waits in self._waits(partition, table).items() if nr else ():
+                for key, waits in self._waits(partition, table).items():
                     if read_position(waits.position)[0] <= nr:
                         raise NotNow(f"{key} waits in {table}: {waits.error}")
 
