@@ -36,10 +36,14 @@ class Applied:
     async def wait(self, headers: Any, projections: Sequence[str]) -> None:
         """Wait for all positions that the headers of a request name, as long as they say. Raises `BadPosition`,
         `StoreDown`, and `NotNow` when the time is up."""
-        wanted = read_all_at_least(headers.getall("At-Least"), self._partitions, self._sources)
+        wanted = self.wanted(headers)
         seconds = read_wait(",".join(headers.getall("Prefer", ())))
         waits = [(names, stream, nr) for stream, nr in wanted.items() for names in self._together(stream, projections)]
         await all_of(self._reached(*it, seconds) for it in waits)
+
+    def wanted(self, headers: Any) -> Mapping[str, int]:
+        """By stream the commit that the headers of a request name. Raises `BadPosition`."""
+        return read_all_at_least(headers.getall("At-Least"), self._partitions, self._sources)
 
     def _together(self, stream: str, projections: Sequence[str]) -> list[list[str]]:
         """Those of the projections that are made of a stream, or all if none is, by where they are."""

@@ -21,8 +21,9 @@ class BadPosition(Exception):
 
 
 def read_at_least(text: str, partitions: int, types: Container[str]) -> tuple[str, int]:
-    """Stream and commit number of a position, or of an ETag, which names that of its row. Raises `BadPosition`."""
-    tag = read_tag(text.strip('"'))
+    """Stream and commit number of a position, or of an ETag, which names that of its row; a weak one, as a proxy that
+    compresses makes it, does too. Raises `BadPosition`."""
+    tag = read_tag(text.removeprefix("W/").strip('"'))
     found = _POSITION.fullmatch(text if tag is None else tag.position)
     if found is None or found["type"] not in types or int(found["partition"]) >= partitions:
         shown = text if len(text) <= _SHOWN else text[:_SHOWN] + ".."

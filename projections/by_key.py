@@ -11,7 +11,7 @@ from projections.projection_app import ReadSide
 from projections.queries import raw
 from projections.rows import is_gone, shown_json
 from projections.sse import wants_events
-from streams.described import describe
+from streams.described import Answer, describe
 from streams.health import problem
 
 
@@ -26,7 +26,7 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
     @describe(
         f"{type}s",
         f"One {type} as it stands now, and its changes as they come",
-        answer_type,
+        Answer("Found", answer_type, headers=("Position", "Sequence")),
         reads=True,
         etag=True,
         problems=(404,),

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from projections.bodies import Refused
-from projections.command_log import ID_USED_BEFORE, Known, Sent, Target
+from projections.command_log import ID_USED_BEFORE, Known, Sent, Target, is_reply_to
 from projections.command_request import Command
 from projections.preconditions import UNEXPECTED_SEQUENCE
 from streams.health import json_response, problem
@@ -17,11 +17,12 @@ STATUS = {"accepted": 200, "rejected": 409, "failed": 422}
 
 
 def is_another(command: Command, sent: Sent | None, reply: Reply | None) -> bool:
-    """Whether what is known under the id of a command is another one: to another aggregate, with other data, or with
-    another precondition."""
+    """Whether what is known under the id of a command is another one: of another type, to another aggregate, with other
+    data, or with another precondition."""
     if sent is not None:
         return sent.fingerprint != command.fingerprint
-    return reply is not None and _target(reply) != Target(command.type, command.aggregate_id)
+    its = Target(command.type, command.aggregate_id)
+    return reply is not None and not is_reply_to(reply, its, command.name)
 
 
 def used_before(id: str, sent: Sent | None, reply: Reply | None) -> Refused:
@@ -32,15 +33,11 @@ def used_before(id: str, sent: Sent | None, reply: Reply | None) -> Refused:
         what = f"{sent.command} of {sent.aggregate.type} {sent.aggregate.id}"
     else:
         assert reply is not None, "one of both is known"
-        target = _target(reply)
-        used_for = {"aggregate": target}
-        what = f"a command of {target.type} {target.id}"
+        target = Target(reply.aggregate.type, reply.aggregate.id)
+        used_for = {"command": reply.command, "aggregate": target} if reply.command else {"aggregate": target}
+        what = f"{reply.command or 'a command'} of {target.type} {target.id}"
     detail = f"{id} was used for {what}: use a new id, and the same one only to send the same again"
     return Refused(422, ID_USED_BEFORE, detail, command_id=id, used_for=used_for)
-
-
-def _target(reply: Reply) -> Target:
-    return Target(reply.aggregate.type, reply.aggregate.id)
 
 
 def answer_of(view: Any, reply: Reply) -> Any:

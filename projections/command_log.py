@@ -23,12 +23,14 @@ log = logging.getLogger(__name__)
 
 ID_USED_BEFORE = "IdUsedBefore"
 """The type of the error with which a command is refused whose id is that of another one."""
-LAYOUT = 1
+LAYOUT = 2
 REMOVED_AT_ONCE = 10_000
 
 _LAYOUT = (
-    # `sent` and `reply` as they stand on the topic; a reply may be read before its command.
-    "CREATE TABLE commands(id TEXT PRIMARY KEY, at INTEGER NOT NULL, type TEXT NOT NULL, sent BLOB, reply BLOB)",
+    # `sent` and `reply` as they stand on the topic; a reply may be read before its command. Whoever uses an id for two
+    # commands gets two replies. One of a worker that does not say yet to which command it is has the command ''.
+    "CREATE TABLE commands(id TEXT NOT NULL, type TEXT NOT NULL, aggregate TEXT NOT NULL, command TEXT NOT NULL,"
+    " at INTEGER NOT NULL, sent BLOB, reply BLOB, PRIMARY KEY (id, type, aggregate, command))",
     "CREATE INDEX by_time ON commands(at)",
     "CREATE INDEX unanswered ON commands(at) WHERE reply IS NULL",
     "CREATE TABLE topic(id TEXT NOT NULL)",
@@ -38,11 +40,14 @@ _LAYOUT = (
 # The first that was sent with an id stands, since its reply is the first's; of replies the newest, since one that was
 # rejected may be decided again. A reply that refuses another command with that id says nothing of the first.
 _PUT, _PUT_OTHERS = (
-    "INSERT INTO commands VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at),"
-    f" sent = coalesce(sent, excluded.sent), reply = coalesce({newest}) RETURNING CASE WHEN reply IS NULL THEN sent END"
+    "INSERT INTO commands VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, type, aggregate, command) DO UPDATE SET"
+    f" at = max(at, excluded.at), sent = coalesce(sent, excluded.sent), reply = coalesce({newest})"
+    " RETURNING CASE WHEN typeof(reply) = 'null' THEN sent END"  # SQLite 3.40 takes no NULL for one by IS NULL here
     for newest in ("excluded.reply, reply", "reply, excluded.reply")
 )
-_REMOVE = "DELETE FROM commands WHERE id IN (SELECT id FROM commands WHERE at < ? ORDER BY at LIMIT ?)"
+_WITHOUT_REPLY = "SELECT sent, at FROM commands WHERE reply IS NULL ORDER BY at"
+_OF_ANY_COMMAND = "SELECT 1 FROM commands WHERE (id, type, aggregate, command) = (?, ?, ?, '') AND reply IS NOT NULL"
+_REMOVE = "DELETE FROM commands WHERE rowid IN (SELECT rowid FROM commands WHERE at < ? ORDER BY at LIMIT ?)"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -75,12 +80,14 @@ class Sent(msgspec.Struct, frozen=True, tag_field="status", tag="pending"):
 
 
 class Entry(NamedTuple):
-    """A record of the topic, as it is kept; `at` in milliseconds. `is_anothers`: the reply is that to another command
-    than the first with this id, which it refuses."""
+    """A record of the topic, as it is kept: type and id of the aggregate, the command's type, `at` in milliseconds.
+    `is_anothers`: the reply is that to another command than the first with this id, which it refuses."""
 
     id: str
-    at: int
     type: str
+    aggregate: str
+    command: str
+    at: int
     sent: bytes | None
     reply: bytes | None
     is_anothers: bool = False
@@ -98,6 +105,12 @@ class Known(NamedTuple):
 
     sent: Sent | None
     reply: Reply | None
+
+    def after(self, reply: Reply) -> Known:
+        """What is known with a reply to a command of this id, that may be another one."""
+        if self.sent is not None and not is_reply_to(reply, self.sent.aggregate, self.sent.command):
+            return self
+        return self if self.reply is not None and is_anothers(reply) else Known(self.sent, reply)
 
 
 class _Status(msgspec.Struct):
@@ -121,9 +134,15 @@ def read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
 def _read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
     if _status_of(value).status == "pending":
         sent = _decode_sent(value)
-        return Entry(sent.command_id, at, sent.aggregate.type, value, None), None
+        return Entry(sent.command_id, sent.aggregate.type, sent.aggregate.id, sent.command, at, value, None), None
     reply = _decode_reply(value)
-    return Entry(reply.command_id, at, reply.aggregate.type, None, value, is_anothers(reply)), reply
+    its = reply.aggregate
+    return Entry(reply.command_id, its.type, its.id, reply.command, at, None, value, is_anothers(reply)), reply
+
+
+def is_reply_to(reply: Reply, aggregate: Target, command: str) -> bool:
+    """Whether a reply is that to a command to this aggregate of this type, as far as it says so."""
+    return Target(reply.aggregate.type, reply.aggregate.id) == aggregate and reply.command in ("", command)
 
 
 def is_anothers(reply: Reply) -> bool:
@@ -190,16 +209,19 @@ class CommandLog:
 
     def find(self, id: str) -> Known | None:
         """What is known of a command."""
-        row = self._read("SELECT sent, reply FROM commands WHERE id = ?", (id,)).fetchone()
-        if row is None:
+        rows = self._read("SELECT sent, reply FROM commands WHERE id = ? ORDER BY rowid", (id,)).fetchall()
+        if not rows:
             return None
-        sent, reply = row
-        return Known(_decode_sent(sent) if sent else None, _decode_reply(reply) if reply else None)
+        first = next((sent for sent, _ in rows if sent), None)
+        known = Known(_decode_sent(first) if first else None, None)
+        for _, reply in rows:
+            known = known.after(_decode_reply(reply)) if reply else known
+        return known
 
     def unanswered(self) -> list[Unanswered]:
         """The commands without a reply, the oldest first."""
-        rows = self._read("SELECT sent, at FROM commands WHERE reply IS NULL ORDER BY at")
-        return [Unanswered(_decode_sent(sent), at) for sent, at in rows]
+        found = [Unanswered(_decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
+        return [it for it in found if self._read(_OF_ANY_COMMAND, _key_of(it.sent)).fetchone() is None]
 
     def offsets(self) -> dict[int, int]:
         """By partition the offset of the record to read next."""
@@ -220,12 +242,16 @@ class CommandLog:
             raise sqlite3.OperationalError("the file is not open")
         with _transaction(self._writes) as db:
             for entry in entries:
-                [(sent,)] = db.execute(_PUT_OTHERS if entry.is_anothers else _PUT, entry[:5]).fetchall()
-                if sent is not None:
+                [(sent,)] = db.execute(_PUT_OTHERS if entry.is_anothers else _PUT, entry[:7]).fetchall()
+                if sent is not None and db.execute(_OF_ANY_COMMAND, entry[:3]).fetchone() is None:
                     unanswered.append(Unanswered(_decode_sent(sent), entry.at))
             db.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?)", offsets.items())
             db.execute(_REMOVE, (now - DAY, REMOVED_AT_ONCE))
         return unanswered
+
+
+def _key_of(sent: Sent) -> tuple[str, str, str]:
+    return sent.command_id, sent.aggregate.type, sent.aggregate.id
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from projections.at_least import DEFAULT_WAIT, read_wait
 from projections.bodies import Refused, Some, read_bytes
 from projections.command_data import Accepted, CommandData, Fault, Invalid, fault, read_json
 from projections.preconditions import expected_sequence
+from streams.broker import partition_of
 from streams.messages import JSON, MAX_ID_LENGTH, command_headers
 from streams.web_door import is_json
 
@@ -46,18 +47,20 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
 class CommandReader:
     """Reads requests for the commands that are `accepted`, of `most` bytes with key and headers."""
 
-    def __init__(self, accepted: Accepted, most: int, reply_to: str) -> None:
+    def __init__(self, accepted: Accepted, most: int, reply_to: str, partitions: int) -> None:
         self._forms: Mapping[str, Mapping[str, CommandData]] = {
             type: {name: CommandData(class_) for name, class_ in classes.items()} for type, classes in accepted.items()
         }
         self._most = most
         self._reply_to = reply_to
+        self._partitions = partitions
 
     async def read(self, request: Any, type: str, id: str, room: Some) -> tuple[Command, bytes]:
         """The command of this id, and its data, as they go to Kafka, for which room is taken. Raises `Refused`."""
         aggregate_id = read_path_id(request.rel_url.raw_path, 2)
         correlation_id = _text(request.headers, "X-Correlation-ID")
-        expected = expected_sequence(request.headers, type)
+        partition = partition_of(aggregate_id.encode(), self._partitions)
+        expected = expected_sequence(request.headers, type, partition)
         _check_content_type(request.headers)
         name, data, value = self.parse(type, await read_bytes(request, self._most, room))
         traceparent = request.headers.get("traceparent", "")

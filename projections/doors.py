@@ -42,10 +42,11 @@ from projections.hops import (
 )
 from projections.kept import projection_name
 from projections.placement import Placement
-from projections.rows import StoreDown
+from projections.rows import Quarantined, StoreDown, read_position
 from projections.source import Source
 from streams.faust_app import Application
 from streams.health import json_response, problem
+from streams.journal import stream_name
 from streams.tasks import all_of
 from streams.web_door import JSON
 
@@ -231,11 +232,13 @@ class Doors(Placement):
 
         async def answer_here(partitions: list[int], tables: Tables) -> Any:
             answered = await _done(answer(partitions, tables))
+            self._refuse_what_waits(request, partitions, tables)
             if self.here(first) != partitions:  # of one that is not here any more there is nothing, and so no error
                 raise NotNow("the partitions have just moved")
             return answered
 
         try:
+            asked = passed_on(request, ("At-Least",))
             if HOP in request.headers:
                 here = self.here(first)
                 answered = await answer_here(here, await self.told(request, projections))
@@ -245,7 +248,9 @@ class Doors(Placement):
             async def ask() -> list[Any]:
                 tables = await self.serving(*projections)
                 path = request.rel_url.raw_path_qs
-                return await self.each(first, path, tables, lambda: answer_here(self.here(first), tables))
+                return await self.each(
+                    first, path, tables, lambda: answer_here(self.here(first), tables), headers=asked
+                )
 
             return json_response(view, await _done(put(await self._again(ask))), headers=headers)
         except OldTable as error:
@@ -261,18 +266,20 @@ class Doors(Placement):
         here: Callable[[], Any],
         method: str = "GET",
         seconds: float = HOP_SECONDS,
+        headers: Mapping[str, str] | None = None,
     ) -> list[Any]:
         """The answer of every worker that has partitions of a projection; this one's own is `here()`, or awaited of it.
 
-        The others are asked for `path` with `X-Hop`, and answer with their `partitions` and their `answer`. All of
-        them, within so many seconds, or `NotNow`.
+        The others are asked for `path` with `X-Hop` and these headers, and answer with their `partitions` and their
+        `answer`. All of them, within so many seconds, or `NotNow`.
         """
 
         async def ask(url: str, partitions: list[int]) -> Any:
             if url == self.own_url:
                 return await _done(here())
             worker = worker_of(partitions)
-            async with self.ask(method, url + path, self.hop(tables), seconds, worker) as response:
+            told = self.hop(tables) | dict(headers or {})
+            async with self.ask(method, url + path, told, seconds, worker) as response:
                 await self.knows_better(response)
                 if response.status in (429, 503):
                     raise NotNow(f"{worker} cannot answer now")
@@ -318,10 +325,29 @@ class Doors(Placement):
 
     def _refuse_stale(self, request: Any, partition: int, table: str, key: str) -> None:
         """A row in quarantine does not show what its key's events say, and so not what somebody wrote."""
-        source = next(it for it in self._sources.values() for kept in it.kept if kept.name == projection_name(table))
-        kept = source.table(partition, table)
-        if "At-Least" in request.headers and kept is not None and key in kept.quarantined:
-            raise NotNow(f"{key} waits in {table}: {kept.quarantined[key].error}")
+        if "At-Least" in request.headers and (waits := self._waits(partition, table).get(key)) is not None:
+            raise NotNow(f"{key} waits in {table}: {waits.error}")
+
+    def _refuse_what_waits(self, request: Any, partitions: Sequence[int], tables: Tables) -> None:
+        """Likewise of all rows of these partitions: a key that waits since a commit that is asked for, or one before,
+        may be the one that was written."""
+        if "At-Least" not in request.headers:
+            return
+        wanted = self._applied.wanted(request.headers)
+        for table in tables.values():
+            type = self._source_of(table).type
+            for partition in partitions:
+                nr = wanted.get(stream_name(type, partition), 0)
+                for key, waits in self._waits(partition, table).items():
+                    if read_position(waits.position)[0] <= nr:
+                        raise NotNow(f"{key} waits in {table}: {waits.error}")
+
+    def _waits(self, partition: int, table: str) -> Mapping[str, Quarantined]:
+        kept = self._source_of(table).table(partition, table)
+        return {} if kept is None else kept.quarantined
+
+    def _source_of(self, table: str) -> Source:
+        return next(it for it in self._sources.values() for kept in it.kept if kept.name == projection_name(table))
 
     def add_views(self) -> None:
         """The view that other workers use to wait for a position here."""

@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from projections.bodies import Post, Refused, Reserved, Some
 from projections.command_answers import answer_of, is_another, status_of, used_before
 from projections.command_data import Accepted
-from projections.command_log import NOT_YET, CommandLog, Known, Place, Sent, Target, encode_sent
+from projections.command_log import NOT_YET, CommandLog, Known, Place, Sent, Target, encode_sent, is_reply_to
 from projections.command_request import Command, CommandReader, command_id, read_path_id, wait_of
 from projections.hops import NotNow, not_now
 from projections.openapi_commands import takes_commands, tells_of_commands
@@ -86,7 +86,7 @@ class Gateway:
         self._broker = side.broker
         self._settings = settings
         self._topic = topics.gateway_replies_topic(settings.namespace)
-        self._reader = CommandReader(accepted, settings.command_bytes, self._topic)
+        self._reader = CommandReader(accepted, settings.command_bytes, self._topic, settings.partitions)
         self._replies = Replies(
             settings.bootstrap_servers,
             self._topic,
@@ -172,9 +172,9 @@ class Gateway:
             first = self._first_reply(command)
             if first is None:
                 target = Target(command.type, command.aggregate_id)
-                with self._replies.waiting_for(command.id, target) as reply:
+                sent = Sent(command.id, target, command.name, Place("", 0, NOT_YET), command.fingerprint)
+                with self._replies.place(sends=True), self._replies.waiting_for(sent) as reply:
                     # It counts before anybody else has his turn: who comes with the same id is told at once.
-                    sent = Sent(command.id, target, command.name, Place("", 0, NOT_YET), command.fingerprint)
                     is_new = self._replies.unanswered.add(sent, now_ms())
                     delivery = asyncio.create_task(self._deliver(command, data, room.hand_on(), sent, is_new))
                     data = b""
@@ -188,13 +188,14 @@ class Gateway:
     def _first_reply(self, command: Command) -> Reply | None:
         """The reply to a command that was accepted before. Raises `Refused` for another one with the same id."""
         known = self._replies.find(command.id) or Known(None, None)
-        sent = known.sent or self._replies.unanswered.sent(command.id)
-        if is_another(command, sent, known.reply):
-            raise used_before(command.id, sent, known.reply)
-        if sent is None:  # of a reply alone it cannot be told to which command it is: its owner knows
+        sent, reply = known.sent or self._replies.unanswered.sent(command.id), known.reply
+        if is_another(command, sent, reply):
+            raise used_before(command.id, sent, reply)
+        # Of a reply alone it cannot be told to which data it is: its owner knows.
+        if sent is None or reply is None or not is_reply_to(reply, sent.aggregate, sent.command):
             return None
         # Who is asked again here need not remember it any more; one that was refused may be decided otherwise.
-        return known.reply if known.reply is not None and known.reply.status == "accepted" else None
+        return reply if reply.status == "accepted" else None
 
     async def _reply(
         self, command: Command, delivery: asyncio.Task[Sent], reply: asyncio.Future[Reply | None], seconds: float
@@ -271,7 +272,7 @@ class Gateway:
 
     async def _found(self, id: str, seconds: float) -> Known:
         began = time.monotonic()
-        with self._replies.waiting_for(id) as reply:
+        with self._replies.place(sends=False):
             try:
                 async with asyncio.timeout(max(seconds, FIND_SECONDS)):
                     known = await self._replies.find_for_sure(id)
@@ -280,8 +281,8 @@ class Gateway:
             if known is None:
                 raise Refused(404, "Not found", f"there is no command {id}; what became of one is kept for a day")
             left = began + seconds - time.monotonic()
-            if known.reply is None and left > 0:
+            if known.sent is None or known.reply is not None or left <= 0:
+                return known
+            with self._replies.waiting_for(known.sent) as reply:
                 await asyncio.wait([reply], timeout=left)
-            if reply.done() and (answer := reply.result()) is not None:
-                known = Known(known.sent, answer)
-        return known
+                return Known(known.sent, reply.result() if reply.done() else None)

@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 
 from projections.answers import Problem
-from projections.openapi_parts import components
+from projections.openapi_parts import AT_THE_DOOR, components
 from projections.openapi_schemas import Known, schemas_of
 from projections.sse import EVENT_STREAM
 from streams.command_app import Context
 from streams.described import Answer, Described
+from streams.web_door import ANY_HOST
 
 INTERNAL: Mapping[str, str] = {
     "/applied/{stream}/{nr}": "workers wait at each other for a position; clients have At-Least",
@@ -62,7 +63,7 @@ def document(
     paths: dict[str, dict[str, Any]] = {}
     for route, described in told:
         paths.setdefault(route.path, {})[route.method] = _operation(route, described, known)
-    problems = {status for _, it in told for status in it.problems}
+    problems = {status for route, it in told for status in _problems(route, it)}
     request = {name for _, it in told for name in it.headers}
     response = {name for _, it in told for answer in it.answers.values() for name in answer.headers}
     return {
@@ -114,7 +115,7 @@ def _operation(route: Route, described: Described, known: Known) -> dict[str, An
             **{str(status): _answer(answer, described, known) for status, answer in described.answers.items()},
             **{
                 str(status): {"$ref": f"#/components/responses/Problem{status}"}
-                for status in sorted(described.problems)
+                for status in sorted(_problems(route, described))
             },
         },
     }
@@ -123,6 +124,10 @@ def _operation(route: Route, described: Described, known: Known) -> dict[str, An
         # Also where `{}` would do: a request without a body is not said to be JSON, and so is refused.
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _problems(route: Route, described: Described) -> set[int]:
+    return {*described.problems, *(() if ANY_HOST.fullmatch(route.path) else AT_THE_DOOR)}
 
 
 def _parameters(route: Route, described: Described) -> list[dict[str, Any]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 _STRING = {"type": "string"}
 
 REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {
     "At-Least": {
-        "description": "Read your writes: the `position` of a reply, as `order-3:125`, or several with commas between. "
-        "The answer shows them all, or is 503.",
+        "description": "Read your writes: the `position` of a reply, as `order-3:125`, or several with commas between; "
+        "an `ETag` is one, too. The answer shows them all, or is 503.",
         "schema": _STRING,
     },
     "Prefer": {
@@ -48,6 +48,12 @@ RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
         "`If-Match`.",
         "schema": _STRING,
     },
+    "Position": {"description": "That of the row: the newest event in it, as `order-3:125:0`.", "schema": _STRING},
+    "Sequence": {
+        "description": "That of the aggregate as the row shows it, which a command takes as `If-Match`; not of a row "
+        "that an older release has written.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
     "Location": {"description": "Where to ask what became of it.", "schema": _STRING},
     "Retry-After": {"description": "Seconds after which to try again.", "schema": _STRING},
 }
@@ -61,18 +67,23 @@ PROBLEMS: Mapping[int, str] = {
     412: "What `If-Match` or `If-None-Match` expects is not so: `aggregate.sequence` is what it is",
     413: "The body is too large",
     415: "The `Content-Type` is not `application/json`",
+    421: "The `Host` is not a name of this system",
     422: "The body does not fit its schema, or what it names",
     429: "Too much at once: try again later",
     503: "Not now: a rebalance, a recovery, or a server that does not answer. Nothing is lost; try again",
 }
 _TRY_AGAIN = (429, 503)
+AT_THE_DOOR = frozenset({421})
+"""What any operation may answer but those that take any `Host`."""
 
 PROBLEM_TYPE = "application/problem+json"
 
 
-def components(problems: set[int], request: set[str], response: set[str], types: Sequence[str]) -> dict[str, Any]:
+def components(problems: Set[int], request: set[str], response: set[str], types: Sequence[str]) -> dict[str, Any]:
     """Those of them that are referred to. Positions are those of streams of these aggregate types."""
-    position = f"({'|'.join(types)})-[0-9]{{1,4}}:[0-9]{{1,18}}(:[0-9]{{1,18}})?"
+    commit = f"({'|'.join(types)})-[0-9]{{1,4}}:[0-9]{{1,18}}"
+    tag = f"[A-Za-z0-9._-]+/{commit}:[0-9]{{1,9}}/[0-9]{{1,18}}/[0-9a-f]{{16}}"
+    position = f'({commit}(:[0-9]{{1,18}})?|(W/)?"{tag}")'
     positions = {"type": "string", "pattern": f"^{position}( ?, ?{position})*$"}
     headers = {**REQUEST_HEADERS, "At-Least": {**REQUEST_HEADERS["At-Least"], "schema": positions}}
     return {

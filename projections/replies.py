@@ -14,12 +14,13 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from projections.command_log import CommandLog, Entry, Known, Target, Unanswered, is_anothers, read_entry
+from projections.command_log import CommandLog, Entry, Known, Sent, Unanswered, is_reply_to, read_entry
 from projections.hops import NotNow
 from projections.sqlite_errors import is_damage
 from projections.unanswered import UnansweredCount
@@ -44,23 +45,26 @@ class TooMany(Exception):
 
 @dataclass(eq=False)
 class _Waiting:
-    """Who waits for a reply, of this aggregate if one is named."""
+    """Who waits for the reply to a command."""
 
+    sent: Sent
     reply: asyncio.Future[Reply | None]
-    target: Target | None
 
     def take(self, reply: Reply) -> None:
-        aggregate = reply.aggregate
-        if not self.reply.done() and self.target in (None, Target(aggregate.type, aggregate.id)):
+        if not self.reply.done() and is_reply_to(reply, self.sent.aggregate, self.sent.command):
             self.reply.set_result(reply)
 
 
 class Fetched(NamedTuple):
-    """Records that wait for the file, by partition the offset behind the last, and by command the newest reply."""
+    """Records that wait for the file, by partition the offset behind the last, and by id the replies."""
 
     entries: list[Entry]
     offsets: dict[int, int]
-    replies: dict[str, Reply]
+    replies: defaultdict[str, list[Reply]]
+
+
+def _nothing() -> Fetched:
+    return Fetched([], {}, defaultdict(list))
 
 
 class Replies:
@@ -84,7 +88,7 @@ class Replies:
         self._ends: dict[int, int] = {}
         """Of the partitions when this worker began to read them."""
         self._moved = asyncio.Condition()
-        self._fetched = self._in_writing = Fetched([], {}, {})
+        self._fetched = self._in_writing = _nothing()
         self._has_fetched = asyncio.Event()
         self._is_kept = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -114,10 +118,10 @@ class Replies:
     def find(self, id: str) -> Known | None:
         """What is known of a command here and now. Raises `sqlite3.Error`."""
         known = self._commands.find(id)
-        reply = self._fetched.replies.get(id) or self._in_writing.replies.get(id)
-        if reply is None or (is_anothers(reply) and known is not None and known.reply is not None):
-            return known
-        return Known(known.sent if known is not None else None, reply)
+        for fetched in (self._in_writing, self._fetched):
+            for reply in fetched.replies.get(id, ()):
+                known = (known or Known(None, None)).after(reply)
+        return known
 
     async def find_for_sure(self, id: str) -> Known | None:
         """What is known of a command, after reading all that was there at the call, as far as that may matter. Raises
@@ -147,27 +151,30 @@ class Replies:
         )
 
     @contextlib.contextmanager
-    def waiting_for(self, id: str, target: Target | None = None) -> Iterator[asyncio.Future[Reply | None]]:
-        """The next reply to a command that is read; None when the worker ends before. Raises `TooMany`.
-
-        Who has sent the command says for which aggregate: another command may have the same id.
-        """
-        sends = target is not None
+    def place(self, sends: bool) -> Iterator[None]:
+        """A place among those who wait: for who sends a command, or for who only asks. Raises `TooMany`."""
         if self._waiters[sends] >= self._most:
             raise TooMany(f"{self._most} requests wait for replies already")
-        waiting = _Waiting(asyncio.get_running_loop().create_future(), target)
+        self._waiters[sends] += 1
+        try:
+            yield
+        finally:
+            self._waiters[sends] -= 1
+
+    @contextlib.contextmanager
+    def waiting_for(self, sent: Sent) -> Iterator[asyncio.Future[Reply | None]]:
+        """The next reply to a command that is read; None when the worker ends before. Who waits has a `place`."""
+        waiting = _Waiting(sent, asyncio.get_running_loop().create_future())
         if self._ended:
             waiting.reply.set_result(None)
-        self._waiters[sends] += 1
-        self._waiting[id].append(waiting)
+        its = self._waiting[sent.command_id]
+        its.append(waiting)
         try:
             yield waiting.reply
         finally:
-            self._waiters[sends] -= 1
-            its = self._waiting[id]
             its.remove(waiting)
             if not its:
-                del self._waiting[id]
+                del self._waiting[sent.command_id]
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -190,7 +197,7 @@ class Replies:
         described = await until_it_answers(
             lambda: self._broker.describe([self._topic]), f"Kafka: finding {self._topic}", ERRORS
         )
-        self._fetched = self._in_writing = Fetched([], {}, {})
+        self._fetched = self._in_writing = _nothing()
         self._commands.open(described[self._topic].id)
         for command in self._commands.unanswered():
             self.unanswered.add(*command)
@@ -256,7 +263,8 @@ class Replies:
         if isinstance(record, UnreadableRecord):  # that was said
             return
         try:
-            entry, reply = read_entry(record.value or b"", record.timestamp)
+            # A time that is still to come would keep what stands behind it from ever being too old.
+            entry, reply = read_entry(record.value or b"", min(record.timestamp, now_ms()))
         except Exception as error:  # whatever it is, the replies behind it are read
             log.warning(
                 "%s-%d: offset %d is no reply, and is left out: %r",
@@ -268,10 +276,7 @@ class Replies:
             return
         self._fetched.entries.append(entry)
         if reply is not None:
-            if not entry.is_anothers:
-                self._fetched.replies[entry.id] = reply
-            else:
-                self._fetched.replies.setdefault(entry.id, reply)
+            self._fetched.replies[entry.id].append(reply)
             for waiting in self._waiting.get(reply.command_id, ()):
                 waiting.take(reply)
 
@@ -280,16 +285,15 @@ class Replies:
         while True:
             await self._has_fetched.wait()
             self._has_fetched.clear()
-            self._in_writing, self._fetched = self._fetched, Fetched([], {}, {})
-            entries, offsets, _ = self._in_writing
+            self._in_writing, self._fetched = self._fetched, _nothing()
+            entries, offsets, replies = self._in_writing
             if not offsets:
                 continue
             for command in await self._write(entries, offsets):
                 self.unanswered.add(*command)
-            for entry in entries:
-                if entry.reply is not None:
-                    self.unanswered.remove(entry.id)
-            self._in_writing = Fetched([], {}, {})
+            for reply in chain.from_iterable(replies.values()):
+                self.unanswered.answered(reply)
+            self._in_writing = _nothing()
             self._is_kept.set()
             async with self._moved:
                 self._read_to.update(offsets)

@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from projections.command_log import Sent
+from projections.command_log import Sent, is_reply_to
 from streams.journal import Journal, Unavailable, stream_name
+from streams.messages import Reply
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,14 @@ class UnansweredCount:
         self._count[sent.aggregate.type] += 1
         return True
 
+    def answered(self, reply: Reply) -> None:
+        """A command has its reply; one to another command with its id frees nothing."""
+        sent = self.sent(reply.command_id)
+        if sent is not None and is_reply_to(reply, sent.aggregate, sent.command):
+            self.remove(sent.command_id)
+
     def remove(self, id: str) -> None:
-        """It has its reply, or was not sent after all."""
+        """Nobody waits for its reply any more, or it was not sent after all."""
         if (command := self._commands.pop(id, None)) is not None:
             self._count[command[0].aggregate.type] -= 1
 

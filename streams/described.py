@@ -71,16 +71,17 @@ def describe(
     etag      it says which version it shows, and 304 to those who have it
     others    what else it answers, besides problems
     """
-    asked, wrong, tags = [*headers], {*problems}, []
+    asked, wrong = [*headers], {*problems}
     answers = {} if answer is None else {200: answer if isinstance(answer, Answer) else Answer("Found", answer)}
     if reads:
         asked += ["At-Least", "Prefer"]
         wrong |= {400, 503}
     if etag:
         asked.append("If-None-Match")
-        tags.append("ETag")
-        answers[200] = Answer(answers[200].description, answers[200].type, answers[200].media, ("ETag",))
-        answers[304] = Answer("It is still as `If-None-Match` says", None, "", ("ETag",))
+        found = answers[200]
+        shown = ("ETag", *found.headers)
+        answers[200] = Answer(found.description, found.type, found.media, shown)
+        answers[304] = Answer("It is still as `If-None-Match` says", None, "", shown)
     if stream:
         asked.append("Last-Event-ID")
         wrong |= {400, 503}

@@ -234,7 +234,7 @@ class Handler:
         error: Error | None = None,
     ) -> Reply:
         reference = AggregateRef(self.decider.type, envelope.aggregate_id, sequence)
-        return Reply(envelope.id, status, reference, events, f"{self.stream}:{nr}", error)
+        return Reply(envelope.id, status, reference, events, f"{self.stream}:{nr}", error, envelope.type)
 
     def row(self, envelope: Envelope, sequence: int, type: str, data: bytes, cause: str = "") -> RecordedEvent:
         """A row that a command causes; the last one says which command it was."""

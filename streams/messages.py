@@ -133,7 +133,10 @@ class AggregateRef(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """The answer to one command, as the contract has it; JSON by `encode_reply`."""
+    """The answer to one command, as the contract has it; JSON by `encode_reply`.
+
+    `command` is its type, which tells the reply from that to another command with the same id.
+    """
 
     command_id: str
     status: Literal["accepted", "rejected", "failed"]
@@ -141,6 +144,7 @@ class Reply(msgspec.Struct, frozen=True):
     events: tuple[str, ...] = ()
     position: str = ""
     error: Error | None = None
+    command: str = ""
 
 
 encode_reply = msgspec.json.Encoder().encode

@@ -95,14 +95,14 @@ _headers = st.lists(st.tuples(
 def _request_headers(its: list[tuple[str, str]]) -> None:
     headers: CIMultiDict[str] = CIMultiDict(its)
     is_known(headers, '"x"')
-    expected_sequence(headers, "order")
+    expected_sequence(headers, "order", 3)
     command_request.command_id(headers)
     command_request.wait_of(headers)
 
 
 def _parse_body(given: tuple[str, bytes]) -> None:
     type, body = given
-    name, _, value = CommandReader(_forms, 1_000_000, "replies").parse(type, body)
+    name, _, value = CommandReader(_forms, 1_000_000, "replies", 4).parse(type, body)
     command_request.fingerprint(type, "A-1", name, value)
 
 

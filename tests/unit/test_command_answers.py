@@ -50,7 +50,10 @@ def test_status(status: Any, error: str | None, code: int) -> None:
         (Sent("c-1", Target("order", "7"), "PlaceOrder", PLACE, "same"), None, False),
         (Sent("c-1", Target("order", "7"), "PlaceOrder", PLACE, "other"), None, True),
         (None, Reply("c-1", "accepted", AggregateRef("order", "7", 1)), False),
+        (None, Reply("c-1", "accepted", AggregateRef("order", "7", 1), command="PlaceOrder"), False),
         (None, Reply("c-1", "accepted", AggregateRef("order", "8", 1)), True),
+        (None, Reply("c-1", "accepted", AggregateRef("order", "8", 1), command="PlaceOrder"), True),
+        (None, Reply("c-1", "accepted", AggregateRef("order", "7", 1), command="CancelOrder"), True),
         (None, None, False),
     ],
 )
@@ -61,4 +64,10 @@ def test_an_id_is_of_one_command(sent: Sent | None, reply: Reply | None, another
         error = used_before("c-1", sent, reply)
         assert isinstance(error, Refused)
         assert (422, "IdUsedBefore") == (error.status, error.title)
-        assert ("PlaceOrder of order 7" if sent else "a command of order 8") in str(error)
+        used_for = "PlaceOrder of order 7" if reply is None else what_it_is(reply)
+        assert used_for in str(error)
+
+
+def what_it_is(reply: Reply) -> str:
+    """How the refusal names what the reply is to."""
+    return f"{reply.command or 'a command'} of order {reply.aggregate.id}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,10 +39,13 @@ def a_command(id: str, type: str = "order", fingerprint: str = "1", offset: int 
     return Sent(id, Target(type, "7"), "PlaceOrder", Place(f"{type}-commands", 1, offset), fingerprint)
 
 
-def reply(id: str, at: int, status: str = "accepted", why: str = "NoLines") -> Entry:
+def reply(
+    id: str, at: int, status: Any = "accepted", why: str = "NoLines", order: str = "7", command: str = ""
+) -> Entry:
     """The record of its reply."""
     error = None if status == "accepted" else Error(why, "the order has no lines")
-    return read_entry(encode_reply(Reply(id, status, AggregateRef("order", "7", 3), error=error)), at)[0]  # type: ignore[arg-type]
+    told = Reply(id, status, AggregateRef("order", order, 3), error=error, command=command)
+    return read_entry(encode_reply(told), at)[0]
 
 
 @pytest.fixture
@@ -96,6 +100,38 @@ def test_a_refusal_of_another_command(log: CommandLog, swapped: bool) -> None:
     assert found is not None
     assert found.reply is not None
     assert "accepted" == found.reply.status
+
+
+def test_each_command_has_its_reply(log: CommandLog) -> None:
+    """In whatever order the records come: what is known of an id is its first command, and the reply to that; of
+    another aggregate, to another command, or that refuses another one, a reply is none."""
+    right = reply("a", 4, "rejected", command="PlaceOrder")
+    others = [
+        reply("a", 5, order="8", command="PlaceOrder"),
+        reply("a", 6, "failed", "IdUsedBefore", command="CancelOrder"),
+        reply("a", 7, command="AddLine"),
+    ]
+    for number, entries in enumerate(permutations([sent("a", 1), *others])):
+        log.write([entry._replace(id=f"a{number}") for entry in entries], {}, 7)
+        found = log.find(f"a{number}")
+        assert found is not None
+        assert (a_command("a"), None) == (found.sent, found.reply)
+    for number, entries in enumerate(permutations([sent("a", 1), right, *others])):
+        log.write([entry._replace(id=f"b{number}") for entry in entries], {}, 7)
+        found = log.find(f"b{number}")
+        assert found is not None
+        assert found.reply is not None
+        assert ("rejected", "PlaceOrder") == (found.reply.status, found.reply.command)
+    assert {1} == {command.at for command in log.unanswered()}
+    assert 24 == len(log.unanswered())
+
+
+def test_one_id_for_two_aggregates(log: CommandLog) -> None:
+    """What the other one waits for does not depend on the first's reply."""
+    other = a_command("a", "product")
+    entries = [reply("a", 1), read_entry(encode_sent(other), 2)[0], sent("a", 3)]
+    assert [Unanswered(other, 2)] == log.write(entries, {}, 3)
+    assert [Unanswered(other, 2)] == log.unanswered()
 
 
 def test_day(log: CommandLog) -> None:
@@ -207,3 +243,14 @@ def test_count() -> None:
     count.remove("b")
     count.remove_before(3)
     assert (0, 1) == (count["order"], count["product"])
+
+
+def test_a_slot_is_freed_by_its_reply() -> None:
+    """Not by that of another aggregate, or to another command, with the same id."""
+    count = UnansweredCount()
+    count.add(a_command("a"), 1)
+    for order, command in (("8", "PlaceOrder"), ("7", "CancelOrder")):
+        count.answered(Reply("a", "accepted", AggregateRef("order", order, 1), command=command))
+    assert "a" in count
+    count.answered(Reply("a", "accepted", AggregateRef("order", "7", 1), command="PlaceOrder"))
+    assert (False, 0) == ("a" in count, count["order"])

@@ -30,7 +30,7 @@ from projections.gateway import accepted_of
 from streams.command_app import Context
 from streams.settings import Settings
 
-READER = CommandReader({"order": order.commands}, 10_000, "gateway-replies")
+READER = CommandReader({"order": order.commands}, 10_000, "gateway-replies", 4)
 LINE = {"sku": "85123A", "description": "T-LIGHT HOLDER", "quantity": 6, "unit_price": "2.55"}
 
 
@@ -272,7 +272,7 @@ def test_what_a_timer_sends(wrong: dict[str, str], pointer: str, says: str) -> N
     """A timer takes over HTTP what HTTP takes now: of internal commands there is none."""
     accepted = {"order": order.commands, "checkout": {}}
     accepted["timer"] = {name: timer.commands[name] for name in timer.accepts}
-    reader = CommandReader(accepted, 1_000_000, "gateway-replies")
+    reader = CommandReader(accepted, 1_000_000, "gateway-replies", 4)
     fields = {"due": "2026-12-24T18:00:00Z", "to": "order", "id": "1", "command": "AddLine", "data": json.dumps(LINE)}
     name, _, value = reader.parse("timer", msgspec.json.encode({"type": "ScheduleTimer", "data": fields}))
     assert ("ScheduleTimer", fields) == (name, value)

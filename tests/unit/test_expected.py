@@ -93,8 +93,8 @@ def test_where_it_stands_in_a_message(value: str) -> None:
 )
 @pytest.mark.parametrize("restarted", ["in memory", "loaded", "from a snapshot"])
 async def test_an_id_used_for_another_command(type: str, data: Any, restarted: str) -> None:
-    """Another type or other data under an id that was accepted fails, and names the command that it was used for;
-    nothing is written, in whichever way the aggregate is remembered."""
+    """Another type or other data under an id that was accepted fails, and names the command that it was used for, in a
+    reply that is its own; nothing is written, in whichever way the aggregate is remembered."""
     desk = Desk()
     await desk.decide(desk.envelope("SetAmount", {"amount": "2"}, id="k"), every=1 if "snap" in restarted else 10**9)
     if restarted != "in memory":
@@ -103,6 +103,8 @@ async def test_an_id_used_for_another_command(type: str, data: Any, restarted: s
     assert not verdict.rows
     assert verdict.failure is not None
     assert "IdUsedBefore" == verdict.failure.type
+    assert verdict.reply is not None
+    assert type == verdict.reply.command
     other = " with other data" if type == "SetAmount" else ""
     assert verdict.failure.message.startswith(f"the id k was used for SetAmount{other}, accepted at moment-0:1: ")
     assert FIRST == await desk.told("SetAmount", {"amount": "2"}, id="k")

@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 from faust.types import TP
+from multidict import CIMultiDict
 
 from projections.doors import Doors
 from projections.hops import HOP, Tables
+from projections.rows import Quarantined
 from tests.unit.control_topic import ControlTopic, following
 
 CHANGELOG = "order-rows-changelog"
@@ -36,11 +38,22 @@ class Worker:
             router=SimpleNamespace(tables_metadata=lambda: {URL: {CHANGELOG: [0, 1]}}),
             assignor=SimpleNamespace(assigned_actives=lambda: {TP(CHANGELOG, it) for it in self.partitions}),
         )
-        source: Any = SimpleNamespace(kept=[SimpleNamespace(name="orders")], table=lambda partition, table: None)
+        self.waits: dict[str, Quarantined] = {}
+        source: Any = SimpleNamespace(
+            type="order",
+            kept=[SimpleNamespace(name="orders")],
+            table=lambda partition, table: SimpleNamespace(quarantined=self.waits if partition == 1 else {}),
+            wait_for=self.has_it,
+        )
         self.doors = Doors(self.app, control, {"orders": CHANGELOG}, {"order": source})
 
+    async def has_it(self, *what: Any) -> bool:
+        """Whatever is waited for is applied."""
+        return True
+
     async def ask(self, answer: Any, put: Any, **headers: str) -> Any:
-        request = SimpleNamespace(headers=headers, rel_url=SimpleNamespace(raw_path_qs="/orders"))
+        named = CIMultiDict((name.replace("_", "-"), value) for name, value in headers.items())
+        request = SimpleNamespace(headers=named, rel_url=SimpleNamespace(raw_path_qs="/orders"))
         return await self.doors.gather(View(), request, ["orders"], answer, put)
 
 
@@ -86,3 +99,20 @@ async def test_partitions_that_leave_meanwhile() -> None:
                 worker.partitions, worker.app.is_ready = {0, 1}, True
                 status, body = await worker.ask(answer, lambda parts: parts, **headers)
                 assert (503, "Not now") == (status, body["title"])
+
+
+async def test_a_write_that_waits_is_not_shown() -> None:
+    """Who asks to see a write is not given an answer of rows one of which may lack it, since its key waits; what came
+    before, what came to other partitions, and who does not ask are in no way of it."""
+    async with following(ControlTopic()) as control:
+        await control.serve("orders", "orders-1")
+        worker = Worker(control)
+        worker.waits = {"7": Quarantined("order-1:5:0", "it raises", 1)}
+        own, hop = {}, {HOP: "orders=orders-1"}
+        for headers in (own, hop):
+            for at_least in ("order-1:5", "order-0:1, order-1:9:0"):
+                status, body = await worker.ask(lambda *_: [], lambda parts: parts, At_Least=at_least, **headers)
+                assert (503, "7 waits in orders-1: it raises") == (status, body["detail"])
+            for at_least in ("order-1:4", "order-0:9"):
+                assert 200 == (await worker.ask(lambda *_: [], lambda parts: parts, At_Least=at_least, **headers))[0]
+            assert 200 == (await worker.ask(lambda *_: [], lambda parts: parts, **headers))[0]

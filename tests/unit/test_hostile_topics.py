@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from aiokafka.structs import TopicPartition
 
-from projections.command_log import CommandLog, read_entry
+from projections.command_log import CommandLog, Place, Sent, Target, read_entry
 from projections.control import Control
 from projections.replies import Replies
 from streams import cli_kafka
@@ -22,6 +22,7 @@ from streams.messages import AggregateRef, Reply, encode_reply
 
 DEEP = b"[" * 5_000 + b"]" * 5_000
 REPLY = encode_reply(Reply("c1", "accepted", AggregateRef("order", "1", 1)))
+SENT = Sent("c1", Target("order", "1"), "PlaceOrder", Place("order-commands", 0, 1), "1")
 VALUES = [
     DEEP,
     b'{"status":' + DEEP + b"}",
@@ -51,7 +52,7 @@ def test_an_entry_or_a_value_error(value: bytes | None) -> None:
 async def test_replies_behind_a_foreign_record(tmp_path: Path) -> None:
     """Whatever stands on the topic of replies, who waits for a reply behind it gets it."""
     replies = Replies([], "gateway-replies", 4, Broker([], 4), CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
-    with replies.waiting_for("c1") as waiting:
+    with replies.waiting_for(SENT) as waiting:
         for offset, value in enumerate(VALUES):
             replies._take(record(offset, value))
         replies._take(UNREADABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from aggregates.shop.order import order
+from projections.at_least import read_all_at_least
 from projections.openapi import INTERNAL, document, routes_of
 from projections.openapi_view import PAGE, SWAGGER_UI, swagger_ui
 from projections.shop.app import ABOUT, app, side
@@ -76,14 +78,37 @@ def test_money_is_a_decimal_string(shop: Any) -> None:
 
 
 def test_headers_of_reads(shop: Any) -> None:
-    """A row says its ETag, takes At-Least, If-None-Match and Last-Event-ID, and may come as events."""
+    """A row says its ETag, position and sequence, takes At-Least, If-None-Match and Last-Event-ID, and may come as
+    events."""
     row = shop["paths"]["/orders/{id}"]["get"]
     asked = {it.get("name") or it["$ref"].rpartition("/")[2] for it in row["parameters"]}
     assert {"id", "At-Least", "Prefer", "If-None-Match", "Last-Event-ID"} == asked
-    assert {"200", "304", "400", "404", "503"} == set(row["responses"])
+    assert {"200", "304", "400", "404", "421", "503"} == set(row["responses"])
     assert {"application/json", "text/event-stream"} == set(row["responses"]["200"]["content"])
-    assert {"ETag"} == set(row["responses"]["200"]["headers"])
+    for status in ("200", "304"):
+        assert {"ETag", "Position", "Sequence"} == set(row["responses"][status]["headers"])
+    assert "421" not in shop["paths"]["/health/live"]["get"]["responses"]
     assert {"Retry-After"} == set(shop["components"]["responses"]["Problem503"]["headers"])
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("order-3:125", True),
+        ("order-3:125:0, user-1:7", True),
+        ('"orders-1/order-3:125:0/9/5f1c2ab34d5e6f70"', True),
+        ('W/"orders-1/order-3:125:0/9/5f1c2ab34d5e6f70",order-1:2', True),
+        ('"order-3"', False),
+        ('W/"orders-1/order-3:125:0"', False),
+        ("nothing-3:125", False),
+    ],
+)
+def test_positions_to_wait_for(shop: Any, text: str, fits: bool) -> None:
+    """What `At-Least` is said to be is what is taken: positions and ETags, several with commas between."""
+    pattern = shop["components"]["parameters"]["At-Least"]["schema"]["pattern"]
+    assert fits == (re.fullmatch(pattern, text) is not None)
+    if fits:
+        assert read_all_at_least([text], 4, side.contexts)
 
 
 def test_commands_are_told_by_type(shop: Any) -> None:
@@ -97,7 +122,7 @@ def test_commands_are_told_by_type(shop: Any) -> None:
     assert {"type", "data"} == set(schemas["AddLineCommand"]["required"])
     assert ["type"] == schemas["PlaceOrderCommand"]["required"]
     assert schemas["AddLine"]["properties"]["unit_price"]["description"]
-    statuses = {"200", "202", "400", "403", "408", "409", "412", "413", "415", "422", "429", "503"}
+    statuses = {"200", "202", "400", "403", "408", "409", "412", "413", "415", "421", "422", "429", "503"}
     assert statuses == set(operation["responses"])
     assert {"Location", "Retry-After"} == set(operation["responses"]["202"]["headers"])
 

@@ -13,12 +13,13 @@ from projections.preconditions import expected_sequence
 
 TAG = tag_of("orders-1", "order-3:125:0", 9, b"{}")
 FOREIGN = tag_of("users-1", "user-3:125:0", 9, b"{}")
+ELSEWHERE = tag_of("orders-1", "order-2:125:0", 9, b"{}")
 NEWER = tag_of("orders-1", "order-3:126:0", 10, b"{}")
 ALSO = tag_of("orders-2", "order-3:125:0", 9, b"[]")
 
 
 def expected(*headers: tuple[str, str]) -> str:
-    return expected_sequence(CIMultiDict(headers), "order")
+    return expected_sequence(CIMultiDict(headers), "order", 3)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +58,10 @@ def refused(*headers: tuple[str, str]) -> Refused:
     return caught.value
 
 
-@pytest.mark.parametrize("value", [f"W/{TAG.etag}", FOREIGN.etag, '"abc"', '"order-3:125:0"', '""', ""])
+@pytest.mark.parametrize("value", [f"W/{TAG.etag}", FOREIGN.etag, ELSEWHERE.etag, '"abc"', '"order-3:125:0"', '""', ""])
 def test_what_never_holds(value: str) -> None:
-    """A weak tag, one of another type, one of nothing, and a list of none: 412, and no owner need be asked."""
+    """A weak tag, one of another type or partition, one of nothing, and a list of none: 412, and no owner need be
+    asked."""
     assert (412, "Precondition failed") == (refused(("If-Match", value)).status, refused(("If-Match", value)).title)
 
 
