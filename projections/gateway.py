@@ -243,13 +243,9 @@ class Gateway:
     async def _produce(self, topic: str, key: str, value: bytes, headers: list[tuple[str, bytes]]) -> Any:
         encoded = key.encode()
         partition = partition_of(encoded, self._settings.partitions)
-        producer = await self._broker.usable_producer()
-        delivered = await producer.send(topic, value, key=encoded, partition=partition, headers=headers)
-        try:
-            return await delivered
-        except KafkaError:
-            self._broker.lost_count(producer)
-            raise
+        return await self._broker.deliver(
+            lambda producer: producer.send(topic, value, key=encoded, partition=partition, headers=headers)
+        )
 
     def _delivered(self, delivery: asyncio.Task[Sent]) -> None:
         self._deliveries.discard(delivery)

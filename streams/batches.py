@@ -29,6 +29,8 @@ Bytes = bytes | bytearray | memoryview
 _HEADER = DefaultRecordBase.HEADER_STRUCT
 _PREFIX = struct.Struct(">qi")
 MAGIC_AT = 16
+OLD_ATTRIBUTES_AT = 17
+"""The attributes in the formats 0 and 1, which aiokafka unpacks without a bound. Since 0.11 Kafka writes neither."""
 SHORTEST = LegacyRecordBase.HEADER_STRUCT_V1.size + 8, _HEADER.size
 """The bytes of a batch without records: in the old formats, and in the one of today."""
 _ATTRIBUTES_AT = DefaultRecordBase.ATTRIBUTES_OFFSET

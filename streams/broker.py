@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -23,6 +22,7 @@ from streams.records import AIOKafkaConsumer
 from streams.retry import until_it_answers
 from streams.sender import Record as Record
 from streams.sender import Sender
+from streams.shared import Shared, let_end
 from streams.topic_ids import Described, describe, existing
 from streams.topics import DAY, TopicError, ensure_topics, reply_topic
 
@@ -32,6 +32,8 @@ MADE_TOPICS = 1_000
 """So many reply topics a worker makes at once, and again in each day; those that are there already do not count."""
 BATCH_BYTES = 256 * 1024
 PROBE_SECONDS = 10.0
+LOOKS_AT_ONCE = 8
+"""So many gaps are looked at at once, each by a consumer of its own: it can read but one partition."""
 LIMIT_SECONDS = 30.0
 """How long it is believed what a topic takes."""
 USUAL_LARGEST = 1_048_588
@@ -61,27 +63,25 @@ class Broker:
         self._servers = bootstrap_servers
         self._security = security or {}
         self._partitions = partitions
-        self._producer: AIOKafkaProducer | None = None
-        self._lost: AIOKafkaProducer | None = None
-        self._renewing = asyncio.Lock()
+        self._producers: Shared[Any] = Shared(self._new_producer, self._spawn)
         self._limits: dict[str, tuple[int, float]] = {}
         self._sender = Sender(self.send, self._reply_partitions, self._spawn)
         self._made: deque[float] = deque(maxlen=MADE_TOPICS)
         """When reply topics were made, the last of them."""
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._probe: AIOKafkaConsumer | None = None
-        self._probing = asyncio.Lock()
-        self._gaps: AIOKafkaConsumer | None = None
-        self._gap_lock = asyncio.Lock()
+        self._probes: Shared[Any] = Shared(self._new_probe, self._spawn)
+        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._idle: list[AIOKafkaConsumer] = []
+        """Consumers that have looked at a gap, and are kept for the next one."""
 
     @property
     def producer(self) -> AIOKafkaProducer:
-        assert self._producer is not None, "the broker is not started"
-        return self._producer
+        assert self._producers.current is not None, "the broker is not started"
+        return self._producers.current
 
     async def start(self) -> None:
         """Connect. Raises `KafkaError`."""
-        self._producer = await self._new_producer()
+        await self._producers.get()
 
     async def _new_producer(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
@@ -92,32 +92,29 @@ class Broker:
             max_batch_size=BATCH_BYTES,
             **self._security,
         )
-        try:
-            await producer.start()
-        except BaseException:
-            await producer.stop()
-            raise
-        return producer
+        return await _started(producer)
+
+    async def _new_probe(self) -> AIOKafkaConsumer:
+        return await _started(AIOKafkaConsumer(bootstrap_servers=self._servers, **self._security))
 
     async def stop(self) -> None:
         """Send what is waiting, then disconnect."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
-        for consumer in (self._probe, self._gaps):
-            if consumer is not None:
-                await consumer.stop()
-        self._probe = self._gaps = None
-        if self._producer is not None:
-            await self._producer.stop()
-            self._producer = None
+        while self._idle:
+            await let_end(self._idle.pop())
+        await self._probes.stop()
+        await self._producers.stop()
 
     async def describe(self, topics: Iterable[str]) -> dict[str, Described]:
         """Topics as the broker has them. Raises `KafkaError`."""
-        return await describe(self.producer.client, topics)
+        async with self._producers.in_use() as producer:
+            return await describe(producer.client, topics)
 
     async def existing(self, topics: Iterable[str]) -> dict[str, Described | None]:
         """Topics that there are, None for one without a leader just now. Raises `KafkaError`."""
-        return await existing(self.producer.client, topics)
+        async with self._producers.in_use() as producer:
+            return await existing(producer.client, topics)
 
     # -- records of one partition ------------------------------------------------------------------------
 
@@ -156,7 +153,7 @@ class Broker:
         while sent < len(records):
             batch, count = _fill(records, sent, await self._most(topic))
             size = batch.size()
-            if size > BATCH_BYTES and size > (limit := await self.largest(topic)):
+            if (size > BATCH_BYTES or topic in self._limits) and size > (limit := await self.largest(topic)):
                 raise RecordTooLarge(topic, size, limit, sent)
             try:
                 last = await self._deliver(topic, partition, batch) + count - 1
@@ -171,27 +168,20 @@ class Broker:
         return last
 
     async def _deliver(self, topic: str, partition: int, batch: BatchBuilder) -> int:
-        producer = await self.usable_producer()
-        delivered = await producer.send_batch(batch, topic, partition=partition)
-        try:
-            return int((await delivered).offset)
-        except KafkaError:
-            self.lost_count(producer)
-            raise
+        return int((await self.deliver(lambda it: it.send_batch(batch, topic, partition=partition))).offset)
 
-    def lost_count(self, producer: AIOKafkaProducer) -> None:
-        """A batch of this producer was refused. It has counted the batch's records all the same, and whatever it sends
-        to that partition from now on is refused as out of order: another one takes its place."""
-        self._lost = producer
-
-    async def usable_producer(self) -> AIOKafkaProducer:
-        """The producer; a new one where the last has lost count. Raises `KafkaError`."""
-        if self._lost is not None and self._lost is self._producer:
-            async with self._renewing:
-                if self._lost is self._producer:
-                    former, self._producer = self.producer, await self._new_producer()
-                    self._spawn(_let_end(former))  # what it has of other partitions is on its way
-        return self.producer
+    async def deliver(self, hand_over: Callable[[AIOKafkaProducer], Awaitable[Awaitable[Any]]]) -> Any:
+        """What the broker says to that which `hand_over` gives to the producer, by its `send` or `send_batch`. All that
+        is sent is sent in this way. Raises `KafkaError`."""
+        async with self._producers.in_use() as producer:
+            delivered = await hand_over(producer)
+            try:
+                return await delivered
+            except KafkaError:
+                # It has counted the batch's records all the same, and whatever it sends to that partition from now on
+                # is refused as out of order: another one takes its place.
+                self._producers.spent(producer)
+                raise
 
     async def largest(self, topic: str) -> int:
         """The bytes of the largest batch that a topic takes, with all that Kafka adds; asked of it twice a minute."""
@@ -268,17 +258,13 @@ class Broker:
 
     async def end_offset(self, topic: str, partition: int) -> int:
         """The offset that the next record of a partition gets. Raises `KafkaError`."""
-        async with self._probing:
-            if self._probe is None:
-                probe = AIOKafkaConsumer(bootstrap_servers=self._servers, **self._security)
-                try:
-                    await probe.start()
-                except BaseException:
-                    await probe.stop()
-                    raise
-                self._probe = probe
         tp = TopicPartition(topic, partition)
-        return int((await asyncio.wait_for(self._probe.end_offsets([tp]), PROBE_SECONDS))[tp])
+        async with self._probes.in_use() as probe:
+            try:
+                return int((await asyncio.wait_for(probe.end_offsets([tp]), PROBE_SECONDS))[tp])
+            except Exception:  # whatever it was: one that is kept must not be broken
+                self._probes.spent(probe)
+                raise
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True) -> Any:
         """The last record of a partition that is `wanted`, or None when it holds none; what others have put behind it,
@@ -294,20 +280,19 @@ class Broker:
             return found
 
     async def _first_record(self, topic: str, partition: int, start: int) -> Any:
-        """By a consumer that is kept: who writes in transactions leaves a gap behind each."""
+        """By a consumer that is kept as long as it answers: who writes in transactions leaves a gap behind each."""
         tp = TopicPartition(topic, partition)
-        async with self._gap_lock:
-            if self._gaps is None:
-                consumer = _consumer(self._servers, self._security)
-                try:
-                    await consumer.start()
-                except BaseException:
-                    await consumer.stop()
-                    raise
-                self._gaps = consumer
-            self._gaps.assign([tp])
-            self._gaps.seek(tp, start)
-            return await asyncio.wait_for(self._gaps.getone(tp), PROBE_SECONDS)
+        async with self._looks:
+            consumer = self._idle.pop() if self._idle else await _started(_consumer(self._servers, self._security))
+            try:
+                consumer.assign([tp])
+                consumer.seek(tp, start)
+                record = await asyncio.wait_for(consumer.getone(tp), PROBE_SECONDS)
+            except BaseException:
+                self._spawn(let_end(consumer))
+                raise
+            self._idle.append(consumer)
+            return record
 
 
 def _fill(records: Sequence[Record], start: int, most: int) -> tuple[BatchBuilder, int]:
@@ -320,9 +305,13 @@ def _fill(records: Sequence[Record], start: int, most: int) -> tuple[BatchBuilde
     return batch, count
 
 
-async def _let_end(producer: AIOKafkaProducer) -> None:
-    with contextlib.suppress(KafkaError, TimeoutError):
-        await producer.stop()
+async def _started(client: Any) -> Any:
+    try:
+        await client.start()
+    except BaseException:
+        await client.stop()
+        raise
+    return client
 
 
 async def _last_between(
@@ -354,11 +343,7 @@ class _reader:
         self._consumer = _consumer(servers, security)
 
     async def __aenter__(self) -> tuple[AIOKafkaConsumer, TopicPartition]:
-        try:
-            await self._consumer.start()
-        except BaseException:
-            await self._consumer.stop()
-            raise
+        await _started(self._consumer)
         self._consumer.assign([self._tp])
         return self._consumer, self._tp
 

@@ -44,7 +44,7 @@ from streams.retry import until_it_answers
 from streams.router import Router
 from streams.schema_ids import SchemaIds
 from streams.schema_registry import RegistryAddress, SchemaRegistry
-from streams.settings import Settings
+from streams.settings import RECORD_BYTES, Settings
 from streams.setup import prepare, stop_on_user_error
 from streams.tasks import cancel, each_done
 from streams.topic_ids import Described
@@ -239,18 +239,17 @@ def _add_inputs(app: Application, routers: list[Router]) -> None:
         return json_response(view, {"app": app.module, "inputs": found})
 
 
-def _ownership(
-    app: Application, context: Context, journal: Journal, broker: Broker, issuer: Issuer | None, budget: Budget
-) -> Ownership:
-    settings, decider = context.settings, context.decider
-    outbox = TypeOutbox(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
-    limits = Limits(
+def limits_of(context: Context) -> Limits:
+    """What its owners take on. What a process manager hears is an event as JSON, larger than the event was, and has no
+    sender who could be told to say less: of that they take all that its topic does."""
+    settings, hears = context.settings, context.process is not None and context.process.hears
+    return Limits(
         commands=settings.group_commands,
         bytes=settings.group_bytes,
         linger=settings.group_linger,
         snapshot_every=settings.snapshot_every,
         queue_bytes=settings.queue_bytes,
-        command_bytes=settings.command_bytes,
+        command_bytes=RECORD_BYTES if hears else settings.command_bytes,
         command_events=settings.events_per_command,
         command_event_bytes=settings.event_bytes_per_command,
         attempts=settings.decide_attempts,
@@ -259,6 +258,13 @@ def _ownership(
         waiting_bytes=settings.quarantine_bytes,
     )
 
+
+def _ownership(
+    app: Application, context: Context, journal: Journal, broker: Broker, issuer: Issuer | None, budget: Budget
+) -> Ownership:
+    settings, decider = context.settings, context.decider
+    outbox = TypeOutbox(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
+    limits = limits_of(context)
     events = topics.events_topic(settings.namespace, decider.type)
 
     def new_owner(partition: int, topic_id: str, count: int) -> Owner:

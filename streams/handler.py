@@ -37,7 +37,7 @@ class Broken(Exception):
 class Handler:
     """Decides the commands of one stream. State lives in `cache`; a group in work has its aggregates out.
 
-    What `check` raises over a new event is a bug of the domain: the event is not written.
+    What `check` raises over a new event is a bug of the domain, unless it is a `Failure`: the event is not written.
 
     After `decide` the group is to be committed, then `settle` called; or else the handler dropped, since
     its aggregates have run ahead of the journal.
@@ -62,7 +62,7 @@ class Handler:
         self._commands = CommandCodec(decider, commands)
         self._journal = journal
         self._window = dedupe_window
-        self.check: Callable[[str, Any], object] | None = None
+        self.check: Callable[[RecordedEvent, Any], object] | None = None
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self.touched: dict[str, Aggregate] = {}
         self._broken: dict[str, Failure] = {}
@@ -175,11 +175,11 @@ class Handler:
             except Unfit as why:
                 raise Failure("InvalidEvent", f"{envelope.type} causes an event that cannot be kept: {why}") from None
             state = self.decider.evolve(state, kept)
-            if self.check is not None:
-                self.check(envelope.aggregate_id, kept)
             number = len(rows) + 1
             told = cause if number == len(events) else ""
             rows.append(self.row(envelope, aggregate.sequence + number, type(event).__name__, data, told))
+            if self.check is not None:
+                self.check(rows[-1], kept)
             size += len(data)
         most = self.limits.command_event_bytes
         if len(rows) > 1:  # ids come from the command, whose size is bounded: once they do not matter

@@ -22,8 +22,9 @@ from schemas.codec import Codec
 from streams import topics
 from streams.broker import Broker, Record, partition_of
 from streams.journal import Commit, Journal, RecordedEvent, Unavailable
-from streams.messages import RETRY_TOPIC, UNKNOWN_TYPE, command_headers
+from streams.messages import RETRY_TOPIC, UNKNOWN_TYPE, Failure, command_headers
 from streams.reading import Held, decode_event
+from streams.settings import RECORD_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +56,18 @@ class Issuer:
         self._dead_letters_topic = dead_letters_topic
         self._partitions: dict[str, int] = {dead_letters_topic: 0}
 
-    def check(self, aggregate_id: str, event: Any) -> None:
-        """Make what an event causes once on trial, while it can still be refused. Raises what that raises."""
-        for send in self._sends(aggregate_id, event):
-            send.id.encode()
-            msgspec.json.encode(send.data)
+    def check(self, row: RecordedEvent, event: Any) -> None:
+        """Make what an event causes once on trial, while it can still be refused. Raises `Failure` where no topic takes
+        it, and what that raises."""
+        for send in self._sends(row.aggregate_id, event):
+            key, value, headers = command_record(send, "", self._source, "", row)
+            size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
+            if size > RECORD_BYTES:
+                raise Failure(
+                    "TooLarge",
+                    f"{row.type} causes {send.command} to {send.to}, which has {size} bytes as JSON with key and"
+                    f" headers, more than {RECORD_BYTES}",
+                )
 
     async def issue(self, commits: Sequence[Commit]) -> None:
         """Send what these commits cause; durable on return. Raises `Unavailable`."""

@@ -49,7 +49,7 @@ class TypeOutbox:
             if message.unreadable:  # it is on the command topic only, as long as that keeps it
                 reason.append(("dl_cut", b"0"))
             theirs = [(name, value) for name, value in message.headers if not name.startswith(CONTROL)]
-            records.append(_fitting(message.key, message.value, theirs, reason, most))
+            records.append(fitting(message.key, message.value, theirs, reason, most))
         await self._broker.publish(self._dead_letters, partition, records)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
@@ -59,7 +59,7 @@ class TypeOutbox:
         self._broker.hint(self._commits, partition, nr)
 
 
-def _fitting(
+def fitting(
     key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], reason: list[tuple[str, bytes]], most: int
 ) -> Record:
     """A record no larger than `most` bytes: without the headers, and the end of key and value, that do not fit."""

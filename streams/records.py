@@ -23,6 +23,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams.batches import (
     MAGIC_AT,
+    OLD_ATTRIBUTES_AT,
     SHORTEST,
     UNPACKED_BYTES,
     Batches,
@@ -68,6 +69,8 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 if self._passes_over(batch):
                     self.next_fetch_offset = end
                     continue
+                if magic < 2 and raw[OLD_ATTRIBUTES_AT] & DefaultRecordBatch.CODEC_MASK:
+                    raise Undecompressed("it is compressed in a format from before Kafka 0.11, which is not unpacked")
                 if magic >= 2 and batch.compression_type:
                     data = unpack(raw)
                     batch = DefaultRecordBatch(data)

@@ -26,9 +26,10 @@ from schemas.codec import Codec, Undecodable
 from schemas.registry import SchemaError, Schemas
 from schemas.wire_format import from_wire
 from streams import topics
-from streams.broker import Broker, Record, partition_of
+from streams.broker import Broker, Record, RecordTooLarge, partition_of
 from streams.journal import stream_name
 from streams.messages import command_headers
+from streams.outbox import AROUND_BYTES, fitting
 from streams.reading import Held
 from streams.records import AIOKafkaConsumer
 from streams.retry import until_it_answers
@@ -165,6 +166,7 @@ class Router:
         self._source = source
         self._broker = broker
         self._commands_topic = topics.commands_topic(settings.namespace, manager.type)
+        self._dead_letters_topic = topics.dead_letters_topic(settings.namespace, manager.type)
         self._listeners = {
             topics.events_topic(settings.namespace, source): Listener(manager, source, Schemas.load(shop, source))
             for source in manager.hears
@@ -248,10 +250,42 @@ class Router:
                 done[tp] = event.offset + 1
                 if self._held:
                     self._held.pop(tp, None)
-        topic = self._commands_topic
-        await asyncio.gather(*(self._broker.publish(topic, partition, its) for partition, its in records.items()))
+        await asyncio.gather(*(self._publish(partition, its) for partition, its in records.items()))
         self._next |= done
         return done
+
+    async def _publish(self, partition: int, records: list[Record]) -> None:
+        """Send commands of one partition in order; durable on return. One that its topic does not take, since it is
+        larger as JSON than the event was, becomes a dead letter: what is behind it need not wait for it."""
+        while records:
+            try:
+                await self._broker.publish(self._commands_topic, partition, records, refuse=True)
+                return
+            except RecordTooLarge as error:
+                large, records = records[error.sent], records[error.sent + 1 :]
+                await self._give_up(partition, large, error)
+
+    async def _give_up(self, partition: int, record: Record, error: RecordTooLarge) -> None:
+        key, value, headers = record
+        ids = {name: text.decode() for name, text in headers if name in ("ce_id", "ce_type", "ce_causationid")}
+        log.error(
+            "%s: %s for %r, which event %s means, goes to %s: %s",
+            self._group,
+            ids["ce_type"],
+            key,
+            ids["ce_causationid"],
+            self._dead_letters_topic,
+            error,
+        )
+        reason = [
+            ("dl_type", b"TooLarge"),
+            ("dl_message", str(error).encode()),
+            ("dl_time", str(int(time.time() * 1000)).encode()),
+            ("dl_id", ids["ce_id"].encode()),
+        ]
+        most = await self._broker.largest(self._dead_letters_topic) - AROUND_BYTES
+        letter = fitting(key, value, headers, reason, most)
+        await self._broker.publish(self._dead_letters_topic, partition, [letter])
 
     def _hold(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int, why: str) -> None:
         if tp not in self._held or self._held[tp][1] != why:

@@ -14,6 +14,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError
 
 from servers.where import HOST
 from streams.broker import Broker, RecordTooLarge
@@ -139,6 +140,63 @@ async def test_others_lose_nothing_when_a_producer_is_replaced(topic: Topic) -> 
         await asyncio.sleep(0.01)
     await steady
     assert [f"b{n:03}" for n in range(200)] == await topic.keys(1)
+
+
+async def test_nobody_waits_for_ever_when_a_producer_is_replaced(topic: Topic) -> None:
+    """Of several that publish to one partition at once some are not with the producer yet when it is replaced: what
+    they have given to it, then too, is sent before it ends."""
+    for turn in range(10):
+        names = [f"{turn}-{n}" for n in range(10)]
+        before = [asyncio.create_task(topic.broker.publish(topic.name, 1, [record(name)])) for name in names[:-1]]
+        await asyncio.sleep(0)
+        topic.broker._producers.spent(topic.broker.producer)  # as when another partition refuses a batch
+        async with asyncio.timeout(10):
+            await topic.broker.publish(topic.name, 1, [record(names[-1])])
+            await asyncio.gather(*before)
+    assert {f"{turn}-{n}" for turn in range(10) for n in range(10)} == set(await topic.keys(1))
+
+
+async def test_what_a_topic_is_known_not_to_take_is_not_tried(topic: Topic) -> None:
+    """A refusal costs a producer. So the next one, of whatever size, is refused here, by what the first has shown."""
+    await topic.take(1_000)
+    producers = []
+    for _ in range(3):
+        with pytest.raises(RecordTooLarge):
+            await topic.broker.publish(topic.name, 0, [record("large", 5_000)], refuse=True)
+        await topic.broker.publish(topic.name, 1, [record("small")])
+        producers.append(topic.broker.producer)
+    assert 1 == len(set(producers))
+
+
+async def test_a_consumer_that_is_broken_is_not_kept(topic: Topic) -> None:
+    """After one look at the log that failed the next is made with another consumer: neither the end of a partition nor
+    what is in a gap stays unknown until a restart."""
+    broker, partition = topic.broker, (topic.name, 0)
+
+    async def broken(*_: Any) -> None:
+        raise KafkaConnectionError("broken")
+
+    last = await broker.publish(*partition, [record(f"r{n}") for n in range(3)])
+    for _ in range(2):
+        assert last + 1 == await broker.end_offset(*partition)
+        assert await broker.gap_is_empty(*partition, last, last)
+        probe, [looked] = broker._probes.current, broker._idle
+        probe.end_offsets = looked.getone = broken
+        with pytest.raises(KafkaConnectionError):
+            await broker.end_offset(*partition)
+        assert not await broker.gap_is_empty(*partition, last, last)
+        assert [] == broker._idle
+
+
+async def test_a_gap_without_an_answer_keeps_no_other_waiting(topic: Topic) -> None:
+    """What there is in one partition is said at once, while another one does not answer."""
+    last = await topic.broker.publish(topic.name, 0, [record("a")])
+    silent = asyncio.create_task(topic.broker.gap_is_empty(topic.name, 1, 0, 1))  # nothing is there, and it is waited
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        assert await topic.broker.gap_is_empty(topic.name, 0, last, last)
+    assert not silent.done()
+    silent.cancel()
 
 
 async def test_the_last_record_that_is_wanted(topic: Topic) -> None:

@@ -162,7 +162,7 @@ class SimulatedBroker(Broker):
         super().__init__([], partitions)
         self._world = world
         self._sending = sending
-        self._producer = SimulatedProducer(world)
+        self._producers.current = SimulatedProducer(world)
 
     async def describe(self, topics: Iterable[str]) -> dict[str, Described]:
         wanted, kafka = list(topics), self._world.kafka

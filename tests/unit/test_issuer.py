@@ -21,7 +21,7 @@ from streams.indexer import Indexer
 from streams.issuer import Issuer
 from streams.journal import Commit, RecordedEvent, Unavailable
 from streams.journal_memory import MemoryJournal
-from streams.messages import RETRY_TOPIC
+from streams.messages import RETRY_TOPIC, Failure
 from streams.topic_ids import Described
 
 CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
@@ -63,6 +63,9 @@ def commit(nr: int, *events: object) -> Commit:
     ]
     note = RecordedEvent("p", len(rows), "", b"0", "repeated")
     return Commit("order-0", nr, 1, "me", "t", nr, 0, nr, datetime.now(UTC), (note, *rows))
+
+
+ROW = commit(1, OrderConfirmed()).events[-1]
 
 
 def issuer(journal: MemoryJournal, kafka: Kafka, sends: Any = sends) -> Issuer:
@@ -177,8 +180,23 @@ async def test_what_cannot_be_sent_is_refused_before_it_is_written(data: dict[st
         "dead",
     )
     with pytest.raises((TypeError, UnicodeEncodeError)):
-        bad.check("p", OrderConfirmed())
-    issuer(MemoryJournal(), Kafka()).check("p", OrderConfirmed())
+        bad.check(ROW, OrderConfirmed())
+    issuer(MemoryJournal(), Kafka()).check(ROW, OrderConfirmed())
+
+
+@pytest.mark.parametrize(("character", "taken"), [("a", 990_000), ("\x01", 160_000)])
+async def test_what_no_topic_takes_is_refused_before_it_is_written(character: str, taken: int) -> None:
+    """What an event causes may be six times as large as JSON: beyond what a topic takes it is the command's failure."""
+
+    def large(process: str, event: Any) -> list[Send]:
+        return [Send("product", process, "Describe", {"text": character * size})]
+
+    its = issuer(MemoryJournal(), Kafka(), large)
+    size = taken
+    its.check(ROW, OrderConfirmed())
+    size = taken + 10_000
+    with pytest.raises(Failure, match=r"OrderConfirmed causes Describe to product, which has 10.* more than 1000000"):
+        its.check(ROW, OrderConfirmed())
 
 
 async def test_decimals_are_strings() -> None:

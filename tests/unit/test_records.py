@@ -6,6 +6,8 @@ import contextlib
 import gzip
 import logging
 import struct
+import tracemalloc
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -120,6 +122,29 @@ def test_a_bomb(codec: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
     assert line.startswith(
         "order-commands-3: what is at offsets 0 to 9 cannot be read, and is passed over: it unpacks to"
     )
+
+
+def old(value: bytes, magic: int, codec: int = 0, offset: int = 0) -> bytes:
+    """A message of format 0 or 1; with a codec its value is what that packs."""
+    time = struct.pack(">q", 1_000) if magic else b""
+    body = struct.pack(">bb", magic, codec) + time + struct.pack(">ii", -1, len(value)) + value
+    return struct.pack(">qiI", offset, 4 + len(body), zlib.crc32(body)) + body
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+def test_a_bomb_in_an_old_format(magic: int, caplog: pytest.LogCaptureFixture) -> None:
+    """What is compressed in a format that brokers do not write any more is not unpacked, whatever its size; what is
+    not is read, and so is what is behind."""
+    bomb = old(gzip.compress(old(bytes(100_000_000), magic), 1), magic, GZIP)
+    tracemalloc.start()
+    found, after = read(bomb + GOOD)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ([(0, "unreadable")], 1) == (seen(found), after)
+    assert peak < 10_000_000
+    plain = b"not packed"
+    assert [(1, plain), (10, b"good")] == seen(read(old(plain, magic, offset=1) + GOOD, after)[0])
+    assert "is compressed in a format from before Kafka 0.11" in caplog.text
 
 
 def test_a_batch_of_nothing_but_records(monkeypatch: pytest.MonkeyPatch) -> None:

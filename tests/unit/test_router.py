@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,15 +15,18 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from aggregates.process_manager import Happened, Heard, ProcessManager
-from aggregates.shop.checkout import checkout
-from aggregates.shop.order import OrderConfirmed, order
+from aggregates.shop.checkout import StartCheckout, checkout
+from aggregates.shop.order import LineAdded, OrderConfirmed, OrderOpened, PlaceOrder, order
 from schemas import samples
 from schemas.codec import Codec
 from schemas.registry import Schema, SchemaError, Schemas
 from streams.batches import unreadable
-from streams.broker import partition_of
+from streams.broker import Record, RecordTooLarge, partition_of
+from streams.command_app import Context, limits_of
+from streams.messages import Message
 from streams.reading import Held
-from streams.router import Listener
+from streams.router import Listener, Router
+from streams.settings import Settings
 from tests.compatibility.test_samples import FOLDER
 
 ORDERS, PRODUCTS = Schemas.load("shop", "order"), Schemas.load("shop", "product")
@@ -194,3 +201,68 @@ def test_events_of_then_are_heard_as_those_of_today(type: str, name: str, versio
     sample = samples.load(FOLDER / "shop" / type / f"{name}.v{version}.json")
     assert [Happened(type, "17", part.type, part.data) for part in sample.reads_as if part.type == heard] == found
     assert found
+
+
+class Kafka:
+    """Takes records whose value has no more than so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.records: defaultdict[str, list[Record]] = defaultdict(list)
+
+    async def largest(self, topic: str) -> int:
+        return self.most + 1_024
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+        for sent, (key, value, headers) in enumerate(records):
+            if len(value or b"") > self.most:
+                assert refuse, "it would wait for ever"
+                raise RecordTooLarge(topic, len(value or b""), self.most, sent)
+            self.records[topic].append((key, value, headers))
+        return len(self.records[topic]) - 1
+
+
+async def test_what_its_topic_does_not_take_is_a_dead_letter(caplog: pytest.LogCaptureFixture) -> None:
+    """A command that is too large for its topic keeps nobody waiting: it is a dead letter with the reason, which is
+    said once, and all that is heard beside it and behind it is brought on."""
+
+    def hear(happened: Happened) -> list[Heard[Any]]:
+        large = happened.id in ("1", "3")
+        return [Heard(happened.id, Note("x" * (5_000 if large else 10))), Heard("beside", Note(happened.id))]
+
+    kafka: Any = Kafka(4_000)
+    its = Router(hears("OrderConfirmed", hear=hear), Settings(), "checkout-hears", "/checkout", "shop", kafka)
+    tp = TopicPartition("order-events", 3)
+    events = [record("OrderConfirmed", CODEC.encode(OrderConfirmed()), ce_id=f"order-3:{n}:0") for n in range(5)]
+    for n, event in enumerate(events):
+        event.key, event.offset = b"%d" % n, n
+    assert {tp: 5} == await its._bring_on(Any, {tp: events})  # type: ignore[arg-type]
+    sent = [
+        msgspec.json.decode(value)["what"] for key, value, _ in kafka.records["checkout-commands"] if key == b"beside"
+    ]
+    assert list("01234") == sent
+    assert {b"0", b"2", b"4", b"beside"} == {key for key, _, _ in kafka.records["checkout-commands"]}
+    letters = {key: dict(headers) for key, _, headers in kafka.records["checkout-dead-letters"]}
+    assert {b"1", b"3"} == letters.keys()
+    assert (b"TooLarge", b"order-3:1:0") == (letters[b"1"]["dl_type"], letters[b"1"]["dl_id"])
+    assert b"raise max.message.bytes" in letters[b"1"]["dl_message"]
+    assert 2 == len(caplog.records)
+
+
+def test_what_is_heard_may_be_larger_than_what_is_sent() -> None:
+    """The largest order that can be placed starts its checkout, though that is larger as JSON than `COMMAND_BYTES`."""
+    placed = order.evolve(order.initial, OrderOpened("1", "sale", "France", datetime.now(UTC)))
+    for number in range(1_011):
+        placed = order.evolve(placed, LineAdded('"' * 245 + f"{number:06}", "d", 1, Decimal(1)))
+    [event] = order.decide(PlaceOrder(), placed)
+    settings = Settings(journal_url="memory://")
+    assert 261_000 < len(CODEC.encode(event)) < settings.event_bytes_per_command
+    listener = Listener(checkout, "order", ORDERS)
+    [(_, (key, value, headers))] = listener.hear(record("OrderPlaced", CODEC.encode(event)), 8, "/checkout")
+    limits = limits_of(Context("checkout", checkout, settings, "shop"))
+    assert settings.command_bytes < Message(0, key, value, headers, 0.0).size <= limits.command_bytes
+    assert settings.command_bytes == limits_of(Context("order", order, settings, "shop")).command_bytes
+    context = Context("checkout", checkout, settings, "shop")
+    command = msgspec.convert(msgspec.json.decode(value or b""), StartCheckout)
+    [started] = checkout.decider.decide(replace(command, started_at=datetime.now(UTC)), checkout.decider.initial)
+    assert len(context.events.encode(started)) <= limits.command_event_bytes

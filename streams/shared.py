@@ -1,0 +1,79 @@
+"""A Kafka client that many use at once, and that is replaced when it is good for nothing any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Generic, Protocol, TypeVar
+
+from aiokafka.errors import KafkaError
+
+
+class Client(Protocol):
+    async def stop(self) -> object: ...
+
+
+C = TypeVar("C", bound=Client)
+
+
+class Shared(Generic[C]):
+    """Made by `start` when it is first needed. One that is `spent` is replaced for whoever comes next; who is using it
+    finishes, and only then it is stopped: what is given to a producer that is being stopped may be lost in silence.
+    `spawn` runs a task in the background."""
+
+    def __init__(self, start: Callable[[], Awaitable[C]], spawn: Callable[[Coroutine[Any, Any, Any]], object]) -> None:
+        self.current: C | None = None
+        self._start = start
+        self._spawn = spawn
+        self._spent = False
+        self._starting = asyncio.Lock()
+        self._users: Counter[C] = Counter()
+        self._stopped = False
+
+    async def get(self) -> C:
+        """The client, for the moment. Raises what `start` raises; the former one stays then."""
+        if self.current is None or self._spent:
+            async with self._starting:
+                if self.current is None or self._spent:
+                    assert not self._stopped, "it is stopped"
+                    former, self.current, self._spent = self.current, await self._start(), False
+                    self._end(former)
+        return self.current
+
+    @contextlib.asynccontextmanager
+    async def in_use(self) -> AsyncIterator[C]:
+        """The client, which is not stopped before the block ends. Raises what `start` raises."""
+        client = await self.get()
+        self._users[client] += 1  # nothing was waited for since it was the current one
+        try:
+            yield client
+        finally:
+            self._users[client] -= 1
+            if not self._users[client]:
+                del self._users[client]
+                if client is not self.current:
+                    self._end(client)
+
+    def spent(self, client: C) -> None:
+        """It is good for nothing any more."""
+        self._spent = self._spent or client is self.current
+
+    async def stop(self) -> None:
+        """Stop it, and those before it that somebody still uses."""
+        self._stopped = True
+        clients = {*self._users, *((self.current,) if self.current is not None else ())}
+        self.current = None
+        for client in clients:
+            await let_end(client)
+
+    def _end(self, client: C | None) -> None:
+        if client is not None and client not in self._users:
+            self._spawn(let_end(client))
+
+
+async def let_end(client: Client) -> None:
+    """Stop a client that nobody uses any more, whatever it says to that."""
+    with contextlib.suppress(KafkaError, TimeoutError):
+        await client.stop()
