@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
 from projections.projection import PublishedEvent
@@ -12,8 +13,9 @@ from projections.tailer import COMMIT_END, PREVIOUS, event_headers
 from projections.turns import few, our_turn
 from schemas.codec import Codec, Undecodable
 from schemas.wire_format import from_wire
+from streams.history import pieces
 from streams.journal import Commit, Journal, Unavailable, stream_type
-from streams.last_events import position_of
+from streams.last_events import JournalBehind, behind, position_of
 from streams.reading import decode_event
 
 log = logging.getLogger(__name__)
@@ -81,8 +83,10 @@ _Place = tuple[str, int, str, str, int, int, str]
 
 def _place_of(record: Record, attributes: Mapping[str, bytes], stream: str) -> _Place | None:
     """None for a record that the tailer of this stream has not made."""
-    at = position_of(record.headers, stream)
-    if at is None or record.value is None or (PREVIOUS in attributes and _previous(attributes) is None):
+    at = position_of(attributes, stream)
+    if at is None or record.value is None:
+        return None
+    if PREVIOUS in attributes and ((previous := _previous(attributes)) is None or previous >= at):
         return None
     try:
         correlation_id = attributes.get("ce_correlationid", b"").decode()
@@ -105,6 +109,13 @@ def _previous(attributes: Mapping[str, bytes]) -> tuple[int, int] | None:
         return None
 
 
+def _event(record: Record, attributes: Mapping[str, bytes], place: _Place, values: Sequence[Any]) -> Event:
+    parts = [PublishedEvent(value, type(value).__name__, *place) for value in values]
+    origin = parts[0] if parts else PublishedEvent(None, attributes.get("ce_type", b"").decode(), *place)
+    at, follows = (place[4], place[5]), _previous(attributes)
+    return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record, follows)
+
+
 class EventReader:
     """Reads the events of one aggregate type."""
 
@@ -115,11 +126,12 @@ class EventReader:
         self.passed_over: dict[str, int] = {}
         """By stream the records of its events partition that are no events of it."""
 
-    async def read(self, records: Sequence[Record], stream: str) -> list[Event]:
+    async def read(self, records: Sequence[Record], stream: str, after: tuple[int, int] = (0, -1)) -> list[Event]:
         """The events of a stream in records, in their order. What else stands there (of a mirror, of another producer,
         or unreadable) is passed over: what is missing for that shows, and comes from the log.
 
-        Raises `Undecodable`, `Held`, `Unavailable`.
+        One that is not newer than `after`, which all tables have, and all before it has no parts: nobody applies it,
+        so nothing need wait until it can be read. Raises `Undecodable`, `Held`, `Unavailable`.
         """
         events: list[Event] = []
         for some in few(records):
@@ -127,10 +139,13 @@ class EventReader:
             for record in some:
                 attributes = dict(record.headers)
                 place = _place_of(record, attributes, stream)
-                if place is not None:
-                    events.append(await self._event(record, attributes, place))
-                else:
+                if place is None:
                     self._pass_over(record, stream)
+                    continue
+                at = place[4], place[5]
+                values = await self._decoded(record, attributes) if at > after else ()
+                events.append(_event(record, attributes, place, values))
+                after = max(after, at)
         return events
 
     def _pass_over(self, record: Record, stream: str) -> None:
@@ -142,24 +157,21 @@ class EventReader:
             )  # fmt: skip
         self.passed_over[stream] = self.passed_over.get(stream, 0) + 1
 
-    async def _event(self, record: Record, attributes: Mapping[str, bytes], place: _Place) -> Event:
-        at = place[4], place[5]
+    async def _decoded(self, record: Record, attributes: Mapping[str, bytes]) -> tuple[Any, ...]:
         data = from_wire(record.value, attributes)
         try:
             values: tuple[Any, ...] = self._codec.decode(data)
         except Undecodable:  # its schema may be in the journal; and who must not read it says so each time
             values = await decode_event(self._codec, self._journal, data)
-        parts = [PublishedEvent(value, type(value).__name__, *place) for value in values]
-        origin = parts[0] if parts else PublishedEvent(None, attributes.get("ce_type", b"").decode(), *place)
-        follows = _previous(attributes)
-        return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record, follows)
+        return values
 
     async def from_log(
         self, stream: str, after: tuple[int, int], before: tuple[int, int] | None = None
     ) -> AsyncIterator[list[Event]]:
         """The events of a log behind one place and before another, in batches, to its end where that is None.
 
-        All of them: a read of the log that ends early is not its end. Raises what `read` raises.
+        All of them: a read of the log that ends early is not its end. Raises what `read` raises, and `JournalBehind`
+        where the log ends before that place: what is said to stand there will not come.
         """
         if before is None:
             head = await self._journal.head(stream)
@@ -169,6 +181,8 @@ class EventReader:
         while nr < last:
             commits = await self._journal.commits(stream, nr, min(most, last - nr))
             if not commits:
+                if (head_nr := await self.last_commit(stream)) < last:
+                    raise JournalBehind(behind(stream, before, head_nr))
                 raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
             records = []
             for commit in commits:
@@ -187,14 +201,23 @@ class EventReader:
         return head.nr if head is not None else 0
 
     async def of_aggregate(self, stream: str, aggregate_id: str, before: tuple[int, int]) -> AsyncIterator[list[Event]]:
-        """The events of one aggregate, whose stream this is, before a place. Raises what `read` raises."""
+        """The events of one aggregate, whose stream this is, before a place, in pieces of some megabytes.
+
+        Raises what `from_log` raises.
+        """
         head = await self._journal.head(stream)
         indexed = head.indexed_nr if head is not None else 0
-        for row in await self._journal.events(stream_type(stream), aggregate_id):
-            if row.nr <= indexed and (row.nr, row.index) < before:
-                commit = Commit(stream, row.nr, 0, "", "", 0, 0, row.nr, row.recorded_at, (row.event,))
-                for _, headers, event in event_headers(commit, self._source, self._codec, None, row.index):
-                    yield await self.read([_FromLog(aggregate_id.encode(), event.data, headers)], stream)
+        async with aclosing(pieces(self._journal, stream_type(stream), aggregate_id)) as found:
+            async for rows in found:
+                records: list[Record] = []
+                for row in rows:
+                    if row.nr <= indexed and (row.nr, row.index) < before:
+                        commit = Commit(stream, row.nr, 0, "", "", 0, 0, row.nr, row.recorded_at, (row.event,))
+                        for _, headers, event in event_headers(commit, self._source, self._codec, None, row.index):
+                            records.append(_FromLog(aggregate_id.encode(), event.data, headers))
+                if not records:
+                    break
+                yield await self.read(records, stream)
         # What may not stand by aggregate yet.
         async for events in self.from_log(stream, (indexed + 1, -1), before):
             if its := [event for event in events if event.origin.aggregate_id == aggregate_id]:

@@ -75,7 +75,7 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequ
     ]
     furthest = max([published or 0, *(it.complete for it in tables)])
     if head is None or furthest > head.nr:  # it may have grown since it was read
-        head = await side.journals[stream_type(stream)].head(stream) if furthest else head
+        head = (await side.heads.of([stream]))[stream] if furthest else head
     ahead = max(furthest - (head.nr if head else 0), 0)
     eventful = head.eventful_nr if head else 0
     backlog = side.backlog(stream)

@@ -210,7 +210,9 @@ class Lane:
         return await self.attempt(step)
 
     async def _step(self, records: Sequence[Record]) -> None:
-        events = await self._reader.read(records, self.stream)
+        events = await self._reader.read(
+            records, self.stream, min((table.place.at for table in self.tables), default=(0, -1))
+        )
         async with self.changing:
             # Some are removed, or the topic is another one; and the first may follow anything.
             self._unsure |= records[0].offset != self.offset or self.offset == 0
@@ -245,7 +247,13 @@ class Lane:
 
     async def apply(self, events: Sequence[Event]) -> None:
         """Apply a batch to all tables, with what is missing before it. The caller holds `changing`."""
+        said = None
         while (missing := self._missing(events)) is not None:
+            if missing == said:
+                raise MissingEvents(
+                    "{}: the log lacks what is before event {}:{}".format(self.stream, *missing), missing
+                )
+            said = missing
             log.warning("%s: the topic lacks what is before event %d:%d: reading the log", self.stream, *missing)
             await self.apply_from_log(missing)
         try:

@@ -25,6 +25,7 @@ from schemas.codec import Undecodable
 from streams.described import Answer, describe
 from streams.health import json_response, no_answer, problem
 from streams.journal import Unavailable
+from streams.last_events import JournalBehind
 from streams.reading import Held
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
         return await answer
     except Refused as error:
         return problem(view, error.status, error.title, str(error))
-    except (NotNow, Held, Undecodable) as error:
+    except (NotNow, Held, Undecodable, JournalBehind) as error:
         return problem(view, 503, "Not now", str(error))
     except (StoreDown, Unavailable) as error:
         return no_answer(view, "a store", error)
@@ -235,7 +236,7 @@ class Operations:
             answers = await self._side.doors.each(
                 name, path, {}, lambda: self._followed(name, offset, skipped), "POST", seconds
             )
-        except (NotNow, StoreDown, Unavailable, TimeoutError):
+        except (NotNow, StoreDown, Unavailable, JournalBehind, TimeoutError):
             return json_response(view, told, 202, {"Location": f"/projections/{name}"})
         rows = [msgspec.convert(row, FoldedRow) for answer in answers for row in answer]
         return json_response(view, told | ({"rows": rows} if skipped else {}))

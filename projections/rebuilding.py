@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from projections.events import Event, EventReader
-from projections.fold import Folded, RowTooLarge, TableFold, encoded, evolved, reason_of
+from projections.fold import Folded, TableFold, encoded, evolved, reason_of
 from projections.partition import Partition
 from projections.projection import PublishedEvent
 from projections.rows import Changes, Place, Quarantined, Stored, read_position
@@ -112,9 +112,10 @@ async def _fold(partition: Partition, table: TableFold, key: str) -> FoldedRow |
             row = Stored(present.position)
         was = table.quarantined.get(key)
         if row is not None:
+            largest = await table.rows.largest_row()
             try:
-                encoded(row, key, await table.rows.largest_row())
-            except (RowTooLarge, ValueError, OverflowError, RecursionError) as error:
+                encoded(row, key, largest)
+            except Exception as error:
                 at = was.position if was is not None else row.position
                 return FoldedRow(table.table, partition.number, key, row.position, Quarantined(at, reason_of(error), 1))
             row = _revised(row, present)

@@ -13,13 +13,14 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust import stores
 
 from projections.changelog import records_of, removal_of
 from projections.kept import Indexes
 from projections.live import Live
 from projections.local_store import Record
-from projections.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, decode_stored
+from projections.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, StoreDown, decode_stored
 from projections.turns import few, our_turn
 from streams.broker import Broker
 from streams.broker import Record as Unsent
@@ -87,7 +88,10 @@ class LocalRows:
         return places
 
     async def largest_row(self) -> int:
-        return min(await self._broker.largest(self.changelog) - RECORD_OVERHEAD, LARGEST_ROW)
+        try:
+            return min(await self._broker.largest(self.changelog) - RECORD_OVERHEAD, LARGEST_ROW)
+        except (KafkaError, TimeoutError) as error:
+            raise StoreDown(f"Kafka: what {self.changelog} takes: {error!r}") from None
 
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
         rows: dict[str, Stored] = {}

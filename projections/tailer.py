@@ -175,10 +175,7 @@ class Tail:
 
     def _is_published(self, record: Any) -> bool:
         """Whether this tail, here or elsewhere, has made a record; others may write to the topic too."""
-        attributes = dict(record.headers)
-        return position_of(record.headers, self.stream) is not None and (
-            attributes.get("ce_id") == attributes["ce_position"]
-        )
+        return position_of(record.headers, self.stream) is not None
 
     async def _send(self, records: Sequence[Record]) -> int:
         """The offset of the last of them. One that is too large for the topic is waited for: readers would miss it."""

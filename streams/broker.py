@@ -11,12 +11,21 @@ from itertools import islice
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
 from streams.journal import Unavailable
 from streams.last_events import behind, position_of
+from streams.last_records import last_wanted
 from streams.murmur2 import partition_of as partition_of
 from streams.records import AIOKafkaConsumer
 from streams.retry import until_it_answers
@@ -38,10 +47,9 @@ LIMIT_SECONDS = 30.0
 """How long it is believed what a topic takes."""
 USUAL_LARGEST = 1_048_588
 """Kafka's default of `max.message.bytes`."""
-LOOK_BACK = 10_000
-"""Records that are looked through together for the last one that is ours."""
 MISNUMBERED = 5
 """So often a batch is sent again that came behind a refused one."""
+_MAY_NOT_ASK = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError, IncompatibleBrokerVersion)
 _TOPIC = 2  # a resource, as DescribeConfigs has them
 
 
@@ -184,21 +192,32 @@ class Broker:
                 raise
 
     async def largest(self, topic: str) -> int:
-        """The bytes of the largest batch that a topic takes, with all that Kafka adds; asked of it twice a minute."""
+        """The bytes of the largest batch that a topic takes, with all that Kafka adds; asked of it twice a minute.
+
+        While Kafka does not answer, what is known holds on. Raises `KafkaError`, `TimeoutError` where nothing is.
+        """
         limit, until = self._limits.get(topic, (0, 0.0))
         if time.monotonic() >= until:
-            limit = await self._ask_largest(topic)
+            try:
+                limit = await self._ask_largest(topic)
+            except (KafkaError, TimeoutError):
+                if not limit:
+                    raise
             self._limits[topic] = limit, time.monotonic() + LIMIT_SECONDS
         return limit
 
     async def _ask_largest(self, topic: str) -> int:
+        """Raises `KafkaError`, `TimeoutError` where Kafka does not answer: that says nothing about the topic."""
+        client = self.producer.client
+        request = DescribeConfigsRequest([(_TOPIC, topic, ["max.message.bytes"])])
         try:
-            client = self.producer.client
-            request = DescribeConfigsRequest([(_TOPIC, topic, ["max.message.bytes"])])
             response = await client.send(client.get_random_node(), request)
-            [(_, _, _, _, [(_, value, *_)])] = response.resources
+            [(code, _, _, _, entries)] = response.resources
+            if code:
+                raise for_code(code)
+            [(_, value, *_)] = entries
             return int(value)
-        except (KafkaError, TimeoutError, ValueError):  # it does not answer, or must not be asked
+        except (*_MAY_NOT_ASK, ValueError):
             return USUAL_LARGEST
 
     async def _most(self, topic: str) -> int:
@@ -270,14 +289,7 @@ class Broker:
         """The last record of a partition that is `wanted`, or None when it holds none; what others have put behind it,
         and the markers of transactions, are passed over. Raises `KafkaError`, `TimeoutError`."""
         async with _reader(self._servers, self._security, topic, partition) as (consumer, tp):
-            first = (await consumer.beginning_offsets([tp]))[tp]
-            start = (await consumer.end_offsets([tp]))[tp]
-            found, span = None, 1
-            while found is None and start > first:
-                end, start = start, max(first, start - span)
-                found = await _last_between(consumer, tp, start, end, wanted)
-                span = min(10 * span, LOOK_BACK)
-            return found
+            return await last_wanted(consumer, tp, wanted)
 
     async def _first_record(self, topic: str, partition: int, start: int) -> Any:
         """By a consumer that is kept as long as it answers: who writes in transactions leaves a gap behind each."""
@@ -312,20 +324,6 @@ async def _started(client: Any) -> Any:
         await client.stop()
         raise
     return client
-
-
-async def _last_between(
-    consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int, wanted: Callable[[Any], bool]
-) -> Any:
-    """The last wanted record with start <= offset < end."""
-    found = None
-    consumer.seek(tp, start)
-    async with asyncio.timeout(PROBE_SECONDS):
-        while await consumer.position(tp) < end:
-            for record in (await consumer.getmany(tp, timeout_ms=200)).get(tp, ()):
-                if record.offset < end and wanted(record):
-                    found = record
-    return found
 
 
 def _consumer(servers: list[str], security: dict[str, Any]) -> AIOKafkaConsumer:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
 
 from aiokafka import TopicPartition
 
 from streams.journal import Journal, stream_name
+from streams.last_records import last_wanted
 from streams.records import AIOKafkaConsumer
 from streams.topic_ids import describe
 
 LOOK_SECONDS = 5.0
+
+_PLACE = re.compile(rb"([0-9]{1,18}):([0-9]{1,9})")
 
 Position = tuple[int, int]
 """Commit number and index of an event in its stream."""
@@ -32,19 +38,31 @@ def behind(stream: str, published: Position, head: int) -> str:
     )
 
 
-def position_of(headers: Iterable[tuple[str, bytes]], stream: str) -> Position | None:
-    """The place in `stream` that a record was published from; None for a record that the tailer has not written."""
-    try:
-        its, nr, index = dict(headers)["ce_position"].decode().rsplit(":", 2)
-        return (int(nr), int(index)) if its == stream else None
-    except (KeyError, ValueError, AttributeError):
+def position_of(
+    headers: Iterable[tuple[str, bytes | None]] | Mapping[str, bytes | None], stream: str
+) -> Position | None:
+    """The place in `stream` that a record was published from; None for a record that the tailer has not written.
+
+    An event has its position as its id: who copies the headers of one, to make another of it, gives that its own id.
+    """
+    attributes = dict(headers)
+    position, start = attributes.get("ce_position"), f"{stream}:".encode()
+    if position is None or position != attributes.get("ce_id") or not position.startswith(start):
         return None
+    place = _PLACE.fullmatch(position, len(start))
+    nr, index = (int(place[1]), int(place[2])) if place else (0, 0)
+    return (nr, index) if nr else None
+
+
+def _is_of(stream: str, record: Any) -> bool:
+    return position_of(record.headers, stream) is not None
 
 
 async def last_positions(bootstrap_servers: list[str], type: str, topic: str, partitions: int) -> dict[int, Position]:
-    """By partition the place that its last event was published from, where it has one that can be read.
+    """By partition the place that its last event was published from, where it has one that can be read; whatever
+    others have put behind it is passed over.
 
-    Raises `KafkaError`.
+    Raises `KafkaError`, `TimeoutError`.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers,
@@ -59,6 +77,8 @@ async def last_positions(bootstrap_servers: list[str], type: str, topic: str, pa
             return {}
         firsts, ends = await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
         missing = {tp for tp in wanted if firsts[tp] < ends[tp]}
+        others = set(missing)
+        """Partitions that do not end with an event."""
         found: dict[int, Position] = {}
         if missing:
             consumer.assign(list(missing))
@@ -72,6 +92,14 @@ async def last_positions(bootstrap_servers: list[str], type: str, topic: str, pa
                     position = position_of(records[-1].headers, stream_name(type, tp.partition))
                     if position is not None:
                         found[tp.partition] = position
+                        others.discard(tp)
+        for tp in others:
+            stream = stream_name(type, tp.partition)
+            consumer.assign([tp])
+            record = await last_wanted(consumer, tp, partial(_is_of, stream))
+            position = position_of(record.headers, stream) if record is not None else None
+            if position is not None:
+                found[tp.partition] = position
         return found
     finally:
         await consumer.stop()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
+
+from aiokafka.errors import KafkaError
 
 from streams.broker import Broker, Record
 from streams.messages import CONTROL, Envelope, Failure
+from streams.retry import until_it_answers
 
 AROUND_BYTES = 1_024
 """What is around a record in its batch."""
@@ -29,7 +33,12 @@ class TypeOutbox:
         where the domain raised, `dl_quarantine` says that the aggregate is in quarantine for it, `dl_id` is the
         command's id, also when it brought none. A sender's own headers of such names are left out.
         """
-        most = await self._broker.largest(self._dead_letters) - AROUND_BYTES
+        most = await until_it_answers(
+            partial(self._broker.largest, self._dead_letters),
+            f"Kafka: what {self._dead_letters} takes",
+            (KafkaError, TimeoutError),
+        )
+        most -= AROUND_BYTES
         time_now = str(int(time.time() * 1000)).encode()
         records: list[Record] = []
         for envelope, failure in letters:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from schemas.wire_format import from_wire
 from streams import topics
 from streams.broker import Broker, Record, RecordTooLarge, partition_of
 from streams.journal import stream_name
+from streams.last_events import position_of
 from streams.messages import command_headers
 from streams.outbox import AROUND_BYTES, fitting
 from streams.reading import Held
@@ -46,7 +46,6 @@ SESSION_MS = 6_000
 HOLD_SECONDS = 5.0
 """A partition whose next event cannot be read is tried again so often."""
 COMMIT_SECONDS = 1.0
-_PLACE = re.compile(r"[0-9]{1,18}:[0-9]{1,9}")
 
 Routed = tuple[int, Record]
 
@@ -111,9 +110,9 @@ class Listener:
         if not record.key or not record.value:
             raise ValueError("it has no key, or no value")
         event_id = headers.get("ce_id", b"").decode()
-        stream, _, place = event_id.partition(":")
-        if stream != stream_name(self._source, record.partition) or not _PLACE.fullmatch(place):
-            raise ValueError(f"its ce_id {event_id[:100]!r} is no position of {self._source}-{record.partition}")
+        stream = stream_name(self._source, record.partition)
+        if position_of(headers, stream) is None:
+            raise ValueError(f"its ce_id {event_id[:100]!r} is not its ce_position, or no position of {stream}")
         traceparent = headers.get("ce_traceparent", b"").decode()
         return record.key.decode(), event_id, headers.get("ce_correlationid", b"").decode(), traceparent
 

@@ -72,11 +72,13 @@ class Start:
             while gone & (await self.made()).keys():
                 await asyncio.sleep(0.05)
 
-    async def publish(self, partition: int, position: str) -> None:
+    async def publish(self, partition: int, position: str, id: str | None = None) -> None:
+        """A record with this position, and with that as its id if it has no other."""
         producer = AIOKafkaProducer(bootstrap_servers=self.settings.bootstrap_servers)
         await producer.start()
         topic = events_topic(self.settings.namespace, "box")
-        headers = [("ce_position", position.encode())] if position else []
+        place = [("ce_id", (position if id is None else id).encode()), ("ce_position", position.encode())]
+        headers = place if position else []
         await producer.send_and_wait(topic, b"event", key=b"A-1", partition=partition, headers=headers)
         await producer.stop()
 
@@ -193,12 +195,24 @@ async def test_a_journal_that_is_older_than_its_topics(start: Start) -> None:
     await start.run(own=())  # the read side says it of its own accord, and answers
 
 
+async def test_what_others_have_put_behind_the_last_event(start: Start) -> None:
+    """A heartbeat at the end of the topic does not hide a journal that is older than it."""
+    await start.run()
+    await start.append("box-1", 2)
+    await start.publish(1, "box-1:15:0")
+    for _ in range(3):
+        await start.publish(1, "")
+    with pytest.raises(JournalBehind, match="up to 15:0, and the journal ends at commit 2: is JOURNAL_URL"):
+        await start.run()
+
+
 async def test_records_that_the_tailer_has_not_written(start: Start) -> None:
     """A foreign record on the events topic says nothing about the journal."""
     await start.run()
     await start.publish(0, "")
     await start.publish(1, "other-1:15:0")
     await start.publish(2, "nonsense")
+    await start.publish(2, "box-2:999999999:0", id="copied")
     await start.run()
 
 

@@ -184,10 +184,7 @@ class SimulatedBroker(Broker):
         return min(await super()._most(topic), self._world.random.choice(BATCHES))
 
     async def _ask_largest(self, topic: str) -> int:
-        try:
-            return await self._world.network.ask("kafka", lambda: self._world.kafka.largest(topic))
-        except KafkaConnectionError:
-            return USUAL_LARGEST
+        return await self._world.network.ask("kafka", lambda: self._world.kafka.largest(topic))
 
     def hint(self, topic: str, partition: int, nr: int) -> None:
         said = self._world.faults.hint(nr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from projections.heads import Heads
 from projections.lag import lag_of
 from streams import cli_lag
 from streams.journal import Commit
@@ -34,6 +36,7 @@ async def side_with(*numbers: int) -> Any:
         await journal.append(commit(nr))
     return SimpleNamespace(
         journals={"order": journal},
+        heads=Heads({"order": journal}, 3),
         sources={"order": SimpleNamespace(kept=[])},
         control=SimpleNamespace(serving=lambda name: None),
         backlog=lambda stream: NothingToDo(),
@@ -62,6 +65,20 @@ async def test_a_head_that_was_read_before() -> None:
     side = await side_with(1, 2, 3)
     found = await lag_of(side, STREAM, commit(2), [answer(3, 3)])
     assert (0, 3) == (found["ahead"], found["head"])
+
+
+async def test_who_asks_at_once_shares_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a stream is ahead its head is read anew, for all who ask in the meantime together."""
+    side, reads = await side_with(1, 2), []
+    head = MemoryJournal.head
+
+    async def counted(self: MemoryJournal, stream: str) -> Commit | None:
+        reads.append(stream)
+        return await head(self, stream)
+
+    monkeypatch.setattr(MemoryJournal, "head", counted)
+    found = await asyncio.gather(*(lag_of(side, STREAM, commit(2), [answer(15, 15)]) for _ in range(20)))
+    assert ([13] * 20, [STREAM]) == ([it["ahead"] for it in found], reads)
 
 
 async def test_an_empty_journal() -> None:

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from projections import lane as lane_module
-from projections.fold import TableFold
+from projections.fold import MissingEvents, TableFold
 from projections.lane import Lane
 from projections.rows import Place
 from streams.batches import unreadable
@@ -329,18 +329,32 @@ async def test_what_waits_is_in_the_dead_letters_first(lanes: Lanes, here: Boxes
 # -- what is none of ours ----------------------------------------------------------------------------------
 
 
+def placed(position: bytes, **more: bytes) -> list[tuple[str, bytes]]:
+    """The headers of an event at a place, with the changes of a stranger."""
+    headers = {"ce_id": position, "ce_position": position, "ce_sequence": b"1", "ce_time": b"t", **more}
+    return list(headers.items())
+
+
 STRANGE: list[tuple[Any, Any, list[tuple[str, bytes]]]] = [
     (None, b"heartbeat", []),
     (b"k", None, []),
-    (b"k", b"x", [("ce_position", b"box-1:1:0"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
-    (b"k", b"x", [("ce_position", b"box-0:1"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
-    (b"k", b"x", [("ce_position", b"box-0:1:x"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
-    (b"k", b"x", [("ce_position", b"\xff"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
-    (b"k", b"x", [("ce_position", b"box-0:99:0"), ("ce_time", b"t")]),
-    (b"\xff", b"x", [("ce_position", b"box-0:99:0"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
-    (b"k", b"x", [("ce_position", b"box-0:99:0"), ("ce_sequence", b"one"), ("ce_time", b"t")]),
-    (b"k", b"x", [("ce_position", b"box-0:99:0"), ("ce_sequence", b"1"), ("ce_time", b"t"), ("ce_previous", b"?")]),
-    (b"k", None, [("ce_position", b"box-0:99:0"), ("ce_sequence", b"1"), ("ce_time", b"t")]),
+    (b"k", b"x", placed(b"box-1:1:0")),
+    (b"k", b"x", placed(b"box-0:1")),
+    (b"k", b"x", placed(b"box-0:1:x")),
+    (b"k", b"x", placed(b"box-0:0:0")),
+    (b"k", b"x", placed(b"box-0:1:-1")),
+    (b"k", b"x", placed(b"box-0:1_0:0")),
+    (b"k", b"x", placed(b"\xff")),
+    (b"k", b"x", placed(b"box-0:99:0")[:-1]),
+    (b"\xff", b"x", placed(b"box-0:99:0")),
+    (b"k", b"x", placed(b"box-0:99:0", ce_sequence=b"one")),
+    (b"k", b"x", placed(b"box-0:99:0", ce_previous=b"?")),
+    (b"1", put("x")[1], placed(b"box-0:2:0", ce_previous=b"box-0:900:0")),
+    (b"1", put("x")[1], placed(b"box-0:99:0", ce_previous=b"box-0:99:0")),
+    (b"1", put("x")[1], placed(b"box-0:2000000:0", ce_id=b"7b1f")),
+    (b"1", put("x")[1], placed(b"box-0:2000000:0")[1:]),
+    (b"1", b"another value", placed(b"box-0:1:0", ce_id=b"7b1f")),
+    (b"k", None, placed(b"box-0:99:0")),
 ]
 
 
@@ -366,6 +380,52 @@ async def test_a_record_of_others_is_passed_over(
     await until(lambda: lane.offset == here.topic.end)
     assert here.expected() == here.rows.rows("boxes-1")
     assert (1, 2) == (caplog.text.count("none that this system has published"), here.reader.passed_over["box-0"])
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_copy_of_an_event_that_all_tables_have(lanes: Lanes, here: Boxes, together: bool) -> None:
+    """A mirror may copy an event with its id and change what is in it: what all tables have is not read again."""
+    lanes.run(lane := lanes.lane(table := here.table()))
+    commit = await here.write(("1", put("a")), publish=not together)
+    if together:
+        await here.publish(commit)
+    else:
+        await lanes.reach(table)
+    here.topic.append(b"1", b"enriched", here.topic.records[0].headers)
+    await here.write(("1", put("b")))
+    await until(lambda: lane.offset == here.topic.end and table.place.at == here.head)
+    assert ("", here.expected()) == (lane.held, here.rows.rows("boxes-1"))
+
+
+async def test_an_event_beyond_the_end_of_the_log(lanes: Lanes, here: Boxes) -> None:
+    """It is said that the log is not the one that it is from, as where a journal was restored, not that it may come."""
+    await here.write(("1", put("a")))
+    lanes.run(lane := lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    here.topic.append(b"1", put("x")[1], placed(b"box-0:2000000:0", ce_previous=b"box-0:1999999:0"))
+    async with here.topic.grown:
+        here.topic.grown.notify_all()
+    await until(lambda: bool(lane.held))
+    assert (
+        "JournalBehind: box-0: its events are published up to 2000000:0, and the journal ends at commit 1" in lane.held
+    )
+
+
+async def test_what_the_log_cannot_give_is_asked_for_once(lanes: Lanes, here: Boxes) -> None:
+    """An event that follows what the log does not have is not looked for again and again without a pause."""
+    await here.write(("1", put("a")), ("1", put("b")))
+    lane = lanes.lane(here.table())
+    [first, _] = await here.published()
+    reads: list[Any] = []
+
+    async def commits(stream: str, after: int, limit: int) -> Any:
+        reads.append(after)
+        assert len(reads) < 10
+        return await type(here.journal).commits(here.journal, stream, after, limit)
+
+    here.journal.commits = commits  # type: ignore[method-assign]
+    with pytest.raises(MissingEvents, match="the log lacks what is before event 1:0"):
+        await lane.apply([first._replace(follows=(900, 0))])
 
 
 async def test_an_event_that_cannot_be_read(lanes: Lanes, here: Boxes) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streams.messages import Envelope, Failure, Message
@@ -62,3 +63,23 @@ async def test_a_letter_is_as_large_as_its_topic_takes() -> None:
     large = Message(7, b"k" * 400, b"x" * 200_000, [("a", b"y" * 90_000)], 1.0)
     headers = dict(await kept(large, Failure("TooLarge", "no"), most=50_000))
     assert (b"order-commands:3:7", True) == (headers["dl_position"], int(headers["dl_cut"]) > 290_000)
+
+
+async def test_what_the_dead_letters_take_is_waited_for() -> None:
+    """While Kafka does not say what its topic takes a letter is not cut by a guess, and the owner does not end."""
+
+    class Silent(Kept):
+        answers = 0
+
+        async def largest(self, topic: str) -> int:
+            self.answers += 1
+            if self.answers < 3:
+                raise KafkaConnectionError
+            return await super().largest(topic)
+
+    broker = Silent()
+    outbox = TypeOutbox(broker, "order-commits", "order-commands", "order-dead-letters")  # type: ignore[arg-type]
+    message = Message(7, b"A-1", b"{}", [], 1.0)
+    envelope = Envelope("c9", "", "", b"", "", message.offset, datetime.now(UTC), message=message)
+    await outbox.dead_letters(3, [(envelope, Failure("Undecodable", "no"))])
+    assert (3, 1) == (broker.answers, len(broker.records))

@@ -33,7 +33,8 @@ ORDERS, PRODUCTS = Schemas.load("shop", "order"), Schemas.load("shop", "product"
 CODEC = Codec([s for s in ORDERS if s.name not in order.commands], order.events)
 
 
-NAMED = [("ce_type", b"OrderConfirmed"), ("ce_id", b"order-3:17:0")]
+PLACED = [("ce_id", b"order-3:17:0"), ("ce_position", b"order-3:17:0")]
+NAMED = [("ce_type", b"OrderConfirmed"), *PLACED]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,13 @@ def hears(*types: str, hear: Any = None) -> ProcessManager[Any, Any, Any]:
 
 
 def record(type: str, value: bytes, **headers: str) -> Any:
-    attributes = {"ce_id": "order-3:17:0", "ce_type": type, "ce_correlationid": "placing", **headers}
+    attributes = {
+        "ce_id": "order-3:17:0",
+        "ce_position": "order-3:17:0",
+        "ce_type": type,
+        "ce_correlationid": "placing",
+        **headers,
+    }
     encoded = [(name, text.encode()) for name, text in attributes.items()]
     return SimpleNamespace(topic="order-events", partition=3, offset=5, key=b"17", value=value, headers=encoded)
 
@@ -105,10 +112,12 @@ def test_what_does_not_concern_it_is_skipped_unread() -> None:
         {"headers": [("ce_type", None)]},
         {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", None)]},
         {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"7b1f"), ("x", None)]},
-        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"order-4:17:0")]},
-        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"product-3:17:0")]},
-        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"order-3:17:0"), ("ce_correlationid", b"\xff")]},
-        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"order-3:17:0"), ("ce_traceparent", b"\xff")]},
+        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"7b1f"), ("ce_position", b"order-3:17:0")]},
+        {"headers": [("ce_type", b"OrderConfirmed"), ("ce_id", b"order-3:17:0")]},
+        {"headers": [*NAMED[:1], *((name, b"order-4:17:0") for name, _ in PLACED)]},
+        {"headers": [*NAMED[:1], *((name, b"product-3:17:0") for name, _ in PLACED)]},
+        {"headers": [*NAMED, ("ce_correlationid", b"\xff")]},
+        {"headers": [*NAMED, ("ce_traceparent", b"\xff")]},
     ],
     ids=lambda forged: str(forged)[:80],
 )
@@ -196,7 +205,7 @@ def test_events_of_then_are_heard_as_those_of_today(type: str, name: str, versio
 
     manager = replace(checkout, hears={type: (heard,)}, hear=keep)
     Listener(manager, type, ORDERS if type == "order" else PRODUCTS).hear(
-        record(name, stored(type, name, version), ce_id=f"{type}-3:17:0"), 8, "/checkout"
+        record(name, stored(type, name, version), ce_id=f"{type}-3:17:0", ce_position=f"{type}-3:17:0"), 8, "/checkout"
     )
     sample = samples.load(FOLDER / "shop" / type / f"{name}.v{version}.json")
     assert [Happened(type, "17", part.type, part.data) for part in sample.reads_as if part.type == heard] == found

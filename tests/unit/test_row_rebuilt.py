@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -138,6 +140,44 @@ async def test_rows_over_many_aggregates(fragile: Fragile) -> None:
     [row] = await fold_key(partition, "by-thing", "old")
     assert {GONE: True, "position": row.position, "revision": 1} == fragile.here.rows.rows("by-thing-1")["old"]
     assert [] == await fold_key(partition, "by-thing", "none")
+
+
+async def test_a_row_of_which_no_json_can_be_made(fragile: Fragile) -> None:
+    """Whatever keeps it from being encoded is why it waits still, not an error of the one who asks."""
+    await fragile.put("1", "a", "b")
+    partition = await fragile.opened()
+
+    def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
+        if row is None:
+            return {"in": []}
+        row["in"].append(object())  # which it must not do, so nobody looks at what has not changed
+        return row
+
+    partition.tables["boxes-1"].projection = replace(fragile.boxes, evolve=evolve)
+    [row] = await fold_key(partition, "boxes", "1")
+    assert row.waits is not None
+    assert "TypeError" in row.waits.error
+    assert ["a", "b"] == fragile.contents("1")
+
+
+async def test_an_aggregate_with_many_events_comes_in_pieces(fragile: Fragile) -> None:
+    """They are not all in memory at once, and all are in the row."""
+    for number in range(30):
+        await fragile.put("1", *(f"{number}-{n}" for n in range(50)))
+    partition = await fragile.opened()
+    journal, sizes = fragile.here.journal, []
+    found = type(journal).events
+
+    async def events(*args: Any) -> Any:
+        rows = await found(journal, *args)
+        sizes.append(len(rows))
+        return rows
+
+    journal.events = events  # type: ignore[method-assign]
+    fragile.here.rows.kept[0, "boxes-1"].rows.clear()
+    await fold_key(partition, "boxes", "1")
+    assert 1_500 == len(fragile.contents("1"))
+    assert max(sizes) <= 1_000
 
 
 async def test_events_go_on_while_a_row_is_folded(fragile: Fragile) -> None:

@@ -221,9 +221,10 @@ async def test_strangers_at_the_end_of_the_topic(kept: int) -> None:
         (b"1", DATA, [("ce_position", b"order-1:9:0")]),
         (b"1", DATA, [("ce_position", b"order-0:9:0"), ("ce_id", b"mine")]),
         (b"1", DATA, [("ce_position", b"\xff")]),
+        (b"1", DATA, [("ce_position", b"order-0:-9:0"), ("ce_id", b"order-0:-9:0")]),
     ]
     await tail_until(journal, topic, lambda tail: tail.published.nr == 3)
-    del topic.records[kept : kept + 4]
+    del topic.records[kept : kept + 5]
     assert [(1, 0), (1, 1), (2, 0), (3, 0)] == topic.positions
 
 

@@ -35,6 +35,10 @@ class Broker:
         return {topics[0]: SimpleNamespace(id="t1")}
 
 
+def at(position: bytes) -> list[tuple[str, bytes]]:
+    return [("ce_id", position), ("ce_position", position)]
+
+
 def log(*headers: tuple[str, bytes], end: int = 1) -> PartitionLog:
     return PartitionLog(Broker(*headers, end=end), "order-commands", 1, "order-events")  # type: ignore[arg-type]
 
@@ -43,14 +47,21 @@ async def test_a_stream_that_was_published() -> None:
     """An empty log beside its events is not the log that they are from: nothing is written to it."""
     journal = MemoryJournal()
     with pytest.raises(Unavailable, match="order-1: its events are published up to 15:0, and the journal has nothing"):
-        await take_over(journal, log(("ce_position", b"order-1:15:0")), STREAM, "t1", "me")
+        await take_over(journal, log(*at(b"order-1:15:0")), STREAM, "t1", "me")
     assert await journal.head(STREAM) is None
 
 
 @pytest.mark.parametrize(
     "events",
-    [log(end=0), log(), log(("ce_position", b"order-2:15:0")), log(("ce_position", b"\xff"))],
-    ids=["none", "without a position", "of another stream", "unreadable"],
+    [
+        log(end=0),
+        log(),
+        log(*at(b"order-2:15:0")),
+        log(*at(b"\xff")),
+        log(("ce_position", b"order-1:15:0")),
+        log(("ce_position", b"order-1:15:0"), ("ce_id", b"another")),
+    ],
+    ids=["none", "without a position", "of another stream", "unreadable", "without an id", "with an id of its own"],
 )
 async def test_a_stream_that_begins(events: PartitionLog) -> None:
     """Nothing was published of it, and what a stranger has written there says nothing."""
@@ -63,5 +74,5 @@ async def test_a_stream_that_goes_on() -> None:
     """Is taken over without a look at its events."""
     journal = MemoryJournal()
     await take_over(journal, log(end=0), STREAM, "t1", "me")
-    old, new = await take_over(journal, log(("ce_position", b"order-1:15:0")), STREAM, "t1", "you")
+    old, new = await take_over(journal, log(*at(b"order-1:15:0")), STREAM, "t1", "you")
     assert (1, 2) == (old and old.nr, new.nr)

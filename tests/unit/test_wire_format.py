@@ -75,6 +75,7 @@ def opened(nr: int, id: str) -> Record:
     value = CODEC.encode(OrderOpened("17850", "sale", "France", datetime(2010, 12, 1, tzinfo=UTC)))
     schema = CODEC.schema_of(value)
     headers = {
+        "ce_id": f"order-0:{nr}:0",
         "ce_position": f"order-0:{nr}:0",
         "ce_type": "OrderOpened",
         "ce_sequence": "1",
