@@ -83,7 +83,8 @@ def _as_it_is(value: Any) -> Any:
     if isinstance(value, datetime):
         return value - _EPOCH
     if hasattr(value, "__dataclass_fields__"):
-        parts = ((name, default, getattr(value, name)) for name, default in _fields(type(value)))
+        class_: Any = type(value)
+        parts = ((name, default, getattr(value, name)) for name, default in _fields(class_))
         return {name: _as_it_is(part) for name, default, part in parts if default is _NONE or part != default}
     if isinstance(value, dict):
         return {key: _as_it_is(its) for key, its in value.items()}
