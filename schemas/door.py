@@ -68,11 +68,12 @@ def time_check(class_: type) -> Check | None:
 
 
 def variants_in(class_: type) -> list[str]:
-    """The fields of a class that hold decimals or times, of which one value may be written in several ways."""
+    """The fields of a class of which one value may be written in several ways: they hold decimals, times, or records,
+    which may leave out what has a default."""
     return [
         field.name
         for field in _fields(inspect.type_info(class_))
-        if any(_check(field.type, own, getattr, {}) is not None for own in (_number, _time))
+        if any(_check(field.type, own, getattr, {}) is not None for own in (_number, _time, _part))
     ]
 
 
@@ -90,6 +91,10 @@ def _number(form: Any) -> Check | None:
             raise msgspec.ValidationError(f"{value!r} is no decimal number: use the digits 0 to 9 - at `{path}`")
 
     return check if isinstance(form, inspect.DecimalType) else None
+
+
+def _part(form: Any) -> Check | None:
+    return (lambda value, path: None) if isinstance(form, inspect.DataclassType | inspect.StructType) else None
 
 
 def _defaults(form: Any) -> Check | None:

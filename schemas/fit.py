@@ -22,25 +22,22 @@ class Fitted(NamedTuple):
 
     fit     does so, in place; raises `Unfit`. What it does not look at, the writer and the class refuse.
     exact   whether that is the form to the letter; False for a union whose branch only the writer chooses
-    changes the fields that it looks at
     """
 
     fit: Callable[[Fields], Fields]
     exact: bool
-    changes: tuple[str, ...]
 
 
 def fitted(schema: Schema) -> Fitted:
     """How values of a schema are kept. Made once for a schema."""
     compiler = _Compiler()
     fit = compiler.of(schema.parsed)
-    return Fitted(fit or (lambda fields: fields), compiler.exact, tuple(compiler.changes))
+    return Fitted(fit or (lambda fields: fields), compiler.exact)
 
 
 class _Compiler:
     def __init__(self) -> None:
         self.exact = True
-        self.changes: list[str] = []
         self._named: dict[str, Fit | None] = {}
 
     def of(self, schema: Any) -> Fit | None:
@@ -82,7 +79,6 @@ class _Compiler:
         self._named[schema["name"]] = None
         parts = [(field["name"], self.of(field["type"])) for field in schema["fields"]]
         fits = [(name, fit) for name, fit in parts if fit is not None]
-        self.changes = [name for name, _ in fits]  # of the record itself in the end, which is done last
         if not fits:
             return None
 

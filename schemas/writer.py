@@ -26,10 +26,12 @@ class Writer:
     def __init__(self, schema: Schema, format: Format, class_: type | None) -> None:
         self._name = schema.name
         self._class = class_
-        self._fit, self.exact, self._changes = fitted(schema)
+        self._fit, self.exact = fitted(schema)
         self._write = format.writer(schema)
-        # An object of such a class is what will be read, unless one of its fields is changed.
+        # An object of such a class is what will be read, unless one of its fields is changed: by the schema, or because
+        # it holds what is written as something else, as a UUID is in a field of text.
         self._plain = self.exact and class_ is not None and is_plain(schema, class_)
+        self._names = tuple(field["name"] for field in schema.parsed["fields"]) if self._plain else ()
 
     def write(self, value: object) -> tuple[bytes, Any]:
         """The bytes of an object, and what it is when it is read again. Raises `Unfit`."""
@@ -37,7 +39,7 @@ class Writer:
             fields = self._fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
             data = self._write(fields)
             if self._plain and type(value) is self._class:
-                for name in self._changes:
+                for name in self._names:
                     if fields[name] is not getattr(value, name):
                         break
                 else:

@@ -90,6 +90,9 @@ expire rows here. payload: Avro single-object encoding, its schema is in the tab
         ) WITH comment = 'How far the events of a stream were published, in case the topic does not say it.'""",
 }
 
+ADDED_COLUMNS = (("events", "command", "text"),)
+"""Table, name and type of the columns that tables of an older version lack."""
+
 _KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
@@ -114,6 +117,5 @@ def create_keyspace(keyspace: str, datacenter: str, replication: int) -> str:
 
 
 def create_tables(keyspace: str) -> list[str]:
-    """The statements that make the tables, and the column that older ones lack."""
-    tables = [statement.format(keyspace=keyspace).strip() for statement in TABLES.values()]
-    return [*tables, f"ALTER TABLE {keyspace}.events ADD IF NOT EXISTS command text"]
+    """The statements that make the tables."""
+    return [statement.format(keyspace=keyspace).strip() for statement in TABLES.values()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,8 @@ from streams.cli_run import ERROR, USAGE, Stop, one_line
 from streams.cli_schemas import register_schemas
 from streams.history import entries, learn_for
 from streams.identity import check_identity
-from streams.journal import Journal, JournalMissing, StoredEvent, Unavailable, stream_name
+from streams.journal import Journal, JournalIncomplete, JournalMissing, StoredEvent, Unavailable, stream_name
+from streams.last_events import JournalBehind, check_not_behind, last_positions
 from streams.reading import Held, decode_event
 from streams.settings import Settings, SettingsError
 from streams.setup import made, opened
@@ -42,7 +43,7 @@ async def errors_as_one_line(settings: Settings) -> AsyncIterator[None]:
         raise Stop(ERROR, f"the journal at {address} does not answer in time; {help}") from None
     except Held as error:
         raise Stop(ERROR, str(error)) from None
-    except (JournalMissing, SettingsError) as error:
+    except (JournalMissing, JournalBehind, SettingsError) as error:
         raise Stop(USAGE, str(error)) from None
 
 
@@ -143,10 +144,18 @@ async def set_up(contexts: Mapping[str, Context]) -> AsyncIterator[str]:
 
 
 async def _check_journal(context: Context, cluster: str) -> None:
-    journal = context.journal()
+    settings, type, journal = context.settings, context.decider.type, context.journal()
     try:
-        with suppress(JournalMissing):
-            await opened(journal, context.identity(cluster), create=False)
+        try:
+            is_there = await opened(journal, context.identity(cluster), create=False)
+        except JournalIncomplete:
+            return
+        except JournalMissing:
+            is_there = False
+        topic = topics.events_topic(settings.namespace, type)
+        async with kafka(settings):
+            published = await last_positions(settings.bootstrap_servers, type, topic, settings.partitions)
+        await check_not_behind(journal if is_there else None, type, published)
     finally:
         await journal.close()
 

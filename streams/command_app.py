@@ -290,6 +290,7 @@ def _ownership(
             lambda key: partition_of(key, settings.partitions),
             issuer.issue if issuer is not None else None,
             lambda: app.supervisor.troubles.get(context.commands_topic, ""),
+            lambda owner, error: ownership.waiting(owner, error),
         )
 
     async def describe() -> Described | None:
@@ -298,5 +299,8 @@ def _ownership(
     async def seek(partition: int, offset: int) -> None:
         await app.consumer.go_on_from(TP(context.commands_topic, partition), offset)
 
-    ownership = Ownership(decider.type, new_owner, describe, seek, app.supervisor)
+    async def confirmed() -> None:
+        await app.consumer.confirmed()
+
+    ownership = Ownership(decider.type, new_owner, describe, seek, app.supervisor, confirmed)
     return ownership

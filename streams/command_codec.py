@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Context, Decimal
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
@@ -20,6 +21,7 @@ from streams.messages import AVRO, JSON, Envelope, Failure
 _DIGEST_BYTES = 7
 _NONE = object()
 _EXACT = Context(prec=10_000, traps=[])
+_ZERO = Decimal(0)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -62,8 +64,8 @@ class CommandCodec:
     def cause(self, type: str, command: Any) -> str:
         """The type of a command and a digest of its data, for `RecordedEvent.command`.
 
-        It is the same however the data is spelled, in JSON or in Avro, and stays the same when the class gets a field
-        with a default: of what is left out nothing is known.
+        It is the same however the data is spelled, in JSON or in Avro, and stays the same when the class, or one within
+        it, gets a field with a default: of what is left out nothing is known.
         """
         said = {}
         for name, default, varies in self._forms[type]:
@@ -74,11 +76,16 @@ class CommandCodec:
 
 
 def _as_it_is(value: Any) -> Any:
-    """A value in one form of those that mean the same: `2.50` is `2.5`, and 12:00 at UTC+1 is 11:00 at UTC."""
+    """A value in one form of those that mean the same: `2.50` is `2.5`, 12:00 at UTC+1 is 11:00 at UTC, and
+    what has its default may be left out."""
     if isinstance(value, Decimal):
-        return value.normalize(_EXACT)
+        return value.normalize(_EXACT) or _ZERO  # and not -0
     if isinstance(value, datetime):
         return value - _EPOCH
+    if hasattr(value, "__dataclass_fields__"):
+        class_: Any = type(value)
+        parts = ((name, default, getattr(value, name)) for name, default in _fields(class_))
+        return {name: _as_it_is(part) for name, default, part in parts if default is _NONE or part != default}
     if isinstance(value, dict):
         return {key: _as_it_is(its) for key, its in value.items()}
     if isinstance(value, list | tuple):
@@ -94,12 +101,18 @@ def cause_of(type: str, data: bytes) -> str:
 
 def _form(class_: type) -> list[tuple[str, Any, bool]]:
     """The fields of a class: their defaults, where they have one, and whether one value may be said in several ways."""
-    variants, found = variants_in(class_), []
+    variants = variants_in(class_)
+    return [(name, default, name in variants) for name, default in _fields(class_)]
+
+
+@cache
+def _fields(class_: Any) -> list[tuple[str, Any]]:
+    found = []
     for field in dataclasses.fields(class_):
         default: Any = _NONE
         if field.default is not dataclasses.MISSING:
             default = field.default
         elif field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        found.append((field.name, default, field.name in variants))
+        found.append((field.name, default))
     return found

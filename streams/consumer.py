@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 1.0
 LOOK_AFTER_SECONDS = 1.0
+CONFIRMED_SECONDS = 0.1
+"""A heartbeat that is waited for is looked for this often."""
 NO_MEMBER_SECONDS = 90.0
 """A rebalance keeps who joins waiting for 60 s at the most."""
 FETCH_WAIT_MS = 100
@@ -52,6 +54,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     """
 
     _looked_back = 0.0
+    _heartbeat = 0.0
+    """When the newest heartbeat was sent that the group's broker has answered well."""
     _group_error = ""
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -72,12 +76,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         # Also when nothing is assigned, where Faust seeks nothing; and before it recovers tables, which takes a while.
+        self._note_heartbeats(self._thread._consumer._coordinator)
         await self.app.before_assigned(assigned)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def go_on_from(self, tp: TP, offset: int) -> None:
         """Read a partition from this offset on, from now on."""
         await self.seek_wait({tp: offset})
+        # A batch that was on its way has perhaps noted its end: Kafka would seem to have lost what is read again.
+        self._read_offset[tp] = offset or None
         self._handover.forget(tp)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -198,6 +205,30 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             if str(error) != self._group_error:
                 log.error("the consumer group %s: %s", self.app.conf.id, error)
             self._group_error = str(error)
+
+    def _note_heartbeats(self, coordinator: Any) -> None:
+        """Have the coordinator say when the group took this worker for a member: aiokafka keeps that to itself."""
+        beat = coordinator._do_heartbeat
+        if getattr(beat, "noted", False):
+            return
+
+        async def heartbeat() -> bool:
+            sent = time.monotonic()
+            if good := bool(await beat()):
+                self._heartbeat = sent
+            return good
+
+        heartbeat.noted = True  # type: ignore[attr-defined]
+        coordinator._do_heartbeat = heartbeat
+
+    async def confirmed(self) -> None:
+        """Return when the group has answered a heartbeat sent from now on: this worker is a member, and what is
+        assigned to it is its own. Waits while the group's broker cannot be reached."""
+        now = time.monotonic()
+        while True:
+            await asyncio.sleep(CONFIRMED_SECONDS)
+            if self._heartbeat > now:
+                return
 
     async def leave(self) -> None:
         """Leave the consumer group now, before all that has still to be shut down; what was done is committed first."""

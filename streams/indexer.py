@@ -87,7 +87,7 @@ class Indexer:
 
     async def close(self, seconds: float) -> None:
         """Finish what is pending if it takes no longer; the rest is for the next owner to repair."""
-        task, self._task = self._task, None
+        task = self._task
         if task is None:
             return
         try:
@@ -96,6 +96,7 @@ class Indexer:
                     await self._changed.wait_for(lambda: self._ended or not self._pending)
         finally:
             await cancel(task)
+        self._task = None
 
     async def _run(self) -> None:
         try:

@@ -34,7 +34,7 @@ from streams.cassandra_rows import (
     event_from,
     event_rows,
 )
-from streams.cassandra_schema import COMMITS_PER_BUCKET, create_tables
+from streams.cassandra_schema import ADDED_COLUMNS, COMMITS_PER_BUCKET, create_tables
 from streams.cassandra_session import CassandraAddress, CassandraSession, Row
 from streams.cassandra_setup import make_keyspace
 from streams.commit_codec import COMMIT_SCHEMAS, encode_events
@@ -70,7 +70,7 @@ class CassandraJournal:
         self._in_flight = asyncio.Semaphore(_STATEMENTS_IN_FLIGHT)
 
     async def create(self) -> None:
-        await make_keyspace(self._address, self._keyspace, create_tables(self._keyspace))
+        await make_keyspace(self._address, self._keyspace, create_tables(self._keyspace), ADDED_COLUMNS)
 
     async def open(self) -> None:
         await self._session.connect()
@@ -89,9 +89,17 @@ class CassandraJournal:
         await self._session.close()
 
     async def _prepare(self) -> None:
+        commits = f"SELECT {COMMIT_COLUMNS} FROM {self._keyspace}.commits WHERE stream = ? AND bucket = ?"
+        log = await self._session.prepare(f"{commits} AND nr > ? LIMIT ?")
+        try:
+            await self._prepare_others(commits)
+        except JournalMissing as error:  # the log is there, so it is a journal, and may lack what newer versions add
+            raise JournalIncomplete(str(error)) from None
+        self._statements["commits"] = log
+
+    async def _prepare_others(self, commits: str) -> None:
         k, prepare = self._keyspace, self._session.prepare
         identity = ", ".join(Identity.__struct_fields__)
-        commits = f"SELECT {COMMIT_COLUMNS} FROM {k}.commits WHERE stream = ? AND bucket = ?"
         self._statements = {
             "append": await prepare(
                 f"INSERT INTO {k}.commits (stream, bucket, {COMMIT_COLUMNS})"
@@ -101,7 +109,6 @@ class CassandraJournal:
             ),
             "commit": await prepare(f"{commits} AND nr = ?", ConsistencyLevel.LOCAL_SERIAL),
             "newest": await prepare(f"{commits} ORDER BY nr DESC LIMIT 1", ConsistencyLevel.LOCAL_SERIAL),
-            "commits": await prepare(f"{commits} AND nr > ? LIMIT ?"),
             "any": await prepare(f"SELECT nr FROM {k}.commits WHERE stream = ? AND bucket = ? LIMIT 1"),
             "bucket": await prepare(f"SELECT bucket FROM {k}.streams WHERE stream = ?"),
             "save_bucket": await prepare(f"INSERT INTO {k}.streams (stream, bucket) VALUES (?, ?)"),
@@ -132,21 +139,15 @@ class CassandraJournal:
             "save_schema": await prepare(f"INSERT INTO {k}.schemas (fingerprint, avsc) VALUES (?, ?)"),
             "published": await prepare(f"SELECT nr, idx FROM {k}.published WHERE stream = ?"),
             "save_published": await prepare(f"INSERT INTO {k}.published (stream, nr, idx) VALUES (?, ?, ?)"),
+            "identity": await prepare(
+                f"SELECT {identity} FROM {k}.identity WHERE one = 1", ConsistencyLevel.LOCAL_SERIAL
+            ),
+            "claim": await prepare(
+                f"INSERT INTO {k}.identity (one, {identity}) VALUES (1, ?, ?, ?, ?, ?) IF NOT EXISTS",
+                retry=False,
+                idempotent=False,
+            ),
         }
-
-        try:
-            self._statements |= {
-                "identity": await prepare(
-                    f"SELECT {identity} FROM {k}.identity WHERE one = 1", ConsistencyLevel.LOCAL_SERIAL
-                ),
-                "claim": await prepare(
-                    f"INSERT INTO {k}.identity (one, {identity}) VALUES (1, ?, ?, ?, ?, ?) IF NOT EXISTS",
-                    retry=False,
-                    idempotent=False,
-                ),
-            }
-        except JournalMissing as error:
-            raise JournalIncomplete(str(error)) from None
 
     def _prepared(self, name: str) -> Any:
         try:

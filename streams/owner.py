@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from streams.cache import PendingSnapshot, encoded
@@ -66,8 +67,11 @@ class Owner:
         check_partition: Callable[[bytes], int],
         issue: Issue | None = None,
         advice: Callable[[], str] = lambda: "",
+        on_waits: Callable[[Owner, Exception | None], None] = lambda owner, error: None,
     ) -> None:
-        """`advice` says to who has sent to a wrong partition why that may be; empty: by another partitioner."""
+        """`advice` says to who has sent to a wrong partition why that may be; empty: by another partitioner. `on_waits`
+        is told what the owner waits for in the middle of a group, in which nobody is answered, and None when it goes
+        on."""
         self.stream = stream
         self.partition = partition
         self.topic_id = topic_id
@@ -87,6 +91,7 @@ class Owner:
         self._limits = limits
         self._commands = commands
         self._on_lost = on_lost
+        self._waits = partial(on_waits, self)
         self._gate = Gate(handler, limits, partition, topic_id, check_partition, advice)
         self._intake = Intake(limits)
         self._worker: asyncio.Task[None] | None = None
@@ -136,7 +141,7 @@ class Owner:
         An owner that does not finish within `seconds` has no known head any more, and is not healthy.
         """
         self._intake.close()
-        worker, self._worker = self._worker, None
+        worker = self._worker
         if worker is None:
             return
         _, pending = await asyncio.wait({worker}, timeout=seconds)
@@ -144,6 +149,7 @@ class Owner:
             self.healthy = False
             log.warning("%s: given up: in the middle of a group, since the journal does not answer", self.stream)
             await cancel(worker)
+        self._worker = None  # and not before: whoever is cut short here leaves it to the next one who ends it
 
     async def close(self, seconds: float = 1.5, why: str = "this worker stops") -> None:
         """Serve no more. Derived rows that are not written by then are the next owner's to repair.
@@ -260,7 +266,7 @@ class Owner:
         read = [self._gate.read(message, draft) for message in group]
         ids = [item.aggregate_id for item in read if isinstance(item, Envelope)]
         await until_it_answers(
-            lambda: self.handler.load(ids), f"{self.stream}: loading aggregates", (Unavailable, Held)
+            lambda: self.handler.load(ids), f"{self.stream}: loading aggregates", (Unavailable, Held), self._waits
         )
         verdicts, covered = self._decide(read, draft)
         done, rest = group[:covered], group[covered:]
@@ -284,6 +290,7 @@ class Owner:
             lambda: self._journal.append(commit, lambda: encoded(snapshots)),
             f"{self.stream}: appending commit {commit.nr}",
             Unavailable,
+            self._waits,
         )
         self._committed(commit)
         await self._outbox.replies(self._replies(verdicts))

@@ -25,17 +25,20 @@ others have the consumer go on from their place by themselves."""
 WIND_UP_SECONDS = 1.5
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Between two attempts to take over, in seconds: each is twice as long as the one before."""
-FENCED_PAUSE = 2.0
-"""Who was fenced has perhaps been put out of the group, and does not know it yet: by a heartbeat it will."""
 CALM_SECONDS = 10.0
 """An owner that has served for so long, in seconds, may be lost without a longer pause."""
+
+
+async def _at_once() -> None:
+    pass
 
 
 class Ownership:
     """The owners of one aggregate type in this worker.
 
     `new_owner(partition, topic_id, partitions_here)` makes one, `describe()` asks the broker for the command topic, and
-    `seek(partition, offset)` has the consumer go on from there. A partition that waits is among the troubles of
+    `seek(partition, offset)` has the consumer go on from there. `confirmed()` returns when the consumer group has said,
+    after the call, that this worker is one of its members. A partition that waits is among the troubles of
     `supervisor`, by the name of its stream, with the reason.
     """
 
@@ -46,6 +49,7 @@ class Ownership:
         describe: Callable[[], Awaitable[Described | None]],
         seek: Callable[[int, int], Awaitable[None]],
         supervisor: Supervisor | None = None,
+        confirmed: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         self.owners: dict[int, Owner] = {}
         """By partition: those that serve, those that stand still during a rebalance, and those about to take over."""
@@ -54,6 +58,7 @@ class Ownership:
         self._new_owner = new_owner
         self._describe = describe
         self._seek = seek
+        self._confirmed = confirmed
         self._waiting = WaitingStreams(supervisor or Supervisor())
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._taken_over: set[int] = set()
@@ -79,7 +84,7 @@ class Ownership:
 
     def serves(self, partition: int) -> bool:
         """Whether commands of this partition are decided here, now."""
-        return partition in self._serving and self.owners[partition].healthy
+        return partition in self._serving and self.owners[partition].healthy and not self.waits(partition)
 
     def waits(self, partition: int) -> str:
         """Why a partition that is assigned is not served; empty where it is, or where nothing has failed."""
@@ -162,20 +167,22 @@ class Ownership:
     async def _own(self, partition: int) -> None:
         loop, pause = asyncio.get_running_loop(), FIRST_PAUSE
         while True:
-            began, shortest = loop.time(), 0.0
+            began = loop.time()
             try:
                 lost = self._lost[partition] = asyncio.Event()
                 await self._take_over(partition)
                 self._first_attempt_over(partition)
                 await lost.wait()
                 if await self._give_up(partition):
-                    shortest = FENCED_PAUSE
+                    # It has perhaps been put out of the group and does not know it: the one that the group has given
+                    # the partition to is not to be fenced in its turn. If so, a rebalance ends this task.
+                    await self._confirmed()
             except Exception as error:
                 self._waiting.hold(self._stream(partition), error)
                 self._first_attempt_over(partition)
             if loop.time() - began > CALM_SECONDS:
                 pause = FIRST_PAUSE
-            await asyncio.sleep(max(pause, shortest))
+            await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _take_over(self, partition: int) -> None:
@@ -187,7 +194,8 @@ class Ownership:
         owner = self.owners.get(partition)
         if owner is not None and owner.topic_id != topic.id:
             await owner.close(why="the command topic was made again")
-            owner = None
+        elif owner is not None and not owner.can_go_on:
+            await owner.close()
         if owner is None or not owner.can_go_on:
             owner = self.owners[partition] = self._new_owner(partition, topic.id, len(self.assigned))
         if not owner.healthy:
@@ -213,10 +221,8 @@ class Ownership:
         owner = self.owners[partition]
         cause = owner.lost_by or Unavailable(owner.why_lost)
         self._waiting.hold(self._stream(partition), cause, said=owner.why_lost)
-        try:
-            await owner.close()
-        finally:
-            del self.owners[partition]
+        await owner.close()
+        del self.owners[partition]  # and not before: cut short by a rebalance, the rest is done in that
         return isinstance(cause, Fenced)
 
     def lost(self, owner: Owner) -> None:
@@ -226,6 +232,17 @@ class Ownership:
             self._serving.discard(partition)
             self._taken_over.discard(partition)
             self._lost[partition].set()
+
+    def waiting(self, owner: Owner, error: Exception | None) -> None:
+        """An owner that serves waits for this before it can answer anybody; None: it goes on."""
+        partition = owner.partition
+        if self.owners.get(partition) is not owner or partition not in self._serving:
+            return
+        if error is not None:
+            self._waiting.hold(self._stream(partition), error, said=str(error))
+        else:
+            self._waiting.over(self._stream(partition))
+            self._began.set()
 
     def _first_attempt_over(self, partition: int) -> None:
         self._first_attempts.discard(partition)

@@ -14,14 +14,20 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 SAY_AGAIN = 15.0
+PATIENCE_SECONDS = 2.0
+"""What is over sooner nobody has to know of."""
 
 
 async def until_it_answers(
-    operation: Callable[[], Awaitable[T]], what: str, on: type[Exception] | tuple[type[Exception], ...]
+    operation: Callable[[], Awaitable[T]],
+    what: str,
+    on: type[Exception] | tuple[type[Exception], ...],
+    waits: Callable[[Exception | None], None] | None = None,
 ) -> T:
     """The result of `operation`, repeated with growing pauses (seconds, 0.05 to 2) for as long as it raises `on`.
 
-    Says so once when it begins, every 15 s, and when it is over.
+    Says so once when it begins, every 15 s, and when it is over. `waits` is told what is raised when that has gone on
+    for 2 s, and None when it is over.
     """
     pause, began, said = FIRST_PAUSE, 0.0, 0.0
     while True:
@@ -33,9 +39,13 @@ async def until_it_answers(
             if now - said >= SAY_AGAIN:
                 said = now
                 log.warning("%s: %s: waiting for it, since %.0f s", what, error, now - began)
+            if waits is not None and now - began >= PATIENCE_SECONDS:
+                waits(error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
         else:
             if began:
                 log.warning("%s: it answers again, after %.1f s", what, time.monotonic() - began)
+                if waits is not None:
+                    waits(None)
             return result

@@ -60,12 +60,15 @@ async def prepare(
     servers, topics = settings.bootstrap_servers, list(wanted)
     cluster = await until_it_answers(lambda: look_at_topics(servers, topics), "Kafka", _KAFKA)
     ours = replace(whose, cluster=cluster)
-    is_there = await until_it_answers(lambda: opened(journal, ours, may_create(settings)), "journal", Unavailable)
+    open_it = partial(opened, journal, ours, may_create(settings))
+    is_there = await until_it_answers(open_it, "journal", Unavailable)
     for type in own:
         topic = events_topic(settings.namespace, type)
         published = await until_it_answers(
             partial(last_positions, servers, type, topic, settings.partitions), f"Kafka: looking at {topic}", _KAFKA
         )
+        if published and not is_there:  # another worker may have made it since, and published
+            is_there = await until_it_answers(open_it, "journal", Unavailable)
         check = partial(check_not_behind, journal if is_there else None, type, published)
         await until_it_answers(check, "journal", Unavailable)
     if not is_there:

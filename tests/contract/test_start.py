@@ -17,10 +17,12 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from streams.cli_journal import set_up
+from streams.cli_run import Stop
 from streams.cli_verify import compare_with_topic
 from streams.journal import NOTHING_CONSUMED, Commit, Identity, Journal
 from streams.journals import open_journal
-from streams.last_events import JournalBehind
+from streams.last_events import JournalBehind, last_positions
 from streams.settings import Settings, SettingsError
 from streams.setup import prepare
 from streams.topics import Topic, TopicError, events_topic, replies_topic, reply_topic, type_topics
@@ -180,6 +182,44 @@ async def test_an_empty_journal_beside_full_topics(start: Start, tmp_path: Path)
     (tmp_path / "sharedshop_boxes.db").unlink()
     with pytest.raises(JournalBehind, match="box-1: its events are published up to 15:0, and the journal has nothing"):
         await start.run()
+    assert not (tmp_path / "sharedshop_boxes.db").exists()
+
+
+async def test_workers_that_start_together_for_the_first_time(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One makes the journal and publishes while the other looks at the topics: that one takes it as it is."""
+    await start.run()
+    await start.publish(1, "box-1:2:0")
+    (tmp_path / "sharedshop_boxes.db").unlink()
+
+    async def look(*arguments: Any) -> Any:
+        if not (tmp_path / "sharedshop_boxes.db").exists():
+            journal = start.journal()
+            await journal.create()
+            await start.append("box-1", 2)
+        return await last_positions(*arguments)
+
+    monkeypatch.setattr("streams.setup.last_positions", look)
+    await start.run()
+
+
+async def test_set_up_beside_full_topics(start: Start, tmp_path: Path) -> None:
+    """`setup` makes no journal where events of another one were published, as with a JOURNAL_URL that is mistyped."""
+    await start.run()
+    await start.publish(1, "box-1:15:0")
+    (tmp_path / "sharedshop_boxes.db").unlink()
+    context: Any = SimpleNamespace(
+        settings=start.settings,
+        decider=SimpleNamespace(type="box"),
+        journal=start.journal,
+        identity=lambda cluster: Identity(
+            context="boxes", namespace=start.settings.namespace, partitions=PARTITIONS, cluster=cluster
+        ),
+    )
+    with pytest.raises(Stop, match="box-1: its events are published up to 15:0, and the journal has nothing of it"):
+        async for _ in set_up({"box": context}):
+            pass
     assert not (tmp_path / "sharedshop_boxes.db").exists()
 
 

@@ -51,6 +51,7 @@ APPEND = """    derived = await until_it_answers(
         lambda: self._journal.append(commit, lambda: encoded(snapshots)),
         f"{self.stream}: appending commit {commit.nr}",
         Unavailable,
+        self._waits,
     )
 """
 ONCE = """    try:

@@ -167,6 +167,7 @@ class Consumer:
     unacked: set[Message] = field(default_factory=set)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     assigned: list[int] = field(default_factory=list)
+    _heartbeat: float = -1.0
     _flowing: int = 0
     _joining: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -230,10 +231,18 @@ class Consumer:
     async def _heartbeats(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            generation = self.generation
+            generation, sent = self.generation, self.world.loop.time()
             fine = await self.world.network.ask("group", partial(self.group.heartbeat, self.name, generation))
             if not fine and not self._joining and generation == self.generation:
                 self._changed.set()
+            if fine and self.name not in self.group.unheard:
+                self._heartbeat = sent
+
+    async def confirmed(self) -> None:
+        """Return when the group has answered a heartbeat sent from now on."""
+        now = self.world.loop.time()
+        while self._heartbeat <= now:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def _commits(self) -> None:
         while True:

@@ -46,7 +46,7 @@ class CommandWorker:
         self._journal = world.journal()
         self._broker = SimulatedBroker(world, world.shape.partitions)
         self._outbox = WatchedOutbox(world, self._broker)
-        self.ownership = Ownership(TYPE, self._new_owner, self._describe, self._seek)
+        self.ownership = Ownership(TYPE, self._new_owner, self._describe, self._seek, confirmed=self._confirmed)
         self._consumer = Consumer(
             world,
             world.command_group,
@@ -85,6 +85,7 @@ class CommandWorker:
             PartitionLog(self._broker, COMMANDS_TOPIC, partition),
             self.ownership.lost,
             lambda key: partition_of(key, shape.partitions),
+            on_waits=self.ownership.waiting,
         )
 
     async def _describe(self) -> Described | None:
@@ -97,6 +98,9 @@ class CommandWorker:
 
     async def _seek(self, partition: int, offset: int) -> None:
         self._consumer.go_on_from(COMMANDS_TOPIC, partition, offset)
+
+    async def _confirmed(self) -> None:
+        await self._consumer.confirmed()
 
     async def receive(self, partition: int, records: Sequence[Record]) -> None:
         await self.ownership.deliver(partition, self._messages(partition, records))

@@ -55,6 +55,44 @@ def test_a_place_that_went_back() -> None:
     assert [TP0] == consumer.app.found
 
 
+async def test_a_place_that_was_sought() -> None:
+    """A batch that was on its way before does not make it look as if Kafka had lost what is read again."""
+    consumer = looking(SimpleNamespace(_position=3), 3)
+
+    async def seek_wait(places: dict[TP, int]) -> None:
+        consumer._read_offset.update(places)
+        consumer._read_offset[TP0] = 90  # the batch
+
+    consumer.seek_wait, consumer._handover = seek_wait, SimpleNamespace(forget=lambda tp: None)
+    await Consumer.go_on_from(consumer, TP0, 3)
+    Consumer._find_what_went_back(consumer)
+    await Consumer.go_on_from(consumer, TP0, 0)
+    Consumer._find_what_went_back(consumer)
+    assert [] == consumer.app.found
+
+
+async def test_the_group_confirms_a_member() -> None:
+    """By a heartbeat that is sent from then on, and answered well; those that fail say nothing."""
+    answers = [True, False, True]
+
+    async def beat() -> bool:
+        return answers.pop(0)
+
+    consumer: Any = SimpleNamespace(_heartbeat=0.0)
+    coordinator = SimpleNamespace(_do_heartbeat=beat)
+    for _ in range(2):  # as at every rebalance
+        Consumer._note_heartbeats(consumer, coordinator)
+    assert await coordinator._do_heartbeat()
+    confirmed = asyncio.create_task(Consumer.confirmed(consumer))
+    await asyncio.sleep(0.01)
+    assert not await coordinator._do_heartbeat()
+    done, _ = await asyncio.wait({confirmed}, timeout=0.25)
+    assert not done
+    assert await coordinator._do_heartbeat()
+    async with asyncio.timeout(1):
+        await confirmed
+
+
 async def test_who_is_a_member() -> None:
     """One that its broker has given a generation, or whose broker does not answer; none whose task has ended."""
     running: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, make_dataclass
 from datetime import timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from aggregates.decider import Decider
 from schemas.codec import Codec
 from streams.cache import Aggregate
+from streams.command_codec import CommandCodec
 from streams.handler import load_aggregate
 from streams.journal import RecordedEvent
 from streams.limits import Limits
@@ -126,6 +128,27 @@ async def test_the_same_command_spelled_otherwise(data: bytes) -> None:
     type = AVRO if data[:1] != b"{" else "application/json"
     assert FIRST == await desk.told("SetAmount", data, id="k", content_type=type)
     assert 1 == desk.handler.cache._aggregates["1"].sequence
+
+
+def test_a_record_within_a_command_gets_a_field() -> None:
+    """With a default, as old commands have it, a command that was sent before stays the same one."""
+
+    def cause(*fields: Any, **values: Any) -> str:
+        line = make_dataclass("Line", [("sku", str), *fields])
+        add = make_dataclass("Add", [("line", line), ("lines", tuple[line, ...]), ("by_sku", dict[str, line])])
+        decider: Any = SimpleNamespace(type="order", commands={"Add": add})
+        one = line("a", **values)
+        return CommandCodec(decider, Codec([], {})).cause("Add", add(one, (one,), {"a": one}))
+
+    now = [("note", str | None, None), ("amount", Decimal, Decimal(0)), ("tags", tuple[str, ...], field(default=()))]
+    assert cause() == cause(*now) == cause(*now, amount=Decimal("-0.00"))
+    assert len({cause(), cause(*now, note="x"), cause(*now, amount=Decimal(1)), cause(*now, tags=("x",))}) == 4
+
+
+def test_no_amount_at_all() -> None:
+    """Zero is zero, with whatever sign."""
+    codec = CommandCodec(moment, Codec(COMMANDS, moment.commands))
+    assert 1 == len({codec.cause("SetAmount", SetAmount(Decimal(zero))) for zero in ("0", "-0", "0.00", "-0E+3")})
 
 
 async def test_a_command_without_events_is_remembered_too() -> None:

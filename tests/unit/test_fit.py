@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, make_dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Literal, get_type_hints
 from uuid import UUID
 
@@ -283,6 +284,19 @@ def test_what_is_plain_is_read_back_too(change: dict[str, Any]) -> None:
             data, kept = codec.write(Plain(**fields))
         except Unfit:
             continue
+        assert repr((kept,)) == repr(codec.decode(data))
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@pytest.mark.parametrize("value", [UUID(int=1), date(2024, 1, 1), Colour.RED], ids=lambda value: type(value).__name__)
+def test_what_is_written_as_text(value: Any) -> None:
+    """In a field of text it is kept as the text that is read, whatever the class was given."""
+    fields = {name: getattr(KEPT, name) for name in Plain.__annotations__}
+    for codec in PLAIN_CODECS:
+        data, kept = codec.write(Plain(**{**fields, "text": value}))
         assert repr((kept,)) == repr(codec.decode(data))
 
 

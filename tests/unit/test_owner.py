@@ -21,6 +21,8 @@ from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.limits import Limits
 from streams.messages import Envelope, Failure, Message, command_headers
 from streams.owner import Owner
+from streams.reading import Held
+from streams.tasks import cancel
 from tests.command_log import Topic
 
 SCHEMAS = list(Schemas.load("shop", "order"))
@@ -69,6 +71,7 @@ class Bench:
         self.topic = Topic()
         self.offset = 0
         self.lost: list[Owner] = []
+        self.waits: list[str] = []
         self.owners: list[Owner] = []
 
     advice = ""
@@ -96,6 +99,7 @@ class Bench:
             lambda key: 3 if key == b"astray" else 0,
             None,
             lambda: self.advice,
+            lambda owner, error: self.waits.append(str(error or "")),
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -274,6 +278,55 @@ async def test_journal_down(bench: Bench) -> None:
     await new.deliver(bench.command("OpenOrder", OPEN, offset=0))
     await until(lambda: len(new_sent.replied) == 1)
     assert "accepted" == new_sent.replied[0]["status"]
+
+
+@pytest.mark.parametrize("where", ["append", "load"])
+async def test_what_an_owner_waits_for(bench: Bench, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that is away, or an event that this version cannot read, is told once it has gone on for a while, and
+    that it is over."""
+    monkeypatch.setattr("streams.retry.PATIENCE_SECONDS", 0.1)
+    owner, journal, sent = await bench.owner()
+    for _ in range(2):
+        well, bench.waits[:] = asyncio.Event(), []
+
+        async def down(commit: Commit, well: asyncio.Event = well) -> None:
+            if not well.is_set():
+                raise Unavailable("the journal is away")
+
+        async def held(ids: Any, well: asyncio.Event = well, load: Any = owner.handler.load) -> None:
+            if not well.is_set():
+                raise Held("deploy the version that knows it")
+            await load(ids)
+
+        if where == "append":
+            journal.on_append = down
+        else:
+            owner.handler.load = held  # type: ignore[method-assign]
+        await owner.deliver(bench.command("OpenOrder", OPEN))
+        await until(lambda: bool(bench.waits))
+        assert bench.waits[0] in ("the journal is away", "deploy the version that knows it")
+        well.set()
+        await until(lambda: "" in bench.waits)
+    await until(lambda: len(sent.replied) == 2)
+
+
+async def test_cut_short_while_it_lets_go(bench: Bench) -> None:
+    """Whoever ends an owner after that ends what is left of it: none of its tasks stays behind."""
+    owner, journal, _ = await bench.owner()
+    hang, tried = asyncio.Event(), asyncio.Event()
+
+    async def hangs(commit: Commit) -> None:
+        tried.set()
+        await hang.wait()
+
+    journal.on_append = hangs
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await tried.wait()
+    closing = asyncio.create_task(owner.close(60))
+    await asyncio.sleep(0)
+    await cancel(closing)
+    await owner.close(0.01)
+    assert [] == [task.get_name() for task in asyncio.all_tasks() if "order-0" in task.get_name()]
 
 
 async def test_offsets(bench: Bench) -> None:

@@ -20,7 +20,7 @@ from streams.topic_ids import Described
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses = {"GRACE_SECONDS": 0.05, "FENCED_PAUSE": 0.02, "FIRST_PAUSE": 0.001, "LONGEST_PAUSE": 0.01}
+    pauses = {"GRACE_SECONDS": 0.05, "FIRST_PAUSE": 0.001, "LONGEST_PAUSE": 0.01}
     for name, seconds in pauses.items():
         monkeypatch.setattr(f"streams.ownership.{name}", seconds)
 
@@ -35,6 +35,7 @@ class Candidate:
         self.next_offset = self.covered = 7
         self.why_lost, self.lost_by = "", None
         self.calls: list[str] = []
+        self.closing: asyncio.Event | None = None
         self.got: list[int] = []
 
     @property
@@ -56,6 +57,8 @@ class Candidate:
 
     async def close(self, why: str = "") -> None:
         self.healthy = False
+        if self.closing is not None:
+            await self.closing.wait()
         self.calls.append("close")
 
     async def deliver(self, message: Message) -> None:
@@ -84,7 +87,9 @@ class Rig:
         self.look_back: Exception = RuntimeError("a bug")
         self.supervisor = Supervisor()
         self.topic: Described | None = Described("t", 4)
-        self.ownership = Ownership("order", self.new_owner, self.describe, self.seek, self.supervisor)
+        self.member = asyncio.Event()
+        self.member.set()
+        self.ownership = Ownership("order", self.new_owner, self.describe, self.seek, self.supervisor, self.confirmed)
 
     def new_owner(self, partition: int, topic_id: str, count: int) -> Any:
         owner = Candidate(self, partition, topic_id)
@@ -96,6 +101,9 @@ class Rig:
 
     async def seek(self, partition: int, offset: int) -> None:
         self.sought.append((partition, offset))
+
+    async def confirmed(self) -> None:
+        await self.member.wait()
 
     def fails_with(self, partition: int, error: Exception) -> None:
         async def fail() -> None:
@@ -221,6 +229,84 @@ async def test_lost(rig: Rig, by: Exception | None) -> None:
     assert [(1, 7)] == rig.sought
     assert ["resume", "close"] == first.calls
     assert ["resume"] == rig.made[0][0].calls
+
+
+async def test_fenced_and_cut_off_from_the_group(rig: Rig) -> None:
+    """Who was fenced takes over again when the group says that it is a member: else two would fence each other in
+    turn. A rebalance says so too."""
+    await rig.assigned(0, 1)
+    rig.member.clear()
+    rig.made[1][0].lose("fenced, another owner has taken over", Fenced("another"))
+    await until(lambda: "close" in rig.made[1][0].calls)
+    await asyncio.sleep(0.05)
+    assert (1, {0}, "fenced, another owner has taken over") == (
+        rig.attempts[1],
+        rig.ownership.served,
+        rig.ownership.waits(1),
+    )
+    rig.member.set()
+    await until(lambda: rig.ownership.ready)
+    rig.member.clear()
+    rig.made[0][0].lose("fenced, another owner has taken over", Fenced("another"))
+    await until(lambda: "close" in rig.made[0][0].calls)
+    await rig.assigned(0, 1)
+    await until(lambda: rig.ownership.ready)
+
+
+async def test_one_that_waits_in_the_middle_of_its_work(rig: Rig) -> None:
+    """It says for what, it is not served, and nobody is ready; when it goes on all is well. What an owner says that has
+    been lost counts no more."""
+    await rig.assigned(0, 1)
+    owner: Any = rig.made[1][0]
+    rig.ownership.waiting(owner, Unavailable("no answer"))
+    assert (False, {0}, "no answer") == (rig.ownership.ready, rig.ownership.served, rig.ownership.waits(1))
+    assert {"order-1": "no answer"} == rig.supervisor.troubles
+    waiting = asyncio.create_task(rig.ownership.all_served())
+    await asyncio.sleep(0)
+    rig.ownership.waiting(owner, None)
+    async with asyncio.timeout(1):
+        await waiting
+    assert (True, {}) == (rig.ownership.ready, rig.supervisor.troubles)
+    rig.ownership.waiting(owner, Unavailable("no answer"))
+    go_on = rig.hangs(1)
+    owner.lose("for a reason")
+    rig.ownership.waiting(owner, None)
+    await until(lambda: rig.ownership.waits(1) == "for a reason")
+    go_on.set()
+    await until(lambda: rig.ownership.ready)
+    rig.ownership.waiting(owner, Unavailable("no answer"))
+    assert rig.ownership.ready
+
+
+async def test_revoked_while_it_waits(rig: Rig) -> None:
+    """Whether the partition stays or goes, what was waited for is over with the rebalance."""
+    await rig.assigned(0, 1)
+    for partition in (0, 1):
+        rig.ownership.waiting(rig.made[partition][0], Unavailable("no answer"))  # type: ignore[arg-type]
+    await rig.assigned(0)
+    assert (True, {}) == (rig.ownership.ready, rig.supervisor.troubles)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_revoked_while_it_gives_up(rig: Rig, stays: bool) -> None:
+    """An owner whose end was cut short by a rebalance is ended after that."""
+    await rig.assigned(0)
+    first = rig.made[0][0]
+    first.closing = asyncio.Event()
+    first.lose("for a reason")
+    await until(lambda: rig.ownership.waits(0) == "for a reason")
+    await rig.ownership.revoke()
+    first.closing.set()
+    await rig.ownership.assign({0} if stays else set())
+    assert ["resume", "suspend", "close"] == first.calls
+
+
+async def test_one_that_cannot_go_on_is_ended_before_another_is_made(rig: Rig) -> None:
+    """What it may have begun does not stay behind."""
+    rig.fails_with(0, Unavailable("no answer"))
+    await rig.assigned(0)
+    await until(lambda: len(rig.made[0]) > 2)
+    assert [["close"], ["close"]] == [owner.calls for owner in rig.made[0][:2]]
 
 
 async def test_lost_again_and_again(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
