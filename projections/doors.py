@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -38,6 +37,7 @@ from projections.hops import (
     passed_on,
     read_answer,
     read_seen,
+    seldom,
     worker_of,
 )
 from projections.kept import projection_name
@@ -49,8 +49,6 @@ from streams.health import json_response, problem
 from streams.journal import stream_name
 from streams.tasks import all_of
 from streams.web_door import JSON
-
-log = logging.getLogger(__name__)
 
 PASSED_ON = ("If-None-Match", "At-Least")
 FIRST_SECONDS = 3.0
@@ -146,7 +144,8 @@ class Doors(Placement):
         """Raise `Behind` if that is why another worker does not answer, `NotNow` if it does not believe that this one
         is a worker."""
         if response.status in NO_WORKER:
-            log.warning("%s answered %d: are the clocks right, and its names?", response.url.origin(), response.status)
+            origin, status = str(response.url.origin()), str(response.status)
+            seldom.warn("%s answered %s: are the clocks right, and its names?", origin, status)
             raise NotNow("another worker does not know this one yet")
         seen = read_seen(response.headers) if response.status == 503 else None
         if seen is not None:

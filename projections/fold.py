@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from projections.events import Event
 from projections.projection import Projection, PublishedEvent, Row, RowError
-from projections.rows import Changes, Place, Quarantined, Rows, Stored, encode_stored
+from projections.rows import Changes, Place, Quarantined, Rows, Stored, encode_row, encode_stored
 from projections.turns import few, our_turn
 
 log = logging.getLogger(__name__)
@@ -121,6 +121,8 @@ class _Batch:
         self._touched = touched
         self._rows = dict(loaded)
         self._traced = ""
+        self._given: dict[str, tuple[Row, bytes]] = {}
+        """The first row of each key that `evolve` is given, and as it was then: it may be the one of `loaded`."""
         self.changed: dict[str, Stored] = {}
         self.encoded: dict[str, bytes] = {}
         self.quarantined: dict[str, Quarantined] = {}
@@ -146,6 +148,8 @@ class _Batch:
         value = row.row if row is not None else None
         if origin.position not in table.skips:
             try:
+                if value is not None and key not in self._given and projection.row is None:
+                    self._given[key] = value, encode_row(value)
                 value = evolved(projection, value, key, parts)
             except Exception as error:
                 self._set_aside(event, key, error)
@@ -156,6 +160,8 @@ class _Batch:
     def encode(self, key: str, largest: int) -> None:
         """Encode a row that has changed; where that cannot be, or the store would not take it, its key waits."""
         try:
+            if key in self._given:
+                require_unchanged(*self._given[key])
             self.encoded[key] = encoded(self.changed[key], key, largest)
         except Exception as error:
             del self.changed[key]
@@ -201,6 +207,12 @@ def encoded(row: Stored, key: str, largest: int) -> bytes:
     if size > largest:
         raise RowTooLarge(f"the row would have {size} bytes, and its store takes {largest}")
     return value
+
+
+def require_unchanged(row: Row, encoded: bytes) -> None:
+    """Raise `RowError` for a row that is not any more what it was: indexes would keep what is not there."""
+    if encode_row(row) != encoded:
+        raise RowError("evolve has changed the row that it was given: it is to return a new one")
 
 
 def reason_of(error: Exception) -> str:

@@ -45,6 +45,9 @@ class HopSignature:
     def holds(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Whether a worker of this system asks this, and now. `path` with its query, as it was sent."""
         at, _, signature = headers.get(SIGNATURE, "").partition(":")
+        # No worker writes anything else, and what is no UTF-8 cannot even be compared.
+        if not all(text.isascii() for text in (signature, headers.get(HOP, ""), headers.get(SEEN, ""))):
+            return False
         if not (at.isascii() and at.isdecimal() and len(at) < 15 and abs(int(at) - time.time()) <= SKEW_SECONDS):
             return False
         return any(
@@ -68,7 +71,7 @@ class HopSignature:
 
 def _sign(secret: bytes, method: str, path: str, headers: Mapping[str, str], at: str) -> str:
     # Clients and proxies may write the same path in different ways: what it means is signed.
-    meant = unquote_to_bytes(path.replace("+", "%20"))
+    meant = unquote_to_bytes(path.replace("+", "%20").encode(errors="surrogateescape"))
     parts = [method.encode(), meant, headers.get(HOP, "").encode(), headers.get(SEEN, "").encode(), at.encode()]
     text = b"".join(b"%d:%s" % (len(part), part) for part in parts)
     return hmac.new(secret, text, "sha256").hexdigest()

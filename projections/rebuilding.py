@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import msgspec
 
 from projections.events import Event, EventReader
-from projections.fold import Folded, TableFold, encoded, evolved, reason_of
+from projections.fold import Folded, TableFold, encoded, evolved, reason_of, require_unchanged
 from projections.partition import Partition
 from projections.projection import PublishedEvent
-from projections.rows import Changes, Place, Quarantined, Stored, read_position
+from projections.rows import Changes, Place, Quarantined, Stored, encode_row, read_position
 
 
 class FoldedRow(msgspec.Struct, frozen=True):
@@ -73,7 +73,10 @@ class KeyFold:
         value = row.row if row is not None else None
         if origin.position not in self._table.skips:
             try:
-                value = evolved(projection, value, self._key, parts)
+                given, before = value, None if value is None else encode_row(value)
+                value = evolved(projection, given, self._key, parts)
+                if given is not None and before is not None and projection.row is None:
+                    require_unchanged(given, before)
             except Exception as error:
                 self.waits = Quarantined(origin.position, reason_of(error), 1, origin.position)
                 return

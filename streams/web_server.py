@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from itertools import chain
 from typing import Any
 
 from aiohttp import web
@@ -25,7 +26,9 @@ IDLE_SECONDS = 75.0
 LINGER_SECONDS = 5.0
 """For so long the rest of a body is read that nobody wants, so that its sender sees the answer."""
 STALL_SECONDS, STALL_BYTES, MUCH = 15.0, 64 * 1024, 256 * 1024
-"""Of a connection with `MUCH` unsent the client takes so many bytes in so many seconds, or it is closed."""
+"""Of what is unsent the client takes something in so many seconds, so many bytes where it is `MUCH`, or it is closed."""
+LOOKS = 5
+"""So often within that time one looks."""
 MOST_CONNECTIONS = 16_384
 OTHER_FILES = 1_024
 SAY_AGAIN = 60.0
@@ -40,15 +43,28 @@ def most_connections() -> int:
 
 
 class Connection(web.RequestHandler):
-    """One connection; one that has no request gives way when there are too many."""
+    """One connection; one that has no request, or takes nothing, gives way when there are too many."""
 
-    __slots__ = ("_door", "_head", "_stall")
+    __slots__ = ("_door", "_head", "_stall", "_waits")
 
     def __init__(self, door: Connections, manager: web.Server, **options: Any) -> None:
-        super().__init__(manager, **options)
         self._door = door
+        super().__init__(manager, **options)
         self._head: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+
+    @property
+    def _waiter(self) -> asyncio.Future[None] | None:  # type: ignore[override]
+        """aiohttp's: there while it waits for a request."""
+        return self._waits
+
+    @_waiter.setter
+    def _waiter(self, waiter: asyncio.Future[None] | None) -> None:
+        self._waits = waiter
+        if waiter is None:
+            self._door.idle.pop(self, None)
+        else:
+            self._door.idle[self] = None
 
     @property
     def is_idle(self) -> bool:
@@ -57,12 +73,15 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        # An answer is done with when all of it is sent: so whoever takes nothing has a request, and is watched.
+        transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined]
         self._door.opened(self)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         # Before the first wait aiohttp has no waiter yet: then there is no message, and the timer begins a bit later.
         if not self.is_idle:
+            self._door.idle.pop(self, None)
             self._end_head()
         elif self._head is None:
             self._head = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._is_slow)
@@ -80,22 +99,32 @@ class Connection(web.RequestHandler):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._end_stall()
-        self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS, self._look, None)
+        if self.transport is not None:
+            self._look_later(self.transport, 0, None, None)
 
     def resume_writing(self) -> None:
         self._end_stall()
         super().resume_writing()
 
-    def _look(self, before: int | None) -> None:
-        self._stall = None
-        if self.transport is not None:
-            unsent = self.transport.get_write_buffer_size()
-            if before is not None and unsent > MUCH and before - unsent < STALL_BYTES:
-                self.transport.abort()
-            else:
-                self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS, self._look, unsent)
+    def _look_later(self, *state: Any) -> None:
+        self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS / LOOKS, self._look, *state)
+
+    def _look(self, transport: asyncio.Transport, looks: int, first: int | None, before: int | None) -> None:
+        """`first` was unsent when its time began, `before` at the last look."""
+        unsent = transport.get_write_buffer_size()
+        if before is None or unsent < before:
+            self._door.stalled.pop(self, None)
+        else:
+            self._door.stalled.setdefault(self)
+        if first is None or looks == LOOKS:
+            if first is not None and (first <= unsent or (unsent > MUCH and first - unsent < STALL_BYTES)):
+                transport.abort()
+                return
+            looks, first = 0, unsent
+        self._look_later(transport, looks + 1, first, unsent)
 
     def _end_stall(self) -> None:
+        self._door.stalled.pop(self, None)
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
@@ -119,6 +148,10 @@ class Connections:
 
     def __init__(self, most: int) -> None:
         self.most = most
+        self.idle: dict[Connection, None] = {}
+        """Those without a request, the one first that has none for longest."""
+        self.stalled: dict[Connection, None] = {}
+        """Those with something unsent of which nothing was taken of late, likewise."""
         self._open: dict[Connection, None] = {}
         self._said = float("-inf")
 
@@ -126,17 +159,20 @@ class Connections:
         return len(self._open)
 
     def opened(self, connection: Connection) -> None:
-        """Take it in; the oldest one without a request gives way, and the new one where there is none."""
+        """Take it in; one without a request gives way, else one that takes nothing, and the new one where all work."""
         self._open[connection] = None
         if len(self._open) > self.most:
             self._say()
-            victim = next((it for it in self._open if it.is_idle), connection)
+            victim = next(chain(self.idle, self.stalled), connection)
+            if victim in self.stalled and victim.transport is not None:
+                victim.transport.abort()
             victim.force_close()
-            self._open.pop(victim, None)
+            self.closed(victim)
 
     def closed(self, connection: Connection) -> None:
         """It is gone."""
-        self._open.pop(connection, None)
+        for some in (self._open, self.idle, self.stalled):
+            some.pop(connection, None)
 
     def _say(self) -> None:
         now = asyncio.get_running_loop().time()

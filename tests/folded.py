@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from projections.fold import require_unchanged
 from projections.projection import Projection, PublishedEvent, Row
 from projections.rows import decode_row, encode_row
 from streams.broker import partition_of
@@ -33,7 +34,7 @@ class Folded:
             partitions = self.rows[projection.name]
             rows = partitions[partition_of(event.aggregate_id.encode(), len(partitions))]
             for key in projection.keys(event):
-                row = projection.after(rows.get(key), key, event)
+                row = _after(projection, rows.get(key), key, event)
                 if row is not None:
                     rows[key] = row
                 else:
@@ -47,6 +48,17 @@ class Folded:
                 for name, partitions in self.rows.items()
             }
         )
+
+
+def _after(projection: Projection, row: Row | None, key: str, event: PublishedEvent) -> Row | None:
+    """The row after an event, from a copy as a store gives it. Raises `RowError` where the copy is changed."""
+    if row is None:
+        return projection.after(None, key, event)
+    encoded = encode_row(row)
+    given = decode_row(encoded)
+    row = projection.after(given, key, event)
+    require_unchanged(given, encoded)
+    return row
 
 
 class Kept:

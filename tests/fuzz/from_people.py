@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from projections.at_least import BadPosition, read_all_at_least, read_at_least, 
 from projections.bodies import Refused
 from projections.command_request import CommandReader
 from projections.etags import is_known
+from projections.hop_signature import SIGNATURE, HopSignature
 from projections.live_rows import read_seen_row
 from projections.preconditions import expected_sequence
 from streams import cli_dead_letters
@@ -100,6 +102,19 @@ def _request_headers(its: list[tuple[str, str]]) -> None:
     command_request.wait_of(headers)
 
 
+_odd = _positions | st.sampled_from(["\udcff", "00", ""])  # as aiohttp decodes what is no UTF-8
+_signed = st.tuples(
+    st.just("/orders/") | _odd, st.fixed_dictionaries({SIGNATURE: _odd}, optional={hops.HOP: _odd, hops.SEEN: _odd})
+)
+
+
+def _check_signature(given: tuple[str, dict[str, str]]) -> None:
+    path, headers = given
+    signed = headers | {SIGNATURE: f"{int(time.time())}:{headers[SIGNATURE]}"}
+    for its in (headers, signed):
+        assert not HopSignature(lambda: [b"secret"]).holds("GET", path, its)
+
+
 def _parse_body(given: tuple[str, bytes]) -> None:
     type, body = given
     name, _, value = CommandReader(_forms, 1_000_000, "replies", 4).parse(type, body)
@@ -137,6 +152,7 @@ READERS = [
     Reader("headers of a command", _headers, _request_headers, (Refused,)),
     Reader("an id in a path", texts.map(lambda it: "/orders/" + it), lambda it: command_request.read_path_id(it, 2),
            (Refused,)),
+    Reader("the signature of a hop", _signed, _check_signature),
     Reader("At-Least", _positions, lambda it: read_at_least(it, 8, ("order", "product")), (BadPosition,)),
     Reader("Prefer", _positions | st.just("wait=nan, wait=inf, wait=" + "9" * 400), read_wait),
     Reader("Last-Event-ID of a row", _positions, lambda it: read_seen_row(it, "order-3"), (BadPosition,)),

@@ -124,6 +124,20 @@ async def asker(other: Other, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         await asker.doors.close()
 
 
+async def test_who_is_not_known_is_said_seldom(
+    asker: Asker, other: Other, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the clocks of two workers differ, each query fails, and one line says why."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=403)
+
+    other.answer = answer
+    for _ in range(20):
+        assert 503 == (await asker.get("/orders/d")).status
+    assert 1 == caplog.text.count("answered 403: are the clocks right, and its names?")
+
+
 async def test_headers_of_the_owners_answer_survive(asker: Asker, other: Other) -> None:
     """What is part of an answer is handed on, whoever was asked; cookies are not, nor are they kept."""
     told = {

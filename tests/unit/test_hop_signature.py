@@ -105,6 +105,21 @@ async def test_forged(server: Server) -> None:
     assert "403" == await server.ask("/orders/a", signed)
 
 
+async def test_bytes_that_are_no_utf_8(server: Server) -> None:
+    """Nobody believes them, and nothing fails."""
+    now, host = b"%d" % time.time(), server.url.removeprefix("http://").encode()
+    for headers in (
+        b"X-Hop: \xff\r\nX-Hop-Signature: %s:00" % now,
+        b"X-Hop: 1\r\nX-Hop-Signature: %s:\xff" % now,
+        b"X-Hop: 1\r\nX-Control-Offset: \xff\r\nX-Hop-Signature: %s:00" % now,
+        b"X-Hop: 1\r\nX-Hop-Signature: \xff",
+    ):
+        reader, writer = await asyncio.open_connection(*host.decode().split(":"))
+        writer.write(b"GET /orders/a HTTP/1.1\r\nHost: %s\r\n%s\r\n\r\n" % (host, headers))
+        assert b"HTTP/1.1 403 " == (await asyncio.wait_for(reader.read(1_000), 5))[:13], headers
+        writer.close()
+
+
 @pytest.mark.parametrize("path", ["/applied/order-0/1?seconds=60", "/switching?of=orders", "/switching"])
 async def test_workers_only(server: Server, path: str) -> None:
     """What only workers ask each other, a client does not get."""

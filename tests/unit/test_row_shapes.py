@@ -154,6 +154,59 @@ async def test_what_would_come_back_otherwise_is_refused_at_once(value: Any, sai
     assert table.quarantined["1"].error.startswith("RowError: ")
 
 
+def appends(row: Row | None, key: str, event: PublishedEvent) -> Row:
+    """Changes the row that it is given, and returns it."""
+    if row is None:
+        return {"lines": []}
+    row["lines"].append((1, 2))
+    return row
+
+
+def appends_within(row: Row | None, key: str, event: PublishedEvent) -> Row:
+    """Returns a new row, and changes what it shares with the one before."""
+    return {**appends(row, key, event)}
+
+
+@pytest.mark.parametrize("evolve", [appends, appends_within])
+@pytest.mark.parametrize("batches", [[1, 1], [1, 2], [2], [3]])
+async def test_a_row_that_is_changed_in_place(evolve: Any, batches: list[int]) -> None:
+    """Its key is set aside, and says why, also in given/when/then, and when it is folded anew: what is in indexes and
+    lists could not be found by the row that it was."""
+    said = "RowError: evolve has changed the row that it was given: it is to return a new one"
+    table, rows = await in_batches(evolve, None, batches)
+    assert ["1"] == list(table.quarantined)
+    assert said == table.quarantined["1"].error
+    assert [] == rows.get("1", {"lines": []})["lines"]
+
+    given = Folded(projection(evolve))
+    given.apply(published(put("a")))
+    with pytest.raises(RowError, match="evolve has changed the row"):
+        given.apply(published(put("a"), sequence=2))
+
+
+async def test_a_row_that_is_changed_in_place_is_found_when_it_is_folded_anew() -> None:
+    """So an order to try again does not let its key go."""
+    here = Boxes()
+    partition = here.partition()
+    await partition.open([here.wanted(projection(appends))])
+    for _ in range(3):
+        await here.write(("1", put("a")))
+    table = partition.tables["boxes-1"]
+    await until(lambda: table.place.at == here.head)
+    [folded] = await fold_key(partition, "boxes", "1")
+    assert folded.waits is not None
+    assert "evolve has changed the row" in folded.waits.error
+    await here.close()
+
+
+async def test_a_row_may_be_returned_as_it_is() -> None:
+    """By an event that changes nothing; and a row of a declared type may be changed in place, for it is a copy."""
+    table, rows = await in_batches(lambda row, key, event: row if row else {"lines": [{"n": 1}]}, None, [2, 2])
+    assert ({}, [{"n": 1}]) == (table.quarantined, rows["1"]["lines"])
+    table, rows = await in_batches(appends, TypedDict("It", {"lines": list[tuple[int, int]]}), [2, 2])
+    assert ({}, [[1, 2]] * 3) == (table.quarantined, rows["1"]["lines"])
+
+
 async def test_what_is_no_row() -> None:
     """A row is a dict."""
     table, _ = await in_batches(lambda row, key, event: ["a"], None, [1])

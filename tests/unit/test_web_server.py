@@ -16,7 +16,7 @@ from streams.web_server import Connections, Runner
 from tests.e2e.client import eventually
 
 MOST = 5
-LARGE = 20_000_000
+MEDIUM, LARGE = 150_000, 20_000_000
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -32,6 +32,7 @@ class Server:
         app = web.Application()
         app.router.add_get("/", self._answer)
         app.router.add_get("/large", self._large)
+        app.router.add_get("/medium", self._medium)
         self.runner = Runner(app, self.connections)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
@@ -43,6 +44,24 @@ class Server:
 
     async def _large(self, request: web.Request) -> web.Response:
         return web.Response(body=b"x" * LARGE)
+
+    async def _medium(self, request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * MEDIUM)
+
+    async def deaf(self, last: bytes = HEAD) -> asyncio.StreamWriter:
+        """A client that asks for more than its sockets hold, and takes nothing of it."""
+        reader, writer = await self.connect()
+        writer.transport.pause_reading()
+        writer.write(100 * HEAD.replace(b"/ ", b"/medium ") + last)
+        return writer
+
+    def _connected(self) -> list[asyncio.Transport]:
+        return [it.transport for it in self.connections._open if it.transport is not None]
+
+    @property
+    def stuck(self) -> int:
+        """How many connections have something unsent."""
+        return sum(it.get_write_buffer_size() > 0 for it in self._connected())
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -148,3 +167,81 @@ async def test_answers_that_nobody_takes(server: Server, monkeypatch: pytest.Mon
     await eventually(lambda: len(server.connections) == 1, 5, "the deaf one is still there")
     for _, writer in (deaf, slow):
         writer.close()
+
+
+@pytest.mark.parametrize("last", [HEAD, HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")])
+async def test_little_that_nobody_takes(server: Server, monkeypatch: pytest.MonkeyPatch, last: bytes) -> None:
+    """Who takes nothing at all is cut off, however little it is."""
+    monkeypatch.setattr(web_server, "STALL_SECONDS", 0.3)
+    deaf = [await server.deaf(last) for _ in range(MOST)]
+    await eventually(lambda: server.stuck == MOST, 5, "they take it")
+    await eventually(lambda: len(server.connections) == 0, 5, "the deaf ones are still there")
+    assert await server.answers(*(await server.connect()))
+    for writer in deaf:
+        writer.close()
+
+
+async def test_small_answers_that_nobody_takes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of small answers, too, none is done with before its client takes it: so the last of them is watched."""
+    monkeypatch.setattr(web_server, "STALL_SECONDS", 0.3)
+    reader, writer = await server.connect()
+    writer.transport.pause_reading()
+    sock = writer.get_extra_info("socket")
+    await eventually(lambda: len(server.connections._open) == 1, 5, "it is not there")
+    [connection] = server.connections._open
+    transport = connection.transport
+    assert transport is not None
+    for _ in range(2_000):  # until some, and less than 64 KB, is left
+        if transport.get_write_buffer_size():
+            break
+        writer.write(400 * HEAD)
+        await asyncio.sleep(0.01)
+    assert 0 < transport.get_write_buffer_size() < 64 * 1024, sock
+    assert not connection.is_idle
+    await eventually(lambda: len(server.connections) == 0, 5, "the deaf one is still there")
+    writer.close()
+
+
+async def test_who_takes_nothing_gives_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all have a request, the one that has taken nothing for longest gives way to a new one, before its time is
+    up; one that reads slowly does not."""
+    monkeypatch.setattr(web_server, "STALL_SECONDS", 3.0)
+    slow = await server.connect()
+    slow[1].write(HEAD.replace(b"/ ", b"/large "))
+    reading = asyncio.create_task(_read_slowly(slow[0]))
+    deaf = [await server.deaf() for _ in range(MOST - 1)]
+    await eventually(lambda: len(server.connections.stalled) == MOST - 1, 5, "they take it")
+    new = await server.connect()
+    assert await server.answers(*new)
+    assert MOST == len(server.connections)
+    assert not reading.done()
+    reading.cancel()
+    for writer in (slow[1], new[1], *deaf):
+        writer.close()
+
+
+async def _read_slowly(reader: asyncio.StreamReader) -> None:
+    while await reader.read(50_000):
+        await asyncio.sleep(0.05)
+
+
+async def test_idle_ones_are_known(server: Server) -> None:
+    """Who has no request is known at any time without looking at all connections, the oldest first."""
+
+    def idle() -> list[web_server.Connection]:
+        return [it for it in server.connections._open if it.is_idle]
+
+    def known() -> bool:
+        return list(server.connections.idle) == idle()
+
+    first, second = await server.connect(), await server.connect()
+    await eventually(lambda: known() and len(idle()) == 2, 5, "two are idle")
+    server.let.clear()
+    second[1].write(HEAD)
+    await eventually(lambda: known() and len(idle()) == 1, 5, "one is idle")
+    server.let.set()
+    await second[0].read(1_000)
+    await eventually(lambda: known() and len(idle()) == 2, 5, "two are idle again")
+    for _, writer in (first, second):
+        writer.close()
+    await eventually(lambda: known() and not idle(), 5, "none is left")
