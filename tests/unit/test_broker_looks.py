@@ -37,7 +37,7 @@ class Client:
 
 def broker(*answers: Any) -> Broker:
     broker = Broker([], 1)
-    broker._producer = SimpleNamespace(client=Client(*answers))  # type: ignore[assignment]
+    broker._producers.current = SimpleNamespace(client=Client(*answers))
     return broker
 
 

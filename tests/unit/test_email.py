@@ -92,7 +92,7 @@ def test_bytes_of_older_events(event: str, version: int) -> None:
     stored = samples.load(FOLDER / "shop" / "user" / f"{event}.v{version}.json")
     fields: Any = stored.written
     address = fields.get("email", fields.get("address")).lower()
-    headers = [("ce_type", event.encode()), ("ce_id", b"user-1:1:0")]
+    headers = [("ce_type", event.encode()), ("ce_id", b"user-1:1:0"), ("ce_position", b"user-1:1:0")]
     value = stored.encoded["avro"]
     record = SimpleNamespace(topic="user-events", partition=1, key=b"17", value=value, headers=headers)
     [(_, (key, value, its))] = Listener(email, "user", Schemas.load("shop", "user")).hear(record, 8, "/users")

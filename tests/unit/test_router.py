@@ -242,7 +242,8 @@ async def test_what_its_topic_does_not_take_is_a_dead_letter(caplog: pytest.LogC
     kafka: Any = Kafka(4_000)
     its = Router(hears("OrderConfirmed", hear=hear), Settings(), "checkout-hears", "/checkout", "shop", kafka)
     tp = TopicPartition("order-events", 3)
-    events = [record("OrderConfirmed", CODEC.encode(OrderConfirmed()), ce_id=f"order-3:{n}:0") for n in range(5)]
+    value, places = CODEC.encode(OrderConfirmed()), [f"order-3:{n}:0" for n in range(1, 6)]
+    events = [record("OrderConfirmed", value, ce_id=place, ce_position=place) for place in places]
     for n, event in enumerate(events):
         event.key, event.offset = b"%d" % n, n
     assert {tp: 5} == await its._bring_on(Any, {tp: events})  # type: ignore[arg-type]
@@ -253,7 +254,7 @@ async def test_what_its_topic_does_not_take_is_a_dead_letter(caplog: pytest.LogC
     assert {b"0", b"2", b"4", b"beside"} == {key for key, _, _ in kafka.records["checkout-commands"]}
     letters = {key: dict(headers) for key, _, headers in kafka.records["checkout-dead-letters"]}
     assert {b"1", b"3"} == letters.keys()
-    assert (b"TooLarge", b"order-3:1:0") == (letters[b"1"]["dl_type"], letters[b"1"]["dl_id"])
+    assert (b"TooLarge", b"order-3:2:0") == (letters[b"1"]["dl_type"], letters[b"1"]["dl_id"])
     assert b"raise max.message.bytes" in letters[b"1"]["dl_message"]
     assert 2 == len(caplog.records)
 

@@ -50,7 +50,7 @@ class Server:
 
     async def deaf(self, last: bytes = HEAD) -> asyncio.StreamWriter:
         """A client that asks for more than its sockets hold, and takes nothing of it."""
-        reader, writer = await self.connect()
+        _, writer = await self.connect()
         writer.transport.pause_reading()
         writer.write(100 * HEAD.replace(b"/ ", b"/medium ") + last)
         return writer
@@ -184,7 +184,7 @@ async def test_little_that_nobody_takes(server: Server, monkeypatch: pytest.Monk
 async def test_small_answers_that_nobody_takes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of small answers, too, none is done with before its client takes it: so the last of them is watched."""
     monkeypatch.setattr(web_server, "STALL_SECONDS", 0.3)
-    reader, writer = await server.connect()
+    _, writer = await server.connect()
     writer.transport.pause_reading()
     sock = writer.get_extra_info("socket")
     await eventually(lambda: len(server.connections._open) == 1, 5, "it is not there")
