@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
@@ -38,6 +39,10 @@ class Sequence(msgspec.Struct):
         Annotated[int, msgspec.Meta(ge=0, lt=10**18, description="The state after this event; after all without it")]
         | msgspec.UnsetType
     ) = msgspec.UNSET
+
+
+MOST_WHY = 300
+"""Characters of the reason why a state is not shown."""
 
 
 class Gone(Exception):
@@ -84,7 +89,7 @@ def add_history(side: ReadSide, type: str) -> None:
         f"The state of one {type}, now or after one of its events",
         state_type(context),
         query=Sequence,
-        problems=(400, 404, 503),
+        problems=(400, 404, 409, 503),
     )
     async def state(view: Any, request: Any, id: str) -> Any:
         try:
@@ -102,10 +107,22 @@ def add_history(side: ReadSide, type: str) -> None:
                         await _turn(request)
             if not sequence:
                 return problem(view, 404, "Not found", f"there is no {type} {id}")
-            value = {"type": type, "id": id, "sequence": sequence, "state": msgspec.to_builtins(current)}
-            return json_response(view, value)
+            try:
+                value = {"type": type, "id": id, "sequence": sequence, "state": as_json(current)}
+                return json_response(view, value)
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                why = f"the state of {type} {id} cannot be shown as JSON: {error}"
+                return problem(view, 409, "Not shown", why.encode(errors="replace").decode()[:MOST_WHY])
 
         return await _answered(view, at())
+
+
+def as_json(state: Any) -> Any:
+    """A state in plain JSON values. Raises `TypeError`, `ValueError` and `RecursionError` for what JSON has not: NaN,
+    too, which would be shown as null."""
+    value = msgspec.to_builtins(state, str_keys=True)
+    json.dumps(value, allow_nan=False)
+    return value
 
 
 async def _answered(view: Any, answer: Awaitable[Any]) -> Any:

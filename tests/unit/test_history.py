@@ -205,6 +205,34 @@ async def test_state_is_read_up_to_an_event(server: Server) -> None:
     assert told == (await server.get("/notes/a/state?sequence=99999"))[1]
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({(1, 2): 3}, "keys"),
+        ({"text": "\ud800"}, "surrogates"),
+        ({"rate": float("nan")}, "not JSON compliant"),
+        ({"what": object()}, "object"),
+    ],
+)
+async def test_a_state_that_json_has_not(
+    server: Server, monkeypatch: pytest.MonkeyPatch, state: Any, said: str
+) -> None:
+    """A model may keep what JSON has not: then the answer says so, and nothing fails or is shown as something else."""
+    monkeypatch.setattr(Decider, "fold", lambda self, events, current: state)
+    await server.write("a", 1)
+    status, told = await server.get("/notes/a/state")
+    assert (409, "Not shown") == (status, told["title"])
+    assert told["detail"].startswith("the state of note a cannot be shown as JSON: ")
+    assert said in told["detail"]
+
+
+async def test_keys_of_a_state_are_text(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers, which snapshots have as keys too, are."""
+    monkeypatch.setattr(Decider, "fold", lambda self, events, current: {1: {2.5: "a"}})
+    await server.write("a", 1)
+    assert {"1": {"2.5": "a"}} == (await server.get("/notes/a/state"))[1]["state"]
+
+
 async def snapshot(server: Server, sequence: int, version: int = note.state_version, state: bytes = b"") -> None:
     """Save one of the note `a`, as it was at a sequence."""
     aggregate = Aggregate(State(sequence, 10 * sequence))
