@@ -208,10 +208,10 @@ class Broker:
 
     async def _ask_largest(self, topic: str) -> int:
         """Raises `KafkaError`, `TimeoutError` where Kafka does not answer: that says nothing about the topic."""
-        client = self.producer.client
         request = DescribeConfigsRequest([(_TOPIC, topic, ["max.message.bytes"])])
         try:
-            response = await client.send(client.get_random_node(), request)
+            async with self._producers.in_use() as producer:
+                response = await producer.client.send(producer.client.get_random_node(), request)
             [(code, _, _, _, entries)] = response.resources
             if code:
                 raise for_code(code)
