@@ -35,9 +35,16 @@ class Client:
         return SimpleNamespace(resources=[(code, None, 2, "order-events", entries)])
 
 
+class Producer:
+    """One that is connected."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+
 def broker(*answers: Any) -> Broker:
     broker = Broker([], 1)
-    broker._producers.current = SimpleNamespace(client=Client(*answers))
+    broker._producers.current = Producer(Client(*answers))
     return broker
 
 
