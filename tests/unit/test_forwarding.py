@@ -138,6 +138,19 @@ async def test_who_is_not_known_is_said_seldom(
     assert 1 == caplog.text.count("answered 403: are the clocks right, and its names?")
 
 
+async def test_waits_elsewhere_have_a_bound_of_their_own(asker: Asker, other: Other) -> None:
+    """Each has a connection, and so a file: with no more of those, one more is told at once that the worker is busy."""
+
+    async def answer(request: web.Request) -> web.Response:
+        raise AssertionError("it is not asked")
+
+    other.answer = answer
+    asker.doors._applied._asking.most = 0
+    refused = await asker.get("/orders/d", At_Least="order-1:9")
+    assert 503 == refused.status
+    assert b"busy" in (refused.body or b"")
+
+
 async def test_headers_of_the_owners_answer_survive(asker: Asker, other: Other) -> None:
     """What is part of an answer is handed on, whoever was asked; cookies are not, nor are they kept."""
     told = {
