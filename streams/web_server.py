@@ -80,7 +80,7 @@ class Connection(web.RequestHandler):
         self._stall: asyncio.TimerHandle | None = None
 
     @property
-    def _waiter(self) -> asyncio.Future[None] | None:  # type: ignore[override]
+    def _waiter(self) -> asyncio.Future[None] | None:
         """aiohttp's: there while it waits for a request."""
         return self._waits
 

@@ -124,9 +124,7 @@ async def asker(other: Other, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         await asker.doors.close()
 
 
-async def test_who_is_not_known_is_said_seldom(
-    asker: Asker, other: Other, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_who_is_not_known_is_said_seldom(asker: Asker, other: Other, caplog: pytest.LogCaptureFixture) -> None:
     """While the clocks of two workers differ, each query fails, and one line says why."""
 
     async def answer(request: web.Request) -> web.Response:
