@@ -28,7 +28,7 @@ IDLE_SECONDS = 75.0
 LINGER_SECONDS = 5.0
 """For so long the rest of a body is read that nobody wants, so that its sender sees the answer."""
 STALL_SECONDS, STALL_BYTES, MUCH = 15.0, 64 * 1024, 256 * 1024
-"""Of what is unsent the client takes something in so many seconds, so many bytes where it is `MUCH`, or it is closed."""
+"""Of what is unsent the client takes something in so many seconds, so many bytes if it is `MUCH`, or it is closed."""
 LOOKS = 5
 """So often within that time one looks."""
 MOST_CONNECTIONS = 16_384

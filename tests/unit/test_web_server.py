@@ -61,7 +61,7 @@ class Server:
 
     async def deaf(self, last: bytes = HEAD) -> asyncio.StreamWriter:
         """A client that asks for more than its sockets hold, and takes nothing of it."""
-        reader, writer = await self.connect()
+        _, writer = await self.connect()
         writer.transport.pause_reading()
         writer.write(100 * HEAD.replace(b"/ ", b"/medium ") + last)
         return writer
