@@ -19,6 +19,7 @@ from projections.waits import Bound
 from streams.health import json_response, problem
 from streams.journal import stream_type
 from streams.tasks import all_of
+from streams.web_server import cancelled_with_client, most_outgoing
 
 if TYPE_CHECKING:
     from projections.doors import Doors
@@ -32,14 +33,17 @@ class Applied:
         self._partitions = partitions
         self._sources = sources
         self._waiting = Bound(most)
+        self._asking = Bound(max(most_outgoing() // 2, 1))  # each has a connection; event streams have as many
 
-    async def wait(self, headers: Any, projections: Sequence[str]) -> None:
-        """Wait for all positions that the headers of a request name, as long as they say. Raises `BadPosition`,
-        `StoreDown`, and `NotNow` when the time is up."""
+    async def wait(self, request: Any, projections: Sequence[str]) -> None:
+        """Wait for all positions that the headers of a request name, as long as they say and its client is there.
+        Raises `BadPosition`, `StoreDown`, and `NotNow` when the time is up."""
+        headers = request.headers
         wanted = self.wanted(headers)
         seconds = read_wait(",".join(headers.getall("Prefer", ())))
         waits = [(names, stream, nr) for stream, nr in wanted.items() for names in self._together(stream, projections)]
-        await all_of(self._reached(*it, seconds) for it in waits)
+        with cancelled_with_client(request):
+            await all_of(self._reached(*it, seconds) for it in waits)
 
     def wanted(self, headers: Any) -> Mapping[str, int]:
         """By stream the commit that the headers of a request name. Raises `BadPosition`."""
@@ -58,7 +62,7 @@ class Applied:
         url = next(url for url, ps in doors.workers(names[0]).items() if partition in ps)
         path = f"{url}/applied/{stream}/{nr}?seconds={seconds}&projections={','.join(names)}"
         worker = worker_of([partition])
-        with self._waiting.one_more():
+        with self._waiting.one_more(), self._asking.one_more():
             async with doors.get(path, doors.hop({}), seconds + HOP_SECONDS, worker) as response:
                 if response.status == 429:
                     raise Busy(f"{worker} is busy: as many requests wait there for positions as may")
@@ -86,7 +90,8 @@ class Applied:
             known = [it.name for it in self._sources[stream_type(stream)].kept]
             names = [name for name in request.query.get("projections", "").split(",") if name in known] or known
             try:
-                await self._reached_here(names, stream, number, seconds)
+                with cancelled_with_client(request):
+                    await self._reached_here(names, stream, number, seconds)
             except Busy as error:
                 return problem(view, 429, "Busy", str(error))
             except (NotNow, StoreDown) as error:

@@ -320,7 +320,7 @@ class Doors(Placement):
     async def read_your_writes(self, request: Any, projections: Sequence[str]) -> None:
         """Wait for all positions of the headers `At-Least`. Raises `BadPosition`, and `NotNow` when the time is up."""
         if "At-Least" in request.headers and HOP not in request.headers:
-            await self._applied.wait(request.headers, projections)
+            await self._applied.wait(request, projections)
 
     def _refuse_stale(self, request: Any, partition: int, table: str, key: str) -> None:
         """A row in quarantine does not show what its key's events say, and so not what somebody wrote."""

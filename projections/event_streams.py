@@ -25,6 +25,7 @@ from projections.rows import StoreDown
 from projections.sse import BEAT_SECONDS, EVENT_STREAM, HEADERS, EventStream, Gone
 from streams.health import problem
 from streams.tasks import until_one_ends
+from streams.web_server import most_outgoing
 
 log = logging.getLogger(__name__)
 
@@ -127,8 +128,8 @@ class EventStreams:
         """The stream of another worker, which is asked with these headers; what goes wrong on the way is `NotNow`."""
         if self._session is None:
             # As many as there are clients; the session of other queries must not wait for them.
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=HOP_SECONDS, sock_read=SILENT_SECONDS)
-            self._session = new_session(timeout)
+            timeout = aiohttp.ClientTimeout(connect=HOP_SECONDS, sock_connect=HOP_SECONDS, sock_read=SILENT_SECONDS)
+            self._session = new_session(timeout, max(most_outgoing() // 2, 1))
         headers = self._doors.signed("GET", url, {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on})
         try:
             async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:

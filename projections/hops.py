@@ -115,11 +115,11 @@ class Asked:
                 return NotNow(f"{self._worker} has broken off")
 
 
-def new_session(timeout: aiohttp.ClientTimeout | None = None) -> aiohttp.ClientSession:
-    """For asking other workers: without cookies, and without a bound on connections, for those who wait for long are
-    not to be in the way of the others."""
+def new_session(timeout: aiohttp.ClientTimeout | None = None, most: int = 0) -> aiohttp.ClientSession:
+    """For asking other workers, without cookies. Where all connections are for the same, there are at most so many of
+    them; else those who wait for long would be in the way of the others."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=most),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=timeout or aiohttp.ClientTimeout(),
     )

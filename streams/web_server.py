@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -26,7 +28,7 @@ IDLE_SECONDS = 75.0
 LINGER_SECONDS = 5.0
 """For so long the rest of a body is read that nobody wants, so that its sender sees the answer."""
 STALL_SECONDS, STALL_BYTES, MUCH = 15.0, 64 * 1024, 256 * 1024
-"""Of what is unsent the client takes something in so many seconds, where it is `MUCH` so many bytes, or is cut off."""
+"""Of what is unsent the client takes something in so many seconds, so many bytes if it is `MUCH`, or it is closed."""
 LOOKS = 5
 """So often within that time one looks."""
 MOST_CONNECTIONS = 16_384
@@ -42,13 +44,37 @@ def most_connections() -> int:
     return min(max(soft // 2, soft - OTHER_FILES), MOST_CONNECTIONS)
 
 
+def most_outgoing() -> int:
+    """How many connections to other workers may stand for long: half of what is left beside those that come in."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max((soft - most_connections()) // 2, 1)
+
+
+@contextmanager
+def cancelled_with_client(request: Any) -> Iterator[None]:
+    """While inside, the task that asks is cancelled when the client of a request has gone."""
+    connection, task = getattr(request, "protocol", None), asyncio.current_task()
+    if not isinstance(connection, Connection) or task is None:
+        yield
+        return
+    if connection.transport is None:
+        task.cancel()
+    connection.waiting = task
+    try:
+        yield
+    finally:
+        connection.waiting = None
+
+
 class Connection(web.RequestHandler):
     """One connection; one that has no request, or takes nothing, gives way when there are too many."""
 
-    __slots__ = ("_door", "_head", "_stall", "_waits")
+    __slots__ = ("_door", "_head", "_stall", "_waits", "waiting")
 
     def __init__(self, door: Connections, manager: web.Server, **options: Any) -> None:
         self._door = door
+        self.waiting: asyncio.Task[Any] | None = None
+        """What is of no use any more when the client has gone."""
         super().__init__(manager, **options)
         self._head: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
@@ -140,6 +166,8 @@ class Connection(web.RequestHandler):
         self._end_head()
         self._end_stall()
         self._door.closed(self)
+        if self.waiting is not None:
+            self.waiting.cancel()
         super().connection_lost(error)
 
 

@@ -97,7 +97,7 @@ class Loop(asyncio.AbstractEventLoop):
         return self._now
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Any:
-        handle = Handle(callback, args, context or copy_context(), self._now)
+        handle = Handle(callback, args, copy_context() if context is None else context, self._now)
         if not self._closed:
             self._ready.append(handle)
         return handle
@@ -106,7 +106,7 @@ class Loop(asyncio.AbstractEventLoop):
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
-        handle = Handle(callback, args, context or copy_context(), when)
+        handle = Handle(callback, args, copy_context() if context is None else context, when)
         if not self._closed:
             self._timer_count += 1
             heapq.heappush(self._timers, (when, self._timer_count, handle))

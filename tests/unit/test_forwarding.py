@@ -124,9 +124,7 @@ async def asker(other: Other, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         await asker.doors.close()
 
 
-async def test_who_is_not_known_is_said_seldom(
-    asker: Asker, other: Other, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_who_is_not_known_is_said_seldom(asker: Asker, other: Other, caplog: pytest.LogCaptureFixture) -> None:
     """While the clocks of two workers differ, each query fails, and one line says why."""
 
     async def answer(request: web.Request) -> web.Response:
@@ -136,6 +134,19 @@ async def test_who_is_not_known_is_said_seldom(
     for _ in range(20):
         assert 503 == (await asker.get("/orders/d")).status
     assert 1 == caplog.text.count("answered 403: are the clocks right, and its names?")
+
+
+async def test_waits_elsewhere_have_a_bound_of_their_own(asker: Asker, other: Other) -> None:
+    """Each has a connection, and so a file: with no more of those, one more is told at once that the worker is busy."""
+
+    async def answer(request: web.Request) -> web.Response:
+        raise AssertionError("it is not asked")
+
+    other.answer = answer
+    asker.doors._applied._asking.most = 0
+    refused = await asker.get("/orders/d", At_Least="order-1:9")
+    assert 503 == refused.status
+    assert b"busy" in (refused.body or b"")
 
 
 async def test_headers_of_the_owners_answer_survive(asker: Asker, other: Other) -> None:

@@ -12,7 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from streams import web_server
-from streams.web_server import Connections, Runner
+from streams.web_server import Connections, Runner, cancelled_with_client, most_connections, most_outgoing
 from tests.e2e.client import eventually
 
 MOST = 5
@@ -27,12 +27,14 @@ class Server:
         self.connections = Connections(MOST)
         self.let = asyncio.Event()
         self.let.set()
+        self.waiting = 0
 
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/", self._answer)
         app.router.add_get("/large", self._large)
         app.router.add_get("/medium", self._medium)
+        app.router.add_get("/wait", self._wait)
         self.runner = Runner(app, self.connections)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
@@ -47,6 +49,15 @@ class Server:
 
     async def _medium(self, request: web.Request) -> web.Response:
         return web.Response(body=b"x" * MEDIUM)
+
+    async def _wait(self, request: web.Request) -> web.Response:
+        self.waiting += 1
+        try:
+            with cancelled_with_client(request):
+                await asyncio.sleep(60)
+        finally:
+            self.waiting -= 1
+        return web.Response()
 
     async def deaf(self, last: bytes = HEAD) -> asyncio.StreamWriter:
         """A client that asks for more than its sockets hold, and takes nothing of it."""
@@ -186,7 +197,6 @@ async def test_small_answers_that_nobody_takes(server: Server, monkeypatch: pyte
     monkeypatch.setattr(web_server, "STALL_SECONDS", 0.3)
     _, writer = await server.connect()
     writer.transport.pause_reading()
-    sock = writer.get_extra_info("socket")
     await eventually(lambda: len(server.connections._open) == 1, 5, "it is not there")
     [connection] = server.connections._open
     transport = connection.transport
@@ -196,7 +206,7 @@ async def test_small_answers_that_nobody_takes(server: Server, monkeypatch: pyte
             break
         writer.write(400 * HEAD)
         await asyncio.sleep(0.01)
-    assert 0 < transport.get_write_buffer_size() < 64 * 1024, sock
+    assert 0 < transport.get_write_buffer_size() < 64 * 1024
     assert not connection.is_idle
     await eventually(lambda: len(server.connections) == 0, 5, "the deaf one is still there")
     writer.close()
@@ -245,3 +255,19 @@ async def test_idle_ones_are_known(server: Server) -> None:
     for _, writer in (first, second):
         writer.close()
     await eventually(lambda: known() and not idle(), 5, "none is left")
+
+
+async def test_nobody_waits_for_one_who_has_gone(server: Server) -> None:
+    """What a client waits for is given up when it disconnects."""
+    _, writer = await server.connect()
+    writer.write(HEAD.replace(b"/ ", b"/wait "))
+    await eventually(lambda: server.waiting == 1, 5, "it does not wait")
+    writer.close()
+    await eventually(lambda: server.waiting == 0, 5, "it waits on")
+
+
+@pytest.mark.parametrize("soft", [64, 1_024, 4_096, 65_536])
+def test_all_files_together(soft: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes in and what goes out leave some files for servers and tables."""
+    monkeypatch.setattr(web_server.resource, "getrlimit", lambda which: (soft, soft))
+    assert 0 < most_outgoing() <= soft - most_connections() - soft // 8
