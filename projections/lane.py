@@ -28,7 +28,7 @@ BATCH = 500
 """Records that are applied together: few enough that queries need not wait long for their turn."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 LOOK_SECONDS = 2.0
-"""So long a lane waits to hear where the topic ends, and the log."""
+"""So long a lane waits to hear where the topic ends, and the log; and for records that are said to be there."""
 IDLE_SECONDS = 10.0
 """When nothing has come for so long, a lane looks whether its place on the topic is still there."""
 
@@ -187,7 +187,10 @@ class Lane:
     async def _look(self, reading: Reading) -> None:
         """Begin again where the topic is another one by now, or has been emptied: nobody says what was on it."""
         before_it = await self._before(reading, self._behind_last)
-        if before_it is not None and self._last in (None, before_it):
+        known = self._last is not None and before_it == self._last
+        if self._last is None and before_it is not None:  # nothing came since it began: then it has what stands there
+            known = before_it <= min((table.place.at for table in self.tables), default=before_it)
+        if known:
             await reading.seek(self.offset)
             self._goal = self.offset
             self._stand(self.offset)
@@ -200,7 +203,7 @@ class Lane:
 
         async def step() -> None:
             try:
-                async with asyncio.timeout(IDLE_SECONDS):
+                async with asyncio.timeout(LOOK_SECONDS):  # other tables wait for their turn to catch up
                     records = await reading.read(self._batch)
             except TimeoutError:  # nothing is left there but marks of transactions; and the log has what was removed
                 self._stand(await reading.end())

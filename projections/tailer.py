@@ -31,6 +31,8 @@ COMMITS_AT_ONCE = 50
 EVENTS_AT_ONCE = 2_000
 """About so many are read and published together: while they are made, nobody else in this worker has a turn."""
 REMEMBER_SECONDS = 5.0
+LOOK_AT_TOPIC_SECONDS = 30.0
+"""Between two looks whether the topic still has what was published to it, while there is nothing to do."""
 HOLE_SECONDS = 15.0
 COMMIT_END = ("ce_commitend", b"1")
 """Marks the last event of a commit."""
@@ -75,7 +77,7 @@ class Tail:
         self._wire = wire
         self._supervisor = supervisor or Supervisor()
         self._wake = asyncio.Event()
-        self._looked = 0.0
+        self._looked = self._looked_at_topic = 0.0
         self._doubted = False
         self._most = COMMITS_AT_ONCE
         self._remembered = 0.0
@@ -100,6 +102,7 @@ class Tail:
                 self._moved = time.monotonic()
             else:
                 await self._report_hole()
+                await self._look_at_topic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
             self._wake.clear()
@@ -114,6 +117,7 @@ class Tail:
                     self._find, f"{self.stream}: finding the last published event", _ERRORS
                 )
                 self._looked, self._doubted = time.monotonic(), False
+                self._looked_at_topic = self._looked
                 if not reason:
                     return
                 self._supervisor.trouble(name, reason)
@@ -130,6 +134,22 @@ class Tail:
         with contextlib.suppress(Unavailable):
             head = await self._journal.head(self.stream)
             if head is None or head.nr < self.published.nr:
+                await self._begin()
+
+    async def _look_at_topic(self) -> None:
+        """A topic that ends before what was published to it was made again, or has lost its end: it gets that again.
+
+        Mostly the tables bring it from the log; but where a late record of a former tail stands on a new topic,
+        nothing there says that anything is missing behind it.
+        """
+        if (now := time.monotonic()) - self._looked_at_topic < LOOK_AT_TOPIC_SECONDS:
+            return
+        self._looked_at_topic = now
+        with contextlib.suppress(KafkaError, TimeoutError):
+            end = await self._broker.end_offset(self._topic, self._partition)
+            if end < self.end:
+                log.warning("%s: its events topic ends before offset %d, and had %d", self.stream, end, self.end)
+                self.end = end
                 await self._begin()
 
     async def _report_hole(self) -> None:

@@ -284,3 +284,26 @@ async def test_a_hint_of_a_commit_that_cannot_be_read(
 
     await tail_until(journal, Topic(), done)
     assert is_hole == bool(caplog.records)
+
+
+async def test_a_topic_that_was_made_again_with_a_late_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The topic ends before what was published to it: the rest is published again behind what stands there."""
+    monkeypatch.setattr(tailer, "LOOK_AT_TOPIC_SECONDS", 0.0)
+    monkeypatch.setattr(tailer, "POLL_SECONDS", 0.01)
+
+    class Again(Topic):
+        async def end_offset(self, topic: str, partition: int) -> int:
+            return len(self.records)
+
+    journal, topic = await journal_of(1, 1, 1), Again()
+    lost = False
+
+    def done(tail: Tail) -> bool:
+        nonlocal lost
+        if not lost and len(topic.records) == 3:
+            del topic.records[1:]
+            lost = True
+        return lost and len(topic.records) == 3
+
+    await tail_until(journal, topic, done)
+    assert [(1, 0), (2, 0), (3, 0)] == topic.positions
