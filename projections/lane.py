@@ -205,8 +205,11 @@ class Lane:
             try:
                 async with asyncio.timeout(LOOK_SECONDS):  # other tables wait for their turn to catch up
                     records = await reading.read(self._batch)
-            except TimeoutError:  # nothing is left there but marks of transactions; and the log has what was removed
-                self._stand(await reading.end())
+            except TimeoutError:  # marks of transactions alone are left, or the broker is slow: the log has it all
+                end = await reading.end()
+                async with self.changing:
+                    await self.apply_from_log(None)
+                self._stand(end)
             else:
                 await self._step(records)
 

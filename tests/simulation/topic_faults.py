@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from projections.tables import RECORD_OVERHEAD
 from tests.simulation.topics import (
@@ -72,7 +73,7 @@ class TopicFaults:
         if random.random() < 0.5:
             log.first = random.choice((random.randint(log.first, len(log.records)), len(log.records)))
             world.note("removed", EVENTS_TOPIC, number, log.first)
-        elif (last := len(log.records) - 1) > log.first:  # without what follows nobody could tell
+        elif (last := _last_event(log.records)) > log.first:  # without an event that follows nobody could tell
             offset = random.randrange(log.first, last)
             log.lost.update(range(offset, min(offset + random.randint(1, MOST_LOST), last)))
             world.note("lost", EVENTS_TOPIC, number, *sorted(log.lost))
@@ -98,3 +99,12 @@ class TopicFaults:
             world.note("topic made", world.kafka.create(topic, world.shape.partitions).id)
             if topic == COMMANDS_TOPIC:
                 world.command_group.rebalance()
+
+
+def _last_event(records: Sequence[Any]) -> int:
+    """The offset of the last record that a tail has written; -1 where there is none."""
+    for offset in range(len(records) - 1, -1, -1):
+        headers = dict(records[offset].headers)
+        if headers.get("ce_id", b"") == headers.get("ce_position"):
+            return offset
+    return -1
