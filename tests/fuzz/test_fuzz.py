@@ -47,4 +47,4 @@ def test_a_bad_reader_is_found(what: str) -> None:
     """The search finds readers that stumble over depth, bytes that are no text, digits without end, times, or sizes."""
     read, declared = BAD[what]
     reader = Reader("a bad one", st.tuples(raw, st.sampled_from(TIMES)), read, declared, watched=what == "TooMuch")
-    assert what in found(reader, 1, EXAMPLES)
+    assert what in found(reader, 1, 5 * EXAMPLES)

@@ -237,7 +237,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         ),
         Edit(Gate.steps, "if _state(aggregate) != before:", "if True:"),
     ),
-    "a stranger's record is taken for an event": (Edit(EventReader.read, "if place is not None:", "if True:"),),
+    "a stranger's record is taken for an event": (Edit(EventReader.read, "if place is None:", "if False:"),),
     "a stranger's record ends the following of orders": (
         Edit(Control._take, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),
