@@ -252,9 +252,6 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(Ownership._own, "except Exception as error:", "except Unavailable as error:"),
     ),
     "an error that no journal declares ends the indexer unseen": (Edit(Indexer._run, "self._failed(error)", "pass"),),
-    "an assignment that comes twice makes a second owner": (
-        Edit(Ownership.assign, "begun = partitions - self._tasks.keys()", "begun = set(partitions)"),
-    ),
     "a refused batch is left out, and what is behind it is sent": (
         Edit(Broker.send, "await self._was_refused(topic, batch, count, sent)", "sent += count"),
     ),
