@@ -17,6 +17,7 @@ import msgspec
 
 from aggregates.decider import Decider
 from schemas.registry import Schema, SchemaError
+from schemas.shape import shape_of
 
 FILE = "schemas.lock"
 
@@ -57,7 +58,7 @@ def state_of(decider: Decider[Any, Any, Any]) -> State:
     types, initial = decider.state_types, type(decider.initial)
     names = " | ".join(getattr(it, "__name__", str(it)) for it in types)
     try:
-        *schemas, _ = [msgspec.json.schema(it) for it in (*types, initial)]
+        *shapes, _ = [shape_of(type) for type in (*types, initial)]
     except TypeError as error:
         why = " ".join(str(error).split())
         raise SchemaError(
@@ -70,9 +71,7 @@ def state_of(decider: Decider[Any, Any, Any]) -> State:
             f"evolve of {decider.type} takes a state of {names}, and the initial one is {decider.initial!r}: annotate "
             "it with all classes that a state may be, as in Empty | Opened"
         )
-    # A state of one class has the digest that it always had.
-    shape: Any = schemas[0] if len(types) == 1 else sorted(zip(names.split(" | "), schemas, strict=True), key=str)
-    return State(decider.state_version, _digest(_without_docs(shape)))
+    return State(decider.state_version, _digest(sorted(shapes, key=str)))
 
 
 def load(path: Path) -> Lock:

@@ -196,7 +196,7 @@ def test_refused_at_start(initial: Any, evolve: Any, says: str) -> None:
 
 
 def test_the_shape_of_a_union_is_locked_class_by_class() -> None:
-    """Another class of the union is another shape; a state of one class has the digest that it had."""
+    """Another class of the union is another shape."""
     union = of(Empty(), evolve_union)
     assert state_of(union) != state_of(of(Empty(), lambda state, event: state))
     assert (Empty, Opened) == union.state_types
