@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install up servers down start demo test chaos autonomy lint simulate fuzz bench clean
+.PHONY: help install upgrade up servers down start demo test chaos autonomy lint simulate fuzz bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -28,6 +28,13 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 install: $(STAMP) ## the venv with everything in it
+
+upgrade: ## the newest of all that pyproject.toml allows, into the venv and constraints.txt; then: make test
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@sed -i.old '/^#/!d' constraints.txt && rm constraints.txt.old
+	@$(VENV)/bin/python -m pip freeze --exclude-editable >> constraints.txt
+	@touch $(STAMP)
 
 up: ## Kafka, Cassandra and PostgreSQL on this machine; returns when they answer
 	@$(PYTHON) -m servers up
@@ -72,7 +79,7 @@ clean: down ## stop all, delete the servers with their data and every local file
 	rm -rf .servers .data build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
@@ -80,5 +87,5 @@ $(STAMP): pyproject.toml
 		|| { echo "the venv module is missing: install python3-venv, then try again"; exit 1; }
 	@echo "installing into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	@touch $@
