@@ -14,7 +14,7 @@ from msgspec import inspect
 
 
 def shape_of(type_: Any) -> Any:
-    """The shape of `type_`, of lists, dicts and text. Raises `TypeError` for a type that msgspec cannot read."""
+    """The shape of `type_`, of lists, dicts and text. Raises `TypeError` for what JSON cannot say."""
     msgspec.json.Decoder(type_)
     return _Shape().of(inspect.type_info(type_))
 
@@ -32,6 +32,8 @@ class _Shape:
             factory = {} if part.default_factory is msgspec.NODEFAULT else {"factory": part.default_factory.__name__}
             field = {"name": part.encode_name, "required": part.required, "type": self.of(part.type)}
             return field | default | factory
+        if isinstance(part, inspect.CustomType):
+            raise TypeError(f"a value of {part.cls.__qualname__} cannot be written as JSON")
         if isinstance(part, inspect.Type):
             attributes = {
                 field.name: value
