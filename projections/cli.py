@@ -15,8 +15,9 @@ from projections.kept import projection_name
 from projections.rows import read_position
 from streams.cli_dead_letters import DeadLetters
 from streams.cli_http import SECONDS
-from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, compact, print_table, printable, table
+from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, compact, print_table, table
 from streams.settings import Settings
+from streams.text import printable
 
 ACTIONS = ("status", "rebuild", "pause", "resume", "skip", "drop", "dead-letters")
 TAKES_NAME = ("rebuild", "pause", "resume", "skip", "drop")

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import msgspec
 
 from streams.cli_http import ask, post
-from streams.cli_run import ERROR, USAGE, Stop, one_line
+from streams.cli_run import ERROR, USAGE, Stop
 from streams.progress import Meter
+from streams.text import one_line
 
 COLUMNS = ("projection", "table", "state", "done", "to go", "rate", "left", "waiting", "note")
 NUMBERS = ("done", "to go", "rate", "left", "waiting")

@@ -29,8 +29,8 @@ from projections.projection_app import ReadSide
 from projections.replies import Replies, TooMany, now_ms
 from projections.unanswered import LOOK_SECONDS, LostReplies
 from streams import topics
+from streams.aggregate_type import AggregateType
 from streams.broker import partition_of
-from streams.command_app import Context
 from streams.health import json_response, problem
 from streams.messages import Reply
 from streams.retry import until_it_answers
@@ -47,7 +47,7 @@ MOST_BYTES = 64 * 1024 * 1024
 """Of all commands that are being read, or that Kafka has not taken yet."""
 
 
-def accepted_of(contexts: Iterable[Context]) -> dict[str, dict[str, type]]:
+def accepted_of(contexts: Iterable[AggregateType]) -> dict[str, dict[str, type]]:
     """What clients may send: the classes by type and name."""
     return {it.decider.type: {name: it.decider.commands[name] for name in it.accepts} for it in contexts}
 

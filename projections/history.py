@@ -12,8 +12,8 @@ import msgspec
 from projections.pages import MOST_ROWS, read_page
 from projections.projection_app import ReadSide
 from projections.turns import our_turn
+from streams.aggregate_type import AggregateType
 from streams.cache import Aggregate
-from streams.command_app import Context
 from streams.described import describe
 from streams.health import json_response, no_answer, problem
 from streams.history import entries, learn_for, pieces
@@ -153,7 +153,7 @@ async def _page(
     return rows, False
 
 
-async def _from_snapshot(context: Context, journal: Journal, id: str, upto: int) -> tuple[Any, int]:
+async def _from_snapshot(context: AggregateType, journal: Journal, id: str, upto: int) -> tuple[Any, int]:
     """State and sequence from which to fold on: those of a snapshot that this code can use, or the beginning."""
     decider = context.decider
     snapshot = await journal.snapshot(decider.type, id)
@@ -178,7 +178,7 @@ def _number(text: str, name: str) -> int:
     raise ValueError(f"{name}={text!r}: a number of at most 18 digits")
 
 
-def history_type(context: Context) -> type:
+def history_type(context: AggregateType) -> type:
     """The type of the answer of `/history`, which refers to the events by name."""
     name = context.decider.type
     as_today = [{"$ref": f"#/components/schemas/{event}"} for event in sorted(context.decider.events)]
@@ -208,7 +208,7 @@ def history_type(context: Context) -> type:
     return msgspec.defstruct(f"{name.capitalize()}History", fields)
 
 
-def state_type(context: Context) -> type:
+def state_type(context: AggregateType) -> type:
     """The type of the answer of `/state`."""
     decider = context.decider
     # Of several classes JSON does not say which it is.

@@ -17,7 +17,7 @@ from projections.answers import Problem
 from projections.openapi_parts import AT_THE_DOOR, components
 from projections.openapi_schemas import Known, schemas_of
 from projections.sse import EVENT_STREAM
-from streams.command_app import Context
+from streams.aggregate_type import AggregateType
 from streams.described import Answer, Described
 from streams.web_door import ANY_HOST
 
@@ -52,7 +52,7 @@ def routes_of(app: Any) -> Iterator[Route]:
 
 
 def document(
-    title: str, version: str, about: str, routes: Iterable[Route], contexts: Mapping[str, Context]
+    title: str, version: str, about: str, routes: Iterable[Route], contexts: Mapping[str, AggregateType]
 ) -> dict[str, Any]:
     """The document. Raises `KeyError` for a header or a problem that `openapi_parts` does not know."""
     told = [(route, route.described) for route in routes if route.described is not None]
@@ -89,7 +89,7 @@ def _types(described: Described) -> Iterator[Any]:
         yield described.body
 
 
-def _tags(tags: Sequence[str], contexts: Mapping[str, Context]) -> list[dict[str, str]]:
+def _tags(tags: Sequence[str], contexts: Mapping[str, AggregateType]) -> list[dict[str, str]]:
     """What they are about; an aggregate type says also what of it is not on HTTP."""
     told: list[dict[str, str]] = []
     for tag in dict.fromkeys(tags):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from schemas.registry import Schema
-from streams.command_app import Context
+from streams.aggregate_type import AggregateType
 
 _REF = "#/components/schemas/{name}"
 DECIMAL = "^-?[0-9]{1,14}([.][0-9]{1,4})?$"
@@ -28,7 +28,7 @@ class Known:
         return self._schemas[type_]
 
 
-def schemas_of(types: Iterable[Any], contexts: Mapping[str, Context]) -> Known:
+def schemas_of(types: Iterable[Any], contexts: Mapping[str, AggregateType]) -> Known:
     """The schemas of all these types. Where two of them have one name, the module that they are in goes before it."""
     wanted = list(dict.fromkeys(types))
     schemas, found = msgspec.json.schema_components(wanted, ref_template=_REF)

@@ -32,9 +32,9 @@ from projections.switching import Switching
 from projections.tables import LocalRows, rocksdb_table
 from projections.tailer import Tailers
 from streams import collector, commands, topics
+from streams.aggregate_type import AggregateType
 from streams.broker import Broker
 from streams.cli_run import ERROR, USAGE, Stop
-from streams.command_app import Context
 from streams.faust_app import Application
 from streams.health import add_health
 from streams.journal import Journal, stream_type
@@ -64,7 +64,7 @@ class ReadSide:
         self,
         module: str,
         settings: Settings,
-        contexts: Mapping[str, Context],
+        contexts: Mapping[str, AggregateType],
         kept: Sequence[Kept],
         name: str = "projections",
     ) -> None:
@@ -158,7 +158,7 @@ class ReadSide:
     def _serves(self) -> bool:
         return self.app.tables.actives_ready and not any(rows.is_damaged for rows in self._all_local)
 
-    def _add_tailers(self, type_: str, context: Context) -> None:
+    def _add_tailers(self, type_: str, context: AggregateType) -> None:
         events = topics.events_topic(context.settings.namespace, type_)
         source = f"/{context.settings.namespace}{context.name}"
         journal = self.journals[type_]
@@ -170,7 +170,7 @@ class ReadSide:
         self.tailers[type_] = tailers
         self._hints[type_] = Hints(self.app, context.commits_topic, tailers)
 
-    def _add_source(self, type_: str, context: Context, kept: Sequence[Kept]) -> None:
+    def _add_source(self, type_: str, context: AggregateType, kept: Sequence[Kept]) -> None:
         indexes = {it.name: it.how for it in kept if isinstance(it.how, Indexes) and it.how != NO_INDEXES}
         columns = {it.name: it.how for it in kept if isinstance(it.how, SqlColumns)}
         if kept:
@@ -289,7 +289,7 @@ class ReadSide:
         )
 
 
-def _check(contexts: Mapping[str, Context], kept: Sequence[Kept]) -> None:
+def _check(contexts: Mapping[str, AggregateType], kept: Sequence[Kept]) -> None:
     """Raise `ValueError` where the wiring cannot be right."""
     if not kept:
         raise ValueError("an app of projections keeps at least one: give it a Kept(..)")

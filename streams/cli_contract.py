@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -13,15 +12,14 @@ from schemas import check, lock, samples
 from schemas.codec import Undecodable
 from schemas.contract import Contract, Problem
 from schemas.registry import from_here, place_of
-from streams.cli_run import DONE, ERROR, USAGE, Stop, one_line
-
-if TYPE_CHECKING:
-    from streams.command_app import Context
+from streams.aggregate_type import AggregateType
+from streams.cli_run import DONE, ERROR, USAGE, Stop
+from streams.text import one_line
 
 SAMPLES = Path("tests/compatibility")
 
 
-def by_shop(contexts: Mapping[str, Context]) -> dict[str | Path, list[Contract]]:
+def by_shop(contexts: Mapping[str, AggregateType]) -> dict[str | Path, list[Contract]]:
     """What the types of an app have promised, by the folder that they share a lock in."""
     found: dict[str | Path, list[Contract]] = {}
     for context in contexts.values():
@@ -38,7 +36,7 @@ def lock_of(shop: str | Path) -> tuple[Path, lock.Lock]:
         raise Stop(USAGE, f"{path} is damaged ({error}): take it from the history of your repository") from None
 
 
-def run_check(contexts: Mapping[str, Context]) -> int:
+def run_check(contexts: Mapping[str, AggregateType]) -> int:
     """Print what is wrong, or that nothing is; the exit code."""
     shops = by_shop(contexts)
     problems = [it for shop, contracts in shops.items() for it in check.check(contracts, lock_of(shop)[1])]
@@ -48,7 +46,7 @@ def run_check(contexts: Mapping[str, Context]) -> int:
     return DONE
 
 
-def run_lock(contexts: Mapping[str, Context]) -> int:
+def run_lock(contexts: Mapping[str, AggregateType]) -> int:
     """Release what is new, if nothing is wrong; the exit code."""
     shops = by_shop(contexts)
     locks = {shop: lock_of(shop) for shop in shops}
@@ -68,7 +66,7 @@ def run_lock(contexts: Mapping[str, Context]) -> int:
     return DONE
 
 
-def run_sample(contexts: Mapping[str, Context], folder: Path, update: bool) -> int:
+def run_sample(contexts: Mapping[str, AggregateType], folder: Path, update: bool) -> int:
     """Write the samples that are missing, and with `update` what those that are there read as now; the exit code."""
     missing = written = changed = 0
     for context in contexts.values():
@@ -96,7 +94,7 @@ def run_sample(contexts: Mapping[str, Context], folder: Path, update: bool) -> i
     return ERROR if missing else DONE
 
 
-def _update(path: Path, context: Context) -> bool:
+def _update(path: Path, context: AggregateType) -> bool:
     """Bring up to date what a sample reads as, never its bytes; whether that changed."""
     sample = samples.load(path)
     today = samples.reads_as(context.events, bytes.fromhex(sample.avro))

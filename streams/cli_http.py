@@ -6,8 +6,9 @@ from typing import Any
 
 import aiohttp
 
-from streams.cli_run import USAGE, Stop, one_line
+from streams.cli_run import USAGE, Stop
 from streams.settings import without_login
+from streams.text import one_line
 
 SECONDS = 8.0
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from streams import topics
+from streams.aggregate_type import AggregateType
 from streams.broker import partition_of
 from streams.cli_kafka import kafka, partitions_by_topic
-from streams.cli_run import ERROR, USAGE, Stop, one_line
+from streams.cli_run import ERROR, USAGE, Stop
 from streams.cli_schemas import register_schemas
 from streams.history import entries, learn_for
 from streams.identity import check_identity
@@ -22,9 +23,7 @@ from streams.last_events import JournalBehind, check_not_behind, last_positions
 from streams.reading import Held, decode_event
 from streams.settings import Settings, SettingsError
 from streams.setup import made, opened
-
-if TYPE_CHECKING:
-    from streams.command_app import Context
+from streams.text import one_line
 
 OPEN_SECONDS = 9.0
 
@@ -48,7 +47,7 @@ async def errors_as_one_line(settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def journal_of(context: Context) -> AsyncIterator[Journal]:
+async def journal_of(context: AggregateType) -> AsyncIterator[Journal]:
     """The context's journal, open. Raises `Stop`."""
     if context.settings.journal_url.startswith("memory:"):
         raise Stop(USAGE, "JOURNAL_URL: memory:// lives inside a worker's process, where the command line cannot look")
@@ -62,7 +61,7 @@ async def journal_of(context: Context) -> AsyncIterator[Journal]:
             await journal.close()
 
 
-def context_of(contexts: Mapping[str, Context], type: str, module: str) -> Context:
+def context_of(contexts: Mapping[str, AggregateType], type: str, module: str) -> AggregateType:
     """The context of an aggregate type. Raises `Stop` when the app `module` has no such type."""
     if type in contexts:
         return contexts[type]
@@ -81,7 +80,7 @@ async def read_events(journal: Journal, type: str, aggregate_id: str, until: int
     return [row for row in stored if until is None or row.event.sequence <= until]
 
 
-async def state_of(context: Context, aggregate_id: str, at: int | None) -> dict[str, Any]:
+async def state_of(context: AggregateType, aggregate_id: str, at: int | None) -> dict[str, Any]:
     """What `show` prints: the state after all events, or after those with a sequence up to `at`. Raises `Stop`."""
     decider = context.decider
     async with journal_of(context) as journal:
@@ -91,7 +90,7 @@ async def state_of(context: Context, aggregate_id: str, at: int | None) -> dict[
     return {"type": decider.type, "id": aggregate_id, "sequence": stored[-1].event.sequence, "state": state}
 
 
-async def history_of(context: Context, aggregate_id: str) -> list[dict[str, Any]]:
+async def history_of(context: AggregateType, aggregate_id: str) -> list[dict[str, Any]]:
     """What `history` prints, oldest first. Raises `Stop`."""
     settings, type = context.settings, context.decider.type
     async with journal_of(context) as journal:
@@ -117,7 +116,7 @@ async def _holds(journal: Journal, stream: str, row: StoredEvent) -> bool:
     return head is not None and head.nr >= row.nr
 
 
-async def set_up(contexts: Mapping[str, Context]) -> AsyncIterator[str]:
+async def set_up(contexts: Mapping[str, AggregateType]) -> AsyncIterator[str]:
     """Make topics, keyspaces and tables where they are missing, store and register the schemas, and say so line by
     line.
 
@@ -143,7 +142,7 @@ async def set_up(contexts: Mapping[str, Context]) -> AsyncIterator[str]:
         yield line
 
 
-async def _check_journal(context: Context, cluster: str) -> None:
+async def _check_journal(context: AggregateType, cluster: str) -> None:
     settings, type, journal = context.settings, context.decider.type, context.journal()
     try:
         try:
@@ -160,7 +159,7 @@ async def _check_journal(context: Context, cluster: str) -> None:
         await journal.close()
 
 
-async def _set_up_journal(context: Context, cluster: str) -> str:
+async def _set_up_journal(context: AggregateType, cluster: str) -> str:
     journal = context.journal()
     try:
         try:

@@ -14,10 +14,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError
 
 from streams import topics
-from streams.cli_run import ERROR, FAILED, NO_REPLY, REJECTED, USAGE, Stop, one_line
+from streams.cli_run import ERROR, FAILED, NO_REPLY, REJECTED, USAGE, Stop
 from streams.messages import MAX_ID_LENGTH, Reply, command_headers, decode_reply
 from streams.records import AIOKafkaConsumer
 from streams.settings import Settings
+from streams.text import one_line
 
 SOURCE = "/command-line"
 CONNECT_SECONDS = 6.0

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from streams.cli_http import ask
-from streams.cli_run import USAGE, Stop, one_line
+from streams.cli_run import USAGE, Stop
+from streams.text import one_line
 
 COLUMNS = (
     *("stream", "committed_offset", "head", "eventful", "published", "applied"),

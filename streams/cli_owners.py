@@ -14,10 +14,11 @@ from faust.cli import option
 
 from streams.cli_http import ask
 from streams.cli_kafka import REQUEST_SECONDS, connected, kafka
-from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, one_line, print_table, table
+from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, print_table, table
 from streams.journal import stream_name, stream_type
 from streams.owners import Owned, Owners
 from streams.settings import Settings
+from streams.text import one_line
 
 COLUMNS = ("type", "partition", "serving", "owner", "epoch", "head", "indexed", "eventful", "next_offset", "queued",
            "queued_bytes", "aggregates", "weight", "takeover_ms", "since")  # fmt: skip

@@ -5,22 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
 from faust.cli import argument, option
 
 from streams import cli_kafka
+from streams.aggregate_type import AggregateType
 from streams.cli_dead_letters import DeadLetters, command_id, shown_value
 from streams.cli_journal import context_of, journal_of
 from streams.cli_run import DONE, ERROR, SECONDS, USAGE, Stop, Tool, indented, print_table, table
 from streams.journal import Journal
 from streams.messages import Failure, read_envelope
 from streams.quarantine import RELEASE, Quarantine, Waiting, follow, is_note
-
-if TYPE_CHECKING:
-    from streams.command_app import Context
 
 COLUMNS = ("id", "since", "dead letter", "waiting", "bytes", "command id", "failure")
 
@@ -36,7 +34,7 @@ async def quarantine_of(journal: Journal, type: str, aggregate_id: str) -> Quara
     return quarantine
 
 
-async def all_of(context: Context, contexts: Mapping[str, Context]) -> dict[str, tuple[Quarantine, str]]:
+async def all_of(context: AggregateType, contexts: Mapping[str, AggregateType]) -> dict[str, tuple[Quarantine, str]]:
     """All aggregates in quarantine by id, each with the place of the dead letter that it is for. Raises `Stop`.
 
     A dead letter is kept before the commit that starts a quarantine, so their ids are all there.
@@ -101,7 +99,7 @@ def _moment(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def register(command: Callable[..., Any], contexts: Mapping[str, Context], module: str) -> None:
+def register(command: Callable[..., Any], contexts: Mapping[str, AggregateType], module: str) -> None:
     """Add `quarantine` to the commands of an app."""
 
     @command(

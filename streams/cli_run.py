@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streams.text import printable
+
 DONE, ERROR, USAGE, REJECTED, FAILED, NO_REPLY = range(6)
 """Exit codes: done; not so, or a server does not answer; wrong use; and what became of a command sent."""
 
@@ -60,11 +62,6 @@ def run(work: Coroutine[Any, Any, int | None]) -> int:
         return DONE
 
 
-def one_line(error: object) -> str:
-    """An error's message, or its type when it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def indented(value: object) -> str:
     """JSON for people."""
     return json.dumps(value, indent=2, ensure_ascii=False)
@@ -73,11 +70,6 @@ def indented(value: object) -> str:
 def compact(value: object) -> str:
     """JSON on one line."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def printable(text: str) -> str:
-    """Text from elsewhere without what would move the terminal's cursor or change its colours."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def table(columns: Iterable[str], rows: Iterable[Sequence[object]], numbers: Iterable[str] = ()) -> Table:

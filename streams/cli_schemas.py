@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from faust.cli import argument, option
 
+from streams.aggregate_type import AggregateType
 from streams.cli_contract import SAMPLES, run_check, run_lock, run_sample
-from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, one_line
+from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool
 from streams.schema_registry import RegistryDown, RegistryError
-
-if TYPE_CHECKING:
-    from streams.command_app import Context
-
+from streams.text import one_line
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-async def register_schemas(contexts: Mapping[str, Context]) -> AsyncIterator[str]:
+async def register_schemas(contexts: Mapping[str, AggregateType]) -> AsyncIterator[str]:
     """Register the schemas of all events of these contexts where they are missing, and say so line by line; nothing
     where there is no registry. Raises `Stop`."""
     for context in contexts.values():
@@ -38,7 +36,7 @@ async def register_schemas(contexts: Mapping[str, Context]) -> AsyncIterator[str
             await ids.registry.close()
 
 
-def register(command: Callable[..., Any], contexts: Mapping[str, Context]) -> None:
+def register(command: Callable[..., Any], contexts: Mapping[str, AggregateType]) -> None:
     """Add `schemas` to the commands of an app."""
 
     @command(

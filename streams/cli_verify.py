@@ -7,29 +7,28 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from aiokafka.errors import KafkaError
 from faust.cli import argument, option
 
+from streams.aggregate_type import AggregateType
 from streams.cli_journal import context_of, journal_of
-from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool, one_line, printable
+from streams.cli_run import DONE, ERROR, USAGE, Stop, Tool
 from streams.journal import Journal, stream_name
 from streams.last_events import JournalBehind, check_not_behind, last_positions
 from streams.patience import patiently
 from streams.progress import Meter
 from streams.repair import repair
+from streams.text import one_line, printable
 from streams.topics import events_topic
 from streams.verify import Verification
-
-if TYPE_CHECKING:
-    from streams.command_app import Context
 
 KAFKA_SECONDS = 10.0
 
 
-def register(app: Any, contexts: Mapping[str, Context]) -> None:
+def register(app: Any, contexts: Mapping[str, AggregateType]) -> None:
     """Add the command to an app that knows these contexts, by aggregate type."""
     module = getattr(app, "module", "")
 
@@ -69,7 +68,7 @@ def register(app: Any, contexts: Mapping[str, Context]) -> None:
         return ERROR if wrong else DONE
 
 
-async def _check_partitions(journal: Journal, context: Context, partition: int | None) -> None:
+async def _check_partitions(journal: Journal, context: AggregateType, partition: int | None) -> None:
     count = context.settings.partitions
     if partition is not None and partition >= count:
         raise Stop(USAGE, f"no partition {partition}: PARTITIONS={count}, so they are 0 to {count - 1}")
@@ -78,7 +77,7 @@ async def _check_partitions(journal: Journal, context: Context, partition: int |
         raise Stop(USAGE, f"PARTITIONS={count}, but there is a stream {beyond}: set PARTITIONS as the workers have it")
 
 
-async def compare_with_topic(journal: Journal, context: Context, partition: int | None) -> int:
+async def compare_with_topic(journal: Journal, context: AggregateType, partition: int | None) -> int:
     """Print where the log ends before what was published from it; the number of such streams. Where Kafka does not
     answer a note says so."""
     settings, type = context.settings, context.decider.type
@@ -100,7 +99,7 @@ async def compare_with_topic(journal: Journal, context: Context, partition: int 
     return wrong
 
 
-async def verify(journal: Journal, context: Context, partition: int | None, mend: bool) -> int:
+async def verify(journal: Journal, context: AggregateType, partition: int | None, mend: bool) -> int:
     """Verify, print, and repair what can be as it is found; the number of disagreements, notes not among them."""
     began, wrong, notes = time.monotonic(), 0, 0
     meters: dict[str, Meter] = {}

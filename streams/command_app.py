@@ -9,22 +9,15 @@ import os
 import socket
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from aggregates.decider import Decider
-from aggregates.process_manager import ProcessManager
-from schemas.check_form import classes
-from schemas.codec import Codec
-from schemas.contract import Contract
 from schemas.formats import AVRO, Format
-from schemas.lock import state_of
-from schemas.registry import SchemaError, Schemas
 from streams import cli_owners, collector, commands, topics
+from streams.aggregate_type import AggregateType, Kind
 from streams.broker import Broker, PartitionLog, partition_of
 from streams.cache import Budget, Cache
 from streams.faust_app import Application
@@ -32,9 +25,7 @@ from streams.handler import Handler
 from streams.handover import Record
 from streams.health import add_health, json_response
 from streams.issuer import Issuer
-from streams.journal import Identity, Journal, stream_name
-from streams.journals import open_journal
-from streams.limits import Limits
+from streams.journal import Journal, stream_name
 from streams.messages import message_of
 from streams.outbox import TypeOutbox
 from streams.owner import Owner
@@ -42,9 +33,7 @@ from streams.owners import add_owners
 from streams.ownership import Ownership
 from streams.retry import until_it_answers
 from streams.router import Router
-from streams.schema_ids import SchemaIds
-from streams.schema_registry import RegistryAddress, SchemaRegistry
-from streams.settings import RECORD_BYTES, Settings
+from streams.settings import Settings
 from streams.setup import prepare, stop_on_user_error
 from streams.tasks import cancel, each_done
 from streams.topic_ids import Described
@@ -56,65 +45,6 @@ YOUNG_OBJECTS = 50_000
 """A group of commands makes thousands that live until their rows are written. At 10,000 the collector took 14 % of the
 time, at 50,000 6 %, with pauses of less than 0.1 s."""
 
-Kind = Decider[Any, Any, Any] | ProcessManager[Any, Any, Any]
-
-
-class Context:
-    """One aggregate type of a bounded context, its codecs, topics and journal: what agents and command line share.
-
-    `process` is the process manager, where the type is one. `shop` has the schemas: a folder in `schemas/` by its name,
-    or any by its path. Raises `SchemaError`.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        kind: Kind,
-        settings: Settings,
-        shop: str | Path,
-        format: Format = AVRO,
-    ) -> None:
-        self.process = kind if isinstance(kind, ProcessManager) else None
-        self.accepts = tuple(kind.accepts)
-        decider = kind.decider if isinstance(kind, ProcessManager) else kind
-        schemas = Schemas.load(shop, decider.type)
-        schemas.require([*decider.commands, *decider.events])
-        if problems := list(classes(Contract(decider, schemas))):
-            raise SchemaError("\n".join(str(replace(it, where=f"{schemas.folder}/{it.file}")) for it in problems))
-        state_of(decider)
-        upcasters = schemas.upcasters
-        self.name = name
-        self.shop = shop
-        self.decider = decider
-        self.settings = settings
-        self.schemas = schemas
-        self.event_schemas = [schema for schema in schemas if schema.name not in decider.commands]
-        self.events = Codec(self.event_schemas, decider.events, upcasters, format)
-        self.commands = Codec([s for s in schemas if s.name in decider.commands], decider.commands, upcasters)
-        self.commands_topic = topics.commands_topic(settings.namespace, decider.type)
-        self.commits_topic = topics.commits_topic(settings.namespace, decider.type)
-        self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, decider.type)
-        self.registry = RegistryAddress.of(settings)
-
-    def journal(self) -> Journal:
-        """The context's own journal, not yet open. Raises `SettingsError`."""
-        return open_journal(self.settings.journal_url, self.settings.namespace, self.name)
-
-    def identity(self, cluster: str = "") -> Identity:
-        """Whose its journal is, with the topics of this Kafka cluster; empty: of any."""
-        settings = self.settings
-        return Identity(
-            context=self.name, namespace=settings.namespace, partitions=settings.partitions, cluster=cluster
-        )
-
-    def schema_ids(self, may_register: bool) -> SchemaIds | None:
-        """The ids that the schema registry has for its events; None where there is no registry."""
-        if self.registry is None:
-            return None
-        topic = topics.events_topic(self.settings.namespace, self.decider.type)
-        registry = SchemaRegistry(self.registry)
-        return SchemaIds(registry, topic, self.event_schemas, self.schemas.upcasters, may_register)
-
 
 def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop", format: Format = AVRO) -> Application:
     """The Faust app `module` of the context `name`, whose commands these deciders and process managers decide.
@@ -125,7 +55,7 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
     """
     with stop_on_user_error():
         settings = Settings.from_environment()
-        contexts = [Context(name, kind, settings, shop, format) for kind in kinds]
+        contexts = [AggregateType(name, kind, settings, shop, format) for kind in kinds]
         journal = contexts[0].journal()
     app = Application(module, name, settings)
     broker = Broker(settings.bootstrap_servers, settings.partitions)
@@ -181,7 +111,9 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
 class _Served:
     """One aggregate type of an app: its agent, its owners, and its router if it is a process manager's."""
 
-    def __init__(self, app: Application, context: Context, journal: Journal, broker: Broker, budget: Budget) -> None:
+    def __init__(
+        self, app: Application, context: AggregateType, journal: Journal, broker: Broker, budget: Budget
+    ) -> None:
         self.context = context
         settings, type = context.settings, context.decider.type
         source = f"/{settings.namespace}{context.name}"
@@ -239,32 +171,12 @@ def _add_inputs(app: Application, routers: list[Router]) -> None:
         return json_response(view, {"app": app.module, "inputs": found})
 
 
-def limits_of(context: Context) -> Limits:
-    """What its owners take on. What a process manager hears is an event as JSON, larger than the event was, and has no
-    sender who could be told to say less: of that they take all that its topic does."""
-    settings, hears = context.settings, context.process is not None and context.process.hears
-    return Limits(
-        commands=settings.group_commands,
-        bytes=settings.group_bytes,
-        linger=settings.group_linger,
-        snapshot_every=settings.snapshot_every,
-        queue_bytes=settings.queue_bytes,
-        command_bytes=RECORD_BYTES if hears else settings.command_bytes,
-        command_events=settings.events_per_command,
-        command_event_bytes=settings.event_bytes_per_command,
-        attempts=settings.decide_attempts,
-        quarantine=settings.quarantine == "on",
-        waiting=settings.quarantine_limit,
-        waiting_bytes=settings.quarantine_bytes,
-    )
-
-
 def _ownership(
-    app: Application, context: Context, journal: Journal, broker: Broker, issuer: Issuer | None, budget: Budget
+    app: Application, context: AggregateType, journal: Journal, broker: Broker, issuer: Issuer | None, budget: Budget
 ) -> Ownership:
     settings, decider = context.settings, context.decider
     outbox = TypeOutbox(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
-    limits = limits_of(context)
+    limits = context.limits()
     events = topics.events_topic(settings.namespace, decider.type)
 
     def new_owner(partition: int, topic_id: str, count: int) -> Owner:

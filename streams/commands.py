@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 import msgspec
 from faust.cli import argument, option
 
 from streams import cli_kafka, cli_lag, cli_quarantine, cli_schemas, cli_verify
+from streams.aggregate_type import AggregateType
 from streams.cli_dead_letters import DeadLetters, details, parse_position, summary
 from streams.cli_journal import context_of, history_of, set_up, state_of
-from streams.cli_run import DONE, ERROR, SECONDS, USAGE, Stop, Tool, compact, indented, print_table, printable, table
-
-if TYPE_CHECKING:
-    from streams.command_app import Context
+from streams.cli_run import DONE, ERROR, SECONDS, USAGE, Stop, Tool, compact, indented, print_table, table
+from streams.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def register(
-    app: Any, contexts: Mapping[str, Context], also_set_up: Callable[[], AsyncIterator[str]] | None = None
+    app: Any, contexts: Mapping[str, AggregateType], also_set_up: Callable[[], AsyncIterator[str]] | None = None
 ) -> None:
     """Add the commands to an app that knows these contexts, by aggregate type. There is at least one.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from streams.cli_run import printable
+from streams.text import printable
 
 OURS = ("streams", "projections", "schemas", "aggregates")
 

@@ -20,7 +20,7 @@ from projections.shop.archive_view import add_archive
 from projections.shop.tables import TABLES
 from projections.shop.views import add_views
 from projections.timers_view import add_timers
-from streams.command_app import Context
+from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 from streams.setup import stop_on_user_error
 from streams.shop import replay
@@ -33,7 +33,7 @@ string, never a float. To read your own write, send the `position` of its reply 
 with stop_on_user_error():
     settings = Settings.from_environment()
     contexts = {
-        kind.type: Context(name, kind, settings, "shop")
+        kind.type: AggregateType(name, kind, settings, "shop")
         for name, kind in (
             ("orders", order),
             ("products", product),
@@ -42,7 +42,7 @@ with stop_on_user_error():
             ("checkout", checkout),
         )
     }
-    contexts[timer.type] = Context("timers", timer, settings, "engine")
+    contexts[timer.type] = AggregateType("timers", timer, settings, "engine")
     side = ReadSide(
         __name__,
         settings,

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from aggregates.shop.order import OrderOpened, order
+from streams.aggregate_type import AggregateType
 from streams.broker import partition_of
-from streams.command_app import Context
 from streams.journal import NOTHING_CONSUMED, Commit, Journal, RecordedEvent, stream_name
 from streams.settings import Settings
 
@@ -22,7 +22,7 @@ WHEN = datetime(2010, 12, 1, 12, tzinfo=UTC)
 
 async def write_opened(settings: Settings, orders: Sequence[str], tell: Callable[[int], None]) -> None:
     """Make the journal, and open these orders in it; `tell` hears how many more are."""
-    context = Context("orders", order, settings, "shop")
+    context = AggregateType("orders", order, settings, "shop")
     of_partition: defaultdict[int, list[str]] = defaultdict(list)
     for one in orders:
         of_partition[partition_of(one.encode(), settings.partitions)].append(one)

@@ -6,11 +6,11 @@ from projections.kept import Kept
 from projections.lag import add_lag
 from projections.projection_app import ReadSide
 from projections.shop.orders import orders
-from streams.command_app import Context
+from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 
 settings = Settings.from_environment()
-contexts = {"order": Context("orders", order, settings, "shop")}
+contexts = {"order": AggregateType("orders", order, settings, "shop")}
 side = ReadSide(__name__, settings, contexts, [Kept(orders)])
 add_lag(side)
 add_by_key(side, "order", "orders")

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from aggregates.shop.order import Event, Line, LineAdded, OrderOpened, OrderPlaced, order
 from projections.tailer import Tailers
 from streams import topics
+from streams.aggregate_type import AggregateType
 from streams.broker import Broker, partition_of
-from streams.command_app import Context
 from streams.journal import Commit, RecordedEvent, stream_name
 from streams.settings import Settings
 
@@ -81,7 +81,7 @@ class Written:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.context = Context("orders", order, settings, "shop")
+        self.context = AggregateType("orders", order, settings, "shop")
         self.topic = topics.events_topic(settings.namespace, "order")
         self.count = 0
         self._ends: dict[int, list[int]] = {partition: [0] for partition in range(settings.partitions)}

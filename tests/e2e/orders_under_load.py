@@ -18,7 +18,7 @@ from aggregates.shop.order import order
 from projections.events import EventReader
 from projections.projection import Row
 from projections.shop.orders import orders
-from streams.command_app import Context
+from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 from streams.tasks import cancel
 from tests.e2e.client import PARTITIONS, headers, keys_of
@@ -137,7 +137,7 @@ def check_lines(row: Row) -> None:
 async def folded(system: System) -> dict[str, Row]:
     """All rows of orders as the journal says, folded in the plainest way."""
     settings = Settings.from_environment(system.environment())
-    context = Context("orders", order, settings, "shop")
+    context = AggregateType("orders", order, settings, "shop")
     journal = context.journal()
     await journal.open()
     rows: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from projections.projection import Projection, PublishedEvent, Row
 from projections.projection_app import ReadSide
 from projections.shop import orders as shop
 from projections.shop.users_orders import columns, users_orders
-from streams.command_app import Context
+from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 
 partition.NEAR = 100  # so that little is behind, too
@@ -55,7 +55,7 @@ VERSIONS = {"1": Projection("orders", 1, "order", evolve), "2": Projection("orde
 
 settings = Settings.from_environment()
 kept = [Kept(VERSIONS[version]) for version in os.environ.get("REBUILD_VERSIONS", "1").split(",")]
-contexts = {"order": Context("orders", order, settings, "shop")}
+contexts = {"order": AggregateType("orders", order, settings, "shop")}
 side = ReadSide(__name__, settings, contexts, [*kept, Kept(users_orders, columns), Kept(countries)])
 add_by_key(side, "order", "orders")
 add_history(side, "order")

@@ -7,7 +7,7 @@ from projections.history import add_history
 from projections.kept import Kept
 from projections.projection import Projection, PublishedEvent, Row
 from projections.projection_app import ReadSide
-from streams.command_app import Context
+from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 from tests.rolling.new import SCHEMAS, SealedWith, Weighed, parcel
 
@@ -24,7 +24,7 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
 
 
 settings = Settings.from_environment()
-contexts = {"parcel": Context("parcels", parcel, settings, shop=SCHEMAS)}
+contexts = {"parcel": AggregateType("parcels", parcel, settings, shop=SCHEMAS)}
 side = ReadSide(__name__, settings, contexts, [Kept(Projection("parcels", 1, "parcel", evolve))])
 add_by_key(side, "parcel", "parcels")
 add_history(side, "parcel")

@@ -27,7 +27,7 @@ from projections.bodies import Refused, Reserved
 from projections.command_data import CommandData, Invalid
 from projections.command_request import CommandReader, command_id, fingerprint, read_path_id, wait_of
 from projections.gateway import accepted_of
-from streams.command_app import Context
+from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 
 READER = CommandReader({"order": order.commands}, 10_000, "gateway-replies", 4)
@@ -247,7 +247,7 @@ def test_what_may_be_sent() -> None:
     """All commands of an aggregate but its internal ones, and of a process manager those alone that it accepts."""
     process = ProcessManager(checkout.decider, checkout.hears, checkout.hear, checkout.sends, accepts=["PassDeadline"])
     named = {"orders": order, "users": user, "checkout": process}
-    contexts = [Context(name, kind, Settings(), "shop") for name, kind in named.items()]
+    contexts = [AggregateType(name, kind, Settings(), "shop") for name, kind in named.items()]
     people = {"RegisterUser", "ChangeEmail", "DeactivateUser"}
     assert {"order": set(order.commands), "user": people, "checkout": {"PassDeadline"}} == {
         type: set(classes) for type, classes in accepted_of(contexts).items()

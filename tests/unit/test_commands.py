@@ -24,13 +24,14 @@ from schemas.registry import Schemas
 from streams import cli_dead_letters, cli_journal, cli_kafka, cli_lag, cli_quarantine, cli_verify, history
 from streams.batches import unreadable
 from streams.broker import partition_of
-from streams.cli_run import Stop, indented, print_table, printable, run, table
+from streams.cli_run import Stop, indented, print_table, run, table
 from streams.commands import register
 from streams.journal import Commit, Identity, RecordedEvent, Snapshot
 from streams.journal_memory import MemoryJournal, MemoryStore
 from streams.messages import AggregateRef, Message, Reply, encode_reply
 from streams.quarantine import Reason, pack
 from streams.settings import Settings
+from streams.text import printable
 from streams.topics import TopicError
 
 PARTITIONS = 4

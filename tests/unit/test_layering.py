@@ -135,8 +135,8 @@ def test_an_app_reads_no_tables_but_its_own(app: Path) -> None:
     module, name = call.args[:2]
     assert ("__name__", app.stem) == (ast.unparse(module), ast.literal_eval(name))
     opens = {file for file in FILES if calls(file, "open_journal")}
-    assert {Path("streams/command_app.py")} == opens
-    [opened] = calls(Path("streams/command_app.py"), "open_journal")
+    assert {Path("streams/aggregate_type.py")} == opens
+    [opened] = calls(Path("streams/aggregate_type.py"), "open_journal")
     assert "self.name" == ast.unparse(opened.args[2])
     stores = {"cassandra", "sqlite3", "aiosqlite", "asyncpg", "sqlalchemy", "rocksdict"}
     shop = [file for file in reached(app) if file.parts[1] == "shop"]

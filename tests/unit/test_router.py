@@ -20,9 +20,9 @@ from aggregates.shop.order import LineAdded, OrderConfirmed, OrderOpened, PlaceO
 from schemas import samples
 from schemas.codec import Codec
 from schemas.registry import Schema, SchemaError, Schemas
+from streams.aggregate_type import AggregateType
 from streams.batches import unreadable
 from streams.broker import Record, RecordTooLarge, partition_of
-from streams.command_app import Context, limits_of
 from streams.messages import Message
 from streams.reading import Held
 from streams.router import Listener, Router
@@ -269,10 +269,10 @@ def test_what_is_heard_may_be_larger_than_what_is_sent() -> None:
     assert 261_000 < len(CODEC.encode(event)) < settings.event_bytes_per_command
     listener = Listener(checkout, "order", ORDERS)
     [(_, (key, value, headers))] = listener.hear(record("OrderPlaced", CODEC.encode(event)), 8, "/checkout")
-    limits = limits_of(Context("checkout", checkout, settings, "shop"))
+    limits = AggregateType("checkout", checkout, settings, "shop").limits()
     assert settings.command_bytes < Message(0, key, value, headers, 0.0).size <= limits.command_bytes
-    assert settings.command_bytes == limits_of(Context("order", order, settings, "shop")).command_bytes
-    context = Context("checkout", checkout, settings, "shop")
+    assert settings.command_bytes == AggregateType("order", order, settings, "shop").limits().command_bytes
+    context = AggregateType("checkout", checkout, settings, "shop")
     command = msgspec.convert(msgspec.json.decode(value or b""), StartCheckout)
     [started] = checkout.decider.decide(replace(command, started_at=datetime.now(UTC)), checkout.decider.initial)
     assert len(context.events.encode(started)) <= limits.command_event_bytes

@@ -26,8 +26,8 @@ from schemas import check, lock
 from schemas.contract import Contract
 from schemas.registry import Schema, SchemaError, Schemas
 from schemas.samples import example
+from streams.aggregate_type import AggregateType
 from streams.cli_contract import run_check, run_lock
-from streams.command_app import Context
 from streams.settings import Settings
 
 SHOP = Path(__file__).parents[2] / "schemas" / "shop"
@@ -130,7 +130,7 @@ def test_as_it_is(shop: Shop) -> None:
 def test_each_folder_has_its_lock(capsys: pytest.CaptureFixture[str]) -> None:
     """What an app has of the shop and of the engine's own is held against the lock of its folder."""
     of = (("orders", order, "shop"), ("timers", timer, "engine"))
-    contexts = {kind.type: Context(name, kind, Settings(), shop) for name, kind, shop in of}
+    contexts = {kind.type: AggregateType(name, kind, Settings(), shop) for name, kind, shop in of}
     assert 0 == run_check(contexts) == run_lock(contexts)
     events = len(order.events) + len(timer.events)
     assert 2 == capsys.readouterr().out.count(f" of {events} events, ")

@@ -19,7 +19,7 @@ from projections.operations import add_operations
 from projections.projection import Projection
 from projections.projection_app import ReadSide
 from schemas.registry import SchemaError
-from streams.command_app import Context
+from streams.aggregate_type import AggregateType
 from streams.faust_app import Application
 from streams.health import add_health
 from streams.settings import Settings
@@ -83,8 +83,8 @@ def write(folder: Path, name: str, field: str = "times", type: Any = "long") -> 
     (folder / "bell" / f"{name}.v1.avsc").write_bytes(msgspec.json.encode(schema))
 
 
-def context(folder: Path, decider: Decider[Any, Any, Any] = bell) -> Context:
-    return Context("bells", decider, SETTINGS, folder)
+def context(folder: Path, decider: Decider[Any, Any, Any] = bell) -> AggregateType:
+    return AggregateType("bells", decider, SETTINGS, folder)
 
 
 def test_all_is_right(folder: Path) -> None:

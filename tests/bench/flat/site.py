@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aggregates.shop.order import order
+from streams.aggregate_type import AggregateType
 from streams.broker import Broker
 from streams.cassandra_session import CassandraSession, Row
-from streams.command_app import Context
 from streams.journal import Journal
 from streams.settings import Settings
 from streams.topics import ensure_topics, type_topics
@@ -51,7 +51,7 @@ class Site:
     """What a claim is measured on."""
 
     settings: Settings
-    context: Context
+    context: AggregateType
     journal: Journal
     session: CountingSession
     broker: Broker
@@ -62,7 +62,7 @@ async def site() -> AsyncIterator[Site]:
     """Made, connected, and removed in the end."""
     async with space() as here:
         settings = here.settings
-        context = Context("orders", order, settings, "shop")
+        context = AggregateType("orders", order, settings, "shop")
         journal: Any = context.journal()
         session = journal._session = CountingSession(journal._session.address)
         broker = Broker(settings.bootstrap_servers, settings.partitions)

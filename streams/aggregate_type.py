@@ -1,0 +1,101 @@
+"""One aggregate type of a bounded context: its domain code, schemas, codecs, topics and journal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aggregates.decider import Decider
+from aggregates.process_manager import ProcessManager
+from schemas.check_form import classes
+from schemas.codec import Codec
+from schemas.contract import Contract
+from schemas.formats import AVRO, Format
+from schemas.lock import state_of
+from schemas.registry import SchemaError, Schemas
+from streams import topics
+from streams.journal import Identity, Journal
+from streams.journals import open_journal
+from streams.limits import Limits
+from streams.schema_ids import SchemaIds
+from streams.schema_registry import RegistryAddress, SchemaRegistry
+from streams.settings import RECORD_BYTES, Settings
+
+Kind = Decider[Any, Any, Any] | ProcessManager[Any, Any, Any]
+
+
+class AggregateType:
+    """One aggregate type of a bounded context, its codecs, topics and journal: what agents and command line share.
+
+    `process` is the process manager, where the type is one. `shop` has the schemas: a folder in `schemas/` by its name,
+    or any by its path. Raises `SchemaError`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        settings: Settings,
+        shop: str | Path,
+        format: Format = AVRO,
+    ) -> None:
+        self.process = kind if isinstance(kind, ProcessManager) else None
+        self.accepts = tuple(kind.accepts)
+        decider = kind.decider if isinstance(kind, ProcessManager) else kind
+        schemas = Schemas.load(shop, decider.type)
+        schemas.require([*decider.commands, *decider.events])
+        if problems := list(classes(Contract(decider, schemas))):
+            raise SchemaError("\n".join(str(replace(it, where=f"{schemas.folder}/{it.file}")) for it in problems))
+        state_of(decider)
+        upcasters = schemas.upcasters
+        self.name = name
+        self.shop = shop
+        self.decider = decider
+        self.settings = settings
+        self.schemas = schemas
+        self.event_schemas = [schema for schema in schemas if schema.name not in decider.commands]
+        self.events = Codec(self.event_schemas, decider.events, upcasters, format)
+        self.commands = Codec([s for s in schemas if s.name in decider.commands], decider.commands, upcasters)
+        self.commands_topic = topics.commands_topic(settings.namespace, decider.type)
+        self.commits_topic = topics.commits_topic(settings.namespace, decider.type)
+        self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, decider.type)
+        self.registry = RegistryAddress.of(settings)
+
+    def journal(self) -> Journal:
+        """The context's own journal, not yet open. Raises `SettingsError`."""
+        return open_journal(self.settings.journal_url, self.settings.namespace, self.name)
+
+    def identity(self, cluster: str = "") -> Identity:
+        """Whose its journal is, with the topics of this Kafka cluster; empty: of any."""
+        settings = self.settings
+        return Identity(
+            context=self.name, namespace=settings.namespace, partitions=settings.partitions, cluster=cluster
+        )
+
+    def schema_ids(self, may_register: bool) -> SchemaIds | None:
+        """The ids that the schema registry has for its events; None where there is no registry."""
+        if self.registry is None:
+            return None
+        topic = topics.events_topic(self.settings.namespace, self.decider.type)
+        registry = SchemaRegistry(self.registry)
+        return SchemaIds(registry, topic, self.event_schemas, self.schemas.upcasters, may_register)
+
+    def limits(self) -> Limits:
+        """What its owners take on. A process manager hears events as JSON, which is larger than the events were, and no
+        sender could be told to say less: its owners take commands of any size that its topic takes."""
+        settings, hears = self.settings, self.process is not None and self.process.hears
+        return Limits(
+            commands=settings.group_commands,
+            bytes=settings.group_bytes,
+            linger=settings.group_linger,
+            snapshot_every=settings.snapshot_every,
+            queue_bytes=settings.queue_bytes,
+            command_bytes=RECORD_BYTES if hears else settings.command_bytes,
+            command_events=settings.events_per_command,
+            command_event_bytes=settings.event_bytes_per_command,
+            attempts=settings.decide_attempts,
+            quarantine=settings.quarantine == "on",
+            waiting=settings.quarantine_limit,
+            waiting_bytes=settings.quarantine_bytes,
+        )
