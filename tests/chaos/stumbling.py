@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aggregates.shop.order import order
-from streams import command_app
+from streams import aggregate_type, command_app
 from streams.commit_codec import UnreadableCommit
 from streams.journal import Journal
 
@@ -58,12 +58,12 @@ class Stumbling:
         return called
 
 
-_open = command_app.open_journal
+_open = aggregate_type.open_journal
 
 
 def _stumbling(*args: Any) -> Any:
     return Stumbling(_open(*args), Path(os.environ["STUMBLES"]))
 
 
-command_app.open_journal = _stumbling
+aggregate_type.open_journal = _stumbling
 app = command_app.command_app(__name__, "orders", order)
