@@ -50,7 +50,7 @@ start: $(STAMP) ## one worker of each kind in the foreground; Ctrl-C stops them 
 	@python -m servers record start honcho start
 
 demo: $(STAMP) ## a month of sales replayed, the answers printed (DATA=file.csv[.gz]; ALL=1: all of it; ONCE=1: then stop)
-	@python -m servers.demo $(if $(DATA),--data '$(DATA)') $(if $(ALL),--all) $(if $(ONCE),--once)
+	@python -m examples.demo $(if $(DATA),--data '$(DATA)') $(if $(ALL),--all) $(if $(ONCE),--once)
 
 test: $(STAMP) servers lint ## all tests, on real servers; ARGS="tests/unit -x" for some
 	python -m pytest $(ARGS)

@@ -8,18 +8,18 @@ from typing import Any
 
 from aggregates.decider import Decider
 from aggregates.process_manager import ProcessManager
-from schemas.check_form import classes
 from schemas.codec import Codec
-from schemas.contract import Contract
 from schemas.formats import AVRO, Format
-from schemas.lock import state_of
 from schemas.registry import SchemaError, Schemas
-from streams import topics
-from streams.journal import Identity, Journal
-from streams.journals import open_journal
+from schemas.release.check_form import classes
+from schemas.release.contract import Contract
+from schemas.release.lock import state_of
+from streams.journal.port import Identity, Journal
+from streams.kafka import topics
 from streams.limits import Limits
-from streams.schema_ids import SchemaIds
-from streams.schema_registry import RegistryAddress, SchemaRegistry
+from streams.open_journal import open_journal
+from streams.registry.client import RegistryAddress, SchemaRegistry
+from streams.registry.schema_ids import SchemaIds
 from streams.settings import RECORD_BYTES, Settings
 
 Kind = Decider[Any, Any, Any] | ProcessManager[Any, Any, Any]

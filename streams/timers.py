@@ -1,6 +1,6 @@
 """The timers context: `faust -A streams.timers worker`. It belongs to the engine, and sends to every type."""
 
 from aggregates.timer import timer
-from streams.command_app import command_app
+from streams.app import command_app
 
 app = command_app(__name__, "timers", timer, shop="engine")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from projections.rows import Stored, decode_stored, encode_stored
+from projections.stores.rows import Stored, decode_stored, encode_stored
 
 GONE = "gone"
 _HEAD = ("position", "sequence", "revision")

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from projections.fold import require_unchanged
+from projections.applying.fold import require_unchanged
 from projections.projection import Projection, PublishedEvent, Row
-from projections.rows import decode_row, encode_row
-from streams.broker import partition_of
+from projections.stores.rows import decode_row, encode_row
+from streams.kafka.client import partition_of
 
 
 def published(event: Any, id: str = "1", sequence: int = 1) -> PublishedEvent:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from projections.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, StoreDown, decode_stored, head_of
+from projections.stores.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, StoreDown, decode_stored, head_of
 from tests.flat_rows import flat
 
 

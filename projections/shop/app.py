@@ -6,23 +6,25 @@ from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
 from aggregates.timer import timer
-from projections import cli, cli_timers, timers
-from projections.gateway import accepted_of, add_gateway
-from projections.history import add_history
-from projections.lag import add_lag
-from projections.metrics import add_metrics
-from projections.openapi_view import add_openapi
-from projections.operations import add_operations
-from projections.projection_app import ReadSide
-from projections.schemas_view import add_schemas
-from projections.shop.analytics_views import add_analytics
-from projections.shop.archive_view import add_archive
-from projections.shop.tables import TABLES
-from projections.shop.views import add_views
-from projections.timers_view import add_timers
+from projections.app import ReadSide
+from projections.gateway.gateway import accepted_of, add_gateway
+from projections.openapi.view import add_openapi
+from projections.operations import cli
+from projections.operations.lag import add_lag
+from projections.operations.metrics import add_metrics
+from projections.operations.operations import add_operations
+from projections.shop.views.analytics import add_analytics
+from projections.shop.views.archive import add_archive
+from projections.shop.views.queries import add_views
+from projections.shop.wiring import TABLES
+from projections.timers import cli as timers_cli
+from projections.timers import projection as timers
+from projections.timers.view import add_timers
+from projections.views.history import add_history
+from projections.views.schemas import add_schemas
 from streams.aggregate_type import AggregateType
+from streams.runtime.preparation import stop_on_user_error
 from streams.settings import Settings
-from streams.setup import stop_on_user_error
 from streams.shop import replay
 
 ABOUT = """The shop: commands are decided by aggregates, their events are kept in journals and folded into tables.
@@ -63,5 +65,5 @@ with stop_on_user_error():
     add_openapi(side, "Shop", ABOUT)
     app = side.app
     cli.register(app, settings)
-    cli_timers.register(app, settings)
+    timers_cli.register(app, settings)
     replay.register(app, settings)

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from aggregates.shop.checkout import checkout_within
-from streams.command_app import command_app
+from streams.app import command_app
+from streams.runtime.preparation import stop_on_user_error
 from streams.settings import whole_number
-from streams.setup import stop_on_user_error
 
 DAY = 86_400
 

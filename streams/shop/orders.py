@@ -1,6 +1,6 @@
 """The orders context: `faust -A streams.shop.orders worker`."""
 
 from aggregates.shop.order import order
-from streams.command_app import command_app
+from streams.app import command_app
 
 app = command_app(__name__, "orders", order)

@@ -1,6 +1,6 @@
 """The products context: `faust -A streams.shop.products worker`."""
 
 from aggregates.shop.product import product
-from streams.command_app import command_app
+from streams.app import command_app
 
 app = command_app(__name__, "products", product)

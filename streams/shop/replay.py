@@ -26,9 +26,9 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.cli import AppCommand, argument, option
 
-from streams import broker
-from streams.cli_kafka import trouble
-from streams.progress import Meter
+from streams.cli.kafka import trouble
+from streams.cli.progress import Meter
+from streams.kafka import client as kafka_client
 from streams.settings import Settings, SettingsError
 from streams.shop.generated_sales import generate
 from streams.shop.replay_checkout import Confirmed, wait_for_checkout
@@ -153,8 +153,8 @@ async def _partitions(settings: Settings, topics: dict[str, str]) -> dict[str, i
     return {type: found[topic] for type, topic in topics.items()}
 
 
-partition_of = lru_cache(4096)(broker.partition_of)
-"""As `streams.broker` has it; each order comes again and again."""
+partition_of = lru_cache(4096)(kafka_client.partition_of)
+"""As `streams.kafka.client` has it; each order comes again and again."""
 
 
 def message(command: Command) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from streams.progress import Meter
+from streams.cli.progress import Meter
 from streams.shop.replay_wait import PAUSE, Door, ReplayError
 from streams.shop.sales import Plan
 

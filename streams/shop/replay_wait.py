@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from streams.progress import Meter
+from streams.cli.progress import Meter
 from streams.settings import without_login
 
 PATIENCE = 30.0

@@ -2,6 +2,6 @@
 
 from aggregates.shop.email import email
 from aggregates.shop.user import user
-from streams.command_app import command_app
+from streams.app import command_app
 
 app = command_app(__name__, "users", user, email)

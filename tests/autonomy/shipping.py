@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aggregates.decider import Decider
 from aggregates.process_manager import Happened, Heard, ProcessManager, Send
-from streams.command_app import command_app
+from streams.app import command_app
 
 SCHEMAS = Path(__file__).parent / "shipping_schemas"
 

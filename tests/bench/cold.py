@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable
 
-from streams.progress import Meter
+from streams.cli.progress import Meter
 from tests.bench.cassandra import cassandra
 from tests.bench.commands import PEKKO, PEKKO_WARM_UPS, cost
 from tests.bench.load import Load, Round, ids

@@ -9,8 +9,8 @@ import time
 import uuid
 from datetime import UTC, datetime
 
-from streams.journal import Commit, Journal, RecordedEvent
-from streams.journals import open_journal
+from streams.journal.port import Commit, Journal, RecordedEvent
+from streams.open_journal import open_journal
 from tests.stores import drop_journals
 
 SECONDS = 4.0

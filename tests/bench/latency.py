@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import uvloop
 
-from streams.messages import Reply
+from streams.deciding.messages import Reply
 from tests.bench.commands import PEKKO
 from tests.bench.report import Figure, Row, as_rows, table
 from tests.bench.rivals.pekko import measure_pekko_latency

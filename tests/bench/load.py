@@ -34,10 +34,10 @@ from typing import Any, NamedTuple
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from streams.broker import partition_of
-from streams.messages import command_headers
+from streams.deciding.messages import command_headers
+from streams.kafka.client import partition_of
+from streams.kafka.topics import commands_topic, replies_topic
 from streams.settings import Settings
-from streams.topics import commands_topic, replies_topic
 from tests.bench.worker import Worker
 
 ROUND_SECONDS = 240.0

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from aggregates.shop.order import OrderOpened, order
 from streams.aggregate_type import AggregateType
-from streams.broker import partition_of
-from streams.journal import NOTHING_CONSUMED, Commit, Journal, RecordedEvent, stream_name
+from streams.journal.port import NOTHING_CONSUMED, Commit, Journal, RecordedEvent, stream_name
+from streams.kafka.client import partition_of
 from streams.settings import Settings
 
 WHEN = datetime(2010, 12, 1, 12, tzinfo=UTC)

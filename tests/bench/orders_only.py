@@ -1,11 +1,11 @@
 """The read side with the table of orders alone, like for like with a stock table."""
 
 from aggregates.shop.order import order
-from projections.by_key import add_by_key
-from projections.kept import Kept
-from projections.lag import add_lag
-from projections.projection_app import ReadSide
-from projections.shop.orders import orders
+from projections.app import ReadSide
+from projections.operations.lag import add_lag
+from projections.shop.tables.orders import orders
+from projections.stores.declaration import Kept
+from projections.views.by_key import add_by_key
 from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 

@@ -10,9 +10,9 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 
-from projections.listings import Listing, Listings, ReadModel, none_listed
-from projections.read_model import open_rows
-from projections.rows import Changes, Place, Stored
+from projections.stores.listings import Listing, Listings, ReadModel, none_listed
+from projections.stores.rows import Changes, Place, Stored
+from projections.stores.shared.opening import open_rows
 from tests.stores import drop_journals
 
 SECONDS = 4.0

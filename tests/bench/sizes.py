@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from streams.journal import stream_name
-from streams.journals import open_journal
-from streams.topics import commands_topic, commits_topic, events_topic, replies_topic
+from streams.journal.port import stream_name
+from streams.kafka.topics import commands_topic, commits_topic, events_topic, replies_topic
+from streams.open_journal import open_journal
 from tests.bench.cassandra import cassandra
 from tests.bench.commands import PEKKO
 from tests.bench.door import Door

@@ -13,7 +13,7 @@ import msgspec
 
 from aggregates.shop.order import order
 from projections.projection import PublishedEvent
-from projections.shop.orders import evolve
+from projections.shop.tables.orders import evolve
 from schemas.codec import Codec
 from schemas.registry import Schemas
 

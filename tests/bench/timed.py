@@ -20,9 +20,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from streams.messages import Reply, command_headers, decode_reply
+from streams.deciding.messages import Reply, command_headers, decode_reply
+from streams.kafka.topics import commands_topic, replies_topic
 from streams.settings import Settings
-from streams.topics import commands_topic, replies_topic
 from tests.bench.asking import connect, length_of, read_head, request
 from tests.bench.watchers import STREAM
 from tests.e2e.orders import LINE, OPEN

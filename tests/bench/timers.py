@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from projections.timers import time_text
+from projections.timers.projection import time_text
 from tests.bench.worker import say
 from tests.e2e.client import eventually, headers
 from tests.e2e.orders import OPEN

@@ -12,11 +12,11 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from aggregates.shop.order import Event, Line, LineAdded, OrderOpened, OrderPlaced, order
-from projections.tailer import Tailers
-from streams import topics
+from projections.publishing.tailer import Tailers
 from streams.aggregate_type import AggregateType
-from streams.broker import Broker, partition_of
-from streams.journal import Commit, RecordedEvent, stream_name
+from streams.journal.port import Commit, RecordedEvent, stream_name
+from streams.kafka import topics
+from streams.kafka.client import Broker, partition_of
 from streams.settings import Settings
 
 EVENTS_A_COMMIT = 100

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from aggregates.shop.order import order
-from streams import aggregate_type, command_app
-from streams.commit_codec import UnreadableCommit
-from streams.journal import Journal
+from streams import aggregate_type
+from streams import app as command_app
+from streams.journal.commit_codec import UnreadableCommit
+from streams.journal.port import Journal
 
 SHARE = 0.1
 """Of the calls."""

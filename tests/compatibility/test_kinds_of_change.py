@@ -14,12 +14,12 @@ from aggregates.decider import Decider
 from aggregates.shop.order import Line, OrderCancelled, OrderRejected, SaleWithdrawn, order
 from aggregates.shop.product import DefineProduct, ProductDefined, StockRefused, product
 from aggregates.shop.user import ChangeEmail, ConfirmEmail, EmailChanged, EmailConfirmed, UserRegistered, user
-from projections.shop.analytics import revenue
+from projections.shop.analytics.sales import revenue
 from schemas.codec import Codec, Undecodable
 from schemas.formats import AVRO
 from schemas.registry import Schema, Schemas
 from tests.specification import given
-from tests.unit.test_projections import fold
+from tests.unit.shop.test_projections import fold
 
 SAMPLES = Path(__file__).parent / "shop"
 

@@ -15,10 +15,10 @@ from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
 from aggregates.timer import timer
-from schemas import samples
 from schemas.codec import Codec
 from schemas.formats import BY_NAME
 from schemas.registry import Schema, Schemas
+from schemas.release import samples
 
 FOLDER = Path(__file__).parent
 DECIDERS: dict[str, Decider[Any, Any, Any]] = {

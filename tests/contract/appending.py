@@ -6,9 +6,9 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 
-from streams.journal import Commit, RecordedEvent, Unavailable
-from streams.journals import open_journal
-from streams.retry import until_it_answers
+from streams.concurrency.retry import until_it_answers
+from streams.journal.port import Commit, RecordedEvent, Unavailable
+from streams.open_journal import open_journal
 
 MOMENT = datetime(2011, 5, 31, tzinfo=UTC)
 EVENTS = 10

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 import pytest
 import pytest_asyncio
 
-from streams.journal import NOTHING_CONSUMED, Commit, Journal, RecordedEvent
-from streams.journal_memory import MemoryJournal, MemoryStore
-from streams.journals import open_journal
+from streams.journal.memory import MemoryJournal, MemoryStore
+from streams.journal.port import NOTHING_CONSUMED, Commit, Journal, RecordedEvent
+from streams.open_journal import open_journal
 from tests.contract.orders import Orders
 from tests.stores import drop_journals
 

@@ -17,15 +17,15 @@ from aggregates.decider import Decider
 from aggregates.shop.order import order
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams.broker import partition_of
-from streams.cache import Cache
-from streams.handler import Handler
-from streams.journal import Commit, Journal, RecordedEvent, StoredEvent, stream_name
+from streams.deciding.cache import Cache
+from streams.deciding.handler import Handler
+from streams.deciding.messages import Envelope, Failure, Message, command_headers
+from streams.journal.port import Commit, Journal, RecordedEvent, StoredEvent, stream_name
+from streams.kafka.client import partition_of
 from streams.limits import Limits
-from streams.messages import Envelope, Failure, Message, command_headers
-from streams.owner import Owner
-from streams.repair import Disagreement, repair
-from streams.verify import Verification
+from streams.ownership.owner import Owner
+from streams.verification.repair import Disagreement, repair
+from streams.verification.verification import Verification
 from tests.command_log import Topic
 
 PARTITIONS, WINDOW, EVERY = 2, 10, 4

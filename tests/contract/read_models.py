@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from projections.listings import Listing, Listings, ReadModel, none_listed
-from projections.read_model import open_rows
-from projections.rows import Changes, Place, Stored
+from projections.stores.listings import Listing, Listings, ReadModel, none_listed
+from projections.stores.rows import Changes, Place, Stored
+from projections.stores.shared.opening import open_rows
 from tests.stores import drop_journals
 
 KINDS = ("memory", "sqlite", "postgres", "cassandra")

@@ -8,14 +8,14 @@ import pytest
 from cassandra import AuthenticationFailed
 from cassandra.cluster import NoHostAvailable
 
-from streams.cassandra_schema import create_keyspace, keyspace_name
-from streams.cassandra_session import CassandraAddress, translated
-from streams.journals import open_journal
-from streams.postgres_address import PostgresAddress, schema_name
-from streams.schema_registry import RegistryAddress
+from streams.journal.cassandra.session import CassandraAddress, translated
+from streams.journal.cassandra.tables import create_keyspace, keyspace_name
+from streams.journal.sql.postgres import PostgresAddress, schema_name
+from streams.journal.sql.sqlite import SqliteAddress
+from streams.open_journal import open_journal
+from streams.registry.client import RegistryAddress
+from streams.runtime.preparation import may_create
 from streams.settings import Settings, SettingsError
-from streams.setup import may_create
-from streams.sqlite_address import SqliteAddress
 
 
 def test_the_shortest_address() -> None:

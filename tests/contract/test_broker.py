@@ -17,7 +17,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError
 
 from servers.where import HOST
-from streams.broker import Broker, RecordTooLarge
+from streams.kafka.client import Broker, RecordTooLarge
 
 SERVERS = [f"{HOST}:9092"]
 LIMIT = 100_000

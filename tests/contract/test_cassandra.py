@@ -15,9 +15,9 @@ from cassandra.cluster import ResponseFuture
 from cassandra.connection import ConnectionShutdown
 from cassandra.query import BoundStatement
 
-from streams.journal import Commit, Fenced, Journal, JournalMissing, RecordedEvent, Unavailable
-from streams.journal_cassandra import CassandraJournal
-from streams.journals import open_journal
+from streams.journal.cassandra.journal import CassandraJournal
+from streams.journal.port import Commit, Fenced, Journal, JournalMissing, RecordedEvent, Unavailable
+from streams.open_journal import open_journal
 from streams.settings import SettingsError
 from tests.contract.conftest import CONTEXT, Journals
 
@@ -163,7 +163,7 @@ async def test_the_head_is_found_without_its_pointer(
     journal: Journal, other: Journal, make_commit: Make, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The table `streams` may be lost or lie behind, at any length of the log."""
-    monkeypatch.setattr("streams.journal_cassandra.COMMITS_PER_BUCKET", 3)
+    monkeypatch.setattr("streams.journal.cassandra.journal.COMMITS_PER_BUCKET", 3)
     for nr in range(1, 51):
         await journal.append(make_commit(nr))
         if nr % 7 == 0 or nr in (2, 3, 5, 6, 8, 9):

@@ -12,11 +12,11 @@ import pytest_asyncio
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from projections.rebuilding import fold_key
-from projections.tables import LocalRows, rocksdb_table
+from projections.applying.refolding import fold_key
+from projections.stores.local.tables import LocalRows, rocksdb_table
 from servers.where import HOST
-from streams.broker import Broker
-from streams.faust_app import Application
+from streams.kafka.client import Broker
+from streams.runtime.application import Application
 from streams.settings import Settings
 from tests.unit.boxes import Boxes, boxes, put, until
 from tests.unit.local_machines import Consumer

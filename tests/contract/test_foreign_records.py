@@ -14,16 +14,16 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.record.default_records import DefaultRecordBase
 from aiokafka.record.util import calc_crc32c
 
-from projections.command_log import CommandLog
-from projections.control import Control
-from projections.feed import KafkaFeed
-from projections.replies import Replies
+from projections.applying.control import Control
+from projections.applying.feed import KafkaFeed
+from projections.gateway.command_log import CommandLog
+from projections.gateway.replies import Replies
 from servers.where import HOST
-from streams import batches
-from streams.broker import Broker
-from streams.messages import AggregateRef, Reply, encode_reply
-from streams.records import AIOKafkaConsumer, UnreadableRecord
-from streams.topics import DAY, Topic, ensure_topics
+from streams.deciding.messages import AggregateRef, Reply, encode_reply
+from streams.kafka import batches
+from streams.kafka.client import Broker
+from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
+from streams.kafka.topics import DAY, Topic, ensure_topics
 
 SERVERS = [f"{HOST}:9092"]
 pytestmark = pytest.mark.asyncio(loop_scope="function")

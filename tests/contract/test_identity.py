@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.schema import DropTable
 
-from streams.journal import Identity, Journal, JournalIncomplete
-from streams.journal_memory import MemoryJournal
-from streams.journals import open_journal
-from streams.sql_tables import IDENTITY as IDENTITY_TABLE
+from streams.journal.memory import MemoryJournal
+from streams.journal.port import Identity, Journal, JournalIncomplete
+from streams.journal.sql.tables import IDENTITY as IDENTITY_TABLE
+from streams.open_journal import open_journal
 from tests.contract.conftest import KINDS
 from tests.stores import drop_journals
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import pytest
 
-from streams.journal import Commit, Fenced, Journal, JournalMissing, RecordedEvent, Snapshot, stream_type
-from streams.journal_memory import MemoryJournal
-from streams.journals import open_journal
+from streams.journal.memory import MemoryJournal
+from streams.journal.port import Commit, Fenced, Journal, JournalMissing, RecordedEvent, Snapshot, stream_type
+from streams.open_journal import open_journal
 from tests.contract.conftest import KINDS, Journals, event
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

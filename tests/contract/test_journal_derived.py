@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streams.journal import Commit, Journal, Published, RecordedEvent, Snapshot, StoredEvent, stream_type
+from streams.journal.port import Commit, Journal, Published, RecordedEvent, Snapshot, StoredEvent, stream_type
 from tests.contract.conftest import Journals, event
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from projections.listings import Cursor, ReadModel, Span
-from projections.rows import Changes, Place, Stored, shown
+from projections.stores.listings import Cursor, ReadModel, Span
+from projections.stores.rows import Changes, Place, Stored, shown
 from tests.contract.read_models import (
     BY_STATUS,
     BY_USER,

@@ -13,9 +13,9 @@ import pytest
 from aggregates.shop.order import AddLine, OpenOrder, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams.cache import Aggregate
-from streams.handler import load_aggregate
-from streams.journal import Commit, Journal, RecordedEvent, Snapshot
+from streams.deciding.cache import Aggregate
+from streams.deciding.handler import load_aggregate
+from streams.journal.port import Commit, Journal, RecordedEvent, Snapshot
 from tests.contract.conftest import Journals
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

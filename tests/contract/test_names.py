@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaError
 
-from streams.journal import Unavailable
-from streams.journals import open_journal
-from streams.retry import until_it_answers
-from streams.topics import look_at_topics
+from streams.concurrency.retry import until_it_answers
+from streams.journal.port import Unavailable
+from streams.kafka.topics import look_at_topics
+from streams.open_journal import open_journal
 from tests.e2e.client import eventually
 from tests.stores import drop_journals
 

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from streams.journal import Commit, Fenced, Journal, Unavailable, stream_type
-from streams.journals import open_journal
-from streams.postgres_address import REQUEST_TIMEOUT
-from streams.retry import until_it_answers
+from streams.concurrency.retry import until_it_answers
+from streams.journal.port import Commit, Fenced, Journal, Unavailable, stream_type
+from streams.journal.sql.postgres import REQUEST_TIMEOUT
+from streams.open_journal import open_journal
 from streams.settings import SettingsError
 from tests.contract.conftest import CONTEXT, Journals, event
 

@@ -16,9 +16,9 @@ import pytest
 import pytest_asyncio
 
 from servers import Where, control, process
-from streams.journal import Unavailable, stream_type
-from streams.journals import open_journal
-from streams.retry import until_it_answers
+from streams.concurrency.retry import until_it_answers
+from streams.journal.port import Unavailable, stream_type
+from streams.open_journal import open_journal
 from tests.contract.appending import EVENTS, numbered
 from tests.contract.conftest import CONTEXT
 from tests.e2e.worker import free_port

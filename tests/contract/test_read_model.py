@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projections.listings import ReadModel
-from projections.read_model import open_rows
-from projections.rows import Changes, Place, Quarantined, StoreDown, shown
-from projections.rows_sql import SqlRows
-from streams.journal import JournalMissing, Unavailable
+from projections.stores.listings import ReadModel
+from projections.stores.rows import Changes, Place, Quarantined, StoreDown, shown
+from projections.stores.shared.opening import open_rows
+from projections.stores.shared.sql import SqlRows
+from streams.journal.port import JournalMissing, Unavailable
 from streams.settings import SettingsError
 from tests.contract.read_models import (
     BY_STATUS,

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from projections.listings import ReadModel
-from projections.rows import Changes, Place, Quarantined, shown
+from projections.stores.listings import ReadModel
+from projections.stores.rows import Changes, Place, Quarantined, shown
 from tests.contract.read_models import KINDS, ReadModels, changes, gone, new_table, row, told, two_workers, url_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from projections.listings import ReadModel
-from projections.rows import Changes, Place, Quarantined, StoreDown
-from projections.rows_cassandra import CassandraRows
-from projections.rows_cassandra_tables import BUCKETS, REVISION_BITS
-from streams.journal import JournalMissing, Unavailable
+from projections.stores.listings import ReadModel
+from projections.stores.rows import Changes, Place, Quarantined, StoreDown
+from projections.stores.shared.cassandra import CassandraRows
+from projections.stores.shared.cassandra_tables import BUCKETS, REVISION_BITS
+from streams.journal.port import JournalMissing, Unavailable
 from tests.contract.read_models import (
     BY_STATUS,
     BY_USER,

@@ -12,8 +12,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from projections.listings import Span
-from projections.rows import Changes, Place, Stored, shown
+from projections.stores.listings import Span
+from projections.stores.rows import Changes, Place, Stored, shown
 from tests.contract.read_models import BY_STATUS, BY_USER, KINDS, ReadModels, gone, row, two_workers, url_of
 
 EXAMPLES = 60

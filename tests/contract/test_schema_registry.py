@@ -12,18 +12,18 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from projections.registered import Registered
+from projections.publishing.registry_framing import Registered
 from schemas.registry import Schema
 from schemas.upcasting import Upcaster, dropped
-from streams.broker import Record
-from streams.journal_memory import MemoryJournal
-from streams.schema_ids import NotRegistered, SchemaIds
-from streams.schema_registry import Incompatible, RegistryAddress, RegistryDown, RegistryError, SchemaRegistry
+from streams.journal.memory import MemoryJournal
+from streams.kafka.client import Record
+from streams.registry.client import Incompatible, RegistryAddress, RegistryDown, RegistryError, SchemaRegistry
+from streams.registry.schema_ids import NotRegistered, SchemaIds
 from streams.settings import Settings
 from tests.contract.registry_door import RegistryDoor
 from tests.e2e.client import eventually
 from tests.e2e.worker import free_port
-from tests.unit.test_upcasting import schema
+from tests.unit.schemas.test_upcasting import schema
 
 ONE = schema("Counted", 1, ("count", "long"))
 TWO = schema("Counted", 2, ("count", "long"), ("unit", "string", "piece"))

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streams.journal import Commit, Fenced, Journal, JournalMissing, Snapshot, Unavailable, stream_type
-from streams.journal_sql import SqlJournal
-from streams.journals import open_journal
+from streams.journal.port import Commit, Fenced, Journal, JournalMissing, Snapshot, Unavailable, stream_type
+from streams.journal.sql.journal import SqlJournal
+from streams.open_journal import open_journal
 from tests.contract.conftest import CONTEXT, Journals, event
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -102,7 +102,7 @@ async def test_large_commits_are_read_a_few_at_a_time(
     journals: Journals, make_commit: Make, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many are asked for, an answer holds about a page of bytes."""
-    monkeypatch.setattr("streams.journal_sql.PAGE_BYTES", 40_000)
+    monkeypatch.setattr("streams.journal.sql.journal.PAGE_BYTES", 40_000)
     for nr in range(1, 41):
         await journals.one.append(make_commit(nr, event("a", nr, bytes(5000))))
     found = await journals.two.commits(stream, 0, 1000)

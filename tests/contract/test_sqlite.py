@@ -16,8 +16,8 @@ import aiosqlite
 import pytest
 import pytest_asyncio
 
-from streams.journal import Commit, Fenced, Journal, JournalMissing, Unavailable, stream_type
-from streams.journals import open_journal
+from streams.journal.port import Commit, Fenced, Journal, JournalMissing, Unavailable, stream_type
+from streams.open_journal import open_journal
 from streams.settings import SettingsError
 from tests.contract.appending import EVENTS, numbered
 from tests.contract.conftest import CONTEXT, event

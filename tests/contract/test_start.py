@@ -17,15 +17,15 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.cli_journal import set_up
-from streams.cli_run import Stop
-from streams.cli_verify import compare_with_topic
-from streams.journal import NOTHING_CONSUMED, Commit, Identity, Journal
-from streams.journals import open_journal
-from streams.last_events import JournalBehind, last_positions
+from streams.cli.journal import set_up
+from streams.cli.run import Stop
+from streams.cli.verify import compare_with_topic
+from streams.journal.port import NOTHING_CONSUMED, Commit, Identity, Journal
+from streams.kafka.published_through import JournalBehind, last_positions
+from streams.kafka.topics import Topic, TopicError, events_topic, replies_topic, reply_topic, type_topics
+from streams.open_journal import open_journal
+from streams.runtime.preparation import prepare
 from streams.settings import Settings, SettingsError
-from streams.setup import prepare
-from streams.topics import Topic, TopicError, events_topic, replies_topic, reply_topic, type_topics
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -200,7 +200,7 @@ async def test_workers_that_start_together_for_the_first_time(
             await start.append("box-1", 2)
         return await last_positions(*arguments)
 
-    monkeypatch.setattr("streams.setup.last_positions", look)
+    monkeypatch.setattr("streams.runtime.preparation.last_positions", look)
     await start.run()
 
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from streams.journal import Commit, Fenced, Journal, Published, RecordedEvent, Snapshot, stream_type
-from streams.journal_memory import MemoryJournal
-from streams.journals import open_journal
+from streams.journal.memory import MemoryJournal
+from streams.journal.port import Commit, Fenced, Journal, Published, RecordedEvent, Snapshot, stream_type
+from streams.open_journal import open_journal
 from tests.contract.conftest import CONTEXT
 from tests.stores import drop_journals
 
@@ -187,7 +187,7 @@ def test_a_real_journal_answers_as_the_one_in_memory(
     kind: str, request: pytest.FixtureRequest, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random appends, repeats, late ones, takeovers, repairs and reads, each compared, errors included."""
-    monkeypatch.setattr("streams.journal_cassandra.COMMITS_PER_BUCKET", 3)
+    monkeypatch.setattr("streams.journal.cassandra.journal.COMMITS_PER_BUCKET", 3)
     url, names, ours = request.getfixturevalue(f"{kind}_url"), itertools.count(), f"{namespace}m"
     real = open_journal(url, ours, CONTEXT)
     with asyncio.Runner() as runner:

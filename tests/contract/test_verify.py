@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from streams.journal import Journal, Published, RecordedEvent, Snapshot, StoredEvent
-from streams.repair import repair
+from streams.journal.port import Journal, Published, RecordedEvent, Snapshot, StoredEvent
+from streams.verification.repair import repair
 from tests.contract.orders import LINE, OPEN, PARTITIONS, Orders, next_commit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

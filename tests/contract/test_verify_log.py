@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from streams.cassandra_schema import COMMITS_PER_BUCKET
-from streams.journal import Commit, RecordedEvent
+from streams.journal.cassandra.tables import COMMITS_PER_BUCKET
+from streams.journal.port import Commit, RecordedEvent
 from tests.contract.conftest import Journals
 from tests.contract.orders import EVENTS, WINDOW, Orders, next_commit
 from tests.contract.test_cassandra import execute, keyspace

@@ -12,11 +12,11 @@ import msgspec
 
 from aggregates.shop.order import order
 from projections.projection import PublishedEvent
-from projections.shop.orders import orders
+from projections.shop.tables.orders import orders
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams.journal import NOTHING_CONSUMED, Commit, RecordedEvent
-from streams.quarantine import UNPARKED, is_note
+from streams.deciding.quarantine import UNPARKED, is_note
+from streams.journal.port import NOTHING_CONSUMED, Commit, RecordedEvent
 from tests.e2e.client import PARTITIONS, eventually
 from tests.e2e.load import Load
 from tests.e2e.system import System

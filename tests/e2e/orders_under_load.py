@@ -15,12 +15,12 @@ from typing import Any
 import aiohttp
 
 from aggregates.shop.order import order
-from projections.events import EventReader
+from projections.applying.events import EventReader
 from projections.projection import Row
-from projections.shop.orders import orders
+from projections.shop.tables.orders import orders
 from streams.aggregate_type import AggregateType
+from streams.concurrency.tasks import cancel
 from streams.settings import Settings
-from streams.tasks import cancel
 from tests.e2e.client import PARTITIONS, headers, keys_of
 from tests.e2e.system import System
 from tests.e2e.worker import Worker

@@ -21,9 +21,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import RecordMetadata
 
-from streams.journal import Commit
-from streams.journals import open_journal
-from streams.records import AIOKafkaConsumer
+from streams.journal.port import Commit
+from streams.kafka.records import AIOKafkaConsumer
+from streams.open_journal import open_journal
 from tests.e2e.client import PARTITIONS, Headers, Inbox, eventually, headers
 from tests.e2e.worker import Worker, free_port
 from tests.stores import drop_journals

@@ -13,16 +13,16 @@ from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
 from aggregates.timer import timer
-from projections.changelog import PLACE, ROW, is_newer, read_key
-from projections.kept import Indexes, Kept, Listed, table_name
 from projections.projection import PublishedEvent
-from projections.read_model import open_rows
-from projections.rows import Stored, decode_stored, encode_stored
-from projections.shop.tables import TABLES
-from projections.timers import kept as timers
+from projections.shop.wiring import TABLES
+from projections.stores.changelog import PLACE, ROW, is_newer, read_key
+from projections.stores.declaration import Indexes, Kept, Listed, table_name
+from projections.stores.rows import Stored, decode_stored, encode_stored
+from projections.stores.shared.opening import open_rows
+from projections.timers.projection import kept as timers
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams.journal import Commit
+from streams.journal.port import Commit
 from tests.e2e.system import System
 
 Rows = dict[str, Stored]

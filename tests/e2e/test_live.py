@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from projections.etags import read_tag
+from projections.http.etags import read_tag
 from tests.e2e.client import PARTITIONS, eventually, partition_of
 from tests.e2e.follower import STREAM, Event, Follower
 from tests.e2e.orders import LINE, OPEN, do, place, shown

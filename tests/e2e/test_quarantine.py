@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from streams.handler import load_aggregate
-from streams.journals import open_journal
+from streams.deciding.handler import load_aggregate
+from streams.open_journal import open_journal
 from tests.e2e.client import eventually
 from tests.e2e.invariants import check_log
 from tests.e2e.system import System

@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from streams.postgres_address import PostgresAddress
-from streams.sqlite_address import SqliteAddress
+from streams.journal.sql.postgres import PostgresAddress
+from streams.journal.sql.sqlite import SqliteAddress
 from tests.e2e.client import eventually
 from tests.e2e.invariants import check_log, check_replies
 from tests.e2e.load import Load

@@ -16,8 +16,8 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
-from projections.timers import time_text
-from streams.journal import RecordedEvent
+from projections.timers.projection import time_text
+from streams.journal.port import RecordedEvent
 from tests.e2e.client import PARTITIONS, eventually, partition_of
 from tests.e2e.orders import LINE, OPEN, do
 from tests.e2e.system import System

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from streams.journals import open_journal
+from streams.open_journal import open_journal
 from tests.e2e.client import PARTITIONS
 from tests.e2e.load import Load
 from tests.e2e.system import System

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from streams.command_app import command_app
+from streams.app import command_app
 from tests.fragile.ledger import SCHEMAS, ledger
 
 app = command_app(__name__, "ledgers", ledger(Path(os.environ.get("LEDGER_MENDED", "/nowhere")).exists), shop=SCHEMAS)

@@ -12,18 +12,20 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from aggregates.shop.checkout import checkout
-from projections import changelog, events, local_store
-from projections.control import Control
-from projections.replies import Replies
-from projections.tailer import Tail, Tailers
+from projections.applying import events
+from projections.applying.control import Control
+from projections.gateway.replies import Replies
+from projections.publishing.tailer import Tail, Tailers
+from projections.stores import changelog
+from projections.stores.local import rocksdb
 from schemas.codec import Undecodable
 from schemas.wire_format import from_wire
-from streams.commit_codec import UnreadableCommit, decode_events, encode_events
-from streams.journal import RecordedEvent, Unavailable
-from streams.journal_memory import MemoryJournal
-from streams.messages import Failure, read_envelope
-from streams.reading import Held
-from streams.router import Listener
+from streams.deciding.messages import Failure, read_envelope
+from streams.journal.commit_codec import UnreadableCommit, decode_events, encode_events
+from streams.journal.event_decoding import Held
+from streams.journal.memory import MemoryJournal
+from streams.journal.port import RecordedEvent, Unavailable
+from streams.processes.router import Listener
 from tests.fuzz.hostile import Record, field_names, json_bytes, keyed, moments, mutated, raw, records, scalars, values
 from tests.fuzz.reader import Reader
 from tests.fuzz.worlds import DECIDERS, Decided, commands_of, events_of, samples, schemas_of
@@ -210,11 +212,11 @@ def _recovered(its: list[Record]) -> None:
     store.table_name = "orders"
     batch = [SimpleNamespace(message=SimpleNamespace(partition=0, offset=n, key=it.key, value=it.value))
              for n, it in enumerate(its)]  # fmt: skip
-    real, local_store.WriteBatch = local_store.WriteBatch, Batch
+    real, rocksdb.WriteBatch = rocksdb.WriteBatch, Batch
     try:
         store.apply_changelog_batch(batch, bytes, bytes)
     finally:
-        local_store.WriteBatch = real
+        rocksdb.WriteBatch = real
     store.places(0)
     store.quarantined(0, "orders-1")
     store.get_many(0, "orders-1", ["A-1"])

@@ -11,17 +11,20 @@ from pathlib import Path
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from projections import command_request, hops, marks, pages, rows
-from projections.at_least import BadPosition, read_all_at_least, read_at_least, read_wait
-from projections.bodies import Refused
-from projections.command_request import CommandReader
-from projections.etags import is_known
-from projections.hop_signature import SIGNATURE, HopSignature
-from projections.live_rows import read_seen_row
-from projections.preconditions import expected_sequence
-from streams import cli_dead_letters
-from streams.cli_run import Stop
-from streams.journals import open_journal
+from projections.gateway import command_request
+from projections.gateway.command_request import CommandReader
+from projections.http import forwarding, pages
+from projections.http.at_least import BadPosition, read_all_at_least, read_at_least, read_wait
+from projections.http.bodies import Refused
+from projections.http.etags import is_known
+from projections.http.preconditions import expected_sequence
+from projections.routing.signature import SIGNATURE, HopSignature
+from projections.stores import rows
+from projections.streaming import list_cursor
+from projections.views.live_rows import read_seen_row
+from streams.cli import dead_letters
+from streams.cli.run import Stop
+from streams.open_journal import open_journal
 from streams.settings import Settings, SettingsError
 from streams.shop.sales_file import COLUMNS, SalesError, read_rows
 from tests.fuzz.from_kafka import COMMAND_HEADERS
@@ -44,11 +47,11 @@ _letters = records(
 
 
 def _letter(its: list[Record]) -> None:
-    for it in cli_dead_letters.kept(its):
-        cli_dead_letters.summary(it)
-        as_json(cli_dead_letters.details(it))
-        cli_dead_letters.retry_headers(it)
-        cli_dead_letters.command_id(it)
+    for it in dead_letters.kept(its):
+        dead_letters.summary(it)
+        as_json(dead_letters.details(it))
+        dead_letters.retry_headers(it)
+        dead_letters.command_id(it)
 
 
 def _sales(data: bytes) -> None:
@@ -104,7 +107,8 @@ def _request_headers(its: list[tuple[str, str]]) -> None:
 
 _odd = _positions | st.sampled_from(["\udcff", "00", ""])  # as aiohttp decodes what is no UTF-8
 _signed = st.tuples(
-    st.just("/orders/") | _odd, st.fixed_dictionaries({SIGNATURE: _odd}, optional={hops.HOP: _odd, hops.SEEN: _odd})
+    st.just("/orders/") | _odd,
+    st.fixed_dictionaries({SIGNATURE: _odd}, optional={forwarding.HOP: _odd, forwarding.SEEN: _odd}),
 )
 
 
@@ -158,11 +162,11 @@ READERS = [
     Reader("Last-Event-ID of a row", _positions, lambda it: read_seen_row(it, "order-3"), (BadPosition,)),
     Reader("positions to wait for", st.lists(_positions, max_size=3),
            lambda it: read_all_at_least(it, 8, ("order", "product")), (BadPosition,)),
-    Reader("Last-Event-ID of a list", _positions, lambda it: marks.read_mark(it, "orders"), (BadPosition,)),
+    Reader("Last-Event-ID of a list", _positions, lambda it: list_cursor.read_mark(it, "orders"), (BadPosition,)),
     Reader("a page", st.fixed_dictionaries({}, optional={"limit": texts, "after": texts}), pages.read_page,
            (ValueError,)),
-    Reader("how far a hop has read", _positions, lambda it: hops.read_seen({hops.SEEN: it})),
+    Reader("how far a hop has read", _positions, lambda it: forwarding.read_seen({forwarding.SEEN: it})),
     Reader("a position in a row", _positions, rows.read_position, (ValueError,)),
     Reader("the settings", _settings, _read_settings, (SettingsError,)),
-    Reader("a dead letter's place", texts, lambda it: cli_dead_letters.parse_position(it, "show"), (Stop,)),
+    Reader("a dead letter's place", texts, lambda it: dead_letters.parse_position(it, "show"), (Stop,)),
 ]  # fmt: skip

@@ -16,20 +16,20 @@ from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
 from aggregates.timer import timer
-from projections.events import EventReader
-from projections.tailer import event_headers
+from projections.applying.events import EventReader
+from projections.publishing.tailer import event_headers
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams.broker import USUAL_LARGEST
-from streams.cache import Aggregate, Cache
-from streams.commit_codec import decode_events, encode_events
-from streams.handler import Handler, load_aggregate
-from streams.journal import stream_name
-from streams.journal_memory import MemoryJournal
+from streams.deciding.cache import Aggregate, Cache
+from streams.deciding.handler import Handler, load_aggregate
+from streams.deciding.messages import Message, decode_reply
+from streams.journal.commit_codec import decode_events, encode_events
+from streams.journal.memory import MemoryJournal
+from streams.journal.port import stream_name
+from streams.kafka.client import USUAL_LARGEST
 from streams.limits import Limits
-from streams.messages import Message, decode_reply
-from streams.outbox import TypeOutbox
-from streams.owner import Owner
+from streams.ownership.owner import Owner
+from streams.ownership.replies import TypeOutbox
 from tests.fuzz.hostile import Record
 
 ROOT = Path(__file__).parents[2]

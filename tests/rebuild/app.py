@@ -10,16 +10,17 @@ import os
 from pathlib import Path
 
 from aggregates.shop.order import LineAdded, OrderOpened, order
-from projections import cli, partition
-from projections.by_key import add_by_key
-from projections.history import add_history
-from projections.kept import Kept
-from projections.lag import add_lag
-from projections.operations import add_operations
+from projections.app import ReadSide
+from projections.applying import partition
+from projections.operations import cli
+from projections.operations.lag import add_lag
+from projections.operations.operations import add_operations
 from projections.projection import Projection, PublishedEvent, Row
-from projections.projection_app import ReadSide
-from projections.shop import orders as shop
-from projections.shop.users_orders import columns, users_orders
+from projections.shop.tables import orders as shop
+from projections.shop.tables.users_orders import columns, users_orders
+from projections.stores.declaration import Kept
+from projections.views.by_key import add_by_key
+from projections.views.history import add_history
 from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 

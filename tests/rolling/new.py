@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aggregates.decider import Decider, Rejected
 from schemas.formats import JSON
-from streams.command_app import command_app
+from streams.app import command_app
 
 SCHEMAS = Path(__file__).parent / "new_schemas"
 

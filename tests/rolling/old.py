@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aggregates.decider import Decider, Rejected
-from streams.command_app import command_app
+from streams.app import command_app
 
 SCHEMAS = Path(__file__).parent / "old_schemas"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from projections.by_key import add_by_key
-from projections.history import add_history
-from projections.kept import Kept
+from projections.app import ReadSide
 from projections.projection import Projection, PublishedEvent, Row
-from projections.projection_app import ReadSide
+from projections.stores.declaration import Kept
+from projections.views.by_key import add_by_key
+from projections.views.history import add_history
 from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 from tests.rolling.new import SCHEMAS, SealedWith, Weighed, parcel

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from aggregates.decider import Decider, Rejected
-from projections.kept import Indexes, Kept, Listed
 from projections.projection import Projection, PublishedEvent, Row
+from projections.stores.declaration import Indexes, Kept, Listed
 from schemas.codec import Codec
 from schemas.registry import Schema
 

@@ -10,31 +10,31 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from projections.changelog import is_newer, records_of
-from projections.control import Control
-from projections.events import EventReader
-from projections.fold import TableFold, _Batch
-from projections.indexes import IndexWriter
-from projections.lane import Lane
-from projections.local_store import LocalStore
-from projections.partition import Partition
+from projections.applying.control import Control
+from projections.applying.events import EventReader
+from projections.applying.fold import TableFold, _Batch
+from projections.applying.lane import Lane
+from projections.applying.partition import Partition
+from projections.applying.source import Source
 from projections.projection import Projection
-from projections.source import Source
-from projections.switching import Switching
-from projections.tables import LocalRows
-from projections.tailer import Tail
-from streams import messages
-from streams.broker import Broker
-from streams.cache import Aggregate, Cache
-from streams.gate import Gate
-from streams.handler import Handler, load_aggregate
-from streams.handover import HandOver
-from streams.indexer import Indexer
-from streams.journal_memory import MemoryJournal
-from streams.owner import Owner
-from streams.ownership import Ownership
-from streams.records import PartitionRecords
-from streams.takeover import first_commit, take_over
+from projections.publishing.tailer import Tail
+from projections.routing.cutover import Switching
+from projections.stores.changelog import is_newer, records_of
+from projections.stores.local.indexes import IndexWriter
+from projections.stores.local.rocksdb import LocalStore
+from projections.stores.local.tables import LocalRows
+from streams.deciding import messages
+from streams.deciding.admission import Gate
+from streams.deciding.cache import Aggregate, Cache
+from streams.deciding.handler import Handler, load_aggregate
+from streams.journal.memory import MemoryJournal
+from streams.kafka.client import Broker
+from streams.kafka.records import PartitionRecords
+from streams.ownership.assignment import Ownership
+from streams.ownership.derivation import Indexer
+from streams.ownership.owner import Owner
+from streams.ownership.takeover import first_commit, take_over
+from streams.runtime.partition_pump import HandOver
 from tests.memory_rows import MemoryRows
 
 

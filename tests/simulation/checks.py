@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from streams.journal import NOTHING_CONSUMED, Commit, stream_name
-from streams.messages import decode_reply
-from streams.owner import Owner
+from streams.deciding.messages import decode_reply
+from streams.journal.port import NOTHING_CONSUMED, Commit, stream_name
+from streams.ownership.owner import Owner
 from tests.simulation import ending, reading
 from tests.simulation.account import TYPE
 from tests.simulation.operator import fact

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from streams.broker import partition_of
-from streams.messages import command_headers, decode_reply
+from streams.deciding.messages import command_headers, decode_reply
+from streams.kafka.client import partition_of
 from tests.simulation.hostile import Headers, Stranger, additions
 from tests.simulation.topics import COMMANDS_TOPIC, REPLIES_TOPIC
 

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from projections.kept import Indexes
-from projections.live import Live
-from projections.local_store import LocalStore
-from projections.tables import LocalRows
+from projections.stores.changes import Live
+from projections.stores.declaration import Indexes
+from projections.stores.local.rocksdb import LocalStore
+from projections.stores.local.tables import LocalRows
 from tests.simulation.wire import read
 
 if TYPE_CHECKING:
-    from streams.broker import Broker
+    from streams.kafka.client import Broker
     from tests.simulation.world import World
 
 Disk = dict[int, dict[bytes, bytes]]

@@ -6,9 +6,9 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from streams.handler import load_aggregate
-from streams.journal_memory import MemoryJournal
-from streams.messages import decode_reply
+from streams.deciding.handler import load_aggregate
+from streams.deciding.messages import decode_reply
+from streams.journal.memory import MemoryJournal
 from tests.simulation import tables
 from tests.simulation.account import EVENTS, TYPE, account
 from tests.simulation.model import Account, Answer, Model

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka.errors import KafkaError
 
-from streams.retry import until_it_answers
+from streams.concurrency.retry import until_it_answers
 from tests.simulation.kafka import Partition, Record
 from tests.simulation.wire import read
 

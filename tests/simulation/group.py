@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from faust.types import TP
 
-from streams.faust_app import HEARTBEAT_SECONDS, SESSION_SECONDS
-from streams.handover import HandOver
+from streams.runtime.application import HEARTBEAT_SECONDS, SESSION_SECONDS
+from streams.runtime.partition_pump import HandOver
 from tests.simulation.kafka import Record
 from tests.simulation.wire import read
 
@@ -142,7 +142,7 @@ class Message:
 
 
 class Receiver(Protocol):
-    """As `streams.handover.Receiver`, with the records of this world."""
+    """As `streams.runtime.partition_pump.Receiver`, with the records of this world."""
 
     async def receive(self, partition: int, records: Sequence[Record]) -> None: ...
 
@@ -151,7 +151,7 @@ class Receiver(Protocol):
 
 @dataclass(eq=False)
 class Consumer:
-    """A member of a group, in a worker. The callbacks are what `streams.faust_app` makes of Faust's: messages go
+    """A member of a group, in a worker. The callbacks are what `streams/runtime` makes of Faust's: messages go
     one by one to `deliver`, as a stream has them, or in batches to a `receiver`."""
 
     world: World

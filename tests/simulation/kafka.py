@@ -16,9 +16,9 @@ from aiokafka.errors import (
     OutOfOrderSequenceNumber,
 )
 
-from streams.broker import PROBE_SECONDS, USUAL_LARGEST, Broker
-from streams.broker import Record as Unsent
-from streams.topic_ids import Described
+from streams.kafka.client import PROBE_SECONDS, USUAL_LARGEST, Broker
+from streams.kafka.client import Record as Unsent
+from streams.kafka.topic_metadata import Described
 from tests.simulation.wire import read, unpacked
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from contextvars import Context, ContextVar, copy_context
 from random import Random
 from typing import Any
 
-from projections.turns import LINE
+from streams.concurrency.fairness import LINE
 
 STEP_SECONDS = 2e-6
 """What one callback takes, so that time passes for those who spin."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from aggregates.decider import Rejected
-from streams.broker import partition_of
-from streams.journal import Commit, stream_name
+from streams.journal.port import Commit, stream_name
+from streams.kafka.client import partition_of
 from tests.simulation import account as domain
 from tests.simulation.account import EVENTS, TYPE, State
 from tests.simulation.hostile import Stranger

@@ -11,10 +11,10 @@ from typing import TypeVar
 
 from aiokafka.errors import BrokerResponseError, KafkaConnectionError, UnknownError
 
-from projections.doors import NotNow
-from projections.rows import StoreDown
-from streams.commit_codec import UnreadableCommit
-from streams.journal import Unavailable
+from projections.routing.query_router import NotNow
+from projections.stores.rows import StoreDown
+from streams.journal.commit_codec import UnreadableCommit
+from streams.journal.port import Unavailable
 from tests.simulation.loop import Loop
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.fold import RowTooLarge
-from projections.kept import Kept, projection_name
+from projections.applying.fold import RowTooLarge
+from projections.stores.declaration import Kept, projection_name
 from tests.simulation.account import KEPT, TYPE
 from tests.simulation.loop import PROCESS
 from tests.simulation.topics import CONTROL_TOPIC

@@ -7,19 +7,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from projections.control import Control
-from projections.dead_letters import ProjectionDeadLetters
-from projections.doors import NotNow
-from projections.events import EventReader
-from projections.kept import NO_INDEXES, Indexes, Kept, Listed
-from projections.lazy_places import LazyPlaces
-from projections.projection_app import ReadSide
-from projections.rows import Rows
-from projections.source import Source
-from projections.switching import Switching
-from projections.tailer import Tailers
-from streams.supervisor import Supervisor
-from streams.tasks import cancel
+from projections.app import ReadSide
+from projections.applying.control import Control
+from projections.applying.dead_letters import ProjectionDeadLetters
+from projections.applying.events import EventReader
+from projections.applying.source import Source
+from projections.publishing.tailer import Tailers
+from projections.routing.cutover import Switching
+from projections.routing.query_router import NotNow
+from projections.stores.declaration import NO_INDEXES, Indexes, Kept, Listed
+from projections.stores.rows import Rows
+from projections.stores.shared.lazy_places import LazyPlaces
+from streams.concurrency.supervisor import Supervisor
+from streams.concurrency.tasks import cancel
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.disk import Disk, SimulatedRows
 from tests.simulation.feed import SimulatedFeed

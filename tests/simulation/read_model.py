@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from projections.projection import Row
-from projections.rows import Changes, Place, Quarantined
+from projections.stores.rows import Changes, Place, Quarantined
 from tests.simulation.store import at_once
 
 if TYPE_CHECKING:

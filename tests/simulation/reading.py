@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from projections.changelog import (
+from projections.applying.fold import evolved, reason_of
+from projections.projection import PublishedEvent, RowError
+from projections.publishing.tailer import read_position
+from projections.stores.changelog import (
     PLACE,
     QUARANTINED,
     ROW,
@@ -19,12 +22,9 @@ from projections.changelog import (
     prefix_of,
     read_key,
 )
-from projections.fold import evolved, reason_of
-from projections.kept import Kept, Listed, projection_name
-from projections.projection import PublishedEvent, RowError
-from projections.rows import Place, Quarantined, Stored, decode_stored
-from projections.tailer import read_position
-from streams.journal import Commit, RecordedEvent, stream_name
+from projections.stores.declaration import Kept, Listed, projection_name
+from projections.stores.rows import Place, Quarantined, Stored, decode_stored
+from streams.journal.port import Commit, RecordedEvent, stream_name
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.topics import CHANGELOG
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from streams.journal import LAST_SEQUENCE, Commit, Published, Snapshot, StoredEvent
-from streams.journal_memory import MemoryJournal, MemoryStore
+from streams.journal.memory import MemoryJournal, MemoryStore
+from streams.journal.port import LAST_SEQUENCE, Commit, Published, Snapshot, StoredEvent
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from projections import queries
-from projections.fold import RowTooLarge
-from projections.kept import Indexes, Kept, Listed, projection_name
-from projections.rows import Place, decode_stored
+from projections.applying.fold import RowTooLarge
+from projections.stores.declaration import Indexes, Kept, Listed, projection_name
+from projections.stores.local import queries
+from projections.stores.rows import Place, decode_stored
 from tests.simulation.account import KEPT, TYPE
 from tests.simulation.reading import Table, folded, in_records, logs, recovered, shared
 from tests.simulation.topics import PROJECTION_LETTERS_TOPIC
 
 if TYPE_CHECKING:
-    from projections.local_store import LocalStore
+    from projections.stores.local.rocksdb import LocalStore
     from tests.simulation.faults import Slot
     from tests.simulation.world import World
 

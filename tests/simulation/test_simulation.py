@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from streams.owner import Owner
+from streams.ownership.owner import Owner
 from tests.simulation.__main__ import breakage_table, explain
 from tests.simulation.breakages import BREAKAGES, Edit, broken, edited
 from tests.simulation.runner import hunt, run, simulate, traced

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from projections.tables import RECORD_OVERHEAD
+from projections.stores.local.tables import RECORD_OVERHEAD
 from tests.simulation.topics import (
     CHANGELOG,
     COMMANDS_TOPIC,

@@ -11,7 +11,7 @@ from aiokafka.record.default_records import DefaultRecordBase, DefaultRecordBatc
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
-import streams.records  # noqa: F401  (it puts our reader in the place of aiokafka's)
+import streams.kafka.records  # noqa: F401  (it puts our reader in the place of aiokafka's)
 
 if TYPE_CHECKING:
     from aiokafka.producer.message_accumulator import BatchBuilder

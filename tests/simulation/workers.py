@@ -6,22 +6,22 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from streams.broker import PartitionLog, partition_of
-from streams.cache import Cache
-from streams.handler import Handler
-from streams.journal import stream_name
-from streams.messages import Message, message_of
-from streams.outbox import TypeOutbox
-from streams.owner import Owner
-from streams.ownership import Ownership
-from streams.topic_ids import Described
+from streams.deciding.cache import Cache
+from streams.deciding.handler import Handler
+from streams.deciding.messages import Message, message_of
+from streams.journal.port import stream_name
+from streams.kafka.client import PartitionLog, partition_of
+from streams.kafka.topic_metadata import Described
+from streams.ownership.assignment import Ownership
+from streams.ownership.owner import Owner
+from streams.ownership.replies import TypeOutbox
 from tests.simulation.account import COMMANDS, EVENTS, TYPE, account
 from tests.simulation.group import Consumer, Place
 from tests.simulation.kafka import Record, SimulatedBroker
 from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, DEAD_LETTERS_TOPIC
 
 if TYPE_CHECKING:
-    from streams.broker import Broker
+    from streams.kafka.client import Broker
     from tests.simulation.world import World
 
 

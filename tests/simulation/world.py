@@ -11,12 +11,13 @@ from hashlib import sha256
 from random import Random
 from typing import Any
 
-import streams.owner
-import streams.records
-import streams.takeover
-from projections import events, local_store, partition, tables
-from streams.journal import Journal
-from streams.journal_memory import MemoryStore
+import streams.kafka.records
+import streams.ownership.owner
+import streams.ownership.takeover
+from projections.applying import events, partition
+from projections.stores.local import rocksdb, tables
+from streams.journal.memory import MemoryStore
+from streams.journal.port import Journal
 from streams.limits import Limits
 from tests.memory_rows import MemoryRows
 from tests.simulation.checks import Checks
@@ -174,17 +175,17 @@ class World:
         shape = self.shape
         inside: list[tuple[Any, str, Any]] = [
             (time, "monotonic", self.loop.time),
-            (streams.owner, "now", self.now),
-            (streams.takeover, "now", self.now),
-            (local_store, "WriteBatch", Batch),
+            (streams.ownership.owner, "now", self.now),
+            (streams.ownership.takeover, "now", self.now),
+            (rocksdb, "WriteBatch", Batch),
             (partition, "NEAR", shape.near),
             (partition, "BATCH", shape.batch),
             (partition, "BATCH_BEHIND", shape.batch),
             (events, "COMMITS_AT_ONCE", shape.batch),
             (events, "FIRST_COMMITS", 1),
             (tables, "DROPPED_AT_ONCE", shape.batch),
-            (streams.records, "_refetched", set()),
-            (streams.records, "_said_of", set()),
+            (streams.kafka.records, "_refetched", set()),
+            (streams.kafka.records, "_said_of", set()),
         ]
         before = [getattr(module, name) for module, name, _ in inside]
         for module, name, value in inside:

@@ -13,21 +13,21 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from aggregates.decider import Decider
-from projections.events import Event as Read
-from projections.events import EventReader
-from projections.fold import TableFold, evolved
-from projections.partition import Partition, Wanted
+from projections.applying.events import Event as Read
+from projections.applying.events import EventReader
+from projections.applying.fold import TableFold, evolved
+from projections.applying.partition import Partition, Wanted
 from projections.projection import Projection, PublishedEvent, Row
-from projections.tailer import event_headers
+from projections.publishing.tailer import event_headers
 from schemas.codec import Codec
 from schemas.formats import AVRO
 from schemas.upcasting import Fields, Upcasted, Upcaster, dropped
-from streams.journal import Commit, RecordedEvent, Unavailable
-from streams.journal_memory import MemoryJournal
+from streams.journal.memory import MemoryJournal
+from streams.journal.port import Commit, RecordedEvent, Unavailable
 from tests.flat_rows import GONE
 from tests.flat_rows import stored as stored_row
 from tests.memory_rows import MemoryRows
-from tests.unit.test_upcasting import schema
+from tests.unit.schemas.test_upcasting import schema
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 STREAM = "box-0"

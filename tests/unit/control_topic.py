@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from projections.control import Control
-from streams.broker import Record
+from projections.applying.control import Control
+from streams.kafka.client import Record
 
 
 class Stored(NamedTuple):

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from streams.cache import Aggregate, Cache
-from streams.handler import Handler, load_aggregate
-from streams.journal import Commit, Snapshot, Unavailable
-from streams.journal_memory import MemoryJournal, MemoryStore
+from streams.deciding.cache import Aggregate, Cache
+from streams.deciding.handler import Handler, load_aggregate
+from streams.deciding.messages import RETRY_OF, Envelope, Failure, Message, command_headers
+from streams.journal.memory import MemoryJournal, MemoryStore
+from streams.journal.port import Commit, Snapshot, Unavailable
 from streams.limits import Limits
-from streams.messages import RETRY_OF, Envelope, Failure, Message, command_headers
-from streams.owner import Owner
+from streams.ownership.owner import Owner
 from tests.command_log import Topic
 from tests.fragile.ledger import codecs, ledger
 

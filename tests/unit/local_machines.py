@@ -9,13 +9,13 @@ from typing import Any
 
 from faust.types import TP
 
-from projections.kept import Indexes
-from projections.local_store import LocalStore, Record
 from projections.projection import Row
-from projections.rows import Quarantined
-from projections.tables import LocalRows, rocksdb_table
-from streams.broker import USUAL_LARGEST
-from streams.faust_app import Application
+from projections.stores.declaration import Indexes
+from projections.stores.local.rocksdb import LocalStore, Record
+from projections.stores.local.tables import LocalRows, rocksdb_table
+from projections.stores.rows import Quarantined
+from streams.kafka.client import USUAL_LARGEST
+from streams.runtime.application import Application
 from streams.settings import Settings
 from tests.flat_rows import flat
 from tests.unit.sql_machines import Consumer, changes

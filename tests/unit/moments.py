@@ -13,13 +13,13 @@ from aggregates.decider import Decider
 from schemas.codec import Codec
 from schemas.formats import AVRO, Format
 from schemas.registry import Schema
-from streams.cache import Cache, encoded
-from streams.handler import Handler
-from streams.journal import Commit
-from streams.journal_memory import MemoryJournal
+from streams.deciding.cache import Cache, encoded
+from streams.deciding.handler import Handler
+from streams.deciding.messages import JSON, Envelope
+from streams.deciding.verdict import Draft, Verdict
+from streams.journal.memory import MemoryJournal
+from streams.journal.port import Commit
 from streams.limits import Limits
-from streams.messages import JSON, Envelope
-from streams.verdict import Draft, Verdict
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 STREAM = "moment-0"

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from projections.kept import Indexes
-from projections.rows import Changes, Place, Quarantined, Stored
-from projections.tables import LocalRows, rocksdb_table
-from streams.broker import USUAL_LARGEST
-from streams.faust_app import Application
+from projections.stores.declaration import Indexes
+from projections.stores.local.tables import LocalRows, rocksdb_table
+from projections.stores.rows import Changes, Place, Quarantined, Stored
+from streams.kafka.client import USUAL_LARGEST
+from streams.runtime.application import Application
 from streams.settings import Settings
 
 TABLE = "orders-1"

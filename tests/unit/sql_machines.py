@@ -10,13 +10,13 @@ from zlib import crc32
 
 from faust.types import TP
 
-from projections.changelog import records_of
-from projections.kept import projection_name
-from projections.local_store import Record
-from projections.rows import Changes, Place, Quarantined
-from projections.sql_columns import SqlColumns
-from projections.sqlite_store import SqliteStore, sqlite_table
-from streams.faust_app import Application
+from projections.stores.changelog import records_of
+from projections.stores.declaration import projection_name
+from projections.stores.local.rocksdb import Record
+from projections.stores.local.sqlite import SqliteStore, sqlite_table
+from projections.stores.rows import Changes, Place, Quarantined
+from projections.stores.sql_columns import SqlColumns
+from streams.runtime.application import Application
 from streams.settings import Settings
 from tests.flat_rows import flat, stored
 

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from streams.messages import command_headers
+from streams.deciding.messages import command_headers
+from streams.kafka.topics import commands_topic, replies_topic
 from streams.settings import Settings
-from streams.topics import commands_topic, replies_topic
 from tests.bench.load import LINE, OPEN
 
 REPLY_SECONDS = 30.0

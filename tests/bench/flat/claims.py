@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from streams.progress import Meter
+from streams.cli.progress import Meter
 from tests.bench.flat.crowd import measure_crowd
 from tests.bench.flat.loading import measure_loading
 from tests.bench.flat.logs import Writer

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from streams.progress import Meter
+from streams.cli.progress import Meter
 from streams.settings import Settings
 from tests.bench.cassandra import cassandra
 from tests.bench.flat.asking import asker

@@ -17,12 +17,12 @@ from pathlib import Path
 from statistics import median
 
 from aggregates.shop.order import order
-from streams.cache import Cache
-from streams.handler import Handler, load_aggregate
+from streams.cli.progress import Meter
+from streams.deciding.cache import Cache
+from streams.deciding.handler import Handler, load_aggregate
+from streams.deciding.messages import Envelope, Failure, Message, command_headers
 from streams.limits import Limits
-from streams.messages import Envelope, Failure, Message, command_headers
-from streams.owner import Owner
-from streams.progress import Meter
+from streams.ownership.owner import Owner
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Asked, Site
 from tests.command_log import Topic

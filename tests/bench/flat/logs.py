@@ -18,12 +18,12 @@ from typing import Any
 from cassandra.query import BoundStatement
 
 from aggregates.shop.order import LineAdded
-from streams.cassandra_rows import COMMIT_COLUMNS
-from streams.cassandra_schema import COMMITS_PER_BUCKET, keyspace_name
-from streams.commit_codec import encode_events
-from streams.indexer import MOST_PENDING
-from streams.journal import Commit, RecordedEvent, stream_name
-from streams.progress import Meter
+from streams.cli.progress import Meter
+from streams.journal.cassandra.rows import COMMIT_COLUMNS
+from streams.journal.cassandra.tables import COMMITS_PER_BUCKET, keyspace_name
+from streams.journal.commit_codec import encode_events
+from streams.journal.port import Commit, RecordedEvent, stream_name
+from streams.ownership.derivation import MOST_PENDING
 from tests.bench.flat.site import Site
 
 ROWS_AT_ONCE = 100

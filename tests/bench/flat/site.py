@@ -10,11 +10,11 @@ from typing import Any
 
 from aggregates.shop.order import order
 from streams.aggregate_type import AggregateType
-from streams.broker import Broker
-from streams.cassandra_session import CassandraSession, Row
-from streams.journal import Journal
+from streams.journal.cassandra.session import CassandraSession, Row
+from streams.journal.port import Journal
+from streams.kafka.client import Broker
+from streams.kafka.topics import ensure_topics, type_topics
 from streams.settings import Settings
-from streams.topics import ensure_topics, type_topics
 from tests.bench.space import space
 
 

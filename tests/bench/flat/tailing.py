@@ -11,11 +11,11 @@ from statistics import median
 
 from msgspec.structs import replace
 
-from projections.tailer import Tail
-from streams.broker import Record
-from streams.journal import Published, stream_name
-from streams.tasks import cancel
-from streams.topics import events_topic
+from projections.publishing.tailer import Tail
+from streams.concurrency.tasks import cancel
+from streams.journal.port import Published, stream_name
+from streams.kafka.client import Record
+from streams.kafka.topics import events_topic
 from tests.bench.flat.logs import Writer
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Site

@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import median
 
 from aggregates.shop.order import order
-from streams.broker import PartitionLog
-from streams.cache import Cache
-from streams.handler import Handler
-from streams.journal import stream_name
+from streams.deciding.cache import Cache
+from streams.deciding.handler import Handler
+from streams.journal.port import stream_name
+from streams.kafka.client import PartitionLog
 from streams.limits import Limits
-from streams.owner import Owner
+from streams.ownership.owner import Owner
 from tests.bench.flat.loading import Unheard
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Asked, Site

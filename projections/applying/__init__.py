@@ -1,0 +1,1 @@
+"""From events to rows: reading, folding, keeping, building anew, setting keys aside."""

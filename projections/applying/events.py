@@ -1,0 +1,224 @@
+"""Events as projections see them, from records of an events topic or from the log itself: the same either way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple, Protocol
+
+from projections.projection import PublishedEvent
+from projections.publishing.tailer import COMMIT_END, PREVIOUS, event_headers
+from projections.stores.rows import read_position
+from schemas.codec import Codec, Undecodable
+from schemas.wire_format import from_wire
+from streams.concurrency.fairness import few, our_turn
+from streams.journal.event_decoding import decode_event
+from streams.journal.event_view import pieces
+from streams.journal.port import Commit, Journal, Unavailable, stream_type
+from streams.kafka.published_through import JournalBehind, behind, position_of
+
+log = logging.getLogger(__name__)
+
+EVENTS_AT_ONCE = 1_000
+COMMITS_AT_ONCE = 200
+FIRST_COMMITS = 5
+"""What a commit of a log holds is not known before it is read."""
+
+_COMMIT_END = COMMIT_END[0]
+
+
+class Record(Protocol):
+    """A record of an events topic, as Kafka's client gives it."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Event(NamedTuple):
+    """One stored event: its place in the log, whether it ends its commit, and what it stands for today.
+
+    `follows` is the event before it in its stream, (0, 0) for the first, None where that is not known.
+    `origin` is the first of `parts`, or says where it was published from when nothing came of it. `next_offset` is that
+    of the record behind it, or -1 when it was not read from the topic. `source` is what it was read from.
+    """
+
+    at: tuple[int, int]
+    ends: bool
+    origin: PublishedEvent
+    parts: Sequence[PublishedEvent]
+    next_offset: int
+    source: Record
+    follows: tuple[int, int] | None = None
+
+    @property
+    def offset(self) -> int:
+        """That of its record, where it was read from the topic."""
+        return self.next_offset - 1
+
+    @property
+    def complete(self) -> int:
+        """The newest commit that is whole when this event has been applied."""
+        return self.at[0] if self.ends else self.at[0] - 1
+
+
+class _FromLog(NamedTuple):
+    """An event of the log in the form of the record that the tailer makes of it."""
+
+    key: bytes
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+    offset: int = -2
+
+
+_Place = tuple[str, int, str, str, int, int, str]
+"""What `PublishedEvent` has behind its event and type."""
+
+
+def _place_of(record: Record, attributes: Mapping[str, bytes], stream: str) -> _Place | None:
+    """None for a record that the tailer of this stream has not made."""
+    at = position_of(attributes, stream)
+    if at is None or record.value is None:
+        return None
+    if PREVIOUS in attributes and ((previous := _previous(attributes)) is None or previous >= at):
+        return None
+    try:
+        correlation_id = attributes.get("ce_correlationid", b"").decode()
+        sequence, moment = int(attributes["ce_sequence"]), attributes["ce_time"].decode()
+        return record.key.decode(), sequence, moment, stream, *at, correlation_id
+    except (KeyError, ValueError, AttributeError):
+        return None
+
+
+def place_of(record: Record, stream: str) -> tuple[int, int] | None:
+    """Commit number and index of the event that a record is of, None for a record that is none of this stream's."""
+    place = _place_of(record, dict(record.headers), stream)
+    return None if place is None else (place[4], place[5])
+
+
+def _previous(attributes: Mapping[str, bytes]) -> tuple[int, int] | None:
+    try:
+        return read_position(attributes[PREVIOUS].decode())
+    except (KeyError, ValueError, AttributeError):
+        return None
+
+
+def _event(record: Record, attributes: Mapping[str, bytes], place: _Place, values: Sequence[Any]) -> Event:
+    parts = [PublishedEvent(value, type(value).__name__, *place) for value in values]
+    origin = parts[0] if parts else PublishedEvent(None, attributes.get("ce_type", b"").decode(), *place)
+    at, follows = (place[4], place[5]), _previous(attributes)
+    return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record, follows)
+
+
+class EventReader:
+    """Reads the events of one aggregate type."""
+
+    def __init__(self, codec: Codec, journal: Journal, source: str = "") -> None:
+        self._codec = codec
+        self._journal = journal
+        self._source = source.encode()
+        self.passed_over: dict[str, int] = {}
+        """By stream the records of its events partition that are no events of it."""
+
+    async def read(self, records: Sequence[Record], stream: str, after: tuple[int, int] = (0, -1)) -> list[Event]:
+        """The events of a stream in records, in their order. What else stands there (of a mirror, of another producer,
+        or unreadable) is passed over: what is missing for that shows, and comes from the log.
+
+        One that is not newer than `after`, which all tables have, and all before it has no parts: nobody applies it,
+        so nothing need wait until it can be read. Raises `Undecodable`, `Held`, `Unavailable`.
+        """
+        events: list[Event] = []
+        for some in few(records):
+            await our_turn()
+            for record in some:
+                attributes = dict(record.headers)
+                place = _place_of(record, attributes, stream)
+                if place is None:
+                    self._pass_over(record, stream)
+                    continue
+                at = place[4], place[5]
+                values = await self._decoded(record, attributes) if at > after else ()
+                events.append(_event(record, attributes, place, values))
+                after = max(after, at)
+        return events
+
+    def _pass_over(self, record: Record, stream: str) -> None:
+        if stream not in self.passed_over:
+            log.warning(
+                "%s: the record at offset %d of its events is none that this system has published, and is passed over,"
+                " as are others like it",
+                stream, record.offset,
+            )  # fmt: skip
+        self.passed_over[stream] = self.passed_over.get(stream, 0) + 1
+
+    async def _decoded(self, record: Record, attributes: Mapping[str, bytes]) -> tuple[Any, ...]:
+        data = from_wire(record.value, attributes)
+        try:
+            values: tuple[Any, ...] = self._codec.decode(data)
+        except Undecodable:  # its schema may be in the journal; and who must not read it says so each time
+            values = await decode_event(self._codec, self._journal, data)
+        return values
+
+    async def from_log(
+        self, stream: str, after: tuple[int, int], before: tuple[int, int] | None = None
+    ) -> AsyncIterator[list[Event]]:
+        """The events of a log behind one place and before another, in batches, to its end where that is None.
+
+        All of them: a read of the log that ends early is not its end. Raises what `read` raises, and `JournalBehind`
+        where the log ends before that place: what is said to stand there will not come.
+        """
+        if before is None:
+            head = await self._journal.head(stream)
+            before = (head.nr + 1, 0) if head is not None else (1, 0)
+        last = before[0] if before[1] > 0 else before[0] - 1
+        nr, most = max(after[0] - 1, 0), FIRST_COMMITS
+        while nr < last:
+            commits = await self._journal.commits(stream, nr, min(most, last - nr))
+            if not commits:
+                if (head_nr := await self.last_commit(stream)) < last:
+                    raise JournalBehind(behind(stream, before, head_nr))
+                raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
+            records = []
+            for commit in commits:
+                await our_turn()
+                for index, headers, event in event_headers(commit, self._source, self._codec):
+                    if after < (commit.nr, index) < before:
+                        records.append(_FromLog(event.aggregate_id.encode(), event.data, headers))
+            for start in range(0, len(records), EVENTS_AT_ONCE):
+                yield await self.read(records[start : start + EVENTS_AT_ONCE], stream)
+            nr = commits[-1].nr
+            most = max(1, min(COMMITS_AT_ONCE, EVENTS_AT_ONCE * len(commits) // max(len(records), 1)))
+
+    async def last_commit(self, stream: str) -> int:
+        """The number of the newest commit of a log, 0 for none. Raises `Unavailable`."""
+        head = await self._journal.head(stream)
+        return head.nr if head is not None else 0
+
+    async def of_aggregate(self, stream: str, aggregate_id: str, before: tuple[int, int]) -> AsyncIterator[list[Event]]:
+        """The events of one aggregate, whose stream this is, before a place, in pieces of some megabytes.
+
+        Raises what `from_log` raises.
+        """
+        head = await self._journal.head(stream)
+        indexed = head.indexed_nr if head is not None else 0
+        async with aclosing(pieces(self._journal, stream_type(stream), aggregate_id)) as found:
+            async for rows in found:
+                records: list[Record] = []
+                for row in rows:
+                    if row.nr <= indexed and (row.nr, row.index) < before:
+                        commit = Commit(stream, row.nr, 0, "", "", 0, 0, row.nr, row.recorded_at, (row.event,))
+                        for _, headers, event in event_headers(commit, self._source, self._codec, None, row.index):
+                            records.append(_FromLog(aggregate_id.encode(), event.data, headers))
+                if not records:
+                    break
+                yield await self.read(records, stream)
+        # What may not stand by aggregate yet.
+        async for events in self.from_log(stream, (indexed + 1, -1), before):
+            if its := [event for event in events if event.origin.aggregate_id == aggregate_id]:
+                yield its

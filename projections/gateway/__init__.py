@@ -1,0 +1,1 @@
+"""Commands over HTTP: from a request to Kafka, and from the reply to the response."""

@@ -1,0 +1,266 @@
+"""What became of the commands that came over HTTP, in an SQLite file: a copy of the last day of a topic.
+
+What one call writes is written whole or not at all, with the offsets from which to read on. What a machine that loses
+its power may lose is read again from the topic, as is all of it when the file is damaged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from projections.stores.local.sqlite_errors import is_damage
+from streams.deciding.messages import Reply
+from streams.kafka.topics import DAY
+
+log = logging.getLogger(__name__)
+
+ID_USED_BEFORE = "IdUsedBefore"
+"""The type of the error with which a command is refused whose id is that of another one."""
+LAYOUT = 2
+REMOVED_AT_ONCE = 10_000
+
+_LAYOUT = (
+    # `sent` and `reply` as they stand on the topic; a reply may be read before its command. Whoever uses an id for two
+    # commands gets two replies. One of a worker that does not say yet to which command it is has the command ''.
+    "CREATE TABLE commands(id TEXT NOT NULL, type TEXT NOT NULL, aggregate TEXT NOT NULL, command TEXT NOT NULL,"
+    " at INTEGER NOT NULL, sent BLOB, reply BLOB, PRIMARY KEY (id, type, aggregate, command))",
+    "CREATE INDEX by_time ON commands(at)",
+    "CREATE INDEX unanswered ON commands(at) WHERE reply IS NULL",
+    "CREATE TABLE topic(id TEXT NOT NULL)",
+    "CREATE TABLE offsets(partition INTEGER PRIMARY KEY, next INTEGER NOT NULL)",
+    f"PRAGMA user_version={LAYOUT}",
+)
+# The first that was sent with an id stands, since its reply is the first's; of replies the newest, since one that was
+# rejected may be decided again. A reply that refuses another command with that id says nothing of the first.
+_PUT, _PUT_OTHERS = (
+    "INSERT INTO commands VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, type, aggregate, command) DO UPDATE SET"
+    f" at = max(at, excluded.at), sent = coalesce(sent, excluded.sent), reply = coalesce({newest})"
+    " RETURNING CASE WHEN typeof(reply) = 'null' THEN sent END"  # SQLite 3.40 takes no NULL for one by IS NULL here
+    for newest in ("excluded.reply, reply", "reply, excluded.reply")
+)
+_WITHOUT_REPLY = "SELECT sent, at FROM commands WHERE reply IS NULL ORDER BY at"
+_OF_ANY_COMMAND = "SELECT 1 FROM commands WHERE (id, type, aggregate, command) = (?, ?, ?, '') AND reply IS NOT NULL"
+_REMOVE = "DELETE FROM commands WHERE rowid IN (SELECT rowid FROM commands WHERE at < ? ORDER BY at LIMIT ?)"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The aggregate that a command is for."""
+
+    type: str
+    id: str
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a command stands on Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+NOT_YET = -1
+"""The offset of a command that Kafka has not taken yet."""
+
+
+class Sent(msgspec.Struct, frozen=True, tag_field="status", tag="pending"):
+    """The record of a command that has been sent, JSON under its id; its reply follows on the same topic."""
+
+    command_id: str
+    aggregate: Target
+    command: str
+    place: Place
+    fingerprint: str
+
+
+class Entry(NamedTuple):
+    """A record of the topic, as it is kept: type and id of the aggregate, the command's type, `at` in milliseconds.
+    `is_anothers`: the reply is that to another command than the first with this id, which it refuses."""
+
+    id: str
+    type: str
+    aggregate: str
+    command: str
+    at: int
+    sent: bytes | None
+    reply: bytes | None
+    is_anothers: bool = False
+
+
+class Unanswered(NamedTuple):
+    """A command without a reply."""
+
+    sent: Sent
+    at: int
+
+
+class Known(NamedTuple):
+    """What is known of a command: that it was sent, or its reply, or both."""
+
+    sent: Sent | None
+    reply: Reply | None
+
+    def after(self, reply: Reply) -> Known:
+        """What is known with a reply to a command of this id, that may be another one."""
+        if self.sent is not None and not is_reply_to(reply, self.sent.aggregate, self.sent.command):
+            return self
+        return self if self.reply is not None and is_anothers(reply) else Known(self.sent, reply)
+
+
+class _Status(msgspec.Struct):
+    status: Literal["pending", "accepted", "rejected", "failed"]
+
+
+_status_of = msgspec.json.Decoder(_Status).decode
+_decode_sent = msgspec.json.Decoder(Sent).decode
+_decode_reply = msgspec.json.Decoder(Reply).decode
+encode_sent = msgspec.json.Encoder().encode
+
+
+def read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
+    """A record of the topic, with the reply if it is one. Raises `ValueError`, whatever its bytes are."""
+    try:
+        return _read_entry(value, at)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
+    if _status_of(value).status == "pending":
+        sent = _decode_sent(value)
+        return Entry(sent.command_id, sent.aggregate.type, sent.aggregate.id, sent.command, at, value, None), None
+    reply = _decode_reply(value)
+    its = reply.aggregate
+    return Entry(reply.command_id, its.type, its.id, reply.command, at, None, value, is_anothers(reply)), reply
+
+
+def is_reply_to(reply: Reply, aggregate: Target, command: str) -> bool:
+    """Whether a reply is that to a command to this aggregate of this type, as far as it says so."""
+    return Target(reply.aggregate.type, reply.aggregate.id) == aggregate and reply.command in ("", command)
+
+
+def is_anothers(reply: Reply) -> bool:
+    """Whether a reply refuses a command since its id was used before: so it is not that to the first with this id."""
+    return reply.error is not None and reply.error.type == ID_USED_BEFORE
+
+
+class CommandLog:
+    """The file at `path()`, which is asked for once, when it is opened.
+
+    Opened by one process; written in one thread while another reads.
+    """
+
+    def __init__(self, path: Callable[[], Path]) -> None:
+        self._place = path
+        self._path = Path()
+        self._reads: sqlite3.Connection | None = None
+        self._writes: sqlite3.Connection | None = None
+
+    def open(self, topic_id: str) -> None:
+        """Open the file, or make it. What was read from another topic of that name is forgotten."""
+        self._path = self._place()
+        try:
+            self._open(topic_id)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            log.warning("%s: made again from its topic: %s", self._path, error)
+            self.remove()
+            self._open(topic_id)
+
+    def _open(self, topic_id: str) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._writes = writes = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        for setting in ("journal_mode=WAL", "synchronous=NORMAL", "cell_size_check=ON"):
+            writes.execute(f"PRAGMA {setting}")
+        with _transaction(writes):
+            (layout,) = writes.execute("PRAGMA user_version").fetchone()
+            its = writes.execute("SELECT id FROM topic").fetchone() if layout == LAYOUT else None
+            if its is None or its[0] != topic_id:
+                for table in ("commands", "topic", "offsets"):
+                    writes.execute(f"DROP TABLE IF EXISTS {table}")
+                for statement in _LAYOUT:
+                    writes.execute(statement)
+                writes.execute("INSERT INTO topic VALUES (?)", (topic_id,))
+        self._reads = sqlite3.connect(self._path, isolation_level=None)
+        self._reads.execute("PRAGMA query_only=ON")
+
+    def close(self) -> None:
+        """Close the file."""
+        for connection in (self._reads, self._writes):
+            if connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.close()
+        self._reads = self._writes = None
+
+    def remove(self) -> None:
+        """Close the file, and remove it."""
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+    # -- reading: all raise `sqlite3.Error` ---------------------------------------------------------------------------
+
+    def find(self, id: str) -> Known | None:
+        """What is known of a command."""
+        rows = self._read("SELECT sent, reply FROM commands WHERE id = ? ORDER BY rowid", (id,)).fetchall()
+        if not rows:
+            return None
+        first = next((sent for sent, _ in rows if sent), None)
+        known = Known(_decode_sent(first) if first else None, None)
+        for _, reply in rows:
+            known = known.after(_decode_reply(reply)) if reply else known
+        return known
+
+    def unanswered(self) -> list[Unanswered]:
+        """The commands without a reply, the oldest first."""
+        found = [Unanswered(_decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
+        return [it for it in found if self._read(_OF_ANY_COMMAND, _key_of(it.sent)).fetchone() is None]
+
+    def offsets(self) -> dict[int, int]:
+        """By partition the offset of the record to read next."""
+        return dict(self._read("SELECT partition, next FROM offsets"))
+
+    def _read(self, statement: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        if self._reads is None:
+            raise sqlite3.OperationalError("the file is not open")
+        return self._reads.execute(statement, parameters)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, entries: Iterable[Entry], offsets: Mapping[int, int], now: int) -> list[Unanswered]:
+        """Write records, and where to read on; remove some of what is older than a day. Those of the commands that were
+        sent and have no reply. Raises `sqlite3.Error`."""
+        unanswered = []
+        if self._writes is None:
+            raise sqlite3.OperationalError("the file is not open")
+        with _transaction(self._writes) as db:
+            for entry in entries:
+                [(sent,)] = db.execute(_PUT_OTHERS if entry.is_anothers else _PUT, entry[:7]).fetchall()
+                if sent is not None and db.execute(_OF_ANY_COMMAND, entry[:3]).fetchone() is None:
+                    unanswered.append(Unanswered(_decode_sent(sent), entry.at))
+            db.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?)", offsets.items())
+            db.execute(_REMOVE, (now - DAY, REMOVED_AT_ONCE))
+        return unanswered
+
+
+def _key_of(sent: Sent) -> tuple[str, str, str]:
+    return sent.command_id, sent.aggregate.type, sent.aggregate.id
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise

@@ -1,0 +1,86 @@
+"""Commands over HTTP as the document has them: for a view that takes those of one type, and for what became of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import or_
+from typing import Any, Literal, NotRequired, TypedDict
+
+import msgspec
+
+from streams.deciding.messages import Error, Reply
+from streams.web.operation import Answer, V, describe
+
+
+class CommandTarget(TypedDict):
+    """The aggregate of a command; `sequence` is that after it, once it has a reply."""
+
+    type: str
+    id: str
+    sequence: NotRequired[int]
+
+
+class CommandPlace(TypedDict):
+    """Where a command stands on Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class CommandStatus(TypedDict):
+    """What is known of a command: `pending`, or its reply."""
+
+    command_id: str
+    status: Literal["pending", "accepted", "rejected", "failed"]
+    aggregate: CommandTarget
+    events: NotRequired[list[str]]
+    position: NotRequired[str]
+    error: NotRequired[Error | None]
+    command: NotRequired[str]
+    sent: NotRequired[CommandPlace]
+
+
+def takes_commands(type: str, commands: Mapping[str, type]) -> Callable[[V], V]:
+    """Say of a view that it is `POST /<type>s/{id}/commands`, and takes these, by name. There is at least one."""
+    pending = Answer(
+        "No reply in time: ask at `Location`, or send it again", CommandStatus, headers=("Location", "Retry-After")
+    )
+    return describe(
+        f"{type}s",
+        f"Send a command to one {type}",
+        Answer("Accepted: what it has caused is durable", Reply),
+        body=_body(commands),
+        headers=("Idempotency-Key", "If-Match", "If-None-Match", "Prefer", "X-Correlation-ID"),
+        others={202: pending},
+        path={"id": f"The id of the {type}, in percent-encoded UTF-8"},
+        problems=(409, 412, 429, 503),
+    )
+
+
+def tells_of_commands() -> Callable[[V], V]:
+    """Say of a view that it is `GET /commands/{id}`."""
+    return describe(
+        "commands",
+        "What became of a command",
+        CommandStatus,
+        headers=("Prefer",),
+        path={"id": "The command id: the `Idempotency-Key` that it was sent with"},
+        problems=(400, 404, 429, 503),
+    )
+
+
+def _body(commands: Mapping[str, type]) -> Any:
+    """One of the commands, told by `type`."""
+    return reduce(or_, (_command(name, class_) for name, class_ in sorted(commands.items())))
+
+
+def _command(name: str, class_: type) -> Any:
+    # What has a default need not be said, and `data` need not where all has.
+    needed = msgspec.json.schema_components([class_])[1][class_.__name__]["required"]
+    field: Any = ("data", class_) if needed else ("data", class_, msgspec.field(default_factory=class_))
+    return msgspec.defstruct(
+        f"{name}Command", [field], tag_field="type", tag=name, forbid_unknown_fields=True,
+        namespace={"__doc__": f"The command {name}."},
+    )  # fmt: skip

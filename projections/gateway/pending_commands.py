@@ -1,0 +1,114 @@
+"""The commands that have no reply yet: how many there are of each aggregate type, and what each of them is.
+
+A command has one slot of those that a type may have, from being sent until its reply. A reply may be lost, as when the
+owner dies between its commit and the reply: then the slot is free when the log is past the command, for its owner will
+not reply any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
+
+import msgspec
+
+from projections.gateway.command_log import Sent, is_reply_to
+from streams.deciding.messages import Reply
+from streams.journal.port import Journal, Unavailable, stream_name
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 10.0
+"""So often the log is asked about commands that wait for longer than this. A reply comes long before a second look."""
+
+
+class UnansweredCount:
+    """Each command counts once, from the first that is known of it until its reply, or until it is too old."""
+
+    def __init__(self) -> None:
+        self._commands: dict[str, tuple[Sent, int]] = {}
+        self._count: Counter[str] = Counter()
+
+    def __getitem__(self, type: str) -> int:
+        return self._count[type]
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._commands
+
+    def sent(self, id: str) -> Sent | None:
+        """What a command is that has no reply yet: the first that was sent with its id."""
+        return self._commands[id][0] if id in self._commands else None
+
+    def add(self, sent: Sent, at: int) -> bool:
+        """A command was sent; `at` in milliseconds, and about in order. False when it counts already."""
+        id = sent.command_id
+        if (known := self._commands.get(id)) is not None:
+            if known[0].fingerprint == sent.fingerprint and known[0].place.offset < sent.place.offset:
+                self._commands[id] = (msgspec.structs.replace(known[0], place=sent.place), known[1])
+            return False
+        self._commands[id] = (sent, at)
+        self._count[sent.aggregate.type] += 1
+        return True
+
+    def answered(self, reply: Reply) -> None:
+        """A command has its reply; one to another command with its id frees nothing."""
+        sent = self.sent(reply.command_id)
+        if sent is not None and is_reply_to(reply, sent.aggregate, sent.command):
+            self.remove(sent.command_id)
+
+    def remove(self, id: str) -> None:
+        """Nobody waits for its reply any more, or it was not sent after all."""
+        if (command := self._commands.pop(id, None)) is not None:
+            self._count[command[0].aggregate.type] -= 1
+
+    def remove_before(self, at: int) -> None:
+        """Nobody waits any more for those that were sent before."""
+        while self._commands:
+            id, (_, its) = next(iter(self._commands.items()))
+            if its >= at:
+                return
+            self.remove(id)
+
+    def sent_before(self, at: int) -> Iterator[Sent]:
+        """Those that were sent before, and that Kafka has."""
+        for sent, its in self._commands.values():
+            if its >= at:
+                return
+            if sent.place.offset >= 0:
+                yield sent
+
+
+class LostReplies:
+    """Frees the slots of commands whose reply does not come any more, as the `journals` of their types tell."""
+
+    def __init__(self, unanswered: UnansweredCount, journals: Mapping[str, Journal]) -> None:
+        self._unanswered = unanswered
+        self._journals = journals
+        self._past: set[tuple[str, int]] = set()
+        """Id and offset of those that the log was past at the last look."""
+
+    async def look(self, before: int) -> None:
+        """Free the slots of commands that were sent before a time (in milliseconds), and that the log is past, at the
+        look before this one too."""
+        by_stream: defaultdict[tuple[str, int], list[Sent]] = defaultdict(list)
+        for sent in self._unanswered.sent_before(before):
+            by_stream[sent.aggregate.type, sent.place.partition].append(sent)
+        found = await asyncio.gather(*(self._past_of(*stream, its) for stream, its in by_stream.items()))
+        past = {(sent.command_id, sent.place.offset) for its in found for sent in its}
+        lost = past & self._past
+        for id, _ in lost:
+            self._unanswered.remove(id)
+        if lost:
+            log.warning("%d commands have been processed without a reply coming: they do not count any more", len(lost))
+        self._past = past - lost
+
+    async def _past_of(self, type: str, partition: int, commands: Collection[Sent]) -> list[Sent]:
+        if (journal := self._journals.get(type)) is None:
+            return []
+        try:
+            head = await journal.head(stream_name(type, partition))
+        except Unavailable:
+            return []
+        return [] if head is None else [sent for sent in commands if sent.place.offset <= head.offset]

@@ -1,0 +1,314 @@
+"""Replies to commands that came over HTTP: the topic on which they come, read by every worker and kept by each.
+
+So any worker knows what became of a command, whoever has sent it. Where this one stands is in its file: started anew it
+goes on there, and with an empty folder it reads the last day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from projections.gateway.command_log import CommandLog, Entry, Known, Sent, Unanswered, is_reply_to, read_entry
+from projections.gateway.pending_commands import UnansweredCount
+from projections.http.forwarding import NotNow
+from projections.stores.local.sqlite_errors import is_damage
+from streams.concurrency.retry import until_it_answers
+from streams.concurrency.tasks import cancel, until_one_ends
+from streams.deciding.messages import Reply
+from streams.kafka.client import Broker, partition_of
+from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
+from streams.kafka.topics import DAY
+
+log = logging.getLogger(__name__)
+
+FETCH_WAIT_MS = 100
+AT_ONCE = 2_000
+PAUSE = 1.0
+ERRORS = (KafkaError, TimeoutError)
+
+
+class TooMany(Exception):
+    """As many requests wait as may."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """Who waits for the reply to a command."""
+
+    sent: Sent
+    reply: asyncio.Future[Reply | None]
+
+    def take(self, reply: Reply) -> None:
+        if not self.reply.done() and is_reply_to(reply, self.sent.aggregate, self.sent.command):
+            self.reply.set_result(reply)
+
+
+class Fetched(NamedTuple):
+    """Records that wait for the file, by partition the offset behind the last, and by id the replies."""
+
+    entries: list[Entry]
+    offsets: dict[int, int]
+    replies: defaultdict[str, list[Reply]]
+
+
+def _nothing() -> Fetched:
+    return Fetched([], {}, defaultdict(list))
+
+
+class Replies:
+    """Reads `topic` into `commands`. At most `most` wait at the same time."""
+
+    def __init__(
+        self, servers: list[str], topic: str, partitions: int, broker: Broker, commands: CommandLog, most: int
+    ) -> None:
+        self._servers = servers
+        self._topic = topic
+        self._partitions = partitions
+        self._broker = broker
+        self._commands = commands
+        self._most = most
+        self.unanswered = UnansweredCount()
+        self._waiting: defaultdict[str, list[_Waiting]] = defaultdict(list)
+        self._waiters = {True: 0, False: 0}
+        """Who has sent a command, and who only asks what became of one: neither takes the place of the other."""
+        self._ended = False
+        self._read_to: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        """Of the partitions when this worker began to read them."""
+        self._moved = asyncio.Condition()
+        self._fetched = self._in_writing = _nothing()
+        self._has_fetched = asyncio.Event()
+        self._is_kept = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to read, and go on, whatever does not answer."""
+        self._task = asyncio.create_task(self._run(), name=f"reading {self._topic}")
+
+    async def let_go(self) -> None:
+        """For all who wait, and will wait, the time is up."""
+        self._ended = True
+        for waiting in self._waiting.values():
+            for it in waiting:
+                if not it.reply.done():
+                    it.reply.set_result(None)
+        async with self._moved:
+            self._moved.notify_all()
+
+    async def close(self) -> None:
+        """Read no more."""
+        if self._task is not None:
+            await cancel(self._task)
+        self._commands.close()
+
+    # -- what is known ------------------------------------------------------------------------------------------------
+
+    def find(self, id: str) -> Known | None:
+        """What is known of a command here and now. Raises `sqlite3.Error`."""
+        known = self._commands.find(id)
+        for fetched in (self._in_writing, self._fetched):
+            for reply in fetched.replies.get(id, ()):
+                known = (known or Known(None, None)).after(reply)
+        return known
+
+    async def find_for_sure(self, id: str) -> Known | None:
+        """What is known of a command, after reading all that was there at the call, as far as that may matter. Raises
+        `sqlite3.Error`, `KafkaError`, and `NotNow` when the worker ends meanwhile."""
+        known = self.find(id)
+        if known is None:
+            partition = partition_of(id.encode(), self._partitions)
+            end = await self._broker.end_offset(self._topic, partition)
+            await self._until(lambda: self._read_to.get(partition, -1) >= end)
+            known = self.find(id)
+        if known is not None and known.reply is None and not self._is_up_to_date:
+            await self._until(lambda: self._is_up_to_date)
+            known = self.find(id)
+        return known
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._ended or is_so())
+        if not is_so():
+            raise NotNow("this worker ends")
+
+    @property
+    def _is_up_to_date(self) -> bool:
+        """Whether all is read that came before this worker."""
+        return bool(self._ends) and all(
+            self._read_to.get(partition, -1) >= end for partition, end in self._ends.items()
+        )
+
+    @contextlib.contextmanager
+    def place(self, sends: bool) -> Iterator[None]:
+        """A place among those who wait: for who sends a command, or for who only asks. Raises `TooMany`."""
+        if self._waiters[sends] >= self._most:
+            raise TooMany(f"{self._most} requests wait for replies already")
+        self._waiters[sends] += 1
+        try:
+            yield
+        finally:
+            self._waiters[sends] -= 1
+
+    @contextlib.contextmanager
+    def waiting_for(self, sent: Sent) -> Iterator[asyncio.Future[Reply | None]]:
+        """The next reply to a command that is read; None when the worker ends before. Who waits has a `place`."""
+        waiting = _Waiting(sent, asyncio.get_running_loop().create_future())
+        if self._ended:
+            waiting.reply.set_result(None)
+        its = self._waiting[sent.command_id]
+        its.append(waiting)
+        try:
+            yield waiting.reply
+        finally:
+            its.remove(waiting)
+            if not its:
+                del self._waiting[sent.command_id]
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except sqlite3.Error as error:
+                log.warning("%s: replies are not kept: %s", self._topic, error)
+                self._read_to.clear()
+                if is_damage(error):
+                    self._commands.remove()
+                self._commands.close()
+            except Exception:
+                log.exception("%s: reading replies", self._topic)
+            await asyncio.sleep(PAUSE)
+
+    async def _read(self) -> None:
+        """Read for ever, from where the file says. Raises `sqlite3.Error`."""
+        described = await until_it_answers(
+            lambda: self._broker.describe([self._topic]), f"Kafka: finding {self._topic}", ERRORS
+        )
+        self._fetched = self._in_writing = _nothing()
+        self._commands.open(described[self._topic].id)
+        for command in self._commands.unanswered():
+            self.unanswered.add(*command)
+        async with self._consumer() as consumer:
+            await until_one_ends(self._fetch(consumer), self._keep())
+
+    @contextlib.asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+        )
+        try:
+            await until_it_answers(consumer.start, f"Kafka: reading {self._topic}", ERRORS)
+            tps = [TopicPartition(self._topic, partition) for partition in range(self._partitions)]
+            consumer.assign(tps)
+            starts = await until_it_answers(lambda: self._starts(consumer, tps), f"Kafka: {self._topic}", ERRORS)
+            for tp, start in starts.items():
+                consumer.seek(tp, start)
+            async with self._moved:
+                self._read_to = {tp.partition: start for tp, start in starts.items()}
+                self._moved.notify_all()
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    async def _starts(self, consumer: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where to read on: where the file ends, but nothing that is older than a day, which the topic may hold yet."""
+        stored = self._commands.offsets()
+        ends = await consumer.end_offsets(tps)
+        in_time = await consumer.offsets_for_times(dict.fromkeys(tps, now_ms() - DAY))
+        starts = {}
+        for tp in tps:
+            found, next = in_time[tp], stored.get(tp.partition, 0)
+            oldest = ends[tp] if found is None else found.offset
+            starts[tp] = max(oldest, next if next <= ends[tp] else 0)
+        self._ends = {tp.partition: end for tp, end in ends.items()}
+        return starts
+
+    async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
+        """Take what has come at once, whatever the file does: of a partition whose records lie there aiokafka asks the
+        broker for nothing, and then for as long as the broker keeps that request."""
+        while True:
+            found = await until_it_answers(
+                lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE), f"Kafka: reading {self._topic}", ERRORS
+            )
+            self.unanswered.remove_before(now_ms() - DAY)
+            for records in found.values():
+                for record in records:
+                    self._take(record)
+            for tp in consumer.assignment():  # where it reads on, also behind the mark of a transaction
+                position = await consumer.position(tp)
+                if position != self._read_to.get(tp.partition):
+                    self._fetched.offsets[tp.partition] = position
+            self._has_fetched.set()
+            while len(self._fetched.entries) >= AT_ONCE:
+                self._is_kept.clear()
+                await self._is_kept.wait()
+
+    def _take(self, record: Any) -> None:
+        if isinstance(record, UnreadableRecord):  # that was said
+            return
+        try:
+            # A time that is still to come would keep what stands behind it from ever being too old.
+            entry, reply = read_entry(record.value or b"", min(record.timestamp, now_ms()))
+        except Exception as error:  # whatever it is, the replies behind it are read
+            log.warning(
+                "%s-%d: offset %d is no reply, and is left out: %r",
+                record.topic,
+                record.partition,
+                record.offset,
+                error,
+            )
+            return
+        self._fetched.entries.append(entry)
+        if reply is not None:
+            self._fetched.replies[entry.id].append(reply)
+            for waiting in self._waiting.get(reply.command_id, ()):
+                waiting.take(reply)
+
+    async def _keep(self) -> None:
+        """Write what was fetched since the last time, as often as there is something. Raises `sqlite3.Error`."""
+        while True:
+            await self._has_fetched.wait()
+            self._has_fetched.clear()
+            self._in_writing, self._fetched = self._fetched, _nothing()
+            entries, offsets, replies = self._in_writing
+            if not offsets:
+                continue
+            for command in await self._write(entries, offsets):
+                self.unanswered.add(*command)
+            for reply in chain.from_iterable(replies.values()):
+                self.unanswered.answered(reply)
+            self._in_writing = _nothing()
+            self._is_kept.set()
+            async with self._moved:
+                self._read_to.update(offsets)
+                self._moved.notify_all()
+
+    async def _write(self, entries: list[Entry], offsets: dict[int, int]) -> list[Unanswered]:
+        # In a thread: when SQLite syncs, nobody has to wait for that.
+        writing = asyncio.ensure_future(asyncio.to_thread(self._commands.write, entries, offsets, now_ms()))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])  # the file is closed next
+            raise
+
+
+def now_ms() -> int:
+    """The time as Kafka has it in its records."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,1 @@
+"""What requests and responses have in common: positions, pages, ETags, bodies, problems, hops between workers."""

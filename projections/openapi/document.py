@@ -1,0 +1,178 @@
+"""The OpenAPI document of an app: made of what its views say beside them, of its commands and of its events.
+
+https://spec.openapis.org/oas/v3.1.1.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from projections.openapi.parts import AT_THE_DOOR, components
+from projections.openapi.schemas import Known, schemas_of
+from projections.operations.answers import Problem
+from projections.streaming.sse import EVENT_STREAM
+from streams.aggregate_type import AggregateType
+from streams.runtime.web_guard import ANY_HOST
+from streams.web.operation import Answer, Described
+
+INTERNAL: Mapping[str, str] = {
+    "/applied/{stream}/{nr}": "workers wait at each other for a position; clients have At-Least",
+    "/switching": "the leader asks the others whether a table is complete; people have /projections",
+    "/docs/{file}": "parts of the page /docs",
+}
+"""The routes that are left out, and why."""
+
+VARIABLE = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
+"""Of a path as aiohttp has it: `{id}`, or `{id:[^/]+}` with what it matches."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path, its name, which is for ever, and what it says of itself."""
+
+    path: str
+    method: str
+    name: str
+    described: Described | None
+
+
+def routes_of(app: Any) -> Iterator[Route]:
+    """All routes of a Faust app, but that HEAD goes without saying where there is GET."""
+    for pattern, view in app.web.views.items():
+        path = VARIABLE.sub(r"{\1}", pattern)
+        for method in sorted(view.get_methods() - {"HEAD"}):
+            handler = view.methods[method.lower()]
+            yield Route(path, method.lower(), view.view_name, getattr(handler, "described", None))
+
+
+def document(
+    title: str, version: str, about: str, routes: Iterable[Route], contexts: Mapping[str, AggregateType]
+) -> dict[str, Any]:
+    """The document. Raises `KeyError` for a header or a problem that `openapi_parts` does not know."""
+    told = [(route, route.described) for route in routes if route.described is not None]
+    events = {type_: list(context.decider.events.values()) for type_, context in contexts.items()}
+    known = schemas_of(
+        [Problem, *chain.from_iterable(_types(it) for _, it in told), *chain(*events.values())], contexts
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for route, described in told:
+        paths.setdefault(route.path, {})[route.method] = _operation(route, described, known)
+    problems = {status for route, it in told for status in _problems(route, it)}
+    request = {name for _, it in told for name in it.headers}
+    response = {name for _, it in told for answer in it.answers.values() for name in answer.headers}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version, "description": about, "license": {"name": "Apache-2.0"}},
+        "servers": [{"url": "/"}],
+        "tags": _tags([it.tag for _, it in told], contexts),
+        "paths": paths,
+        "components": {"schemas": known.components, **components(problems, request, response, sorted(contexts))},
+        "x-events": {
+            type_: {
+                "topic": f"{type_}-events",
+                "schemas": {event.__name__: known.of(event) for event in sorted(its, key=lambda it: it.__name__)},
+            }
+            for type_, its in events.items()
+        },
+    }
+
+
+def _types(described: Described) -> Iterator[Any]:
+    yield from (answer.type for answer in described.answers.values() if answer.type is not None)
+    if described.body is not None:
+        yield described.body
+
+
+def _tags(tags: Sequence[str], contexts: Mapping[str, AggregateType]) -> list[dict[str, str]]:
+    """What they are about; an aggregate type says also what of it is not on HTTP."""
+    told: list[dict[str, str]] = []
+    for tag in dict.fromkeys(tags):
+        about, type_ = {"name": tag}, tag.removesuffix("s")
+        if type_ in contexts:
+            decider = contexts[type_].decider
+            commands, events = ", ".join(sorted(decider.commands)), ", ".join(sorted(decider.events))
+            about["description"] = (
+                f"Commands are taken on the topic `{type_}-commands` ({commands}), and events are published on "
+                f"`{type_}-events` ({events}), as CloudEvents."
+            )
+        told.append(about)
+    return told
+
+
+def _operation(route: Route, described: Described, known: Known) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "tags": [described.tag],
+        "summary": described.summary,
+        "parameters": _parameters(route, described),
+        "responses": {
+            **{str(status): _answer(answer, described, known) for status, answer in described.answers.items()},
+            **{
+                str(status): {"$ref": f"#/components/responses/Problem{status}"}
+                for status in sorted(_problems(route, described))
+            },
+        },
+    }
+    if described.body is not None:
+        content = {"application/json": {"schema": known.of(described.body)}}
+        # Also where `{}` would do: a request without a body is not said to be JSON, and so is refused.
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _problems(route: Route, described: Described) -> set[int]:
+    return {*described.problems, *(() if ANY_HOST.fullmatch(route.path) else AT_THE_DOOR)}
+
+
+def _parameters(route: Route, described: Described) -> list[dict[str, Any]]:
+    path = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": described.path.get(name, f"Its {name}"),
+            "schema": {"type": "string", "minLength": 1},
+        }
+        for name in VARIABLE.findall(route.path)
+    ]
+    headers = [{"$ref": f"#/components/parameters/{name}"} for name in described.headers]
+    return [*path, *_query(described.query), *headers]
+
+
+def _query(query: type | None) -> list[dict[str, Any]]:
+    """The fields of a struct as parameters."""
+    if query is None:
+        return []
+    _, found = msgspec.json.schema_components([query])
+    fields = found[query.__name__]
+    parameters = []
+    for name, schema in fields["properties"].items():
+        about = schema.pop("description", "")
+        parameters.append(
+            {
+                "name": name,
+                "in": "query",
+                "required": name in fields["required"],
+                **({"description": about} if about else {}),
+                "schema": schema,
+            }
+        )
+    return parameters
+
+
+def _answer(answer: Answer, described: Described, known: Known) -> dict[str, Any]:
+    told: dict[str, Any] = {"description": answer.description}
+    if answer.headers:
+        told["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in answer.headers}
+    if answer.media:
+        schema = {"type": "string"} if answer.type is None else known.of(answer.type)
+        told["content"] = {answer.media: {"schema": schema}}
+        if described.stream and answer.type is not None:
+            told["content"][EVENT_STREAM] = {"schema": {"type": "string", "description": described.stream}}
+    return told

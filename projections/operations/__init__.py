@@ -1,0 +1,1 @@
+"""For operators: status, lag, metrics, orders to projections, and their command line."""

@@ -1,0 +1,215 @@
+"""What `/projections` says, for people: as a table, and as a bar while tables are being built."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from streams.cli.http import ask, post
+from streams.cli.progress import Meter
+from streams.cli.run import ERROR, USAGE, Stop
+from streams.text import one_line
+
+COLUMNS = ("projection", "table", "state", "done", "to go", "rate", "left", "waiting", "note")
+NUMBERS = ("done", "to go", "rate", "left", "waiting")
+HELP = "is the projections worker up (make start), is --url right?"
+LOOK_SECONDS = 0.5
+PATIENCE = 60.0
+"""Seconds without an answer after which a bar gives up: workers may be changing hands."""
+UNDER_WAY = ("building", "complete")
+
+
+class TableState(msgspec.Struct):
+    """One build of a projection."""
+
+    table: str
+    state: str
+    done: int
+    total: int
+    rate: float
+    seconds_left: float | None
+    error: str | None
+    quarantined_keys: int
+
+
+class Skip(msgspec.Struct):
+    position: str
+    reason: str
+
+
+class Waiting(msgspec.Struct):
+    """A key in quarantine."""
+
+    table: str
+    key: str
+    position: str
+    error: str
+    events: int
+
+
+class ProjectionState(msgspec.Struct):
+    """An entry of `/projections`."""
+
+    name: str
+    serving: str | None
+    paused: str | None
+    skips: list[Skip]
+    quarantined_keys: int
+    quarantined: list[Waiting]
+    tables: list[TableState]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether there is nothing to be done or waited for."""
+        fine = all(table.state in ("serving", "complete", "to drop") and not table.error for table in self.tables)
+        return fine and self.quarantined_keys == 0
+
+
+class _All(msgspec.Struct):
+    projections: list[ProjectionState]
+
+
+class _Problem(msgspec.Struct):
+    detail: str
+
+
+def path_of(*parts: str) -> str:
+    """The path of a projection, or of what is beneath it."""
+    return "/".join(["/projections", *(quote(part, safe="") for part in parts)])
+
+
+async def get_states(url: str, name: str | None) -> list[ProjectionState]:
+    """Of one projection, or of all. Raises `Stop`: with 1 when there is none, with 2 when there is no answer."""
+    where, status, body = await ask(url, path_of(name) if name is not None else "/projections", HELP)
+    if status != 200:
+        raise refused(where, status, body)
+    return read(where, body, name is None)
+
+
+def read(where: str, body: bytes, is_all: bool) -> list[ProjectionState]:
+    """An answer. Raises `Stop` for what is none."""
+    try:
+        if is_all:
+            return msgspec.json.decode(body, type=_All).projections
+        return [msgspec.json.decode(body, type=ProjectionState)]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Stop(USAGE, f"{where} is not the /projections of a projections worker: {one_line(error)}") from None
+
+
+async def order(url: str, path: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """What a worker answers to an order. Raises `Stop`: 1 when it cannot be done, 2 for wrong use, or no answer."""
+    where, status, answer = await post(url, path, HELP, body, seconds)
+    if status not in (200, 202):
+        raise refused(where, status, answer)
+    try:
+        return msgspec.json.decode(answer, type=dict[str, Any]) | {"status": status}
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Stop(USAGE, f"{where} is no projections worker") from None
+
+
+def refused(where: str, status: int, body: bytes) -> Stop:
+    """Why a worker did not do it."""
+    try:
+        detail = msgspec.json.decode(body, type=_Problem).detail
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        detail = one_line(body[:200].decode(errors="replace")) or "nothing"
+    if status in (404, 409):
+        return Stop(ERROR, one_line(detail))
+    return Stop(USAGE, f"{where} answers {status}: {one_line(detail)}")
+
+
+# -- as a table ---------------------------------------------------------------------------------------------------
+
+
+def rows(states: Iterable[ProjectionState]) -> list[list[object]]:
+    """A row by table."""
+    return [[state.name, *_row(state, table)] for state in states for table in state.tables]
+
+
+def _row(state: ProjectionState, table: TableState) -> list[object]:
+    rate = f"{table.rate:,.0f}/s" if table.rate else ""
+    left = duration(table.seconds_left) if table.seconds_left else ""
+    note = table.error or (state.paused if table.state == "paused" else "") or ""
+    to_go = f"{table.total - table.done:,}"
+    return [table.table, table.state, f"{table.done:,}", to_go, rate, left, table.quarantined_keys or "", note]
+
+
+def duration(seconds: float) -> str:
+    """As `1:05:09`, or `5:09`."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+# -- as a bar -----------------------------------------------------------------------------------------------------
+
+
+async def watch(url: str, name: str | None) -> list[ProjectionState]:
+    """Show a bar for as long as tables are being built; how things are then."""
+    with _Bar() as bar:
+        while True:
+            states = await _patiently(url, name)
+            building = [table for state in states for table in state.tables if table.state == "building"]
+            if not building:
+                return states
+            bar.show(building)
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def until_it_answers(url: str, name: str, table: str) -> None:
+    """Show a bar until this table answers. Raises `Stop` when it will not without somebody's doing."""
+    with _Bar() as bar:
+        while True:
+            [state] = await _patiently(url, name)
+            its = [it for it in state.tables if it.table == table]
+            bar.show(its)
+            if state.serving == table:
+                return
+            if state.paused is not None:
+                raise Stop(ERROR, f"{name} is paused: {state.paused}")
+            if its and its[0].state not in UNDER_WAY and its[0].state != "held":
+                raise Stop(ERROR, f"{table} is not being built any more: it is {its[0].state}")
+            if its and its[0].state == "complete" and its[0].error is not None:
+                raise Stop(ERROR, f"{its[0].error}: mend or skip what they wait for")
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _patiently(url: str, name: str | None) -> list[ProjectionState]:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await get_states(url, name)
+        except Stop as stop:
+            if stop.code == ERROR or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+class _Bar:
+    """A meter that is there from the first table on."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._meter: Meter | None = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def show(self, tables: Sequence[TableState]) -> None:
+        if not tables:
+            return
+        done, total = sum(table.done for table in tables), sum(table.total for table in tables)
+        label = ", ".join(f"{table.table} {table.state}" for table in tables[:3])
+        label += f" and {len(tables) - 3} more" if len(tables) > 3 else ""
+        if self._meter is None:
+            self._meter = self._stack.enter_context(Meter(label, total, "events"))
+        self._meter.at(done, label, total, sum(table.rate for table in tables))

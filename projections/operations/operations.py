@@ -1,0 +1,305 @@
+"""Projections over HTTP: what they are doing, and orders to them. Any worker takes an order.
+
+An order is a fact on the control topic, and stands when Kafka has it. Then the workers are asked to follow it at once,
+so that who has got 200 sees it done. Where that cannot be asked for just now the answer is 202, and they follow by
+themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import msgspec
+
+from projections.app import ReadSide
+from projections.applying.refolding import FoldedRow, fold_key, fold_waiting
+from projections.applying.source import Source
+from projections.http.bodies import Post, Reason, Refused, read_body
+from projections.http.forwarding import HOP, HOP_SECONDS, NotNow
+from projections.operations import answers, status
+from projections.stores.declaration import Kept, projection_name, version_of
+from projections.stores.rows import StoreDown, canonical, read_position
+from schemas.codec import Undecodable
+from streams.journal.event_decoding import Held
+from streams.journal.port import Unavailable
+from streams.kafka.published_through import JournalBehind
+from streams.web.health import json_response, no_answer, problem
+from streams.web.operation import Answer, describe
+
+log = logging.getLogger(__name__)
+
+FOLD_SECONDS = 600.0
+"""For so long another worker may fold rows anew: a local one from the whole log of a partition."""
+
+Position = Annotated[str, msgspec.Meta(pattern=r"^[^/\s]+-[0-9]{1,9}:[0-9]{1,18}:[0-9]{1,9}$", max_length=300)]
+
+
+class Rebuild(msgspec.Struct, forbid_unknown_fields=True):
+    """`again`: also when a new table is being built already."""
+
+    again: bool = False
+
+
+class Pause(msgspec.Struct, forbid_unknown_fields=True):
+    reason: Reason
+
+
+class Skip(msgspec.Struct, forbid_unknown_fields=True):
+    position: Position
+    reason: Reason
+
+
+class Drop(msgspec.Struct, forbid_unknown_fields=True):
+    table: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    pass
+
+
+def add_operations(side: ReadSide) -> None:
+    """Serve `/projections`, and take orders beneath it."""
+    operations = Operations(side)
+
+    @side.app.page("/projections", name="projections")
+    @describe("projections", "What every projection is doing", answers.Projections, reads=True)
+    async def all_of_them(view: Any, request: Any) -> Any:
+        return await _answered(view, operations.all(view, request))
+
+    @side.app.page("/projections/{name}", name="projection")
+    @describe("projections", "What one projection is doing", answers.ProjectionStatus, reads=True, problems=(404,))
+    async def one(view: Any, request: Any, name: str) -> Any:
+        return await _answered(view, operations.one(view, request, name))
+
+    def takes(
+        order: str, take: Callable[..., Awaitable[Any]], summary: str, body: type, answer: type, done: bool = True
+    ) -> None:
+        ordered_only = Answer("Ordered: the workers follow by themselves", answer, headers=("Location",))
+
+        @side.app.page(f"/projections/{{name}}/{order}", base=Post, name=f"projection-{order}")
+        @describe(
+            "projections",
+            summary,
+            Answer("Done", answer) if done else None,
+            body=body,
+            others={202: ordered_only},
+            problems=(404, 409, 503) if order == "drop" else (404, 503),
+        )
+        async def ordered(view: Any, request: Any, **of: str) -> Any:
+            return await _answered(view, take(view, request, **of))
+
+    takes("rebuild", operations.rebuild, "Build its table anew", Rebuild, answers.Rebuilt, done=False)
+    takes("pause", operations.pause, "Let it stand still", Pause, answers.Paused)
+    takes("resume", operations.resume, "Let it go on", Nothing, answers.Paused)
+    takes("skip", operations.skip, "Leave out an event that cannot be applied", Skip, answers.Skipped)
+    takes("drop", operations.drop, "Remove a table that nobody needs", Drop, answers.Dropped, done=False)
+
+    @side.app.page("/projections/{name}/rows/{key}/rebuild", base=Post, name="row-rebuild")
+    @describe("projections", "Fold one row anew", answers.RowRebuilt, body=Nothing, problems=(404, 409, 503))
+    async def row_rebuild(view: Any, request: Any, name: str, key: str) -> Any:
+        return await _answered(view, operations.rebuild_row(view, request, name, key))
+
+
+async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
+    try:
+        return await answer
+    except Refused as error:
+        return problem(view, error.status, error.title, str(error))
+    except (NotNow, Held, Undecodable, JournalBehind) as error:
+        return problem(view, 503, "Not now", str(error))
+    except (StoreDown, Unavailable) as error:
+        return no_answer(view, "a store", error)
+    except TimeoutError:
+        detail = "Kafka does not answer; the order may have arrived all the same: /projections says so"
+        return problem(view, 503, "Not now", detail)
+
+
+class Operations:
+    """The views; all of them raise what `_answered` knows."""
+
+    def __init__(self, side: ReadSide) -> None:
+        self._side = side
+
+    async def all(self, view: Any, request: Any) -> Any:
+        side, doors = self._side, self._side.doors
+        if HOP in request.headers:
+            name = request.query.get("of", "")
+            self._find(name)
+            [names] = [its for its in doors.together(self._names) if name in its]
+            here = doors.here(name)
+            return json_response(view, {"partitions": here, "answer": await status.tell(side, names)})
+        await doors.read_your_writes(request, [])
+        return json_response(view, {"projections": await status.gather(side)})
+
+    async def one(self, view: Any, request: Any, name: str) -> Any:
+        await self._side.doors.read_your_writes(request, [])
+        return json_response(view, await self._status(name))
+
+    async def rebuild(self, view: Any, request: Any, name: str) -> Any:
+        _, kept = self._find(name)
+        body, control = await read_body(request, Rebuild), self._side.control
+        version, serving = kept.projection.version, control.serving(name)
+        former = control.wanted(name, version)
+        if body.again or former == serving:
+            await control.build_again(name, version)
+            if former != serving:  # it would never be complete, and nobody would name it
+                await control.drop(former)
+            _say(request, "rebuild", name, again=body.again)
+        told = {"projection": name, "table": control.wanted(name, version), "serving": serving}
+        return json_response(view, told, 202, {"Location": f"/projections/{name}"})
+
+    async def pause(self, view: Any, request: Any, name: str) -> Any:
+        self._find(name)
+        if HOP in request.headers:
+            return await self._follow(view, request, name)
+        body = await read_body(request, Pause)
+        offset = await self._side.control.pause(name, body.reason)
+        _say(request, "pause", name, reason=body.reason)
+        return await self._ordered(view, request, name, offset, {"projection": name, "paused": body.reason})
+
+    async def resume(self, view: Any, request: Any, name: str) -> Any:
+        self._find(name)
+        if HOP in request.headers:
+            return await self._follow(view, request, name)
+        await read_body(request, Nothing)
+        offset = await self._side.control.resume(name)
+        _say(request, "resume", name)
+        return await self._ordered(view, request, name, offset, {"projection": name, "paused": None})
+
+    async def skip(self, view: Any, request: Any, name: str) -> Any:
+        source, _ = self._find(name)
+        if HOP in request.headers:
+            return await self._follow(view, request, name)
+        body = await read_body(request, Skip)
+        body = msgspec.structs.replace(body, position=canonical(body.position))  # as events are compared with it
+        await self._require_event(source, body.position)
+        offset = await self._side.control.skip(name, body.position, body.reason)
+        _say(request, "skip", name, position=body.position, reason=body.reason)
+        told = {"projection": name, "position": body.position, "reason": body.reason}
+        return await self._ordered(view, request, name, offset, told, body.position)
+
+    async def drop(self, view: Any, request: Any, name: str) -> Any:
+        found = await self._status(name)
+        table = (await read_body(request, Drop)).table
+        try:
+            is_its = projection_name(table) == name and version_of(table) >= 0
+        except ValueError:
+            is_its = False
+        if not is_its:
+            raise Refused(422, "Not valid", f"{table!r} is no table of {name} - at `$.table`")
+        state = next((its["state"] for its in found["tables"] if its["table"] == table), None)
+        if state is None and table not in self._side.control.dropped():
+            raise Refused(404, "Not found", f"there is no table {table}")
+        if state not in (None, "to drop"):
+            raise Refused(409, "Still needed", f"{table} is {state}: only what nobody needs any more is removed")
+        await self._side.control.drop(table)
+        _say(request, "drop", name, table=table)
+        return json_response(view, {"projection": name, "table": table}, 202, {"Location": f"/projections/{name}"})
+
+    async def rebuild_row(self, view: Any, request: Any, name: str, key: str) -> Any:
+        source, kept = self._find(name)
+        doors = self._side.doors
+
+        async def here() -> list[FoldedRow]:
+            found: list[FoldedRow] = []
+            for partition in doors.here(name):
+                if kept.projection.local or partition == doors.partition(key):
+                    its = self._partition(source, partition)
+                    found += await its.while_open(fold_key(its, name, key))
+            return found
+
+        if HOP in request.headers:
+            return json_response(view, {"partitions": doors.here(name), "answer": await here()})
+        await read_body(request, Nothing)
+        answers = await doors.each(name, request.rel_url.raw_path, {}, here, "POST", FOLD_SECONDS)
+        rows = [msgspec.convert(row, FoldedRow) for answer in answers for row in answer]
+        if not rows:
+            raise Refused(404, "Not found", f"there is no row {key} in {name}")
+        waiting = [f"{row.table}: {row.waits.error}, at {row.waits.position}" for row in rows if row.waits is not None]
+        if waiting:
+            raise Refused(409, "It raises still", "; ".join(waiting))
+        _say(request, "rebuild", name, key=key)
+        told = [{"table": row.table, "partition": row.partition, "position": row.position} for row in rows]
+        return json_response(view, {"projection": name, "key": key, "rows": told})
+
+    # -- following ------------------------------------------------------------------------------------------------
+
+    async def _ordered(
+        self, view: Any, request: Any, name: str, offset: int, told: dict[str, Any], skipped: str = ""
+    ) -> Any:
+        """Have all follow an order, and answer."""
+        path = f"{request.rel_url.raw_path}?offset={offset}&skipped={skipped}"
+        seconds = FOLD_SECONDS if skipped else HOP_SECONDS
+        try:
+            answers = await self._side.doors.each(
+                name, path, {}, lambda: self._followed(name, offset, skipped), "POST", seconds
+            )
+        except (NotNow, StoreDown, Unavailable, JournalBehind, TimeoutError):
+            return json_response(view, told, 202, {"Location": f"/projections/{name}"})
+        rows = [msgspec.convert(row, FoldedRow) for answer in answers for row in answer]
+        return json_response(view, told | ({"rows": rows} if skipped else {}))
+
+    async def _follow(self, view: Any, request: Any, name: str) -> Any:
+        offset, skipped = request.query.get("offset", ""), request.query.get("skipped", "")
+        if not (offset.isdecimal() and len(offset) < 19):
+            raise Refused(400, "Bad request", f"offset={offset!r}: the offset of an order")
+        here = self._side.doors.here(name)
+        return json_response(view, {"partitions": here, "answer": await self._followed(name, int(offset), skipped)})
+
+    async def _followed(self, name: str, offset: int, skipped: str) -> list[FoldedRow]:
+        """This worker does as it was ordered; the rows that it has folded anew for that."""
+        source, _ = self._find(name)
+        await self._side.control.wait_for(offset)
+        await source.follow()
+        found: list[FoldedRow] = []
+        if skipped in self._side.control.skips(name):
+            partition = _partition_of(skipped)
+            if partition in self._side.doors.here(name):
+                its = self._partition(source, partition)
+                found = await its.while_open(fold_waiting(its, name, skipped))
+        return found
+
+    # -- what there is --------------------------------------------------------------------------------------------
+
+    @property
+    def _names(self) -> list[str]:
+        return [kept.name for source in self._side.sources.values() for kept in source.kept]
+
+    def _find(self, name: str) -> tuple[Source, Kept]:
+        """The newest version of a projection. Raises `Refused`."""
+        found = [(source, it) for source in self._side.sources.values() for it in source.kept if it.name == name]
+        if not found:
+            raise Refused(404, "Not found", f"there is no projection {name}")
+        return max(found, key=lambda its: its[1].projection.version)
+
+    async def _status(self, name: str) -> answers.ProjectionStatus:
+        for found in await status.gather(self._side):
+            if found["name"] == name:
+                return found
+        raise Refused(404, "Not found", f"there is no projection {name}")
+
+    def _partition(self, source: Source, number: int) -> Any:
+        if number not in source.partitions:
+            raise NotNow(f"{source.type}-{number} has just moved")
+        return source.partitions[number]
+
+    async def _require_event(self, source: Source, position: str) -> None:
+        """An event that does not exist yet must not be left out by mistake. Raises `Refused`, `Unavailable`."""
+        stream = position.rpartition(":")[0].rpartition(":")[0]
+        nr, index = read_position(position)
+        if stream in [f"{source.type}-{number}" for number in self._side.doors.all_partitions]:
+            for commit in await self._side.journals[source.type].commits(stream, nr - 1, 1):
+                if commit.nr == nr and index < len(commit.events) and commit.events[index].is_event:
+                    return
+        raise Refused(422, "Not valid", f"there is no {source.type} event at {position} - at `$.position`")
+
+
+def _say(request: Any, order: str, name: str, **of: object) -> None:
+    """Who has changed what: there is no access log, and nobody else says so."""
+    log.warning("%s of %s, ordered by %s: %s", order, name, request.remote, of or "")
+
+
+def _partition_of(position: str) -> int:
+    return int(position.rpartition(":")[0].rpartition(":")[0].rpartition("-")[2])

@@ -1,0 +1,1 @@
+"""From the journal to Kafka: the tail of each log, and how far it is."""

@@ -1,0 +1,117 @@
+"""When a new table is complete in every partition, it answers from then on: the leader says so to all.
+
+It does not while keys are in quarantine that are not so in the table that answers: their rows would go back. The events
+that they wait for are to be skipped, or the projection is to be mended, first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from projections.applying.control import Control
+from projections.applying.partition import Partition
+from projections.applying.source import Source
+from projections.http.forwarding import NotNow
+from projections.routing.query_router import Doors
+from projections.stores.rows import StoreDown
+from streams.web.health import json_response, problem
+
+log = logging.getLogger(__name__)
+
+PATH = "/switching"
+LOOK_SECONDS = 0.2
+LONGEST_LOOK = 2.0
+
+
+class Switching:
+    """Looks whether tables are complete. The leader is the worker that has partition 0 of the first projection."""
+
+    def __init__(self, sources: Mapping[str, Source], control: Control, doors: Doors) -> None:
+        self._sources = sources
+        self._control = control
+        self._doors = doors
+        self._said = ("", 0)
+
+    def add_view(self, app: Any) -> None:
+        """Serve what the leader asks the others for."""
+
+        @app.page(PATH)
+        async def complete(view: Any, request: Any) -> Any:
+            try:
+                partitions = self._doors.here(request.query.get("of", ""))
+                answer = await self._complete()
+            except (NotNow, StoreDown, KeyError) as error:
+                return problem(view, 503, "Not now", str(error))
+            return json_response(view, {"partitions": partitions, "answer": answer})
+
+    async def _complete(self) -> dict[str, list[tuple[int, int]]]:
+        """By table the partitions in which it is complete here, and how many keys keep it from answering."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for source in self._sources.values():
+            for number, partition in list(source.partitions.items()):
+                for name, table in list(partition.tables.items()):
+                    if partition.is_current(name):
+                        serving = self._control.serving(table.projection.name)
+                        found.setdefault(name, []).append((number, await newly_waiting(partition, name, serving)))
+        return found
+
+    async def run(self) -> None:
+        """Look for ever; slower while there is nothing to wait for."""
+        pause = LOOK_SECONDS
+        while True:
+            try:
+                pause = LOOK_SECONDS if await self._look() else min(2 * pause, LONGEST_LOOK)
+            except (NotNow, StoreDown, TimeoutError) as error:
+                log.debug("no switch now: %s", error)
+            await asyncio.sleep(pause)
+
+    async def _look(self) -> bool:
+        """Whether some table is still to be waited for."""
+        due = {
+            name: table
+            for source in self._sources.values()
+            for name, table in source.newest().items()
+            if self._control.serving(name) != table
+        }
+        if not due:
+            return False
+        if 0 not in self._doors.here(first_projection(self._sources)):
+            return True
+        for name, table in due.items():
+            found = await self._doors.each(name, f"{PATH}?of={name}", {}, self._complete)
+            complete = [tuple(its) for answer in found for its in answer.get(table, ())]
+            if sorted(partition for partition, _ in complete) == self._doors.all_partitions:
+                await self._switch(name, table, sum(waiting for _, waiting in complete))
+        return True
+
+    async def _switch(self, name: str, table: str, waiting: int) -> None:
+        before = self._control.serving(name)
+        if not waiting:
+            await self._control.serve(name, table)
+            log.warning("%s: table %s answers now%s", name, table, f" instead of {before}" if before else "")
+        elif self._said != (table, waiting):
+            log.error("%s: %s", name, kept_from_answering(table, waiting))
+        self._said = (table, waiting)
+
+
+def first_projection(sources: Mapping[str, Source]) -> str:
+    """The projection by whose partitions the leader is found. Not every type has one."""
+    return next(kept.name for source in sources.values() for kept in source.kept)
+
+
+async def newly_waiting(partition: Partition, table: str, serving: str | None) -> int:
+    """How many keys are in quarantine in a table that are not so in the one that answers. Raises `StoreDown`."""
+    its = partition.tables[table]
+    if serving is None or serving == table or not its.quarantined:
+        return 0
+    answering = partition.tables.get(serving)
+    known = await its.rows.quarantined(partition.number, serving) if answering is None else answering.quarantined
+    return len(its.quarantined.keys() - known.keys())
+
+
+def kept_from_answering(table: str, waiting: int) -> str:
+    """What it means that so many keys wait in a table that is complete."""
+    return f"{table} is complete, but {waiting} keys wait in it that do not wait in the table that answers"

@@ -1,0 +1,66 @@
+"""Where the partitions of local tables are, by the assignment that Faust's leader has made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from projections.http.forwarding import NotNow
+from streams.kafka.client import partition_of
+from streams.runtime.application import Application
+
+
+class Placement:
+    """`changelogs` has by projection the topic that is assigned together with its tables."""
+
+    def __init__(self, app: Application, changelogs: Mapping[str, str]) -> None:
+        self._app = app
+        self._changelogs = changelogs
+
+    def partition(self, key: str) -> int:
+        """The partition of an aggregate."""
+        return partition_of(key.encode(), self._app.settings.partitions)
+
+    @property
+    def all_partitions(self) -> list[int]:
+        """All that there are."""
+        return list(range(self._app.settings.partitions))
+
+    @property
+    def own_url(self) -> str:
+        """That of this worker, as others know it."""
+        return str(self._app.conf.canonical_url).rstrip("/")
+
+    @property
+    def others(self) -> int:
+        """How many other workers there are, at least one: who comes just now is not known yet."""
+        return max(len(self._app.router.tables_metadata()) - 1, 1)
+
+    def here(self, projection: str) -> list[int]:
+        """The partitions of a projection that this worker has."""
+        self._require_ready()
+        topic = self._changelogs[projection]
+        return sorted(tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == topic)
+
+    def _require_ready(self) -> None:
+        if not self._app.is_ready:
+            raise NotNow("a rebalance or a recovery is under way")
+
+    def workers(self, projection: str) -> dict[str, list[int]]:
+        """Partitions by the worker's URL. All of them, or `NotNow`."""
+        self._require_ready()
+        topic = self._changelogs[projection]
+        workers = {
+            str(url).rstrip("/"): sorted(topics[topic])
+            for url, topics in self._app.router.tables_metadata().items()
+            if topics.get(topic)
+        }
+        if sorted(p for ps in workers.values() for p in ps) != self.all_partitions:
+            raise NotNow("not every partition has a worker yet")
+        return workers
+
+    def together(self, names: Collection[str]) -> list[list[str]]:
+        """Projections by the topic that says where they are."""
+        groups: dict[str, list[str]] = {}
+        for name in dict.fromkeys(names):
+            groups.setdefault(self._changelogs[name], []).append(name)
+        return list(groups.values())

@@ -1,0 +1,1 @@
+"""The rows of orders, products, users and checkouts."""

@@ -1,0 +1,81 @@
+"""The shop's queries over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from projections.app import ReadSide
+from projections.http.forwarding import Tables
+from projections.http.pages import MOST_ROWS, read_page
+from projections.shop.tables.catalogue import products_page, search
+from projections.shop.tables.order_status import STATUSES
+from projections.shop.tables.orders import in_list
+from projections.shop.tables.users_orders import orders_of, orders_page
+from projections.shop.views import answers
+from projections.shop.views.parameters import Search, UsersOrders
+from projections.views.by_key import add_by_key
+from projections.views.listing import Listing
+from projections.views.lists import add_list
+from streams.concurrency.fairness import our_turn
+from streams.web.health import problem
+from streams.web.operation import describe
+
+
+def add_views(side: ReadSide) -> None:
+    """All of them."""
+    add_by_key(side, "order", "orders", answers.Order)
+    add_by_key(side, "product", "products", answers.Product)
+    add_by_key(side, "user", "users", answers.User)
+    add_by_key(side, "checkout", "checkouts", answers.Checkout)
+    add_list(side, Listing("order", "orders", "status", STATUSES, in_list, answers.Orders))
+    _add_users_orders(side)
+    _add_catalogue(side)
+
+
+def _add_users_orders(side: ReadSide) -> None:
+    local = side.sql["order"]
+
+    @side.app.page("/users/{id}/orders", name="users-orders")
+    @describe(
+        "users", "The orders of a user, oldest first, page by page", answers.OrdersOfUser, query=UsersOrders, reads=True
+    )
+    async def users_orders(view: Any, request: Any, id: str) -> Any:
+        try:
+            limit, after = read_page(request.query, MOST_ROWS)
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+
+        async def here(partitions: list[int], tables: Tables) -> list[Any]:
+            found: list[Any] = []
+            for partition in partitions:
+                await our_turn()
+                found += orders_of(local.store, partition, tables["users-orders"], id, limit, after)
+            return found
+
+        return await side.doors.gather(
+            view, request, ["users-orders"], here, lambda answers: orders_page(id, answers, limit)
+        )
+
+
+def _add_catalogue(side: ReadSide) -> None:
+    local = side.sql["product"]
+
+    @side.app.page("/products", name="catalogue")
+    @describe("products", "The catalogue: products by words, page by page", answers.Catalogue, query=Search, reads=True)
+    async def products(view: Any, request: Any) -> Any:
+        try:
+            limit, after = read_page(request.query)
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+        words = request.query.get("search", "")
+
+        async def here(partitions: list[int], tables: Tables) -> list[Any]:
+            found: list[Any] = []
+            for partition in partitions:
+                await our_turn()
+                found += search(local.store, partition, tables["catalogue"], words, limit, after)
+            return found
+
+        return await side.doors.gather(
+            view, request, ["catalogue"], here, lambda answers: products_page(answers, limit)
+        )

@@ -1,0 +1,32 @@
+"""The shop's projections, and where each is kept."""
+
+from __future__ import annotations
+
+from projections.shop.analytics.baskets import baskets
+from projections.shop.analytics.recommendation import bought_together
+from projections.shop.analytics.sales import revenue, sales_by_month, sales_by_product
+from projections.shop.tables.archive import by_user, order_archive
+from projections.shop.tables.catalogue import catalogue
+from projections.shop.tables.catalogue import columns as catalogue_columns
+from projections.shop.tables.checkouts import checkouts
+from projections.shop.tables.orders import orders
+from projections.shop.tables.products import products
+from projections.shop.tables.users import users
+from projections.shop.tables.users_orders import columns as users_orders_columns
+from projections.shop.tables.users_orders import users_orders
+from projections.stores.declaration import Indexes, Kept, Listed
+
+TABLES = [
+    Kept(orders, Indexes({"status": lambda row: row["status"]}, changes=True)),
+    Kept(revenue),
+    Kept(sales_by_product),
+    Kept(sales_by_month),
+    Kept(baskets),
+    Kept(bought_together),
+    Kept(users_orders, users_orders_columns),
+    Kept(order_archive, Listed([by_user])),  # grows for ever, and is looked at by people who wait
+    Kept(products),
+    Kept(catalogue, catalogue_columns),
+    Kept(users),
+    Kept(checkouts),
+]

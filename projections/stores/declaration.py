@@ -1,0 +1,73 @@
+"""Which projections an app keeps, and where: the wiring, since a projection itself knows nothing of storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from projections.projection import Projection, Row
+from projections.stores.listings import Listing
+from projections.stores.sql_columns import SqlColumns
+
+
+@dataclass(frozen=True)
+class Indexes:
+    """What rows in RocksDB are found by besides their keys.
+
+    `values` has by the name of an index what a row stands under (None: it is not listed); rows are counted by it, too.
+    `changes`: rows are found by the position of their last change, so that who was away can be told what has changed.
+    """
+
+    values: Mapping[str, Callable[[Row], str | None]] = field(default_factory=dict)
+    changes: bool = False
+
+
+NO_INDEXES = Indexes()
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What rows in a read model are found by besides their keys."""
+
+    listings: Sequence[Listing] = ()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A projection, and how its rows are kept, which says where as well:
+
+    `Indexes`     in RocksDB on the worker that has the partition, with a changelog and standbys
+    `SqlColumns`  likewise, in an SQLite file
+    `Listed`      in a database that all workers share
+    """
+
+    projection: Projection
+    how: Indexes | SqlColumns | Listed = NO_INDEXES
+
+    @property
+    def store(self) -> str:
+        """The kind of store, as people call it."""
+        return _STORES[type(self.how)]
+
+    @property
+    def name(self) -> str:
+        """That of the projection."""
+        return self.projection.name
+
+
+_STORES = {Indexes: "rocksdb", SqlColumns: "sqlite", Listed: "read model"}
+
+
+def table_name(projection: str, version: int, generation: int = 0) -> str:
+    """The name of one build of a projection: a later generation is the same version built again."""
+    return f"{projection}-{version}.{generation}" if generation else f"{projection}-{version}"
+
+
+def projection_name(table: str) -> str:
+    """The projection that a table is a build of."""
+    return table.rpartition("-")[0]
+
+
+def version_of(table: str) -> int:
+    """The version of the projection that a table is a build of."""
+    return int(table.rpartition("-")[2].partition(".")[0])

@@ -1,0 +1,1 @@
+"""Tables on the disk of the worker that has the partition: RocksDB or SQLite."""

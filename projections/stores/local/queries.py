@@ -1,0 +1,153 @@
+"""What views ask of rows in RocksDB: one table, as queries see it. All raise `TableError`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from typing import NamedTuple
+
+from projections.stores.changelog import PLACE, QUARANTINED, ROW, decode_place, key_of, prefix_of, read_key
+from projections.stores.local.indexes import CHANGE, change_key, count_prefix, entry_prefix, index_prefix, read_change
+from projections.stores.local.rocksdb import LocalStore, TableError
+from projections.stores.rows import Place, is_gone, shown_json, split
+from streams.concurrency.fairness import our_turn
+
+AT_ONCE = 500
+"""Rows that are read between two looks at the clock."""
+
+
+class Change(NamedTuple):
+    """A row that has changed, at commit number and index, as it is kept now, also when it was removed."""
+
+    at: tuple[int, int]
+    key: str
+    row: bytes
+
+
+def row(store: LocalStore, partition: int, table: str, key: str) -> bytes | None:
+    """The row of a key as it is shown to others, as JSON; None for none, and for one that was removed."""
+    value = store.get(partition, key_of(table, ROW, key))
+    return None if value is None or is_gone(value) else shown_json(value)
+
+
+def scan(store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None) -> Iterator[bytes]:
+    """The rows from one key on and up to another, that one not included, in the order of their keys in UTF-8: what the
+    projection has returned and no more, as JSON. Not to be held over an await."""
+    end = None if before is None else key_of(table, ROW, before)
+    for key, value in _rows(store, partition, table, first):
+        if end is not None and key >= end:
+            return
+        yield split(value)[1]
+
+
+async def scan_in_turns(
+    store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None
+) -> list[bytes]:
+    """All that `scan` finds, as it is at this moment, read in turns."""
+    opened, found = store.opened(partition), list[bytes]()
+    rows = scan(store, partition, table, first, before)  # RocksDB's iterators show the moment in which they are made
+    while some := list(islice(rows, AT_ONCE)):
+        found += some
+        await our_turn()
+        if store.opened(partition) is not opened:  # and keep it open: Faust waits for that
+            raise TableError(f"partition {partition} has just moved")
+    return found
+
+
+def _rows(store: LocalStore, partition: int, table: str, first: str) -> Iterator[tuple[bytes, bytes]]:
+    for key, value in store.items(partition, prefix_of(table, ROW), key_of(table, ROW, first)):
+        if not is_gone(value):
+            yield key, value
+
+
+def behind(key: str) -> str:
+    """The first key that may stand behind another."""
+    return key + "\0"
+
+
+def indexed(store: LocalStore, partition: int, table: str, index: str, value: str, after: str, most: int) -> list[str]:
+    """Up to so many keys of rows that stand under a value of an index, behind the key `after`, in their order."""
+    prefix = entry_prefix(table, index, value)
+    start = prefix + behind(after).encode() if after else b""
+    return [entry[len(prefix) :].decode() for entry, _ in islice(store.items(partition, prefix, start), most)]
+
+
+def in_order(
+    store: LocalStore, partition: int, table: str, index: str, after: tuple[str, str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """The values of an index with the keys of the rows that stand under them, behind a value and key, in the order of
+    values and keys in UTF-8. Not to be held over an await."""
+    prefix = index_prefix(table, index)
+    start = entry_prefix(table, index, after[0]) + behind(after[1]).encode() if after else b""
+    for entry, _ in store.items(partition, prefix, start):
+        value, _, key = entry[len(prefix) :].decode().partition("\0")
+        yield value, key
+
+
+def listed(
+    store: LocalStore, partitions: Collection[int], table: str, under: tuple[str, str] | None, after: str, most: int
+) -> list[tuple[str, bytes]]:
+    """Up to so many rows with their keys, by their keys, behind the key `after`: those `under` a value of an index, or
+    all that there are. As they are shown to others, as JSON."""
+    keys: list[tuple[str, int]] = []
+    rows: dict[str, bytes] = {}
+    for partition in partitions:
+        if under is not None:
+            keys += ((key, partition) for key in indexed(store, partition, table, *under, after, most))
+        else:
+            for record_key, value in islice(_rows(store, partition, table, behind(after) if after else ""), most):
+                key = read_key(record_key).key
+                keys.append((key, partition))
+                rows[key] = value
+    keys = sorted(keys)[:most]  # by code points, which is the order of UTF-8
+    if under is not None:
+        for partition in partitions:
+            rows.update(store.get_many(partition, table, [key for key, its in keys if its == partition]))
+    return [(key, shown_json(rows[key])) for key, _ in keys if key in rows]
+
+
+def counts(store: LocalStore, partition: int, table: str, index: str) -> dict[str, int]:
+    """How many rows stand under each value of an index."""
+    prefix = count_prefix(table, index)
+    return {key[len(prefix) :].decode(): int(count) for key, count in store.items(partition, prefix) if int(count)}
+
+
+def place(store: LocalStore, partition: int, table: str) -> Place:
+    """How far a table is."""
+    value = store.get(partition, key_of(table, PLACE))
+    return Place() if value is None else decode_place(value)
+
+
+def changes(store: LocalStore, partition: int, table: str, after: tuple[int, int], most: int) -> list[Change]:
+    """Up to so many rows that have changed since commit number and index, the one that has changed first at the
+    beginning.
+
+    None beyond the place of the table: a worker that died while a batch went to the changelog may have left some rows
+    of it there and others not. The others come when the batch is applied again, with older positions.
+    """
+    upto = place(store, partition, table).at
+    found: list[tuple[tuple[int, int], str]] = []
+    for entry, _ in store.items(partition, prefix_of(table, CHANGE), change_key(table, (after[0], after[1] + 1))):
+        at, key = read_change(table, entry)
+        if at > upto or len(found) == most:
+            break
+        found.append((at, key))
+    rows: Mapping[str, bytes] = store.get_many(partition, table, [key for _, key in found])
+    return [Change(at, key, rows[key]) for at, key in found if key in rows]
+
+
+def refolded(store: LocalStore, partition: int, table: str) -> list[str]:
+    """The keys that are or were in quarantine, or were folded anew: their rows may have changed without a newer
+    position."""
+    return [read_key(key).key for key, _ in store.items(partition, prefix_of(table, QUARANTINED))]
+
+
+def raw(store: LocalStore, partition: int, table: str, key: str) -> bytes | None:
+    """What is kept under a key (see `encode_stored`), also when it is only what a removed row has left."""
+    return store.get(partition, key_of(table, ROW, key))
+
+
+def keys(store: LocalStore, partition: int, table: str) -> Iterator[str]:
+    """The keys of all rows, those that were removed too. Not to be held over an await."""
+    for key, _ in store.items(partition, prefix_of(table, ROW)):
+        yield read_key(key).key

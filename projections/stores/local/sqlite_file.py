@@ -1,0 +1,303 @@
+"""One partition's tables in an SQLite file: what records of the changelog have made of them, and how far it was read.
+
+What one call writes is written whole or not at all, with the offset of the changelog. That is why
+`synchronous=NORMAL` is enough: it syncs only when the log is copied into the file, so a machine that loses its power
+may lose the last writes, but then it loses their offset with them, and a recovery reads them again. A process that is
+killed loses nothing.
+
+SQLite has no checksums of its own, so each row has one: what a disk has changed must not be folded further.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from projections.stores.changelog import (
+    PLACE,
+    QUARANTINED,
+    ROW,
+    Key,
+    decode_place,
+    decode_quarantined,
+    key_of,
+    ours,
+    read_key,
+)
+from projections.stores.declaration import projection_name
+from projections.stores.local.rocksdb import Record, read_up_to
+from projections.stores.local.sqlite_errors import Damaged
+from projections.stores.rows import Place, Quarantined, head_of, is_gone, shown_json, split
+from projections.stores.sql_columns import NONE, SqlColumns, quoted, search_of, statements
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+LAYOUT = 2
+"""Of the tables below. A file of another one is made again from the changelog."""
+
+_SETTINGS = (
+    "locking_mode=EXCLUSIVE",  # another process with the same folder is refused, and there is no shared memory to map
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "cache_size=-8192",
+    "temp_store=MEMORY",
+    "secure_delete=OFF",  # a dropped table is given back, not overwritten
+    "cell_size_check=ON",
+)
+_LAYOUT = (
+    "CREATE TABLE tables(name TEXT PRIMARY KEY, made_by TEXT NOT NULL)",
+    "CREATE TABLE places(name TEXT PRIMARY KEY, position_nr INTEGER, position_idx INTEGER, value BLOB)",
+    "CREATE TABLE quarantined(name TEXT, key TEXT, position_nr INTEGER, position_idx INTEGER, value BLOB,"
+    " PRIMARY KEY (name, key))",
+    "CREATE TABLE changelog(one INTEGER PRIMARY KEY CHECK (one = 1), read_up_to INTEGER)",
+    f"PRAGMA user_version={LAYOUT}",
+)
+_EMPTY = "empty"
+_VALUE = "CAST(head || char(10) || row AS BLOB)"
+_IF_NEWER = "WHERE (excluded.position_nr, excluded.position_idx) >= (position_nr, position_idx)"
+_PUT_PLACE = (
+    "INSERT INTO places VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET position_nr = excluded.position_nr,"
+    f" position_idx = excluded.position_idx, value = excluded.value {_IF_NEWER}"
+)
+_PUT_QUARANTINED = (
+    "INSERT INTO quarantined VALUES (?, ?, ?, ?, ?) ON CONFLICT (name, key) DO UPDATE SET"
+    " position_nr = excluded.position_nr, position_idx = excluded.position_idx, value = excluded.value "
+    f"{_IF_NEWER}"
+)
+
+
+class SqliteFile:
+    """The file at `path`, made when it is not there. Everything may raise `sqlite3.Error`, and reading rows `Damaged`.
+
+    `columns` has what is declared by the name of the projection: for all its tables, also for one of an older version
+    that still serves, since the views are the newest's. A table is made when it is first written to: who asks for one
+    finds nothing in it before, whatever name they ask for.
+    """
+
+    def __init__(self, path: Path, columns: Mapping[str, SqlColumns]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._columns = columns
+        self._made: set[str] = set()
+        self._db = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            for setting in _SETTINGS:
+                self._db.execute(f"PRAGMA {setting}")
+            self._lay_out()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _lay_out(self) -> None:
+        (layout,) = self._one("PRAGMA user_version") or (0,)
+        if layout not in (0, LAYOUT):
+            raise Damaged(f"its layout is {layout}, not {LAYOUT}")
+        if layout == 0:
+            with self._transaction():
+                for statement in _LAYOUT:
+                    self._db.execute(statement)
+
+    def close(self) -> None:
+        """Close it; the log is copied into the file then."""
+        self._db.close()
+
+    # -- the changelog -------------------------------------------------------------------------------
+
+    @property
+    def read_up_to(self) -> int | None:
+        """The offset of the changelog up to which this file has all; None for nothing."""
+        found = self._one("SELECT read_up_to FROM changelog")
+        return None if found is None else int(found[0])
+
+    def recover(self, records: Iterable[Record], offset: int) -> None:
+        """Write what was read from the changelog, up to `offset`: nothing that is older than what is here."""
+        self._write(ours(records, self._path.name), lambda known: offset)
+
+    def write(self, records: Sequence[Record], offset: int) -> None:
+        """Write what this worker has put on the changelog, the last at `offset`."""
+        self._write(records, lambda known: read_up_to(known, len(records), offset))
+
+    def _write(self, records: Iterable[Record], up_to: Callable[[int], int]) -> None:
+        groups = [
+            (table, kind, removes, list(group))
+            for (table, kind, removes), group in groupby(
+                ((read_key(key), value) for key, value in records),
+                lambda record: (record[0].table, record[0].kind, record[1] is None),
+            )
+        ]
+        names = {table: self._name(table) for table, kind, _, _ in groups if kind == ROW}
+        with self._transaction():
+            for table, kind, removes, group in groups:
+                if removes:
+                    self._remove(table, kind, [key.key for key, _ in group])
+                else:
+                    self._put(names.get(table, ""), kind, group)
+            known = self.read_up_to
+            self._db.execute("REPLACE INTO changelog VALUES (1, ?)", (up_to(-1 if known is None else known),))
+            for table in {table for table, _, removes, _ in groups if removes}:
+                self._drop_what_is_empty(table)
+
+    def _put(self, name: str, kind: bytes, records: Iterable[tuple[Key, Any]]) -> None:
+        if kind == ROW:
+            self._db.executemany(
+                f"INSERT INTO {name}(key, position_nr, position_idx, head, row, crc, gone)"
+                " VALUES (?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, ?) ON CONFLICT (key) DO UPDATE SET"
+                " position_nr = excluded.position_nr, position_idx = excluded.position_idx, head = excluded.head,"
+                f" row = excluded.row, crc = excluded.crc, gone = excluded.gone {_IF_NEWER}",
+                ((key.key, *head_of(value).at, *split(value), crc32(value), is_gone(value)) for key, value in records),
+            )
+        elif kind == PLACE:
+            places = ((key.table, *decode_place(value).at, value) for key, value in records)
+            self._db.executemany(_PUT_PLACE, places)
+        elif kind == QUARANTINED:
+            quarantined = ((key.table, key.key, *_at_last(value), value) for key, value in records)
+            self._db.executemany(_PUT_QUARANTINED, quarantined)
+
+    def _remove(self, table: str, kind: bytes, keys: Iterable[str]) -> None:
+        if kind == ROW:
+            self._db.executemany(f"DELETE FROM {quoted(table)} WHERE key = ?", ((key,) for key in keys))
+        elif kind == PLACE:
+            self._db.execute("DELETE FROM places WHERE name = ?", (table,))
+        elif kind == QUARANTINED:
+            self._db.executemany("DELETE FROM quarantined WHERE name = ? AND key = ?", ((table, key) for key in keys))
+
+    def record_keys(self, table: str) -> list[bytes]:
+        """The keys of all records that a table still has: what to remove on the changelog when it is dropped, in that
+        order."""
+        held = self._db.execute("SELECT key FROM quarantined WHERE name = ?", (table,))
+        keys = [key_of(table, QUARANTINED, key) for (key,) in held]
+        rows = self._db.execute(f"SELECT key FROM {self._name_there(table)}")
+        keys += [key_of(table, ROW, key) for (key,) in rows]
+        return [*keys, key_of(table, PLACE)] if self._is_placed(table) else keys
+
+    # -- tables --------------------------------------------------------------------------------------
+
+    def get_many(self, table: str, keys: Iterable[str]) -> dict[str, bytes]:
+        """The rows of these keys as they are kept, and what removed ones have left."""
+        query = f"SELECT {_VALUE}, crc FROM {self._name_there(table)} WHERE key = ?"
+        rows: dict[str, bytes] = {}
+        for key in keys:
+            found = self._one(query, (key,))
+            if found is not None:
+                rows[key] = _checked(*found)
+        return rows
+
+    def rows(self, table: str, conditions: str = "", parameters: Parameters = ()) -> list[bytes]:
+        """Rows as they are shown to others, in JSON, none that was removed. `conditions` is what follows the table in a
+        SELECT: WHERE, ORDER BY, LIMIT; `{table}` and `{search}` in it as in `select`."""
+        return [
+            shown_json(_checked(*found))
+            for found in self.select(table, f"SELECT {_VALUE}, crc FROM {{table}} {conditions}", parameters)
+        ]
+
+    def select(self, table: str, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """What a SELECT finds. `{table}` in it is the table without what was removed, `{search}` its words."""
+        if not sql.lstrip().upper().startswith("SELECT"):
+            raise ValueError(f"{sql!r} is no SELECT")
+        there = self._there(table)
+        rows = f"(SELECT * FROM {self._name(there)} WHERE NOT gone)"  # SQLite looks through it
+        return self._db.execute(
+            sql.replace("{table}", rows).replace("{search}", search_of(there)), parameters
+        ).fetchall()
+
+    def places(self) -> dict[str, Place]:
+        """How far each table is."""
+        return {name: decode_place(value) for name, value in self._db.execute("SELECT name, value FROM places")}
+
+    def quarantined(self, table: str) -> dict[str, Quarantined]:
+        """The keys of a table whose events wait."""
+        found = self._db.execute("SELECT key, value FROM quarantined WHERE name = ?", (table,))
+        held = {key: decode_quarantined(value) for key, value in found}
+        return {key: quarantined for key, quarantined in held.items() if quarantined.events}
+
+    def drop(self, table: str) -> None:
+        """Remove all of a table."""
+        with self._transaction():
+            self._db.execute("DELETE FROM places WHERE name = ?", (table,))
+            self._db.execute("DELETE FROM quarantined WHERE name = ?", (table,))
+            self._drop(table)
+
+    def _drop(self, table: str) -> None:
+        self._made.discard(table)
+        self._db.execute(f"DROP TABLE IF EXISTS {quoted(table)}")
+        self._db.execute(f"DROP TABLE IF EXISTS {search_of(table)}")
+        self._db.execute("DELETE FROM tables WHERE name = ?", (table,))
+
+    def _drop_what_is_empty(self, table: str) -> None:
+        """What a dropped table's removed records, when they are recovered, leave behind."""
+        made = self._one("SELECT 1 FROM tables WHERE name = ?", (table,))
+        if made and not self._is_placed(table) and not self._one(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
+            self._drop(table)
+
+    def _is_placed(self, table: str) -> bool:
+        return self._one("SELECT 1 FROM places WHERE name = ?", (table,)) is not None
+
+    def _there(self, table: str) -> str:
+        """The table to look into: one of the same columns that stays empty, where this one is not there."""
+        if table in self._made or self._one("SELECT 1 FROM tables WHERE name = ?", (table,)):
+            return table
+        projection = projection_name(table)
+        return f"{projection if projection in self._columns else ''}-0 {_EMPTY}"
+
+    def _name_there(self, table: str) -> str:
+        return self._name(self._there(table))
+
+    def _name(self, table: str) -> str:
+        """The quoted name of a table, which is made when it is not there, or was declared otherwise."""
+        if table not in self._made:
+            wanted = list(statements(table, self._columns.get(projection_name(table), NONE)))
+            made_by = self._one("SELECT made_by FROM tables WHERE name = ?", (table,))
+            if made_by is None or made_by[0] != ";\n".join(wanted):
+                with self._transaction():
+                    self._make(table, wanted, made_by is not None)
+            self._made.add(table)
+        return quoted(table)
+
+    def _make(self, table: str, wanted: Sequence[str], again: bool) -> None:
+        old = quoted(f"{table} old")
+        if again:
+            self._db.execute(f"DROP TABLE IF EXISTS {search_of(table)}")
+            parts = "SELECT type, name FROM sqlite_master WHERE tbl_name = ? AND type <> 'table' AND sql IS NOT NULL"
+            for type_, name in self._db.execute(parts, (table,)).fetchall():
+                self._db.execute(f"DROP {type_} {quoted(name)}")
+            self._db.execute(f"ALTER TABLE {quoted(table)} RENAME TO {old}")
+        for statement in wanted:
+            self._db.execute(statement)
+        if again:
+            own = "id, key, position_nr, position_idx, head, row, crc, gone"
+            self._db.execute(f"INSERT INTO {quoted(table)}({own}) SELECT {own} FROM {old}")
+            self._db.execute(f"DROP TABLE {old}")
+        self._db.execute("REPLACE INTO tables VALUES (?, ?)", (table, ";\n".join(wanted)))
+
+    # -- SQLite --------------------------------------------------------------------------------------
+
+    def _one(self, sql: str, parameters: Collection[Any] = ()) -> tuple[Any, ...] | None:
+        found: tuple[Any, ...] | None = self._db.execute(sql, tuple(parameters)).fetchone()
+        return found
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # some errors have ended it
+                self._db.execute("ROLLBACK")
+            raise
+
+
+def _at_last(value: bytes) -> tuple[int, int]:
+    it = decode_quarantined(value)
+    return it.at[0], 2 * it.at[1] + (not it.events)  # as `replaces`: what is released is behind what waited there
+
+
+def _checked(row: bytes, crc: int) -> bytes:
+    if crc32(row) != crc:
+        raise Damaged("a row is not what was written")
+    return row

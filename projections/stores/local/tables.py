@@ -1,0 +1,136 @@
+"""Local tables beneath Faust: its assignment, standbys and recovery are Faust's, the writing is ours.
+
+Faust writes a row at a time, to RocksDB and to the changelog, and again the offset when the changelog has it; its flush
+gives up after 100 ms. Here what a batch of events has made of all tables of an aggregate type is one write to each, and
+done when both are. They share one Faust table, so a new version of a projection needs no new topic, and the worker
+that has a partition has all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from faust import stores
+
+from projections.stores.changelog import records_of, removal_of
+from projections.stores.changes import Live
+from projections.stores.declaration import Indexes
+from projections.stores.local.rocksdb import Record
+from projections.stores.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, StoreDown, decode_stored
+from streams.concurrency.fairness import few, our_turn
+from streams.kafka.client import Broker
+from streams.kafka.client import Record as Unsent
+from streams.runtime.application import Application
+
+ROCKSDB = {
+    "driver": "rocksdict",
+    "block_cache_size": 16 << 20,
+    "write_buffer_size": 4 << 20,
+    "max_write_buffer_number": 2,
+    "bloom_filter_size": 10,
+}
+"""Per partition. Faust's default is a block cache of 2 GiB each."""
+
+stores.STORES.aliases["local"] = "projections.stores.local.rocksdb:LocalStore"
+
+DROPPED_AT_ONCE = 5_000
+RECORD_OVERHEAD = 400
+"""Bytes that a record of the changelog has besides a row and its key: its batch, lengths, and the name of the table."""
+
+
+def rocksdb_table(app: Application, name: str, indexes: Mapping[str, Indexes]) -> Any:
+    """A Faust table whose `data` is a `LocalStore`, as many partitions as its events. `indexes` has by the names of
+    projections what their rows are found by."""
+    return app.Table(
+        name,
+        store=f"local:{name}",  # a URL that is a scheme and nothing else is false, and Faust takes its default
+        key_type=bytes,
+        value_type=bytes,
+        partitions=app.settings.partitions,
+        options={**ROCKSDB, "indexes": indexes},
+    )
+
+
+class LocalRows:
+    """`Rows` of one aggregate type in a local store: a Faust table of `rocksdb_table` or `sqlite_table`."""
+
+    def __init__(self, table: Any, broker: Broker) -> None:
+        self._table = table
+        self.live = Live()
+        self._broker = broker
+        self._writing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def changelog(self) -> str:
+        """The name of its changelog topic."""
+        return str(self._table.changelog_topic_name)
+
+    @property
+    def store(self) -> Any:
+        """The store beneath, whose reading methods views use."""
+        return self._table.data
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether part of it is out of service, until it is recovered from the changelog."""
+        return bool(self.store.damaged)
+
+    def remove_damaged(self) -> None:
+        """At the beginning of a rebalance: what is damaged is recovered in its course."""
+        self.store.remove_damaged()
+
+    async def places(self, partition: int) -> Mapping[str, Place]:
+        places: Mapping[str, Place] = self.store.places(partition)
+        return places
+
+    async def largest_row(self) -> int:
+        try:
+            return min(await self._broker.largest(self.changelog) - RECORD_OVERHEAD, LARGEST_ROW)
+        except (KafkaError, TimeoutError) as error:
+            raise StoreDown(f"Kafka: what {self.changelog} takes: {error!r}") from None
+
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
+        rows: dict[str, Stored] = {}
+        for some in few(self.store.get_many(partition, table, keys).items()):
+            await our_turn()
+            rows.update((key, decode_stored(value)) for key, value in some)
+        return rows
+
+    async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
+        quarantined: Mapping[str, Quarantined] = self.store.quarantined(partition, table)
+        return quarantined
+
+    async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
+        """Raises `RecordTooLarge` too, when the topic has come to take less: `largest_row` is less then."""
+        records: list[Record] = []
+        for some in few(records_of(changes)):
+            await our_turn()
+            records += some
+        await self._keep(partition, records, changes)
+        for table, change in changes.items():
+            self.live.changed(table, partition, change)
+
+    async def drop(self, partition: int, table: str) -> None:
+        keys = self.store.record_keys(partition, table)
+        records = removal_of(table, keys) if keys else []
+        for start in range(0, len(records), DROPPED_AT_ONCE):
+            await self._keep(partition, records[start : start + DROPPED_AT_ONCE])
+
+    async def _keep(
+        self,
+        partition: int,
+        records: Sequence[Record],
+        changes: Mapping[str, Changes] | None = None,
+    ) -> None:
+        # The changelog first: a row that were only on this machine would be taken for applied when its events come
+        # again, and be missing wherever the table is recovered. One at a time, so that what stands there is known.
+        async with self._writing[partition]:
+            await our_turn()
+            sent: list[Unsent] = [(key, value, []) for key, value in records]
+            offset = await self._broker.publish(self.changelog, partition, sent, refuse=True)
+            await our_turn()
+            self.store.write(partition, records, offset, changes)

@@ -1,0 +1,257 @@
+"""Rows in Cassandra. Tables, statements and timestamps: `rows_cassandra_tables.py`; connection and errors:
+`streams/journal/cassandra/session.py`.
+
+There is no transaction over rows, listings and places, and none is needed. What is written carries the timestamp of its
+position, so the order in which it arrives, and how often, changes nothing of what is there in the end. In between, what
+is there follows the order of the steps: entries of listings, the deletion of those that they replace, the rows, and the
+place when all of that is there. After a crash in between, the place says to apply the same events again, which does the
+rest; readers judge rows by their own position. What replaces something of the same position, since it was folded anew,
+gets a timestamp just above that one's.
+
+A row that moves within a listing leaves an entry to be deleted; the row as it was before tells which. A late writer,
+who does not know where the row has moved on to, may add an entry that nobody deletes. Hence an entry is shown only if
+its row is listed there, or is older, and about to be written. An entry of a lasting listing is always where its row is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from cassandra.query import BoundStatement
+
+from projections.projection import Row
+from projections.stores.listings import ALL, Cursor, Listings, Page, Span, Spot, none_listed, page_of, spots
+from projections.stores.rows import Changes, Place, Quarantined, Stored, decode_stored, shown
+from projections.stores.shared.cassandra_tables import (
+    BUCKETS,
+    STATEMENTS,
+    bucket_of,
+    create_tables,
+    next_base,
+    revised,
+    revised_quarantine,
+    timestamp,
+    timestamp_of,
+)
+from projections.stores.shared.cassandra_writes import Writes, bucket_written, read_spots
+from projections.stores.store_down import raises_store_down
+from streams.concurrency.tasks import all_done
+from streams.journal.cassandra.rows import batches
+from streams.journal.cassandra.session import CassandraAddress, CassandraSession
+from streams.journal.cassandra.setup import make_keyspace
+from streams.journal.port import JournalMissing
+
+_IN_FLIGHT = 16
+_KEYS_AT_ONCE = 50
+_BUCKET_ROWS, _BUCKET_BYTES = 100, 64 * 1024
+"""Of one request. Rows of one bucket are one write to Cassandra, so they may be more than otherwise."""
+_ROWS_AT_ONCE = 1000
+LARGEST_ROW = 4 << 20
+"""Bytes of a row. Cassandra takes no request of more than 16 MB, nor a write of more than half a segment of its commit
+log; a row goes with others, and stands in each of its listings as well."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Quarantined).decode
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A row as it stands: encoded, where it is listed, and its timestamp."""
+
+    row: str
+    listed: Mapping[str, Spot]
+    timestamp: int
+
+
+class CassandraRows:
+    """A `ReadModel` in one keyspace."""
+
+    def __init__(self, address: CassandraAddress, keyspace: str, listings: Listings = none_listed) -> None:
+        self._keyspace = keyspace
+        self._address = address
+        self._listings = listings
+        self._session = CassandraSession(address)
+        self._prepared: dict[str, Any] = {}
+        self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
+
+    @raises_store_down
+    async def create(self) -> None:
+        await make_keyspace(self._address, self._keyspace, create_tables(self._keyspace))
+
+    @raises_store_down
+    async def open(self) -> None:
+        try:
+            await self._session.connect()
+            for name, cql in STATEMENTS.items():
+                self._prepared[name] = await self._session.prepare(cql.format(k=self._keyspace))
+        except JournalMissing as error:
+            await self.close()
+            raise JournalMissing(f"keyspace {self._keyspace} is missing or incomplete: {error}") from None
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    @raises_store_down
+    async def places(self, partition: int) -> Mapping[str, Place]:
+        return {table: Place(*place) for table, _, *place in await self._ask("places", partition) if place[0] >= 0}
+
+    async def _bases(self, partition: int) -> Mapping[str, int]:
+        return {table: base or 0 for table, base, *_ in await self._ask("places", partition)}
+
+    async def largest_row(self) -> int:
+        return LARGEST_ROW
+
+    @raises_store_down
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
+        return {key: decode_stored(it.row.encode()) for key, it in (await self._load(partition, table, keys)).items()}
+
+    async def _load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Found]:
+        buckets: dict[int, list[str]] = defaultdict(list)
+        for key in keys:
+            buckets[bucket_of(key.encode())].append(key)
+        found: dict[str, Found] = {}
+
+        async def load(bucket: int, some: Sequence[str]) -> None:
+            for key, row, listed, at in await self._ask("load", table, partition, bucket, some):
+                found[key] = Found(row, read_spots(listed), at)
+
+        await all_done(
+            load(bucket, its[at : at + _KEYS_AT_ONCE])
+            for bucket, its in buckets.items()
+            for at in range(0, len(its), _KEYS_AT_ONCE)
+        )
+        return found
+
+    async def row(self, partition: int, table: str, key: str) -> Row | None:
+        row = (await self.load(partition, table, [key])).get(key)
+        return None if row is None or row.row is None else shown(row)
+
+    @raises_store_down
+    async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
+        bases = await self._bases(partition)
+        await all_done(self._save(partition, table, bases.get(table, 0), its) for table, its in changes.items())
+
+    async def _save(self, partition: int, table: str, base: int, change: Changes) -> None:
+        listings = self._listings(table)
+        writes = Writes(self._prepared, table, partition, bool(listings))
+        known = await self._load(partition, table, change.rows) if change.before is None else {}
+        for key, row in change.rows.items():
+            at = timestamp(base, *row.at)
+            left: Mapping[str, Spot] = {}
+            if (before := (change.before or {}).get(key)) is not None:
+                left = spots(listings, before)
+            elif (found := known.get(key)) is not None:
+                at = revised(at, found.timestamp, found.row != change.value(key).decode())
+                if found.timestamp > at:
+                    continue  # it would lose: it needs no place in a listing
+                left = found.listed
+            writes.add(key, change.value(key), spots(listings, row), left, at)
+        await all_done(self._quarantine(writes, partition, table, base, *it) for it in change.quarantined.items())
+        await self._send(batches(writes.entries_by_group(), self._session.replica_finder()))
+        await self._send(batches(writes.left, self._session.replica_finder()))
+        await self._send(batches(writes.rows, bucket_written, _BUCKET_ROWS, _BUCKET_BYTES))
+        await self._send(batches(writes.quarantined, self._session.replica_finder()))
+        place, at = change.place, timestamp(base, *change.place.at)
+        await self._ask("save_place", partition, table, place.nr, place.index, place.complete, place.offset, at)
+
+    async def _quarantine(
+        self, writes: Writes, partition: int, table: str, base: int, key: str, it: Quarantined
+    ) -> None:
+        value, at = _encode(it), timestamp_of(base, it)
+        for present, present_at in await self._ask("known", table, partition, key):
+            at = revised_quarantine(at, present_at, present != value.decode())
+        writes.quarantine(key, value, at)
+
+    async def _send(self, batches: Iterable[Sequence[BoundStatement]]) -> None:
+        async def send(batch: Sequence[BoundStatement]) -> None:
+            async with self._in_flight:
+                await self._session.execute_together(batch)
+
+        await all_done(send(batch) for batch in batches)
+
+    async def _ask(self, name: str, *values: object) -> Sequence[Any]:
+        async with self._in_flight:  # the session says so when it is not open, and nothing is prepared
+            return await self._session.execute(self._prepared.get(name), values)
+
+    @raises_store_down
+    async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
+        found: dict[str, Quarantined] = {}
+        first = ""
+        while rows := await self._ask("quarantined", table, partition, first, _ROWS_AT_ONCE):
+            found |= {key: _decode(value) for key, value in rows}
+            first = rows[-1][0] + "\0"
+        return {key: it for key, it in found.items() if it.events}
+
+    @raises_store_down
+    async def drop(self, partition: int, table: str) -> None:
+        # What is deleted hides whatever is older, what is written later too. So a table that is built anew has
+        # timestamps from where those of its predecessor end. If this is cut off in the middle, the table is still named
+        # among the places, to be dropped again, and at its beginning: built on instead, it would come out right.
+        known = {name: (base or 0, nr) for name, base, nr, *_ in await self._ask("places", partition)}
+        base = next_base(*known.get(table, (0, 0)))
+        await self._ask("restart", partition, table, base, 0, base - 2)
+        await all_done(self._drop_bucket(partition, table, bucket, base - 2) for bucket in range(BUCKETS))
+        await self._ask("drop_quarantined", base - 2, table, partition)
+        await self._ask("restart", partition, table, base, -1, base - 1)
+
+    async def _drop_bucket(self, partition: int, table: str, bucket: int, at: int) -> None:
+        first = ""
+        while rows := await self._ask("keys", table, partition, bucket, first, _ROWS_AT_ONCE):
+            # Rows before entries: an entry without its row is nothing, a row without its entry would stay unlisted.
+            await self._ask("drop_rows", at, table, partition, bucket, first, last := rows[-1][0])
+            first = last + "\0"
+            writes = Writes(self._prepared, table, partition, has_listings=True)
+            for key, listed in rows:
+                writes.leave(key, read_spots(listed), at)
+            await self._send(batches(writes.left, self._session.replica_finder()))
+
+    @raises_store_down
+    async def listed(
+        self, table: str, listing: str, group: str, after: Cursor | None = None, most: int = 100, span: Span = ALL
+    ) -> Page:
+        lasting = any(it.name == listing and it.lasting for it in self._listings(table))
+        found: list[tuple[Cursor, Row]] = []
+        while len(found) <= most:
+            entries = await self._entries((table, listing, group), after, most + 1, span)
+            if lasting:
+                found = [((sort, key), shown(decode_stored(row.encode()))) for sort, key, _, row in entries]
+            else:
+                found += await self._still_there(entries, table, listing, group)
+            if len(entries) <= most:
+                break
+            after = entries[-1][:2]
+        return page_of(found, most)
+
+    async def _entries(self, group: Sequence[str], after: Cursor | None, most: int, span: Span) -> Sequence[Any]:
+        if span.descending:
+            if after is not None and after[0] <= span.last:
+                return await self._ask("down_after", *group, span.first, *after, most)
+            return await self._ask("down", *group, span.first, span.last, most)
+        if after is not None and after[0] >= span.first:
+            return await self._ask("up_after", *group, *after, span.last, most)
+        return await self._ask("up", *group, span.first, span.last, most)
+
+    async def _still_there(
+        self, entries: Sequence[Any], table: str, listing: str, group: str
+    ) -> list[tuple[Cursor, Row]]:
+        keys: dict[int, list[str]] = defaultdict(list)
+        for _, key, partition, _ in entries:
+            keys[partition].append(key)
+        loaded = await asyncio.gather(*(self._load(partition, table, its) for partition, its in keys.items()))
+        rows = {key: it for its in loaded for key, it in its.items()}
+        found: list[tuple[Cursor, Row]] = []
+        for sort, key, _, copy in entries:
+            if (it := rows.get(key)) is None:
+                continue
+            row, entry = decode_stored(it.row.encode()), decode_stored(copy.encode())
+            if it.listed.get(listing) == (group, sort):
+                found.append(((sort, key), shown(row)))
+            elif entry.at > row.at:
+                found.append(((sort, key), shown(entry)))
+        return found

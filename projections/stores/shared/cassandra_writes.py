@@ -1,0 +1,73 @@
+"""What a batch writes of one table to Cassandra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from cassandra.query import UNSET_VALUE, BoundStatement
+
+from projections.stores.listings import Spot
+from projections.stores.shared.cassandra_tables import bigint, bucket_of, int_
+
+_ROW_OVERHEAD = 120
+
+_encode_spots = msgspec.json.Encoder().encode
+_decode_spots = msgspec.json.Decoder(dict[str, Spot]).decode
+
+
+def read_spots(listed: str | None) -> Mapping[str, Spot]:
+    """Where a row is listed, from its column `listed`."""
+    return _decode_spots(listed) if listed else {}
+
+
+def bucket_written(row: BoundStatement) -> object:
+    """The bucket of one of the `rows`."""
+    return row.values[2]
+
+
+class Writes:
+    """Statements, each with about its size, by the step that they belong to. The values are encoded here: the driver's
+    own `bind` takes longer than all the rest together."""
+
+    def __init__(self, prepared: Mapping[str, Any], table: str, partition: int, has_listings: bool) -> None:
+        self.entries: list[tuple[int, BoundStatement]] = []
+        self.left: list[tuple[int, BoundStatement]] = []
+        self.rows: list[tuple[int, BoundStatement]] = []
+        self.quarantined: list[tuple[int, BoundStatement]] = []
+        self._prepared = prepared
+        self._table = table.encode()
+        self._partition = int_(partition)
+        self._has_listings = has_listings
+
+    def add(self, key: str, value: bytes, now: Mapping[str, Spot], before: Mapping[str, Spot], at: int) -> None:
+        """A row, encoded, and where it is listed now and was listed before."""
+        name, when = key.encode(), bigint(at)
+        for listing, (group, sort) in now.items():
+            entry = [self._table, listing.encode(), group.encode(), sort.encode(), name, self._partition, value, when]
+            self.entries.append(self._bound("list", entry, len(value)))
+        self.leave(key, {listing: spot for listing, spot in before.items() if now.get(listing) != spot}, at)
+        listed = _encode_spots(now) if self._has_listings else UNSET_VALUE  # not null: that would be a tombstone
+        values = [self._table, self._partition, int_(bucket_of(name)), name, value, listed, when]
+        self.rows.append(self._bound("save_row", values, len(value)))
+
+    def leave(self, key: str, spots: Mapping[str, Spot], at: int) -> None:
+        """A row is not listed there any more."""
+        for listing, (group, sort) in spots.items():
+            entry = [bigint(at), self._table, listing.encode(), group.encode(), sort.encode(), key.encode()]
+            self.left.append(self._bound("unlist", entry))
+
+    def quarantine(self, key: str, value: bytes, at: int) -> None:
+        """A key in quarantine, or released."""
+        values = [self._table, self._partition, key.encode(), value, bigint(at)]
+        self.quarantined.append(self._bound("quarantine", values, len(value)))
+
+    def entries_by_group(self) -> list[tuple[int, BoundStatement]]:
+        """The entries, those of one group together: that is one write to Cassandra, if it is in one request."""
+        return sorted(self.entries, key=lambda entry: entry[1].values[1:3])
+
+    def _bound(self, name: str, values: list[Any], size: int = 0) -> tuple[int, BoundStatement]:
+        statement = BoundStatement(self._prepared[name])
+        statement.values = values
+        return _ROW_OVERHEAD + size, statement

@@ -1,0 +1,46 @@
+"""Which global read model a URL means."""
+
+from __future__ import annotations
+
+from projections.stores.listings import Listings, ReadModel, none_listed
+from projections.stores.shared.cassandra import CassandraRows
+from projections.stores.shared.memory import MemoryRows, MemoryTables
+from projections.stores.shared.sql import SqlRows
+from streams.journal.cassandra.session import CassandraAddress
+from streams.journal.cassandra.tables import keyspace_name
+from streams.journal.sql.postgres import PostgresAddress
+from streams.journal.sql.sqlite import SqliteAddress
+from streams.settings import SettingsError
+
+_in_memory: dict[tuple[str, str, str], MemoryTables] = {}
+
+
+def open_rows(
+    url: str,
+    namespace: str,
+    name: str = "read_model_2",  # with the format of what is kept, so that none of another one is read
+    listings: Listings = none_listed,
+    setting: str = "READ_MODEL_URL",
+) -> ReadModel:
+    """The read model of a name, not connected yet: `await model.open()`, after `create()` the first time.
+
+    It has a keyspace, schema or file of its own, `<namespace><keyspace>_<name>`, and names all tables therein among its
+    places. `listings` are those of a table; `setting` is what the URL is from, and is named in what is said about it.
+    `memory://` gives every caller in this process with the same URL, namespace and name the same rows.
+    Raises `SettingsError`.
+    """
+    match url.partition(":")[0]:
+        case "cassandra":
+            address = CassandraAddress.parse(url, setting)
+            return CassandraRows(address, keyspace_name(namespace, address.keyspace, name, setting), listings)
+        case "memory":
+            return MemoryRows(_in_memory.setdefault((url, namespace, name), MemoryTables()), listings)
+        case "postgresql":
+            return SqlRows(PostgresAddress.parse(url, namespace, name, setting), listings)
+        case "sqlite":
+            return SqlRows(SqliteAddress.parse(url, namespace, name, setting), listings)
+        case _:
+            raise SettingsError(
+                f"{setting}: use cassandra://host:9042/keyspace, postgresql://host:5432/database, sqlite:///file"
+                " or memory://"
+            )

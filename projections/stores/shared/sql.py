@@ -1,0 +1,174 @@
+"""Rows in SQLite or PostgreSQL: rows, listings and place of a table in one transaction. Tables and statements:
+`rows_sql_tables.py`; connections and errors: `streams/journal/sql/session.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from projections.projection import Row
+from projections.stores.listings import ALL, Cursor, Listings, Page, Span, none_listed, page_of, spots
+from projections.stores.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, decode_stored, shown
+from projections.stores.shared.sql_tables import (
+    LISTINGS,
+    NEXT_KEYS,
+    PLACES,
+    PLACES_OF,
+    QUARANTINED,
+    QUARANTINED_OF,
+    RESTART,
+    ROWS,
+    TABLES,
+    UNLIST,
+    of,
+    page,
+    rows_of,
+    upsert,
+)
+from projections.stores.store_down import raises_store_down
+from streams.journal.sql.session import SqlAddress, SqlSession
+from streams.journal.sql.tables import as_stored
+
+_AT_ONCE = 500
+"""Rows of one statement: so many that it ends in time."""
+
+_PAGES = {
+    (descending, has_after): page(descending, has_after) for descending in (False, True) for has_after in (False, True)
+}
+_REMOVE = {table: delete(table).where(of(table)) for table in TABLES.sorted_tables}
+_REMOVE_UP_TO = {table: _REMOVE[table].where(table.c.key <= bindparam("last")) for table in (ROWS, LISTINGS)}
+
+Values = dict[str, Any]
+
+
+class SqlRows:
+    """A `ReadModel` in one file or schema."""
+
+    def __init__(self, address: SqlAddress, listings: Listings = none_listed) -> None:
+        self._session = SqlSession(address, TABLES)
+        self._listings = listings
+        self._rows_of = rows_of(address)
+        self._upserts = {table: upsert(address, table) for table in TABLES.sorted_tables}
+
+    @raises_store_down
+    async def create(self) -> None:
+        await self._session.create_tables()
+
+    @raises_store_down
+    async def open(self) -> None:
+        self._session.connect()
+        try:
+            for table in TABLES.sorted_tables:
+                await self._session.rows(select(table).limit(0))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    @raises_store_down
+    async def places(self, partition: int) -> Mapping[str, Place]:
+        rows = await self._session.rows(PLACES_OF, {"in": partition})
+        return {table: Place(*place) for table, *place in rows}
+
+    async def largest_row(self) -> int:
+        return LARGEST_ROW
+
+    @raises_store_down
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
+        found: dict[str, Stored] = {}
+        for some in _chunks(list(keys)):
+            array = msgspec.json.encode([as_stored(key) for key in some]).decode()
+            rows = await self._session.rows(self._rows_of, {"of": table, "in": partition, "keys": array})
+            found |= {key: decode_stored(row.encode()) for key, row in rows if row is not None}
+        return found
+
+    async def row(self, partition: int, table: str, key: str) -> Row | None:
+        row = (await self.load(partition, table, [key])).get(key)
+        return None if row is None or row.row is None else shown(row)
+
+    @raises_store_down
+    async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
+        # All is made before the transaction begins: what it locks, it locks briefly, and two that write the same rows
+        # lock them in the same order.
+        work = [it for table, change in sorted(changes.items()) for it in self._statements(partition, table, change)]
+
+        async def write(connection: AsyncConnection) -> None:
+            for statement, values in work:
+                for some in _chunks(values):
+                    await connection.execute(statement, some)
+
+        await self._session.transaction(write)
+
+    def _statements(self, partition: int, table: str, change: Changes) -> Iterator[tuple[Any, Sequence[Values]]]:
+        of_table = {"tbl": table, "partition": partition}
+        listings = self._listings(table)
+        rows: list[Values] = []
+        listed: list[Values] = []
+        unlisted: list[Values] = []
+        for key, row in sorted(change.rows.items()):
+            nr, index = row.at
+            rows.append({**of_table, "key": key, "nr": nr, "idx": index, "row": change.value(key).decode()})
+            at = spots(listings, row)
+            for listing in listings:
+                if spot := at.get(listing.name):
+                    entry = {"listing": listing.name, "grp": spot[0], "sort": spot[1], "nr": nr, "idx": index}
+                    listed.append({**of_table, "key": key, **entry})
+                else:
+                    entry = {"at": key, "from": listing.name, "up_to_nr": nr, "up_to_idx": index}
+                    unlisted.append({"of": table, "in": partition, **entry})
+        quarantined: list[Values] = []
+        for key, it in sorted(change.quarantined.items()):
+            at_last = {"nr": it.at[0], "idx": it.at[1], "released": int(not it.events)}
+            quarantined.append({**of_table, "key": key, **at_last, **msgspec.structs.asdict(it)})
+        place = change.place
+        at_place = {"nr": place.nr, "idx": place.index, "complete": place.complete, "next_offset": place.offset}
+        yield self._upserts[ROWS], rows
+        yield self._upserts[LISTINGS], listed
+        yield UNLIST, unlisted
+        yield self._upserts[QUARANTINED], quarantined
+        yield self._upserts[PLACES], [{**of_table, **at_place}]
+
+    @raises_store_down
+    async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
+        rows = await self._session.rows(QUARANTINED_OF, {"of": table, "in": partition})
+        return {key: Quarantined(*it) for key, *it in rows}
+
+    @raises_store_down
+    async def drop(self, partition: int, table: str) -> None:
+        # In many short transactions. If it is cut off in the middle, the table is still named among the places, to be
+        # dropped again, and at its beginning: built on instead, it would come out right.
+        of_table = {"of": table, "in": partition}
+        await self._execute([RESTART], of_table)
+        while keys := await self._session.rows(NEXT_KEYS, {**of_table, "most": _AT_ONCE}):
+            await self._execute([_REMOVE_UP_TO[it] for it in (ROWS, LISTINGS)], {**of_table, "last": keys[-1][0]})
+        await self._execute([_REMOVE[it] for it in (LISTINGS, QUARANTINED, PLACES)], of_table)
+
+    async def _execute(self, statements: Sequence[Any], values: Values) -> None:
+        """All of them with these values, in one transaction."""
+
+        async def execute(connection: AsyncConnection) -> None:
+            for statement in statements:
+                await connection.execute(statement, values)
+
+        await self._session.transaction(execute)
+
+    @raises_store_down
+    async def listed(
+        self, table: str, listing: str, group: str, after: Cursor | None = None, most: int = 100, span: Span = ALL
+    ) -> Page:
+        asked: Values = {"of": table, "listing": listing, "group": group, "most": most + 1}
+        asked |= {"first": span.first, "last": span.last}
+        if after is not None:
+            asked |= {"sort": after[0], "key": after[1]}
+        rows = await self._session.rows(_PAGES[span.descending, after is not None], asked)
+        return page_of([((sort, key), shown(decode_stored(row.encode()))) for sort, key, row in rows], most)
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (values[at : at + _AT_ONCE] for at in range(0, len(values), _AT_ONCE))

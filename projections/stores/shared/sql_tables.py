@@ -1,0 +1,164 @@
+"""The tables of a read model in SQL, the same in SQLite and PostgreSQL, and the statements on them.
+
+What is older changes nothing: each upsert is on condition that the position of what stands there is not newer. An entry
+of a listing counts only if it has the position of its row: a late writer, whose row is refused, may add one where there
+is none any more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
+
+from streams.journal.sql.session import SqlAddress
+from streams.journal.sql.tables import AnyText
+
+
+def _key(name: str, type: Any) -> Column[Any]:
+    return Column(name, type, primary_key=True, autoincrement=False)
+
+
+def _value(name: str, type: Any) -> Column[Any]:
+    return Column(name, type, nullable=False)
+
+
+TABLES = MetaData()
+
+PLACES = Table(
+    "places",
+    TABLES,
+    _key("tbl", AnyText),  # a projection's name, version and generation; likewise below
+    _key("partition", Integer),
+    _value("nr", BigInteger),
+    _value("idx", Integer),
+    _value("complete", BigInteger),
+    _value("next_offset", BigInteger),
+    comment="How far each table is: the last event applied, in each partition. Goes with the rows.",
+)
+ROWS = Table(
+    "rows",
+    TABLES,
+    _key("tbl", AnyText),
+    _key("partition", Integer),
+    _key("key", AnyText),
+    _value("nr", BigInteger),
+    _value("idx", Integer),
+    _value("row", Text),
+    comment="Rows of projections, two lines of JSON: [position, sequence, revision], and the row, null when removed. "
+    "nr, idx: the last event in the row.",
+    sqlite_with_rowid=False,
+)
+LISTINGS = Table(
+    "listings",
+    TABLES,
+    _key("tbl", AnyText),
+    _key("partition", Integer),
+    _key("key", AnyText),
+    _key("listing", AnyText),
+    _value("grp", AnyText),
+    _value("sort", AnyText),
+    _value("nr", BigInteger),
+    _value("idx", Integer),
+    comment="Where a row is listed, if nr and idx are those of the row.",
+    sqlite_with_rowid=False,
+)
+Index("listed", LISTINGS.c.tbl, LISTINGS.c.listing, LISTINGS.c.grp, LISTINGS.c.sort, LISTINGS.c.key)
+QUARANTINED = Table(
+    "quarantined",
+    TABLES,
+    _key("tbl", AnyText),
+    _key("partition", Integer),
+    _key("key", AnyText),
+    _value("nr", BigInteger),  # of the last event that waits, or where the key was released
+    _value("idx", Integer),
+    _value("released", Integer),
+    _value("position", AnyText),
+    _value("error", AnyText),
+    _value("events", Integer),
+    _value("last", AnyText),
+    comment="Keys whose events wait: the position of the first, why, how many, and the position of the last.",
+)
+
+
+def of(table: Table) -> ColumnElement[bool]:
+    """What is of one table of a projection in one partition."""
+    return (table.c.tbl == bindparam("of")) & (table.c.partition == bindparam("in"))
+
+
+def _position(columns: Any) -> Any:
+    return tuple_(*(columns[name] for name in ("nr", "idx", "released") if name in columns))
+
+
+PLACES_OF = select(PLACES.c.tbl, PLACES.c.nr, PLACES.c.idx, PLACES.c.complete, PLACES.c.next_offset).where(
+    PLACES.c.partition == bindparam("in")
+)
+NEXT_KEYS = select(ROWS.c.key).where(of(ROWS)).order_by(ROWS.c.key).limit(bindparam("most"))
+QUARANTINED_OF = select(
+    QUARANTINED.c.key, QUARANTINED.c.position, QUARANTINED.c.error, QUARANTINED.c.events, QUARANTINED.c.last
+).where(of(QUARANTINED), QUARANTINED.c.events > 0)
+UNLIST = delete(LISTINGS).where(
+    of(LISTINGS),
+    LISTINGS.c.key == bindparam("at"),
+    LISTINGS.c.listing == bindparam("from"),
+    _position(LISTINGS.c) <= tuple_(bindparam("up_to_nr"), bindparam("up_to_idx")),
+)
+RESTART = update(PLACES).where(of(PLACES)).values(nr=0, idx=-1, complete=0, next_offset=0)
+
+
+def page(descending: bool, has_after: bool) -> Select[Any]:
+    """Rows of a group, each with its place there."""
+    it = LISTINGS.c
+    query = (
+        select(it.sort, it.key, ROWS.c.row)
+        .join(ROWS, (ROWS.c.tbl == it.tbl) & (ROWS.c.partition == it.partition) & (ROWS.c.key == it.key))
+        .where(ROWS.c.nr == it.nr, ROWS.c.idx == it.idx)
+        .where(it.tbl == bindparam("of"), it.listing == bindparam("listing"), it.grp == bindparam("group"))
+        .where(it.sort >= bindparam("first"), it.sort <= bindparam("last"))
+    )
+    if has_after:
+        place, after = (
+            tuple_(it.sort, it.key),
+            tuple_(bindparam("sort", type_=AnyText), bindparam("key", type_=AnyText)),
+        )
+        query = query.where(place < after if descending else place > after)
+    order = (it.sort.desc(), it.key.desc()) if descending else (it.sort, it.key)
+    return query.order_by(*order).limit(bindparam("most"))
+
+
+def rows_of(address: SqlAddress) -> Select[Any]:
+    """Keys, a JSON array, with their rows, None for one that has none.
+
+    One look into the index for each: given a list to compare with, PostgreSQL reads the whole table when it believes
+    that to be small, and of a table that has just been filled it knows no better.
+    """
+    keys = address.elements(bindparam("keys", type_=Text))
+    row = select(ROWS.c.row).where(of(ROWS), ROWS.c.key == keys.c.value).scalar_subquery()
+    return select(type_coerce(keys.c.value, AnyText), row)
+
+
+def upsert(address: SqlAddress, table: Table) -> Any:
+    """Write rows where what stands there is not newer."""
+    insert = address.insert(table)
+    values = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
+    return insert.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_=values,
+        where=_position(table.c) <= _position(insert.excluded),
+    )

@@ -1,0 +1,1 @@
+"""Server-sent events: frames, connections, and how far a follower is."""

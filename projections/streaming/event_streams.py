@@ -1,0 +1,151 @@
+"""The streams of all clients of a worker: how many there may be, and what ends them.
+
+A stream ends when the worker gives up its partitions, when another table answers, and when its client is gone or takes
+nothing. The client then comes again, to any worker, and says what it has seen last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from projections.http.forwarding import HOP, HOP_SECONDS, Behind, NotNow, OldTable, Tables, new_session, not_now, seldom
+from projections.routing.query_router import Doors
+from projections.stores.changes import TooSlow
+from projections.stores.rows import StoreDown
+from projections.streaming.sse import BEAT_SECONDS, EVENT_STREAM, HEADERS, EventStream, Gone
+from streams.concurrency.tasks import until_one_ends
+from streams.runtime.web_server import most_outgoing
+from streams.web.health import problem
+
+log = logging.getLogger(__name__)
+
+HELD_SECONDS = 10.0
+"""So long a client waits that comes while the worker cannot serve, as in a rebalance: a thousand of them that came
+again and again would be more work than all else."""
+PAUSE = 0.4, 1.2
+"""Between two attempts to serve one that waits."""
+SILENT_SECONDS = 2.5 * BEAT_SECONDS
+"""A worker that sends nothing for so long, not even that it is alive, is given up."""
+
+
+def _count(streams: Mapping[EventStream, asyncio.Task[None]]) -> int:
+    """Those that are there. aiohttp does not say when one goes: it shows at the next thing that is sent."""
+    for stream, task in streams.items():
+        if not stream.is_connected:
+            task.cancel()
+    return sum(stream.is_connected for stream in streams)
+
+
+class EventStreams:
+    """Serves at most so many clients, each of which has `seconds` to take what is sent."""
+
+    def __init__(self, doors: Doors, most: int, seconds: float) -> None:
+        self._doors = doors
+        self._most = most
+        self._seconds = seconds
+        self._clients: dict[EventStream, asyncio.Task[None]] = {}
+        self._workers: dict[EventStream, asyncio.Task[None]] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
+
+    async def serve(self, view: Any, request: Any, work: Callable[[EventStream], Awaitable[None]]) -> Any:
+        """Stream what `work` sends, until it returns or raises; it is tried again while it cannot begin."""
+        if request.method == "HEAD":
+            return web.Response(headers=HEADERS)
+        # A client of a list at any other worker is a stream of that worker here.
+        of_worker = HOP in request.headers
+        streams, most = (self._workers, self._most * self._doors.others) if of_worker else (self._clients, self._most)
+        if _count(streams) >= most:
+            return problem(view, 503, "Too many streams", f"this worker has {most} of them: ask another")
+        stream = EventStream(request, self._seconds)
+        task = streams[stream] = asyncio.create_task(
+            until_one_ends(self._begin(stream, work, streams is self._clients), stream.beat())
+        )
+        try:
+            await asyncio.wait([task])
+            error = None if task.cancelled() else task.exception()
+        finally:
+            del streams[stream]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return await self._ended(view, request, stream, error)
+
+    async def _begin(self, stream: EventStream, work: Callable[[EventStream], Awaitable[None]], may_wait: bool) -> None:
+        deadline = time.monotonic() + HELD_SECONDS
+        while True:
+            try:
+                return await work(stream)
+            except (NotNow, StoreDown) as error:
+                pause = 0.0 if isinstance(error, Behind) else random.uniform(*PAUSE)
+                if stream.is_open or not may_wait or self._is_closed or time.monotonic() + pause > deadline:
+                    raise
+                stream.table = None
+                await asyncio.sleep(pause)
+
+    async def _ended(self, view: Any, request: Any, stream: EventStream, error: BaseException | None) -> Any:
+        match error:
+            case OldTable():
+                return self._doors.old_table(view, error)
+            case NotNow() | StoreDown() | TooSlow():
+                log.debug("%r: the stream ends: %s", request.raw_path, error)
+            case None | Gone():
+                pass
+            case _ if not stream.is_open:
+                raise error
+            case _:
+                log.error("%r: the stream ends", request.raw_path, exc_info=error)
+        if HOP in request.headers and not stream.is_open:
+            return not_now(view, error if isinstance(error, Exception) else NotNow("a rebalance is under way"))
+        return await stream.close()
+
+    def end(self) -> None:
+        """End all that have begun: the partitions of this worker are about to move."""
+        for stream, task in [*self._clients.items(), *self._workers.items()]:
+            if stream.table is not None:
+                task.cancel()
+
+    def keep(self, tables: Collection[str | None]) -> None:
+        """End those of other tables than these: what their clients have seen is of no use any more."""
+        for stream, task in [*self._clients.items(), *self._workers.items()]:
+            if stream.table is not None and stream.table not in tables:
+                stream.forget = True
+                task.cancel()
+
+    @asynccontextmanager
+    async def of_worker(
+        self, url: str, tables: Tables, passed_on: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The stream of another worker, which is asked with these headers; what goes wrong on the way is `NotNow`."""
+        if self._session is None:
+            # As many as there are clients; the session of other queries must not wait for them.
+            timeout = aiohttp.ClientTimeout(connect=HOP_SECONDS, sock_connect=HOP_SECONDS, sock_read=SILENT_SECONDS)
+            self._session = new_session(timeout, max(most_outgoing() // 2, 1))
+        headers = self._doors.signed("GET", url, {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on})
+        try:
+            async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
+                await self._doors.knows_better(response)
+                if response.status != 200:
+                    raise NotNow("the worker that has this cannot stream it now")
+                yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            seldom.warn("a stream of another worker, at %s: %s", str(URL(url, encoded=True).origin()), repr(error))
+            raise NotNow("the worker that has this cannot be reached, or has broken off") from None
+
+    async def close(self) -> None:
+        """End all for good, and disconnect."""
+        self._is_closed = True
+        for task in [*self._clients.values(), *self._workers.values()]:
+            task.cancel()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None

@@ -1,0 +1,59 @@
+"""How far a client has come that follows a list: the `id` of its events, which says it of every stream.
+
+orders-1,order-0:12:3,order-1:7:0,order-2:0:0,order-3:31:0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from projections.http.at_least import BadPosition
+from projections.stores.declaration import projection_name
+from projections.streaming.sse import read_place
+
+
+class Mark:
+    """The table that the client has seen, and by stream the last change."""
+
+    def __init__(self, table: str, at: Mapping[str, tuple[int, int]]) -> None:
+        self.table = table
+        self._at = dict(at)
+        self._text = {stream: self._write(stream, at) for stream, at in self._at.items()}
+
+    def __getitem__(self, stream: str) -> tuple[int, int]:
+        return self._at[stream]
+
+    def __str__(self) -> str:
+        return ",".join([self.table, *self._text.values()])
+
+    @property
+    def streams(self) -> set[str]:
+        """Those that it says something of."""
+        return set(self._at)
+
+    def advance(self, stream: str, at: tuple[int, int]) -> None:
+        """The client has seen this change, and all before it."""
+        self._at[stream] = at
+        self._text[stream] = self._write(stream, at)
+
+    def add(self, other: Mark) -> None:
+        """Where another worker's streams are, it knows best."""
+        self._at.update(other._at)
+        self._text.update(other._text)
+
+    @staticmethod
+    def _write(stream: str, at: tuple[int, int]) -> str:
+        nr, index = at
+        return f"{stream}:{nr}:{max(index, 0)}"  # before the first event it is -1
+
+
+def read_mark(text: str, projection: str) -> Mark:
+    """The opposite of `str(mark)`. Raises `BadPosition`."""
+    table, *places = text.split(",")
+    if ":" in table or projection_name(table) != projection:
+        raise BadPosition(f"Last-Event-ID: {text!r} names no table of {projection}")
+    at: dict[str, tuple[int, int]] = {}
+    for place in places:
+        stream = place.partition(":")[0]
+        at[stream] = read_place(place, stream)
+    return Mark(table, at)

@@ -1,0 +1,174 @@
+"""Server-sent events: their form, one client that takes them, and how another worker's are read.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import aiohttp
+from aiohttp import web
+
+from projections.http.at_least import BadPosition
+from projections.stores.rows import read_position
+
+EVENT_STREAM = "text/event-stream"
+HEADERS = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
+BEAT_SECONDS = 15.0
+MOST_EVENT = 64 * 1024 * 1024
+"""Bytes of an event that one worker reads of another."""
+END_SECONDS = 1.0
+"""For so long a stream that ends may take to say so."""
+
+_RETRY = b"retry: %d\n\n"
+RETRY_MS = 1_000
+COME_AGAIN_MS = 1_000, 3_000
+"""Of clients that were sent away all together, so that they do not come again all together."""
+_BEAT = b":\n\n"
+_FORGET = b"id:\n\n"
+"""The client comes again as if it had seen nothing."""
+_END = b"\n\n"
+
+
+class Gone(Exception):
+    """The client has disconnected, or takes nothing."""
+
+
+class Frame(NamedTuple):
+    """One event. Data is JSON, so it is one line."""
+
+    event: str
+    id: str
+    data: bytes
+
+    def encode(self) -> bytes:
+        """As it is sent."""
+        return b"id: %s\nevent: %s\ndata: %s\n\n" % (self.id.encode(), self.event.encode(), self.data)
+
+
+def wants_events(request: Any) -> bool:
+    """Whether a request is for a stream."""
+    kinds = request.headers.get("Accept", "").split(",")
+    return any(EVENT_STREAM == kind.partition(";")[0].strip().lower() for kind in kinds)
+
+
+def read_place(text: str, stream: str) -> tuple[int, int]:
+    """Commit number and index of a place in a stream, as an `id` says it. Raises `BadPosition`."""
+    parts = text.split(":")
+    known = len(parts) == 3 and parts[0] == stream and all(part.isascii() and part.isdecimal() for part in parts[1:])
+    if not (known and len(parts[1]) < 19 and len(parts[2]) < 10):
+        raise BadPosition(f"Last-Event-ID: {text!r} is not a position like {stream}:12:0, as the id of an event says")
+    return read_position(text)
+
+
+class EventStream:
+    """The stream of one client. Who writes has its `turn`, so that what it says of where it is holds when it is sent.
+
+    Who takes nothing for `seconds` is sent away.
+    """
+
+    def __init__(self, request: Any, seconds: float) -> None:
+        self.turn = asyncio.Lock()
+        self.table: str | None = None
+        """The table that it is of."""
+        self.forget = False
+        """When it ends: what its client has seen does not count any more."""
+        self._request = request
+        self._seconds = seconds
+        self._response = web.StreamResponse(headers=HEADERS)
+        self._response.force_close()  # when the worker ends, its clients are not to come again on the same connection
+        self._sending = False
+        self._sent = time.monotonic()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something was sent: it is too late for another status."""
+        return self._response.prepared
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the client is there."""
+        transport = self._request.transport
+        return transport is not None and not transport.is_closing()
+
+    async def open(self, retry: int = RETRY_MS) -> None:
+        """Begin. Raises `Gone`."""
+        try:
+            await self._response.prepare(self._request)
+        except ConnectionError as error:
+            raise Gone(str(error)) from None
+        await self.send(_RETRY % retry)
+
+    async def send(self, data: bytes) -> None:
+        """Send whole events, and return when the client has taken nearly all of what was sent before. Raises `Gone`."""
+        self._sending = True
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._response.write(data)
+        except (ConnectionError, TimeoutError) as error:
+            raise Gone(str(error)) from None
+        self._sending = False
+        self._sent = time.monotonic()
+
+    async def beat(self) -> None:
+        """For ever: say that the stream is alive when nothing else was sent for a while. Raises `Gone`."""
+        while True:
+            await asyncio.sleep(max(self._sent + BEAT_SECONDS - time.monotonic(), 0.0))
+            async with self.turn:
+                if time.monotonic() < self._sent + BEAT_SECONDS:
+                    continue
+                if self.is_open:
+                    await self.send(_BEAT)
+                else:
+                    self._sent = time.monotonic()
+
+    async def close(self) -> Any:
+        """End it, also when the client does not take it; what a handler returns. One that was not even open says no
+        more than that the client is to come again, which a browser does after nothing but 200."""
+        try:
+            # What waits behind a client that is stuck would wait for ever, and keep the worker from ending.
+            if self._sending:
+                raise Gone
+            async with asyncio.timeout(END_SECONDS):
+                if not self.is_open:
+                    await self.open(random.randint(*COME_AGAIN_MS))
+                if self.forget:
+                    await self.send(_FORGET)
+                await self._response.write_eof()
+        except (Gone, ConnectionError, TimeoutError):
+            if self._request.transport is not None:
+                self._request.transport.abort()
+        return self._response
+
+
+class FrameReader:
+    """Reads what another worker streams, whole events only."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+        self._rest = b""
+
+    async def read(self) -> bytes:
+        """Some events, as they were sent; nothing when it has ended. Raises what aiohttp raises, also for an event that
+        does not end."""
+        while chunk := await self._content.readany():
+            whole, end, rest = (self._rest + chunk).rpartition(_END)
+            self._rest = rest
+            if len(rest) > MOST_EVENT:
+                raise aiohttp.ClientPayloadError(f"an event of more than {MOST_EVENT} bytes")
+            if end:
+                return whole + end
+        return b""
+
+
+def read_frames(data: bytes) -> Iterator[Frame]:
+    """The events in what `FrameReader` has read; what else there is says nothing."""
+    for text in data.split(_END):
+        fields = dict(line.split(b": ", 1) for line in text.split(b"\n") if b": " in line)
+        if b"event" in fields:
+            yield Frame(fields[b"event"].decode(), fields[b"id"].decode(), fields[b"data"])

@@ -1,0 +1,1 @@
+"""The table of timers, what fires them, and how they are shown."""

@@ -1,0 +1,121 @@
+"""The command `timers`: which are pending, and orders to them."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import msgspec
+from faust.cli import argument, option
+
+from projections.http.pages import DEFAULT_LIMIT, MOST_ROWS
+from projections.operations.cli_status import HELP, refused
+from projections.timers.projection import time_text, timers
+from streams.cli import kafka
+from streams.cli.http import ask
+from streams.cli.run import DONE, SECONDS, USAGE, Stop, Tool, compact, print_table, table
+from streams.settings import Settings
+
+TAKES = {
+    "list": (0, 0, "nothing"),
+    "schedule": (5, 6, "ID DUE TYPE AGGREGATE COMMAND [JSON]"),
+    "cancel": (1, 1, "ID"),
+}
+COLUMNS = ("id", "due", "type", "aggregate", "command", "data")
+SHOWN = ("id", "due", "to", "to_id", "command")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_FROM_NOW = re.compile(r"\+(\d{1,9})([smhd])", re.ASCII)
+
+
+class _Page(msgspec.Struct):
+    timers: list[dict[str, Any]]
+    next: str | None
+
+
+def register(app: Any, settings: Settings) -> None:
+    """Add `timers` to the commands of an app."""
+
+    def command(*options: Any) -> Callable[[Any], Any]:
+        return app.command(*options, base=Tool)  # type: ignore[no-any-return]
+
+    @command(
+        argument("action", type=click.Choice(list(TAKES))),
+        argument("arguments", nargs=-1, metavar="[ARGUMENTS]..."),
+        option("--limit", type=click.IntRange(1, MOST_ROWS), default=DEFAULT_LIMIT, metavar="N", help="list: so many."),
+        option("--url", default="http://127.0.0.1:6066", metavar="URL", help="list: a projections worker."),
+        option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="How long to wait for the reply."),
+    )
+    async def timers(self: Tool, action: str, arguments: tuple[str, ...], limit: int, url: str, wait: float) -> int:
+        """See the timers that are pending, schedule one, cancel one.
+
+        \b
+        faust -A projections.shop.app timers list --limit 10
+        faust -A projections.shop.app timers schedule remind-536365 +90s order 536365 CancelOrder '{"reason": "late"}'
+        faust -A projections.shop.app timers schedule remind-536365 2026-12-24T18:00:00Z order 536365 ShipOrder
+        faust -A projections.shop.app timers cancel remind-536365
+
+        A timer sends a COMMAND to the AGGREGATE of a TYPE when its time has come. DUE is a time in ISO 8601, in UTC
+        unless it names a zone, or so long from now: +90s, +10m, +2h, +3d. ID is yours to choose: scheduled again under
+        the same id, a timer is moved.
+
+        List shows those that are pending, the next one first. What a timer has been through: history timer ID.
+
+        Exit code: 0 done, 3 rejected (a timer that has fired cannot be cancelled), 4 failed, 5 no reply in time,
+        2 wrong use, or the projections do not answer, 1 Kafka does not answer.
+        """
+        least, most, usage = TAKES[action]
+        if not least <= len(arguments) <= most:
+            raise Stop(USAGE, f"{action} takes {usage}")
+        if action == "list":
+            return await _list(url, limit, bool(self.json))
+        id, *rest = arguments
+        kafka.check_id("id of the timer", id)
+        name, fields = ("CancelTimer", b"{}") if action == "cancel" else ("ScheduleTimer", schedule(rest))
+        reply, raw = await kafka.send(settings, "timer", id, name, fields, str(uuid.uuid4()), wait, ["timer"])
+        click.echo(msgspec.json.format(raw, indent=2).decode())
+        return kafka.exit_code(reply)
+
+
+def schedule(arguments: Sequence[str]) -> bytes:
+    """The fields of `ScheduleTimer` as typed. Raises `Stop`."""
+    due, to, id, command, *data = arguments
+    fields = {"due": read_due(due, datetime.now(UTC)), "to": to, "id": id, "command": command}
+    if data:
+        fields["data"] = kafka.read_data(data[0]).decode()
+    return msgspec.json.encode(fields)
+
+
+def read_due(text: str, now: datetime) -> str:
+    """A due time as typed. Raises `Stop`."""
+    try:
+        if found := _FROM_NOW.fullmatch(text):
+            return time_text(now + timedelta(**{UNITS[found[2]]: int(found[1])}))
+        due = datetime.fromisoformat(text)
+        return time_text(due.replace(tzinfo=UTC) if due.tzinfo is None else due)
+    except (ValueError, OverflowError):
+        form = "a time like 2026-12-24T18:00:00Z, or from now: +90s, +10m, +2h, +3d"
+        raise Stop(USAGE, f"{text!r} is not a time to be due at: use {form}") from None
+
+
+async def _list(url: str, limit: int, as_json: bool) -> int:
+    where, status, body = await ask(url, f"/{timers.name}?limit={limit}", HELP)
+    if status != 200:
+        raise refused(where, status, body)
+    try:
+        page = msgspec.json.decode(body, type=_Page)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Stop(USAGE, f"{where} is not the list of timers of a projections worker") from None
+    if as_json:
+        for row in page.timers:
+            click.echo(compact(row))
+    elif not page.timers:
+        click.echo("no timer is pending")
+    else:
+        print_table(table(COLUMNS, [[*(row[it] for it in SHOWN), compact(row["data"])] for row in page.timers]))
+        if page.next is not None:
+            click.echo(f"the next {len(page.timers)}; --limit shows more")
+    return DONE

@@ -1,0 +1,83 @@
+"""Timers on the read side: the watch, and the pending ones over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import Any
+
+from projections.app import ReadSide
+from projections.http.forwarding import Tables
+from projections.http.pages import Paging, page, read_page
+from projections.operations.answers import TimerRow, Timers
+from projections.projection import Row
+from projections.stores.local.queries import in_order
+from projections.stores.rows import decode_stored, shown
+from projections.timers.projection import DUE, timers
+from projections.timers.watch import TimerWatch
+from projections.views.by_key import add_by_key
+from streams.concurrency.fairness import our_turn
+from streams.concurrency.tasks import cancel
+from streams.web.health import problem
+from streams.web.operation import describe
+
+TYPE, NAME = timers.source, timers.name
+
+
+def add_timers(side: ReadSide) -> None:
+    """Fire timers, and serve `/timers` and `/timers/{id}`."""
+    _add_watch(side)
+    _add_list(side)
+    add_by_key(side, TYPE, NAME, TimerRow)
+
+
+def _add_watch(side: ReadSide) -> None:
+    context = side.contexts[TYPE]
+    sender = f"/{context.settings.namespace}projections"
+    running: list[asyncio.Task[None]] = []
+
+    async def start() -> None:
+        store = side.local[TYPE].store  # not before: with it Faust chooses the event loop of the worker
+        watch = TimerWatch(side.sources[TYPE], store, side.broker, context.commands_topic, sender)
+        running.append(side.app.supervisor.keep("timers", watch.run))
+
+    async def stop() -> None:
+        await asyncio.gather(*map(cancel, running))
+
+    side.app.starting.append(start)
+    side.app.stopping.insert(0, stop)  # before what it uses
+
+
+def _add_list(side: ReadSide) -> None:
+    local = side.local[TYPE]
+
+    @side.app.page(f"/{NAME}", name="timer-list")
+    @describe(
+        NAME,
+        "The timers that are pending, by when they are due",
+        Timers,
+        query=Paging,
+        reads=True,
+    )
+    async def pending(view: Any, request: Any) -> Any:
+        try:
+            limit, cursor = read_page(request.query)
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+        due, _, id = cursor.partition(" ")
+        after = (due, id) if cursor else None
+
+        async def here(partitions: list[int], tables: Tables) -> list[Any]:
+            found: list[Row] = []
+            for partition in partitions:
+                await our_turn()
+                keys = [key for _, key in islice(in_order(local.store, partition, tables[NAME], DUE, after), limit + 1)]
+                rows = local.store.get_many(partition, tables[NAME], keys)
+                found += [shown(decode_stored(row)) for row in rows.values()]
+            return found
+
+        def put(answers: list[Any]) -> Any:
+            rows, more = page(answers, limit, lambda row: (row["due"], row["id"]))
+            return {NAME: rows, "next": f"{rows[-1]['due']} {rows[-1]['id']}" if more else None}
+
+        return await side.doors.gather(view, request, [NAME], here, put)

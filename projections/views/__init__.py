@@ -1,0 +1,1 @@
+"""The queries that an app can add: a row, a list, a history, schemas; each as a stream too."""

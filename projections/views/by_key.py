@@ -1,0 +1,51 @@
+"""A row over HTTP, by its key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from projections.app import ReadSide
+from projections.http.etags import is_known
+from projections.http.forwarding import VARY
+from projections.stores.local.queries import raw
+from projections.stores.rows import is_gone, shown_json
+from projections.streaming.sse import wants_events
+from projections.views.live_rows import stream_row, tag_of_row
+from streams.web.health import problem
+from streams.web.operation import Answer, describe
+
+
+def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = dict[str, Any]) -> None:
+    """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events.
+
+    `answer_type` is what the document says of a row.
+    """
+    local = side.local_rows(type, projection)
+
+    @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
+    @describe(
+        f"{type}s",
+        f"One {type} as it stands now, and its changes as they come",
+        Answer("Found", answer_type, headers=("Position", "Sequence")),
+        reads=True,
+        etag=True,
+        problems=(404,),
+        stream="`row`: the row now, and after each change; `gone`: it was removed",
+    )
+    async def by_key(view: Any, request: Any, id: str) -> Any:
+        if wants_events(request):
+            return await stream_row(side, view, request, type, projection, id)
+
+        async def answer(partition: int, table: str) -> Any:
+            value = raw(local.store, partition, table, id)
+            if value is None or is_gone(value):
+                return problem(view, 404, "Not found", f"there is no {type} {id}", VARY)
+            tag = tag_of_row(table, value)
+            headers = {"ETag": tag.etag, "Position": tag.position, "Cache-Control": "no-cache", **VARY}
+            if tag.sequence:
+                headers["Sequence"] = str(tag.sequence)
+            if is_known(request.headers, tag.etag):
+                return view.bytes(b"", status=304, headers=headers)
+            return view.bytes(shown_json(value), content_type="application/json", headers=headers)
+
+        return await side.doors.at_owner(view, request, projection, id, answer)

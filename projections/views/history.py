@@ -1,0 +1,217 @@
+"""What the journal says of one aggregate: its events, and its state at any sequence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable
+from contextlib import aclosing, suppress
+from typing import Annotated, Any
+
+import msgspec
+
+from projections.app import ReadSide
+from projections.http.pages import MOST_ROWS, read_page
+from streams.aggregate_type import AggregateType
+from streams.concurrency.fairness import our_turn
+from streams.deciding.cache import Aggregate
+from streams.journal.event_decoding import Held, decode_event
+from streams.journal.event_view import entries, learn_for, pieces
+from streams.journal.paging import PAGE_BYTES
+from streams.journal.port import Journal, StoredEvent, Unavailable, stream_name
+from streams.journal.snapshots import form_of
+from streams.web.health import json_response, no_answer, problem
+from streams.web.operation import describe
+
+
+class Page(msgspec.Struct):
+    """Which events."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS, description="How many at most")] = MOST_ROWS
+    after: Annotated[
+        int, msgspec.Meta(ge=0, lt=10**18, description="The `next` of the page before, to go on behind it")
+    ] = 0
+
+
+class Sequence(msgspec.Struct):
+    """Up to which event."""
+
+    sequence: (
+        Annotated[int, msgspec.Meta(ge=0, lt=10**18, description="The state after this event; after all without it")]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
+
+
+MOST_WHY = 300
+"""Characters of the reason why a state is not shown."""
+
+
+class Gone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+def add_history(side: ReadSide, type: str) -> None:
+    """Serve `/<type>s/{id}/history` and `/<type>s/{id}/state?sequence=N`; any worker answers."""
+    context, journal = side.contexts[type], side.journals[type]
+
+    @side.app.page(f"/{type}s/{{id}}/history", name=f"{type}-history")
+    @describe(
+        f"{type}s",
+        f"The events of one {type}, oldest first, page by page",
+        history_type(context),
+        query=Page,
+        problems=(400, 404, 503),
+    )
+    async def history(view: Any, request: Any, id: str) -> Any:
+        try:
+            limit, after = read_page(request.query, MOST_ROWS)
+            behind = _number(after or "0", "after")
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+
+        async def page() -> Any:
+            rows, more = await _page(journal, type, id, behind, limit, request)
+            if not rows and not (behind and await journal.events(type, id, 1, 1)):
+                return problem(view, 404, "Not found", f"there is no {type} {id}")
+            await learn_for(context.events, journal, rows)
+            stream = stream_name(type, side.doors.partition(id))
+            events: list[Any] = []
+            for row in rows:
+                events += entries(context.events, stream, [row])
+                await _turn(request)
+            shown = {"type": type, "id": id, "events": events, "next": events[-1]["sequence"] if more else None}
+            return json_response(view, shown)
+
+        return await _answered(view, page())
+
+    @side.app.page(f"/{type}s/{{id}}/state", name=f"{type}-state")
+    @describe(
+        f"{type}s",
+        f"The state of one {type}, now or after one of its events",
+        state_type(context),
+        query=Sequence,
+        problems=(400, 404, 409, 503),
+    )
+    async def state(view: Any, request: Any, id: str) -> Any:
+        try:
+            upto = _number(request.query.get("sequence", str(10**18 - 1)), "sequence")
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+
+        async def at() -> Any:
+            current, sequence = await _from_snapshot(context, journal, id, upto)
+            async with aclosing(pieces(journal, type, id, sequence, upto)) as found:
+                async for rows in found:
+                    for row in rows:
+                        events = await decode_event(context.events, journal, row.event.data)
+                        current, sequence = context.decider.fold(events, current), row.event.sequence
+                        await _turn(request)
+            if not sequence:
+                return problem(view, 404, "Not found", f"there is no {type} {id}")
+            try:
+                value = {"type": type, "id": id, "sequence": sequence, "state": as_json(current)}
+                return json_response(view, value)
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                why = f"the state of {type} {id} cannot be shown as JSON: {error}"
+                return problem(view, 409, "Not shown", why.encode(errors="replace").decode()[:MOST_WHY])
+
+        return await _answered(view, at())
+
+
+def as_json(state: Any) -> Any:
+    """A state in plain JSON values. Raises `TypeError`, `ValueError` and `RecursionError` for what JSON has not: NaN,
+    too, which would be shown as null."""
+    value = msgspec.to_builtins(state, str_keys=True)
+    json.dumps(value, allow_nan=False)
+    return value
+
+
+async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
+    try:
+        return await answer
+    except Held as error:
+        return problem(view, 503, "Not now", str(error))
+    except Unavailable as error:
+        return no_answer(view, "the journal", error)
+    except Gone:
+        return problem(view, 503, "Not now", "nobody waits for the answer")
+
+
+async def _page(
+    journal: Journal, type: str, id: str, after: int, limit: int, request: Any
+) -> tuple[list[StoredEvent], bool]:
+    """The events of a page, some megabytes at most, and whether there are more."""
+    rows: list[StoredEvent] = []
+    size = 0
+    async with aclosing(pieces(journal, type, id, after, after + limit + 1)) as found:
+        async for piece in found:
+            await _turn(request)
+            for row in piece:
+                if len(rows) == limit or size > PAGE_BYTES:
+                    return rows, True
+                rows.append(row)
+                size += len(row.event.data)
+    return rows, False
+
+
+async def _from_snapshot(context: AggregateType, journal: Journal, id: str, upto: int) -> tuple[Any, int]:
+    """State and sequence from which to fold on: those of a snapshot that this code can use, or the beginning."""
+    decider = context.decider
+    snapshot = await journal.snapshot(decider.type, id)
+    if snapshot is not None and snapshot.version == decider.state_version and snapshot.sequence <= upto:
+        aggregate = Aggregate(decider.initial)
+        with suppress(msgspec.DecodeError, ValueError):
+            aggregate.restore(snapshot, form_of(decider))
+            return aggregate.state, aggregate.sequence
+    return decider.initial, 0
+
+
+async def _turn(request: Any) -> None:
+    """Let others have theirs. Raises `Gone`."""
+    await our_turn()
+    if request.transport is None:
+        raise Gone
+
+
+def _number(text: str, name: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) < 19:
+        return int(text)
+    raise ValueError(f"{name}={text!r}: a number of at most 18 digits")
+
+
+def history_type(context: AggregateType) -> type:
+    """The type of the answer of `/history`, which refers to the events by name."""
+    name = context.decider.type
+    as_today = [{"$ref": f"#/components/schemas/{event}"} for event in sorted(context.decider.events)]
+    older = {"type": "object", "description": "As an older version had it, or why it cannot be read"}
+    data = Annotated[Any, msgspec.Meta(extra_json_schema={"anyOf": [*as_today, older]})]
+    entry = msgspec.defstruct(
+        f"{name.capitalize()}HistoryEntry",
+        [
+            ("sequence", int),
+            ("time", Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]),
+            ("type", str),
+            ("position", str),
+            ("command_id", str),
+            ("correlation_id", str),
+            ("schema", Annotated[str | None, msgspec.Meta(description="Full name and version of its Avro schema")]),
+            ("data", data),
+            (
+                "reads_as",
+                Annotated[Any, msgspec.Meta(description="What it is read as today, when that is not what was written")],
+                msgspec.UNSET,
+            ),
+        ],
+        namespace={"__doc__": f"An event of one {name}, as it was written."},
+    )
+    more = Annotated[int | None, msgspec.Meta(description="`after` of the next page; null on the last one")]
+    fields = [("type", str), ("id", str), ("events", list[entry]), ("next", more)]  # type: ignore[valid-type]
+    return msgspec.defstruct(f"{name.capitalize()}History", fields)
+
+
+def state_type(context: AggregateType) -> type:
+    """The type of the answer of `/state`."""
+    decider = context.decider
+    # Of several classes JSON does not say which it is.
+    state: Any = decider.state_types[0] if len(decider.state_types) == 1 else Any
+    fields = [("type", str), ("id", str), ("sequence", int), ("state", state)]
+    return msgspec.defstruct(f"{decider.type.capitalize()}AtSequence", fields)

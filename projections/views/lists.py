@@ -1,0 +1,65 @@
+"""Lists of rows over HTTP, by their keys: in pages, and as they change."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Any, Literal
+
+import msgspec
+
+from projections.app import ReadSide
+from projections.http.forwarding import VARY, Tables
+from projections.http.pages import Paging, page, read_page
+from projections.stores.local.queries import listed
+from projections.stores.rows import decode_row
+from projections.streaming.sse import wants_events
+from projections.views.listing import Listing
+from projections.views.live_lists import stream_list
+from streams.concurrency.fairness import few, our_turn
+from streams.web.health import problem
+from streams.web.operation import describe
+
+
+def add_list(side: ReadSide, listing: Listing) -> None:
+    """Serve `/<type>s`: pages of rows, and their changes to those who ask for a stream of events."""
+    name, local = f"{listing.type}s", side.local_rows(listing.type, listing.projection)
+
+    chosen = Literal[tuple(listing.values)] | msgspec.UnsetType  # type: ignore[valid-type]
+    query = msgspec.defstruct("Query", [(listing.index, chosen, msgspec.UNSET)], bases=(Paging,))
+
+    @side.app.page(f"/{name}", name=f"{listing.type}-list")
+    @describe(
+        name,
+        f"All {name} by id, or those of one {listing.index}; and their changes as they come",
+        listing.answer,
+        query=query,
+        reads=True,
+        stream="`row`: a row that is in the list now; `left`: one that is not any more; `gone`: one that was removed. "
+        "`begin` says where it begins",
+    )
+    async def rows(view: Any, request: Any) -> Any:
+        value = request.query.get(listing.index)
+        if value is not None and value not in listing.values:
+            detail = f"{listing.index}={value!r}: use one of {', '.join(listing.values)}"
+            return problem(view, 400, "Bad request", detail)
+        if wants_events(request):
+            return await stream_list(side, view, request, listing, value)
+        try:
+            limit, after = read_page(request.query)
+        except ValueError as error:
+            return problem(view, 400, "Bad request", str(error))
+        under = None if value is None else (listing.index, value)
+
+        async def here(partitions: list[int], tables: Tables) -> list[Any]:
+            found = listed(local.store, partitions, tables[listing.projection], under, after, limit + 1)
+            shown: list[Any] = []
+            for some in few(found):
+                await our_turn()
+                shown += ({"key": key, "row": listing.shown(decode_row(row))} for key, row in some)
+            return shown
+
+        def put(answers: list[Any]) -> Any:
+            found, more = page(answers, limit, itemgetter("key"))
+            return {name: [it["row"] for it in found], "next": found[-1]["key"] if more else None}
+
+        return await side.doors.gather(view, request, [listing.projection], here, put, VARY)

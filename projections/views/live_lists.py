@@ -1,0 +1,186 @@
+"""A list as it changes: every change of a row from a moment on, from all partitions of all workers.
+
+The change index is the queue: a client is a position in each partition, and what is behind it is read when the client
+has taken what came before. So a slow client costs no memory, and one that comes again goes on exactly where it was,
+whichever workers have the partitions by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from projections.app import ReadSide
+from projections.http.at_least import BadPosition
+from projections.http.forwarding import HOP, HOP_SECONDS, NotNow, worker_of
+from projections.stores.changes import Listener
+from projections.stores.declaration import Indexes
+from projections.stores.local.queries import changes, place, raw, refolded
+from projections.stores.rows import decode_stored, encode_row, shown
+from projections.streaming.list_cursor import Mark, read_mark
+from projections.streaming.sse import EventStream, Frame, FrameReader, read_frames
+from projections.views.listing import Listing
+from projections.views.live_rows import gone_frame
+from streams.concurrency.tasks import until_one_ends
+from streams.journal.port import stream_name
+
+AT_ONCE = 100
+"""Rows that are read and sent together."""
+
+
+async def stream_list(side: ReadSide, view: Any, request: Any, listing: Listing, value: str | None) -> Any:
+    """Send each change of a row: `row` when it is in the list now, `left` when it is not, `gone` when it was removed.
+
+    `begin` says where that begins. With `Last-Event-ID` it goes on there instead, unless another table answers by now.
+    """
+    doors, name = side.doors, listing.projection
+    seen = None
+    if last_event_id := request.headers.get("Last-Event-ID"):
+        seen = read_mark(last_event_id, name)
+        if seen.streams != {stream_name(listing.type, partition) for partition in doors.all_partitions}:
+            raise BadPosition(f"Last-Event-ID: {last_event_id!r} does not name every partition of {name}")
+
+    async def work(stream: EventStream) -> None:
+        if HOP in request.headers:
+            tables = await doors.told(request, [name])
+            workers = {doors.own_url: doors.here(name)}
+        else:
+            await doors.read_your_writes(request, [name])
+            tables = await doors.serving(name)
+            workers = doors.workers(name)
+        stream.table = tables[name]
+        goes_on = seen if seen is not None and seen.table == stream.table else None
+        here = workers.pop(doors.own_url, [])
+        following = _Following(side, stream, listing, value, here, goes_on)
+        others = {url + request.rel_url.raw_path_qs: partitions for url, partitions in workers.items()}
+        await following.run(others, says_begin=HOP in request.headers or goes_on is None)
+
+    return await side.event_streams.serve(view, request, work)
+
+
+class _Following:
+    """One client: the partitions that are here, and what the workers stream that have the others."""
+
+    def __init__(
+        self,
+        side: ReadSide,
+        stream: EventStream,
+        listing: Listing,
+        value: str | None,
+        here: Collection[int],
+        seen: Mark | None,
+    ) -> None:
+        assert stream.table is not None
+        self._side = side
+        self._stream = stream
+        self._listing = listing
+        self._value = value
+        self._here = here
+        self._seen = seen
+        self._table = stream.table
+        self._store = side.local[listing.type].store
+        how = next(it for it in side.sources[listing.type].kept if it.name == listing.projection).how
+        assert isinstance(how, Indexes)
+        self._indexes = how
+
+    async def run(self, others: Mapping[str, Sequence[int]], says_begin: bool) -> None:
+        """Until the stream of another worker ends. Raises `NotNow`, `Gone`, `StoreDown` ..."""
+        with self._side.local[self._listing.type].live.listening(self._table, self._here) as listener:
+            partitions = sorted([*self._here, *chain.from_iterable(others.values())])
+            self._mark = Mark(self._table, {self._name(it): self._begin(it) for it in partitions})
+            async with AsyncExitStack() as opened:
+                streams = [await self._open(opened, url, partitions) for url, partitions in others.items()]
+                await self._stream.open()
+                if says_begin:
+                    await self._stream.send(Frame("begin", str(self._mark), b"{}").encode())
+                await until_one_ends(self._own(listener), *(self._other(reader, first) for reader, first in streams))
+
+    def _name(self, partition: int) -> str:
+        return stream_name(self._listing.type, partition)
+
+    def _begin(self, partition: int) -> tuple[int, int]:
+        # Of one that is not here there is no place: its worker says it.
+        return self._seen[self._name(partition)] if self._seen else place(self._store, partition, self._table).at
+
+    # -- the partitions that are here -----------------------------------------------------------------------
+
+    async def _own(self, listener: Listener) -> None:
+        for partition in self._here:
+            await self._send(partition, refolded(self._store, partition, self._table) if self._seen else ())
+        while True:
+            for partition, again in (await listener.wait()).items():
+                await self._send(partition, again)
+
+    async def _send(self, partition: int, keys: Collection[str]) -> None:
+        """What has changed in a partition, and the rows of these keys."""
+        again, is_behind = list(keys), True
+        while is_behind:
+            # Read in one go: what has changed up to a position is sent when that position is said.
+            async with self._stream.turn:
+                rows = [(key, self._raw(partition, key)) for key in again[:AT_ONCE]]
+                frames = [self._frame(key, row) for key, row in rows if row is not None]
+                again = again[AT_ONCE:]
+                found = changes(self._store, partition, self._table, self._mark[self._name(partition)], AT_ONCE)
+                for change in found:
+                    self._mark.advance(self._name(partition), change.at)
+                    frames.append(self._frame(change.key, change.row))
+                if frames:
+                    await self._stream.send(b"".join(frame.encode() for frame in frames))
+            is_behind = len(found) == AT_ONCE or bool(again)
+            await asyncio.sleep(0)
+
+    def _raw(self, partition: int, key: str) -> bytes | None:
+        return raw(self._store, partition, self._table, key)
+
+    def _frame(self, key: str, value: bytes) -> Frame:
+        stored = decode_stored(value)
+        if stored.row is None:
+            return gone_frame(str(self._mark), key)
+        if not self._listing.has(self._indexes, stored.row, self._value):
+            return Frame("left", str(self._mark), msgspec.json.encode({"id": key}))
+        return Frame("row", str(self._mark), encode_row(self._listing.shown(shown(stored))))
+
+    # -- those of other workers -----------------------------------------------------------------------------
+
+    async def _open(
+        self, opened: AsyncExitStack, url: str, partitions: Sequence[int]
+    ) -> tuple[FrameReader, Sequence[Frame]]:
+        """The stream of another worker, and what came with its `begin`."""
+        tables = {self._listing.projection: self._table}
+        passed_on = {"Last-Event-ID": str(self._seen)} if self._seen else {}
+        worker = worker_of(partitions)
+        try:
+            async with asyncio.timeout(HOP_SECONDS):
+                of_worker = self._side.event_streams.of_worker(url, tables, passed_on)
+                reader = FrameReader((await opened.enter_async_context(of_worker)).content)
+                frames: list[Frame] = []
+                while not frames:
+                    if not (events := await reader.read()):
+                        raise NotNow(f"{worker} has ended its stream")
+                    frames = list(read_frames(events))
+        except TimeoutError:
+            raise NotNow(f"{worker} has not answered in time") from None
+        begin, *first = frames
+        mark = read_mark(begin.id, self._listing.projection)
+        if mark.streams != set(map(self._name, partitions)):
+            raise NotNow(f"{worker} has others now")
+        self._mark.add(mark)
+        return reader, first
+
+    async def _other(self, reader: FrameReader, frames: Sequence[Frame]) -> None:
+        while True:
+            if frames:
+                async with self._stream.turn:
+                    await self._stream.send(b"".join(self._of_worker(frame).encode() for frame in frames))
+            if not (events := await reader.read()):
+                return
+            frames = list(read_frames(events))
+
+    def _of_worker(self, frame: Frame) -> Frame:
+        self._mark.add(read_mark(frame.id, self._listing.projection))
+        return frame._replace(id=str(self._mark))

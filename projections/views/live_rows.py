@@ -1,0 +1,116 @@
+"""One row as it changes: what a GET of it gives to those who ask for a stream of events.
+
+Rows are states, so only the newest is sent: whoever is slow, or was away, is spared those in between. The `id` of an
+event is the tag of the row, which a GET has as its ETag: it names the table, the position, and the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from projections.app import ReadSide
+from projections.http.at_least import BadPosition
+from projections.http.etags import Tag, read_tag, tag_of
+from projections.http.forwarding import passed_on
+from projections.stores.changes import Live
+from projections.stores.local.queries import raw
+from projections.stores.local.rocksdb import LocalStore
+from projections.stores.rows import head_of, is_gone, read_position, shown_json
+from projections.streaming.sse import EventStream, Frame, FrameReader, read_place
+from streams.journal.port import stream_name
+
+PASSED_ON = ("Last-Event-ID", "At-Least")
+
+
+class Seen(NamedTuple):
+    """What a client has seen last of a row: at commit number and index, and its tag, empty when it names none."""
+
+    at: tuple[int, int]
+    tag: str = ""
+
+    def is_all(self, tag: Tag) -> bool:
+        """Whether the client need not be sent the row with this tag: it is the same, or an older one."""
+        return str(tag) == self.tag or read_position(tag.position) < self.at
+
+
+def read_seen_row(last_event_id: str, stream: str) -> Seen:
+    """What a `Last-Event-ID` says: the tag of a row, or its position alone. Raises `BadPosition`."""
+    tag = read_tag(last_event_id)
+    try:
+        return Seen(read_place(last_event_id if tag is None else tag.position, stream), str(tag or ""))
+    except BadPosition:
+        raise BadPosition(f"Last-Event-ID: {last_event_id[:100]!r} is not the id of an event of {stream}") from None
+
+
+def tag_of_row(table: str, value: bytes) -> Tag:
+    """The tag of a row as it is stored, which says also how often it was folded anew."""
+    head = head_of(value)
+    return tag_of(table, head.position, head.sequence, value)
+
+
+async def stream_row(side: ReadSide, view: Any, request: Any, type: str, projection: str, key: str) -> Any:
+    """Send the row now and then each change of it, here or by the worker that has it.
+
+    A key that does not exist yet is waited for. With `Last-Event-ID` nothing is sent until the row is another one: it
+    is newer, or was corrected, or another table answers.
+    """
+    last_event_id = request.headers.get("Last-Event-ID")
+    seen = read_seen_row(last_event_id, stream_name(type, side.doors.partition(key))) if last_event_id else None
+
+    async def work(stream: EventStream) -> None:
+        await side.doors.read_your_writes(request, [projection])
+        partition, table, url = await side.doors.route(request, projection, key)
+        stream.table = table
+        if url is None:
+            local = side.local[type]
+            await _follow(stream, local.live, local.store, partition, table, key, seen)
+        else:
+            path = url + request.rel_url.raw_path_qs
+            headers = passed_on(request, PASSED_ON)
+            async with side.event_streams.of_worker(path, {projection: table}, headers) as response:
+                await _pass_on(stream, FrameReader(response.content))
+
+    return await side.event_streams.serve(view, request, work)
+
+
+async def _follow(
+    stream: EventStream,
+    live: Live,
+    store: LocalStore,
+    partition: int,
+    table: str,
+    key: str,
+    seen: Seen | None,
+) -> None:
+    with live.listening(table, [partition], key) as listener:
+        await stream.open()
+        sent: bytes | None = None
+        while True:
+            value = raw(store, partition, table, key)
+            if value is not None and value != sent:
+                tag = tag_of_row(table, value)
+                if seen is None or not seen.is_all(tag):
+                    async with stream.turn:
+                        await stream.send(row_frame(value, str(tag), key).encode())
+                    seen = None
+                sent = value
+            await listener.wait()
+
+
+def row_frame(value: bytes, id: str, key: str) -> Frame:
+    """The event of a row as it is stored."""
+    return gone_frame(id, key) if is_gone(value) else Frame("row", id, shown_json(value))
+
+
+def gone_frame(id: str, key: str) -> Frame:
+    """The event of a row that was removed."""
+    return Frame("gone", id, msgspec.json.encode({"id": key}))
+
+
+async def _pass_on(stream: EventStream, reader: FrameReader) -> None:
+    await stream.open()
+    while events := await reader.read():
+        async with stream.turn:
+            await stream.send(events)

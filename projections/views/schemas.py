@@ -1,0 +1,65 @@
+"""The schemas of events over HTTP, for readers in any language: by the fingerprint in an event's header."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from projections.app import ReadSide
+from projections.operations.answers import SchemaList
+from schemas.registry import Schema
+from streams.journal.port import Unavailable
+from streams.web.health import json_response, no_answer, problem
+from streams.web.operation import Answer, describe
+
+FINGERPRINT = re.compile("[0-9a-f]{16}")
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def add_schemas(side: ReadSide) -> None:
+    """Serve `/schemas` and `/schemas/{fingerprint}`; any worker answers."""
+
+    @side.app.page("/schemas")
+    @describe("schemas", "The Avro schemas of all events", SchemaList)
+    async def schemas(view: Any, request: Any) -> Any:
+        known = [
+            {"type": type, **_told(Schema.parse(json))}
+            for type, context in side.contexts.items()
+            for json in context.events.schemas.values()
+        ]
+        return json_response(view, {"schemas": sorted(known, key=lambda it: (it["type"], it["name"], it["version"]))})
+
+    @side.app.page("/schemas/{fingerprint}")
+    @describe(
+        "schemas",
+        "One Avro schema, for ever the same",
+        Answer("The schema", dict[str, Any], headers=("ETag",)),
+        path={"fingerprint": "CRC-64-AVRO in 16 hex digits, as in the header of an event"},
+        problems=(400, 404, 503),
+    )
+    async def schema(view: Any, request: Any, fingerprint: str) -> Any:
+        if not FINGERPRINT.fullmatch(fingerprint):
+            return problem(view, 400, "Bad request", f"{fingerprint!r} is no fingerprint: 16 hex digits in lower case")
+        try:
+            json = await _find(side, fingerprint)
+        except Unavailable as error:
+            return no_answer(view, "the journal", error)
+        if json is None:
+            return problem(view, 404, "Not found", f"there is no schema {fingerprint}")
+        headers = {"ETag": f'"{fingerprint}"', "Cache-Control": FOR_EVER}
+        return view.bytes(json.encode(), content_type="application/json", headers=headers)
+
+
+async def _find(side: ReadSide, fingerprint: str) -> str | None:
+    """A schema as JSON: one of this code's, or one that newer code has left in a journal."""
+    for context in side.contexts.values():
+        if json := context.events.schemas.get(fingerprint):
+            return json
+    for journal in side.journals.values():
+        if json := (await journal.schemas()).get(fingerprint):
+            return json
+    return None
+
+
+def _told(schema: Schema) -> dict[str, Any]:
+    return {"name": schema.full_name, "version": schema.version, "fingerprint": schema.fingerprint}

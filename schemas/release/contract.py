@@ -1,0 +1,122 @@
+"""What one aggregate type has promised, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterator
+from dataclasses import dataclass, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+
+from aggregates.decider import Decider
+from schemas.registry import Schema, Schemas
+from schemas.release import lock
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that must not be deployed: where it is, what it is, and what to do."""
+
+    where: str
+    what: str
+    do: str
+
+    @property
+    def file(self) -> str:
+        """The name of the file, where it is in one."""
+        return self.where.rpartition("/")[2]
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}\n    {self.do}"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What one aggregate type has promised: its schemas, and the code that they are for."""
+
+    decider: Decider[Any, Any, Any]
+    schemas: Schemas
+
+    @property
+    def type(self) -> str:
+        """The aggregate type, which is also the folder."""
+        return self.decider.type
+
+    @property
+    def classes(self) -> dict[str, builtins.type]:
+        """The classes of commands and events by name."""
+        return self.decider.commands | self.decider.events
+
+    def file(self, schema: Schema) -> str:
+        """Where a schema stands, below the shop's folder."""
+        return lock.key_of(self.type, schema)
+
+    def versions(self) -> Iterator[list[Schema]]:
+        """The versions of each record, ascending."""
+        by_name: dict[str, list[Schema]] = {}
+        for schema in self.schemas:
+            by_name.setdefault(schema.full_name, []).append(schema)
+        yield from by_name.values()
+
+
+def records(type_: Any) -> Iterator[dict[str, Any]]:
+    """The records of a schema, its own and those nested in it, each where it is defined."""
+    if isinstance(type_, list):
+        for part in type_:
+            yield from records(part)
+    elif isinstance(type_, dict):
+        if type_["type"] == "record":
+            yield type_
+        for field in type_.get("fields", ()):
+            yield from records(field["type"])
+        for inner in (type_.get("items"), type_.get("values"), type_["type"]):
+            yield from records(inner)
+
+
+def types_of(type_: Any) -> Iterator[Any]:
+    """The types of a value, without those of nested records."""
+    if isinstance(type_, list):
+        for part in type_:
+            yield from types_of(part)
+    elif isinstance(type_, dict):
+        yield type_
+        if type_["type"] != "record":
+            for inner in (type_.get("items"), type_.get("values"), type_["type"]):
+                yield from types_of(inner)
+    elif type_ is not None:
+        yield type_
+
+
+def named_types(type_: Any) -> Iterator[dict[str, Any]]:
+    """The named types that a parsed schema defines, without itself."""
+    if isinstance(type_, list):
+        for part in type_:
+            yield from named_types(part)
+    elif isinstance(type_, dict):
+        for inner in (*(field["type"] for field in type_.get("fields", ())), type_.get("items"), type_.get("values")):
+            if isinstance(inner, dict) and "name" in inner:
+                yield inner
+            for branch in inner if isinstance(inner, list) else ():
+                if isinstance(branch, dict) and "name" in branch:
+                    yield branch
+            yield from named_types(inner)
+
+
+def dataclasses_of(type_: Any) -> Iterator[type]:
+    """A class and the dataclasses that its fields hold."""
+    if is_dataclass(type_) and isinstance(type_, type):
+        yield type_
+        for held in get_type_hints(type_).values():
+            yield from dataclasses_of(held)
+    for part in get_args(type_):
+        yield from dataclasses_of(part)
+
+
+def fields_of(schema: Schema) -> dict[str, dict[str, Any]]:
+    """A record's fields, under their aliases too."""
+    found: dict[str, dict[str, Any]] = {}
+    for field in msgspec.json.decode(schema.json)["fields"]:
+        for name in (field["name"], *field.get("aliases", ())):
+            found[name] = field
+    return found

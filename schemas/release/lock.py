@@ -1,0 +1,107 @@
+"""The lock: which versions are released, and what they are. `<shop>/schemas.lock`, one line a version.
+
+A fingerprint says how the bytes of a version are read, and leaves out what the parsing canonical form leaves out:
+defaults, aliases, logical types, declarations. The digest covers these, and leaves out documentation only. The shape of
+each aggregate's state is locked with its `state_version`, since snapshots are kept as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, get_origin
+
+import msgspec
+
+from aggregates.decider import Decider
+from schemas.registry import Schema, SchemaError
+from schemas.release.shape import shape_of
+
+FILE = "schemas.lock"
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True):
+    """A released version: its fingerprint, and the digest of all but its documentation."""
+
+    fingerprint: str
+    digest: str
+
+
+class State(msgspec.Struct, array_like=True, frozen=True):
+    """A released form of an aggregate's state."""
+
+    version: int
+    digest: str
+
+
+class Lock(msgspec.Struct):
+    """What is released. `versions` by `<type>/<Name>.v<N>.avsc`, `states` by aggregate type."""
+
+    versions: dict[str, Entry] = {}
+    states: dict[str, State] = {}
+
+
+def key_of(type: str, schema: Schema) -> str:
+    """How the lock names a version: its file."""
+    return f"{type}/{schema.name}.v{schema.version}.avsc"
+
+
+def entry_of(schema: Schema) -> Entry:
+    """The line of a version."""
+    return Entry(schema.fingerprint, _digest(_without_docs(msgspec.json.decode(schema.json))))
+
+
+def state_of(decider: Decider[Any, Any, Any]) -> State:
+    """The line of an aggregate's state. Raises `SchemaError` for one that no snapshot can hold."""
+    types, initial = decider.state_types, type(decider.initial)
+    names = " | ".join(getattr(it, "__name__", str(it)) for it in types)
+    try:
+        *shapes, _ = [shape_of(type) for type in (*types, initial)]
+    except TypeError as error:
+        why = " ".join(str(error).split())
+        raise SchemaError(
+            f"the state of {decider.type} is to be a dataclass that a snapshot can hold, or a union of such: {why}; "
+            "within a state let one class say which it is, or use msgspec.Struct with a tag"
+        ) from None
+    known = initial in [get_origin(it) or it for it in types]
+    if not known and (len(types) > 1 or is_dataclass(initial) or is_dataclass(types[0])):
+        raise SchemaError(
+            f"evolve of {decider.type} takes a state of {names}, and the initial one is {decider.initial!r}: annotate "
+            "it with all classes that a state may be, as in Empty | Opened"
+        )
+    return State(decider.state_version, _digest(sorted(shapes, key=str)))
+
+
+def load(path: Path) -> Lock:
+    """The lock of a shop, empty when there is none yet. Raises `msgspec.DecodeError`."""
+    return msgspec.json.decode(path.read_bytes(), type=Lock) if path.is_file() else Lock()
+
+
+def save(path: Path, lock: Lock) -> None:
+    """Write the lock, sorted, one line a version."""
+    text = ",\n".join(
+        f'  "{name}": {{\n{_lines(entries.items())}\n  }}'
+        for name, entries in (("versions", lock.versions), ("states", lock.states))
+    )
+    path.write_text(f"{{\n{text}\n}}\n")
+
+
+def _lines(entries: Iterable[tuple[str, Entry | State]]) -> str:
+    return ",\n".join(f"    {_json(key)}: {_json(entry)}" for key, entry in sorted(entries))
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=-1).decode().replace(",", ", ")
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:32]
+
+
+def _without_docs(value: Any) -> Any:
+    if isinstance(value, dict):
+        told = ("doc", "description", "title")  # a field of that name is no text
+        return {k: _without_docs(part) for k, part in value.items() if not (k in told and isinstance(part, str))}
+    return [_without_docs(part) for part in value] if isinstance(value, list) else value

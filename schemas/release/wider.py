@@ -1,0 +1,61 @@
+"""What a class can hold that its schema cannot write: such an event would be refused when it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import inspect
+
+from schemas.registry import Schema
+from schemas.release.contract import named_types
+
+_INT = 2**31
+
+
+def wider(schema: Schema, class_: type) -> Iterator[tuple[str, str]]:
+    """What that is, and what to do."""
+    named = {it["name"]: it for it in named_types(schema.parsed)}
+    yield from _of(inspect.type_info(class_), schema.parsed, "", named)
+
+
+def _of(form: Any, schema: Any, path: str, named: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    branches = [named.get(it, it) if isinstance(it, str) else it for it in _list(schema)]
+    kinds = {it if isinstance(it, str) else it["type"]: it for it in branches}
+    for part in form.types if isinstance(form, inspect.UnionType) else (form,):
+        match part:
+            case inspect.NoneType() if "null" not in kinds:
+                yield f"{path} may be None", 'say ["null", ..] in a new version, or take None out of the class'
+            case inspect.LiteralType() | inspect.EnumType() if "enum" in kinds and "string" not in kinds:
+                values = part.values if isinstance(part, inspect.LiteralType) else [it.value for it in part.cls]
+                if more := [str(it) for it in values if it is not None and it not in kinds["enum"]["symbols"]]:
+                    yield f"{path} may be {', '.join(more)}", "add it to the symbols in a new version"
+            case inspect.StrType() if "enum" in kinds and "string" not in kinds:
+                symbols = ", ".join(f'"{it}"' for it in kinds["enum"]["symbols"])
+                yield f"{path} may be any text", f"make it a Literal[{symbols}]"
+            case inspect.IntType() if "int" in kinds and "long" not in kinds and not _within(part):
+                yield (
+                    f"{path} is an int of Python, which does not end where an Avro int does, at {_INT - 1}",
+                    "make it a long in a new version, or bound the class: Annotated[int, msgspec.Meta(ge=.., le=..)]",
+                )
+            case inspect.DataclassType() if "record" in kinds:
+                by_name = {it["name"]: it["type"] for it in kinds["record"]["fields"]}
+                for field in part.fields:
+                    if field.encode_name in by_name:
+                        its = f"{path}.{field.name}".lstrip(".")
+                        yield from _of(field.type, by_name[field.encode_name], its, named)
+            case inspect.DictType() if "map" in kinds:
+                yield from _of(part.value_type, kinds["map"]["values"], f"{path}[]", named)
+            case _ if "array" in kinds and hasattr(part, "item_type"):
+                yield from _of(part.item_type, kinds["array"]["items"], f"{path}[]", named)
+
+
+def _list(schema: Any) -> list[Any]:
+    return schema if isinstance(schema, list) else [schema]
+
+
+def _within(form: Any) -> bool:
+    """Whether an int of the class is one of Avro."""
+    lowest = form.ge if form.ge is not None else form.gt
+    highest = form.le if form.le is not None else form.lt
+    return lowest is not None and highest is not None and lowest >= -_INT and highest <= _INT

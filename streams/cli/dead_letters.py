@@ -1,0 +1,274 @@
+"""The commands that could not be processed: to list them, to look at one, to send one again, or to give one up.
+
+The topic of dead letters is a log. One that is given up is followed by a marker in its partition: a record without a
+value, whose header `dl_dropped` is the offset of the dead letter.
+
+Whoever may write to a command topic may have written what is here, and older letters have the sender's own `dl_`
+headers too: ours are those from the last `dl_type` on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import time
+import uuid
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiokafka import TopicPartition
+
+from streams.cli.kafka import (
+    Headers,
+    bounds,
+    check_topic,
+    connected,
+    kafka,
+    partitions_by_topic,
+    produce,
+    send,
+    types_on_kafka,
+)
+from streams.cli.run import ERROR, FAILED, USAGE, Stop
+from streams.deciding.messages import RETRY_OF, RETRY_TOPIC, UNKNOWN_TYPE
+from streams.deciding.quarantine import RELEASE
+from streams.kafka import topics
+from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
+from streams.settings import Settings
+
+READ_SECONDS = 120.0
+_REASON = ("dl_type", "dl_message", "dl_time", "dl_position")
+_OURS = {*_REASON, RETRY_TOPIC, "dl_id", "dl_trace", "dl_quarantine", "dl_cut", "dl_dropped", RETRY_OF}
+_OFFSET = re.compile(rb"[0-9]{1,18}")
+_POSITION = re.compile(r"([0-9]{1,9}):([0-9]{1,18})")
+
+
+class DeadLetters:
+    """The dead letters of one aggregate type. All methods raise `Stop`."""
+
+    def __init__(self, settings: Settings, type: str, known: Collection[str] = ()) -> None:
+        self.type = type
+        self._settings = settings
+        self._known = known
+        self._topic = topics.dead_letters_topic(settings.namespace, type)
+        self._commands = topics.commands_topic(settings.namespace, type)
+
+    async def newest(self, limit: int) -> tuple[list[Any], bool]:
+        """Up to `limit` records that were not dropped, newest first, and whether there are more."""
+        async with kafka(self._settings):
+            partitions = await self._partitions()
+            async with connected(self._consumer()) as consumer:
+                ends = await bounds(consumer, [TopicPartition(self._topic, p) for p in range(partitions)])
+                window = limit
+                while True:
+                    wanted = {tp: (max(first, end - window), end) for tp, (first, end) in ends.items() if first < end}
+                    async with asyncio.timeout(READ_SECONDS):
+                        records = kept(await _read(consumer, wanted))
+                    all_read = all(start == ends[tp][0] for tp, (start, _) in wanted.items())
+                    if all_read or len(records) >= limit:
+                        break
+                    window *= 4  # many of them were dropped
+        records.sort(key=lambda record: (record.timestamp, record.offset), reverse=True)
+        return records[:limit], len(records) > limit or not all_read
+
+    async def quarantining(self) -> list[Any]:
+        """All records, not dropped, whose command has put its aggregate into quarantine, each partition in order."""
+        async with kafka(self._settings):
+            partitions = await self._partitions()
+            async with connected(self._consumer()) as consumer:
+                ends = await bounds(consumer, [TopicPartition(self._topic, p) for p in range(partitions)])
+                async with asyncio.timeout(READ_SECONDS):
+                    records = kept(await _read(consumer, {tp: its for tp, its in ends.items() if its[0] < its[1]}))
+        return [record for record in records if "dl_quarantine" in ours(record)]
+
+    async def get(self, position: tuple[int, int]) -> Any:
+        """The record at (partition, offset)."""
+        partition, offset = position
+        async with kafka(self._settings):
+            count = await self._partitions()
+            if partition >= count:
+                raise Stop(ERROR, f"no dead letter {partition}:{offset}: the partitions are 0 to {count - 1}")
+            tp = TopicPartition(self._topic, partition)
+            async with connected(self._consumer()) as consumer:
+                first, end = (await bounds(consumer, [tp]))[tp]
+                if not first <= offset < end:
+                    holds = f"holds {first} to {end - 1}" if first < end else "is empty"
+                    raise Stop(ERROR, f"no dead letter {partition}:{offset}: partition {partition} {holds}")
+                async with asyncio.timeout(READ_SECONDS):  # to the end: a marker may follow
+                    records = kept(await _read(consumer, {tp: (offset, end)}))
+        if not records or records[0].offset != offset:
+            raise Stop(ERROR, f"no dead letter {partition}:{offset}, or it was dropped")
+        return records[0]
+
+    async def retry(self, position: tuple[int, int]) -> str:
+        """Send the command again as it first came; where it stands now."""
+        record = await self.get(position)
+        if "dl_cut" in ours(record):
+            raise Stop(ERROR, "this command was too large for a dead letter and was cut: its sender must send it again")
+        async with kafka(self._settings):
+            headers = retry_headers(record)
+            topic = retry_topic(record, self._settings.namespace, self._commands)
+            if topic not in await partitions_by_topic(self._settings):
+                raise Stop(ERROR, f"there is no topic {topic}: start the workers that read it first, or drop this one")
+            sent = await produce(self._settings, topic, record.value, record.key, headers)
+        return f"{sent.topic}-{sent.partition}, offset {sent.offset}"
+
+    async def drop(self, position: tuple[int, int], wait: float) -> str:
+        """Give the command up: it is not listed any more, and its aggregate leaves the quarantine that it caused."""
+        record = await self.get(position)
+        released = ""
+        if "dl_quarantine" in ours(record):
+            id, poison = _text(record.key or b""), command_id(record)
+            data = msgspec.json.encode({"command_id": poison})
+            reply, _ = await send(self._settings, self.type, id, RELEASE, data, str(uuid.uuid4()), wait, self._known)
+            if reply.status == "failed":
+                raise Stop(FAILED, f"not dropped: {reply.error.message if reply.error else 'the release failed'}")
+            if reply.status == "accepted":
+                released = f"; {self.type} {id} has left quarantine"
+        marker = [("dl_dropped", b"%d" % record.offset), ("dl_time", b"%d" % int(time.time() * 1000))]
+        async with kafka(self._settings):
+            await produce(self._settings, self._topic, None, record.key, marker, record.partition)
+        return f"{record.partition}:{record.offset}{released}"
+
+    async def _partitions(self) -> int:
+        present = await partitions_by_topic(self._settings)
+        check_topic(self._topic, self.type, self._settings, present, self._known)
+        return present[self._topic]
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(bootstrap_servers=self._settings.bootstrap_servers, auto_offset_reset="earliest")
+
+
+async def _read(consumer: AIOKafkaConsumer, ranges: dict[TopicPartition, tuple[int, int]]) -> list[Any]:
+    """All records with start <= offset < end, by partition."""
+    records: list[Any] = []
+    if not ranges:
+        return records
+    consumer.assign(list(ranges))
+    for tp, (start, _) in ranges.items():
+        consumer.seek(tp, start)
+    while missing := [tp for tp, (_, end) in ranges.items() if await consumer.position(tp) < end]:
+        for tp, batch in (await consumer.getmany(*missing, timeout_ms=500)).items():
+            start, end = ranges[tp]
+            records += [record for record in batch if start <= record.offset < end]
+    return records
+
+
+def kept(records: Iterable[Any]) -> list[Any]:
+    """The dead letters among these records that are not dropped by a marker among them."""
+    letters, dropped = [], set()
+    for record in records:
+        marked = _OFFSET.fullmatch(ours(record).get("dl_dropped") or b"")
+        if marked is None or record.value is not None:
+            letters.append(record)
+        else:
+            dropped.add((record.partition, int(marked[0])))
+    return [record for record in letters if (record.partition, record.offset) not in dropped]
+
+
+def parse_position(text: str | None, action: str) -> tuple[int, int]:
+    """`3:17` is partition 3, offset 17. Raises `Stop`."""
+    match = _POSITION.fullmatch(text or "")
+    if match is None:
+        given = f"{text!r} is none" if text else "it is missing"
+        raise Stop(USAGE, f"{action} takes PARTITION:OFFSET as `dead-letters list` prints it, like 3:17; {given}")
+    return int(match[1]), int(match[2])
+
+
+def ours(record: Any) -> dict[str, bytes | None]:
+    """The control headers of a record, as our own programs wrote them."""
+    headers = list(record.headers)
+    last = max((index for index, (name, _) in enumerate(headers) if name == "dl_type"), default=0)
+    return {name: value for name, value in headers[last:] if name.startswith("dl_")}
+
+
+def retry_topic(record: Any, namespace: str, commands: str) -> str:
+    """The topic to send a command to again: the one that a process manager of this system found missing, or its own."""
+    headers = ours(record)
+    topic = _text(headers.get(RETRY_TOPIC)) if headers.get("dl_type") == UNKNOWN_TYPE else ""
+    return topic if types_on_kafka(namespace, [topic]) else commands
+
+
+def original_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
+    """The headers that the command came with, without the reason of its failure."""
+    return [(name, value) for name, value in headers if name not in _OURS]
+
+
+def retry_headers(record: Any) -> Headers:
+    """The headers to send a command again with: its own, its id if it brought none, and that it is a retry, for which
+    an aggregate in quarantine has waited."""
+    headers = original_headers(record.headers)
+    id = ours(record).get("dl_id")
+    if id and "ce_id" not in dict(headers):
+        headers.append(("ce_id", id))
+    if "dl_quarantine" in ours(record):
+        headers.append((RETRY_OF, f"{record.partition}:{record.offset}".encode()))
+    return headers
+
+
+def command_id(record: Any) -> str:
+    """The id under which the command was decided."""
+    return _text(ours(record).get("dl_id"))
+
+
+def reason_of(record: Any) -> dict[str, str]:
+    """Why and when the command failed, and where it stood: `<topic>:<partition>:<offset>`."""
+    headers = ours(record)
+    reason = {name.removeprefix("dl_"): _text(headers.get(name)) for name in _REASON}
+    if isinstance(record, UnreadableRecord):
+        reason |= {"type": "Unreadable", "message": record.reason}
+    if _OFFSET.fullmatch(reason["time"].encode()) and len(reason["time"]) <= 14:
+        reason["time"] = datetime.fromtimestamp(int(reason["time"]) / 1000, UTC).isoformat(timespec="seconds")
+    return reason
+
+
+def summary(record: Any) -> tuple[str, str, str, str, str, str]:
+    """The row of `list`: position, time, aggregate id, command type, type of the failure, message."""
+    reason, value = reason_of(record), shown_value(record.value)
+    written = value.get("type") if isinstance(value, dict) else ""
+    type = _text(dict(record.headers).get("ce_type")) or (written if isinstance(written, str) else "")
+    position, failure = f"{record.partition}:{record.offset}", reason["type"]
+    if "dl_quarantine" in ours(record):
+        failure += ", quarantine"
+    return position, reason["time"], _text(record.key), type, failure, reason["message"]
+
+
+def details(record: Any) -> dict[str, Any]:
+    """What `show` prints: all of it. Bytes that are no text are in base64."""
+    headers = ours(record)
+    failure: dict[str, Any] = reason_of(record)
+    if "dl_quarantine" in headers:
+        failure["quarantine"] = True
+    if "dl_trace" in headers:
+        failure["trace"] = _text(headers["dl_trace"]).splitlines()
+    return {
+        "position": f"{record.partition}:{record.offset}",
+        "failure": failure,
+        "key": None if record.key is None else _text(record.key),
+        "headers": {name: _text(value) for name, value in original_headers(record.headers)},
+        "value": shown_value(record.value),
+    }
+
+
+def _text(data: bytes | None) -> str:
+    return (data or b"").decode(errors="backslashreplace")
+
+
+def shown_value(data: bytes | None) -> Any:
+    """The value of a message for people: JSON, text, or base64."""
+    if data is None:
+        return None
+    try:
+        value = msgspec.json.decode(data)
+        json.dumps({"within": [[[[value]]]]}, indent=2)  # nested less than what it is going to be shown in
+        return value
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}

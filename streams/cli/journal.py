@@ -1,0 +1,177 @@
+"""What the command line reads from the journal, and `setup`, which makes journals and topics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from streams.aggregate_type import AggregateType
+from streams.cli.kafka import kafka, partitions_by_topic
+from streams.cli.run import ERROR, USAGE, Stop
+from streams.cli.schemas import register_schemas
+from streams.journal.event_decoding import Held, decode_event
+from streams.journal.event_view import entries, learn_for
+from streams.journal.identity import check_identity
+from streams.journal.port import Journal, JournalIncomplete, JournalMissing, StoredEvent, Unavailable, stream_name
+from streams.kafka import topics
+from streams.kafka.client import partition_of
+from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
+from streams.runtime.preparation import made, opened
+from streams.settings import Settings, SettingsError
+from streams.text import one_line
+
+OPEN_SECONDS = 9.0
+
+
+@asynccontextmanager
+async def errors_as_one_line(settings: Settings) -> AsyncIterator[None]:
+    """Turns what goes wrong with a journal within it into one line that names its address and the setting."""
+    help = "is it up (make up), is JOURNAL_URL right?"
+    try:
+        yield
+    except Unavailable as error:
+        raise Stop(ERROR, f"the journal does not answer: {one_line(error)}; {help}") from None
+    except TimeoutError:
+        url = urlsplit(settings.journal_url)
+        address = url.netloc.rpartition("@")[2] or url.path
+        raise Stop(ERROR, f"the journal at {address} does not answer in time; {help}") from None
+    except Held as error:
+        raise Stop(ERROR, str(error)) from None
+    except (JournalMissing, JournalBehind, SettingsError) as error:
+        raise Stop(USAGE, str(error)) from None
+
+
+@asynccontextmanager
+async def journal_of(context: AggregateType) -> AsyncIterator[Journal]:
+    """The context's journal, open. Raises `Stop`."""
+    if context.settings.journal_url.startswith("memory:"):
+        raise Stop(USAGE, "JOURNAL_URL: memory:// lives inside a worker's process, where the command line cannot look")
+    async with errors_as_one_line(context.settings):
+        journal = context.journal()
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await opened(journal, context.identity(), create=False)
+            yield journal
+        finally:
+            await journal.close()
+
+
+def context_of(contexts: Mapping[str, AggregateType], type: str, module: str) -> AggregateType:
+    """The context of an aggregate type. Raises `Stop` when the app `module` has no such type."""
+    if type in contexts:
+        return contexts[type]
+    here = f"this app has {', '.join(sorted(contexts))}"
+    project = module.split(".")
+    if project[0] == "projections" or len(project) < 3:
+        raise Stop(USAGE, f"no aggregate type {type}: {here}")
+    raise Stop(USAGE, f"no aggregate type {type} here: {here}; `faust -A projections.{project[1]}.app` has all types")
+
+
+async def read_events(journal: Journal, type: str, aggregate_id: str, until: int | None = None) -> list[StoredEvent]:
+    """The events of an aggregate, up to sequence `until`. Raises `Stop` when it has none."""
+    stored = [row for row in await journal.events(type, aggregate_id) if row.event.is_event]
+    if not stored:
+        raise Stop(ERROR, f"no {type} {aggregate_id}")
+    return [row for row in stored if until is None or row.event.sequence <= until]
+
+
+async def state_of(context: AggregateType, aggregate_id: str, at: int | None) -> dict[str, Any]:
+    """What `show` prints: the state after all events, or after those with a sequence up to `at`. Raises `Stop`."""
+    decider = context.decider
+    async with journal_of(context) as journal:
+        stored = await read_events(journal, decider.type, aggregate_id, at)
+        events = [event for row in stored for event in await decode_event(context.events, journal, row.event.data)]
+    state = msgspec.to_builtins(decider.fold(events), str_keys=True)
+    return {"type": decider.type, "id": aggregate_id, "sequence": stored[-1].event.sequence, "state": state}
+
+
+async def history_of(context: AggregateType, aggregate_id: str) -> list[dict[str, Any]]:
+    """What `history` prints, oldest first. Raises `Stop`."""
+    settings, type = context.settings, context.decider.type
+    async with journal_of(context) as journal:
+        stored = await read_events(journal, type, aggregate_id)
+        stream = stream_name(type, partition_of(aggregate_id.encode(), settings.partitions))
+        if not await _holds(journal, stream, stored[0]):
+            raise Stop(
+                USAGE,
+                f"PARTITIONS={settings.partitions}: {type} {aggregate_id} is not in the stream {stream};"
+                " set PARTITIONS as the workers have it",
+            )
+        await learn_for(context.events, journal, stored)
+    return list(entries(context.events, stream, stored))
+
+
+async def _holds(journal: Journal, stream: str, row: StoredEvent) -> bool:
+    """Whether the event is where we think: else the positions printed would be another stream's."""
+    commits = await journal.commits(stream, row.nr - 1, 1)
+    if commits:
+        commit = commits[0]
+        return commit.nr == row.nr and row.event in commit.events
+    head = await journal.head(stream)  # none does not mean that there are none
+    return head is not None and head.nr >= row.nr
+
+
+async def set_up(contexts: Mapping[str, AggregateType]) -> AsyncIterator[str]:
+    """Make topics, keyspaces and tables where they are missing, store and register the schemas, and say so line by
+    line.
+
+    Raises `Stop` when a server does not answer or a topic has another number of partitions.
+    """
+    settings = next(iter(contexts.values())).settings
+    wanted = [t for type in contexts for t in topics.type_topics(settings.namespace, type, settings.partitions)]
+    wanted.append(topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions))
+    async with kafka(settings):
+        cluster = await topics.look_at_topics(settings.bootstrap_servers, wanted)
+        present = await partitions_by_topic(settings)
+    async with errors_as_one_line(settings):  # all is held against one another before anything is made
+        for context in contexts.values():
+            await _check_journal(context, cluster)
+    async with kafka(settings):
+        await topics.ensure_topics(settings.bootstrap_servers, wanted)
+    for topic in wanted:
+        yield f"topic {topic.name}: {'found' if topic.name in present else 'made'}"
+    for context in contexts.values():
+        async with errors_as_one_line(context.settings):
+            yield await _set_up_journal(context, cluster)
+    async for line in register_schemas(contexts):
+        yield line
+
+
+async def _check_journal(context: AggregateType, cluster: str) -> None:
+    settings, type, journal = context.settings, context.decider.type, context.journal()
+    try:
+        try:
+            is_there = await opened(journal, context.identity(cluster), create=False)
+        except JournalIncomplete:
+            return
+        except JournalMissing:
+            is_there = False
+        topic = topics.events_topic(settings.namespace, type)
+        async with kafka(settings):
+            published = await last_positions(settings.bootstrap_servers, type, topic, settings.partitions)
+        await check_not_behind(journal if is_there else None, type, published)
+    finally:
+        await journal.close()
+
+
+async def _set_up_journal(context: AggregateType, cluster: str) -> str:
+    journal = context.journal()
+    try:
+        try:
+            await journal.open()
+            outcome = "found"
+        except JournalMissing:
+            await made(journal)
+            outcome = "made"
+        check_identity(await journal.claim(context.identity(cluster)), context.identity(cluster))
+        before = await journal.schemas()
+        await journal.save_schemas(context.events.schemas)
+        new = len(context.events.schemas.keys() - before.keys())
+    finally:
+        await journal.close()
+    return f"journal of {context.name}: {outcome}; schemas of its events: {len(context.events.schemas)}, {new} new"

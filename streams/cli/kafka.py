@@ -1,0 +1,208 @@
+"""The command line's way to Kafka: connections that give up soon, and a command sent with its reply awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError
+
+from streams.cli.run import ERROR, FAILED, NO_REPLY, REJECTED, USAGE, Stop
+from streams.deciding.messages import MAX_ID_LENGTH, Reply, command_headers, decode_reply
+from streams.kafka import topics
+from streams.kafka.records import AIOKafkaConsumer
+from streams.settings import Settings
+from streams.text import one_line
+
+SOURCE = "/command-line"
+CONNECT_SECONDS = 6.0
+REQUEST_SECONDS = 8.0
+CLOSE_SECONDS = 2.0
+
+_NO_ANSWER = (TimeoutError, KafkaConnectionError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError)
+
+Headers = list[tuple[str, bytes]]
+
+_TYPE = re.compile(r"[A-Za-z0-9-]+")
+
+
+@asynccontextmanager
+async def kafka(settings: Settings) -> AsyncIterator[None]:
+    """Turns what goes wrong with Kafka within it into one line that names the brokers and the setting."""
+    try:
+        yield
+    except topics.TopicError as error:
+        raise Stop(USAGE, str(error)) from None
+    except (KafkaError, OSError) as error:
+        raise Stop(ERROR, trouble(settings, error)) from None
+
+
+def trouble(settings: Settings, error: KafkaError | OSError) -> str:
+    """One line for what went wrong with Kafka. Whether it is up is a question only where it has not answered."""
+    where = f"Kafka at {', '.join(settings.bootstrap_servers)}"
+    if isinstance(error, _NO_ANSWER):
+        return f"{where}: no answer; is it up (make up), is KAFKA_BROKERS right?"
+    if isinstance(error, OSError):
+        return f"{where}: {one_line(error)}; is it up (make up), is KAFKA_BROKERS right?"
+    return f"{where}: {type(error).__name__}: {one_line(error).removeprefix(f'{type(error).__name__}: ')}"
+
+
+@asynccontextmanager
+async def connected(client: Any) -> AsyncIterator[Any]:
+    """A client of aiokafka, started and stopped. Raises `KafkaError`, or `TimeoutError` after a few seconds."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await client.start()
+        yield client
+    finally:
+        with suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+
+
+async def partitions_by_topic(settings: Settings) -> dict[str, int]:
+    """All topics and their numbers of partitions; asks in a way that creates none."""
+    async with connected(AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+
+
+def check_topic(topic: str, type: str, settings: Settings, present: Collection[str], known: Collection[str]) -> None:
+    """Raise `Stop` when Kafka has no `topic` of this aggregate type; `known` are the types of this app."""
+    if topic in present:
+        return
+    if type in known:
+        raise Stop(ERROR, f"Kafka has no topic {topic}: start a worker of {type}, or run `faust -A <app> setup`")
+    types = ", ".join(types_on_kafka(settings.namespace, present)) or "none yet"
+    within = f" in the namespace {settings.namespace}" if settings.namespace else ""
+    raise Stop(USAGE, f"no aggregate type {type}: Kafka has no topic {topic}; types on Kafka{within}: {types}")
+
+
+def types_on_kafka(namespace: str, present: Collection[str]) -> list[str]:
+    """The aggregate types that have a command topic in this namespace."""
+    ending = topics.commands_topic("", "")
+    names = (t[len(namespace) : -len(ending)] for t in present if t.startswith(namespace) and t.endswith(ending))
+    return sorted(name for name in names if _TYPE.fullmatch(name))
+
+
+def read_data(text: str) -> bytes:
+    """The data of a command as typed by a person. Raises `Stop` when it is not a JSON object."""
+    try:
+        data = text.encode()
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        hint = ". Quote it for the shell, as in '{\"quantity\": 6}'"
+        raise Stop(USAGE, f"the data is not JSON: {one_line(error)}{hint}") from None
+    if not isinstance(value, dict):
+        raise Stop(USAGE, f'the data is not a JSON object like {{"quantity": 6}}: {text}')
+    return data
+
+
+def check_id(what: str, id: str) -> None:
+    """Raise `Stop` for an id that no worker would take."""
+    if not id or len(id) > MAX_ID_LENGTH:
+        raise Stop(USAGE, f"the {what} has {len(id)} characters: use 1 to {MAX_ID_LENGTH}")
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        raise Stop(USAGE, f"the {what} is not UTF-8") from None
+
+
+def exit_code(reply: Reply) -> int:
+    """0 accepted, 3 rejected, 4 failed."""
+    return {"accepted": 0, "rejected": REJECTED, "failed": FAILED}[reply.status]
+
+
+async def send(
+    settings: Settings,
+    type: str,
+    aggregate_id: str,
+    command: str,
+    data: bytes,
+    id: str,
+    wait: float,
+    known: Collection[str] = (),
+) -> tuple[Reply, bytes]:
+    """Produce a command and wait, at most `wait` seconds, for its reply, which also comes as it was sent.
+
+    Raises `Stop`: wrong use, no Kafka, or no reply in time.
+    """
+    async with kafka(settings):
+        topic, replies = topics.commands_topic(settings.namespace, type), topics.replies_topic(settings.namespace)
+        present = await partitions_by_topic(settings)
+        check_topic(topic, type, settings, present, known)
+        if replies not in present:
+            made = await topics.ensure_topics(
+                settings.bootstrap_servers, [topics.reply_topic(replies, settings.partitions)]
+            )
+            present[replies] = made[replies].partitions
+        async with connected(AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers)) as consumer:
+            await _listen(consumer, replies, present[replies])
+            message = (topic, data, aggregate_id.encode(), command_headers(id, command, SOURCE, replies))
+            try:
+                record = await produce(settings, *message)
+            except (KafkaError, TimeoutError) as error:
+                again = f"it is not known whether the command is on Kafka; sending it again with --id {id} is harmless"
+                raise Stop(ERROR, f"Kafka took too long or refused: {one_line(error)}; {again}") from None
+            try:
+                async with asyncio.timeout(wait):
+                    return await _reply(consumer, id)
+            except TimeoutError:
+                raise Stop(NO_REPLY, no_reply(type, id, wait, record)) from None
+
+
+def no_reply(type: str, id: str, wait: float, record: Any) -> str:
+    """What it means that no reply came, and what to do."""
+    return (
+        f"no reply within {wait:g} s. The command is on Kafka ({record.topic}-{record.partition}, offset"
+        f" {record.offset}) and will be processed as soon as a worker of {type} serves."
+        f" Sending it again is harmless with the same id: --id {id}"
+    )
+
+
+async def produce(
+    settings: Settings,
+    topic: str,
+    value: bytes | None,
+    key: bytes | None,
+    headers: Headers,
+    partition: int | None = None,
+) -> Any:
+    """Send one message, where its key belongs unless told otherwise; its metadata when Kafka has it for sure."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.bootstrap_servers, acks="all", enable_idempotence=True, client_id="command-line"
+    )
+    async with connected(producer), asyncio.timeout(REQUEST_SECONDS):
+        return await producer.send_and_wait(topic, value, key=key, partition=partition, headers=headers)
+
+
+async def _listen(consumer: AIOKafkaConsumer, topic: str, partitions: int) -> None:
+    """Read from where each partition ends now, so that a reply sent from now on is seen."""
+    ends = await bounds(consumer, [TopicPartition(topic, partition) for partition in range(partitions)])
+    consumer.assign(list(ends))
+    for partition, (_, end) in ends.items():
+        consumer.seek(partition, end)
+
+
+async def _reply(consumer: AIOKafkaConsumer, id: str) -> tuple[Reply, bytes]:
+    async for record in consumer:
+        with suppress(ValueError, RecursionError):  # no reply, whoever wrote it
+            reply = decode_reply(record.value or b"")
+            if reply.command_id == id:
+                return reply, record.value
+    raise AssertionError("a consumer has no end")
+
+
+async def bounds(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition]
+) -> Mapping[TopicPartition, tuple[int, int]]:
+    """The first offset of each partition and the one after its last."""
+    async with asyncio.timeout(REQUEST_SECONDS):
+        first, end = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+    return {partition: (first[partition], end[partition]) for partition in partitions}

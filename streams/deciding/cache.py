@@ -1,0 +1,241 @@
+"""The aggregates that an owner holds in memory: bounded, least recently used out first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+from weakref import WeakSet
+
+import msgspec
+
+from aggregates.decider import Decider
+from streams.deciding.quarantine import Quarantine, follow
+from streams.journal.port import RecordedEvent, Snapshot
+from streams.journal.snapshots import MOST_BYTES, Outcome, StateForm, form_of, say_once
+
+AGGREGATE_BYTES, OUTCOME_BYTES, STATE_FACTOR = 700, 330, 3
+"""What an aggregate takes of memory by itself and for each id that it remembers, and how much more than their bytes the
+objects of its state take: measured with orders, whose lines are small; large texts take less."""
+_MOST_SHARED = 1_000
+
+_shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+
+def _share(types: tuple[str, ...]) -> tuple[str, ...]:
+    """The same tuple for equal ones: a million outcomes share a handful of event lists."""
+    if len(_shared) > _MOST_SHARED:  # a domain whose commands cause a number of events that is always another one
+        _shared.clear()
+    return _shared.setdefault(types, types)
+
+
+class Aggregate:
+    """One aggregate of an owner: its state, sequence, and the command ids it remembers.
+
+    nr               the newest commit that holds something of it
+    outcomes         of the last accepted commands by id, oldest first
+    quarantine       the one it is in, or None
+    unsnapped_events, unsnapped_bytes    what a load would have to read beside the snapshot
+    snapshot_bytes   size of its snapshot, or of what would have been it; 0 without one
+    state_bytes      what its state took when it was last written or read, or the events that made it
+    outcome_bytes    about what its outcomes take of memory
+    cached           its weight as the cache has counted it
+    """
+
+    __slots__ = (
+        "cached",
+        "nr",
+        "outcome_bytes",
+        "outcomes",
+        "quarantine",
+        "sequence",
+        "snapshot_bytes",
+        "state",
+        "state_bytes",
+        "unsnapped_bytes",
+        "unsnapped_events",
+    )
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+        self.sequence = 0
+        self.nr = 0
+        self.outcomes: dict[str, Outcome] = {}
+        self.quarantine: Quarantine | None = None
+        self.unsnapped_events = 0
+        self.unsnapped_bytes = 0
+        self.snapshot_bytes = 0
+        self.state_bytes = 0
+        self.outcome_bytes = 0
+        self.cached = 0
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory it takes, rather too many than too few."""
+        waiting = self.quarantine.weight if self.quarantine is not None else 0
+        state = STATE_FACTOR * (self.state_bytes + self.unsnapped_bytes)
+        return AGGREGATE_BYTES + self.outcome_bytes + state + waiting
+
+    def remember(self, rows: list[RecordedEvent], nr: int, window: int) -> None:
+        """Take in what one accepted command has written, or had written before. The oldest ids are forgotten."""
+        last = rows[-1]
+        self.nr = nr
+        if last.is_event:
+            types = tuple(row.type for row in rows)
+            outcome = Outcome(nr, last.sequence, _share(types), last.command)
+            self.sequence = last.sequence
+            self.unsnapped_events += len(rows)
+        else:
+            # Nothing happened: the position that its reply named stands in the data.
+            outcome = Outcome(int(last.data or b"0"), last.sequence, (), last.command)
+        self.unsnapped_bytes += sum(len(row.data) + 100 for row in rows)
+        self.outcomes[last.command_id] = outcome
+        self.outcome_bytes += _bytes_of(last.command_id, outcome)
+        if len(self.outcomes) > window:
+            oldest = next(iter(self.outcomes))
+            self.outcome_bytes -= _bytes_of(oldest, self.outcomes.pop(oldest))
+
+    def note(self, note: RecordedEvent, nr: int) -> None:
+        """Take in a note on its quarantine."""
+        self.nr = nr
+        self.quarantine = follow(self.quarantine, note)
+        self.unsnapped_bytes += len(note.data) + 100
+
+    def wants_snapshot(self, every: int) -> bool:
+        """Whether what stands beside the snapshot is long, and weighs as much as the snapshot: then the
+        bytes written for snapshots never exceed those written for events, however large the state.
+
+        Not in quarantine, which a snapshot does not hold.
+        """
+        if self.quarantine is not None:
+            return False
+        return self.unsnapped_events >= every and self.unsnapped_bytes >= self.snapshot_bytes
+
+    def capture(self, aggregate_id: str, decider: Decider[Any, Any, Any]) -> PendingSnapshot:
+        """Freeze what a snapshot needs; encoding follows later, off the reply path."""
+        self.state_bytes += self.unsnapped_bytes
+        self.unsnapped_events = self.unsnapped_bytes = 0
+        return PendingSnapshot(self, aggregate_id, self.sequence, self.nr, decider, self.state, dict(self.outcomes))
+
+    def restore(self, snapshot: Snapshot, form: StateForm) -> None:
+        """Become what the snapshot holds. Raises `msgspec.DecodeError` or `ValueError` if it cannot be read."""
+        self.state, self.state_bytes, outcomes = form.decode(snapshot.state)
+        # Decoding gives each outcome a copy of its own of what they share.
+        self.outcomes = {id: Outcome(it.nr, it.sequence, _share(it.events), it.command) for id, it in outcomes.items()}
+        self.outcome_bytes = sum(_bytes_of(id, outcome) for id, outcome in self.outcomes.items())
+        self.sequence = snapshot.sequence
+        self.nr = snapshot.nr
+        self.snapshot_bytes = len(snapshot.state)
+
+
+def _bytes_of(id: str, outcome: Outcome) -> int:
+    return OUTCOME_BYTES + len(id) + 8 * len(outcome.events)
+
+
+class PendingSnapshot(msgspec.Struct):
+    """A snapshot that is still to be encoded; its state is immutable, so it may go on meanwhile."""
+
+    aggregate: Aggregate
+    aggregate_id: str
+    sequence: int
+    nr: int
+    decider: Decider[Any, Any, Any]
+    state: Any
+    outcomes: dict[str, Outcome]
+
+    def encode(self) -> Snapshot | None:
+        """The snapshot as the journal keeps it; None, which is said once, for a state that it cannot keep.
+
+        Never raises: the domain and its state may be as they like, the owner goes on.
+        """
+        aggregate, decider = self.aggregate, self.decider
+        try:
+            content, aggregate.state_bytes = form_of(decider).encode(self.state, self.outcomes)
+        except Exception as error:
+            # The next try is due when as much has come again as there is.
+            aggregate.snapshot_bytes = max(aggregate.snapshot_bytes, aggregate.state_bytes)
+            say_once(decider.type, self.aggregate_id, f"its state cannot be kept: {error!r:.1000}")
+            return None
+        aggregate.snapshot_bytes = len(content)
+        if len(content) > MOST_BYTES:
+            say_once(decider.type, self.aggregate_id, f"it has {len(content)} bytes, more than {MOST_BYTES}")
+            return None
+        return Snapshot(self.aggregate_id, self.sequence, self.nr, decider.state_version, content)
+
+
+def encoded(pending: Iterable[PendingSnapshot]) -> list[Snapshot]:
+    """Those of the snapshots that can be kept."""
+    return [snapshot for it in pending if (snapshot := it.encode()) is not None]
+
+
+class Budget:
+    """The bytes of memory that the caches of a process have together. Each may have an equal part."""
+
+    def __init__(self, bytes: int) -> None:
+        self._bytes = bytes
+        # A cache goes with its owner.
+        self._caches: WeakSet[Cache] = WeakSet()
+
+    @property
+    def share(self) -> int:
+        """The bytes of each."""
+        return self._bytes // max(1, len(self._caches))
+
+    def join(self, cache: Cache) -> None:
+        """One more: the others make room."""
+        self._caches.add(cache)
+        for other in list(self._caches):
+            other.shrink()
+
+
+class Cache:
+    """Aggregates by id, up to its share of a budget, in bytes; a number is a budget of its own. One whose newest events
+    are not indexed yet is kept, since it could not be loaded again."""
+
+    def __init__(self, budget: Budget | int) -> None:
+        self.weight = 0
+        self._budget = Budget(budget) if isinstance(budget, int) else budget
+        self._aggregates: OrderedDict[str, Aggregate] = OrderedDict()
+        self._indexed_nr = 0
+        self._budget.join(self)
+
+    def __len__(self) -> int:
+        return len(self._aggregates)
+
+    def __contains__(self, aggregate_id: str) -> bool:
+        return aggregate_id in self._aggregates
+
+    @property
+    def limit(self) -> int:
+        """The bytes that it may take, as caches come and go."""
+        return self._budget.share
+
+    def take(self, aggregate_id: str) -> Aggregate | None:
+        """Take an aggregate out, for as long as a group works on it."""
+        aggregate = self._aggregates.pop(aggregate_id, None)
+        if aggregate is not None:
+            self.weight -= aggregate.cached
+        return aggregate
+
+    def put(self, aggregate_id: str, aggregate: Aggregate) -> None:
+        """Put it (back) in, as the most recently used."""
+        aggregate.cached = aggregate.weight
+        self._aggregates[aggregate_id] = aggregate
+        self.weight += aggregate.cached
+
+    def shrink(self, indexed_nr: int | None = None) -> None:
+        """Forget the least recently used until the rest fits; commits up to `indexed_nr` are indexed."""
+        self._indexed_nr = max(self._indexed_nr, indexed_nr or 0)
+        excess = self.weight - self.limit
+        if excess <= 0:
+            return
+        # From the oldest on: those that are not indexed yet were used lately, so few stand in the way.
+        leaving = []
+        for aggregate_id, aggregate in self._aggregates.items():
+            if aggregate.nr <= self._indexed_nr:
+                leaving.append(aggregate_id)
+                excess -= aggregate.cached
+                if excess <= 0:
+                    break
+        for aggregate_id in leaving:
+            self.take(aggregate_id)

@@ -1,0 +1,118 @@
+"""The quarantine of an aggregate, kept as notes among its rows.
+
+A command that made the domain raise, the poison command, quarantines its aggregate: the commands that come after it
+wait, in order, until an operator lets them go on. Whoever is in quarantine, who waits and who has gone on stands in
+the commit that covers the command in question, so it is as atomic, fenced and durable as the events are; and since
+notes are derived by aggregate like all rows, loading the aggregate brings all of it back.
+
+| note | its command | data | says |
+|---|---|---|---|
+| `#quarantined` | the poison command | `Reason` | from here on commands wait |
+| `#parked` | the one that waits | the message | it is the last in the line |
+| `#released` | the one that released it | the reply it will get | the poison command is settled or given up |
+| `#unparked` | the one that waited | | it was the first in the line, and is decided |
+
+A release whose commands do not fit into one commit goes on in the next; it is over when nobody waits, or when one
+that waited quarantines the aggregate again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from streams.deciding.messages import Message, Reply, decode_reply
+from streams.journal.port import RecordedEvent
+
+QUARANTINED, PARKED, RELEASED, UNPARKED = "#quarantined", "#parked", "#released", "#unparked"
+RELEASE = "#release"
+"""The type of the command that gives up the poison command and lets those behind it go on. No class of a domain can
+have this name. Its data may say which poison command is meant: `{"command_id": ".."}`."""
+
+WAITING_BYTES = 1_000
+"""What a command that waits takes of memory beside the bytes of its message."""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why an aggregate is in quarantine: what the domain raised, when, and the offset of the poison command."""
+
+    type: str
+    message: str
+    since: datetime
+    offset: int
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A command in the line."""
+
+    id: str
+    message: Message
+
+
+class Quarantine:
+    """The quarantine of one aggregate.
+
+    poison         the id of the poison command
+    waiting        the commands behind it, in order, and `size`: their bytes
+    released_by    the id of the command that released it, while that goes on, and `reply`: what it will get
+    """
+
+    __slots__ = ("poison", "reason", "released_by", "reply", "size", "waiting")
+
+    def __init__(self, poison: str, reason: Reason) -> None:
+        self.poison = poison
+        self.reason = reason
+        self.waiting: deque[Waiting] = deque()
+        self.size = 0
+        self.released_by = ""
+        self.reply: Reply | None = None
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory it takes."""
+        return WAITING_BYTES * (1 + len(self.waiting)) + self.size
+
+
+def is_note(row: RecordedEvent) -> bool:
+    """Whether a row speaks of a quarantine."""
+    return row.type.startswith("#")
+
+
+def follow(quarantine: Quarantine | None, note: RecordedEvent) -> Quarantine | None:
+    """The quarantine after a note; None: there is none. Raises `ValueError` for a note that cannot be there."""
+    if note.type == QUARANTINED:
+        again = Quarantine(note.command_id, msgspec.json.decode(note.data, type=Reason))
+        if quarantine is not None:
+            again.waiting, again.size = quarantine.waiting, quarantine.size
+        return again
+    if quarantine is None:
+        raise ValueError(f"{note.aggregate_id}: {note.type} without a quarantine")
+    if note.type == PARKED:
+        waiting = Waiting(note.command_id, unpack(note.data))
+        quarantine.waiting.append(waiting)
+        quarantine.size += waiting.message.size
+        return quarantine
+    if note.type == RELEASED:
+        quarantine.released_by, quarantine.reply = note.command_id, decode_reply(note.data)
+    elif note.type == UNPARKED:
+        quarantine.size -= quarantine.waiting.popleft().message.size
+    else:
+        raise ValueError(f"{note.aggregate_id}: {note.type} is not known here: update this program")
+    return quarantine if quarantine.waiting or not quarantine.released_by else None
+
+
+def pack(message: Message) -> bytes:
+    """A message as the data of a note."""
+    return msgspec.msgpack.encode(
+        (message.offset, message.key, message.value, list(message.headers), message.timestamp)
+    )
+
+
+def unpack(data: bytes) -> Message:
+    """The message that a note holds."""
+    fields: tuple[Any, ...] = msgspec.msgpack.decode(data, type=tuple)
+    offset, key, value, headers, timestamp = fields
+    return Message(offset, key, value, [(name, header) for name, header in headers], timestamp)

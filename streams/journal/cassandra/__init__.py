@@ -1,0 +1,1 @@
+"""The journal in Cassandra: a commit is one conditional write."""

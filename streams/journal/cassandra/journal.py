@@ -1,0 +1,338 @@
+"""The journal in Cassandra. Tables: `cassandra_schema.py`; connection and errors: `cassandra_session.py`.
+
+The fence is a conditional insert: a Paxos round among the replicas of one partition, `(stream, bucket)`. What an
+append knows when its answer is lost, and why asking again settles it:
+
+The round was cut short somewhere between "no replica has heard of it" and "all have it", and a proposal that only some
+replicas have accepted may still be finished by anybody. The same insert is sent again, and it is a round with a higher
+ballot. Before it looks at the row, that round has a majority promise to refuse older ballots, and finishes a proposal
+that it finds accepted. So when it reads the row, the first attempt has either become the row, for good, or can never
+become it: a majority will not accept its ballot any more. Hence three outcomes, all final: the insert applies (the
+first attempt had come to nothing); the row is there and is ours (the first attempt, or the driver's resend, had won);
+the row is another's (fenced). If the first request itself lies in some queue and starts only after all this, it finds
+the row there and does nothing, since rows are never deleted. A SERIAL read is such a round as well, without the
+insert: that is why `head` settles what a dead owner has left open, before the new one counts on it.
+
+Paxos here is LOCAL_SERIAL, among the replicas of one data center: all workers must name the same one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from cassandra import ConsistencyLevel
+from cassandra.query import BoundStatement
+
+from streams.concurrency.tasks import all_done
+from streams.journal.cassandra.rows import (
+    COMMIT_COLUMNS,
+    EVENT_COLUMNS,
+    batches,
+    commit_from,
+    event_from,
+    event_rows,
+)
+from streams.journal.cassandra.session import CassandraAddress, CassandraSession, Row
+from streams.journal.cassandra.setup import make_keyspace
+from streams.journal.cassandra.tables import ADDED_COLUMNS, COMMITS_PER_BUCKET, create_tables
+from streams.journal.commit_codec import COMMIT_SCHEMAS, encode_events
+from streams.journal.fence import fenced, same_commit
+from streams.journal.paging import FIRST_PAGE, MOST_ROWS, PAGE_BYTES, next_page
+from streams.journal.port import (
+    LAST_SEQUENCE,
+    Commit,
+    Identity,
+    JournalIncomplete,
+    JournalMissing,
+    Published,
+    Snapshot,
+    StoredEvent,
+    Unavailable,
+)
+
+_STATEMENTS_IN_FLIGHT = 16
+_IDS_AT_ONCE = 1000
+_FIRST_TOKEN = -(2**63)
+"""No partition has this one: Murmur3 tokens begin after it."""
+
+
+class CassandraJournal:
+    """A `Journal` in one keyspace."""
+
+    def __init__(self, address: CassandraAddress, keyspace: str) -> None:
+        self._keyspace = keyspace
+        self._address = address
+        self._session = CassandraSession(address)
+        self._statements: dict[str, Any] = {}
+        self._in_flight = asyncio.Semaphore(_STATEMENTS_IN_FLIGHT)
+
+    async def create(self) -> None:
+        await make_keyspace(self._address, self._keyspace, create_tables(self._keyspace), ADDED_COLUMNS)
+
+    async def open(self) -> None:
+        await self._session.connect()
+        try:
+            await self._prepare()
+            await self.save_schemas(COMMIT_SCHEMAS)
+        except JournalMissing as error:
+            await self.close()
+            raise type(error)(f"keyspace {self._keyspace} is missing or incomplete: {error}") from None
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        self._statements = {}
+        await self._session.close()
+
+    async def _prepare(self) -> None:
+        commits = f"SELECT {COMMIT_COLUMNS} FROM {self._keyspace}.commits WHERE stream = ? AND bucket = ?"
+        log = await self._session.prepare(f"{commits} AND nr > ? LIMIT ?")
+        try:
+            await self._prepare_others(commits)
+        except JournalMissing as error:  # the log is there, so it is a journal, and may lack what newer versions add
+            raise JournalIncomplete(str(error)) from None
+        self._statements["commits"] = log
+
+    async def _prepare_others(self, commits: str) -> None:
+        k, prepare = self._keyspace, self._session.prepare
+        identity = ", ".join(Identity.__struct_fields__)
+        self._statements = {
+            "append": await prepare(
+                f"INSERT INTO {k}.commits (stream, bucket, {COMMIT_COLUMNS})"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
+                retry=False,
+                idempotent=False,
+            ),
+            "commit": await prepare(f"{commits} AND nr = ?", ConsistencyLevel.LOCAL_SERIAL),
+            "newest": await prepare(f"{commits} ORDER BY nr DESC LIMIT 1", ConsistencyLevel.LOCAL_SERIAL),
+            "any": await prepare(f"SELECT nr FROM {k}.commits WHERE stream = ? AND bucket = ? LIMIT 1"),
+            "bucket": await prepare(f"SELECT bucket FROM {k}.streams WHERE stream = ?"),
+            "save_bucket": await prepare(f"INSERT INTO {k}.streams (stream, bucket) VALUES (?, ?)"),
+            "index": await prepare(
+                f"INSERT INTO {k}.events (type, id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            ),
+            "events": await prepare(
+                f"SELECT {EVENT_COLUMNS} FROM {k}.events"
+                " WHERE type = ? AND id = ? AND (sequence, nr, idx) > (?, ?, ?) AND (sequence) <= (?) LIMIT ?"
+            ),
+            "snapshot": await prepare(
+                f"SELECT sequence, nr, version, state FROM {k}.snapshots WHERE type = ? AND id = ?"
+            ),
+            "save_snapshot": await prepare(
+                f"INSERT INTO {k}.snapshots (type, id, sequence, nr, version, state) VALUES (?, ?, ?, ?, ?, ?)"
+            ),
+            "event_ids": await prepare(
+                f"SELECT DISTINCT type, id, token(type, id) FROM {k}.events WHERE token(type, id) > ? LIMIT ?"
+            ),
+            "snapshot_ids": await prepare(
+                f"SELECT type, id, token(type, id) FROM {k}.snapshots WHERE token(type, id) > ? LIMIT ?"
+            ),
+            "remove_event": await prepare(
+                f"DELETE FROM {k}.events WHERE type = ? AND id = ? AND sequence = ? AND nr = ? AND idx = ?"
+            ),
+            "remove_snapshot": await prepare(f"DELETE FROM {k}.snapshots WHERE type = ? AND id = ?"),
+            "schemas": await prepare(f"SELECT fingerprint, avsc FROM {k}.schemas"),
+            "save_schema": await prepare(f"INSERT INTO {k}.schemas (fingerprint, avsc) VALUES (?, ?)"),
+            "published": await prepare(f"SELECT nr, idx FROM {k}.published WHERE stream = ?"),
+            "save_published": await prepare(f"INSERT INTO {k}.published (stream, nr, idx) VALUES (?, ?, ?)"),
+            "identity": await prepare(
+                f"SELECT {identity} FROM {k}.identity WHERE one = 1", ConsistencyLevel.LOCAL_SERIAL
+            ),
+            "claim": await prepare(
+                f"INSERT INTO {k}.identity (one, {identity}) VALUES (1, ?, ?, ?, ?, ?) IF NOT EXISTS",
+                retry=False,
+                idempotent=False,
+            ),
+        }
+
+    def _prepared(self, name: str) -> Any:
+        try:
+            return self._statements[name]
+        except KeyError:
+            raise Unavailable(f"Cassandra at {self._address}: not connected") from None
+
+    def _run(self, name: str, *parameters: object) -> asyncio.Future[Sequence[Row]]:
+        return self._session.execute(self._prepared(name), parameters)
+
+    async def identity(self) -> Identity | None:
+        rows = await self._run("identity")
+        return Identity(**dict(zip(Identity.__struct_fields__, rows[0], strict=True))) if rows else None
+
+    async def claim(self, identity: Identity) -> Identity:
+        await self._run("claim", *msgspec.structs.astuple(identity))
+        found = await self.identity()
+        if found is None:
+            raise Unavailable(f"the identity of {self._keyspace} was written, and yet is not there")
+        return found
+
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+        stream, bucket = commit.stream, commit.nr // COMMITS_PER_BUCKET
+        [[applied, *_]] = await self._run(
+            "append",
+            stream,
+            bucket,
+            commit.nr,
+            commit.epoch,
+            commit.owner,
+            commit.topic_id,
+            commit.offset,
+            commit.indexed_nr,
+            commit.eventful_nr,
+            commit.recorded_at,
+            encode_events(commit.events),
+        )
+        if not applied:
+            rows = await self._run("commit", stream, bucket, commit.nr)
+            if not rows:
+                raise Unavailable(f"{stream} nr {commit.nr} was taken, and yet is not there")
+            present = commit_from(stream, rows[0])
+            if not same_commit(present, commit):
+                raise fenced(present, commit)
+        if commit.nr == 1 or commit.nr % COMMITS_PER_BUCKET == 0:
+            self._remember_bucket(stream, bucket)
+        return False
+
+    async def head(self, stream: str) -> Commit | None:
+        # Where to start is a guess that may lie behind, never ahead. From there the SERIAL reads tell the truth.
+        start = bucket = await self._known_bucket(stream)
+        newest: Commit | None = None
+        while rows := await self._run("newest", stream, bucket):
+            newest = commit_from(stream, rows[0])
+            if (newest.nr + 1) // COMMITS_PER_BUCKET == bucket:
+                break
+            bucket += 1
+        if newest is not None and newest.nr // COMMITS_PER_BUCKET > start:
+            self._remember_bucket(stream, newest.nr // COMMITS_PER_BUCKET)
+        return newest
+
+    async def _known_bucket(self, stream: str) -> int:
+        """A bucket that holds commits, the last one in general; 0 when none does."""
+        rows = await self._run("bucket", stream)
+        if rows:
+            return int(rows[0][0])
+        # No pointer: leap to an empty bucket, then halve. Buckets are filled one after another and never emptied.
+        full, step = 0, 1
+        while await self._run("any", stream, full + step):
+            full, step = full + step, step * 2
+        while step > 1:
+            step //= 2
+            if await self._run("any", stream, full + step):
+                full += step
+        return full
+
+    def _remember_bucket(self, stream: str, bucket: int) -> None:
+        """Best effort, in the background: without it `head` only takes longer. The bucket is known to hold a commit."""
+        self._run("save_bucket", stream, bucket).add_done_callback(lambda saved: saved.cancelled() or saved.exception())
+
+    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+        found: list[Commit] = []
+        size, page = 0, FIRST_PAGE
+        bucket = (after + 1) // COMMITS_PER_BUCKET
+        while len(found) < limit and size < PAGE_BYTES:
+            page = min(page, limit - len(found))
+            rows = await self._run("commits", stream, bucket, after, page)
+            for row in rows:
+                if row[0] != after + 1:  # the replicas that answered do not have that one yet
+                    return found
+                after += 1
+                size += len(row[-1])
+                found.append(commit_from(stream, row))
+            if (after + 1) // COMMITS_PER_BUCKET > bucket:
+                bucket += 1
+            elif len(rows) < page:
+                break
+            page = next_page(size, len(found))
+        return found
+
+    async def index(self, commits: Sequence[Commit]) -> None:
+        # Made as they are sent: all of a backlog at once would hold the loop, and many objects.
+        rows = event_rows(self._prepared("index"), commits)
+        rest = batches(rows, self._session.replica_finder())
+        most = min(_STATEMENTS_IN_FLIGHT, sum(len(commit.events) for commit in commits))
+        await all_done(self._send(rest) for _ in range(most))
+
+    async def _send(self, rest: Iterator[Sequence[BoundStatement]]) -> None:
+        """Send what nobody else takes of `rest`, one after another."""
+        while True:
+            async with self._in_flight:
+                if (batch := next(rest, None)) is None:
+                    return
+                await self._session.execute_together(batch)
+
+    async def events(
+        self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
+    ) -> Sequence[StoredEvent]:
+        found: list[StoredEvent] = []
+        # The next snapshot is taken when the events behind one weigh as much as it does: those are read at once.
+        # Where all events are wanted, there may be many, and large ones.
+        size, page = 0, MOST_ROWS if from_sequence else 200
+        place = (from_sequence, -1, -1)
+        while True:
+            rows = await self._run("events", type, aggregate_id, *place, to_sequence, page)
+            found += [event_from(aggregate_id, row) for row in rows]
+            if len(rows) < page:
+                return found
+            place = rows[-1][:3]
+            size += sum(100 + len(stored.event.data) for stored in found[-page:])
+            page = next_page(size, len(found))
+
+    async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
+        rows = await self._run("snapshot", type, aggregate_id)
+        return Snapshot(aggregate_id, *rows[0]) if rows else None
+
+    async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
+        async def save(it: Snapshot) -> None:
+            async with self._in_flight:
+                await self._run("save_snapshot", type, it.aggregate_id, it.sequence, it.nr, it.version, it.state)
+
+        newest = {snapshot.aggregate_id: snapshot for snapshot in snapshots}
+        await all_done(save(snapshot) for snapshot in newest.values())
+
+    async def aggregate_ids(self, type: str) -> AsyncIterator[str]:
+        # Both tables come in the order of the same tokens: merged, each id is met once without remembering any.
+        events, snapshots = self._ids("event_ids"), self._ids("snapshot_ids")
+        event, snapshot = await anext(events, None), await anext(snapshots, None)
+        while event is not None or snapshot is not None:
+            place = min(it for it in (event, snapshot) if it is not None)
+            if event == place:
+                event = await anext(events, None)
+            if snapshot == place:
+                snapshot = await anext(snapshots, None)
+            if place[1] == type:
+                yield place[2]
+
+    async def _ids(self, statement: str) -> AsyncIterator[tuple[int, str, str]]:
+        """(token, type, id) of a table by aggregate, in the order of the tokens."""
+        token = _FIRST_TOKEN
+        while rows := await self._run(statement, token, _IDS_AT_ONCE):
+            if len(rows) == _IDS_AT_ONCE:  # a token that two ids share, however unlikely, is not cut in two
+                last = rows[-1][2]
+                rows = [row for row in rows if row[2] != last] or rows
+            for type, id, token in sorted(rows, key=lambda row: (row[2], row[0], row[1])):
+                yield token, type, id
+
+    async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
+        await all_done(
+            self._run("remove_event", type, row.event.aggregate_id, row.event.sequence, row.nr, row.index)
+            for row in rows
+        )
+
+    async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
+        await self._run("remove_snapshot", type, aggregate_id)
+
+    async def save_schemas(self, schemas: Mapping[str, str]) -> None:
+        await all_done(self._run("save_schema", *item) for item in schemas.items())
+
+    async def schemas(self) -> Mapping[str, str]:
+        return dict(await self._run("schemas"))
+
+    async def published(self, stream: str) -> Published | None:
+        rows = await self._run("published", stream)
+        return Published(*rows[0]) if rows else None
+
+    async def save_published(self, stream: str, published: Published) -> None:
+        await self._run("save_published", stream, published.nr, published.index)

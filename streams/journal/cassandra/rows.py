@@ -1,0 +1,107 @@
+"""Rows of the journal's tables to values and back, and how derived rows are put into batches."""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cassandra.query import UNSET_VALUE, BoundStatement
+
+from streams.journal.cassandra.session import Row
+from streams.journal.commit_codec import decode_events
+from streams.journal.port import Commit, RecordedEvent, StoredEvent, stream_type
+
+COMMIT_COLUMNS = "nr, epoch, owner, topic_id, command_offset, indexed_nr, eventful_nr, recorded_at, payload"
+EVENT_COLUMNS = "sequence, nr, idx, event, data, command_id, correlation_id, traceparent, command, recorded_at"
+
+BATCH_ROWS = 20
+BATCH_BYTES = 5 * 1024
+
+_ROW_OVERHEAD = 120
+_START = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_int = struct.Struct(">i").pack
+_bigint = struct.Struct(">q").pack
+
+
+def commit_from(stream: str, row: Row) -> Commit:
+    """A commit from its `COMMIT_COLUMNS`."""
+    nr, epoch, owner, topic_id, offset, indexed_nr, eventful_nr, recorded_at, payload = row
+    return Commit(
+        stream,
+        nr,
+        epoch,
+        owner,
+        topic_id,
+        offset,
+        indexed_nr,
+        eventful_nr,
+        recorded_at.replace(tzinfo=UTC),
+        decode_events(payload),
+    )
+
+
+def event_from(aggregate_id: str, row: Row) -> StoredEvent:
+    """An event from its `EVENT_COLUMNS`."""
+    sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, recorded_at = row
+    event = RecordedEvent(
+        aggregate_id,
+        sequence,
+        type or "",
+        data or b"",
+        command_id,
+        correlation_id or "",
+        traceparent or "",
+        command or "",
+    )
+    return StoredEvent(event, nr, index, recorded_at.replace(tzinfo=UTC))
+
+
+def event_rows(prepared: Any, commits: Iterable[Commit]) -> Iterator[tuple[int, BoundStatement]]:
+    """The derived rows, each with about its size: (type, id, `EVENT_COLUMNS`).
+
+    The values are encoded here: the driver's own `bind` takes longer than all the rest together.
+    """
+    for commit in commits:
+        type, nr = stream_type(commit.stream).encode(), _bigint(commit.nr)
+        recorded_at = _bigint((commit.recorded_at - _START) // _MILLISECOND)
+        for index, event in enumerate(commit.events):
+            row = BoundStatement(prepared)
+            row.values = [
+                type,
+                event.aggregate_id.encode(),
+                _bigint(event.sequence),
+                nr,
+                _int(index),
+                event.type.encode() if event.type else UNSET_VALUE,  # unset, not null: that would be a tombstone
+                event.data or UNSET_VALUE,
+                event.command_id.encode(),
+                event.correlation_id.encode() if event.correlation_id else UNSET_VALUE,
+                event.traceparent.encode() if event.traceparent else UNSET_VALUE,
+                event.command.encode() if event.command else UNSET_VALUE,
+                recorded_at,
+            ]
+            yield _ROW_OVERHEAD + event.size, row
+
+
+def batches(
+    rows: Iterable[tuple[int, BoundStatement]],
+    replica_of: Callable[[BoundStatement], object],
+    most_rows: int = BATCH_ROWS,
+    most_bytes: int = BATCH_BYTES,
+) -> Iterator[list[BoundStatement]]:
+    """Rows of one replica (or partition) together, at most so many and so large; a row that is larger goes alone."""
+    open_batches: dict[object, tuple[int, list[BoundStatement]]] = defaultdict(lambda: (0, []))
+    for size, row in rows:
+        replica = replica_of(row)
+        total, batch = open_batches[replica]
+        if batch and (len(batch) == most_rows or total + size > most_bytes):
+            yield batch
+            total, batch = 0, []
+        batch.append(row)
+        open_batches[replica] = (total + size, batch)
+    for _, batch in open_batches.values():
+        yield batch

@@ -1,0 +1,345 @@
+"""Cassandra's driver for asyncio: address, connection, one `execute`, and errors in the words of the port."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import cassandra
+from cassandra import ConsistencyLevel, ProtocolVersion, protocol
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, DefaultConnection, ExecutionProfile, NoHostAvailable
+from cassandra.connection import ConnectionException
+from cassandra.policies import (
+    DCAwareRoundRobinPolicy,
+    ExponentialReconnectionPolicy,
+    FallthroughRetryPolicy,
+    RetryPolicy,
+    TokenAwarePolicy,
+)
+from cassandra.query import BatchStatement, BatchType, BoundStatement, tuple_factory
+
+from streams.journal.cassandra.hosts import Hosts, contact_point
+from streams.journal.port import JournalMissing, Unavailable
+from streams.settings import SettingsError, host_and_port, is_port, split_url
+from streams.tls import CUT
+
+log = logging.getLogger(__name__)
+
+Row = tuple[Any, ...]
+
+LOGIN_PAUSES = (0.5, 1.0)
+"""Before a login that was refused is tried again, in seconds."""
+
+REQUEST_TIMEOUT = 5.0
+DDL_TIMEOUT = 30.0
+
+_NO_ANSWER = (
+    cassandra.RequestExecutionException,  # the coordinator gave up: time-outs, too few replicas, failures
+    cassandra.OperationTimedOut,
+    cassandra.UnresolvableContactPoints,
+    cassandra.Unauthorized,  # an operator can repair it; until then hold, as with any other outage
+    protocol.RequestExecutionException,  # overloaded, starting
+    protocol.ServerError,
+    ConnectionException,
+    NoHostAvailable,
+    OSError,
+)
+
+
+@dataclass(frozen=True)
+class CassandraAddress:
+    """What a `cassandra://` URL says."""
+
+    hosts: tuple[str, ...]
+    port: int
+    keyspace: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    datacenter: str = ""
+    replication: int = 1
+    ssl: str = ""
+    """Empty: no TLS. `true`: TLS, the system's authorities are trusted. Otherwise the file of those trusted."""
+    setting: str = "JOURNAL_URL"
+    """Which setting the URL is from: what is said about it names that."""
+
+    @classmethod
+    def parse(cls, url: str, setting: str = "JOURNAL_URL") -> CassandraAddress:
+        """From `cassandra://[user:password@]host[,host]:port/keyspace?datacenter=..&replication=..&ssl=..`.
+        Raises `SettingsError`."""
+        parts = split_url(url, setting)
+        login, _, places = parts.netloc.rpartition("@")
+        hosts, port = host_and_port(places, "9042")
+        user, _, password = login.partition(":")
+        options = dict(parse_qsl(parts.query))
+        keyspace = parts.path.strip("/")
+        if unknown := options.keys() - {"datacenter", "replication", "ssl"}:
+            raise SettingsError(
+                f"{setting}: no option {', '.join(sorted(unknown))}; there are datacenter, replication and ssl"
+            )
+        replication = options.get("replication", "3" if "datacenter" in options else "1")
+        copies = replication.isascii() and replication.isdecimal() and 1 <= int(replication) <= 100
+        if not all(host.strip() for host in hosts.split(",")) or not keyspace or not is_port(port) or not copies:
+            raise SettingsError(
+                f"{setting}: use cassandra://[user:password@]host[,host]:port/keyspace[?datacenter=NAME&replication=3]"
+            )
+        return cls(
+            hosts=tuple(host.strip(" []") for host in hosts.split(",")),
+            port=int(port),
+            keyspace=keyspace,
+            user=unquote(user),
+            password=unquote(password),
+            datacenter=options.get("datacenter", ""),
+            replication=int(replication),
+            ssl={"false": ""}.get(options.get("ssl", ""), options.get("ssl", "")),
+            setting=setting,
+        )
+
+    def __str__(self) -> str:
+        return f"{','.join(self.hosts)}:{self.port}"
+
+
+class _Timer:
+    """A timer of the driver that lets go of what it would have called when it is cancelled.
+
+    The driver keeps a request's timer for the whole time-out, whether it has been answered or not. With the timer it
+    would keep the request and all that was written, 5 s of everything, and leave it to the garbage collector.
+    """
+
+    def __init__(self, start: Callable[[float, Callable[[], object]], Any], seconds: float, call: Callable[[], object]):
+        self._call: Callable[[], object] | None = call
+        self._timer: Any = start(seconds, self)
+
+    def __call__(self) -> None:
+        if (call := self._call) is not None:
+            call()
+
+    def cancel(self) -> None:
+        timer, self._call, self._timer = self._timer, None, None
+        if timer is not None:
+            timer.cancel()
+
+
+class _Connection(DefaultConnection):  # type: ignore[misc]
+    @classmethod
+    def create_timer(cls, timeout: float, callback: Callable[[], object]) -> _Timer:
+        return _Timer(super().create_timer, timeout, callback)
+
+
+class LoginRefused(SettingsError):
+    """The user or the password is wrong, or the nodes that know them are down: Cassandra says the same."""
+
+
+class CassandraSession:
+    """A connection pool to the cluster. Statements go out on the event loop and answers come back to it."""
+
+    def __init__(self, address: CassandraAddress) -> None:
+        self.address = address
+        self._cluster: Any = None
+        self._driver: Any = None
+        self._answers: deque[tuple[asyncio.Future[Sequence[Row]], Sequence[Row], Exception | None]] = deque()
+        self._waking = False
+
+    async def connect(self) -> None:
+        """Open the pool. Raises `Unavailable`, and `SettingsError` when login or TLS are refused.
+
+        A login is refused also while the nodes that have the users are down, so it is tried a few times.
+        """
+        for pause in LOGIN_PAUSES:
+            try:
+                return await asyncio.to_thread(self._connect)
+            except LoginRefused as error:
+                log.info("%s: trying it again", error)
+            await asyncio.sleep(pause)
+        await asyncio.to_thread(self._connect)
+
+    def _connect(self) -> None:
+        if (driver := logging.getLogger("cassandra")).level == logging.NOTSET:
+            # What fails is raised here, and `Hosts` says which host; the driver would add a trace for each attempt.
+            driver.setLevel(logging.CRITICAL)
+        address = self.address
+        try:
+            cluster = Cluster(
+                [contact_point(host, address.port) for host in address.hosts],
+                port=address.port,
+                connection_class=_Connection,
+                # Spoken by Cassandra 3, 4 and 5. Version 5 only adds checksums, which cost client CPU.
+                protocol_version=ProtocolVersion.V4,
+                auth_provider=PlainTextAuthProvider(address.user, address.password) if address.user else None,
+                ssl_context=self._tls(),
+                # Without it a request of 20 KB waits for a delayed acknowledgement: 47 ms instead of 2.
+                sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+                # The driver's own default waits up to ten minutes and gives a host up after 64 attempts.
+                reconnection_policy=ExponentialReconnectionPolicy(0.5, 5.0, max_attempts=None),
+                idle_heartbeat_interval=10,
+                idle_heartbeat_timeout=10,
+                connect_timeout=REQUEST_TIMEOUT,
+                control_connection_timeout=REQUEST_TIMEOUT,
+                execution_profiles={
+                    EXEC_PROFILE_DEFAULT: ExecutionProfile(
+                        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(address.datacenter)),
+                        retry_policy=RetryPolicy(),
+                        consistency_level=ConsistencyLevel.LOCAL_QUORUM,
+                        serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
+                        request_timeout=REQUEST_TIMEOUT,
+                        row_factory=tuple_factory,
+                    )
+                },
+            )
+        except Exception as error:
+            raise translated(error, address) from None
+        try:
+            self._driver = cluster.connect()
+        except Exception as error:
+            there = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
+            cluster.shutdown()
+            if address.datacenter and there and address.datacenter not in there:
+                names = ", ".join(sorted(there))
+                told = f"{address.setting}: datacenter={address.datacenter}: the cluster has {names}"
+                raise SettingsError(told) from None
+            raise translated(error, address) from None
+        cluster.register_listener(Hosts())
+        # Which of two `published` or snapshots is newer is told by the servers' clocks, not by those of the workers.
+        self._driver.use_client_timestamp = False
+        self._cluster = cluster
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not self.address.ssl:
+            return None
+        try:
+            return ssl.create_default_context(cafile=None if self.address.ssl == "true" else self.address.ssl)
+        except OSError as error:
+            raise SettingsError(f"{self.address.setting}: ssl={self.address.ssl}: {error.strerror or error}") from None
+
+    async def close(self) -> None:
+        """Close the pool."""
+        cluster, self._cluster, self._driver = self._cluster, None, None
+        if cluster is not None:
+            await asyncio.to_thread(cluster.shutdown)
+
+    async def prepare(
+        self, cql: str, consistency: int = ConsistencyLevel.LOCAL_QUORUM, *, retry: bool = True, idempotent: bool = True
+    ) -> Any:
+        """A prepared statement. `retry=False`: the driver sends it once and reports what came of it."""
+        try:
+            statement = await asyncio.to_thread(self._session.prepare, cql)
+        except Exception as error:
+            raise translated(error, self.address) from None
+        statement.consistency_level = consistency
+        statement.is_idempotent = idempotent
+        if not retry:
+            statement.retry_policy = FallthroughRetryPolicy()
+        return statement
+
+    async def define(self, cql: str) -> None:
+        """Run a statement that changes the schema, and wait until all hosts agree on it."""
+        try:
+            await asyncio.to_thread(self._session.execute, cql, timeout=DDL_TIMEOUT)
+        except Exception as error:
+            raise translated(error, self.address) from None
+
+    def execute(self, statement: Any, parameters: Sequence[Any] | None = None) -> asyncio.Future[Sequence[Row]]:
+        """Send a statement now; the future gives its rows. `parameters` bind a prepared statement."""
+        future = asyncio.get_running_loop().create_future()
+        try:
+            response = self._session.execute_async(statement, parameters)
+        except Exception as error:
+            future.set_exception(translated(error, self.address))
+            return future
+        response.add_callbacks(partial(self._answered, future), partial(self._failed, future))
+        return future
+
+    def execute_together(self, writes: Sequence[BoundStatement]) -> asyncio.Future[Sequence[Row]]:
+        """Send idempotent writes as one request. Those to one partition are atomic, all of them together are not."""
+        if len(writes) == 1:
+            return self.execute(writes[0])
+        batch = BatchStatement(BatchType.UNLOGGED, consistency_level=ConsistencyLevel.LOCAL_QUORUM)
+        batch.is_idempotent = True
+        for write in writes:
+            batch.add(write)
+        return self.execute(batch)
+
+    def replica_finder(self) -> Callable[[Any], object]:
+        """A function that gives the first replica of what a bound statement writes; None where there is one host."""
+        metadata = self._cluster.metadata if self._cluster else None
+        if metadata is None or len(metadata.all_hosts()) == 1:
+            return lambda statement: None
+        return lambda statement: next(iter(metadata.get_replicas(statement.keyspace, statement.routing_key)), None)
+
+    @property
+    def _session(self) -> Any:
+        if self._driver is None:
+            raise Unavailable(f"Cassandra at {self.address}: not connected")
+        return self._driver
+
+    # The next two run in the driver's thread. One wake-up of the loop serves all answers that have come meanwhile.
+
+    def _answered(self, future: asyncio.Future[Sequence[Row]], rows: Sequence[Row] | None) -> None:
+        self._answers.append((future, rows or (), None))
+        self._wake(future.get_loop())
+
+    def _failed(self, future: asyncio.Future[Sequence[Row]], error: Exception) -> None:
+        self._answers.append((future, (), error))
+        self._wake(future.get_loop())
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._waking:
+            self._waking = True
+            try:
+                loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:  # the loop is closed: nobody waits there any more, and another one may be next
+                self._waking = False
+
+    def _deliver(self) -> None:
+        self._waking = False  # first, so that an answer that comes during the loop below is not left lying
+        while self._answers:
+            future, rows, error = self._answers.popleft()
+            if future.done():
+                continue  # cancelled
+            if error is None:
+                future.set_result(rows)
+            else:
+                future.set_exception(translated(error, self.address))
+
+
+def translated(error: Exception, where: CassandraAddress) -> Exception:
+    """The driver's error in the words of the port, in one line; what is none of them is a bug, and stays as it is."""
+    reasons = (
+        list(error.errors.values()) if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) else []
+    )
+    for reason in [error, *reasons]:
+        if isinstance(reason, cassandra.AuthenticationFailed):
+            return LoginRefused(f"{where.setting}: Cassandra at {where} refuses this user and password")
+        if isinstance(reason, CUT):
+            return Unavailable(f"Cassandra at {where}: {_line(reason)}")
+        if isinstance(reason, ssl.SSLError):
+            return SettingsError(
+                f"{where.setting}: no TLS with Cassandra at {where}: {getattr(reason, 'reason', None) or reason}"
+            )
+        if isinstance(
+            reason, (cassandra.RequestValidationException, protocol.RequestValidationException)
+        ) and _names_what_is_missing(reason):
+            return JournalMissing(f"Cassandra at {where}: {_line(reason)}: run `faust -A <app> setup`")
+    if isinstance(error, _NO_ANSWER):
+        return Unavailable(f"Cassandra at {where}: {_line(reasons[0] if reasons else error)}")
+    return error
+
+
+def _names_what_is_missing(error: Exception) -> bool:
+    text = str(error).lower()
+    return any(
+        words in text for words in ("does not exist", "unconfigured table", "undefined column", "unknown keyspace")
+    )
+
+
+def _line(error: object) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,42 @@
+"""Making a keyspace with its tables, however many do it at the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from streams.journal.cassandra.session import CassandraAddress, CassandraSession
+from streams.journal.cassandra.tables import create_keyspace
+
+_ATTEMPTS = 5
+
+
+async def make_keyspace(
+    address: CassandraAddress, keyspace: str, tables: Sequence[str], columns: Sequence[tuple[str, str, str]] = ()
+) -> None:
+    """Make the keyspace, by these statements its tables, and columns that older tables lack (table, name, type), where
+    they are missing. Safe to repeat and to race."""
+    session = CassandraSession(address)
+    await session.connect()
+    try:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await session.define(create_keyspace(keyspace, address.datacenter, address.replication))
+                for statement in tables:
+                    await session.define(statement)
+                for table, name, type in columns:
+                    # Not `ADD IF NOT EXISTS`, which Cassandra knows since 4.1 only.
+                    if name not in await _columns(session, keyspace, table):
+                        await session.define(f"ALTER TABLE {keyspace}.{table} ADD {name} {type}")
+                return
+            except Exception:  # another that makes the same at the same moment may fail either of the two
+                if attempt == _ATTEMPTS:
+                    raise
+                await asyncio.sleep(0.2 * attempt)
+    finally:
+        await session.close()
+
+
+async def _columns(session: CassandraSession, keyspace: str, table: str) -> set[str]:
+    query = "SELECT column_name FROM system_schema.columns WHERE keyspace_name = %s AND table_name = %s"
+    return {name for (name,) in await session.execute(query, (keyspace, table))}

@@ -1,0 +1,41 @@
+"""The read edge: what stands in a journal becomes what the code of today knows."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from schemas.codec import Codec, Undecodable, UnknownSchema
+from schemas.registry import SchemaError
+from streams.journal.port import Journal
+
+log = logging.getLogger(__name__)
+
+
+class Held(Exception):
+    """This worker cannot read what another has written, or say what it means, so it must not go on: a newer version
+    can."""
+
+
+async def decode_event(codec: Codec, journal: Journal, data: bytes) -> tuple[Any, ...]:
+    """What an event of the journal stands for today, with the schemas kept beside it when they are not here.
+
+    Raises `Held`, and `Unavailable`.
+    """
+    try:
+        try:
+            return codec.decode(data)
+        except UnknownSchema:
+            await learn_schemas(codec, journal)
+            return codec.decode(data)
+    except Undecodable as error:
+        raise Held(f"an event that this version cannot read ({error}): deploy the version that knows it") from None
+
+
+async def learn_schemas(codec: Codec, journal: Journal) -> None:
+    """Make known the schemas that a journal keeps. Raises `Unavailable`."""
+    for fingerprint, schema in (await journal.schemas()).items():
+        try:
+            codec.add(fingerprint, schema)
+        except SchemaError as error:
+            log.warning("schema %s of the journal: %s", fingerprint, error)

@@ -1,0 +1,77 @@
+"""The events of an aggregate as people see them: what was written, and what it reads as today."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from datetime import UTC
+from typing import Any
+
+from schemas.codec import Codec, Undecodable, UnknownSchema
+from streams.journal.event_decoding import learn_schemas
+from streams.journal.paging import FIRST_PAGE, next_page
+from streams.journal.port import LAST_SEQUENCE, Journal, StoredEvent
+
+MOST_AT_ONCE = 1_000
+"""Events of one piece."""
+
+
+async def pieces(
+    journal: Journal, type: str, aggregate_id: str, after: int = 0, upto: int = LAST_SEQUENCE
+) -> AsyncGenerator[list[StoredEvent], None]:
+    """The events of an aggregate behind one sequence and up to another, in pieces of some megabytes at most.
+
+    Raises `Unavailable`.
+    """
+    size, count, most = 0, 0, FIRST_PAGE
+    while after < upto:
+        end = min(after + most, upto)
+        rows = [row for row in await journal.events(type, aggregate_id, after + 1, end) if row.event.is_event]
+        if rows:
+            yield rows
+        if not rows or rows[-1].event.sequence < end:  # they are dense
+            return
+        after = end
+        size, count = size + sum(100 + len(row.event.data) for row in rows), count + len(rows)
+        most = min(next_page(size, count), MOST_AT_ONCE)
+
+
+def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterator[dict[str, Any]]:
+    """Stored events ready for JSON: each as it was written, by the schema that it names, and where that is not the
+    newest one also as what it `reads_as` today. Data that cannot be read is its own reason."""
+    for row in stored:
+        yield {
+            "sequence": row.event.sequence,
+            "time": row.recorded_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "type": row.event.type,
+            "position": f"{stream}:{row.nr}:{row.index}",
+            "command_id": row.event.command_id,
+            "correlation_id": row.event.correlation_id,
+            **_told(codec, row.event.data),
+        }
+
+
+def _told(codec: Codec, data: bytes) -> dict[str, Any]:
+    try:
+        schema, fields = codec.decode_as_written(data)
+    except Undecodable as error:
+        return {"schema": None, "data": {"unreadable": str(error)}}
+    told: dict[str, Any] = {"schema": f"{schema.full_name}:{schema.version}", "data": fields}
+    try:
+        today = codec.decode_to_builtins(data)
+    except Undecodable as error:
+        return {**told, "reads_as": {"unreadable": str(error)}}
+    if [schema] != [newest for newest, _ in today]:
+        told["reads_as"] = [{"type": newest.name, "data": fields} for newest, fields in today]
+    return told
+
+
+async def learn_for(codec: Codec, journal: Journal, stored: Sequence[StoredEvent]) -> None:
+    """Make known the schemas kept in the journal, when an event needs one of them. Raises `Unavailable`."""
+    for row in stored:
+        try:
+            codec.schema_of(row.event.data)
+        except UnknownSchema:
+            await learn_schemas(codec, journal)
+            return
+        except Undecodable:
+            continue

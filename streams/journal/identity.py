@@ -1,0 +1,35 @@
+"""Whose a journal is: a start with one that belongs to something else is refused."""
+
+from __future__ import annotations
+
+import msgspec
+
+from streams.journal.port import Identity
+from streams.settings import SettingsError
+
+FORMAT = 1
+"""The newest format of a journal that this version knows."""
+
+_SHOWN = {
+    "context": "the context {!r}",
+    "namespace": "NAMESPACE={!r}",
+    "partitions": "PARTITIONS={}",
+    "cluster": "the Kafka cluster {}",
+}
+
+
+def check_identity(found: Identity, ours: Identity, setting: str = "JOURNAL_URL") -> None:
+    """Raise `SettingsError` with both sides where a journal is somebody else's. An empty cluster is any."""
+    if found.format > FORMAT:
+        raise SettingsError(
+            f"{setting}: the journal of {ours.context} has format {found.format}, and this version knows {FORMAT}:"
+            " deploy the version that wrote it"
+        )
+    one, other = msgspec.structs.asdict(found), msgspec.structs.asdict(ours)
+    names = [name for name in _SHOWN if one[name] != other[name] and (name != "cluster" or ours.cluster)]
+    if names:
+        theirs, here = (", ".join(_SHOWN[name].format(side[name]) for name in names) for side in (one, other))
+        raise SettingsError(
+            f"{setting}: this journal belongs to {theirs}, and here is {here}: set what it belongs to, or another"
+            ' journal; see "What belongs together" in docs/operations.md'
+        )

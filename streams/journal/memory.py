@@ -1,0 +1,119 @@
+"""The journal in memory: the readable specification of the port, and the double for tests."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from streams.journal.fence import fenced, same_commit
+from streams.journal.port import (
+    LAST_SEQUENCE,
+    Commit,
+    Identity,
+    JournalMissing,
+    Published,
+    Snapshot,
+    StoredEvent,
+    stream_type,
+)
+
+
+@dataclass
+class MemoryStore:
+    """What the journals that share it have in common: the database, as it were."""
+
+    created: bool = False
+    identity: Identity | None = None
+    log: dict[str, list[Commit]] = field(default_factory=lambda: defaultdict(list))
+    events: dict[tuple[str, str], dict[tuple[int, int, int], StoredEvent]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    snapshots: dict[tuple[str, str], Snapshot] = field(default_factory=dict)
+    schemas: dict[str, str] = field(default_factory=dict)
+    published: dict[str, Published] = field(default_factory=dict)
+
+
+class MemoryJournal:
+    """A `Journal` on a store in this process."""
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self._store = store or MemoryStore()
+
+    async def create(self) -> None:
+        self._store.created = True
+
+    async def open(self) -> None:
+        if not self._store.created:
+            raise JournalMissing("the journal in memory has not been created: run `faust -A <app> setup`")
+
+    async def close(self) -> None:
+        pass
+
+    async def identity(self) -> Identity | None:
+        return self._store.identity
+
+    async def claim(self, identity: Identity) -> Identity:
+        self._store.identity = self._store.identity or identity
+        return self._store.identity
+
+    async def head(self, stream: str) -> Commit | None:
+        log = self._store.log[stream]
+        return log[-1] if log else None
+
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+        log = self._store.log[commit.stream]
+        if not 1 <= commit.nr <= len(log) + 1:
+            raise ValueError(f"{commit.stream}: nr {commit.nr} after {len(log)} would leave a gap")
+        if commit.nr == len(log) + 1:
+            log.append(commit)
+        elif not same_commit(present := log[commit.nr - 1], commit):
+            raise fenced(present, commit)
+        return False
+
+    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+        return self._store.log[stream][after : after + limit]
+
+    async def index(self, commits: Sequence[Commit]) -> None:
+        for commit in commits:
+            for index, event in enumerate(commit.events):
+                rows = self._store.events[stream_type(commit.stream), event.aggregate_id]
+                rows[event.sequence, commit.nr, index] = StoredEvent(event, commit.nr, index, commit.recorded_at)
+
+    async def events(
+        self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
+    ) -> Sequence[StoredEvent]:
+        rows = self._store.events.get((type, aggregate_id), {})
+        return [rows[key] for key in sorted(rows) if from_sequence <= key[0] <= to_sequence]
+
+    async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
+        return self._store.snapshots.get((type, aggregate_id))
+
+    async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
+        for snapshot in snapshots:
+            self._store.snapshots[type, snapshot.aggregate_id] = snapshot
+
+    async def aggregate_ids(self, type: str) -> AsyncIterator[str]:
+        with_rows = {place for place, rows in self._store.events.items() if rows}
+        for of_type, aggregate_id in with_rows | self._store.snapshots.keys():
+            if of_type == type:
+                yield aggregate_id
+
+    async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
+        for row in rows:
+            self._store.events[type, row.event.aggregate_id].pop((row.event.sequence, row.nr, row.index), None)
+
+    async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
+        self._store.snapshots.pop((type, aggregate_id), None)
+
+    async def save_schemas(self, schemas: Mapping[str, str]) -> None:
+        self._store.schemas.update(schemas)
+
+    async def schemas(self) -> Mapping[str, str]:
+        return dict(self._store.schemas)
+
+    async def published(self, stream: str) -> Published | None:
+        return self._store.published.get(stream)
+
+    async def save_published(self, stream: str, published: Published) -> None:
+        self._store.published[stream] = published

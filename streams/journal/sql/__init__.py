@@ -1,0 +1,1 @@
+"""The journal in PostgreSQL and SQLite: a commit is one transaction."""

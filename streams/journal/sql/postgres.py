@@ -1,0 +1,182 @@
+"""PostgreSQL: a schema of its own for each context, and no request that waits for ever."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import asyncpg
+from sqlalchemy import JSON, URL, BindParameter, Table, TableValuedAlias, cast, func
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.schema import CreateSchema
+
+from streams.journal.port import JournalMissing, Unavailable
+from streams.journal.sql.session import Engines, one_line
+from streams.settings import SettingsError, host_and_port, is_port, split_url
+from streams.tls import CUT
+
+REQUEST_TIMEOUT = 2.0
+POOL_SECONDS = 5.0
+CONNECTIONS = 5
+
+SERVER_SETTINGS = {
+    # Each statement sees what is committed when it starts: an append that waited for another must see that one.
+    "default_transaction_isolation": "read committed",
+    # A commit is on the disk before it is acknowledged, whatever the server's default is.
+    "synchronous_commit": "on",
+    # Milliseconds. The server gives up before the client does, so that the client hears why. The last one ends the
+    # transaction of a worker that was stopped in the middle: the next owner waits for it at most so long.
+    "lock_timeout": "1000",
+    "statement_timeout": "1500",
+    "idle_in_transaction_session_timeout": "2000",
+}
+
+_SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_MISSING = ("42P01", "3F000", "42703")  # table, schema, column
+_NO_ANSWER = (
+    "08",  # connection
+    "25",  # among others: read-only after a failover, idle in a transaction for too long
+    "40",  # rolled back: deadlock, serialization
+    "42501",  # a right is missing: an operator can repair it; until then hold, as with any other outage
+    "53",  # disk, memory or connections are used up
+    "55",  # locked
+    "57",  # cancelled, shutting down, starting up
+    "58",  # input and output
+)
+
+
+@dataclass(frozen=True)
+class PostgresAddress:
+    """What a `postgresql://` URL says, and the schema of one context."""
+
+    host: str
+    port: int
+    database: str
+    schema: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    tls: str = ""
+    """Empty: no TLS. `true`: TLS, the system's authorities are trusted. Otherwise the file of those trusted."""
+    setting: str = "JOURNAL_URL"
+    """Which setting the URL is from: what is said about it names that."""
+
+    @classmethod
+    def parse(cls, url: str, namespace: str, context: str, setting: str = "JOURNAL_URL") -> PostgresAddress:
+        """From `postgresql://[user[:password]@]host[:port]/database[?ssl=..]`. Raises `SettingsError`."""
+        parts = split_url(url, setting)
+        login, _, place = parts.netloc.rpartition("@")
+        host, port = host_and_port(place, "5432")
+        user, _, password = login.partition(":")
+        options = dict(parse_qsl(parts.query))
+        database = unquote(parts.path.strip("/"))
+        if unknown := options.keys() - {"ssl"}:
+            raise SettingsError(f"{setting}: no option {', '.join(sorted(unknown))}; there is ssl")
+        if not host or "," in host or not is_port(port) or not database or "/" in database:
+            raise SettingsError(f"{setting}: use postgresql://[user[:password]@]host[:port]/database[?ssl=true]")
+        return cls(
+            host=host.strip("[]"),
+            port=int(port),
+            database=database,
+            schema=schema_name(namespace, database, context, setting),
+            user=unquote(user),
+            password=unquote(password),
+            tls={"false": ""}.get(options.get("ssl", ""), options.get("ssl", "")),
+            setting=setting,
+        )
+
+    def __str__(self) -> str:
+        return f"PostgreSQL at {self.host}:{self.port}"
+
+    @property
+    def setup_lock(self) -> str:
+        return f"SELECT pg_advisory_xact_lock(hashtext('{self.schema}'))"
+
+    def engines(self, create: bool) -> Engines:
+        engine = create_async_engine(
+            URL.create(
+                "postgresql+asyncpg",
+                self.user or None,
+                self.password or None,
+                self.host,
+                self.port,
+                self.database,
+            ),
+            connect_args={
+                "timeout": REQUEST_TIMEOUT,
+                "command_timeout": REQUEST_TIMEOUT,
+                "server_settings": {**SERVER_SETTINGS, "application_name": self.schema},
+                "ssl": self._tls(),
+            },
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=POOL_SECONDS,
+            execution_options={"schema_translate_map": {None: self.schema}},
+        )
+        return Engines(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        if not self.tls:
+            return False
+        try:
+            return ssl.create_default_context(cafile=None if self.tls == "true" else self.tls)
+        except OSError as error:
+            raise SettingsError(f"{self.setting}: ssl={self.tls}: {error.strerror or error}") from None
+
+    async def prepare(self, connection: AsyncConnection) -> None:
+        encoding = (await connection.exec_driver_sql("SHOW server_encoding")).scalar()
+        if encoding != "UTF8":
+            raise SettingsError(f"{self.setting}: the database {self.database} is in {encoding}: make one in UTF8")
+        await connection.execute(CreateSchema(self.schema, if_not_exists=True))
+
+    def insert(self, table: Table) -> postgresql.Insert:
+        return postgresql.insert(table)
+
+    def elements(self, array: BindParameter[str]) -> TableValuedAlias:
+        return func.json_array_elements_text(cast(array, JSON)).table_valued("value")
+
+    def translated(self, error: Exception) -> Exception:
+        reason: Any = error.orig if isinstance(error, DBAPIError) else error
+        state = getattr(reason, "sqlstate", None) or ""
+        if state.startswith("28"):
+            told = "refuses this user and password" if state == "28P01" else f"refuses: {_said(reason)}"
+            return SettingsError(f"{self.setting}: {self} {told}")
+        if state == "3D000":
+            return SettingsError(f"{self.setting}: {self} has no database {self.database}: make it with `createdb`")
+        if isinstance(reason, CUT):
+            return Unavailable(f"{self}: {_said(reason)}")
+        if isinstance(reason, ssl.SSLError) or "rejected SSL upgrade" in str(reason):
+            return SettingsError(f"{self.setting}: no TLS with {self}: {getattr(reason, 'reason', None) or reason}")
+        if state in _MISSING:
+            return JournalMissing(f"{self}: {_said(reason)}: run `faust -A <app> setup`")
+        lost = isinstance(reason, (OSError, PoolTimeout)) or _by_the_client(reason)
+        if lost or state.startswith(_NO_ANSWER):
+            return Unavailable(f"{self}: {_said(reason)}")
+        return error
+
+
+def _by_the_client(reason: object) -> bool:
+    """Whether asyncpg itself says that the connection is gone, or still busy with what was given up."""
+    cause = getattr(reason, "__cause__", None) or reason
+    return isinstance(cause, (asyncpg.InterfaceError, asyncpg.InternalClientError))
+
+
+def _said(reason: BaseException) -> str:
+    return one_line(reason.__cause__ or reason)
+
+
+def schema_name(namespace: str, database: str, context: str, setting: str = "JOURNAL_URL") -> str:
+    """The schema of a context: `<namespace><database>_<context>` as PostgreSQL allows it without quotes.
+    Raises `SettingsError`."""
+    name = re.sub(r"[^a-z0-9_]", "_", f"{namespace}{database}_{context}".lower())
+    if not _SCHEMA.fullmatch(name):
+        raise SettingsError(
+            f"{setting} and NAMESPACE give the schema {name!r}: it has to start with a letter"
+            " and to have at most 63 characters"
+        )
+    return name

@@ -1,0 +1,196 @@
+"""The tables of a journal in SQL, the same in SQLite and PostgreSQL, and their rows to values and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, Table, Text, TypeDecorator
+
+from streams.journal.commit_codec import decode_events, encode_events
+from streams.journal.port import Commit, RecordedEvent, Snapshot, StoredEvent, stream_type
+
+_START = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+Values = dict[str, Any]
+
+
+def as_stored(text: str) -> str:
+    """A text as it stands in a column of `AnyText`."""
+    return text.replace("\\", "\\\\").replace("\0", "\\0")
+
+
+class AnyText(TypeDecorator[str]):
+    """Text in which every character may stand. PostgreSQL takes no NUL: it is stored as `\\0`, and `\\` as `\\\\`."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        # By bytes: the order is that of the index, whatever the language of the database.
+        return dialect.type_descriptor(Text(collation="C" if dialect.name == "postgresql" else None))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return as_stored(value) if value else value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        return re.sub(r"\\(.)", lambda it: "\0" if it[1] == "0" else it[1], value) if value else value
+
+
+def _key(name: str, type: Any) -> Column[Any]:
+    return Column(name, type, primary_key=True, autoincrement=False)
+
+
+def _value(name: str, type: Any) -> Column[Any]:
+    return Column(name, type, nullable=False)
+
+
+TABLES = MetaData()
+
+IDENTITY = Table(
+    "identity",
+    TABLES,
+    _key("one", Integer),
+    _value("context", AnyText),
+    _value("namespace", AnyText),
+    _value("partitions", Integer),
+    _value("cluster", AnyText),
+    _value("format", Integer),
+    comment="Whose journal this is: one row, written once, held against the settings at every start.",
+)
+COMMITS = Table(
+    "commits",
+    TABLES,
+    _key("stream", AnyText),
+    _key("nr", BigInteger),
+    _value("epoch", BigInteger),
+    _value("owner", AnyText),
+    _value("topic_id", AnyText),
+    _value("command_offset", BigInteger),
+    _value("indexed_nr", BigInteger),
+    _value("eventful_nr", BigInteger),
+    _value("recorded_at", BigInteger),  # milliseconds since 1970 UTC, here and below
+    _value("payload", LargeBinary),
+    comment="THE LOG, the only truth: append-only. Never write, delete or expire rows here."
+    " payload: Avro single-object encoding, its schema is in the table schemas.",
+)
+EVENTS = Table(
+    "events",
+    TABLES,
+    _key("type", AnyText),
+    _key("id", AnyText),
+    _key("sequence", BigInteger),
+    _key("nr", BigInteger),
+    _key("idx", Integer),
+    _value("event", AnyText),
+    _value("data", LargeBinary),
+    _value("command_id", AnyText),
+    _value("correlation_id", AnyText),
+    _value("traceparent", AnyText),
+    Column("command", AnyText, nullable=False, server_default=""),  # of the last row of each command
+    _value("recorded_at", BigInteger),
+    comment="Derived from commits: the events of an aggregate. Without event: a command that had none.",
+    sqlite_with_rowid=False,  # the rows stand in the index, in the order in which they are read
+)
+SNAPSHOTS = Table(
+    "snapshots",
+    TABLES,
+    _key("type", AnyText),
+    _key("id", AnyText),
+    _value("sequence", BigInteger),
+    _value("nr", BigInteger),
+    _value("version", Integer),
+    _value("state", LargeBinary),
+    comment="Derived: the state of an aggregate after commit nr. May be emptied, loading is slower then.",
+)
+SCHEMAS = Table(
+    "schemas",
+    TABLES,
+    _key("fingerprint", AnyText),
+    _value("avsc", AnyText),
+    comment="Avro schemas of payloads and events, by the CRC-64-AVRO fingerprint in their header.",
+)
+PUBLISHED = Table(
+    "published",
+    TABLES,
+    _key("stream", AnyText),
+    _value("nr", BigInteger),
+    _value("idx", Integer),
+    comment="How far the events of a stream were published, in case the topic does not say it.",
+)
+
+COMMIT_COLUMNS = tuple(column for column in COMMITS.c if column.name != "stream")
+EVENT_COLUMNS = tuple(column for column in EVENTS.c if column.name not in ("type", "id"))
+
+
+def commit_values(commit: Commit) -> Values:
+    """A commit as a row."""
+    return {
+        "stream": commit.stream,
+        "nr": commit.nr,
+        "epoch": commit.epoch,
+        "owner": commit.owner,
+        "topic_id": commit.topic_id,
+        "command_offset": commit.offset,
+        "indexed_nr": commit.indexed_nr,
+        "eventful_nr": commit.eventful_nr,
+        "recorded_at": _milliseconds(commit.recorded_at),
+        "payload": encode_events(commit.events),
+    }
+
+
+def commit_from(stream: str, row: Sequence[Any]) -> Commit:
+    """A commit from its `COMMIT_COLUMNS`."""
+    nr, epoch, owner, topic_id, offset, indexed_nr, eventful_nr, recorded_at, payload = row
+    moment, events = _moment(recorded_at), decode_events(payload)
+    return Commit(stream, nr, epoch, owner, topic_id, offset, indexed_nr, eventful_nr, moment, events)
+
+
+def event_values(commits: Iterable[Commit]) -> list[Values]:
+    """The derived rows, in the order of their key: two that write the same rows do not wait for each other in turn."""
+    rows = [
+        {
+            "type": stream_type(commit.stream),
+            "id": event.aggregate_id,
+            "sequence": event.sequence,
+            "nr": commit.nr,
+            "idx": index,
+            "event": event.type,
+            "data": event.data,
+            "command_id": event.command_id,
+            "correlation_id": event.correlation_id,
+            "traceparent": event.traceparent,
+            "command": event.command,
+            "recorded_at": _milliseconds(commit.recorded_at),
+        }
+        for commit in commits
+        for index, event in enumerate(commit.events)
+    ]
+    return sorted(rows, key=lambda row: (row["id"], row["sequence"], row["nr"], row["idx"]))
+
+
+def event_from(aggregate_id: str, row: Sequence[Any]) -> StoredEvent:
+    """An event from its `EVENT_COLUMNS`."""
+    sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, recorded_at = row
+    event = RecordedEvent(aggregate_id, sequence, type, data, command_id, correlation_id, traceparent, command)
+    return StoredEvent(event, nr, index, _moment(recorded_at))
+
+
+def snapshot_values(type: str, snapshots: Sequence[Snapshot]) -> list[Values]:
+    """Snapshots as rows, the last one of each aggregate, in the order of their key."""
+    newest = {snapshot.aggregate_id: snapshot for snapshot in snapshots}
+    return [
+        {"type": type, "id": id, "sequence": it.sequence, "nr": it.nr, "version": it.version, "state": it.state}
+        for id, it in sorted(newest.items())
+    ]
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _START) // _MILLISECOND
+
+
+def _moment(milliseconds: int) -> datetime:
+    return _START + milliseconds * _MILLISECOND

@@ -1,0 +1,144 @@
+"""Replies and hints on their way: sent in the background, a batch at a time for each partition, bounded in all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from streams.kafka.murmur2 import partition_of
+from streams.kafka.topics import may_take_replies
+
+log = logging.getLogger(__name__)
+
+MAX_PENDING = 20_000
+"""Replies on their way to Kafka; owners wait when there are more."""
+MAX_PENDING_BYTES = 64 * 1024 * 1024
+MAX_REPLY_TOPICS = 1_000
+"""Reply topics whose partitions are known; that which was not written to for longest is looked up again."""
+LOOKED_UP_AT_ONCE = 16
+
+Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+Send = Callable[[str, int, Sequence[Record]], Awaitable[object]]
+Find = Callable[[str], Awaitable[int]]
+
+
+class Sender:
+    """What cannot be sent is lost and said: whoever still wants a reply asks again.
+
+    `send` sends records of one partition, in order; `find` has the number of partitions of a reply topic, which it
+    makes if it is missing. Whatever they raise, it concerns that topic alone. `spawn` runs a task in the background.
+    """
+
+    def __init__(self, send: Send, find: Find, spawn: Callable[[Coroutine[Any, Any, Any]], object]) -> None:
+        self._send = send
+        self._find = find
+        self._spawn = spawn
+        self._topics: OrderedDict[str, int] = OrderedDict()
+        self._refused: set[str] = set()
+        self._waiting: dict[str, list[Record]] = {}
+        self._queues: dict[tuple[str, int], list[Record]] = {}
+        self._drained = asyncio.Condition()
+        self._lookups = asyncio.Semaphore(LOOKED_UP_AT_ONCE)
+        self.pending = 0
+        """Replies on their way, and `pending_bytes` of them."""
+        self.pending_bytes = 0
+
+    async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        """Send replies (topic, key, value) in the background; waits while too many are on their way.
+
+        A topic that does not exist is made. Replies to one that the system itself reads are dropped.
+        """
+        for topic, key, value in replies:
+            record: Record = key.encode(), value, []
+            partitions = self._topics.get(topic)
+            if partitions is not None:
+                self._topics.move_to_end(topic)
+                self._put(topic, partitions, record)
+            elif topic in self._waiting:
+                self._waiting[topic].append(record)
+            elif may_take_replies(topic):
+                self._waiting[topic] = [record]
+                self._spawn(self._look_up(topic))
+            else:
+                self._refuse(topic)
+                continue
+            self.pending += 1
+            self.pending_bytes += _size(record)
+        async with self._drained:
+            await self._drained.wait_for(lambda: self.pending < MAX_PENDING and self.pending_bytes < MAX_PENDING_BYTES)
+
+    def hint(self, topic: str, partition: int, nr: int) -> None:
+        """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
+        queue = self._queue(topic, partition, counted=False)
+        queue.clear()  # the newest says it all
+        queue.append((None, str(nr).encode(), []))
+
+    def _put(self, topic: str, partitions: int, record: Record) -> None:
+        self._queue(topic, partition_of(record[0] or b"", partitions), counted=True).append(record)
+
+    def _refuse(self, topic: str) -> None:
+        if topic not in self._refused:
+            if len(self._refused) >= MAX_REPLY_TOPICS:
+                self._refused.clear()
+            self._refused.add(topic)
+            log.warning("no replies to %r: it is not a legal name, or the system itself reads it", topic)
+
+    async def _look_up(self, topic: str) -> None:
+        partitions = None
+        try:
+            async with self._lookups:
+                partitions = await self._find(topic)
+        except Exception as error:
+            log.warning("no replies to %r: %s", topic, error or repr(error))
+        finally:
+            waiting = self._waiting.pop(topic)
+            if partitions is None:
+                await self._settled(waiting)
+            else:
+                self._topics[topic] = partitions
+                if len(self._topics) > MAX_REPLY_TOPICS:
+                    self._topics.popitem(last=False)
+                for record in waiting:
+                    self._put(topic, partitions, record)
+
+    def _queue(self, topic: str, partition: int, counted: bool) -> list[Record]:
+        place = (topic, partition)
+        queue = self._queues.get(place)
+        if queue is None:
+            queue = self._queues[place] = []
+            self._spawn(self._pump(place, queue, counted))
+        return queue
+
+    async def _pump(self, place: tuple[str, int], queue: list[Record], counted: bool) -> None:
+        """Send what one partition has to get, a batch at a time: while one is on its way the next one grows."""
+        try:
+            await asyncio.sleep(0)
+            while queue:
+                records = queue.copy()
+                queue.clear()
+                try:
+                    await self._send(*place, records)
+                except Exception as error:
+                    self._topics.pop(place[0], None)
+                    log.warning("%d messages to %s are lost: %r", len(records), place[0], error)
+                finally:
+                    if counted:
+                        await self._settled(records)
+        finally:
+            del self._queues[place]
+            if counted and queue:
+                await self._settled(queue)
+
+    async def _settled(self, records: Sequence[Record]) -> None:
+        self.pending -= len(records)
+        self.pending_bytes -= sum(map(_size, records))
+        async with self._drained:
+            self._drained.notify_all()
+
+
+def _size(record: Record) -> int:
+    key, value, _ = record
+    return len(key or b"") + len(value or b"")

@@ -1,0 +1,210 @@
+"""The topics of an aggregate type: their names, partitions and retention, made by the application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from streams.kafka.topic_metadata import Described, cluster_id, describe
+
+log = logging.getLogger(__name__)
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+FOREVER = -1
+MAX_REPLICATION = 3
+METADATA_TIMEOUT = 30.0
+
+_RESERVED = re.compile(r"-(commands|commits|events|dead-letters|changelog|control)$")
+_LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+class TopicError(Exception):
+    """A topic that is not as it must be; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic to be made: retention in milliseconds, -1 for ever."""
+
+    name: str
+    partitions: int
+    retention_ms: int
+    cleanup: str = "delete"
+    any_partitions: bool = False
+    """One that is there serves with any number of them."""
+
+    def configs(self, replication: int) -> dict[str, str]:
+        """Its settings, with so many replicas. What is acknowledged outlives the loss of any one broker, as far as
+        there is another: with three replicas two must have it, and one that lacks it never becomes the leader."""
+        return {
+            "retention.ms": str(self.retention_ms),
+            "cleanup.policy": self.cleanup,
+            # The broker's clock. By that of a sender whose clock is wrong a message would be refused (an hour ahead) or
+            # removed before it is read (behind).
+            "message.timestamp.type": "LogAppendTime",
+            "min.insync.replicas": str(max(1, replication - 1)),
+            "unclean.leader.election.enable": "false",
+        }
+
+
+def commands_topic(namespace: str, type: str) -> str:
+    return f"{namespace}{type}-commands"
+
+
+def commits_topic(namespace: str, type: str) -> str:
+    return f"{namespace}{type}-commits"
+
+
+def events_topic(namespace: str, type: str) -> str:
+    return f"{namespace}{type}-events"
+
+
+def dead_letters_topic(namespace: str, type: str) -> str:
+    return f"{namespace}{type}-dead-letters"
+
+
+def control_topic(namespace: str, app: str = "projections") -> str:
+    """What operators have ordered the projections of an app to do."""
+    return f"{namespace}{app}-control"
+
+
+def replies_topic(namespace: str) -> str:
+    """Where the project's own clients await their replies."""
+    return f"{namespace}replies"
+
+
+def gateway_replies_topic(namespace: str) -> str:
+    """What became of the commands that came over HTTP."""
+    return f"{namespace}gateway-replies"
+
+
+def type_topics(namespace: str, type: str, partitions: int) -> list[Topic]:
+    """All topics of an aggregate type. Events and dead letters stay for ever; commands for a week, since
+    the journal holds what they caused; a hint is stale within seconds."""
+    return [
+        Topic(commands_topic(namespace, type), partitions, 7 * DAY),
+        Topic(commits_topic(namespace, type), partitions, HOUR),
+        Topic(events_topic(namespace, type), partitions, FOREVER),
+        Topic(dead_letters_topic(namespace, type), partitions, FOREVER),
+    ]
+
+
+def reply_topic(name: str, partitions: int) -> Topic:
+    """A topic for replies: nobody waits for one longer than a day."""
+    return Topic(name, partitions, DAY, any_partitions=True)
+
+
+def changelog_topic(name: str, partitions: int) -> Topic:
+    """A table's changelog: the last value of each key, for ever."""
+    return Topic(name, partitions, FOREVER, cleanup="compact")
+
+
+def may_take_replies(topic: str) -> bool:
+    """Whether a client may name this topic for its replies: not one that the system itself reads."""
+    return (
+        bool(_LEGAL.fullmatch(topic))
+        and topic not in (".", "..")
+        and not topic.startswith("__")
+        and not _RESERVED.search(topic)
+    )
+
+
+async def ensure_topics(
+    bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any
+) -> Mapping[str, Described]:
+    """Make the missing ones and return all as they are, once every broker asked knows them.
+
+    Raises `TopicError` when one has another number of partitions, before any is made: a key would belong to another
+    partition, and an aggregate to another owner.
+    """
+    wanted = {topic.name: topic for topic in topics}
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
+    try:
+        await admin.start()
+        client = admin._client
+        present = await describe(client, wanted)
+        _check(wanted, present)
+        missing = [topic for name, topic in wanted.items() if name not in present]
+        if missing:
+            replication = min(MAX_REPLICATION, len(client.cluster.brokers()))
+            await _create(admin, missing, replication)
+            async with asyncio.timeout(METADATA_TIMEOUT):
+                while len(present) < len(wanted):
+                    await asyncio.sleep(0.05)
+                    present = await describe(client, wanted)
+        await _look_at_times(admin, [name for name in wanted if name.endswith(commands_topic("", ""))])
+    except TimeoutError:
+        names = ", ".join(sorted(wanted.keys() - present.keys()))
+        raise TopicError(
+            f"Kafka has no leader for {names} after {METADATA_TIMEOUT:.0f} s: look at the brokers"
+        ) from None
+    finally:
+        await admin.close()
+    _check(wanted, present)
+    return present
+
+
+async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
+    """Say which of these have the senders' times, and what comes of it."""
+    try:
+        found = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    except (KafkaError, TimeoutError):  # it must not be asked, or does not answer
+        return
+    for _, _, _, name, entries in (resource for response in found for resource in response.resources):
+        times = {key: value for key, value, *_ in entries}.get("message.timestamp.type")
+        if times not in (None, "LogAppendTime"):
+            log.warning(
+                "topic %s has message.timestamp.type=%s: a command is dated by its sender's clock, and Kafka removes"
+                " what that says is old; let it have LogAppendTime",
+                name,
+                times,
+            )
+
+
+async def look_at_topics(bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any) -> str:
+    """The id of the cluster, when those of the topics that it has are as they must be. Makes none.
+
+    Raises `TopicError`, and `KafkaError` while no broker answers.
+    """
+    wanted = {topic.name: topic for topic in topics}
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
+    try:
+        await admin.start()
+        _check(wanted, await describe(admin._client, wanted))
+        return await cluster_id(admin._client)
+    finally:
+        await admin.close()
+
+
+def _check(wanted: Mapping[str, Topic], present: Mapping[str, Described]) -> None:
+    for name, topic in wanted.items():
+        found = present.get(name)
+        if found is not None and found.partitions != topic.partitions and not topic.any_partitions:
+            raise TopicError(
+                f"topic {name} has {found.partitions} partitions, PARTITIONS says {topic.partitions}: start with the"
+                " number that the others were made with, which cannot be changed while there are aggregates; for a"
+                ' topic altered by hand see "What belongs together" in docs/operations.md'
+            )
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> None:
+    response = await admin.create_topics(
+        [
+            NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.configs(replication))
+            for topic in topics
+        ]
+    )
+    for name, code, *rest in response.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            raise TopicError(f"topic {name} cannot be made: {error.__name__} {rest[0] if rest and rest[0] else ''}")

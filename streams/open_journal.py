@@ -1,0 +1,38 @@
+"""Which journal a URL means."""
+
+from __future__ import annotations
+
+from streams.journal.cassandra.journal import CassandraJournal
+from streams.journal.cassandra.session import CassandraAddress
+from streams.journal.cassandra.tables import keyspace_name
+from streams.journal.memory import MemoryJournal, MemoryStore
+from streams.journal.port import Journal
+from streams.journal.sql.journal import SqlJournal
+from streams.journal.sql.postgres import PostgresAddress
+from streams.journal.sql.sqlite import SqliteAddress
+from streams.settings import SettingsError
+
+_stores: dict[tuple[str, str, str], MemoryStore] = {}
+
+
+def open_journal(url: str, namespace: str, context: str) -> Journal:
+    """The journal of a context, not connected yet: `await journal.open()`, after `create()` the first time.
+
+    `memory://` gives every caller in this process with the same URL, namespace and context the same journal.
+    Raises `SettingsError`.
+    """
+    match url.partition(":")[0]:
+        case "cassandra":
+            address = CassandraAddress.parse(url)
+            return CassandraJournal(address, keyspace_name(namespace, address.keyspace, context))
+        case "memory":
+            return MemoryJournal(_stores.setdefault((url, namespace, context), MemoryStore()))
+        case "postgresql":
+            return SqlJournal(PostgresAddress.parse(url, namespace, context))
+        case "sqlite":
+            return SqlJournal(SqliteAddress.parse(url, namespace, context))
+        case _:
+            raise SettingsError(
+                "JOURNAL_URL: use cassandra://host:9042/keyspace, postgresql://host:5432/database, sqlite:///file"
+                " or memory://"
+            )

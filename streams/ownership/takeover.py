@@ -1,0 +1,96 @@
+"""How a partition changes hands: an empty commit with the next epoch, which shuts out whoever owned it before."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from streams.deciding.handler import now
+from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Journal, Unavailable
+
+log = logging.getLogger(__name__)
+
+
+class CommandLog(Protocol):
+    """The command partition itself, as Kafka has it now."""
+
+    async def end(self) -> int:
+        """The offset that its next message gets. Raises `Unavailable`."""
+
+    async def topic_id(self) -> str:
+        """The id of its topic, empty while there is none. Raises `Unavailable`."""
+
+    async def check_unpublished(self, stream: str) -> None:
+        """Raise `Unavailable` where events of this stream were published: then a journal that has none of them is not
+        the one that they are from. For a stream that is about to begin."""
+
+    async def gap_is_empty(self, start: int, end: int) -> bool:
+        """Whether it has nothing with start <= offset < end. False also when that cannot be said."""
+
+
+async def take_over(
+    journal: Journal, commands: CommandLog, stream: str, topic_id: str, owner: str
+) -> tuple[Commit | None, Commit]:
+    """Make `owner` the owner of a stream: the commit that was the newest, and the one that begins the new epoch.
+
+    Reads the head, appends at the next number, and starts again when somebody else was faster. Raises `Unavailable`.
+    """
+    while True:
+        old, end = await journal.head(stream), await commands.end()
+        if old is not None and (old.topic_id != topic_id or end <= old.offset):
+            await check_topic(commands, stream, topic_id)
+        if old is None:
+            await commands.check_unpublished(stream)
+        commit = first_commit(old, stream, topic_id, end, owner)
+        try:
+            await journal.append(commit)
+            return old, commit
+        except Fenced:
+            continue
+
+
+async def check_topic(commands: CommandLog, stream: str, topic_id: str) -> None:
+    """Raise `Unavailable` when the command topic is not the one of this id: it has been made again since.
+
+    Topic ids have no order, but who looks after reading from the log, or the topic, sees none that is older.
+    """
+    found = await commands.topic_id()
+    if found != topic_id:
+        raise Unavailable(f"{stream}: the command topic has been made again: {found}, not {topic_id}")
+
+
+def first_commit(old: Commit | None, stream: str, topic_id: str, end: int, owner: str) -> Commit:
+    """The commit that begins an epoch, where the command topic `topic_id` ends at offset `end`."""
+    if old is None:
+        return Commit(stream, 1, 1, owner, topic_id, NOTHING_CONSUMED, 0, 0, now())
+    offset = old.offset
+    if old.topic_id != topic_id:
+        if offset != NOTHING_CONSUMED:
+            log.warning(
+                "%s: the command topic was deleted and made again since offset %d: starting at its beginning",
+                stream,
+                offset,
+            )
+        offset = NOTHING_CONSUMED
+    elif offset >= end:
+        # What is left of the topic is done; new commands get offsets that were given out before.
+        log.error(
+            "%s: Kafka has lost commands that it had acknowledged: the journal covers offset %d, the topic ends before "
+            "%d: going on from there. Whoever got no reply sends again; look at the brokers",
+            stream,
+            offset,
+            end,
+        )
+        offset = end - 1
+    return replace(
+        old,
+        nr=old.nr + 1,
+        epoch=old.epoch + 1,
+        owner=owner,
+        topic_id=topic_id,
+        offset=offset,
+        recorded_at=now(),
+        events=(),
+    )

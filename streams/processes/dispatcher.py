@@ -1,0 +1,144 @@
+"""Sends the commands that the events of a process manager cause.
+
+They follow from a commit as its rows by aggregate do: behind the replies, in the order of the log, and what a former
+owner may have left out the next one sends again. A command's id is made of its event's, so it has one effect however
+often it is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from aiokafka.errors import KafkaError
+
+from aggregates.process_manager import Send
+from schemas.codec import Codec
+from streams.deciding.messages import RETRY_TOPIC, UNKNOWN_TYPE, Failure, command_headers
+from streams.journal.event_decoding import Held, decode_event
+from streams.journal.port import Commit, Journal, RecordedEvent, Unavailable
+from streams.kafka import topics
+from streams.kafka.client import Broker, Record, partition_of
+from streams.settings import RECORD_BYTES
+
+log = logging.getLogger(__name__)
+
+Sends = Callable[[str, Any], list[Send]]
+
+
+class Issuer:
+    """For all streams of one process manager.
+
+    A command to a type that has no topic can reach nobody: it goes to `dead_letters_topic`, with the reason.
+    """
+
+    def __init__(
+        self,
+        sends: Sends,
+        codec: Codec,
+        journal: Journal,
+        broker: Broker,
+        namespace: str,
+        source: str,
+        dead_letters_topic: str,
+    ) -> None:
+        self._sends = sends
+        self._codec = codec
+        self._journal = journal
+        self._broker = broker
+        self._namespace = namespace
+        self._source = source
+        self._dead_letters_topic = dead_letters_topic
+        self._partitions: dict[str, int] = {dead_letters_topic: 0}
+
+    def check(self, row: RecordedEvent, event: Any) -> None:
+        """Make what an event causes once on trial, while it can still be refused. Raises `Failure` where no topic takes
+        it, and what that raises."""
+        for send in self._sends(row.aggregate_id, event):
+            key, value, headers = command_record(send, "", self._source, "", row)
+            size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
+            if size > RECORD_BYTES:
+                raise Failure(
+                    "TooLarge",
+                    f"{row.type} causes {send.command} to {send.to}, which has {size} bytes as JSON with key and"
+                    f" headers, more than {RECORD_BYTES}",
+                )
+
+    async def issue(self, commits: Sequence[Commit]) -> None:
+        """Send what these commits cause; durable on return. Raises `Unavailable`."""
+        records: dict[str, list[Record]] = defaultdict(list)
+        for commit in commits:
+            for index, event in enumerate(commit.events):
+                if event.is_event:
+                    for to, record in await self._caused(f"{commit.stream}:{commit.nr}:{index}", event):
+                        records[topics.commands_topic(self._namespace, to)].append(record)
+        await self._find(records.keys() - self._partitions.keys())
+        places: dict[tuple[str, int], list[Record]] = defaultdict(list)
+        for topic, its in records.items():
+            for record in its:
+                place, record = self._place(topic, record)
+                places[place].append(record)
+        await asyncio.gather(*(self._broker.publish(*place, its) for place, its in places.items()))
+
+    async def _caused(self, event_id: str, event: RecordedEvent) -> list[tuple[str, Record]]:
+        try:
+            decoded = await decode_event(self._codec, self._journal, event.data)
+        except Held as error:
+            raise Unavailable(str(error)) from None
+        try:
+            sends = [send for part in decoded for send in self._sends(event.aggregate_id, part)]
+            return [
+                (send.to, command_record(send, f"{event_id}#{number}", self._source, event_id, event))
+                for number, send in enumerate(sends)
+            ]
+        except Exception as bug:  # `check` had found none: other code wrote the event
+            raise Unavailable(f"{event_id}, what {event.type} causes: {bug!r}: deploy a version that can say") from bug
+
+    async def _find(self, unknown: Iterable[str]) -> None:
+        """Learn how many partitions topics have. One that does not exist is looked for again the next time.
+
+        One that is only without a leader is waited for: it is there, and what is sent to it no dead letter.
+        """
+        if not unknown:
+            return
+        try:
+            found = await self._broker.existing(unknown)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: {error!r}") from None
+        for name, topic in found.items():
+            if topic is None:
+                raise Unavailable(f"Kafka: {name} has no leader")
+            self._partitions[name] = topic.partitions
+
+    def _place(self, topic: str, record: Record) -> tuple[tuple[str, int], Record]:
+        key, value, headers = record
+        count = self._partitions.get(topic)
+        if count:
+            return (topic, partition_of(key or b"", count)), record
+        log.error("there is no topic %s: a command for %r goes to %s", topic, key, self._dead_letters_topic)
+        reason = [
+            ("dl_type", UNKNOWN_TYPE),
+            ("dl_message", f"there is no topic {topic}".encode()),
+            ("dl_time", str(int(time.time() * 1000)).encode()),
+            (RETRY_TOPIC, topic.encode()),
+        ]
+        return (self._dead_letters_topic, 0), (key, value, [*headers, *reason])
+
+
+def command_record(send: Send, id: str, source: str, causation_id: str, cause: RecordedEvent) -> Record:
+    """A command as a record of its topic, in the trace of the event that causes it. Raises `TypeError` for data that is
+    no JSON."""
+    headers = command_headers(
+        send.command_id or id,
+        send.command,
+        source,
+        correlation_id=cause.correlation_id,
+        causation_id=causation_id,
+        traceparent=cause.traceparent,
+    )
+    return send.id.encode(), msgspec.json.encode(send.data), headers

@@ -1,0 +1,219 @@
+"""The Faust application beneath every process: its settings, and the places where Faust must be held right."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import cached_property
+from typing import Any
+
+import faust
+from faust.types import TP
+from mode.utils.queues import FlowControlEvent
+from yarl import URL
+
+from streams.concurrency.supervisor import Supervisor
+from streams.concurrency.tasks import cancel, each_done
+from streams.runtime import worker_command  # noqa: F401  (registers the command)
+from streams.runtime.consumer import Transport
+from streams.runtime.log_lines import one_line_each
+from streams.runtime.log_throttle import quieten
+from streams.runtime.membership import Membership
+from streams.runtime.partition_pump import Receiver
+from streams.runtime.places import check_folder, check_listening
+from streams.runtime.preparation import stop_on_user_error
+from streams.runtime.web_guard import WebDoor, names
+from streams.runtime.web_server import Web
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SESSION_SECONDS = 6.0
+"""A worker that was killed is missed after so long; brokers allow no less, unless told to."""
+HEARTBEAT_SECONDS = 0.3
+"""By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
+STREAM_BUFFER = 128
+"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery. Commands and hints come past them:
+see `streams.runtime.consumer`."""
+CHATTY = ("faust", "mode", "aiokafka")
+"""Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
+
+LOOPBACK, WEB_PORT = "127.0.0.1", 6066
+"""Where a worker listens unless told otherwise on its command line: there is no authentication."""
+
+Positions = Callable[[set[TP]], Awaitable[dict[TP, int]]]
+
+
+class FlowControl(FlowControlEvent):  # type: ignore[misc]
+    """Keeps the records of changelogs that wait for the tables when a flow resumes that flows already.
+
+    Faust empties its queues whenever it resumes, which it does twice in a recovery: when standbys begin to be read, and
+    when all is done. What waited for a standby the second time would be missing in it for ever, behind its offset.
+    """
+
+    def __init__(self, app: Application) -> None:
+        super().__init__(loop=app.loop)
+        self._app = app
+
+    def resume(self) -> None:
+        if not self.is_active():
+            super().resume()
+            return
+        for queue in self._queues:
+            if queue is not self._app.tables._changelog_queue:
+                queue.clear()
+
+
+class Application(faust.App):  # type: ignore[misc]
+    """A Faust app with the hooks that exact positions need: parts add to `starting`, `assigning`, `revoking` ..."""
+
+    def __init__(self, name: str, group: str, settings: Settings, **options: Any) -> None:
+        self.module = name
+        self.settings = settings
+        self.supervisor = Supervisor()
+        self.starting: list[Callable[[], Awaitable[None]]] = []
+        self.stopping: list[Callable[[], Awaitable[None]]] = []
+        self.revoking: list[Callable[[], Awaitable[None]]] = []
+        self.resuming: list[Callable[[], Awaitable[None]]] = []
+        self.assigning: list[Callable[[set[TP]], Awaitable[None]]] = []
+        self._resuming: asyncio.Task[None] | None = None
+        self.position_sources: list[Positions] = []
+        self.receivers: dict[str, Receiver] = {}
+        """By topic: who gets its records, instead of an agent's stream. See `receive`."""
+        self.went_back: Callable[[TP], None] = lambda tp: None
+        self.serves: Callable[[], bool] = lambda: True
+        self.partitions_served: Callable[[], list[int]] = list
+        self.leaves_first = False
+        """Leave the group before the rest of the shutdown: only where a fence keeps what is late from doing harm."""
+        self.rebalanced = False
+        options.setdefault("datadir", str(settings.data_dir / group))
+        door = WebDoor(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
+        web = dict(options.pop("web_application_options", {}))
+        web["middlewares"] = [door.middleware, *web.get("middlewares", ())]
+        super().__init__(
+            settings.namespace + group,
+            broker=[URL(f"kafka://{broker}") for broker in settings.bootstrap_servers],
+            env={},  # Faust would take BROKER_URL, WEB_PORT and a hundred others from whoever they are meant for
+            debug=False,
+            blocking_timeout=None,
+            web_bind=LOOPBACK,
+            web_host=LOOPBACK,
+            web_port=WEB_PORT,
+            key_serializer="raw",
+            value_serializer="raw",
+            topic_partitions=settings.partitions,
+            topic_disable_leader=True,
+            table_standby_replicas=1,
+            broker_heartbeat_interval=HEARTBEAT_SECONDS,
+            broker_session_timeout=SESSION_SECONDS,
+            consumer_auto_offset_reset="earliest",
+            processing_guarantee="at_least_once",
+            stream_wait_empty=True,
+            stream_buffer_maxsize=STREAM_BUFFER,
+            web_tables_enabled=False,
+            web_router_enabled=False,
+            worker_redirect_stdouts=False,
+            autodiscover=False,
+            web_application_options=web,
+            **options,
+        )
+        self.on_before_shutdown.connect(self._let_go_before_shutdown, weak=False)
+
+    @cached_property
+    def flow_control(self) -> FlowControl:
+        return FlowControl(self)
+
+    def receive(self, topic: str, receiver: Receiver, name: str) -> None:
+        """Have the records of a topic go to `receiver` in batches, past Faust's streams: see `consumer.py`."""
+        channel = self.topic(topic, key_type=bytes, value_type=bytes, partitions=self.settings.partitions)
+
+        @self.agent(channel, name=name)
+        async def nothing(stream: Any) -> None:
+            """Has Faust subscribe to the topic and share out its partitions."""
+            async for _ in stream:
+                raise AssertionError(f"{topic} has a receiver")
+
+        self.receivers[topic] = receiver
+
+    def _new_web(self) -> Any:
+        return Web(self)
+
+    def _init_fixups(self) -> list[Any]:
+        return []  # the one for Django goes by somebody else's variable
+
+    def _new_transport(self) -> Any:
+        return Transport(self.conf.broker_consumer, self)
+
+    async def on_first_start(self) -> None:
+        for library in CHATTY:
+            logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
+        quieten("aiokafka")
+        one_line_each()
+        with stop_on_user_error():
+            check_folder(self.conf.datadir)
+            if self.conf.web_enabled:
+                check_listening(self.conf.web_bind, self.conf.web_port)
+        await super().on_first_start()
+        self._membership = Membership(self.conf.datadir / "member", self.settings.bootstrap_servers, self.conf.id)
+        with stop_on_user_error():
+            await self._membership.succeed(alone=bool(self.tables))  # two cannot have the same tables open
+        for start in self.starting:
+            await start()
+
+    async def on_stop(self) -> None:
+        # Owners let go first: Faust waits for every message in work, for as long as a store that is down lets them
+        # wait, and then takes a second or two for the rest, in which nobody would serve their partitions.
+        await self.before_revoke()
+        if self.leaves_first and self._consumer is not None:
+            await each_done(self._consumer.leave())
+        await super().on_stop()
+
+    async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:
+        self.rebalanced = False
+        for stop in self.stopping:
+            await each_done(stop())
+
+    async def before_assigned(self, assignment: set[TP]) -> None:
+        """A rebalance has assigned these, or nothing, to this worker."""
+        if not self.should_stop:  # nothing is taken over any more
+            await asyncio.gather(*(assign(assignment) for assign in self.assigning))
+
+    async def positions(self, assignment: set[TP]) -> dict[TP, int]:
+        """Where to read the assigned partitions from, for those that do not follow Faust's commits."""
+        positions: dict[TP, int] = {}
+        if self.should_stop:
+            return positions
+        for found in await asyncio.gather(*(source(assignment) for source in self.position_sources)):
+            positions.update(found)
+        return positions
+
+    async def before_revoke(self) -> None:
+        """A rebalance begins, or the worker ends."""
+        self.rebalanced = False
+        if self._resuming is not None:
+            await cancel(self._resuming)
+            self._resuming = None
+        await each_done(*(revoke() for revoke in self.revoking))
+
+    def on_rebalance_end(self) -> None:
+        super().on_rebalance_end()
+        self._membership.record(self.consumer.member_id)
+        self._resuming = self.supervisor.keep("resuming after a rebalance", self._resume)
+
+    async def _resume(self) -> None:
+        """A rebalance is over: what was assigned is there, and its tables are recovered."""
+        for resume in self.resuming:
+            await resume()
+        self.rebalanced = True
+        print(f"ready: {self.module} partitions={self.partitions_served()}", flush=True)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this worker serves all that is assigned to it, so that it can be asked."""
+        return self.rebalanced and not self.rebalancing and self.serves()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is ready and none of its tasks is in trouble. One task's trouble is not that of all queries."""
+        return self.is_ready and not self.supervisor.troubles

@@ -1,0 +1,110 @@
+"""Before a worker serves: topics, keyspace and tables are there, or the user is told what to do."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from aiokafka.errors import KafkaError
+from msgspec.structs import replace
+
+from schemas.registry import SchemaError
+from streams.concurrency.retry import until_it_answers
+from streams.journal.identity import check_identity
+from streams.journal.port import Identity, Journal, JournalIncomplete, JournalMissing, Unavailable
+from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
+from streams.kafka.topics import Topic, TopicError, ensure_topics, events_topic, look_at_topics
+from streams.registry.client import RegistryError
+from streams.settings import Settings, SettingsError, host_and_port, split_url
+
+log = logging.getLogger(__name__)
+
+USER_ERROR = 2
+
+_KAFKA = (KafkaError, TimeoutError)
+
+
+@contextmanager
+def stop_on_user_error() -> Iterator[None]:
+    """End the process with one clear line, and status 2, for what only its user can mend."""
+    try:
+        yield
+    except (SettingsError, TopicError, JournalMissing, JournalBehind, SchemaError, RegistryError) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(USER_ERROR) from None
+
+
+def may_create(settings: Settings, url: str = "") -> bool:
+    """Whether a worker makes by itself what is missing at a URL, that of the journal if none is given: keyspace and
+    tables, or schemas in a registry. Always, never, or on this machine."""
+    if settings.setup != "auto":
+        return settings.setup == "always"
+    netloc = split_url(url or settings.journal_url, "JOURNAL_URL").netloc.rpartition("@")[2]
+    hosts = [host_and_port(host, "")[0] for host in netloc.split(",")]
+    return all(host in ("", "localhost", "[::1]") or host.startswith("127.") for host in hosts)
+
+
+async def prepare(
+    settings: Settings, journal: Journal, whose: Identity, wanted: Iterable[Topic], own: Sequence[str] = ()
+) -> str:
+    """Make the missing topics, and keyspace and tables if this worker may; open the journal.
+
+    Before anything is made, all that is there is held against one another: the journal is `whose` it has to be, the
+    topics have the right number of partitions, and of the types that are the app's `own` nothing was published that
+    the journal does not have. Waits for servers that are down. Returns the id of the Kafka cluster. Raises
+    `TopicError`, `JournalMissing`, `JournalBehind`, `SettingsError`.
+    """
+    servers, topics = settings.bootstrap_servers, list(wanted)
+    cluster = await until_it_answers(lambda: look_at_topics(servers, topics), "Kafka", _KAFKA)
+    ours = replace(whose, cluster=cluster)
+    open_it = partial(opened, journal, ours, may_create(settings))
+    is_there = await until_it_answers(open_it, "journal", Unavailable)
+    for type in own:
+        topic = events_topic(settings.namespace, type)
+        published = await until_it_answers(
+            partial(last_positions, servers, type, topic, settings.partitions), f"Kafka: looking at {topic}", _KAFKA
+        )
+        if published and not is_there:  # another worker may have made it since, and published
+            is_there = await until_it_answers(open_it, "journal", Unavailable)
+        check = partial(check_not_behind, journal if is_there else None, type, published)
+        await until_it_answers(check, "journal", Unavailable)
+    if not is_there:
+        await until_it_answers(partial(made, journal), "journal: making tables", Unavailable)
+    check_identity(await until_it_answers(lambda: journal.claim(ours), "journal", Unavailable), ours)
+    await until_it_answers(lambda: ensure_topics(servers, topics), "Kafka: making topics", _KAFKA)
+    return cluster
+
+
+async def opened(journal: Journal, ours: Identity, create: bool) -> bool:
+    """Open a journal if it is there, with the tables that a newer version has added if this worker may `create` them.
+
+    False where it is not there and may be made. Raises `JournalMissing`, `Unavailable`, and `SettingsError` when it is
+    another system's.
+    """
+    try:
+        await journal.open()
+    except JournalIncomplete:
+        if not create:
+            raise
+        await made(journal)
+    except JournalMissing:
+        if not create:
+            raise
+        return False
+    try:
+        found = await journal.identity()
+        if found is not None:
+            check_identity(found, ours)
+    except BaseException:
+        await journal.close()
+        raise
+    return True
+
+
+async def made(journal: Journal) -> None:
+    """Make keyspace and tables, and open the journal."""
+    await journal.create()
+    await journal.open()

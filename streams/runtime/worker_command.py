@@ -1,0 +1,47 @@
+"""`faust worker`, with `--datadir` among its own options: Faust takes it before the word `worker` only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from faust.cli import worker as faust_worker
+from faust.cli.base import option
+
+from streams.runtime.places import where_to_listen
+
+
+class worker(faust_worker.worker):  # type: ignore[misc]
+    """Start a worker of this app; start as many as you like, on as many machines."""
+
+    redirect_stdouts = False  # the `ready:` line is for programs, so it stays as it is
+
+    options = [  # noqa: RUF012
+        *faust_worker.worker.options,
+        option("--datadir", type=str, default=None, help="Folder of this worker's own local files."),
+    ]
+
+    def run_using_worker(self, *args: Any, **kwargs: Any) -> Any:
+        """Run on uvloop: the same asyncio, with less time spent in the loop itself."""
+        uvloop.install()
+        super().run_using_worker(*args, **kwargs)
+
+    def on_worker_created(self, worker: Any) -> None:
+        """Say what starts; no spinner where nobody watches it."""
+        super().on_worker_created(worker)
+        if worker.spinner and not worker.spinner.file.isatty():
+            worker.spinner = None
+
+    def _init_worker_options(
+        self,
+        *args: Any,
+        datadir: str | None = None,
+        web_bind: str | None = None,
+        web_host: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if datadir:
+            self.app.conf.datadir = Path(datadir).expanduser()
+        web_bind, web_host = where_to_listen(web_bind, web_host)
+        super()._init_worker_options(*args, web_bind=web_bind, web_host=web_host, **kwargs)

@@ -1,0 +1,1 @@
+"""Comparing the rows of a journal with its log, and repairing them."""

@@ -1,0 +1,59 @@
+"""What must hold between one commit of a log and the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streams.journal.port import NOTHING_CONSUMED, Commit
+
+
+class LogCheck:
+    """Takes the commits of one stream in order, and says what is wrong with each."""
+
+    def __init__(self, stream: str) -> None:
+        self._before: Commit | None = None
+        self._stream = stream
+
+    def check(self, commit: Commit) -> Iterator[str]:
+        """What is wrong with the next commit that can be read. Behind a hole less can be said."""
+        before, self._before = self._before, commit
+        if before is None:
+            before = Commit(self._stream, 0, 0, "", "", NOTHING_CONSUMED, 0, 0, commit.recorded_at)
+        adjacent = commit.nr == before.nr + 1
+        yield from _ownership(before, commit, adjacent)
+        yield from _offsets(before, commit, adjacent)
+        yield from _pointers(before, commit, adjacent)
+
+
+def _ownership(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
+    if commit.epoch == before.epoch:
+        if commit.owner != before.owner:
+            yield f"is by {commit.owner}, but epoch {commit.epoch} belongs to {before.owner}"
+    elif commit.epoch < before.epoch:
+        yield f"has epoch {commit.epoch} after epoch {before.epoch}"
+    elif adjacent:
+        if commit.epoch > before.epoch + 1:
+            yield f"has epoch {commit.epoch} right after epoch {before.epoch}"
+        if commit.events:
+            yield f"begins epoch {commit.epoch} and holds events: a takeover writes an empty commit"
+
+
+def _offsets(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
+    if commit.topic_id == before.topic_id:
+        # The same again is right for commands that had waited in the journal; a takeover goes back where the topic had
+        # lost its end.
+        if commit.offset < before.offset and commit.epoch == before.epoch:
+            yield f"covers command offset {commit.offset}, commit {before.nr} covers {before.offset} already"
+    elif adjacent and commit.epoch == before.epoch:
+        yield f"counts offsets of topic {commit.topic_id}, commit {before.nr} of {before.topic_id}, without a takeover"
+
+
+def _pointers(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
+    if any(event.is_event for event in commit.events):
+        eventful_nr = commit.nr
+    else:
+        eventful_nr = before.eventful_nr if adjacent else commit.eventful_nr
+    if commit.eventful_nr != eventful_nr:
+        yield f"says that commit {commit.eventful_nr} is the newest with an event, it is {eventful_nr}"
+    if not before.indexed_nr <= commit.indexed_nr < commit.nr:
+        yield f"says that all is derived up to commit {commit.indexed_nr}, commit {before.nr} said {before.indexed_nr}"

@@ -1,0 +1,69 @@
+"""`/health/live` and `/health/ready` of every worker."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from streams.runtime.application import Application
+from streams.runtime.web_guard import PROBLEM, problem_body
+from streams.web.operation import describe
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = "1"
+
+
+def json_response(view: Any, value: object, status: int = 200, headers: dict[str, str] | None = None) -> Any:
+    """A JSON answer."""
+    return view.bytes(msgspec.json.encode(value), content_type="application/json", status=status, headers=headers)
+
+
+def problem(
+    view: Any, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **members: object
+) -> Any:
+    """An error as RFC 9457 problem details, with members of its own; 429 and 503 say when to try again."""
+    extra = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else {}
+    body = problem_body(status, title, detail, **members)
+    return view.bytes(body, content_type=PROBLEM, status=status, headers={**extra, **(headers or {})})
+
+
+def no_answer(view: Any, who: str, error: Exception) -> Any:
+    """The answer while a store does not answer. What it says of itself, with its address, is for the log."""
+    log.info("%s does not answer: %s", who, error)
+    return problem(view, 503, "Not now", f"{who} does not answer")
+
+
+class Live(TypedDict):
+    """The event loop turns."""
+
+    status: Literal["live"]
+    app: str
+
+
+class Ready(TypedDict):
+    """All that is assigned to this worker is served: these partitions."""
+
+    status: Literal["ready"]
+    app: str
+    partitions: list[int]
+
+
+def add_health(app: Application) -> None:
+    """Serve both: live while the event loop turns, ready while all assigned partitions are served."""
+
+    @app.page("/health/live")
+    @describe("health", "Whether the worker lives: its event loop turns", Live)
+    async def live(view: Any, request: Any) -> Any:
+        return json_response(view, {"status": "live", "app": app.module})
+
+    @app.page("/health/ready")
+    @describe("health", "Whether the worker serves all that is assigned to it", Ready, problems=(503,))
+    async def ready(view: Any, request: Any) -> Any:
+        if not app.is_well:
+            troubles = [f"{name}: {reason}" for name, reason in sorted(app.supervisor.troubles.items())]
+            detail = "; ".join(troubles) or "a rebalance, a recovery or a takeover is under way"
+            return problem(view, 503, "Not ready", detail)
+        return json_response(view, {"status": "ready", "app": app.module, "partitions": app.partitions_served()})

@@ -1,0 +1,88 @@
+"""`/owners` of a command app: what this worker owns, and how far each partition is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from streams.journal.port import stream_name
+from streams.ownership.assignment import Ownership
+from streams.runtime.application import Application
+from streams.web.health import json_response
+
+
+class Owned(msgspec.Struct, frozen=True):
+    """One partition that is assigned to a worker. Without an `owner` it could not be taken over yet.
+
+    head, indexed, eventful   the newest commit; the newest up to which all is derived; the newest with an event
+    next_offset               the command that is due
+    aggregates, weight        in the cache: how many, and about how many bytes of CACHE_BYTES they take
+    queued, queued_bytes      commands that wait for a commit
+    since, takeover_ms        when this worker took over (UTC), and how long reading the head to repair took
+    waits                     why it is not served; empty where it is, and where nothing has failed
+    """
+
+    partition: int
+    stream: str
+    owner: str | None = None
+    epoch: int = 0
+    head: int = 0
+    indexed: int = 0
+    eventful: int = 0
+    next_offset: int = 0
+    aggregates: int = 0
+    weight: int = 0
+    queued: int = 0
+    queued_bytes: int = 0
+    serving: bool = False
+    since: datetime | None = None
+    takeover_ms: float = 0.0
+    waits: str = ""
+
+
+class Owners(msgspec.Struct, frozen=True):
+    """The answer of `/owners`: every partition that is assigned to the worker that was asked."""
+
+    app: str
+    owners: list[Owned]
+
+
+def owned(ownership: Ownership, type: str) -> list[Owned]:
+    """What this worker has, by partition."""
+    return [_owned(ownership, partition, stream_name(type, partition)) for partition in sorted(ownership.assigned)]
+
+
+def _owned(ownership: Ownership, partition: int, stream: str) -> Owned:
+    owner = ownership.owners.get(partition)
+    if owner is None or owner.head is None:
+        return Owned(partition, stream, waits=ownership.waits(partition))
+    head, cache = owner.head, owner.handler.cache
+    return Owned(
+        partition,
+        stream,
+        owner.identity,
+        head.epoch,
+        head.nr,
+        owner.indexed_nr,
+        head.eventful_nr,
+        owner.next_offset,
+        len(cache),
+        cache.weight,
+        *owner.queued,
+        ownership.serves(partition),
+        owner.since,
+        round(owner.takeover_seconds * 1e3, 1),
+        ownership.waits(partition),
+    )
+
+
+def add_owners(app: Application, ownerships: Mapping[str, Ownership]) -> None:
+    """Serve `/owners`, of these types."""
+
+    @app.page("/owners")
+    async def owners(view: Any, request: Any) -> Any:
+        found = [one for type, ownership in ownerships.items() for one in owned(ownership, type)]
+        return json_response(view, Owners(app.module, found))

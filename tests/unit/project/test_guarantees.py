@@ -1,0 +1,49 @@
+"""The pages name tests and files that exist, and each table of guarantees says by what a promise is held."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parents[2]
+PAGE = TESTS.parent / "docs" / "guarantees.md"
+NAMED = re.compile(r"`([a-z0-9_/]+/test_[a-z0-9_]+\.py)::(test_[a-z0-9_]+)`")
+
+
+def functions(file: Path) -> set[str]:
+    """The tests of a file."""
+    tree = ast.parse(file.read_text("utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_named_tests_exist() -> None:
+    """A promise whose test was renamed or removed is found."""
+    named = NAMED.findall(PAGE.read_text("utf-8"))
+    assert len(named) > 40
+    files = {file: functions(TESTS / file) if (TESTS / file).is_file() else set() for file, _ in named}
+    assert [] == [f"{file}::{name}" for file, name in named if name not in files[file]]
+
+
+def test_the_page_on_evolution_names_what_exists() -> None:
+    """Each kind of change has its example and its test."""
+    page = PAGE.with_name("evolution.md")
+    text = page.read_text("utf-8")
+    named = NAMED.findall(text)
+    assert len(named) > 12
+    assert [] == [f"{file}::{name}" for file, name in named if name not in functions(TESTS / file)]
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert len(links) > 12
+    assert [] == [link for link in links if not (page.parent / link).exists()]
+
+
+def test_every_promise_is_held() -> None:
+    """In a table with a column `held by` no row is without a test."""
+    held = False
+    for line in PAGE.read_text("utf-8").splitlines():
+        if not line.startswith("|"):
+            held = False
+        elif line.endswith("| held by |"):
+            held = True
+        elif held and not line.startswith("|---"):
+            assert NAMED.search(line.rsplit("|", 2)[1]), line

@@ -1,0 +1,188 @@
+"""The arrows between the folders, held by what the files import."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.journal.cassandra.tables import keyspace_name
+from streams.journal.sql.postgres import PostgresAddress
+from streams.journal.sql.sqlite import SqliteAddress
+from streams.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+MAY_IMPORT = {
+    "aggregates": {"aggregates"},
+    "schemas": {"schemas", "aggregates"},
+    "streams": {"streams", "schemas", "aggregates"},
+    "projections": {"projections", "streams", "schemas", "aggregates"},
+}
+CONTEXTS = {"order": "orders", "product": "products", "user": "users", "email": "users", "checkout": "checkout"}
+"""By aggregate type the bounded context that it is part of: its aggregates may know each other, and share an app."""
+HTTP_CLIENTS = {"aiohttp", "httpx", "requests", "urllib.request", "http.client", "urllib3", "socket"}
+FILES = [path.relative_to(ROOT) for folder in MAY_IMPORT for path in sorted((ROOT / folder).rglob("*.py"))]
+KNOWN = set(FILES)
+
+
+@cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse((ROOT / file).read_text("utf-8"))
+
+
+@cache
+def imports(file: Path) -> tuple[str, ...]:
+    """The modules that a file imports, and the names it takes from them as if they were modules too."""
+    package, found = list(file.with_suffix("").parts[:-1]), []
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*above, *filter(None, [node.module])])
+            found += [f"{module}.{alias.name}" for alias in node.names]
+    return tuple(found)
+
+
+def context(parts: tuple[str, ...] | list[str]) -> str | None:
+    """The bounded context that `streams.shop.orders` and the like belong to."""
+    if len(parts) < 3 or parts[1] != "shop":
+        return None
+    name = parts[2]
+    return CONTEXTS.get(name, name if name in CONTEXTS.values() else None)
+
+
+@cache
+def reached(file: Path) -> set[Path]:
+    """The file, and all of this repository that it imports, directly or not."""
+    found, ahead = set(), [file]
+    while ahead:
+        found.add(at := ahead.pop())
+        for name in imports(at):
+            parts = name.split(".")
+            paths = (Path(*parts[:end]).with_suffix(".py") for end in range(2, len(parts) + 1))
+            ahead += [path for path in paths if path in KNOWN and path not in found]
+    return found
+
+
+def calls(file: Path, function: str) -> list[ast.Call]:
+    """Where a file calls a function of this name."""
+    return [
+        node
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function
+    ]
+
+
+APPS = [file for file in FILES if file.parts[:2] == ("streams", "shop") and calls(file, "command_app")]
+"""The app of each context of the shop: what a worker of the write side is started with."""
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_arrows(file: Path) -> None:
+    """A folder imports only itself and the folders below it."""
+    ours = {name.split(".")[0] for name in imports(file)} & {*MAY_IMPORT, "tests"}
+    assert set() == ours - MAY_IMPORT[file.parts[0]]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[1] != "shop"], ids=str)
+def test_engine_knows_no_shop(file: Path) -> None:
+    """The engine, which is what lies outside `shop/`, never imports the shop."""
+    assert [] == [name for name in imports(file) if "shop" in name.split(".")[:3]]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for file in FILES if file.parts[0] in ("aggregates", "streams") and context(file.with_suffix("").parts)],
+    ids=str,
+)
+def test_contexts_are_apart(file: Path) -> None:
+    """On the write side a context imports none of the others: they talk through topics only."""
+    own = context(file.with_suffix("").parts)
+    others = {context(name.split(".")) for name in imports(file) if name.split(".")[0] in MAY_IMPORT}
+    assert set() == others - {own, None}
+
+
+def test_every_context_has_an_app() -> None:
+    """The lists that these tests go by are complete: each context has one app, each module of the domain a context."""
+    assert sorted(set(CONTEXTS.values())) == sorted(file.stem for file in APPS)
+    domain = {file for file in FILES if file.parts[:2] == ("aggregates", "shop")}
+    assert {"__init__", "values"} == {file.stem for file in domain if context(file.with_suffix("").parts) is None}
+
+
+@pytest.mark.parametrize("app", APPS, ids=str)
+def test_an_app_reaches_no_other_context(app: Path) -> None:
+    """What a context's worker imports of the shop, directly or over anything else, is its own.
+
+    `projections` is left out: it is the one door for people, shows what all contexts have published and passes on what
+    people ask for. It may know all of them, as none of them knows it.
+    """
+    shop = {file for file in reached(app) if file.parts[1] == "shop" and file.stem not in ("__init__", "values")}
+    assert {app.stem} == {context(file.with_suffix("").parts) for file in shop}
+    assert "projections" not in {file.parts[0] for file in reached(app)}
+
+
+@pytest.mark.parametrize("app", APPS, ids=str)
+def test_an_app_reads_no_tables_but_its_own(app: Path) -> None:
+    """A journal is opened in one place, by the name that the app gives to `command_app`, which is the context's own;
+    no module of the shop that it reaches opens anything itself."""
+    [call] = calls(app, "command_app")
+    module, name = call.args[:2]
+    assert ("__name__", app.stem) == (ast.unparse(module), ast.literal_eval(name))
+    opens = {file for file in FILES if calls(file, "open_journal")}
+    assert {Path("streams/aggregate_type.py")} == opens
+    [opened] = calls(Path("streams/aggregate_type.py"), "open_journal")
+    assert "self.name" == ast.unparse(opened.args[2])
+    stores = {"cassandra", "sqlite3", "aiosqlite", "asyncpg", "sqlalchemy", "rocksdict"}
+    shop = [file for file in reached(app) if file.parts[1] == "shop"]
+    assert set() == {name.split(".")[0] for file in shop for name in imports(file)} & stores
+    journals = {name for file in shop for name in imports(file) if "journal" in name}
+    assert set() == journals
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda context: keyspace_name("", "shop", context),
+        lambda context: PostgresAddress.parse("postgresql://h/shop", "", context),
+        lambda context: SqliteAddress.parse("sqlite:///shop.db", "", context),
+    ],
+    ids=["cassandra", "postgresql", "sqlite"],
+)
+def test_contexts_keep_their_tables_apart(place: Callable[[str], Any]) -> None:
+    """Two contexts never share a keyspace, a schema or a file."""
+    places = [place(context) for context in set(CONTEXTS.values())]
+    assert [] == [place for place in places if places.count(place) > 1]
+
+
+@pytest.mark.parametrize("app", APPS, ids=str)
+def test_an_app_knows_no_address(app: Path) -> None:
+    """No module of the shop that a context's worker runs can call anything: it imports no client of HTTP, and holds no
+    address."""
+    for file in (file for file in reached(app) if file.parts[1] == "shop"):
+        names = {".".join(name.split(".")[:end]) for name in imports(file) for end in (1, 2)}
+        assert set() == names & HTTP_CLIENTS
+        texts = [it.value for it in ast.walk(tree(file)) if isinstance(it, ast.Constant)]
+        assert [] == [text for text in texts if isinstance(text, str) and "://" in text]
+
+
+def test_settings_name_servers_only() -> None:
+    """The addresses that a worker is given are those of Kafka, of databases and of the schema registry, which none of
+    the services is."""
+    addresses = {name for name in Settings.__dataclass_fields__ if re.search("url|address|host|broker|server", name)}
+    addresses -= {"http_allowed_hosts"}  # by which others call this worker: it asks nobody there
+    assert {"kafka_brokers", "journal_url", "read_model_url", "schema_registry_url"} == addresses
+    defaults = (str(field.default) for field in Settings.__dataclass_fields__.values())
+    assert {"kafka://127.0.0.1:9092", "cassandra://127.0.0.1:9042/shop"} == {text for text in defaults if "://" in text}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "aggregates"], ids=str)
+def test_domain_is_pure(file: Path) -> None:
+    """The domain imports no clock, chance or input and output, and no library beyond the standard one."""
+    impure = {"time", "random", "secrets", "uuid", "os", "io", "asyncio", "socket", "faust", "cassandra", "msgspec"}
+    assert set() == {name.split(".")[0] for name in imports(file)} & impure

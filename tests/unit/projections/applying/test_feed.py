@@ -1,0 +1,106 @@
+"""How a feed shares one consumer among partitions: what fails is heard of, and what was sought is what comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+from aiokafka import TopicPartition
+
+from projections.applying import feed
+from projections.applying.feed import KafkaFeed, ReadingFailed
+
+
+class Record(NamedTuple):
+    offset: int
+    value: bytes = b""
+
+
+class Driver:
+    """In the place of aiokafka's consumer: gives what a test puts there, and raises what it puts there."""
+
+    made: list[Driver] = []  # noqa: RUF012
+
+    def __init__(self, **options: object) -> None:
+        self.found: asyncio.Queue[Mapping[TopicPartition, Sequence[Record]] | Exception] = asyncio.Queue()
+        self.stopped = False
+        self.made.append(self)
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    def assign(self, tps: object) -> None: ...
+    def pause(self, *tps: object) -> None: ...
+    def resume(self, *tps: object) -> None: ...
+    def seek(self, tp: object, offset: int) -> None: ...
+
+    async def getmany(self, **options: object) -> Mapping[TopicPartition, Sequence[Record]]:
+        found = await self.found.get()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@pytest.fixture
+async def kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaFeed]:
+    Driver.made.clear()
+    monkeypatch.setattr(feed, "AIOKafkaConsumer", Driver)
+    kafka = KafkaFeed([])
+    await kafka.share("events", [0, 1])
+    yield kafka
+    await kafka.share("events", [])
+
+
+async def test_a_consumer_that_fails(kafka: KafkaFeed) -> None:
+    """Whoever waits for records is told, and so is who asks then; opened again, each partition has a consumer of its
+    own, so that what cannot be read in one keeps no other waiting."""
+    readings = [await kafka.open("events", partition) for partition in (0, 1)]
+    for reading in readings:
+        await reading.seek(0)
+    waiting = asyncio.create_task(readings[0].read(10))
+    await asyncio.sleep(0)
+    Driver.made[0].found.put_nowait(RuntimeError("a record that nobody can read"))
+    async with asyncio.timeout(1):
+        with pytest.raises(ReadingFailed, match="a record that nobody can read"):
+            await waiting
+        with pytest.raises(ReadingFailed):
+            await readings[1].read(10)
+    for reading in readings:
+        await reading.close()
+    again = [await kafka.open("events", partition) for partition in (0, 1)]
+    for reading in again:
+        await reading.seek(0)
+    _, first, second = Driver.made
+    first.found.put_nowait(RuntimeError("it is still there"))
+    second.found.put_nowait({TopicPartition("events", 1): [Record(0)]})
+    async with asyncio.timeout(1):
+        with pytest.raises(ReadingFailed):
+            await again[0].read(10)
+        assert [0] == [record.offset for record in await again[1].read(10)]
+    for reading in again:
+        await reading.close()
+    assert all(driver.stopped for driver in (first, second))
+
+
+async def test_sought_while_others_have_their_turn(kafka: KafkaFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read before is not what comes after a seek, however long a batch waits for its turn."""
+    turn = asyncio.Event()
+
+    async def our_turn() -> None:
+        await turn.wait()
+
+    monkeypatch.setattr(feed, "our_turn", our_turn)
+    reading: Any = await kafka.open("events", 0)
+    await reading.seek(5)
+    Driver.made[0].found.put_nowait({TopicPartition("events", 0): [Record(5)]})
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await reading.seek(100)
+    Driver.made[0].found.put_nowait({TopicPartition("events", 0): [Record(100)]})
+    turn.set()
+    async with asyncio.timeout(1):
+        assert [100] == [record.offset for record in await reading.read(10)]

@@ -1,0 +1,458 @@
+"""A lane of events into tables: from where they stand, in sequence, and never past what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from projections.applying import lane as lane_module
+from projections.applying.fold import MissingEvents, TableFold
+from projections.applying.lane import Lane
+from projections.stores.rows import Place
+from streams.kafka.batches import unreadable
+from tests.memory_rows import MemoryRows
+from tests.unit.boxes import BANG, STREAM, Boxes, by_type, put, until
+
+
+class Lanes:
+    """Boxes, and lanes that apply their events."""
+
+    def __init__(self) -> None:
+        self.here = Boxes()
+        self.aside: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def lane(self, *tables: TableFold, batch: int = 1_000) -> Lane:
+        here = self.here
+
+        def aside(table: TableFold) -> None:
+            self.aside.append(table.table)
+
+        return Lane(STREAM, 0, here.reader, tables, here.letters, here._moved, aside, batch)
+
+    def run(self, lane: Lane) -> None:
+        """Begin, and go on for ever."""
+
+        async def run() -> None:
+            reading = await self.here.topic.open("box-events", 0)
+            await lane.patiently(lambda: lane.begin(reading))
+            await lane.run(reading)
+
+        self._tasks.append(asyncio.create_task(run()))
+
+    async def reach(self, *tables: TableFold) -> None:
+        """Return when these tables have the whole log."""
+        await until(lambda: all(table.place.at == self.here.head for table in tables))
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            assert isinstance(outcome, asyncio.CancelledError), outcome
+
+
+@pytest.fixture
+async def lanes(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lanes]:
+    monkeypatch.setattr(lane_module, "FIRST_PAUSE", 0.01)
+    lanes = Lanes()
+    yield lanes
+    await lanes.close()
+
+
+@pytest.fixture
+def here(lanes: Lanes) -> Boxes:
+    return lanes.here
+
+
+async def again(here: Boxes, *, offset: int | None = None) -> TableFold:
+    """The table as another worker finds it, perhaps with another offset."""
+    table = here.table()
+    place = here.rows.place(table.table)
+    assert place is not None
+    table.place = Place(place.nr, place.index, place.complete, place.offset if offset is None else offset)
+    return table
+
+
+async def filled(lanes: Lanes, *whats: str) -> None:
+    """Boxes 1 and 2 have these, and the table is up to date."""
+    for what in whats:
+        await lanes.here.write(("1", put(what)), ("2", put(what)))
+    lanes.run(lanes.lane(table := lanes.here.table()))
+    await lanes.reach(table)
+    await lanes.close()
+    lanes.here.topic.read.clear()
+
+
+# -- where it begins -----------------------------------------------------------------------------------
+
+
+async def test_from_the_beginning_and_on(lanes: Lanes, here: Boxes) -> None:
+    """A new table gets all that is there and all that comes."""
+    await here.write(("1", put("a")))
+    lanes.run(lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    for what in "bcd":
+        await here.write(("1", put(what)), ("2", put(what)))
+        await lanes.reach(table)
+        assert here.expected() == here.rows.rows("boxes-1")
+
+
+async def test_where_the_table_is(lanes: Lanes, here: Boxes) -> None:
+    """What it has is not read again."""
+    await filled(lanes, *"abc")
+    await here.write(("1", put("d")))
+    lanes.run(lanes.lane(table := await again(here)))
+    await lanes.reach(table)
+    assert ([6], here.expected()) == (here.topic.read, here.rows.rows("boxes-1"))
+
+
+async def test_where_the_one_is_that_is_furthest_behind(lanes: Lanes, here: Boxes) -> None:
+    """Tables at different places go together: each leaves out what it has."""
+    await filled(lanes, "a")
+    behind = here.table(by_type)
+    lanes.run(lanes.lane(await again(here), behind))
+    await here.write(("1", put("b")))
+    await lanes.reach(behind)
+    assert here.expected() == here.rows.rows("boxes-1")
+    assert here.expected(by_type) == here.rows.rows("by-type-1")
+
+
+@pytest.mark.parametrize("offset", [1, 4, 5, 100])
+async def test_an_offset_that_does_not_fit(lanes: Lanes, here: Boxes, offset: int) -> None:
+    """The offset is a hint: where the topic does not say the same, it is read from its beginning."""
+    await filled(lanes, *"abc")
+    await here.write(("1", put("d")), ("2", put("d")))
+    lanes.run(lanes.lane(table := await again(here, offset=offset)))
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+@pytest.mark.parametrize("published", [0, 1, 2])
+async def test_a_topic_that_was_made_again(lanes: Lanes, here: Boxes, published: int) -> None:
+    """What was never published there comes from the log, and what follows from the topic."""
+    await filled(lanes, "a")
+    here.topic.records.clear()
+    for number, what in enumerate("bcd"):
+        await here.write(("1", put(what)), ("2", put(what)), publish=number >= 3 - published)
+    lanes.run(lanes.lane(table := await again(here)))
+    await lanes.reach(table)
+    await here.write(("1", put("e")))
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_topic_that_does_not_reach_back(lanes: Lanes, here: Boxes, known: bool) -> None:
+    """What retention has removed comes from the log, for a table that is behind and for a new one."""
+    await filled(lanes, "a")
+    for what in "bcd":
+        await here.write(("1", put(what)), ("2", put(what)))
+    here.topic.remove_before(5)
+    lanes.run(lanes.lane(table := await again(here) if known else here.table(name="boxes-1.1")))
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows(table.table)
+    assert [5] == here.topic.read
+
+
+@pytest.mark.parametrize("says", [[0], [1, 0, 1], [2, 0, 0]])
+@pytest.mark.parametrize("empty", [True, False])
+async def test_a_log_that_says_little_at_a_time(lanes: Lanes, here: Boxes, says: list[int], empty: bool) -> None:
+    """A read of the log may end early, even at once: that is not its end."""
+    for what in "abcd":
+        await here.write(("1", put(what)), ("2", put(what)))
+    here.topic.remove_before(8 if empty else 6)
+    here.journal.says = says
+    lanes.run(lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+async def test_a_late_duplicate_at_the_beginning(lanes: Lanes, here: Boxes) -> None:
+    """Nor does it say that the topic has what came after it."""
+    first = await here.write(("1", put("a")), publish=False)
+    await here.write(("2", put("b")), publish=False)
+    await here.publish(first)
+    await here.write(("3", put("c")))
+    lanes.run(lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+async def test_one_that_is_ahead_joins(lanes: Lanes, here: Boxes) -> None:
+    """From then on the others do not have all before they have come as far."""
+    await filled(lanes, "a")
+    ahead = await again(here)
+    lane = lanes.lane(behind := here.table(by_type))
+    lanes.run(lane)
+    here.rows.down = True
+    lane.join(ahead)
+    assert (False, ahead.place.at) == (lane.has_all(behind), lane.at)
+    here.rows.down = False
+    await lanes.reach(behind)
+    await until(lambda: lane.has_all(behind) and lane.has_all(ahead))
+
+
+# -- what is missing -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", [range(2, 3), range(2, 4), range(2, 6)])
+async def test_what_the_topic_has_lost_comes_from_the_log(lanes: Lanes, here: Boxes, lost: range) -> None:
+    """An event that is not on the topic any more is not missed, be it of a row that changes again or not."""
+    await filled(lanes, "a")
+    await here.write(("3", put("b")), ("1", put("b")))
+    await here.write(("4", put("c")), ("1", put("c")))
+    await here.write(("5", put("d")), ("2", put("d")))
+    for offset in lost:
+        here.topic.lose(offset)
+    table, local = await again(here), here.table(by_type)
+    lanes.run(lanes.lane(table))
+    lanes.run(lanes.lane(local))
+    await lanes.reach(table, local)
+    assert here.expected() == here.rows.rows("boxes-1")
+    assert here.expected(by_type) == here.rows.rows("by-type-1")
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_records_that_are_removed_while_it_waits(lanes: Lanes, here: Boxes, named: bool) -> None:
+    """Retention that overtakes a lane leaves nothing out, whether events name the one before them or not."""
+    here.names_previous = named
+    await here.write(("1", put("a")))
+    table = here.table(by_type)
+    lanes.run(lanes.lane(table))
+    await lanes.reach(table)
+    here.rows.down = True
+    await here.write(("1", put("b")))
+    await asyncio.sleep(0.02)
+    for number in range(5):
+        await here.write((f"new {number}", put("c")))
+    here.topic.remove_before(5)
+    here.rows.down = False
+    await lanes.reach(table)
+    assert here.expected(by_type) == here.rows.rows("by-type-1")
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_a_topic_that_is_made_again_while_it_is_read(lanes: Lanes, here: Boxes, late: bool) -> None:
+    """The new one begins anywhere, with an event that does not know which was before it, or with a late duplicate: what
+    is not on it comes from the log."""
+    first = await here.write(("1", put("a")))
+    await here.write(("2", put("a")), ("3", put("a")))
+    table = here.table(by_type)
+    lanes.run(lanes.lane(table))
+    await lanes.reach(table)
+    here.topic.records.clear()
+    await here.write(("1", put("b")), publish=False)
+    if late:
+        await here.publish(first)
+        await asyncio.sleep(0.01)
+    here.names_previous = False
+    await here.write(("2", put("b")))
+    here.names_previous = True
+    await here.write(("3", put("b")))
+    await lanes.reach(table)
+    assert here.expected(by_type) == here.rows.rows("by-type-1")
+
+
+# -- what fails ----------------------------------------------------------------------------------------
+
+
+async def test_a_batch_that_fails_is_tried_again(lanes: Lanes, here: Boxes) -> None:
+    """Nothing is passed while the store is down, and nothing is lost."""
+    here.rows.down = True
+    lanes.run(lanes.lane(table := here.table()))
+    await here.write(("1", put("a")))
+    await asyncio.sleep(0.05)
+    assert (Place(), []) == (table.place, lanes.aside)
+    await here.write(("1", put("b")))
+    here.rows.down = False
+    await lanes.reach(table)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+async def test_the_store_of_one_table_fails(lanes: Lanes, here: Boxes) -> None:
+    """That table is set aside, once, where it was; those of other stores go on."""
+    other = MemoryRows()
+    lane = lanes.lane(going := here.table(), falling := here.table(by_type, rows=other))
+    lanes.run(lane)
+    await here.write(("1", put("a")))
+    await lanes.reach(going, falling)
+    other.down = True
+    for what in "bc":
+        await here.write(("1", put(what)))
+        await lanes.reach(going)
+    await until(lambda: lane.at == here.head)
+    assert (["by-type-1"], [going]) == (lanes.aside, lane.tables)
+    assert (Place(1, 0, 1, 1), here.head) == (falling.place, lane.at)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+async def test_both_stores_fail(lanes: Lanes, here: Boxes) -> None:
+    """Then all of them wait, none is set aside."""
+    other = MemoryRows()
+    here.rows.down = other.down = True
+    lanes.run(lanes.lane(one := here.table(), two := here.table(by_type, rows=other)))
+    await here.write(("1", put("a")))
+    await asyncio.sleep(0.05)
+    assert [] == lanes.aside
+    here.rows.down = other.down = False
+    await lanes.reach(one, two)
+
+
+async def test_an_event_that_cannot_be_read_is_waited_for(lanes: Lanes, here: Boxes) -> None:
+    """Newer code has written it: nothing is applied of it and what is behind it, until its schema is there."""
+    await here.write(("1", put("a")))
+    await here.write(("1", ("Newer", b"\xc3\x01" + bytes(range(8)))))
+    await here.write(("1", put("b")))
+    lanes.run(lanes.lane(table := here.table(), batch=1))
+    await until(lambda: table.place.nr == 1)
+    await asyncio.sleep(0.05)
+    assert Place(1, 0, 1, 1) == table.place
+
+
+async def test_what_waits_is_in_the_dead_letters_first(lanes: Lanes, here: Boxes) -> None:
+    """Before a place is moved past an event that waits behind a projection that raised, the event is kept."""
+    here.letters.down = True
+    lanes.run(lanes.lane(table := here.table()))
+    await here.write(("1", put("a")), ("1", BANG), ("1", put("b")))
+    await asyncio.sleep(0.05)
+    assert (Place(), {}) == (table.place, here.rows.rows("boxes-1"))
+    here.letters.down = False
+    await lanes.reach(table)
+    assert [("boxes-1", "1", "box-0:1:1"), ("boxes-1", "1", "box-0:1:2")] == here.letters.kept
+    assert 2 == table.quarantined["1"].events
+
+
+# -- what is none of ours ----------------------------------------------------------------------------------
+
+
+def placed(position: bytes, **more: bytes) -> list[tuple[str, bytes]]:
+    """The headers of an event at a place, with the changes of a stranger."""
+    headers = {"ce_id": position, "ce_position": position, "ce_sequence": b"1", "ce_time": b"t", **more}
+    return list(headers.items())
+
+
+STRANGE: list[tuple[Any, Any, list[tuple[str, bytes]]]] = [
+    (None, b"heartbeat", []),
+    (b"k", None, []),
+    (b"k", b"x", placed(b"box-1:1:0")),
+    (b"k", b"x", placed(b"box-0:1")),
+    (b"k", b"x", placed(b"box-0:1:x")),
+    (b"k", b"x", placed(b"box-0:0:0")),
+    (b"k", b"x", placed(b"box-0:1:-1")),
+    (b"k", b"x", placed(b"box-0:1_0:0")),
+    (b"k", b"x", placed(b"\xff")),
+    (b"k", b"x", placed(b"box-0:99:0")[:-1]),
+    (b"\xff", b"x", placed(b"box-0:99:0")),
+    (b"k", b"x", placed(b"box-0:99:0", ce_sequence=b"one")),
+    (b"k", b"x", placed(b"box-0:99:0", ce_previous=b"?")),
+    (b"1", put("x")[1], placed(b"box-0:2:0", ce_previous=b"box-0:900:0")),
+    (b"1", put("x")[1], placed(b"box-0:99:0", ce_previous=b"box-0:99:0")),
+    (b"1", put("x")[1], placed(b"box-0:2000000:0", ce_id=b"7b1f")),
+    (b"1", put("x")[1], placed(b"box-0:2000000:0")[1:]),
+    (b"1", b"another value", placed(b"box-0:1:0", ce_id=b"7b1f")),
+    (b"k", None, placed(b"box-0:99:0")),
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+@pytest.mark.parametrize("where", ["first", "between", "last", "alone"])
+async def test_a_record_of_others_is_passed_over(
+    lanes: Lanes, here: Boxes, strange: Any, where: str, caplog: Any
+) -> None:
+    """Wherever it stands: the tables have all events, read on, and it is said once and counted."""
+    if where in ("first", "alone"):
+        here.topic.append(*strange)
+    await here.write(("1", put("a")), publish=where != "alone")
+    if where == "between":
+        here.topic.append(*strange)
+    await here.write(("1", put("b")), publish=where != "alone")
+    if where == "last":
+        here.topic.append(*strange)
+    lanes.run(lane := lanes.lane(table := here.table()))
+    await until(lambda: lane.offset == here.topic.end and table.place.at == here.head)
+    assert here.expected() == here.rows.rows("boxes-1")
+    here.topic.append(*strange)
+    await here.write(("2", put("c")))
+    await until(lambda: lane.offset == here.topic.end)
+    assert here.expected() == here.rows.rows("boxes-1")
+    assert (1, 2) == (caplog.text.count("none that this system has published"), here.reader.passed_over["box-0"])
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_copy_of_an_event_that_all_tables_have(lanes: Lanes, here: Boxes, together: bool) -> None:
+    """A mirror may copy an event with its id and change what is in it: what all tables have is not read again."""
+    lanes.run(lane := lanes.lane(table := here.table()))
+    commit = await here.write(("1", put("a")), publish=not together)
+    if together:
+        await here.publish(commit)
+    else:
+        await lanes.reach(table)
+    here.topic.append(b"1", b"enriched", here.topic.records[0].headers)
+    await here.write(("1", put("b")))
+    await until(lambda: lane.offset == here.topic.end and table.place.at == here.head)
+    assert ("", here.expected()) == (lane.held, here.rows.rows("boxes-1"))
+
+
+async def test_an_event_beyond_the_end_of_the_log(lanes: Lanes, here: Boxes) -> None:
+    """It is said that the log is not the one that it is from, as where a journal was restored, not that it may come."""
+    await here.write(("1", put("a")))
+    lanes.run(lane := lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    here.topic.append(b"1", put("x")[1], placed(b"box-0:2000000:0", ce_previous=b"box-0:1999999:0"))
+    async with here.topic.grown:
+        here.topic.grown.notify_all()
+    await until(lambda: bool(lane.held))
+    assert (
+        "JournalBehind: box-0: its events are published up to 2000000:0, and the journal ends at commit 1" in lane.held
+    )
+
+
+async def test_what_the_log_cannot_give_is_asked_for_once(lanes: Lanes, here: Boxes) -> None:
+    """An event that follows what the log does not have is not looked for again and again without a pause."""
+    await here.write(("1", put("a")), ("1", put("b")))
+    lane = lanes.lane(here.table())
+    [first, _] = await here.published()
+    reads: list[Any] = []
+
+    async def commits(stream: str, after: int, limit: int) -> Any:
+        reads.append(after)
+        assert len(reads) < 10
+        return await type(here.journal).commits(here.journal, stream, after, limit)
+
+    here.journal.commits = commits  # type: ignore[method-assign]
+    with pytest.raises(MissingEvents, match="the log lacks what is before event 1:0"):
+        await lane.apply([first._replace(follows=(900, 0))])
+
+
+async def test_an_event_that_cannot_be_read(lanes: Lanes, here: Boxes) -> None:
+    """It comes from the log at once, though nothing follows on the topic that says that it is missing."""
+    await here.write(("1", put("a")))
+    lanes.run(lane := lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    await here.write(("1", put("b")), publish=False)
+    damaged = unreadable(TopicPartition("box-events", 0), here.topic.end, here.topic.end, -1, "damaged")
+    here.topic.records.append(damaged)  # type: ignore[arg-type]
+    async with here.topic.grown:
+        here.topic.grown.notify_all()
+    await lanes.reach(table)
+    await until(lambda: lane.offset == here.topic.end)
+    assert here.expected() == here.rows.rows("boxes-1")
+
+
+async def test_a_stranger_at_the_end_is_not_read_again_and_again(
+    lanes: Lanes, here: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lane that looks whether its place is still there finds it before what is none of ours."""
+    monkeypatch.setattr(lane_module, "IDLE_SECONDS", 0.02)
+    await here.write(("1", put("a")))
+    here.topic.append(None, b"heartbeat", [])
+    lanes.run(lane := lanes.lane(table := here.table()))
+    await lanes.reach(table)
+    await until(lambda: lane.offset == here.topic.end)
+    here.topic.read.clear()
+    await asyncio.sleep(0.1)
+    assert (set(), True) == (set(here.topic.read) - {here.topic.end}, lane.has_all(table))

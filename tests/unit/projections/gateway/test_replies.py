@@ -1,0 +1,182 @@
+"""Who waits for a reply, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from projections.gateway.command_log import CommandLog, Known, Place, Sent, Target, encode_sent
+from projections.gateway.command_request import Command
+from projections.gateway.gateway import Gateway
+from projections.gateway.replies import Replies, TooMany, now_ms
+from projections.http.forwarding import NotNow
+from streams.concurrency.tasks import cancel
+from streams.deciding.messages import AggregateRef, Error, Reply, encode_reply
+from streams.kafka.client import Broker
+from streams.kafka.topics import DAY
+from tests.unit.boxes import until
+
+
+def sent(id: str, order: str = "7", command: str = "PlaceOrder") -> Sent:
+    """A command that was sent."""
+    return Sent(id, Target("order", order), command, Place("order-commands", 1, 5), "1")
+
+
+@pytest.fixture
+def replies(tmp_path: Path) -> Replies:
+    """Nothing is read; two may wait."""
+    return Replies([], "gateway-replies", 4, Broker([], 4), CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
+
+
+async def test_as_many_as_may_wait(replies: Replies) -> None:
+    """One more is refused, until another one waits no longer."""
+    with replies.place(sends=False):
+        with replies.place(sends=False), pytest.raises(TooMany, match="2 requests"), replies.place(sends=False):
+            pass
+        with replies.place(sends=False):
+            pass
+
+
+async def test_several_may_wait_for_one_command(replies: Replies) -> None:
+    """Each gets its reply."""
+    with replies.waiting_for(sent("a")) as one, replies.waiting_for(sent("a")) as other:
+        replies._take(record("a", "7"))
+        assert (True, True) == (one.done(), other.done())
+    assert {} == replies._waiting
+
+
+async def test_who_asks_does_not_take_the_place_of_who_sends(replies: Replies) -> None:
+    """As many as may ask what became of commands, and then commands are taken all the same; and the other way round."""
+    with replies.place(sends=False), replies.place(sends=False):
+        with replies.place(sends=True), replies.place(sends=True):
+            for sends in (False, True):
+                with pytest.raises(TooMany), replies.place(sends):
+                    pass
+        with replies.place(sends=True):
+            pass
+
+
+async def test_a_reply_of_another_aggregate(replies: Replies) -> None:
+    """Who waits for the reply of one aggregate does not get that of another to a command with its id, nor the reply to
+    another command; one that does not say to which command it is is taken."""
+    with replies.waiting_for(sent("a")) as waits, replies.waiting_for(sent("a")) as also:
+        replies._take(record("a", "8"))
+        replies._take(record("a", "7", command="CancelOrder"))
+        assert not waits.done()
+        replies._take(record("a", "7", command="PlaceOrder"))
+        assert "PlaceOrder" == waits.result().command  # type: ignore[union-attr]
+        assert also.done()
+    with replies.waiting_for(sent("a")) as waits:
+        replies._take(record("a", "7"))
+        assert waits.done()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("error", ["", "IdUsedBefore"])
+async def test_what_others_say_is_not_what_became_of_it(replies: Replies, kept: bool, error: str) -> None:
+    """A reply of another aggregate, or to another command, is not that of the command that was sent, before and after
+    it is in the file; nor does it free its slot."""
+    replies._commands.open("topic-1")
+    replies._take(of(encode_sent(sent("a"))))
+    await keep(replies, 1)
+    others = [record("a", "8", error), record("a", "7", error, "CancelOrder")]
+    for each in others:
+        replies._take(each)
+    if kept:
+        await keep(replies, 3)
+    assert Known(sent("a"), None) == replies.find("a")
+    assert "a" in replies.unanswered
+
+    for each in [record("a", "7", command="PlaceOrder"), *others]:
+        replies._take(each)
+    if kept:
+        await keep(replies, 6)
+    known: Any = replies.find("a")
+    assert ("7", "PlaceOrder", "accepted") == (known.reply.aggregate.id, known.reply.command, known.reply.status)
+    assert kept == ("a" not in replies.unanswered)
+
+
+async def keep(replies: Replies, to: int) -> None:
+    """Have what was read written to the file."""
+    replies._fetched.offsets[0] = to
+    replies._has_fetched.set()
+    keeping = asyncio.create_task(replies._keep())
+    await until(lambda: replies._read_to.get(0) == to)
+    await cancel(keeping)
+
+
+async def test_a_time_to_come(replies: Replies) -> None:
+    """A record whose time is still to come is taken for one of now, so that what stands behind it becomes too old."""
+    replies._take(of(encode_sent(sent("a")), DAY))
+    assert replies._fetched.entries[0].at <= now_ms()
+
+
+async def test_a_refusal_of_another_command(replies: Replies) -> None:
+    """That an id was used before is told to who waits, and is not what became of the first command with that id."""
+    replies._commands.open("topic-1")
+    with replies.waiting_for(sent("a")) as reply:
+        replies._take(record("a", "7"))
+        replies._take(record("a", "7", "IdUsedBefore"))
+        assert "accepted" == reply.result().status  # type: ignore[union-attr]
+    with replies.waiting_for(sent("a")) as reply:
+        replies._take(record("a", "7", "IdUsedBefore"))
+        assert "failed" == reply.result().status  # type: ignore[union-attr]
+    known = replies.find("a")
+    assert known is not None
+    assert "accepted" == known.reply.status  # type: ignore[union-attr]
+
+
+def record(id: str, order: str, error: str = "", command: str = "") -> Any:
+    """A reply as it comes."""
+    status: Any = "failed" if error else "accepted"
+    why = Error(error, "..") if error else None
+    return of(encode_reply(Reply(id, status, AggregateRef("order", order, 1), error=why, command=command)))
+
+
+def of(value: bytes, ahead: int = 0) -> Any:
+    """A record as it comes, of now or so many milliseconds ahead."""
+    return SimpleNamespace(value=value, timestamp=now_ms() + ahead, topic="gateway-replies", partition=0, offset=0)
+
+
+async def test_who_looks_for_a_command_when_the_worker_ends(replies: Replies) -> None:
+    """He is told so at once."""
+    replies._commands.open("topic-1")
+    broker: Any = SimpleNamespace(end_offset=end_offset)
+    replies._broker = broker
+    finding = asyncio.create_task(replies.find_for_sure("a"))
+    await asyncio.sleep(0.01)
+    assert not finding.done()
+    await replies.let_go()
+    async with asyncio.timeout(5):
+        with pytest.raises(NotNow, match="ends"):
+            await finding
+
+
+async def end_offset(topic: str, partition: int) -> int:
+    """More than is read."""
+    return 5
+
+
+async def test_worker_ends(replies: Replies) -> None:
+    """Who waits is let go without a reply, and so is who comes afterwards."""
+    with replies.waiting_for(sent("a")) as early:
+        await replies.let_go()
+        with replies.waiting_for(sent("b")) as late:
+            assert (None, None) == (early.result(), late.result())
+
+
+async def test_the_same_again_is_not_given_the_reply_of_another(replies: Replies) -> None:
+    """Of a command that is sent again before its note is read, what is known under its id may be the reply of another
+    aggregate: it is sent again. With its own reply it is not."""
+    replies._commands.open("topic-1")
+    command = Command("a", "order", "7", "PlaceOrder", [], "1")
+    gateway: Any = SimpleNamespace(_replies=replies)
+    replies.unanswered.add(sent("a"), now_ms())
+    replies._take(record("a", "8", command="PlaceOrder"))
+    assert None is Gateway._first_reply(gateway, command)
+    replies._take(record("a", "7", command="PlaceOrder"))
+    assert "7" == Gateway._first_reply(gateway, command).aggregate.id  # type: ignore[union-attr]

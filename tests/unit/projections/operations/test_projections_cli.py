@@ -1,0 +1,113 @@
+"""The command `projections`: what makes no sense is refused in one line, and what a worker says is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from projections.operations import cli
+from projections.operations.cli_status import ProjectionState, TableState, duration, path_of, read, refused, rows
+from streams.cli.run import ERROR, USAGE, Stop
+
+NOTHING = {"watch": False, "wait": False, "key": None, "again": False, "reason": None}
+
+
+def state(**changed: Any) -> ProjectionState:
+    """A projection that is well, but for what is changed in its table."""
+    table: dict[str, Any] = {"table": "orders-1", "state": "serving", "done": 9, "total": 9}
+    table |= {"rate": 0.0, "seconds_left": 0.0, "error": None, "quarantined_keys": 0}
+    return ProjectionState("orders", "orders-1", None, [], 0, [], [TableState(**{**table, **changed})])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "says"),
+    [
+        (("rebuild", None, None), {}, "name of a projection"),
+        (("drop", None, None), {}, "name of a table"),
+        (("drop", "orders", None), {}, "no table"),
+        (("pause", "orders", None), {}, "--reason"),
+        (("pause", "orders", None), {"reason": " "}, "--reason"),
+        (("skip", "orders", "order-3:1:0"), {}, "--reason"),
+        (("skip", "orders", None), {"reason": "x"}, "POSITION"),
+        (("skip", "orders", "order-3"), {"reason": "x"}, "POSITION"),
+        (("resume", "orders", "order-3:1:0"), {}, "no position"),
+        (("resume", "orders", None), {"reason": "x"}, "--reason is of pause and skip"),
+        (("status", None, None), {"wait": True}, "--wait is of rebuild"),
+        (("rebuild", "orders", None), {"watch": True}, "--watch is of status"),
+        (("rebuild", "orders", None), {"key": "1", "wait": True}, "--key"),
+        (("rebuild", "orders", None), {"key": ""}, "key of a row"),
+        (("dead-letters", "orders", None), {}, "no name"),
+    ],
+)
+def test_wrong_use(arguments: tuple[Any, ...], options: dict[str, Any], says: str) -> None:
+    """Exit code 2, and what would be right."""
+    with pytest.raises(Stop, match=says) as stopped:
+        cli._check_use(*arguments, **{**NOTHING, **options})
+    assert USAGE == stopped.value.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (("status", None, None), {"watch": True}),
+        (("rebuild", "orders", None), {"wait": True, "again": True}),
+        (("rebuild", "orders", None), {"key": "536365"}),
+        (("pause", "orders", None), {"reason": "x"}),
+        (("skip", "orders", "order-3:125:0"), {"reason": "x"}),
+        (("drop", "orders-by-user-1.2", None), {}),
+    ],
+)
+def test_right_use(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """Nothing is said against it."""
+    cli._check_use(*arguments, **{**NOTHING, **options})
+
+
+@pytest.mark.parametrize(
+    ("changed", "well"),
+    [
+        ({}, True),
+        ({"state": "to drop"}, True),
+        ({"state": "complete"}, True),
+        ({"state": "complete", "error": "keys wait"}, False),
+        *(({"state": name}, False) for name in ("building", "paused", "held", "frozen")),
+    ],
+)
+def test_when_all_is_well(changed: dict[str, Any], well: bool) -> None:
+    """The exit code of `status` says whether there is something to be done or waited for."""
+    assert well == state(**changed).is_well
+
+
+def test_a_row_by_table() -> None:
+    """Rate and time only where there are some, and in the note what keeps it."""
+    [row] = rows([state(state="building", done=1000, total=9000, rate=160.0, seconds_left=3661.0)])
+    assert ["orders", "orders-1", "building", "1,000", "8,000", "160/s", "1:01:01", "", ""] == row
+    [row] = rows([state(state="held", error="order-3: StoreDown: no answer", quarantined_keys=2)])
+    assert ["", "", 2, "order-3: StoreDown: no answer"] == row[-4:]
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.4, "0:00"), (59.6, "1:00"), (309.0, "5:09"), (3600.0, "1:00:00")])
+def test_durations(seconds: float, shown: str) -> None:
+    """Minutes and seconds, and hours where there are some."""
+    assert shown == duration(seconds)
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, ERROR), (409, ERROR), (422, USAGE), (503, USAGE)])
+def test_what_a_worker_refuses(status: int, code: int) -> None:
+    """Its own words, in one line; 1 for what is not so, 2 for the rest."""
+    stop = refused("http://x/projections", status, b'{"detail": "orders-1\\nserves"}')
+    assert (code, True) == (stop.code, "orders-1 serves" in str(stop))
+    assert "<html>" in str(refused("http://x/projections", 502, b"<html>"))
+
+
+def test_an_answer_that_is_none() -> None:
+    """Somebody else may listen at that port."""
+    with pytest.raises(Stop, match="is not the /projections"):
+        read("http://x/projections", b"[]", True)
+
+
+def test_names_in_paths() -> None:
+    """Whatever a key has in it stays one part of the path."""
+    assert "/projections/revenue/rows/2010-12-01%7CFrance%2FX/rebuild" == path_of(
+        "revenue", "rows", "2010-12-01|France/X", "rebuild"
+    )

@@ -1,0 +1,107 @@
+"""Lags may be looked at as often as one likes: the journal is asked for a head now and then, for all who look."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from projections.publishing import heads
+from projections.publishing.heads import Heads
+from streams.journal.memory import MemoryJournal
+from streams.journal.port import Commit, Unavailable
+from tests.unit.boxes import NOW
+
+
+class Journal(MemoryJournal):
+    """Counts how often heads are asked for; answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+        self.let = asyncio.Event()
+        self.let.set()
+        self.down = False
+
+    async def head(self, stream: str) -> Commit | None:
+        self.asked[stream] += 1
+        found = await super().head(stream)
+        await self.let.wait()
+        if self.down:
+            raise Unavailable("the journal is down")
+        return found
+
+
+async def write(journal: Journal, nr: int) -> None:
+    await journal.append(Commit("box-0", nr, 1, "o", "t", nr, nr, nr, NOW))
+
+
+async def nr(found: Heads) -> int:
+    head = (await found.of())["box-0"]
+    return 0 if head is None else head.nr
+
+
+async def test_many_look() -> None:
+    """Those who look at the same moment share a reading; one who leaves takes it from nobody."""
+    journal = Journal()
+    await write(journal, 1)
+    found = Heads({"box": journal}, 2)
+    looking = [asyncio.create_task(found.of()) for _ in range(50)]
+    await asyncio.sleep(0)
+    looking.pop(0).cancel()
+    for its in await asyncio.gather(*looking):
+        assert [1, None] == [commit and commit.nr for commit in its.values()]
+    assert {"box-0": 1, "box-1": 1} == journal.asked
+    assert ["box-1"] == list(await found.of({"box-1", "other-0"}))
+    assert {"box-0": 1, "box-1": 2} == journal.asked
+
+
+async def test_no_answer_is_older_than_its_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks after something was written sees it, also while an earlier reading is under way, or just over."""
+    monkeypatch.setattr(heads, "APART_SECONDS", 0.05)
+    journal = Journal()
+    found = Heads({"box": journal}, 1)
+    for expected in range(1, 6):
+        await write(journal, expected)
+        assert expected == await nr(found)
+    journal.let.clear()
+    early = asyncio.create_task(nr(found))
+    async with asyncio.timeout(5):
+        while journal.asked["box-0"] < 6:
+            await asyncio.sleep(0.001)
+    await write(journal, 6)
+    late = asyncio.create_task(nr(found))
+    journal.let.set()
+    assert (5, 6) == (await early, await late)
+
+
+async def test_who_looks_all_the_time_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many look, and however often, readings are apart; who looks seldom does not wait."""
+    monkeypatch.setattr(heads, "APART_SECONDS", 0.1)
+    journal = Journal()
+    found = Heads({"box": journal}, 1)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def look() -> None:
+        while loop.time() - began < 0.45:
+            await found.of()
+
+    await asyncio.gather(*(look() for _ in range(20)))
+    assert 2 <= journal.asked["box-0"] <= 1 + (loop.time() - began) / 0.1
+    await asyncio.sleep(0.1)
+    began = loop.time()
+    await found.of()
+    assert loop.time() - began < 0.09
+
+
+async def test_a_journal_that_was_down() -> None:
+    """All who wait are told, and the next one who looks asks again."""
+    journal = Journal()
+    journal.down = True
+    found = Heads({"box": journal}, 1)
+    told = await asyncio.gather(*(found.of() for _ in range(3)), return_exceptions=True)
+    assert [Unavailable] * 3 == [type(error) for error in told]
+    journal.down = False
+    assert {"box-0": None} == await found.of()

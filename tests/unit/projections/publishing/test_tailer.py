@@ -1,0 +1,309 @@
+"""The tailer over the journal in memory: in order, without a gap, from where the topic says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aggregates.shop.order import OrderConfirmed, order
+from projections.publishing import tailer
+from projections.publishing.tailer import COMMIT_END, Tail, read_position
+from schemas.codec import Codec
+from schemas.formats import JSON
+from schemas.registry import Schemas
+from streams.concurrency.supervisor import Supervisor
+from streams.journal.memory import MemoryJournal
+from streams.journal.port import Commit, Published, RecordedEvent
+from streams.kafka.client import Record, RecordTooLarge
+
+CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
+DATA = CODEC.encode(OrderConfirmed())
+
+
+class Topic:
+    """One partition of an events topic."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Any:
+        found = [SimpleNamespace(offset=offset, headers=it[2]) for offset, it in enumerate(self.records)]
+        return next(filter(wanted, reversed(found)), None)
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+        self.records.extend(records)
+        return len(self.records) - 1
+
+    @property
+    def positions(self) -> list[tuple[int, int]]:
+        return [(at.nr, at.index) for at in (read_position(headers)[1] for _, _, headers in self.records)]
+
+
+async def journal_of(*sizes: int) -> MemoryJournal:
+    """A log with a commit of so many events each; a size below 0 is a command accepted without event."""
+    journal = MemoryJournal()
+    await journal.create()
+    for nr, size in enumerate(sizes, 1):
+        events = tuple(RecordedEvent("1", index + 1, "OrderConfirmed", DATA, f"c{nr}") for index in range(size))
+        events = events if size >= 0 else (RecordedEvent("1", 1, "", b"0", f"c{nr}"),)
+        await journal.append(Commit("order-0", nr, 1, "me", "t", nr, 0, nr, datetime.now(UTC), events))
+    return journal
+
+
+async def tail_until(journal: MemoryJournal, topic: Any, done: Callable[[Tail], bool]) -> Tail:
+    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC)
+    task = asyncio.create_task(tail.run())
+    async with asyncio.timeout(5):
+        while not done(tail):
+            await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return tail
+
+
+async def test_in_order() -> None:
+    """All events of all commits are published in the order of the log; commits and commands without are passed."""
+    journal, topic = await journal_of(2, 0, 1, -1, 3), Topic()
+    await tail_until(journal, topic, lambda tail: tail.published == Published(5, -1))
+    assert [(1, 0), (1, 1), (3, 0), (5, 0), (5, 1), (5, 2)] == topic.positions
+    ends = [
+        position for position, record in zip(topic.positions, topic.records, strict=True) if COMMIT_END in record[2]
+    ]
+    assert [(1, 1), (3, 0), (5, 2)] == ends
+
+
+async def test_goes_on_from_the_topic() -> None:
+    """A tail begins after the topic's last record, in the middle of a commit too, and repeats nothing."""
+    journal, topic = await journal_of(2, 0, 3, 1), Topic()
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 4)
+    everything = list(topic.positions)
+    for kept in range(1, len(everything) + 1):
+        del topic.records[kept:]
+        await tail_until(journal, topic, lambda tail: tail.published.nr >= 4)
+        assert everything == topic.positions
+
+
+async def test_goes_on_from_the_copy() -> None:
+    """Where retention has emptied the topic, the copy beside the journal says where to go on."""
+    journal, topic = await journal_of(1, 1, 1), Topic()
+    await journal.save_published("order-0", Published(2, -1))
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 3)
+    assert [(3, 0)] == topic.positions
+
+
+async def test_headers() -> None:
+    """An event carries what the contract says, and its id is its position: the same each time it is published."""
+    journal, topic = await journal_of(1), Topic()
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 1)
+    key, value, headers = topic.records[0]
+    attributes = dict(headers)
+    assert (b"1", DATA) == (key, value)
+    assert (b"order-0:1:0", b"order-0:1:0", b"1") == (
+        attributes["ce_id"],
+        attributes["ce_position"],
+        attributes["ce_sequence"],
+    )
+    assert attributes["ce_dataschema"].startswith(b"urn:avro:shop.order.OrderConfirmed:1:")
+    assert b"c1" == attributes["ce_causationid"]
+
+
+async def test_formats_and_versions() -> None:
+    """What a value is, and by which schema, is said of each event: JSON, and what newer code wrote, included."""
+    schemas = [schema for schema in Schemas.load("shop", "order") if schema.name == "OrderConfirmed"]
+    as_json = Codec(schemas, {"OrderConfirmed": OrderConfirmed}, format=JSON).encode(OrderConfirmed())
+    newer = b"\xc3\x01" + bytes(range(8))
+    journal, topic = await journal_of(), Topic()
+    rows = [RecordedEvent("1", nr, "OrderConfirmed", data, "c") for nr, data in enumerate((DATA, as_json, newer), 1)]
+    await journal.append(Commit("order-0", 1, 1, "me", "t", 1, 0, 1, datetime.now(UTC), tuple(rows)))
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 1)
+    said = [(dict(headers)["content-type"], dict(headers)["ce_dataschema"]) for _, _, headers in topic.records]
+    urn = f"urn:avro:shop.order.OrderConfirmed:1:{schemas[0].fingerprint}".encode()
+    assert [
+        (b"avro/binary", urn),
+        (b"application/json", urn),
+        (b"avro/binary", b"urn:avro:0001020304050607"),
+    ] == said
+
+
+# -- a log that is not the one of the topic ----------------------------------------------------------------
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tail looks again at once."""
+    monkeypatch.setattr(tailer, "LOOK_AGAIN_SECONDS", 0.01)
+
+
+@asynccontextmanager
+async def tailing(journal: MemoryJournal, topic: Topic, supervisor: Supervisor) -> AsyncIterator[Tail]:
+    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC, None, supervisor)  # type: ignore[arg-type]
+    task = asyncio.create_task(tail.run())
+    yield tail
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(done: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not done():
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize(("left", "ends"), [(2, "ends at commit 2"), (0, "has nothing of it")])
+async def test_a_log_that_ends_before_its_topic(
+    left: int, ends: str, quickly: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker is not ready and says why once; nothing is published behind it, until the right log is back."""
+    journal, topic, supervisor = await journal_of(1, 1, 1, 1), Topic(), Supervisor()
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 4)
+    log = journal._store.log["order-0"]
+    lost = log[left:]
+    del log[left:]
+    async with tailing(journal, topic, supervisor):
+        await until(lambda: supervisor.troubles)
+        assert f"up to 4:0, and the journal {ends}" in supervisor.troubles["tail order-0"]
+        await asyncio.sleep(0.05)
+        assert 1 == caplog.text.count("is JOURNAL_URL right")
+        log.extend(lost)
+        await journal.append(commit(5))
+        await until(lambda: topic.positions[-1] == (5, 0))
+        assert not supervisor.troubles
+
+
+async def test_a_log_of_another_history(quickly: None) -> None:
+    """The log has come past what was published, and has another event there: the worker is not ready."""
+    journal, topic, supervisor = await journal_of(1, 1, 1), Topic(), Supervisor()
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 3)
+    other = await journal_of(1, 1)
+    for nr in (3, 4, 5):
+        await other.append(commit(nr, "another"))
+    async with tailing(other, topic, supervisor):
+        await until(lambda: supervisor.troubles)
+        assert "order-events has another event order-0:3:0" in supervisor.troubles["tail order-0"]
+    assert [(1, 0), (2, 0), (3, 0)] == topic.positions
+
+
+async def test_a_journal_restored_under_a_running_worker(quickly: None) -> None:
+    """A hint of a commit that was published long ago has the tail look where its log ends."""
+    journal, topic, supervisor = await journal_of(1, 1, 1, 1), Topic(), Supervisor()
+    async with tailing(journal, topic, supervisor) as tail:
+        await until(lambda: tail.published.nr == 4)
+        tail.wake(3)
+        await until(lambda: not tail._doubted)
+        assert not supervisor.troubles, "the hint was late"
+        del journal._store.log["order-0"][2:]
+        await journal.append(commit(3, "another"))
+        tail.wake(3)
+        await until(lambda: supervisor.troubles)
+    assert 4 == len(topic.records)
+
+
+def commit(nr: int, command: str = "") -> Commit:
+    """One more, with an event."""
+    row = RecordedEvent("1", nr, "OrderConfirmed", DATA, command or f"c{nr}")
+    return Commit("order-0", nr, 1, "me", "t", nr, 0, nr, datetime.now(UTC), (row,))
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+async def test_strangers_at_the_end_of_the_topic(kept: int) -> None:
+    """A tail goes on behind its own last record, whatever others have put behind that."""
+    journal, topic = await journal_of(2, 1, 1), Topic()
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 3)
+    del topic.records[kept:]
+    topic.records += [
+        (None, b"heartbeat", []),
+        (b"1", DATA, [("ce_position", b"order-1:9:0")]),
+        (b"1", DATA, [("ce_position", b"order-0:9:0"), ("ce_id", b"mine")]),
+        (b"1", DATA, [("ce_position", b"\xff")]),
+        (b"1", DATA, [("ce_position", b"order-0:-9:0"), ("ce_id", b"order-0:-9:0")]),
+    ]
+    await tail_until(journal, topic, lambda tail: tail.published.nr == 3)
+    del topic.records[kept : kept + 5]
+    assert [(1, 0), (1, 1), (2, 0), (3, 0)] == topic.positions
+
+
+async def test_an_event_that_is_too_large(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """What is before it is published once; it is said what to do, health shows it, and it goes on when it can."""
+    monkeypatch.setattr(tailer, "LOOK_AGAIN_SECONDS", 0.01)
+    journal, supervisor, tries = await journal_of(2, 1), Supervisor(), []
+
+    class Narrow(Topic):
+        async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+            tries.append(len(records))
+            if len(tries) < 5:
+                sent = 0 if self.records else 1
+                await super().publish(topic, partition, records[:sent])
+                raise RecordTooLarge(topic, 2_000_000, 1_048_588, sent)
+            return await super().publish(topic, partition, records)
+
+    topic = Narrow()
+    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC, None, supervisor)  # type: ignore[arg-type]
+    task = asyncio.create_task(tail.run())
+    async with asyncio.timeout(5):
+        while not supervisor.troubles:
+            await asyncio.sleep(0.001)
+        assert "raise max.message.bytes" in supervisor.troubles["tail order-0"]
+        while tail.published.nr < 2:
+            await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert ([(1, 0), (1, 1), (2, 0)], [3, 2, 2, 2, 2], {}) == (topic.positions, tries, dict(supervisor.troubles))
+    assert 1 == caplog.text.count("nothing is published behind it")
+
+
+# -- hints, which anybody may write ------------------------------------------------------------------------
+
+
+class _LogWithAHole(MemoryJournal):
+    """Its commits can be read up to the first one only."""
+
+    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+        return [commit for commit in await super().commits(stream, after, limit) if commit.nr == 1]
+
+
+@pytest.mark.parametrize("is_hole", [False, True])
+async def test_a_hint_of_a_commit_that_cannot_be_read(
+    is_hole: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log is asked before anybody is told of a hole: a hint of a commit that is not there is no alarm."""
+    monkeypatch.setattr(tailer, "HOLE_SECONDS", 0.0)
+    monkeypatch.setattr(tailer, "POLL_SECONDS", 0.01)
+    journal = _LogWithAHole((await journal_of(1, 1, 1) if is_hole else await journal_of(1))._store)
+
+    def done(tail: Tail) -> bool:
+        if tail.published.nr == 1 and not tail._hinted:
+            tail.wake(10**18)
+        alarmed = any("cannot be read" in record.getMessage() for record in caplog.records)
+        return alarmed if is_hole else tail._hinted == 1
+
+    await tail_until(journal, Topic(), done)
+    assert is_hole == bool(caplog.records)
+
+
+async def test_a_topic_that_was_made_again_with_a_late_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The topic ends before what was published to it: the rest is published again behind what stands there."""
+    monkeypatch.setattr(tailer, "LOOK_AT_TOPIC_SECONDS", 0.0)
+    monkeypatch.setattr(tailer, "POLL_SECONDS", 0.01)
+
+    class Again(Topic):
+        async def end_offset(self, topic: str, partition: int) -> int:
+            return len(self.records)
+
+    journal, topic = await journal_of(1, 1, 1), Again()
+    lost = False
+
+    def done(tail: Tail) -> bool:
+        nonlocal lost
+        if not lost and len(topic.records) == 3:
+            del topic.records[1:]
+            lost = True
+        return lost and len(topic.records) == 3
+
+    await tail_until(journal, topic, done)
+    assert [(1, 0), (2, 0), (3, 0)] == topic.positions

@@ -1,0 +1,120 @@
+"""What the log and `owners` say of ownership: one line when it begins, one when it ends, none in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from streams.cli.owners import get_owners, row
+from streams.cli.run import Stop
+from streams.journal.port import Commit
+from streams.web.owners import Owned
+from tests.unit.streams.ownership.test_owner import LINE, OPEN, Bench, stuck, until
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    yield bench
+    await bench.close()
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines about changes of hands, without the figures."""
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    return [re.split(r" \(|, in \d+ ms", line)[0] for line in lines if "taken over" in line or "given up" in line]
+
+
+async def test_kept(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A rebalance after which the partition is where it was is not worth a line."""
+    owner, _, _ = await bench.owner()
+    before = owner.since
+    for _ in range(3):
+        await owner.suspend(1)
+        owner.resume()
+    assert ["order-0: taken over from nobody: epoch 1 at commit 1, next command offset 0"] == said(caplog)
+    assert before == owner.since
+
+
+async def test_closed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The reason is said, once."""
+    owner, _, _ = await bench.owner()
+    await owner.close(why="assigned to another worker")
+    await owner.close()
+    assert ["order-0: given up: assigned to another worker"] == said(caplog)[1:]
+
+
+async def test_fenced(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The line says who has it now; closing what was lost adds none."""
+    old, _, _ = await bench.owner()
+    await bench.owner()
+    await old.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: bool(bench.lost))
+    await old.close()
+    _, taken_over, given_up = said(caplog)
+    assert "order-0: taken over from owner 0" == taken_over
+    assert given_up.startswith("order-0: given up: fenced, another owner has taken over: order-0 nr 2")
+
+
+async def test_journal_down(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """An owner that cannot finish its group in time says so, and nothing more when it is closed."""
+    owner, _ = await stuck(bench)
+    await owner.suspend(0.05)
+    await owner.close()
+    assert ["order-0: given up: in the middle of a group, since the journal does not answer"] == said(caplog)[1:]
+
+
+async def test_what_an_owner_shows(bench: Bench) -> None:
+    """What is indexed and what waits can be seen while it works."""
+    owner, journal, _ = await bench.owner()
+    go_on = asyncio.Event()
+
+    async def slow(commit: Commit) -> None:
+        await go_on.wait()
+
+    journal.on_append = slow
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: (0, 0) == owner.queued)
+    delivery = bench.command("AddLine", LINE)
+    await owner.deliver(delivery)
+    assert (1, delivery.size) == owner.queued
+    go_on.set()
+    await until(lambda: owner.head is not None and owner.head.nr == 3 == owner.indexed_nr)
+    assert (0, 0) == owner.queued
+
+
+def test_a_partition_without_owner() -> None:
+    """It is shown as not served, by nobody."""
+    assert ["order", 3, "no", None, 0] == row(Owned(3, "order-3"))[:5]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (web.Response(status=404, text="no such page"), "answers 404: is it a worker of a command app"),
+        (web.Response(text='{"streams": []}'), "is not the /owners of a worker"),
+        (web.Response(body=b"\xff"), "is not the /owners of a worker"),
+    ],
+)
+async def test_who_is_no_command_worker(answer: web.Response, why: str) -> None:
+    """Asked for its owners, it is named; the exit code is 2, as 1 would mean that a partition is not served."""
+
+    async def handler(request: Any) -> web.Response:
+        return answer
+
+    app = web.Application()
+    app.router.add_get("/owners", handler)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/"))
+        with pytest.raises(Stop, match=why) as stopped:
+            await get_owners(url)
+    with pytest.raises(Stop, match="is this worker up") as not_up:
+        await get_owners(url)
+    assert (2, 2) == (stopped.value.code, not_up.value.code)

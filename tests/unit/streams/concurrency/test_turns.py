@@ -1,0 +1,80 @@
+"""Work in turns: what is short does not wait, what is long lets others have the loop, one turn each time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from streams.concurrency.fairness import TURN_SECONDS, few, our_turn
+
+
+def work(seconds: float) -> None:
+    """Keep the processor busy."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+async def test_short_work_does_not_wait() -> None:
+    """Who has little to do goes on at once, and the loop does not come round for it."""
+    came_round = []
+    asyncio.get_running_loop().call_soon(came_round.append, True)
+    for _ in range(100):
+        await our_turn()
+    assert [] == came_round
+
+
+async def test_one_turn_each_time_that_the_loop_comes_round() -> None:
+    """However many have long work to do, the loop stands still for one turn, and not for one of each."""
+    long, lanes = 3 * TURN_SECONDS, 8
+    latest, done = 0.0, 0
+
+    async def lane() -> None:
+        nonlocal done
+        for _ in range(5):
+            await our_turn()
+            work(long)
+        done += 1
+
+    lanes_done = asyncio.gather(*(lane() for _ in range(lanes)))
+    while done < lanes:
+        looked = time.perf_counter()
+        await asyncio.sleep(0)
+        latest = max(latest, time.perf_counter() - looked)
+    await lanes_done
+    assert latest < lanes * long / 2
+
+
+async def test_all_have_turns() -> None:
+    """Turns are given in the order in which they are asked for, so nobody waits for more than one of each other."""
+    order: list[int] = []
+
+    async def lane(number: int) -> None:
+        for _ in range(4):
+            await our_turn()
+            order.append(number)
+            work(2 * TURN_SECONDS)
+
+    await asyncio.gather(*(lane(number) for number in range(3)))
+    assert [0, *[0, 1, 2] * 3, 1, 2] == order
+
+
+async def test_who_gives_up_holds_nobody_up() -> None:
+    """Somebody who is cancelled while waiting leaves the turn to the next in line."""
+
+    async def lane() -> None:
+        await our_turn()
+        work(2 * TURN_SECONDS)
+
+    first, gone, stays = (asyncio.create_task(lane()) for _ in range(3))
+    await asyncio.sleep(0)  # the first has its turn, the others are in line
+    gone.cancel()
+    await asyncio.wait_for(asyncio.gather(first, stays), 1.0)
+    assert gone.cancelled()
+
+
+def test_few() -> None:
+    """All things come, in their order, some at a time."""
+    groups = list(few(range(45)))
+    assert [20, 20, 5] == [len(group) for group in groups]
+    assert list(range(45)) == [number for group in groups for number in group]

@@ -1,0 +1,110 @@
+"""What the worker's Kafka client makes of answers that come late, or do not come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from streams.kafka import client as broker_module
+from streams.kafka import last_records
+from streams.kafka.client import USUAL_LARGEST, Broker
+
+TP = TopicPartition("order-events", 0)
+
+
+class Client:
+    """Answers what a topic takes, or raises."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+
+    def get_random_node(self) -> int:
+        return 1
+
+    async def send(self, node: int, request: Any) -> Any:
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        code, entries = answer
+        return SimpleNamespace(resources=[(code, None, 2, "order-events", entries)])
+
+
+class Producer:
+    """One that is connected."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+
+def broker(*answers: Any) -> Broker:
+    broker = Broker([], 1)
+    broker._producers.current = Producer(Client(*answers))
+    return broker
+
+
+SMALL = 0, [("max.message.bytes", "20000", False, False, False)]
+
+
+@pytest.mark.parametrize("error", [KafkaConnectionError(), TimeoutError(), (7, []), (3, [])], ids=repr)
+async def test_what_a_topic_takes_is_not_guessed(error: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Kafka does not answer what is known holds; where nothing is known, that is an error to wait for."""
+    monkeypatch.setattr(broker_module, "LIMIT_SECONDS", -1.0)
+    known, unknown = broker(SMALL, error, SMALL), broker(error, SMALL)
+    assert [20_000] * 3 == [await known.largest("order-events") for _ in range(3)]
+    with pytest.raises((KafkaError, TimeoutError)):
+        await unknown.largest("order-events")
+    assert 20_000 == await unknown.largest("order-events")
+
+
+@pytest.mark.parametrize("code", [29, 31])
+async def test_who_may_not_ask_what_a_topic_takes(code: int) -> None:
+    """Goes by Kafka's default."""
+    assert USUAL_LARGEST == await broker((code, [])).largest("order-events")
+
+
+class Slow:
+    """A consumer of a partition that brings one record at a time, slowly."""
+
+    def __init__(self, records: Sequence[Any], seconds: float) -> None:
+        self._records = records
+        self._seconds = seconds
+        self._at = 0
+
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return {TP: 0}
+
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return {TP: len(self._records)}
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self._at = offset
+
+    async def position(self, tp: TopicPartition) -> int:
+        return self._at
+
+    async def getmany(self, tp: TopicPartition, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        await asyncio.sleep(self._seconds)
+        self._at += 1
+        return {tp: [SimpleNamespace(offset=self._at - 1, value=self._records[self._at - 1])]}
+
+
+async def test_many_large_records_of_others_behind_the_last_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may take longer than one answer of Kafka: who gets on does not give up."""
+    monkeypatch.setattr(last_records, "STALL_SECONDS", 0.05)
+    consumer: Any = Slow(["ours", *["theirs"] * 60], 0.002)
+    found = await last_records.last_wanted(consumer, TP, lambda it: it.value == "ours")
+    assert 0 == found.offset
+
+
+async def test_a_partition_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not get on gives up."""
+    monkeypatch.setattr(last_records, "STALL_SECONDS", 0.02)
+    consumer: Any = Slow(["ours", "theirs"], 5)
+    with pytest.raises(TimeoutError):
+        await last_records.last_wanted(consumer, TP, lambda it: it.value == "ours")

@@ -1,0 +1,56 @@
+"""Partitions that are added to a topic by hand while workers run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from streams.concurrency.supervisor import Supervisor
+from streams.kafka import topic_watch
+from streams.kafka.topic_metadata import Described
+from streams.kafka.topic_watch import watch_partitions
+from streams.kafka.topics import type_topics
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_partitions_added_by_hand(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once, with both numbers, and is a trouble until it is over; a broker that is down is none."""
+    monkeypatch.setattr(topic_watch, "LOOK_SECONDS", 0.001)
+    supervisor, looks = Supervisor(), 0
+    partitions: int | None = 8
+
+    async def existing(names: Iterable[str]) -> dict[str, Described | None]:
+        nonlocal looks
+        looks += 1
+        if partitions is None:
+            raise KafkaConnectionError("down")
+        return {name: Described("id", partitions if name == "order-commands" else 8) for name in names}
+
+    async def look() -> None:
+        before = looks
+        await until(lambda: looks > before + 1)
+
+    task = supervisor.keep("topics", lambda: watch_partitions(existing, type_topics("", "order", 8), supervisor))
+    await look()
+    assert {} == supervisor.troubles
+    partitions = 16
+    await look()
+    await look()
+    assert ["order-commands"] == list(supervisor.troubles)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "order-commands has 16 partitions, PARTITIONS says 8" in line
+    partitions = None
+    await look()
+    assert ["order-commands"] == list(supervisor.troubles)
+    partitions = 8
+    await look()
+    assert {} == supervisor.troubles
+    task.cancel()

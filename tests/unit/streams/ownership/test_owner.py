@@ -1,0 +1,446 @@
+"""One owner of one partition, over the journal in memory: fence, group commit, offsets, replies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from aggregates.shop.order import order
+from schemas.codec import Codec
+from schemas.registry import Schemas
+from streams.concurrency.tasks import cancel
+from streams.deciding.cache import Cache
+from streams.deciding.handler import Handler, load_aggregate
+from streams.deciding.messages import Envelope, Failure, Message, command_headers
+from streams.journal.event_decoding import Held
+from streams.journal.memory import MemoryJournal, MemoryStore
+from streams.journal.port import Commit, Snapshot, Unavailable
+from streams.limits import Limits
+from streams.ownership.owner import Owner
+from tests.command_log import Topic
+
+SCHEMAS = list(Schemas.load("shop", "order"))
+EVENTS = Codec([s for s in SCHEMAS if s.name not in order.commands], order.events)
+COMMANDS = Codec([s for s in SCHEMAS if s.name in order.commands], order.commands)
+OPEN = {"user_id": "17850", "kind": "sale", "country": "France"}
+LINE = {"sku": "85123A", "description": "HOLDER", "quantity": 6, "unit_price": "2.55"}
+
+
+@dataclass
+class Sent:
+    """An outbox that keeps what it is given, in order."""
+
+    log: list[tuple[str, Any]] = field(default_factory=list)
+
+    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
+        self.log.extend(("dead letter", failure.type) for _, failure in letters)
+
+    async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        self.log.extend(("reply", json.loads(value)) for _, _, value in replies)
+
+    def hint(self, partition: int, nr: int) -> None:
+        self.log.append(("hint", nr))
+
+    @property
+    def replied(self) -> list[Any]:
+        return [reply for kind, reply in self.log if kind == "reply"]
+
+
+class Moody(MemoryJournal):
+    """The journal in memory, whose appends may do as a test says."""
+
+    on_append: Callable[[Commit], Awaitable[None]] | None = None
+
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+        if self.on_append is not None:
+            await self.on_append(commit)
+        return await super().append(commit, snapshots)
+
+
+class Bench:
+    """Owners of `order-0` over one store, each with its outbox, and a topic that hands out offsets."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.topic = Topic()
+        self.offset = 0
+        self.lost: list[Owner] = []
+        self.waits: list[str] = []
+        self.owners: list[Owner] = []
+
+    advice = ""
+    """What an owner knows of why somebody sends to a wrong partition."""
+
+    async def owner(self, topic_id: str = "t1", cache: int = 1_000_000, every: int = 100) -> tuple[Owner, Moody, Sent]:
+        journal, sent = Moody(self.store), Sent()
+        await journal.create()
+        await journal.open()
+        handler = Handler(order, EVENTS, COMMANDS, journal, "order-0", Cache(cache), 1_000)
+
+        name = f"owner {len(self.owners)}"
+        limits = Limits(commands=50, linger=0.001, snapshot_every=every)
+        owner = Owner(
+            "order-0",
+            0,
+            topic_id,
+            name,
+            journal,
+            handler,
+            sent,
+            limits,
+            self.topic,
+            self.lost.append,
+            lambda key: 3 if key == b"astray" else 0,
+            None,
+            lambda: self.advice,
+            lambda owner, error: self.waits.append(str(error or "")),
+        )
+        self.owners.append(owner)
+        await owner.take_over()
+        owner.resume()
+        return owner, journal, sent
+
+    def command(
+        self, type: str, data: Any = None, order: str = "1", id: str = "", offset: int | None = None
+    ) -> Message:
+        at = self.offset if offset is None else offset
+        self.offset = max(self.offset, at + 1)
+        headers = command_headers(id or f"c{at}", type, "/test", "replies")
+        value = json.dumps(data or {}).encode()
+        return Message(at, order.encode(), value, headers, 1.0)
+
+    async def close(self) -> None:
+        for owner in self.owners:
+            await owner.close()
+
+
+@pytest.fixture
+async def bench() -> Any:
+    bench = Bench()
+    yield bench
+    await bench.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_commit_then_reply(bench: Bench) -> None:
+    """A reply is sent when the commit that covers its command stands in the journal, and names it."""
+    owner, journal, sent = await bench.owner()
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    reply = sent.replied[0]
+    assert ("accepted", ["OrderOpened"], "order-0:2") == (reply["status"], reply["events"], reply["position"])
+    assert {"type": "order", "id": "1", "sequence": 1} == reply["aggregate"]
+    head = await journal.head("order-0")
+    assert head is not None
+    assert (2, 0, 2) == (head.nr, head.offset, head.eventful_nr)
+    assert 1 == owner.covered
+
+
+async def test_rejected_and_failed(bench: Bench) -> None:
+    """A rejection writes no event but covers its offset; a failure is a dead letter before it is answered."""
+    owner, journal, sent = await bench.owner()
+    await owner.deliver(bench.command("PlaceOrder"))
+    await owner.deliver(bench.command("Nonsense"))
+    await until(lambda: len(sent.replied) == 2)
+    assert ["rejected", "failed"] == [reply["status"] for reply in sent.replied]
+    assert ["UnknownOrder", "UnknownCommand"] == [reply["error"]["type"] for reply in sent.replied]
+    kinds = [kind for kind, _ in sent.log]
+    assert kinds.index("dead letter") < len(kinds) - 1
+    head = await journal.head("order-0")
+    assert head is not None
+    assert (1, 0) == (head.offset, head.eventful_nr)
+
+
+async def test_wrong_partition(bench: Bench) -> None:
+    """Who sends there is told by whose fault that is: his partitioner, or somebody has added partitions."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(bench.command("OpenOrder", OPEN, order="astray"))
+    await until(lambda: len(sent.replied) == 1)
+    bench.advice = "order-commands has 12 partitions, PARTITIONS says 8"
+    await owner.deliver(bench.command("OpenOrder", OPEN, order="astray"))
+    await until(lambda: len(sent.replied) == 2)
+    one, two = (reply["error"]["message"] for reply in sent.replied)
+    assert one.startswith("key 'astray' belongs to partition 3, not 0: use the murmur2 partitioner")
+    assert two == f"key 'astray' belongs to partition 3, not 0: {bench.advice}"
+
+
+async def test_same_id_again(bench: Bench) -> None:
+    """A command id sent again has no second effect and gets the first reply, in memory, loaded, and after takeover."""
+    owner, _, sent = await bench.owner(every=2)
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    for number in range(6):
+        await owner.deliver(bench.command("AddLine", LINE, id=f"line{number}"))
+    await owner.deliver(bench.command("AddLine", LINE, id="line0"))
+    await until(lambda: len(sent.replied) == 8)
+    assert sent.replied[1] == sent.replied[7]
+    await owner.close()
+    newcomer, journal, sent_later = await bench.owner()
+    await newcomer.deliver(bench.command("AddLine", LINE, id="line3"))
+    await until(lambda: len(sent_later.replied) == 1)
+    assert sent.replied[4] == sent_later.replied[0]
+    aggregate = await load_aggregate(journal, order, EVENTS, "1", 1_000)
+    assert (7, Decimal(36)) == (aggregate.sequence, aggregate.state.pieces)
+    assert await journal.snapshot("order", "1") is not None
+
+
+async def test_honoured_before(bench: Bench) -> None:
+    """An accepted command without an event is remembered too, also after a takeover."""
+    owner, _, sent = await bench.owner()
+    for type_, data in (("OpenOrder", OPEN), ("AddLine", LINE), ("PlaceOrder", None)):
+        await owner.deliver(bench.command(type_, data))
+    await owner.deliver(bench.command("PlaceOrder", id="again"))
+    await until(lambda: len(sent.replied) == 4)
+    assert ("accepted", [], 3) == (
+        sent.replied[3]["status"],
+        sent.replied[3]["events"],
+        sent.replied[3]["aggregate"]["sequence"],
+    )
+    await owner.close()
+    newcomer, _, later = await bench.owner()
+    await newcomer.deliver(bench.command("CancelOrder", {"reason": "changed my mind"}))
+    await newcomer.deliver(bench.command("PlaceOrder", id="again"))
+    await until(lambda: len(later.replied) == 2)
+    assert sent.replied[3] == later.replied[1]
+
+
+async def test_fenced(bench: Bench) -> None:
+    """The former owner's next append finds another's commit: no reply, no acknowledgement, ownership given up."""
+    old, _, old_sent = await bench.owner()
+    await old.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(old_sent.replied) == 1)
+    new, journal, new_sent = await bench.owner()
+    await old.deliver(bench.command("AddLine", LINE, id="x"))
+    await until(lambda: bool(bench.lost))
+    assert [old] == bench.lost
+    assert not old.healthy
+    assert 1 == len(old_sent.replied)
+    assert 1 == old.covered
+    await new.deliver(bench.command("AddLine", LINE, id="x", offset=1))
+    await until(lambda: len(new_sent.replied) == 1)
+    await new.close()
+    assert 2 == len(await journal.events("order", "1"))
+
+
+async def test_lost_response(bench: Bench) -> None:
+    """An append whose answer is lost is asked again until it is known, and has one effect."""
+    owner, journal, sent = await bench.owner()
+    tries: list[int] = []
+
+    async def write_but_say_nothing(commit: Commit) -> None:
+        tries.append(commit.nr)
+        if len(tries) == 1:
+            await MemoryJournal.append(journal, commit)
+        if len(tries) < 3:
+            raise Unavailable("no answer")
+
+    journal.on_append = write_but_say_nothing
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    assert [2, 2, 2] == tries
+    await owner.close()
+    assert 1 == len(await journal.events("order", "1"))
+
+
+async def stuck(bench: Bench) -> tuple[Owner, Sent]:
+    """An owner in the middle of a group, whose journal is down."""
+    owner, journal, sent = await bench.owner()
+    tried = asyncio.Event()
+
+    async def down(commit: Commit) -> None:
+        tried.set()
+        raise Unavailable("down")
+
+    journal.on_append = down
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await tried.wait()
+    return owner, sent
+
+
+async def test_journal_down(bench: Bench) -> None:
+    """While the journal is down an owner holds; told to let go, it does so in time, and the next one goes on."""
+    owner, sent = await stuck(bench)
+    await owner.suspend(0.05)
+    assert not owner.healthy
+    assert ([], 0) == (sent.replied, owner.covered)
+    new, _, new_sent = await bench.owner()
+    assert 0 == new.next_offset
+    await new.deliver(bench.command("OpenOrder", OPEN, offset=0))
+    await until(lambda: len(new_sent.replied) == 1)
+    assert "accepted" == new_sent.replied[0]["status"]
+
+
+@pytest.mark.parametrize("where", ["append", "load"])
+async def test_what_an_owner_waits_for(bench: Bench, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that is away, or an event that this version cannot read, is told once it has gone on for a while, and
+    that it is over."""
+    monkeypatch.setattr("streams.concurrency.retry.PATIENCE_SECONDS", 0.1)
+    owner, journal, sent = await bench.owner()
+    for _ in range(2):
+        well, bench.waits[:] = asyncio.Event(), []
+
+        async def down(commit: Commit, well: asyncio.Event = well) -> None:
+            if not well.is_set():
+                raise Unavailable("the journal is away")
+
+        async def held(ids: Any, well: asyncio.Event = well, load: Any = owner.handler.load) -> None:
+            if not well.is_set():
+                raise Held("deploy the version that knows it")
+            await load(ids)
+
+        if where == "append":
+            journal.on_append = down
+        else:
+            owner.handler.load = held  # type: ignore[method-assign]
+        await owner.deliver(bench.command("OpenOrder", OPEN))
+        await until(lambda: bool(bench.waits))
+        assert bench.waits[0] in ("the journal is away", "deploy the version that knows it")
+        well.set()
+        await until(lambda: "" in bench.waits)
+    await until(lambda: len(sent.replied) == 2)
+
+
+async def test_cut_short_while_it_lets_go(bench: Bench) -> None:
+    """Whoever ends an owner after that ends what is left of it: none of its tasks stays behind."""
+    owner, journal, _ = await bench.owner()
+    hang, tried = asyncio.Event(), asyncio.Event()
+
+    async def hangs(commit: Commit) -> None:
+        tried.set()
+        await hang.wait()
+
+    journal.on_append = hangs
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await tried.wait()
+    closing = asyncio.create_task(owner.close(60))
+    await asyncio.sleep(0)
+    await cancel(closing)
+    await owner.close(0.01)
+    assert [] == [task.get_name() for task in asyncio.all_tasks() if "order-0" in task.get_name()]
+
+
+async def test_offsets(bench: Bench) -> None:
+    """What is covered is not done twice; where messages are missing, ownership begins anew."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    await owner.deliver(bench.command("OpenOrder", OPEN, offset=0))
+    assert (1, (0, 0)) == (owner.next_offset, owner.queued)
+    await owner.deliver(bench.command("AddLine", LINE, offset=5))
+    assert [owner] == bench.lost
+    assert (1, (0, 0)) == (owner.next_offset, owner.queued)
+
+
+async def test_gap_looked_into_over_a_rebalance(bench: Bench) -> None:
+    """A gap found empty says nothing once the owner has gone back: what it then skips would be lost."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    looked: list[tuple[int, int]] = []
+
+    async def look(start: int, end: int) -> bool:
+        looked.append((start, end))
+        if len(looked) == 1:
+            await owner.suspend(1)
+            owner.resume()
+            owner.next_offset = 1
+            return True
+        return False
+
+    bench.topic.gap_is_empty = look  # type: ignore[method-assign]
+    owner.next_offset = 4
+    await owner.deliver(bench.command("AddLine", LINE, offset=6))
+    assert [(4, 6), (1, 6)] == looked
+    assert (0, 0) == owner.queued
+    assert [owner] == bench.lost
+
+
+async def test_topic_made_again(bench: Bench) -> None:
+    """Offsets belong to one incarnation of the topic: after it was made again, reading starts at its beginning."""
+    owner, _, sent = await bench.owner("t1")
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    await owner.close()
+    assert 1 == (await bench.owner("t1"))[0].next_offset
+    bench.topic.id = "t2"
+    assert 0 == (await bench.owner("t2"))[0].next_offset
+
+
+async def test_topic_that_lost_its_end(bench: Bench) -> None:
+    """Where Kafka has lost what the journal covers, new commands get old offsets: the owner that is told to look gives
+    up, and the next one goes on from the end of what is left."""
+    owner, _, sent = await bench.owner()
+    for number in range(4):
+        await owner.deliver(bench.command("OpenOrder", OPEN, order=str(number)))
+    await until(lambda: len(sent.replied) == 4)
+    bench.topic.length = 2
+    await owner.look_back()
+    assert [owner] == bench.lost
+    await owner.close()
+    new, _, new_sent = await bench.owner()
+    assert 2 == new.next_offset
+    await new.deliver(bench.command("AddLine", LINE, order="0", id="new", offset=2))
+    await until(lambda: len(new_sent.replied) == 1)
+    assert ("accepted", 2) == (new_sent.replied[0]["status"], new_sent.replied[0]["aggregate"]["sequence"])
+
+
+async def test_topic_that_lost_its_end_and_grew_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Where new commands have taken the old offsets, nobody can tell which: it is said, and the owner goes on."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    bench.topic.length = 7
+    await owner.look_back()
+    assert "Kafka had lost commands before offset 1" in caplog.text
+    await owner.deliver(bench.command("AddLine", LINE))
+    await until(lambda: len(sent.replied) == 2)
+    assert [] == bench.lost
+
+
+async def test_topic_made_again_during_takeover(bench: Bench) -> None:
+    """An owner that learned of its topic before that was made again does not go back: its commands would come again."""
+    await bench.owner("t1")
+    bench.topic.id = "t2"
+    _, journal, sent = await bench.owner("t2")
+    await bench.owners[1].deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: len(sent.replied) == 1)
+    with pytest.raises(Unavailable, match="made again"):
+        await bench.owner("t1")
+    head = await journal.head("order-0")
+    assert head is not None
+    assert ("t2", 0) == (head.topic_id, head.offset)
+
+
+async def test_topic_made_again_before_the_first_message(bench: Bench) -> None:
+    """Kafka gives messages by the topic's name: an owner looks whether its first ones are of the topic it knows."""
+    owner, journal, sent = await bench.owner("t1")
+    bench.topic.id = "t2"
+    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await until(lambda: bool(bench.lost))
+    assert ([owner], 0, []) == (bench.lost, owner.covered, sent.replied)
+    head = await journal.head("order-0")
+    assert head is not None
+    assert 1 == head.nr
+
+
+async def test_bounded(bench: Bench) -> None:
+    """The cache stays within its weight, and what it forgot is loaded again."""
+    owner, _, sent = await bench.owner(cache=20_000)
+    for number in range(100):
+        await owner.deliver(bench.command("OpenOrder", OPEN, order=str(number)))
+    await until(lambda: len(sent.replied) == 100)
+    await until(lambda: owner._indexer.indexed_nr == (owner.head.nr if owner.head else 0))
+    await owner.deliver(bench.command("AddLine", LINE, order="0"))
+    await until(lambda: len(sent.replied) == 101)
+    assert ("accepted", 2) == (sent.replied[100]["status"], sent.replied[100]["aggregate"]["sequence"])
+    assert owner.handler.cache.weight <= 20_000

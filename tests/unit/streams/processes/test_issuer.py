@@ -1,0 +1,216 @@
+"""The commands that a process manager's events cause: with the derived rows, again after a crash, and the same ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from aggregates.process_manager import Send
+from aggregates.shop.order import OrderConfirmed, OrderShipped, order
+from schemas.codec import Codec
+from schemas.registry import Schemas
+from streams.deciding.messages import RETRY_TOPIC, Failure
+from streams.journal.memory import MemoryJournal
+from streams.journal.port import Commit, RecordedEvent, Unavailable
+from streams.kafka.client import Record, partition_of
+from streams.kafka.topic_metadata import Described
+from streams.ownership.derivation import Indexer
+from streams.processes.dispatcher import Issuer
+
+CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
+TOPICS = {"ns_product-commands": 4, "ns_timer-commands": 2}
+
+
+def sends(process: str, event: Any) -> list[Send]:
+    match event:
+        case OrderConfirmed():
+            return [
+                Send("product", f"{process}-a", "Restock", {"quantity": 1}),
+                Send("timer", process, "CancelTimer", command_id="promised"),
+            ]
+        case _:
+            return [Send("nobody", process, "Wave")]
+
+
+class Kafka:
+    """What an issuer uses of a broker: topics that there are, and what was published to each."""
+
+    def __init__(self) -> None:
+        self.records: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
+        self.leaderless: set[str] = set()
+
+    async def existing(self, topics: Iterable[str]) -> dict[str, Described | None]:
+        found = {name: Described("id", TOPICS[name]) for name in topics if name in TOPICS}
+        return {name: None if name in self.leaderless else topic for name, topic in found.items()}
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+        self.records[topic, partition] += records
+        return len(self.records[topic, partition]) - 1
+
+
+def commit(nr: int, *events: object) -> Commit:
+    """Of one process, `p`."""
+    rows = [
+        RecordedEvent("p", number, type(event).__name__, CODEC.encode(event), "heard", "placing", "00-a-b-01")
+        for number, event in enumerate(events, 1)
+    ]
+    note = RecordedEvent("p", len(rows), "", b"0", "repeated")
+    return Commit("order-0", nr, 1, "me", "t", nr, 0, nr, datetime.now(UTC), (note, *rows))
+
+
+ROW = commit(1, OrderConfirmed()).events[-1]
+
+
+def issuer(journal: MemoryJournal, kafka: Kafka, sends: Any = sends) -> Issuer:
+    return Issuer(sends, CODEC, journal, kafka, "ns_", "/ns_orders", "ns_order-dead-letters")  # type: ignore[arg-type]
+
+
+async def test_commands_are_sent_where_they_belong() -> None:
+    """To the partition of their key, with ids made of the event's, in its trace; a promised id is kept."""
+    kafka = Kafka()
+    await issuer(MemoryJournal(), kafka).issue([commit(7, OrderConfirmed())])
+    place = "ns_product-commands", partition_of(b"p-a", 4)
+    [(key, value, headers)] = kafka.records.pop(place)
+    assert (b"p-a", {"quantity": 1}) == (key, msgspec.json.decode(value or b""))
+    assert {
+        "ce_specversion": b"1.0",
+        "ce_id": b"order-0:7:1#0",
+        "ce_type": b"Restock",
+        "ce_source": b"/ns_orders",
+        "ce_correlationid": b"placing",
+        "ce_causationid": b"order-0:7:1",
+        "ce_traceparent": b"00-a-b-01",
+        "content-type": b"application/json",
+    } == dict(headers)
+    [((topic, _), [(key, _, headers)])] = kafka.records.items()
+    assert ("ns_timer-commands", b"p", b"promised") == (topic, key, dict(headers)["ce_id"])
+
+
+async def test_a_command_to_nobody_is_kept() -> None:
+    """A type without a topic: the command is a dead letter that says why, and where to send it again."""
+    kafka = Kafka()
+    await issuer(MemoryJournal(), kafka).issue([commit(1, OrderShipped())])
+    [((topic, _), [(_, _, headers)])] = kafka.records.items()
+    assert "ns_order-dead-letters" == topic
+    assert (b"UnknownType", b"Wave") == (dict(headers)["dl_type"], dict(headers)["ce_type"])
+    assert b"ns_nobody-commands" == dict(headers)[RETRY_TOPIC]
+
+
+async def test_a_topic_without_a_leader_is_waited_for() -> None:
+    """While a broker starts, a topic is there and has no leader: its commands are no dead letters, they wait."""
+    kafka = Kafka()
+    kafka.leaderless.add("ns_product-commands")
+    its = issuer(MemoryJournal(), kafka)
+    with pytest.raises(Unavailable, match="ns_product-commands has no leader"):
+        await its.issue([commit(1, OrderConfirmed())])
+    assert {} == kafka.records
+    kafka.leaderless.clear()
+    await its.issue([commit(1, OrderConfirmed())])
+    assert {"ns_product-commands", "ns_timer-commands"} == {topic for topic, _ in kafka.records}
+
+
+async def test_a_bug_over_what_other_code_wrote_is_waited_for() -> None:
+    """`sends` raises over an event that it was never tried on: nothing is left out; it waits for code that can say."""
+
+    def bug(process: str, event: Any) -> list[Send]:
+        raise KeyError("sku")
+
+    its = issuer(MemoryJournal(), Kafka(), bug)
+    with pytest.raises(Unavailable, match="order-0:1:1, what OrderConfirmed causes: KeyError"):
+        await its.issue([commit(1, OrderConfirmed())])
+
+
+async def test_a_commit_counts_as_indexed_when_its_commands_are_sent() -> None:
+    """While they cannot be, it is not; when they can, in the order of the log."""
+    journal = MemoryJournal()
+    sent: list[int] = []
+    answers = False
+
+    async def issue(commits: Sequence[Commit]) -> None:
+        if not answers:
+            raise Unavailable("Kafka is down")
+        sent.extend(commit.nr for commit in commits)
+
+    indexer = Indexer("order-0", "order", journal, issue)
+    indexer.start()
+    await indexer.put(commit(1, OrderConfirmed()), [], derived=True)
+    await indexer.put(commit(2, OrderConfirmed()), [])
+    await asyncio.sleep(0.05)
+    assert 0 == indexer.indexed_nr
+    answers = True
+    async with asyncio.timeout(5):
+        while indexer.indexed_nr < 2:
+            await asyncio.sleep(0.01)
+    await indexer.close(1)
+    assert [1, 2] == sent
+
+
+async def test_the_next_owner_sends_what_may_be_missing() -> None:
+    """It issues again from the commit up to which the head says that all is derived; the ids are the same."""
+    journal, kafka = MemoryJournal(), Kafka()
+    log = [commit(nr, OrderConfirmed()) for nr in (1, 2, 3)]
+    head = msgspec.structs.replace(commit(4), indexed_nr=1)
+    for it in [*log, head]:
+        await journal.append(it)
+    indexer = Indexer("order-0", "order", journal, issuer(journal, kafka).issue)
+    for _ in range(2):
+        await indexer.repair(head)
+    ids = [dict(headers)["ce_id"] for _, _, headers in kafka.records["ns_product-commands", partition_of(b"p-a", 4)]]
+    assert [b"order-0:2:1#0", b"order-0:3:1#0"] * 2 == ids
+    assert 4 == indexer.indexed_nr
+
+
+@pytest.mark.parametrize("data", [{"price": object()}, {"id": "\ud800"}])
+async def test_what_cannot_be_sent_is_refused_before_it_is_written(data: dict[str, Any]) -> None:
+    """`check` makes the commands on trial: what raises there is a bug of the domain, and nothing was written yet."""
+    bad = Issuer(
+        lambda process, event: [Send("product", "p", "Restock", data)],
+        CODEC,
+        MemoryJournal(),
+        Kafka(),  # type: ignore[arg-type]
+        "",
+        "/orders",
+        "dead",
+    )
+    with pytest.raises((TypeError, UnicodeEncodeError)):
+        bad.check(ROW, OrderConfirmed())
+    issuer(MemoryJournal(), Kafka()).check(ROW, OrderConfirmed())
+
+
+@pytest.mark.parametrize(("character", "taken"), [("a", 990_000), ("\x01", 160_000)])
+async def test_what_no_topic_takes_is_refused_before_it_is_written(character: str, taken: int) -> None:
+    """What an event causes may be six times as large as JSON: beyond what a topic takes it is the command's failure."""
+
+    def large(process: str, event: Any) -> list[Send]:
+        return [Send("product", process, "Describe", {"text": character * size})]
+
+    its = issuer(MemoryJournal(), Kafka(), large)
+    size = taken
+    its.check(ROW, OrderConfirmed())
+    size = taken + 10_000
+    with pytest.raises(Failure, match=r"OrderConfirmed causes Describe to product, which has 10.* more than 1000000"):
+        its.check(ROW, OrderConfirmed())
+
+
+async def test_decimals_are_strings() -> None:
+    """Money in what is sent is a string, as everywhere in JSON."""
+    kafka = Kafka()
+    its = Issuer(
+        lambda process, event: [Send("product", process, "ChangePrice", {"price": Decimal("2.50")})],
+        CODEC,
+        MemoryJournal(),
+        kafka,  # type: ignore[arg-type]
+        "ns_",
+        "/orders",
+        "dead",
+    )
+    await its.issue([commit(1, OrderConfirmed())])
+    [[(_, value, _)]] = kafka.records.values()
+    assert b'{"price":"2.50"}' == value

@@ -1,0 +1,113 @@
+"""The hooks that Faust calls: what fails in one keeps no other from being called, and nothing fails in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faust.types import TP
+
+from streams.runtime.application import Application
+from streams.settings import Settings
+from streams.shop.orders import app as orders
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> Application:
+    return Application("a.test", "a-test", Settings(data_dir=tmp_path, partitions=1))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+class Steps:
+    """Callbacks that are noted; some raise."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.failing: set[str] = set()
+
+    def step(self, name: str) -> Callable[[], object]:
+        async def step() -> None:
+            self.done.append(name)
+            if name in self.failing:
+                raise RuntimeError(f"{name} failed")
+
+        return step
+
+
+async def test_letting_go_is_done_to_its_end(app: Application, caplog: pytest.LogCaptureFixture) -> None:
+    """Before a revocation and at the end each part lets go, although another has raised, which is said."""
+    steps = Steps()
+    steps.failing = {"first", "one"}
+    app.revoking += [steps.step("first"), steps.step("second")]  # type: ignore[list-item]
+    app.stopping += [steps.step("one"), steps.step("two")]  # type: ignore[list-item]
+    await app.before_revoke()
+    await app._let_go_before_shutdown()
+    assert ["first", "second", "one", "two"] == steps.done
+    assert 2 == len([record for record in caplog.records if record.levelno == logging.ERROR])
+
+
+async def test_all_are_revoked_and_assigned_side_by_side(app: Application) -> None:
+    """Each type of a worker has all of the time that one may take."""
+    together = asyncio.Barrier(2)
+
+    async def meet(*args: object) -> dict[TP, int]:
+        await together.wait()
+        return {}
+
+    app.revoking += [meet, meet]  # type: ignore[list-item]
+    app.assigning += [meet, meet]  # type: ignore[list-item]
+    app.position_sources += [meet, meet]
+    async with asyncio.timeout(1):
+        await app.before_revoke()
+        await app.before_assigned(set())
+        await app.positions(set())
+
+
+async def test_resuming_fails(app: Application, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said, the worker is not ready, and it is tried again until it works; only then is it ready."""
+    steps = Steps()
+    steps.failing = {"open"}
+    app.resuming.append(steps.step("open"))  # type: ignore[arg-type]
+    app._resuming = app.supervisor.keep("resuming after a rebalance", app._resume)
+    await until(lambda: len(steps.done) > 1)
+    assert ["RuntimeError: open failed"] == list(app.supervisor.troubles.values())
+    assert not app.rebalanced
+    steps.failing.clear()
+    await until(lambda: app.rebalanced)
+    assert {} == app.supervisor.troubles
+    assert "ready: a.test partitions=[]\n" == capsys.readouterr().out
+
+
+async def test_a_rebalance_after_resuming_has_failed(app: Application) -> None:
+    """The next one is not told the old error."""
+    steps = Steps()
+    steps.failing = {"open"}
+    app.resuming.append(steps.step("open"))  # type: ignore[arg-type]
+    app._resuming = app.supervisor.keep("resuming after a rebalance", app._resume)
+    await until(lambda: steps.done)
+    await app.before_revoke()
+    assert app._resuming is None
+    assert {} == app.supervisor.troubles
+
+
+async def test_partitions_added_by_hand_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever Kafka assigns, a partition beyond PARTITIONS is not owned, and has no stream."""
+    assigned: list[set[int]] = []
+
+    async def assign(partitions: set[int]) -> None:
+        assigned.append(partitions)
+
+    count = orders.settings.partitions
+    topic = f"{orders.settings.namespace}order-commands"
+    [served] = [hook.__self__ for hook in orders.assigning]  # type: ignore[attr-defined]
+    monkeypatch.setattr(served.ownership, "assign", assign)
+    await orders.before_assigned({TP(topic, count - 1), TP(topic, count), TP("others", 0)})
+    assert [{count - 1}] == assigned
