@@ -14,9 +14,6 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import aiohttp
-from aiohttp import hdrs
-
 from projections.applying.control import Control
 from projections.applying.source import Source
 from projections.http.forwarding import (
@@ -24,36 +21,29 @@ from projections.http.forwarding import (
     HOP,
     HOP_SECONDS,
     SEEN,
-    Asked,
     BadAnswer,
     Behind,
     NotNow,
     OldTable,
     Tables,
-    hop,
-    new_session,
     not_now,
     passed_on,
     read_answer,
     read_seen,
-    seldom,
     worker_of,
 )
-from projections.routing.placement import Placement
 from projections.routing.read_your_writes import Applied
-from projections.routing.signature import HopSignature
+from projections.routing.workers import Workers
 from projections.stores.declaration import projection_name
 from projections.stores.rows import Quarantined, StoreDown, read_position
 from streams.concurrency.tasks import all_of
 from streams.journal.port import stream_name
 from streams.runtime.application import Application
-from streams.runtime.web_guard import JSON
 from streams.web.health import json_response, problem
 
 PASSED_ON = ("If-None-Match", "At-Least")
 FIRST_SECONDS = 3.0
 """For so long a query waits for the very first table of a projection to be put in charge."""
-NO_WORKER = (403, 421)
 SWITCHES = 3
 """So often a query is asked again because another table has come to answer."""
 
@@ -64,24 +54,15 @@ async def _done(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-class Doors(Placement):
+class Doors(Workers):
     """Asks the workers that have what is asked for."""
 
     def __init__(
         self, app: Application, control: Control, changelogs: Mapping[str, str], sources: Mapping[str, Source]
     ) -> None:
-        super().__init__(app, changelogs)
-        self._control = control
+        super().__init__(app, changelogs, control)
         self._sources = sources
         self._applied = Applied(self, app.settings.partitions, sources, app.settings.http_pending)
-        self._signature = HopSignature(lambda: control.secrets)
-        self._session: aiohttp.ClientSession | None = None
-
-    async def close(self) -> None:
-        """Disconnect."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
     # -- which table ------------------------------------------------------------------------------------
 
@@ -110,7 +91,7 @@ class Doors(Placement):
             raise NotNow(f"{HOP}: the tables of {', '.join(projections)} are to be named")
         seen = read_seen(request.headers)
         if seen is not None:
-            await self._read_on(seen)
+            await self.read_orders(seen)
             if self._control.offset > seen and any(self._control.serving(name) != it for name, it in told.items()):
                 raise OldTable(f"{', '.join(told.values())}: there is a newer one")
         for name, table in told.items():
@@ -124,33 +105,6 @@ class Doors(Placement):
             return True
         source = next(it for it in self._sources.values() if any(kept.name == projection for kept in it.kept))
         return any(source.table(partition, table) is not None for partition in self.here(projection))
-
-    async def _read_on(self, offset: int) -> None:
-        try:
-            await self._control.wait_for(offset)
-        except TimeoutError:
-            raise NotNow("the orders cannot be read") from None
-
-    def hop(self, tables: Tables) -> dict[str, str]:
-        """The headers with which this worker asks another."""
-        return hop(tables) | {SEEN: str(self._control.offset)}
-
-    def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
-        """These headers, so that another worker believes them; an order is JSON, also without a body."""
-        its = {**headers, hdrs.CONTENT_TYPE: JSON} if method == "POST" else headers
-        return self._signature.signed(method, url, its)
-
-    async def knows_better(self, response: aiohttp.ClientResponse) -> None:
-        """Raise `Behind` if that is why another worker does not answer, `NotNow` if it does not believe that this one
-        is a worker."""
-        if response.status in NO_WORKER:
-            origin, status = str(response.url.origin()), str(response.status)
-            seldom.warn("%s answered %s: are the clocks right, and its names?", origin, status)
-            raise NotNow("another worker does not know this one yet")
-        seen = read_seen(response.headers) if response.status == 503 else None
-        if seen is not None:
-            await self._read_on(seen)
-            raise Behind("another table answers now")
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask; and again when another table has come to answer meanwhile."""
@@ -295,25 +249,6 @@ class Doors(Placement):
 
         workers = self.workers(projection)
         return await all_of(ask(url, partitions) for url, partitions in workers.items())
-
-    def get(
-        self, url: str, headers: dict[str, str], seconds: float | None = HOP_SECONDS, worker: str = "another worker"
-    ) -> Asked:
-        """Ask another worker, which problems name so; what goes wrong on the way is `NotNow`."""
-        return self.ask("GET", url, headers, seconds, worker)
-
-    def ask(
-        self,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        seconds: float | None = HOP_SECONDS,
-        worker: str = "another worker",
-    ) -> Asked:
-        """Likewise, by another method."""
-        if self._session is None:
-            self._session = new_session()
-        return Asked(self._session, method, url, self.signed(method, url, headers), seconds, worker)
 
     # -- read your writes ------------------------------------------------------------------------------------
 

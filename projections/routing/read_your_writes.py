@@ -9,27 +9,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from projections.applying.source import Source
 from projections.applying.waits import Bound
 from projections.http.at_least import LONGEST_WAIT, BadPosition, read_all_at_least, read_at_least, read_wait
 from projections.http.forwarding import HOP_SECONDS, Busy, NotNow, not_now, read_answer, worker_of
+from projections.routing.workers import Workers
 from projections.stores.rows import StoreDown
 from streams.concurrency.tasks import all_of
 from streams.journal.port import stream_type
 from streams.runtime.web_server import cancelled_with_client, most_outgoing
 from streams.web.health import json_response, problem
 
-if TYPE_CHECKING:
-    from projections.routing.query_router import Doors
-
 
 class Applied:
     """Who waits at this worker, for partitions here and elsewhere; `most` at the same time."""
 
-    def __init__(self, doors: Doors, partitions: int, sources: Mapping[str, Source], most: int) -> None:
-        self._doors = doors
+    def __init__(self, workers: Workers, partitions: int, sources: Mapping[str, Source], most: int) -> None:
+        self._workers = workers
         self._partitions = partitions
         self._sources = sources
         self._waiting = Bound(most)
@@ -52,18 +50,18 @@ class Applied:
     def _together(self, stream: str, projections: Sequence[str]) -> list[list[str]]:
         """Those of the projections that are made of a stream, or all if none is, by where they are."""
         kept = [it.name for it in self._sources[stream_type(stream)].kept]
-        return self._doors.together([name for name in kept if name in projections] or kept)
+        return self._workers.together([name for name in kept if name in projections] or kept)
 
     async def _reached(self, names: Sequence[str], stream: str, nr: int, seconds: float) -> None:
         """Raises `NotNow` when the tables do not have the commit in time, and when they cannot be asked."""
-        doors, partition = self._doors, int(stream.rpartition("-")[2])
-        if partition in doors.here(names[0]):
+        workers, partition = self._workers, int(stream.rpartition("-")[2])
+        if partition in workers.here(names[0]):
             return await self._reached_here(names, stream, nr, seconds)
-        url = next(url for url, ps in doors.workers(names[0]).items() if partition in ps)
+        url = next(url for url, ps in workers.workers(names[0]).items() if partition in ps)
         path = f"{url}/applied/{stream}/{nr}?seconds={seconds}&projections={','.join(names)}"
         worker = worker_of([partition])
         with self._waiting.one_more(), self._asking.one_more():
-            async with doors.get(path, doors.hop({}), seconds + HOP_SECONDS, worker) as response:
+            async with workers.get(path, workers.hop({}), seconds + HOP_SECONDS, worker) as response:
                 if response.status == 429:
                     raise Busy(f"{worker} is busy: as many requests wait there for positions as may")
                 if response.status != 200:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,41 @@ MAY_IMPORT = {
     "streams": {"streams", "schemas", "aggregates"},
     "projections": {"projections", "streams", "schemas", "aggregates"},
 }
+ROOMS = """
+aggregates
+schemas
+schemas.release
+streams.text streams.tls streams.limits streams.settings
+streams.concurrency
+streams.journal
+streams.journal.cassandra streams.journal.sql
+streams.open_journal
+streams.kafka streams.registry
+streams.deciding streams.aggregate_type
+streams.ownership streams.verification
+streams.processes
+streams.runtime
+streams.web
+streams.cli
+streams.app
+streams.timers
+projections.projection
+projections.stores
+projections.stores.local projections.stores.shared
+projections.publishing projections.http
+projections.applying
+projections.routing
+projections.streaming
+projections.app
+projections.operations
+projections.views projections.gateway
+projections.timers projections.openapi
+"""
+"""From the bottom to the top: a room, or a file of a top folder, imports only rooms of lines above its own. Those of
+one line know nothing of each other."""
+LEVEL = {room: level for level, line in enumerate(ROOMS.split("\n")) for room in line.split()}
+MOST_FILES = 13
+"""In a folder, beside its `__init__.py`."""
 CONTEXTS = {"order": "orders", "product": "products", "user": "users", "email": "users", "checkout": "checkout"}
 """By aggregate type the bounded context that it is part of: its aggregates may know each other, and share an app."""
 HTTP_CLIENTS = {"aiohttp", "httpx", "requests", "urllib.request", "http.client", "urllib3", "socket"}
@@ -88,6 +124,42 @@ def test_arrows(file: Path) -> None:
     """A folder imports only itself and the folders below it."""
     ours = {name.split(".")[0] for name in imports(file)} & {*MAY_IMPORT, "tests"}
     assert set() == ours - MAY_IMPORT[file.parts[0]]
+
+
+def room(module: str) -> str | None:
+    """The innermost room that a module stands in."""
+    parts = module.split(".")
+    return next((name for end in range(len(parts), 0, -1) if (name := ".".join(parts[:end])) in LEVEL), None)
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[1] != "shop"], ids=str)
+def test_rooms(file: Path) -> None:
+    """Every file stands in a room, and arrows between rooms point one way: also those for type checkers alone."""
+    module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+    if module in MAY_IMPORT:
+        return
+    own = room(module)
+    assert own is not None
+    for name in imports(file):
+        other = room(name)
+        assert other in (None, own) or LEVEL[other] < LEVEL[own], name
+
+
+def test_no_room_is_crowded() -> None:
+    """A newcomer can look through any folder."""
+    files = Counter(file.parent for file in FILES if file.name != "__init__.py")
+    assert {} == {folder: count for folder, count in files.items() if count > MOST_FILES}
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    """In the docstring of its `__init__.py`."""
+    assert [] == [file for file in FILES if file.name == "__init__.py" and not ast.get_docstring(tree(file))]
+
+
+def test_no_circle() -> None:
+    """Between files, of which each can be understood with what stands below it."""
+    below = {file: {path for path in reached(file) if path != file} for file in FILES}
+    assert [] == [(str(file), str(path)) for file, paths in below.items() for path in paths if file in below[path]]
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parts[1] != "shop"], ids=str)
