@@ -24,7 +24,7 @@ S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class ForeignEvent:
     """An event of another aggregate, as it stands on that type's events topic.
 
     `source` is the aggregate type and `id` the aggregate. `data` has the fields of the newest version as JSON has them:
@@ -38,7 +38,7 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(Generic[C]):
+class Reaction(Generic[C]):
     """What an event means here: a command to the process of this id."""
 
     process: str
@@ -73,7 +73,7 @@ class ProcessManager(Generic[C, E, S]):
 
     decider: Decider[C, E, S]
     hears: Mapping[str, Sequence[str]]
-    hear: Callable[[Happened], list[Heard[C]]]
+    hear: Callable[[ForeignEvent], list[Reaction[C]]]
     sends: Callable[[str, E], list[Send]]
     accepts: Sequence[str] = ()
     sends_to: Sequence[str] = ()

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aggregates.decider import Decider, Rejected
-from aggregates.process_manager import Happened, ProcessManager, Send
+from aggregates.process_manager import ForeignEvent, ProcessManager, Send
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """When a process hears of events: what the engine fills into the `time_field` of its commands."""
@@ -42,7 +42,7 @@ class Given:
         told = Told(self.subject)
         sent: list[Send] = []
         for event in self.events:
-            sent = told.hear(event) if isinstance(event, Happened) else told.tell(*event)  # type: ignore[misc]
+            sent = told.hear(event) if isinstance(event, ForeignEvent) else told.tell(*event)  # type: ignore[misc]
         _same(list(expected), sent)
 
 
@@ -53,7 +53,7 @@ class Told:
         self.manager = manager
         self.states: dict[str, Any] = {}
 
-    def hear(self, event: Happened) -> list[Send]:
+    def hear(self, event: ForeignEvent) -> list[Send]:
         """What follows from an event of another."""
         if event.type not in self.manager.hears.get(event.source, ()):
             return []

@@ -17,7 +17,7 @@ from typing import Any, Literal, assert_never
 from unicodedata import category
 
 from aggregates.decider import Decider, Rejected
-from aggregates.process_manager import Happened, Heard, ProcessManager, Send
+from aggregates.process_manager import ForeignEvent, ProcessManager, Reaction, Send
 
 MAX_ID = 512
 MAX_DATA = 65_536
@@ -137,7 +137,7 @@ def sends(process: str, event: Event) -> list[Send]:
             return []
 
 
-def hear(happened: Happened) -> list[Heard[Command]]:
+def hear(happened: ForeignEvent) -> list[Reaction[Command]]:
     return []
 
 

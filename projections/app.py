@@ -12,33 +12,33 @@ from faust.types import TP
 from projections.applying.control import Control
 from projections.applying.dead_letters import ProjectionDeadLetters
 from projections.applying.events import EventReader
-from projections.applying.feed import KafkaFeed
-from projections.applying.source import Source
-from projections.http.problems import Dispatcher, problems
+from projections.applying.feed import KafkaTopicReader
+from projections.applying.source import ProjectionGroup
+from projections.http.problems import ExpectDispatcher, problems
 from projections.publishing.backlog import Backlog
 from projections.publishing.heads import Heads
 from projections.publishing.hints import Hints
-from projections.publishing.registry_framing import Registered
+from projections.publishing.registry_framing import RegistryFraming
 from projections.publishing.tailer import Tailers
-from projections.routing.cutover import Switching
-from projections.routing.query_router import Doors
+from projections.routing.cutover import Cutover
+from projections.routing.query_router import QueryRouter
 from projections.routing.signature import HopSignature
-from projections.stores.declaration import NO_INDEXES, Indexes, Kept, Listed, projection_name
+from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table, projection_name
 from projections.stores.local.sqlite import sqlite_table
 from projections.stores.local.tables import LocalRows, rocksdb_table
 from projections.stores.rows import Rows, StoreDown
-from projections.stores.shared.lazy_places import LazyPlaces
+from projections.stores.shared.lazy_places import ThrottledCheckpoints
 from projections.stores.shared.opening import open_rows
 from projections.stores.sql_columns import SqlColumns
 from projections.streaming.event_streams import EventStreams
 from streams.aggregate_type import AggregateType
 from streams.cli import main as command_line
-from streams.cli.run import ERROR, USAGE, Stop
+from streams.cli.run import ERROR, USAGE, CliError
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.journal.port import Journal, stream_type
 from streams.kafka import topics
-from streams.kafka.client import Broker
+from streams.kafka.client import KafkaClient
 from streams.kafka.topic_watch import watch_partitions
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
@@ -67,7 +67,7 @@ class ReadSide:
         module: str,
         settings: Settings,
         contexts: Mapping[str, AggregateType],
-        kept: Sequence[Kept],
+        kept: Sequence[Table],
         name: str = "projections",
     ) -> None:
         _check(contexts, kept)
@@ -75,29 +75,29 @@ class ReadSide:
         self._kept = kept
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
         hops = HopSignature(lambda: self.control.secrets)
-        options = {"middlewares": [problems, hops.middleware], "router": Dispatcher()}
+        options = {"middlewares": [problems, hops.middleware], "router": ExpectDispatcher()}
         self.app = app = Application(module, name, settings, web_application_options=options)
         self.heads = Heads(self.journals, settings.partitions)
-        self.broker = Broker(settings.bootstrap_servers, settings.partitions)
+        self.broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)
-        self._feed = KafkaFeed(settings.bootstrap_servers)
+        self._feed = KafkaTopicReader(settings.bootstrap_servers)
         names = {it.name for it in kept}
         self.control = Control(self.control_topic.name, self._feed, self.broker, of=names, supervisor=app.supervisor)
         self.local: dict[str, LocalRows] = {}
         self.sql: dict[str, LocalRows] = {}
-        self._listings = {it.name: it.how.listings for it in kept if isinstance(it.how, Listed)}
+        self._listings = {it.name: it.how.listings for it in kept if isinstance(it.how, ReadModelRows)}
         url = settings.read_model_url or settings.journal_url
         self.read_model = open_rows(
             url, settings.namespace, listings=lambda table: self._listings.get(projection_name(table), ())
         )
-        self._model_rows = LazyPlaces(self.read_model)
+        self._model_rows = ThrottledCheckpoints(self.read_model)
         self._may_create_read_model = may_create(settings, url)
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, ProjectionGroup] = {}
         self.tailers: dict[str, Tailers] = {}
         self._hints: dict[str, Hints] = {}
         self._backlogs: dict[str, Backlog] = {}
-        self._registered: dict[str, Registered] = {}
+        self._registered: dict[str, RegistryFraming] = {}
         self._at_once = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
@@ -106,10 +106,10 @@ class ReadSide:
             self._add_tailers(type_, context)
             self._add_source(type_, context, its)
         changelogs = {it.name: self._placed_with(it).changelog for it in kept}
-        self.doors = Doors(app, self.control, changelogs, self.sources)
+        self.doors = QueryRouter(app, self.control, changelogs, self.sources)
         self.doors.add_views()
         self.event_streams = EventStreams(self.doors, settings.sse_clients, settings.sse_seconds)
-        self.switching = Switching(self.sources, self.control, self.doors)
+        self.switching = Cutover(self.sources, self.control, self.doors)
         self.switching.add_view(app)
         self.control.changed = self._have_changed
         app.starting.append(self._start)
@@ -138,13 +138,13 @@ class ReadSide:
             raise ValueError(f"a view by key wants a row for each {type}; {projection} is local: partitions have parts")
         return self.local[type]
 
-    def rows_of(self, kept: Kept) -> Rows:
+    def rows_of(self, kept: Table) -> Rows:
         """The store of a projection."""
-        if isinstance(kept.how, Listed):
+        if isinstance(kept.how, ReadModelRows):
             return self._model_rows
         return (self.sql if isinstance(kept.how, SqlColumns) else self.local)[kept.projection.source]
 
-    def _placed_with(self, kept: Kept) -> LocalRows:
+    def _placed_with(self, kept: Table) -> LocalRows:
         """The local tables with which a projection's partitions are assigned."""
         rows = self.rows_of(kept)
         return rows if isinstance(rows, LocalRows) else self.local[kept.projection.source]
@@ -153,7 +153,7 @@ class ReadSide:
     def _all_local(self) -> list[LocalRows]:
         return [*self.local.values(), *self.sql.values()]
 
-    def _here(self, kept: Kept) -> list[int]:
+    def _here(self, kept: Table) -> list[int]:
         topic = self._placed_with(kept).changelog
         return [tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic]
 
@@ -166,20 +166,20 @@ class ReadSide:
         journal = self.journals[type_]
         ids = context.schema_ids(may_create(context.settings, context.settings.schema_registry_url))
         if ids is not None:
-            self._registered[type_] = Registered(ids, journal)
+            self._registered[type_] = RegistryFraming(ids, journal)
         wire = self._registered.get(type_)
         tailers = Tailers(type_, events, source, journal, self.broker, context.events, wire, self.app.supervisor)
         self.tailers[type_] = tailers
         self._hints[type_] = Hints(self.app, context.commits_topic, tailers)
 
-    def _add_source(self, type_: str, context: AggregateType, kept: Sequence[Kept]) -> None:
+    def _add_source(self, type_: str, context: AggregateType, kept: Sequence[Table]) -> None:
         indexes = {it.name: it.how for it in kept if isinstance(it.how, Indexes) and it.how != NO_INDEXES}
         columns = {it.name: it.how for it in kept if isinstance(it.how, SqlColumns)}
         if kept:
             self.local[type_] = LocalRows(rocksdb_table(self.app, f"{type_}-rows", indexes), self.broker)
         if columns:
             self.sql[type_] = LocalRows(sqlite_table(self.app, f"{type_}-sql", columns), self.broker)
-        self.sources[type_] = Source(
+        self.sources[type_] = ProjectionGroup(
             type_,
             topics.events_topic(context.settings.namespace, type_),
             kept,
@@ -239,13 +239,13 @@ class ReadSide:
             self._tasks.append(self.app.supervisor.keep("opening the read model", in_the_end))
 
     async def _set_up_read_model(self) -> AsyncIterator[str]:
-        """Make its tables where they are missing. Raises `Stop`."""
+        """Make its tables where they are missing. Raises `CliError`."""
         try:
             await self.read_model.create()
         except StoreDown as error:
-            raise Stop(ERROR, f"the read model does not answer: {error}; is READ_MODEL_URL right?") from None
+            raise CliError(ERROR, f"the read model does not answer: {error}; is READ_MODEL_URL right?") from None
         except SettingsError as error:
-            raise Stop(USAGE, str(error)) from None
+            raise CliError(USAGE, str(error)) from None
         yield "read model: tables are there"
 
     async def _assign(self, assignment: set[TP]) -> None:
@@ -291,7 +291,7 @@ class ReadSide:
         )
 
 
-def _check(contexts: Mapping[str, AggregateType], kept: Sequence[Kept]) -> None:
+def _check(contexts: Mapping[str, AggregateType], kept: Sequence[Table]) -> None:
     """Raise `ValueError` where the wiring cannot be right."""
     if not kept:
         raise ValueError("an app of projections keeps at least one: give it a Kept(..)")

@@ -22,21 +22,21 @@ from streams.cli import owners
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.deciding.cache import Budget, Cache
-from streams.deciding.handler import Handler
+from streams.deciding.handler import CommandHandler
 from streams.deciding.messages import message_of
 from streams.journal.port import Journal, stream_name
 from streams.kafka import topics
-from streams.kafka.client import Broker, PartitionLog, partition_of
-from streams.kafka.topic_metadata import Described
+from streams.kafka.client import CommandPartition, KafkaClient, partition_of
+from streams.kafka.topic_metadata import TopicMetadata
 from streams.kafka.topic_watch import watch_partitions
-from streams.ownership.assignment import Ownership
+from streams.ownership.assignment import Assignment
 from streams.ownership.owner import Owner
-from streams.ownership.replies import TypeOutbox
-from streams.processes.dispatcher import Issuer
+from streams.ownership.replies import KafkaReplies
+from streams.processes.dispatcher import CommandDispatcher
 from streams.processes.router import Router
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
-from streams.runtime.partition_pump import Record
+from streams.runtime.partition_pump import ConsumerRecord
 from streams.runtime.preparation import prepare, stop_on_user_error
 from streams.settings import Settings
 from streams.web.health import add_health, json_response
@@ -61,7 +61,7 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
         contexts = [AggregateType(name, kind, settings, shop, format) for kind in kinds]
         journal = contexts[0].journal()
     app = Application(module, name, settings)
-    broker = Broker(settings.bootstrap_servers, settings.partitions)
+    broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
         served = [_Served(app, context, journal, broker, budget) for context in contexts]
@@ -115,7 +115,7 @@ class _Served:
     """One aggregate type of an app: its agent, its owners, and its router if it is a process manager's."""
 
     def __init__(
-        self, app: Application, context: AggregateType, journal: Journal, broker: Broker, budget: Budget
+        self, app: Application, context: AggregateType, journal: Journal, broker: KafkaClient, budget: Budget
     ) -> None:
         self.context = context
         settings, type = context.settings, context.decider.type
@@ -123,7 +123,7 @@ class _Served:
         issuer = self.router = None
         self.topics = topics.type_topics(settings.namespace, type, settings.partitions)
         if context.process is not None:
-            issuer = Issuer(
+            issuer = CommandDispatcher(
                 context.process.sends,
                 context.events,
                 journal,
@@ -145,7 +145,7 @@ class _Served:
         app.resuming.append(ownership.all_served)
         app.position_sources.append(self._positions)
 
-    async def receive(self, partition: int, records: Sequence[Record]) -> None:
+    async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
         await self.ownership.deliver(partition, map(message_of, records))
 
     def covered(self, partition: int) -> int | None:
@@ -175,17 +175,22 @@ def _add_inputs(app: Application, routers: list[Router]) -> None:
 
 
 def _ownership(
-    app: Application, context: AggregateType, journal: Journal, broker: Broker, issuer: Issuer | None, budget: Budget
-) -> Ownership:
+    app: Application,
+    context: AggregateType,
+    journal: Journal,
+    broker: KafkaClient,
+    issuer: CommandDispatcher | None,
+    budget: Budget,
+) -> Assignment:
     settings, decider = context.settings, context.decider
-    outbox = TypeOutbox(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
+    outbox = KafkaReplies(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
     limits = context.limits()
     events = topics.events_topic(settings.namespace, decider.type)
 
     def new_owner(partition: int, topic_id: str, count: int) -> Owner:
         stream = stream_name(decider.type, partition)
         cache = Cache(budget)
-        handler = Handler(
+        handler = CommandHandler(
             decider, context.events, context.commands, journal, stream, cache, settings.dedupe_window, limits
         )
         if issuer is not None:
@@ -200,7 +205,7 @@ def _ownership(
             handler,
             outbox,
             limits,
-            PartitionLog(broker, context.commands_topic, partition, events),
+            CommandPartition(broker, context.commands_topic, partition, events),
             lambda owner: ownership.lost(owner),
             lambda key: partition_of(key, settings.partitions),
             issuer.issue if issuer is not None else None,
@@ -208,7 +213,7 @@ def _ownership(
             lambda owner, error: ownership.waiting(owner, error),
         )
 
-    async def describe() -> Described | None:
+    async def describe() -> TopicMetadata | None:
         return (await broker.describe([context.commands_topic])).get(context.commands_topic)
 
     async def seek(partition: int, offset: int) -> None:
@@ -217,5 +222,5 @@ def _ownership(
     async def confirmed() -> None:
         await app.consumer.confirmed()
 
-    ownership = Ownership(decider.type, new_owner, describe, seek, app.supervisor, confirmed)
+    ownership = Assignment(decider.type, new_owner, describe, seek, app.supervisor, confirmed)
     return ownership

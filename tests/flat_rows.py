@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from projections.stores.rows import Stored, decode_stored, encode_stored
+from projections.stores.rows import StoredRow, decode_stored, encode_stored
 
 GONE = "gone"
 _HEAD = ("position", "sequence", "revision")
 
 
-def stored(flat: Mapping[str, Any]) -> Stored:
+def stored(flat: Mapping[str, Any]) -> StoredRow:
     """Such a row as stores keep it."""
     head = {name: flat[name] for name in _HEAD if name in flat}
     row = {name: value for name, value in flat.items() if name not in _HEAD}
-    return Stored(**head, row=None if GONE in row else row)
+    return StoredRow(**head, row=None if GONE in row else row)
 
 
-def flat(kept: Stored | bytes) -> dict[str, Any]:
+def flat(kept: StoredRow | bytes) -> dict[str, Any]:
     """The opposite, also of one that is encoded."""
     it = decode_stored(kept) if isinstance(kept, bytes) else kept
     head = {"position": it.position, "sequence": it.sequence, "revision": it.revision}

@@ -7,7 +7,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from projections.stores.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, StoreDown, decode_stored, head_of
+from projections.stores.rows import (
+    LARGEST_ROW,
+    Changes,
+    Checkpoint,
+    Quarantined,
+    StoreDown,
+    StoredRow,
+    decode_stored,
+    head_of,
+)
 from tests.flat_rows import flat
 
 
@@ -15,7 +24,7 @@ from tests.flat_rows import flat
 class Kept:
     """What is kept of one table in one partition; rows in JSON, as a database has them."""
 
-    place: Place | None = None
+    place: Checkpoint | None = None
     rows: dict[str, bytes] = field(default_factory=dict)
     quarantined: dict[str, Quarantined] = field(default_factory=dict)
 
@@ -34,14 +43,14 @@ class MemoryRows:
         if self.down:
             raise StoreDown("the store in memory is down")
 
-    async def places(self, partition: int) -> Mapping[str, Place]:
+    async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         self._require()
         return {name: it.place for (p, name), it in self.kept.items() if p == partition and it.place is not None}
 
     async def largest_row(self) -> int:
         return self.largest
 
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         self._require()
         self.loads.append(list(keys))
         rows = self.kept[partition, table].rows
@@ -73,6 +82,6 @@ class MemoryRows:
         """All rows of a table, those that were removed too, each with its position in one dict."""
         return {key: flat(row) for key, row in self.kept[partition, table].rows.items()}
 
-    def place(self, table: str, partition: int = 0) -> Place | None:
+    def place(self, table: str, partition: int = 0) -> Checkpoint | None:
         """How far a table is."""
         return self.kept[partition, table].place

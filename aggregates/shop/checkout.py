@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Literal, assert_never
 
 from aggregates.decider import Decider, Rejected
-from aggregates.process_manager import Happened, Heard, ProcessManager, Send
+from aggregates.process_manager import ForeignEvent, ProcessManager, Reaction, Send
 from aggregates.shop.values import MAX_TEXT, identity, time
 
 Status = Literal["new", "reserving", "reserved", "rejected", "cancelled", "shipped"]
@@ -188,7 +188,7 @@ HEARS = {
 }
 
 
-def hear(happened: Happened) -> list[Heard[Command]]:
+def hear(happened: ForeignEvent) -> list[Reaction[Command]]:
     """What others' events mean. `OrderConfirmed` is not needed: it is this checkout that has asked for it."""
     data = happened.data
     match happened.type:
@@ -196,15 +196,15 @@ def hear(happened: Happened) -> list[Heard[Command]]:
             lines: dict[str, int] = {}
             for line in data["lines"]:
                 lines[line["sku"]] = lines.get(line["sku"], 0) + line["quantity"]
-            return [Heard(happened.id, StartCheckout(lines))]
+            return [Reaction(happened.id, StartCheckout(lines))]
         case "OrderRejected" | "OrderCancelled":
-            return [Heard(happened.id, NoteCancelled(data["reason"]))]
+            return [Reaction(happened.id, NoteCancelled(data["reason"]))]
         case "OrderShipped":
-            return [Heard(happened.id, NoteShipped())]
+            return [Reaction(happened.id, NoteShipped())]
         case "StockReserved":
-            return [Heard(data["order_id"], NoteReserved(happened.id, data["quantity"]))]
+            return [Reaction(data["order_id"], NoteReserved(happened.id, data["quantity"]))]
         case "StockRefused":
-            return [Heard(data["order_id"], NoteRefused(happened.id, data["reason"]))]
+            return [Reaction(data["order_id"], NoteRefused(happened.id, data["reason"]))]
         case _:
             return []
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from aggregates.decider import Decider
-from aggregates.process_manager import Happened, Heard, ProcessManager, Send
+from aggregates.process_manager import ForeignEvent, ProcessManager, Reaction, Send
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,13 @@ def evolve(state: State, event: Event) -> State:
 HEARS = {"user": ("EmailChanged", "EmailGivenUp")}
 
 
-def hear(happened: Happened) -> list[Heard[Command]]:
+def hear(happened: ForeignEvent) -> list[Reaction[Command]]:
     address, request = happened.data["address"], happened.data["request"]
     match happened.type:
         case "EmailChanged":
-            return [Heard(address, ClaimEmail(happened.id, request))]
+            return [Reaction(address, ClaimEmail(happened.id, request))]
         case "EmailGivenUp":
-            return [Heard(address, ReleaseEmail(happened.id, request))]
+            return [Reaction(address, ReleaseEmail(happened.id, request))]
         case _:
             return []
 

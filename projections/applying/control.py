@@ -17,13 +17,13 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from aiokafka.errors import KafkaError
 
-from projections.applying.feed import Feed, Reading
+from projections.applying.feed import TopicReader, TopicReading
 from projections.stores.declaration import projection_name, table_name, version_of
 from projections.stores.rows import FORMAT, canonical
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
-from streams.kafka.client import Broker, Record
+from streams.kafka.client import KafkaClient, Record
 from streams.kafka.records import UnreadableRecord
 
 log = logging.getLogger(__name__)
@@ -90,8 +90,8 @@ class Control:
     def __init__(
         self,
         topic: str,
-        feed: Feed,
-        broker: Broker,
+        feed: TopicReader,
+        broker: KafkaClient,
         supervisor: Supervisor | None = None,
         of: Container[str] | None = None,
     ) -> None:
@@ -105,7 +105,7 @@ class Control:
         self._read_to = 0
         self._moved = asyncio.Condition()
         self._supervisor = supervisor or Supervisor()
-        self._reading: Reading | None = None
+        self._reading: TopicReading | None = None
         self._task: asyncio.Task[None] | None = None
         self.changed: Callable[[], None] = lambda: None
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from projections.applying.events import Event
-from streams.kafka.client import Broker, Record, RecordTooLarge
+from streams.kafka.client import KafkaClient, Record, RecordTooLarge
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ class ProjectionDeadLetters:
     here twice, after a crash, does no harm.
     """
 
-    def __init__(self, topic: str, broker: Broker) -> None:
+    def __init__(self, topic: str, broker: KafkaClient) -> None:
         self._topic = topic
         self._broker = broker
 

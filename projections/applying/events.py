@@ -12,7 +12,7 @@ from projections.publishing.tailer import COMMIT_END, PREVIOUS, event_headers
 from projections.stores.rows import read_position
 from schemas.codec import Codec, Undecodable
 from schemas.wire_format import from_wire
-from streams.concurrency.fairness import few, our_turn
+from streams.concurrency.fairness import chunks, yield_if_due
 from streams.journal.event_decoding import decode_event
 from streams.journal.event_view import pieces
 from streams.journal.port import Commit, Journal, Unavailable, stream_type
@@ -28,7 +28,7 @@ FIRST_COMMITS = 5
 _COMMIT_END = COMMIT_END[0]
 
 
-class Record(Protocol):
+class EventRecord(Protocol):
     """A record of an events topic, as Kafka's client gives it."""
 
     @property
@@ -54,7 +54,7 @@ class Event(NamedTuple):
     origin: PublishedEvent
     parts: Sequence[PublishedEvent]
     next_offset: int
-    source: Record
+    source: EventRecord
     follows: tuple[int, int] | None = None
 
     @property
@@ -81,7 +81,7 @@ _Place = tuple[str, int, str, str, int, int, str]
 """What `PublishedEvent` has behind its event and type."""
 
 
-def _place_of(record: Record, attributes: Mapping[str, bytes], stream: str) -> _Place | None:
+def _place_of(record: EventRecord, attributes: Mapping[str, bytes], stream: str) -> _Place | None:
     """None for a record that the tailer of this stream has not made."""
     at = position_of(attributes, stream)
     if at is None or record.value is None:
@@ -96,7 +96,7 @@ def _place_of(record: Record, attributes: Mapping[str, bytes], stream: str) -> _
         return None
 
 
-def place_of(record: Record, stream: str) -> tuple[int, int] | None:
+def place_of(record: EventRecord, stream: str) -> tuple[int, int] | None:
     """Commit number and index of the event that a record is of, None for a record that is none of this stream's."""
     place = _place_of(record, dict(record.headers), stream)
     return None if place is None else (place[4], place[5])
@@ -109,7 +109,7 @@ def _previous(attributes: Mapping[str, bytes]) -> tuple[int, int] | None:
         return None
 
 
-def _event(record: Record, attributes: Mapping[str, bytes], place: _Place, values: Sequence[Any]) -> Event:
+def _event(record: EventRecord, attributes: Mapping[str, bytes], place: _Place, values: Sequence[Any]) -> Event:
     parts = [PublishedEvent(value, type(value).__name__, *place) for value in values]
     origin = parts[0] if parts else PublishedEvent(None, attributes.get("ce_type", b"").decode(), *place)
     at, follows = (place[4], place[5]), _previous(attributes)
@@ -126,7 +126,7 @@ class EventReader:
         self.passed_over: dict[str, int] = {}
         """By stream the records of its events partition that are no events of it."""
 
-    async def read(self, records: Sequence[Record], stream: str, after: tuple[int, int] = (0, -1)) -> list[Event]:
+    async def read(self, records: Sequence[EventRecord], stream: str, after: tuple[int, int] = (0, -1)) -> list[Event]:
         """The events of a stream in records, in their order. What else stands there (of a mirror, of another producer,
         or unreadable) is passed over: what is missing for that shows, and comes from the log.
 
@@ -134,8 +134,8 @@ class EventReader:
         so nothing need wait until it can be read. Raises `Undecodable`, `Held`, `Unavailable`.
         """
         events: list[Event] = []
-        for some in few(records):
-            await our_turn()
+        for some in chunks(records):
+            await yield_if_due()
             for record in some:
                 attributes = dict(record.headers)
                 place = _place_of(record, attributes, stream)
@@ -148,7 +148,7 @@ class EventReader:
                 after = max(after, at)
         return events
 
-    def _pass_over(self, record: Record, stream: str) -> None:
+    def _pass_over(self, record: EventRecord, stream: str) -> None:
         if stream not in self.passed_over:
             log.warning(
                 "%s: the record at offset %d of its events is none that this system has published, and is passed over,"
@@ -157,7 +157,7 @@ class EventReader:
             )  # fmt: skip
         self.passed_over[stream] = self.passed_over.get(stream, 0) + 1
 
-    async def _decoded(self, record: Record, attributes: Mapping[str, bytes]) -> tuple[Any, ...]:
+    async def _decoded(self, record: EventRecord, attributes: Mapping[str, bytes]) -> tuple[Any, ...]:
         data = from_wire(record.value, attributes)
         try:
             values: tuple[Any, ...] = self._codec.decode(data)
@@ -186,7 +186,7 @@ class EventReader:
                 raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
             records = []
             for commit in commits:
-                await our_turn()
+                await yield_if_due()
                 for index, headers, event in event_headers(commit, self._source, self._codec):
                     if after < (commit.nr, index) < before:
                         records.append(_FromLog(event.aggregate_id.encode(), event.data, headers))
@@ -209,7 +209,7 @@ class EventReader:
         indexed = head.indexed_nr if head is not None else 0
         async with aclosing(pieces(self._journal, stream_type(stream), aggregate_id)) as found:
             async for rows in found:
-                records: list[Record] = []
+                records: list[EventRecord] = []
                 for row in rows:
                     if row.nr <= indexed and (row.nr, row.index) < before:
                         commit = Commit(stream, row.nr, 0, "", "", 0, 0, row.nr, row.recorded_at, (row.event,))

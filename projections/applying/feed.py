@@ -15,8 +15,8 @@ from typing import Protocol
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from projections.applying.events import Record
-from streams.concurrency.fairness import our_turn
+from projections.applying.events import EventRecord
+from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
 from streams.kafka.records import AIOKafkaConsumer
@@ -37,13 +37,13 @@ class ReadingFailed(Exception):
     """What reads from Kafka has failed, which no waiting mends: open the partition again."""
 
 
-class Reading(Protocol):
+class TopicReading(Protocol):
     """One partition of an events topic, read from an offset on. What does not answer is waited for."""
 
     async def seek(self, offset: int) -> None:
         """Go on with the record at this offset."""
 
-    async def read(self, most: int) -> Sequence[Record]:
+    async def read(self, most: int) -> Sequence[EventRecord]:
         """The next records, up to so many; waits until there is one. Raises `ReadingFailed`."""
 
     async def first(self) -> int:
@@ -52,7 +52,7 @@ class Reading(Protocol):
     async def end(self) -> int:
         """The offset that the next record will get."""
 
-    async def at(self, offset: int) -> Record | None:
+    async def at(self, offset: int) -> EventRecord | None:
         """The record at an offset, or the one behind it where there is none; None at the end. The next that is read is
         the one that follows. Raises `ReadingFailed`."""
 
@@ -60,17 +60,17 @@ class Reading(Protocol):
         """Read no more."""
 
 
-class Feed(Protocol):
+class TopicReader(Protocol):
     """Opens partitions."""
 
     async def share(self, topic: str, partitions: Collection[int]) -> None:
         """These are about to be opened, and may use one connection; those shared before are not used any more."""
 
-    async def open(self, topic: str, partition: int) -> Reading:
+    async def open(self, topic: str, partition: int) -> TopicReading:
         """Connect. Waits for a broker that does not answer."""
 
 
-class KafkaFeed:
+class KafkaTopicReader:
     """Reads from Kafka: a topic's partitions by one consumer, where they have been shared, others by one each."""
 
     def __init__(self, servers: list[str]) -> None:
@@ -84,7 +84,7 @@ class KafkaFeed:
         if partitions:
             self._shared[topic] = await self._consumer(topic, partitions)
 
-    async def open(self, topic: str, partition: int) -> Reading:
+    async def open(self, topic: str, partition: int) -> TopicReading:
         shared = self._shared.get(topic)
         if shared is not None and shared.lend(partition):
             return _KafkaReading(shared, partition, alone=False)
@@ -100,14 +100,14 @@ class _Buffer:
     """The records of one partition that were read and wait."""
 
     def __init__(self) -> None:
-        self.records: deque[Record] = deque()
+        self.records: deque[EventRecord] = deque()
         self.bytes = 0
         self.filled = asyncio.Event()
         self.paused = True
         self.lent = False
 
 
-def _size(record: Record) -> int:
+def _size(record: EventRecord) -> int:
     return len(record.value or b"")
 
 
@@ -189,7 +189,7 @@ class _Consumer:
                 buffer.filled.set()
                 if len(buffer.records) >= BUFFERED or buffer.bytes >= BUFFERED_BYTES:
                     self._pause(tp.partition, buffer)
-            await our_turn()
+            await yield_if_due()
 
     def _pause(self, partition: int, buffer: _Buffer) -> None:
         if not buffer.paused and self._consumer is not None:
@@ -206,7 +206,7 @@ class _Consumer:
             buffer.paused = False
             self._consumer.resume(tp)
 
-    async def read(self, partition: int, most: int) -> Sequence[Record]:
+    async def read(self, partition: int, most: int) -> Sequence[EventRecord]:
         assert self._consumer is not None, "not started"
         buffer = self._buffers[partition]
         while not buffer.records:
@@ -244,7 +244,7 @@ class _KafkaReading:
             self._consumer.seek(self._partition, offset)
             self._next = offset
 
-    async def read(self, most: int) -> Sequence[Record]:
+    async def read(self, most: int) -> Sequence[EventRecord]:
         records = await self._consumer.read(self._partition, most)
         self._next = records[-1].offset + 1
         return records
@@ -255,7 +255,7 @@ class _KafkaReading:
     async def end(self) -> int:
         return await self._consumer.offset(self._partition, "end")
 
-    async def at(self, offset: int) -> Record | None:
+    async def at(self, offset: int) -> EventRecord | None:
         if offset >= await self.end():
             return None
         await self.seek(offset)

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 from projections.applying.events import Event
 from projections.projection import Projection, PublishedEvent, Row, RowError
-from projections.stores.rows import Changes, Place, Quarantined, Rows, Stored, encode_row, encode_stored
-from streams.concurrency.fairness import few, our_turn
+from projections.stores.rows import Changes, Checkpoint, Quarantined, Rows, StoredRow, encode_row, encode_stored
+from streams.concurrency.fairness import chunks, yield_if_due
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class MissingEvents(Exception):
 
 
 @dataclass
-class Folded:
+class FoldResult:
     """What became of a table, and the events that now wait: with the key and the reason of each."""
 
     changes: Changes
@@ -56,13 +56,13 @@ class TableFold:
     projection: Projection
     rows: Rows
     partition: int
-    place: Place = field(default_factory=Place)
+    place: Checkpoint = field(default_factory=Checkpoint)
     quarantined: dict[str, Quarantined] = field(default_factory=dict)
     skips: Mapping[str, str] = field(default_factory=dict)
     said: set[tuple[str, str]] = field(default_factory=set)
     """Keys that are about to wait, and at which position: a batch that cannot be kept is folded again and again."""
 
-    async def fold(self, events: Sequence[Event]) -> Folded | None:
+    async def fold(self, events: Sequence[Event]) -> FoldResult | None:
         """Fold what is newer than its place; None when nothing is. Changes nothing here: see `kept`.
 
         Raises `MissingEvents`, and what the store raises.
@@ -80,26 +80,26 @@ class TableFold:
                 f"{len(self.quarantined)} keys of {self.table} wait: mend the projection {self.projection.name}, then"
                 f" `projections rebuild {self.projection.name}`"
             )
-        await our_turn()
+        await yield_if_due()
         touched = _touched(self.projection, new)
         loaded = await self.rows.load(self.partition, self.table, dict.fromkeys(key for _, key, _ in touched))
         batch = _Batch(self, loaded, touched)
-        for some in few(touched):
-            await our_turn()
+        for some in chunks(touched):
+            await yield_if_due()
             for event, key, parts in some:
                 batch.apply(event, key, parts)
         largest = await self.rows.largest_row()
-        for keys in few(list(batch.changed)):
-            await our_turn()
+        for keys in chunks(list(batch.changed)):
+            await yield_if_due()
             for key in keys:
                 batch.encode(key, largest)
         last = new[-1]
         complete = max(last.complete, self.place.complete)
         # Of an event that was read from the log nobody knows where it stands in the topic.
-        place = Place(*last.at, complete, last.next_offset if last.next_offset > 0 else self.place.offset)
-        return Folded(Changes(place, batch.changed, batch.quarantined, loaded, batch.encoded), batch.waiting)
+        place = Checkpoint(*last.at, complete, last.next_offset if last.next_offset > 0 else self.place.offset)
+        return FoldResult(Changes(place, batch.changed, batch.quarantined, loaded, batch.encoded), batch.waiting)
 
-    def kept(self, folded: Folded) -> None:
+    def kept(self, folded: FoldResult) -> None:
         """The store has it."""
         self.place = folded.changes.place
         self.said.clear()
@@ -115,7 +115,7 @@ Touched = tuple[Event, str, Sequence[PublishedEvent]]
 
 
 class _Batch:
-    def __init__(self, table: TableFold, loaded: Mapping[str, Stored], touched: Sequence[Touched]) -> None:
+    def __init__(self, table: TableFold, loaded: Mapping[str, StoredRow], touched: Sequence[Touched]) -> None:
         self._table = table
         self._loaded = loaded
         self._touched = touched
@@ -123,7 +123,7 @@ class _Batch:
         self._traced = ""
         self._given: dict[str, tuple[Row, bytes]] = {}
         """The first row of each key that `evolve` is given, and as it was then: it may be the one of `loaded`."""
-        self.changed: dict[str, Stored] = {}
+        self.changed: dict[str, StoredRow] = {}
         self.encoded: dict[str, bytes] = {}
         self.quarantined: dict[str, Quarantined] = {}
         self.waiting: list[tuple[Event, str, str]] = []
@@ -155,7 +155,7 @@ class _Batch:
                 self._set_aside(event, key, error)
                 return
         sequence = 0 if projection.local else origin.sequence
-        self._rows[key] = self.changed[key] = Stored(origin.position, sequence, 0, value)
+        self._rows[key] = self.changed[key] = StoredRow(origin.position, sequence, 0, value)
 
     def encode(self, key: str, largest: int) -> None:
         """Encode a row that has changed; where that cannot be, or the store would not take it, its key waits."""
@@ -200,7 +200,7 @@ class RowTooLarge(Exception):
 _SAID_IN_A_LINE = (RowTooLarge, RowError, RecursionError)
 
 
-def encoded(row: Stored, key: str, largest: int) -> bytes:
+def encoded(row: StoredRow, key: str, largest: int) -> bytes:
     """A row as it is kept. Raises `RowTooLarge`, and what `encode_stored` raises."""
     value = encode_stored(row)
     size = len(value) + len(key.encode())

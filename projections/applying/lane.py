@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from projections.applying.events import Event, EventReader, Record, place_of
-from projections.applying.feed import Reading
-from projections.applying.fold import Folded, MissingEvents, TableFold
+from projections.applying.events import Event, EventReader, EventRecord, place_of
+from projections.applying.feed import TopicReading
+from projections.applying.fold import FoldResult, MissingEvents, TableFold
 from projections.applying.progress import Progress
-from projections.stores.rows import Place, Rows
+from projections.stores.rows import Checkpoint, Rows
 from streams.journal.port import Unavailable
 from streams.kafka.published_through import JournalBehind, behind
 from streams.kafka.records import UnreadableRecord
@@ -33,13 +33,13 @@ IDLE_SECONDS = 10.0
 """When nothing has come for so long, a lane looks whether its place on the topic is still there."""
 
 
-class DeadLetters(Protocol):
+class DeadLetterSink(Protocol):
     """Takes the events that wait behind a projection that raised."""
 
     async def keep(self, partition: int, table: str, waiting: Sequence[tuple[Event, str, str]]) -> None: ...
 
 
-class Lane:
+class EventProcessor:
     """Applies events to `tables`. `moved()` is called when they have; `aside(table)` when the store of one failed while
     those of others did not: it is not among `tables` any more."""
 
@@ -49,7 +49,7 @@ class Lane:
         partition: int,
         reader: EventReader,
         tables: Sequence[TableFold],
-        dead_letters: DeadLetters,
+        dead_letters: DeadLetterSink,
         moved: Callable[[], Awaitable[None]],
         aside: Callable[[TableFold], None],
         batch: int = BATCH,
@@ -58,7 +58,7 @@ class Lane:
         self.tables = list(tables)
         self.changing = asyncio.Lock()
         """Held while a batch is applied: who holds it may change `tables`."""
-        self.at = max((table.place.at for table in tables), default=Place().at)
+        self.at = max((table.place.at for table in tables), default=Checkpoint().at)
         """The newest event that was applied to one of them."""
         self._whole = max(min((table.place.at for table in tables), default=(0, 0)), (0, 0))
         """Up to here no event is missing in any table."""
@@ -86,7 +86,7 @@ class Lane:
 
     # -- where to begin ------------------------------------------------------------------------------------
 
-    async def begin(self, reading: Reading) -> None:
+    async def begin(self, reading: TopicReading) -> None:
         """Bring `reading` to where the tables are, after applying from the log what the topic has not any more."""
         self._goal = await reading.end()
         await self._check_log(reading)
@@ -111,10 +111,10 @@ class Lane:
             await self.apply_from_log(before, self.progress)
         await self._seek(reading, first)
 
-    async def _check_log(self, reading: Reading) -> None:
+    async def _check_log(self, reading: TopicReading) -> None:
         """Raise `JournalBehind` where the log ends before what the tables have, or the topic: it is not the one that
         they are from. While nobody can say, what was published goes on into the tables."""
-        newest = max((table.place.at for table in self.tables), default=Place().at)
+        newest = max((table.place.at for table in self.tables), default=Checkpoint().at)
         with suppress(TimeoutError):  # where a transaction ends the topic, no record stands there
             async with asyncio.timeout(LOOK_SECONDS):
                 if self._goal > await reading.first() and (last := await reading.at(self._goal - 1)) is not None:
@@ -128,7 +128,7 @@ class Lane:
             raise JournalBehind(behind(self.stream, newest, head))
         await self._moved()
 
-    async def _seek(self, reading: Reading, offset: int) -> None:
+    async def _seek(self, reading: TopicReading, offset: int) -> None:
         await reading.seek(offset)
         self.progress.topic(offset, await reading.end())
         self._unsure, self._last, self._behind_last = False, None, offset
@@ -147,14 +147,14 @@ class Lane:
         """Whether a table of this lane has all that was on the topic when it began, and all that the others have."""
         return self._begun and table.place.at >= self.at
 
-    async def _before(self, reading: Reading, offset: int) -> tuple[int, int] | None:
+    async def _before(self, reading: TopicReading, offset: int) -> tuple[int, int] | None:
         """The event that stands right before an offset, if one does: the topic may be another one by now."""
         if offset == 0 or not await reading.first() < offset <= await reading.end():
             return None
         record = await reading.at(offset - 1)
         return self._at(record) if record is not None and record.offset == offset - 1 else None
 
-    def _at(self, record: Record) -> tuple[int, int] | None:
+    def _at(self, record: EventRecord) -> tuple[int, int] | None:
         return place_of(record, self.stream)
 
     async def apply_from_log(self, before: tuple[int, int] | None, progress: Progress | None = None) -> None:
@@ -170,7 +170,7 @@ class Lane:
 
     # -- going on ------------------------------------------------------------------------------------------
 
-    async def run(self, reading: Reading) -> None:
+    async def run(self, reading: TopicReading) -> None:
         """Apply for ever what `reading` brings, each batch however long it takes."""
         while True:
             try:
@@ -181,10 +181,10 @@ class Lane:
             else:
                 await self._take(records)
 
-    async def _take(self, records: Sequence[Record]) -> None:
+    async def _take(self, records: Sequence[EventRecord]) -> None:
         await self.patiently(lambda: self._step(records))
 
-    async def _look(self, reading: Reading) -> None:
+    async def _look(self, reading: TopicReading) -> None:
         """Begin again where the topic is another one by now, or has been emptied: nobody says what was on it."""
         before_it = await self._before(reading, self._behind_last)
         known = self._last is not None and before_it == self._last
@@ -198,7 +198,7 @@ class Lane:
             async with self.changing:
                 await self.begin(reading)
 
-    async def try_step(self, reading: Reading) -> bool:
+    async def try_step(self, reading: TopicReading) -> bool:
         """Apply one batch, if it can be done now. Where it cannot, `begin` is next."""
 
         async def step() -> None:
@@ -215,7 +215,7 @@ class Lane:
 
         return await self.attempt(step)
 
-    async def _step(self, records: Sequence[Record]) -> None:
+    async def _step(self, records: Sequence[EventRecord]) -> None:
         events = await self._reader.read(
             records, self.stream, min((table.place.at for table in self.tables), default=(0, -1))
         )
@@ -280,7 +280,7 @@ class Lane:
         return None
 
     async def _apply(self, events: Sequence[Event]) -> None:
-        stores: defaultdict[Rows, list[tuple[TableFold, Folded]]] = defaultdict(list)
+        stores: defaultdict[Rows, list[tuple[TableFold, FoldResult]]] = defaultdict(list)
         failed: dict[str, Exception] = {}
         for table in self.tables:
             try:
@@ -304,7 +304,7 @@ class Lane:
         self.at, self._whole = max(self.at, newest), max(self._whole, newest)
         await self._moved()
 
-    async def _save(self, rows: Rows, its: Sequence[tuple[TableFold, Folded]]) -> dict[str, Exception]:
+    async def _save(self, rows: Rows, its: Sequence[tuple[TableFold, FoldResult]]) -> dict[str, Exception]:
         """What went wrong, by table."""
         try:
             for table, folded in its:

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from projections.applying.events import EventReader
-from projections.applying.feed import Feed
+from projections.applying.feed import TopicReader
 from projections.applying.fold import TableFold
-from projections.applying.lane import BATCH, FIRST_PAUSE, LONGEST_PAUSE, DeadLetters, Lane
+from projections.applying.lane import BATCH, FIRST_PAUSE, LONGEST_PAUSE, DeadLetterSink, EventProcessor
 from projections.applying.progress import Progress
 from projections.projection import Projection
 from projections.stores.rows import Changes, Rows, StoreDown
@@ -37,7 +37,7 @@ MAIN = ""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TableSpec:
     """A table that is to be kept."""
 
     table: str
@@ -47,7 +47,7 @@ class Wanted:
     skips: Mapping[str, str] = field(default_factory=dict)
 
 
-class Partition:
+class PartitionProcessor:
     """Keeps tables up to date with one partition of a topic of events, from `open` to `close`.
 
     `at_once` bounds how many tables of the worker catch up at the same time. `moved()` is called when something was
@@ -59,9 +59,9 @@ class Partition:
         stream: str,
         topic: str,
         partition: int,
-        feed: Feed,
+        feed: TopicReader,
         reader: EventReader,
-        dead_letters: DeadLetters,
+        dead_letters: DeadLetterSink,
         at_once: asyncio.Semaphore,
         moved: Callable[[], Awaitable[None]],
     ) -> None:
@@ -76,16 +76,16 @@ class Partition:
         self._dead_letters = dead_letters
         self._at_once = at_once
         self._main = self._lane([])
-        self._behind: dict[str, Lane] = {}
+        self._behind: dict[str, EventProcessor] = {}
         self._unread: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._work: set[asyncio.Task[Any]] = set()
         self._following = asyncio.Lock()
         self._closed = False
 
-    def _lane(self, tables: Sequence[TableFold], behind: bool = False) -> Lane:
+    def _lane(self, tables: Sequence[TableFold], behind: bool = False) -> EventProcessor:
         batch, letters = BATCH_BEHIND if behind else BATCH, self._dead_letters
-        return Lane(self.stream, self.number, self.reader, tables, letters, self.moved, self._catch_up, batch)
+        return EventProcessor(self.stream, self.number, self.reader, tables, letters, self.moved, self._catch_up, batch)
 
     def is_current(self, table: str) -> bool:
         """Whether a table has all events that the others have, and those that were there when this worker began."""
@@ -110,10 +110,10 @@ class Partition:
         lane = self._lane_of(table)
         return None if lane is None else lane.progress
 
-    def _lane_of(self, table: str) -> Lane | None:
+    def _lane_of(self, table: str) -> EventProcessor | None:
         return self._main if self._goes_along(table) else self._behind.get(table)
 
-    async def open(self, wanted: Sequence[Wanted]) -> None:
+    async def open(self, wanted: Sequence[TableSpec]) -> None:
         """Begin with these tables."""
         for it in wanted:
             await self._add(it)
@@ -128,7 +128,7 @@ class Partition:
             if table not in together:
                 self._catch_up(table)
 
-    async def _add(self, wanted: Wanted) -> TableFold:
+    async def _add(self, wanted: TableSpec) -> TableFold:
         table = TableFold(wanted.table, wanted.projection, wanted.rows, self.number, skips=wanted.skips)
         self.tables[table.table] = table
         if wanted.paused:
@@ -146,7 +146,7 @@ class Partition:
         table.place = places.get(table.table, table.place)
         self._unread.discard(table.table)
 
-    async def follow(self, wanted: Sequence[Wanted]) -> None:
+    async def follow(self, wanted: Sequence[TableSpec]) -> None:
         """Keep exactly these tables from now on: new ones are built, paused ones stand still."""
         async with self._following:
             names = {it.table for it in wanted}
@@ -218,7 +218,7 @@ class Partition:
 
     # -- the lane of those that are up to date --------------------------------------------------------------
 
-    def _run(self, name: str, lane: Lane, work: Callable[[], Awaitable[None]]) -> None:
+    def _run(self, name: str, lane: EventProcessor, work: Callable[[], Awaitable[None]]) -> None:
         async def again() -> None:
             said = ""
             while True:
@@ -235,7 +235,7 @@ class Partition:
             self._tasks[name] = asyncio.create_task(again(), name=f"lane {self.stream} {name}")
 
     @contextlib.asynccontextmanager
-    async def _main_stands(self) -> AsyncIterator[Lane]:
+    async def _main_stands(self) -> AsyncIterator[EventProcessor]:
         while True:
             main = self._main
             async with main.changing:
@@ -247,7 +247,7 @@ class Partition:
         self._main = main = self._lane(tables)
         self._run(MAIN, main, lambda: self._run_main(main))
 
-    async def _run_main(self, lane: Lane) -> None:
+    async def _run_main(self, lane: EventProcessor) -> None:
         reading = await self._feed.open(self._topic, self.number)
 
         async def begin() -> None:
@@ -267,7 +267,7 @@ class Partition:
         self._behind[table.table] = lane = self._lane([table], behind=True)
         self._run(table.table, lane, lambda: self._run_behind(table, lane))
 
-    async def _run_behind(self, table: TableFold, lane: Lane) -> None:
+    async def _run_behind(self, table: TableFold, lane: EventProcessor) -> None:
         pause = FIRST_PAUSE
         while True:
             async with self._at_once:
@@ -279,7 +279,7 @@ class Partition:
         await lane.patiently(lambda: self._join(table, lane))
         await self.moved()
 
-    async def _bring_near(self, table: TableFold, lane: Lane) -> bool:
+    async def _bring_near(self, table: TableFold, lane: EventProcessor) -> bool:
         """False when it must be tried again."""
         if table.table in self._unread and not await lane.attempt(lambda: self._read_place(table), settles=False):
             return False
@@ -296,7 +296,7 @@ class Partition:
         finally:
             await reading.close()
 
-    async def _join(self, table: TableFold, lane: Lane) -> None:
+    async def _join(self, table: TableFold, lane: EventProcessor) -> None:
         """Let a table that is near go with the others. They wait until it stands where they do."""
         await self._come_to(self._main, lane)  # most of the way, so that they do not wait for long, nor for its store
         async with self._main_stands() as main:
@@ -312,7 +312,7 @@ class Partition:
             self._tasks.pop(table.table, None)
             self._behind.pop(table.table, None)
 
-    async def _come_to(self, main: Lane, lane: Lane) -> None:
+    async def _come_to(self, main: EventProcessor, lane: EventProcessor) -> None:
         if main.tables:
             nr, index = main.at
             await lane.apply_from_log((nr, index + 1))

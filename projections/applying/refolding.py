@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import msgspec
 
 from projections.applying.events import Event, EventReader
-from projections.applying.fold import Folded, TableFold, encoded, evolved, reason_of, require_unchanged
-from projections.applying.partition import Partition
+from projections.applying.fold import FoldResult, TableFold, encoded, evolved, reason_of, require_unchanged
+from projections.applying.partition import PartitionProcessor
 from projections.projection import PublishedEvent
-from projections.stores.rows import Changes, Place, Quarantined, Stored, encode_row, read_position
+from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, encode_row, read_position
 
 
-class FoldedRow(msgspec.Struct, frozen=True):
+class RefoldedRow(msgspec.Struct, frozen=True):
     """What became of a row in one table: the position that it has now, None for none, and what it waits for still.
 
     When it waits where it did not, or earlier than it did, the row in the table is left as it is.
@@ -29,14 +29,14 @@ class FoldedRow(msgspec.Struct, frozen=True):
     waits: Quarantined | None = None
 
 
-class KeyFold:
+class RowRefold:
     """The row of a key from the beginning of the log to wherever it is told, or to where its projection raises.
 
     The row of an aggregate is folded from the aggregate's own events, any other from the whole log of the partition.
     """
 
     def __init__(self, reader: EventReader, stream: str, table: TableFold, key: str) -> None:
-        self.row: Stored | None = None
+        self.row: StoredRow | None = None
         self.waits: Quarantined | None = None
         self._reader = reader
         self._stream = stream
@@ -44,7 +44,7 @@ class KeyFold:
         self._key = key
         self._at = (0, -1)
 
-    async def to(self, place: Place) -> None:
+    async def to(self, place: Checkpoint) -> None:
         """Fold the events up to this place. Raises what the journal raises."""
         before = place.nr, place.index + 1
         if self._table.projection.local:
@@ -80,10 +80,10 @@ class KeyFold:
             except Exception as error:
                 self.waits = Quarantined(origin.position, reason_of(error), 1, origin.position)
                 return
-        self.row = Stored(origin.position, 0 if projection.local else origin.sequence, 0, value)
+        self.row = StoredRow(origin.position, 0 if projection.local else origin.sequence, 0, value)
 
 
-async def fold_key(partition: Partition, projection: str, key: str) -> list[FoldedRow]:
+async def fold_key(partition: PartitionProcessor, projection: str, key: str) -> list[RefoldedRow]:
     """Fold a row anew in all tables of a projection that are kept here; empty when there is no such row.
 
     Raises `StoreDown`, and what the journal raises.
@@ -93,9 +93,9 @@ async def fold_key(partition: Partition, projection: str, key: str) -> list[Fold
     return [row for row in found if row is not None]
 
 
-async def fold_waiting(partition: Partition, projection: str, position: str) -> list[FoldedRow]:
+async def fold_waiting(partition: PartitionProcessor, projection: str, position: str) -> list[RefoldedRow]:
     """Likewise the rows whose keys wait at a position. All batches that are applied from now on leave it out."""
-    found: list[FoldedRow | None] = []
+    found: list[RefoldedRow | None] = []
     for table in [table for table in partition.tables.values() if table.projection.name == projection]:
         async with partition.standing(table):  # a batch that does not know of it yet is over
             keys = [key for key, waits in table.quarantined.items() if waits.position == position]
@@ -103,8 +103,8 @@ async def fold_waiting(partition: Partition, projection: str, position: str) -> 
     return [row for row in found if row is not None]
 
 
-async def _fold(partition: Partition, table: TableFold, key: str) -> FoldedRow | None:
-    fold = KeyFold(partition.reader, partition.stream, table, key)
+async def _fold(partition: PartitionProcessor, table: TableFold, key: str) -> RefoldedRow | None:
+    fold = RowRefold(partition.reader, partition.stream, table, key)
     await fold.to(table.place)
     async with partition.standing(table):
         await fold.to(table.place)
@@ -112,7 +112,7 @@ async def _fold(partition: Partition, table: TableFold, key: str) -> FoldedRow |
         row = fold.row
         present = loaded.get(key)
         if row is None and table.projection.local and present is not None:  # no event of the log touches it
-            row = Stored(present.position)
+            row = StoredRow(present.position)
         was = table.quarantined.get(key)
         if row is not None:
             largest = await table.rows.largest_row()
@@ -120,23 +120,25 @@ async def _fold(partition: Partition, table: TableFold, key: str) -> FoldedRow |
                 encoded(row, key, largest)
             except Exception as error:
                 at = was.position if was is not None else row.position
-                return FoldedRow(table.table, partition.number, key, row.position, Quarantined(at, reason_of(error), 1))
+                return RefoldedRow(
+                    table.table, partition.number, key, row.position, Quarantined(at, reason_of(error), 1)
+                )
             row = _revised(row, present)
         if row is None and was is None and fold.waits is None:
             return None
-        result = FoldedRow(table.table, partition.number, key, row.position if row is not None else None, fold.waits)
+        result = RefoldedRow(table.table, partition.number, key, row.position if row is not None else None, fold.waits)
         if fold.waits is not None and (was is None or _at(fold.waits) < _at(was)):
             return result
         released = row.position if row is not None else was.last or was.position if was is not None else ""
         waits = fold.waits or Quarantined(released, "", 0, released)
         changes = Changes(table.place, {key: row} if row is not None else {}, {key: waits}, loaded)
         await table.rows.save(partition.number, {table.table: changes})
-        table.kept(Folded(changes))
+        table.kept(FoldResult(changes))
     await partition.moved()
     return result
 
 
-def _revised(row: Stored, present: Stored | None) -> Stored:
+def _revised(row: StoredRow, present: StoredRow | None) -> StoredRow:
     """A row in the place of the present one: who has seen that one at the same position is to see this one too."""
     if present is None or row.position != present.position:
         return row

@@ -10,12 +10,12 @@ from functools import partial
 from projections.applying.control import Control
 from projections.applying.dead_letters import ProjectionDeadLetters
 from projections.applying.events import EventReader
-from projections.applying.feed import Feed
+from projections.applying.feed import TopicReader
 from projections.applying.fold import TableFold
-from projections.applying.partition import Partition, Wanted
-from projections.applying.waits import Bound, Waits
+from projections.applying.partition import PartitionProcessor, TableSpec
+from projections.applying.waits import MostAtOnce, Waits
 from projections.http.forwarding import NotNow
-from projections.stores.declaration import Kept, version_of
+from projections.stores.declaration import Table, version_of
 from projections.stores.rows import Rows
 from streams.concurrency.tasks import cancel, each_done
 from streams.journal.port import stream_name
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 DROP_AGAIN_SECONDS = 5.0
 
 
-class Source:
+class ProjectionGroup:
     """The tables of the projections of one aggregate type in this worker.
 
     `rows_of(kept)` gives the store of a projection, `here(kept)` the partitions of it that this worker has.
@@ -35,18 +35,18 @@ class Source:
         self,
         type: str,
         topic: str,
-        kept: Sequence[Kept],
-        rows_of: Callable[[Kept], Rows],
-        here: Callable[[Kept], Collection[int]],
+        kept: Sequence[Table],
+        rows_of: Callable[[Table], Rows],
+        here: Callable[[Table], Collection[int]],
         control: Control,
-        feed: Feed,
+        feed: TopicReader,
         reader: EventReader,
         dead_letters: ProjectionDeadLetters,
         at_once: asyncio.Semaphore,
     ) -> None:
         self.type = type
         self.kept = kept
-        self.partitions: dict[int, Partition] = {}
+        self.partitions: dict[int, PartitionProcessor] = {}
         self.moved = asyncio.Condition()
         self._waits = Waits()
         self._topic = topic
@@ -68,7 +68,7 @@ class Source:
             found = {partition for kept in self.kept for partition in self._here(kept)}
             await self._feed.share(self._topic, found)
             for number in sorted(found):
-                partition = Partition(
+                partition = PartitionProcessor(
                     stream_name(self.type, number),
                     self._topic,
                     number,
@@ -134,9 +134,9 @@ class Source:
                 for table in sorted(to_go & (await rows.places(partition)).keys()):
                     await rows.drop(partition, table)
 
-    def _wanted(self, partition: int) -> list[Wanted]:
+    def _wanted(self, partition: int) -> list[TableSpec]:
         """The newest build of each projection, and the one that answers if this code can carry it on."""
-        wanted: dict[str, Wanted] = {}
+        wanted: dict[str, TableSpec] = {}
         for kept in self.kept:
             rows, projection = self._rows_of(kept), kept.projection
             if partition not in self._here(kept):
@@ -147,7 +147,7 @@ class Source:
                 tables.append(serving)
             for table in tables:
                 paused = self._control.paused(kept.name) is not None
-                wanted[table] = Wanted(table, projection, rows, paused, self._control.skips(kept.name))
+                wanted[table] = TableSpec(table, projection, rows, paused, self._control.skips(kept.name))
         return list(wanted.values())
 
     def table(self, partition: int, table: str) -> TableFold | None:
@@ -167,7 +167,9 @@ class Source:
                 return place.complete
         return None
 
-    async def wait_for(self, partition: int, nr: int, names: Collection[str], seconds: float, bound: Bound) -> bool:
+    async def wait_for(
+        self, partition: int, nr: int, names: Collection[str], seconds: float, bound: MostAtOnce
+    ) -> bool:
         """Whether the tables that answer for these projections have commit `nr` within `seconds`.
 
         Who has to wait counts in `bound`. Raises `Busy`, `StoreDown`, and `NotNow` when the partition moves meanwhile.
@@ -222,7 +224,7 @@ class Source:
 
     def newest(self) -> Mapping[str, str]:
         """By the name of each projection the table that is to answer for it when it is complete."""
-        newest: dict[str, Kept] = {}
+        newest: dict[str, Table] = {}
         for kept in self.kept:
             if kept.name not in newest or kept.projection.version > newest[kept.name].projection.version:
                 newest[kept.name] = kept

@@ -15,7 +15,7 @@ from itertools import count
 from projections.http.forwarding import Busy, NotNow
 
 
-class Bound:
+class MostAtOnce:
     """As many may wait at the same time."""
 
     def __init__(self, most: int) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from projections.gateway.command_log import ID_USED_BEFORE, Known, Sent, Target, is_reply_to
+from projections.gateway.command_log import ID_USED_BEFORE, CommandAggregate, KnownCommand, SentCommand, is_reply_to
 from projections.gateway.command_request import Command
-from projections.http.bodies import Refused
+from projections.http.bodies import HttpProblem
 from projections.http.preconditions import UNEXPECTED_SEQUENCE
 from streams.deciding.messages import Reply
 from streams.web.health import json_response, problem
@@ -16,16 +16,16 @@ from streams.web.health import json_response, problem
 STATUS = {"accepted": 200, "rejected": 409, "failed": 422}
 
 
-def is_another(command: Command, sent: Sent | None, reply: Reply | None) -> bool:
+def is_another(command: Command, sent: SentCommand | None, reply: Reply | None) -> bool:
     """Whether what is known under the id of a command is another one: of another type, to another aggregate, with other
     data, or with another precondition."""
     if sent is not None:
         return sent.fingerprint != command.fingerprint
-    its = Target(command.type, command.aggregate_id)
+    its = CommandAggregate(command.type, command.aggregate_id)
     return reply is not None and not is_reply_to(reply, its, command.name)
 
 
-def used_before(id: str, sent: Sent | None, reply: Reply | None) -> Refused:
+def used_before(id: str, sent: SentCommand | None, reply: Reply | None) -> HttpProblem:
     """The refusal, which says what the id was used for."""
     used_for: dict[str, object] = {}
     if sent is not None:
@@ -33,11 +33,11 @@ def used_before(id: str, sent: Sent | None, reply: Reply | None) -> Refused:
         what = f"{sent.command} of {sent.aggregate.type} {sent.aggregate.id}"
     else:
         assert reply is not None, "one of both is known"
-        target = Target(reply.aggregate.type, reply.aggregate.id)
+        target = CommandAggregate(reply.aggregate.type, reply.aggregate.id)
         used_for = {"command": reply.command, "aggregate": target} if reply.command else {"aggregate": target}
         what = f"{reply.command or 'a command'} of {target.type} {target.id}"
     detail = f"{id} was used for {what}: use a new id, and the same one only to send the same again"
-    return Refused(422, ID_USED_BEFORE, detail, command_id=id, used_for=used_for)
+    return HttpProblem(422, ID_USED_BEFORE, detail, command_id=id, used_for=used_for)
 
 
 def answer_of(view: Any, reply: Reply) -> Any:
@@ -52,7 +52,7 @@ def answer_of(view: Any, reply: Reply) -> Any:
     return problem(view, status, reply.error.type, reply.error.message, outcome=reply.status, **members)
 
 
-def status_of(known: Known) -> dict[str, Any]:
+def status_of(known: KnownCommand) -> dict[str, Any]:
     """What became of a command, for who asks."""
     sent, reply = known
     about: dict[str, Any] = {} if sent is None else {"command": sent.command, "sent": sent.place}

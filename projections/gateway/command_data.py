@@ -22,7 +22,7 @@ _STEP = re.compile(r"\.(?P<name>\w+)|\[(?P<index>\d+)\]")
 _MISSING = re.compile(r"Object (?:missing required|contains unknown) field `(?P<name>.*)`")
 
 
-class Fault(msgspec.Struct, frozen=True):
+class DataFault(msgspec.Struct, frozen=True):
     """What is wrong at one place; `pointer` is a JSON pointer (RFC 6901) into the body."""
 
     pointer: str
@@ -32,7 +32,7 @@ class Fault(msgspec.Struct, frozen=True):
 class Invalid(Exception):
     """JSON that is no such command."""
 
-    def __init__(self, faults: list[Fault]) -> None:
+    def __init__(self, faults: list[DataFault]) -> None:
         super().__init__("; ".join(f"{fault.pointer or '/'}: {fault.detail}" for fault in faults))
         self.faults = faults
 
@@ -47,7 +47,9 @@ class CommandData:
     def check(self, data: bytes) -> Any:
         """The data as plain values. Raises `Invalid`, and what `read_json` raises."""
         value = read_json(data)
-        faults = [Fault(pointer, f"unknown field; {known}") for pointer, known in _unknown(self._form, value, "/data")]
+        faults = [
+            DataFault(pointer, f"unknown field; {known}") for pointer, known in _unknown(self._form, value, "/data")
+        ]
         try:
             self._decode(data)
         except msgspec.ValidationError as error:
@@ -65,7 +67,7 @@ def read_json(text: bytes, type: Any = Any) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def fault(error: msgspec.ValidationError, within: str = "") -> Fault:
+def fault(error: msgspec.ValidationError, within: str = "") -> DataFault:
     """What msgspec says of the value at the pointer `within`, with a pointer in place of its own path.
 
     A field that is missing is pointed at where it should stand. Keys of mappings are not in that path: the pointer ends
@@ -81,7 +83,7 @@ def fault(error: msgspec.ValidationError, within: str = "") -> Fault:
         at = step.end()
     if at == len(path) and (field := _MISSING.fullmatch(found["detail"])):
         pointer += "/" + escaped(field["name"])
-    return Fault(pointer, found["detail"])
+    return DataFault(pointer, found["detail"])
 
 
 def escaped(name: str) -> str:

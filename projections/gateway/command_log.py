@@ -50,14 +50,14 @@ _OF_ANY_COMMAND = "SELECT 1 FROM commands WHERE (id, type, aggregate, command) =
 _REMOVE = "DELETE FROM commands WHERE rowid IN (SELECT rowid FROM commands WHERE at < ? ORDER BY at LIMIT ?)"
 
 
-class Target(msgspec.Struct, frozen=True):
+class CommandAggregate(msgspec.Struct, frozen=True):
     """The aggregate that a command is for."""
 
     type: str
     id: str
 
 
-class Place(msgspec.Struct, frozen=True):
+class KafkaPosition(msgspec.Struct, frozen=True):
     """Where a command stands on Kafka."""
 
     topic: str
@@ -69,17 +69,17 @@ NOT_YET = -1
 """The offset of a command that Kafka has not taken yet."""
 
 
-class Sent(msgspec.Struct, frozen=True, tag_field="status", tag="pending"):
+class SentCommand(msgspec.Struct, frozen=True, tag_field="status", tag="pending"):
     """The record of a command that has been sent, JSON under its id; its reply follows on the same topic."""
 
     command_id: str
-    aggregate: Target
+    aggregate: CommandAggregate
     command: str
-    place: Place
+    place: KafkaPosition
     fingerprint: str
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """A record of the topic, as it is kept: type and id of the aggregate, the command's type, `at` in milliseconds.
     `is_anothers`: the reply is that to another command than the first with this id, which it refuses."""
 
@@ -93,24 +93,24 @@ class Entry(NamedTuple):
     is_anothers: bool = False
 
 
-class Unanswered(NamedTuple):
+class PendingCommand(NamedTuple):
     """A command without a reply."""
 
-    sent: Sent
+    sent: SentCommand
     at: int
 
 
-class Known(NamedTuple):
+class KnownCommand(NamedTuple):
     """What is known of a command: that it was sent, or its reply, or both."""
 
-    sent: Sent | None
+    sent: SentCommand | None
     reply: Reply | None
 
-    def after(self, reply: Reply) -> Known:
+    def after(self, reply: Reply) -> KnownCommand:
         """What is known with a reply to a command of this id, that may be another one."""
         if self.sent is not None and not is_reply_to(reply, self.sent.aggregate, self.sent.command):
             return self
-        return self if self.reply is not None and is_anothers(reply) else Known(self.sent, reply)
+        return self if self.reply is not None and is_anothers(reply) else KnownCommand(self.sent, reply)
 
 
 class _Status(msgspec.Struct):
@@ -118,12 +118,12 @@ class _Status(msgspec.Struct):
 
 
 _status_of = msgspec.json.Decoder(_Status).decode
-_decode_sent = msgspec.json.Decoder(Sent).decode
+_decode_sent = msgspec.json.Decoder(SentCommand).decode
 _decode_reply = msgspec.json.Decoder(Reply).decode
 encode_sent = msgspec.json.Encoder().encode
 
 
-def read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
+def read_entry(value: bytes, at: int) -> tuple[LogEntry, Reply | None]:
     """A record of the topic, with the reply if it is one. Raises `ValueError`, whatever its bytes are."""
     try:
         return _read_entry(value, at)
@@ -131,18 +131,18 @@ def read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
         raise ValueError("it is nested too deeply") from None
 
 
-def _read_entry(value: bytes, at: int) -> tuple[Entry, Reply | None]:
+def _read_entry(value: bytes, at: int) -> tuple[LogEntry, Reply | None]:
     if _status_of(value).status == "pending":
         sent = _decode_sent(value)
-        return Entry(sent.command_id, sent.aggregate.type, sent.aggregate.id, sent.command, at, value, None), None
+        return LogEntry(sent.command_id, sent.aggregate.type, sent.aggregate.id, sent.command, at, value, None), None
     reply = _decode_reply(value)
     its = reply.aggregate
-    return Entry(reply.command_id, its.type, its.id, reply.command, at, None, value, is_anothers(reply)), reply
+    return LogEntry(reply.command_id, its.type, its.id, reply.command, at, None, value, is_anothers(reply)), reply
 
 
-def is_reply_to(reply: Reply, aggregate: Target, command: str) -> bool:
+def is_reply_to(reply: Reply, aggregate: CommandAggregate, command: str) -> bool:
     """Whether a reply is that to a command to this aggregate of this type, as far as it says so."""
-    return Target(reply.aggregate.type, reply.aggregate.id) == aggregate and reply.command in ("", command)
+    return CommandAggregate(reply.aggregate.type, reply.aggregate.id) == aggregate and reply.command in ("", command)
 
 
 def is_anothers(reply: Reply) -> bool:
@@ -207,20 +207,20 @@ class CommandLog:
 
     # -- reading: all raise `sqlite3.Error` ---------------------------------------------------------------------------
 
-    def find(self, id: str) -> Known | None:
+    def find(self, id: str) -> KnownCommand | None:
         """What is known of a command."""
         rows = self._read("SELECT sent, reply FROM commands WHERE id = ? ORDER BY rowid", (id,)).fetchall()
         if not rows:
             return None
         first = next((sent for sent, _ in rows if sent), None)
-        known = Known(_decode_sent(first) if first else None, None)
+        known = KnownCommand(_decode_sent(first) if first else None, None)
         for _, reply in rows:
             known = known.after(_decode_reply(reply)) if reply else known
         return known
 
-    def unanswered(self) -> list[Unanswered]:
+    def unanswered(self) -> list[PendingCommand]:
         """The commands without a reply, the oldest first."""
-        found = [Unanswered(_decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
+        found = [PendingCommand(_decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
         return [it for it in found if self._read(_OF_ANY_COMMAND, _key_of(it.sent)).fetchone() is None]
 
     def offsets(self) -> dict[int, int]:
@@ -234,7 +234,7 @@ class CommandLog:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def write(self, entries: Iterable[Entry], offsets: Mapping[int, int], now: int) -> list[Unanswered]:
+    def write(self, entries: Iterable[LogEntry], offsets: Mapping[int, int], now: int) -> list[PendingCommand]:
         """Write records, and where to read on; remove some of what is older than a day. Those of the commands that were
         sent and have no reply. Raises `sqlite3.Error`."""
         unanswered = []
@@ -244,13 +244,13 @@ class CommandLog:
             for entry in entries:
                 [(sent,)] = db.execute(_PUT_OTHERS if entry.is_anothers else _PUT, entry[:7]).fetchall()
                 if sent is not None and db.execute(_OF_ANY_COMMAND, entry[:3]).fetchone() is None:
-                    unanswered.append(Unanswered(_decode_sent(sent), entry.at))
+                    unanswered.append(PendingCommand(_decode_sent(sent), entry.at))
             db.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?)", offsets.items())
             db.execute(_REMOVE, (now - DAY, REMOVED_AT_ONCE))
         return unanswered
 
 
-def _key_of(sent: Sent) -> tuple[str, str, str]:
+def _key_of(sent: SentCommand) -> tuple[str, str, str]:
     return sent.command_id, sent.aggregate.type, sent.aggregate.id
 
 

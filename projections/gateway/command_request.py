@@ -13,9 +13,9 @@ import msgspec
 from aiohttp import hdrs
 
 from aggregates.timer import ScheduleTimer, timer
-from projections.gateway.command_data import Accepted, CommandData, Fault, Invalid, fault, read_json
+from projections.gateway.command_data import Accepted, CommandData, DataFault, Invalid, fault, read_json
 from projections.http.at_least import DEFAULT_WAIT, read_wait
-from projections.http.bodies import Refused, Some, read_bytes
+from projections.http.bodies import HttpProblem, RequestBytes, read_bytes
 from projections.http.preconditions import expected_sequence
 from streams.deciding.messages import JSON, MAX_ID_LENGTH, command_headers
 from streams.kafka.client import partition_of
@@ -55,8 +55,8 @@ class CommandReader:
         self._reply_to = reply_to
         self._partitions = partitions
 
-    async def read(self, request: Any, type: str, id: str, room: Some) -> tuple[Command, bytes]:
-        """The command of this id, and its data, as they go to Kafka, for which room is taken. Raises `Refused`."""
+    async def read(self, request: Any, type: str, id: str, room: RequestBytes) -> tuple[Command, bytes]:
+        """The command of this id, and its data, as they go to Kafka, for which room is taken. Raises `HttpProblem`."""
         aggregate_id = read_path_id(request.rel_url.raw_path, 2)
         correlation_id = _text(request.headers, "X-Correlation-ID")
         partition = partition_of(aggregate_id.encode(), self._partitions)
@@ -81,14 +81,14 @@ class CommandReader:
         return Command(id, type, aggregate_id, name, headers, same), data
 
     def parse(self, type: str, body: bytes) -> tuple[str, bytes, Any]:
-        """Name and data of the command in a body, the data also as plain values. Raises `Refused`."""
+        """Name and data of the command in a body, the data also as plain values. Raises `HttpProblem`."""
         forms = self._forms[type]
         try:
             parsed = read_json(body, _Body)
             form = forms.get(parsed.type)
             if form is None:
                 known = ", ".join(forms)
-                raise Invalid([Fault("/type", f"{type} has no command {parsed.type!r}; it has {known}")])
+                raise Invalid([DataFault("/type", f"{type} has no command {parsed.type!r}; it has {known}")])
             data = bytes(parsed.data)
             value = form.check(data)
             if (type, parsed.type) == (timer.type, ScheduleTimer.__name__):
@@ -100,38 +100,38 @@ class CommandReader:
             raise _not_valid(invalid.faults) from None
         except ValueError as error:
             wanted = '{"type": "..", "data": {..}}'
-            raise Refused(400, "Not JSON", f"the body is to be a JSON object like {wanted}: {error}") from None
+            raise HttpProblem(400, "Not JSON", f"the body is to be a JSON object like {wanted}: {error}") from None
 
     def _check_later(self, to: str, command: str, data: str = "{}", **others: Any) -> None:
         """What a timer is to send is such as may be sent now. Raises `Invalid`."""
         forms = self._forms.get(to)
         if not forms:
             known = ", ".join(type for type, its in self._forms.items() if its)
-            raise Invalid([Fault("/data/to", f"there is no type {to!r}; there are {known}")])
+            raise Invalid([DataFault("/data/to", f"there is no type {to!r}; there are {known}")])
         if command not in forms:
-            raise Invalid([Fault("/data/command", f"{to} has no command {command!r}; it has {', '.join(forms)}")])
+            raise Invalid([DataFault("/data/command", f"{to} has no command {command!r}; it has {', '.join(forms)}")])
         try:
             forms[command].check(data.encode())
         except Invalid as invalid:
             faults = [f"{it.pointer.removeprefix('/data') or 'the text'}: {it.detail}" for it in invalid.faults]
-            raise Invalid([Fault("/data/data", detail) for detail in faults]) from None
+            raise Invalid([DataFault("/data/data", detail) for detail in faults]) from None
         except ValueError as error:
-            raise Invalid([Fault("/data/data", f"not JSON: {error}")]) from None
+            raise Invalid([DataFault("/data/data", f"not JSON: {error}")]) from None
 
-    def _too_large(self) -> Refused:
-        return Refused(413, "Too large", f"a command has at most {self._most} bytes with key and headers")
+    def _too_large(self) -> HttpProblem:
+        return HttpProblem(413, "Too large", f"a command has at most {self._most} bytes with key and headers")
 
 
 def command_id(headers: Any) -> str:
     """The command id of a header `Idempotency-Key`, plain or as the string of RFC 8941 that the draft wants; a new one
-    without. Raises `Refused`."""
+    without. Raises `HttpProblem`."""
     text = _text(headers, "Idempotency-Key")
     if (quoted := _QUOTED.fullmatch(text)) is not None:
         text = re.sub(r"\\(.)", r"\1", quoted[1])
     elif not text and "Idempotency-Key" not in headers:
         return str(uuid.uuid4())
     if text in ("", ".", ".."):  # the path of its status would be another one's
-        raise Refused(400, "Bad request", f"Idempotency-Key: {text!r} is no id; leave the header out for a new one")
+        raise HttpProblem(400, "Bad request", f"Idempotency-Key: {text!r} is no id; leave the header out for a new one")
     return text
 
 
@@ -141,16 +141,16 @@ def wait_of(headers: Any, default: float = DEFAULT_WAIT) -> float:
 
 
 def read_path_id(raw_path: str, part: int) -> str:
-    """The id that is a part of a path. Raises `Refused`.
+    """The id that is a part of a path. Raises `HttpProblem`.
 
     From the path as it was sent: decoded leniently `%FF` would be taken for these three characters.
     """
     try:
         id = unquote_to_bytes(raw_path.split("/")[part]).decode()
     except UnicodeError:
-        raise Refused(400, "Bad request", "the id in the path is not percent-encoded UTF-8") from None
+        raise HttpProblem(400, "Bad request", "the id in the path is not percent-encoded UTF-8") from None
     if not 0 < len(id) <= MAX_ID_LENGTH:
-        raise Refused(400, "Bad request", f"the id in the path has {len(id)} characters: use 1 to {MAX_ID_LENGTH}")
+        raise HttpProblem(400, "Bad request", f"the id in the path has {len(id)} characters: use 1 to {MAX_ID_LENGTH}")
     return id
 
 
@@ -164,21 +164,23 @@ def fingerprint(type: str, aggregate_id: str, name: str, value: Any, expected: s
 def _text(headers: Any, name: str) -> str:
     values = headers.getall(name, [""])
     if len(values) > 1:
-        raise Refused(400, "Bad request", f"{name}: it stands there {len(values)} times, once is allowed")
+        raise HttpProblem(400, "Bad request", f"{name}: it stands there {len(values)} times, once is allowed")
     [text] = values
     if len(text) > MAX_ID_LENGTH:
-        raise Refused(400, "Bad request", f"{name}: it has {len(text)} characters, at most {MAX_ID_LENGTH} are allowed")
+        raise HttpProblem(
+            400, "Bad request", f"{name}: it has {len(text)} characters, at most {MAX_ID_LENGTH} are allowed"
+        )
     if text and not _READABLE.fullmatch(text):
-        raise Refused(400, "Bad request", f"{name}: use printable ASCII characters")
+        raise HttpProblem(400, "Bad request", f"{name}: use printable ASCII characters")
     return str(text)
 
 
 def _check_content_type(headers: Any) -> None:
     given = headers.get(hdrs.CONTENT_TYPE, "")
     if not is_json(given):
-        raise Refused(415, "Not JSON", f"Content-Type: {given!r}: send {JSON}, in UTF-8", {"Accept": JSON})
+        raise HttpProblem(415, "Not JSON", f"Content-Type: {given!r}: send {JSON}, in UTF-8", {"Accept": JSON})
 
 
-def _not_valid(faults: list[Fault]) -> Refused:
+def _not_valid(faults: list[DataFault]) -> HttpProblem:
     where = "; ".join(f"{it.pointer or 'the body'}: {it.detail}" for it in faults)
-    return Refused(422, "Not valid", where, errors=faults)
+    return HttpProblem(422, "Not valid", where, errors=faults)

@@ -21,12 +21,21 @@ from aiokafka.errors import KafkaError
 from projections.app import ReadSide
 from projections.gateway.command_answers import answer_of, is_another, status_of, used_before
 from projections.gateway.command_data import Accepted
-from projections.gateway.command_log import NOT_YET, CommandLog, Known, Place, Sent, Target, encode_sent, is_reply_to
+from projections.gateway.command_log import (
+    NOT_YET,
+    CommandAggregate,
+    CommandLog,
+    KafkaPosition,
+    KnownCommand,
+    SentCommand,
+    encode_sent,
+    is_reply_to,
+)
 from projections.gateway.command_request import Command, CommandReader, command_id, read_path_id, wait_of
 from projections.gateway.openapi import takes_commands, tells_of_commands
 from projections.gateway.pending_commands import LOOK_SECONDS, LostReplies
 from projections.gateway.replies import Replies, TooMany, now_ms
-from projections.http.bodies import Post, Refused, Reserved, Some
+from projections.http.bodies import BodyBytes, HttpProblem, Post, RequestBytes
 from projections.http.forwarding import NotNow, not_now
 from streams.aggregate_type import AggregateType
 from streams.concurrency.retry import until_it_answers
@@ -96,11 +105,11 @@ class Gateway:
             CommandLog(lambda: Path(side.app.conf.datadir) / f"{settings.namespace}commands.sqlite"),
             settings.http_pending,
         )
-        self._room = Reserved(MOST_BYTES)
+        self._room = BodyBytes(MOST_BYTES)
         self._in_work = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._deliveries: set[asyncio.Task[Sent]] = set()
+        self._deliveries: set[asyncio.Task[SentCommand]] = set()
         self._looking: asyncio.Task[None] | None = None
         self._is_open = False
 
@@ -149,7 +158,7 @@ class Gateway:
             if not self._is_open:
                 raise NotNow("this worker starts, or ends")
             return await answer()
-        except Refused as error:
+        except HttpProblem as error:
             return problem(view, error.status, error.title, str(error), error.headers, **error.members)
         except TooMany as error:
             return problem(view, 429, "Too many", str(error))
@@ -171,8 +180,8 @@ class Gateway:
             command, data = await self._reader.read(request, type, id, room)
             first = self._first_reply(command)
             if first is None:
-                target = Target(command.type, command.aggregate_id)
-                sent = Sent(command.id, target, command.name, Place("", 0, NOT_YET), command.fingerprint)
+                target = CommandAggregate(command.type, command.aggregate_id)
+                sent = SentCommand(command.id, target, command.name, KafkaPosition("", 0, NOT_YET), command.fingerprint)
                 with self._replies.place(sends=True), self._replies.waiting_for(sent) as reply:
                     # It counts before anybody else has his turn: who comes with the same id is told at once.
                     is_new = self._replies.unanswered.add(sent, now_ms())
@@ -186,8 +195,8 @@ class Gateway:
         return answer_of(view, first)
 
     def _first_reply(self, command: Command) -> Reply | None:
-        """The reply to a command that was accepted before. Raises `Refused` for another one with the same id."""
-        known = self._replies.find(command.id) or Known(None, None)
+        """The reply to a command that was accepted before. Raises `HttpProblem` for another one with the same id."""
+        known = self._replies.find(command.id) or KnownCommand(None, None)
         sent, reply = known.sent or self._replies.unanswered.sent(command.id), known.reply
         if is_another(command, sent, reply):
             raise used_before(command.id, sent, reply)
@@ -198,9 +207,9 @@ class Gateway:
         return reply if reply.status == "accepted" else None
 
     async def _reply(
-        self, command: Command, delivery: asyncio.Task[Sent], reply: asyncio.Future[Reply | None], seconds: float
+        self, command: Command, delivery: asyncio.Task[SentCommand], reply: asyncio.Future[Reply | None], seconds: float
     ) -> Reply | None:
-        """The reply; None when the time is up and the command is on Kafka. Raises `Refused`."""
+        """The reply; None when the time is up and the command is on Kafka. Raises `HttpProblem`."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         both: set[asyncio.Future[Any]] = {reply, delivery}
@@ -214,7 +223,7 @@ class Gateway:
             await asyncio.wait([delivery], timeout=max(now + PRODUCE_SECONDS - loop.time(), 0))
         if delivery.done() and delivery.exception() is None:
             return None
-        raise Refused(
+        raise HttpProblem(
             503,
             "Kafka does not take it",
             f"it is not known whether command {command.id} is on its way; sending it again with"
@@ -222,7 +231,9 @@ class Gateway:
             command_id=command.id,
         )
 
-    async def _deliver(self, command: Command, data: bytes, room: Some, sent: Sent, is_new: bool) -> Sent:
+    async def _deliver(
+        self, command: Command, data: bytes, room: RequestBytes, sent: SentCommand, is_new: bool
+    ) -> SentCommand:
         """Produce a command and then the note of it, so that what counts as unanswered can be answered."""
         topic = topics.commands_topic(self._settings.namespace, command.type)
         try:
@@ -234,7 +245,7 @@ class Gateway:
         finally:
             del data
             room.give_back()
-        sent = msgspec.structs.replace(sent, place=Place(topic, found.partition, found.offset))
+        sent = msgspec.structs.replace(sent, place=KafkaPosition(topic, found.partition, found.offset))
         if command.id in self._replies.unanswered:
             self._replies.unanswered.add(sent, now_ms())
         await self._produce(self._topic, command.id, encode_sent(sent), [])
@@ -247,14 +258,14 @@ class Gateway:
             lambda producer: producer.send(topic, value, key=encoded, partition=partition, headers=headers)
         )
 
-    def _delivered(self, delivery: asyncio.Task[Sent]) -> None:
+    def _delivered(self, delivery: asyncio.Task[SentCommand]) -> None:
         self._deliveries.discard(delivery)
         if not delivery.cancelled():
             delivery.exception()  # whoever waited for it has been told, and nobody else is interested
 
-    def _pending(self, view: Any, sent: Sent) -> Any:
+    def _pending(self, view: Any, sent: SentCommand) -> Any:
         location = f"/commands/{quote(sent.command_id, safe='')}"
-        return json_response(view, status_of(Known(sent, None)), 202, {"Location": location, "Retry-After": "1"})
+        return json_response(view, status_of(KnownCommand(sent, None)), 202, {"Location": location, "Retry-After": "1"})
 
     # -- what became of it --------------------------------------------------------------------------------------------
 
@@ -266,7 +277,7 @@ class Gateway:
             known = await self._found(id, seconds)
         return json_response(view, status_of(known), headers={"Cache-Control": "no-store"})
 
-    async def _found(self, id: str, seconds: float) -> Known:
+    async def _found(self, id: str, seconds: float) -> KnownCommand:
         began = time.monotonic()
         with self._replies.place(sends=False):
             try:
@@ -275,10 +286,10 @@ class Gateway:
             except (TimeoutError, KafkaError):
                 raise NotNow("this worker has not read all that became of commands yet") from None
             if known is None:
-                raise Refused(404, "Not found", f"there is no command {id}; what became of one is kept for a day")
+                raise HttpProblem(404, "Not found", f"there is no command {id}; what became of one is kept for a day")
             left = began + seconds - time.monotonic()
             if known.sent is None or known.reply is not None or left <= 0:
                 return known
             with self._replies.waiting_for(known.sent) as reply:
                 await asyncio.wait([reply], timeout=left)
-                return Known(known.sent, reply.result() if reply.done() else None)
+                return KnownCommand(known.sent, reply.result() if reply.done() else None)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 import msgspec
 
 from streams.deciding.messages import Error, Reply
-from streams.web.operation import Answer, V, describe
+from streams.web.operation import Response, V, describe
 
 
 class CommandTarget(TypedDict):
@@ -44,13 +44,13 @@ class CommandStatus(TypedDict):
 
 def takes_commands(type: str, commands: Mapping[str, type]) -> Callable[[V], V]:
     """Say of a view that it is `POST /<type>s/{id}/commands`, and takes these, by name. There is at least one."""
-    pending = Answer(
+    pending = Response(
         "No reply in time: ask at `Location`, or send it again", CommandStatus, headers=("Location", "Retry-After")
     )
     return describe(
         f"{type}s",
         f"Send a command to one {type}",
-        Answer("Accepted: what it has caused is durable", Reply),
+        Response("Accepted: what it has caused is durable", Reply),
         body=_body(commands),
         headers=("Idempotency-Key", "If-Match", "If-None-Match", "Prefer", "X-Correlation-ID"),
         others={202: pending},

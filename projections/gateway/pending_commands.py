@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from projections.gateway.command_log import Sent, is_reply_to
+from projections.gateway.command_log import SentCommand, is_reply_to
 from streams.deciding.messages import Reply
 from streams.journal.port import Journal, Unavailable, stream_name
 
@@ -24,11 +24,11 @@ LOOK_SECONDS = 10.0
 """So often the log is asked about commands that wait for longer than this. A reply comes long before a second look."""
 
 
-class UnansweredCount:
+class PendingCommands:
     """Each command counts once, from the first that is known of it until its reply, or until it is too old."""
 
     def __init__(self) -> None:
-        self._commands: dict[str, tuple[Sent, int]] = {}
+        self._commands: dict[str, tuple[SentCommand, int]] = {}
         self._count: Counter[str] = Counter()
 
     def __getitem__(self, type: str) -> int:
@@ -37,11 +37,11 @@ class UnansweredCount:
     def __contains__(self, id: str) -> bool:
         return id in self._commands
 
-    def sent(self, id: str) -> Sent | None:
+    def sent(self, id: str) -> SentCommand | None:
         """What a command is that has no reply yet: the first that was sent with its id."""
         return self._commands[id][0] if id in self._commands else None
 
-    def add(self, sent: Sent, at: int) -> bool:
+    def add(self, sent: SentCommand, at: int) -> bool:
         """A command was sent; `at` in milliseconds, and about in order. False when it counts already."""
         id = sent.command_id
         if (known := self._commands.get(id)) is not None:
@@ -71,7 +71,7 @@ class UnansweredCount:
                 return
             self.remove(id)
 
-    def sent_before(self, at: int) -> Iterator[Sent]:
+    def sent_before(self, at: int) -> Iterator[SentCommand]:
         """Those that were sent before, and that Kafka has."""
         for sent, its in self._commands.values():
             if its >= at:
@@ -83,7 +83,7 @@ class UnansweredCount:
 class LostReplies:
     """Frees the slots of commands whose reply does not come any more, as the `journals` of their types tell."""
 
-    def __init__(self, unanswered: UnansweredCount, journals: Mapping[str, Journal]) -> None:
+    def __init__(self, unanswered: PendingCommands, journals: Mapping[str, Journal]) -> None:
         self._unanswered = unanswered
         self._journals = journals
         self._past: set[tuple[str, int]] = set()
@@ -92,7 +92,7 @@ class LostReplies:
     async def look(self, before: int) -> None:
         """Free the slots of commands that were sent before a time (in milliseconds), and that the log is past, at the
         look before this one too."""
-        by_stream: defaultdict[tuple[str, int], list[Sent]] = defaultdict(list)
+        by_stream: defaultdict[tuple[str, int], list[SentCommand]] = defaultdict(list)
         for sent in self._unanswered.sent_before(before):
             by_stream[sent.aggregate.type, sent.place.partition].append(sent)
         found = await asyncio.gather(*(self._past_of(*stream, its) for stream, its in by_stream.items()))
@@ -104,7 +104,7 @@ class LostReplies:
             log.warning("%d commands have been processed without a reply coming: they do not count any more", len(lost))
         self._past = past - lost
 
-    async def _past_of(self, type: str, partition: int, commands: Collection[Sent]) -> list[Sent]:
+    async def _past_of(self, type: str, partition: int, commands: Collection[SentCommand]) -> list[SentCommand]:
         if (journal := self._journals.get(type)) is None:
             return []
         try:

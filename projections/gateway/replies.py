@@ -20,14 +20,22 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from projections.gateway.command_log import CommandLog, Entry, Known, Sent, Unanswered, is_reply_to, read_entry
-from projections.gateway.pending_commands import UnansweredCount
+from projections.gateway.command_log import (
+    CommandLog,
+    KnownCommand,
+    LogEntry,
+    PendingCommand,
+    SentCommand,
+    is_reply_to,
+    read_entry,
+)
+from projections.gateway.pending_commands import PendingCommands
 from projections.http.forwarding import NotNow
 from projections.stores.local.sqlite_errors import is_damage
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, until_one_ends
 from streams.deciding.messages import Reply
-from streams.kafka.client import Broker, partition_of
+from streams.kafka.client import KafkaClient, partition_of
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.kafka.topics import DAY
 
@@ -47,7 +55,7 @@ class TooMany(Exception):
 class _Waiting:
     """Who waits for the reply to a command."""
 
-    sent: Sent
+    sent: SentCommand
     reply: asyncio.Future[Reply | None]
 
     def take(self, reply: Reply) -> None:
@@ -55,23 +63,23 @@ class _Waiting:
             self.reply.set_result(reply)
 
 
-class Fetched(NamedTuple):
+class FetchedReplies(NamedTuple):
     """Records that wait for the file, by partition the offset behind the last, and by id the replies."""
 
-    entries: list[Entry]
+    entries: list[LogEntry]
     offsets: dict[int, int]
     replies: defaultdict[str, list[Reply]]
 
 
-def _nothing() -> Fetched:
-    return Fetched([], {}, defaultdict(list))
+def _nothing() -> FetchedReplies:
+    return FetchedReplies([], {}, defaultdict(list))
 
 
 class Replies:
     """Reads `topic` into `commands`. At most `most` wait at the same time."""
 
     def __init__(
-        self, servers: list[str], topic: str, partitions: int, broker: Broker, commands: CommandLog, most: int
+        self, servers: list[str], topic: str, partitions: int, broker: KafkaClient, commands: CommandLog, most: int
     ) -> None:
         self._servers = servers
         self._topic = topic
@@ -79,7 +87,7 @@ class Replies:
         self._broker = broker
         self._commands = commands
         self._most = most
-        self.unanswered = UnansweredCount()
+        self.unanswered = PendingCommands()
         self._waiting: defaultdict[str, list[_Waiting]] = defaultdict(list)
         self._waiters = {True: 0, False: 0}
         """Who has sent a command, and who only asks what became of one: neither takes the place of the other."""
@@ -115,15 +123,15 @@ class Replies:
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
-    def find(self, id: str) -> Known | None:
+    def find(self, id: str) -> KnownCommand | None:
         """What is known of a command here and now. Raises `sqlite3.Error`."""
         known = self._commands.find(id)
         for fetched in (self._in_writing, self._fetched):
             for reply in fetched.replies.get(id, ()):
-                known = (known or Known(None, None)).after(reply)
+                known = (known or KnownCommand(None, None)).after(reply)
         return known
 
-    async def find_for_sure(self, id: str) -> Known | None:
+    async def find_for_sure(self, id: str) -> KnownCommand | None:
         """What is known of a command, after reading all that was there at the call, as far as that may matter. Raises
         `sqlite3.Error`, `KafkaError`, and `NotNow` when the worker ends meanwhile."""
         known = self.find(id)
@@ -162,7 +170,7 @@ class Replies:
             self._waiters[sends] -= 1
 
     @contextlib.contextmanager
-    def waiting_for(self, sent: Sent) -> Iterator[asyncio.Future[Reply | None]]:
+    def waiting_for(self, sent: SentCommand) -> Iterator[asyncio.Future[Reply | None]]:
         """The next reply to a command that is read; None when the worker ends before. Who waits has a `place`."""
         waiting = _Waiting(sent, asyncio.get_running_loop().create_future())
         if self._ended:
@@ -299,7 +307,7 @@ class Replies:
                 self._read_to.update(offsets)
                 self._moved.notify_all()
 
-    async def _write(self, entries: list[Entry], offsets: dict[int, int]) -> list[Unanswered]:
+    async def _write(self, entries: list[LogEntry], offsets: dict[int, int]) -> list[PendingCommand]:
         # In a thread: when SQLite syncs, nobody has to wait for that.
         writing = asyncio.ensure_future(asyncio.to_thread(self._commands.write, entries, offsets, now_ms()))
         try:

@@ -25,7 +25,7 @@ Reason = Annotated[str, msgspec.Meta(pattern=r"\S", max_length=1_000)]
 """Why a person wants something, for the next one to read."""
 
 
-class Refused(Exception):
+class HttpProblem(Exception):
     """An order cannot be taken; with the status and title to answer, headers, and members that its problem has
     besides."""
 
@@ -51,7 +51,7 @@ class Post(View):  # type: ignore[misc]
         return {"POST"}
 
 
-class Reserved:
+class BodyBytes:
     """Room for at most so many bytes, of all requests in work."""
 
     def __init__(self, most: int) -> None:
@@ -59,26 +59,26 @@ class Reserved:
         self.size = 0
 
     @contextmanager
-    def some(self) -> Iterator[Some]:
+    def some(self) -> Iterator[RequestBytes]:
         """Room for one of them, which is given back at the end, unless somebody else does that."""
-        some = Some(self)
+        some = RequestBytes(self)
         try:
             yield some
         finally:
             some.give_back()
 
 
-class Some:
+class RequestBytes:
     """What one request has taken."""
 
-    def __init__(self, reserved: Reserved) -> None:
+    def __init__(self, reserved: BodyBytes) -> None:
         self._reserved = reserved
         self.size = 0
 
     def take(self, size: int) -> None:
-        """Take more of it. Raises `Refused` when there is none."""
+        """Take more of it. Raises `HttpProblem` when there is none."""
         if self._reserved.size + size > self._reserved.most:
-            raise Refused(503, "Not now", "Kafka is slow to take commands, or their senders are slow to send them")
+            raise HttpProblem(503, "Not now", "Kafka is slow to take commands, or their senders are slow to send them")
         self._reserved.size += size
         self.size += size
 
@@ -87,41 +87,41 @@ class Some:
         self._reserved.size -= self.size
         self.size = 0
 
-    def hand_on(self) -> Some:
+    def hand_on(self) -> RequestBytes:
         """The same room for another one to give back, at another time."""
-        other = Some(self._reserved)
+        other = RequestBytes(self._reserved)
         other.size, self.size = self.size, 0
         return other
 
 
-async def read_bytes(request: Any, most: int, some: Some | None = None) -> bytes:
+async def read_bytes(request: Any, most: int, some: RequestBytes | None = None) -> bytes:
     """The body of a request, `most` bytes of it, for which room is taken as they come: one that is announced and does
-    not come takes none. Raises `Refused`."""
+    not come takes none. Raises `HttpProblem`."""
     if (request.content_length or 0) > most:
-        raise Refused(413, "Too large", f"the body has more than {most} bytes")
+        raise HttpProblem(413, "Too large", f"the body has more than {most} bytes")
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while part := await request.content.read(most + 1):
                 if len(body) + len(part) > most:
-                    raise Refused(413, "Too large", f"the body has more than {most} bytes")
+                    raise HttpProblem(413, "Too large", f"the body has more than {most} bytes")
                 if some is not None:
                     some.take(len(part))
                 body += part
     except TimeoutError:
-        raise Refused(408, "Too slow", f"the body did not come within {BODY_SECONDS:g} s") from None
+        raise HttpProblem(408, "Too slow", f"the body did not come within {BODY_SECONDS:g} s") from None
     except BROKEN as error:
         detail = f"the body is not what its headers say: {type(error).__name__}"
-        raise Refused(400, "Bad request", detail) from None
+        raise HttpProblem(400, "Bad request", detail) from None
     return bytes(body)
 
 
 async def read_body(request: Any, type: type[T]) -> T:
-    """The body, JSON of this type; none at all is `{}`. Raises `Refused`."""
+    """The body, JSON of this type; none at all is `{}`. Raises `HttpProblem`."""
     body = await read_bytes(request, MOST_BYTES)
     try:
         return msgspec.json.decode(body if body.strip() else b"{}", type=type)
     except msgspec.ValidationError as error:
-        raise Refused(422, "Not valid", str(error)) from None
+        raise HttpProblem(422, "Not valid", str(error)) from None
     except (ValueError, RecursionError) as error:
-        raise Refused(400, "Not JSON", f"the body is to be a JSON object: {error}") from None
+        raise HttpProblem(400, "Not JSON", f"the body is to be a JSON object: {error}") from None

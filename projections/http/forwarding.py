@@ -70,7 +70,7 @@ class BadAnswer(Exception):
     """Another worker has answered what no worker answers; the message says what, for the log."""
 
 
-class Asked:
+class WorkerRequest:
     """A request to `worker`, as problems name it; what goes wrong on the way is `NotNow`.
 
     The path is sent as it is, so that every worker reads the same ids in it, and a redirect is not followed. Where the

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from projections.http.bodies import Refused
+from projections.http.bodies import HttpProblem
 from projections.http.etags import Entity, read_entities, read_tag
 from streams.journal.port import stream_name
 
@@ -23,14 +23,16 @@ _WANTED = 'If-Match: "<the ETag of a row>", a sequence as a reply has it, or *'
 
 def expected_sequence(headers: Any, type: str, partition: int) -> str:
     """What the headers of a command to an aggregate of this type, in this partition, expect: its sequence, `0` when it
-    is not to exist, `*` when it is; empty for nothing. Raises `Refused`: 400 for what cannot be read, 412 for what can
-    never hold."""
+    is not to exist, `*` when it is; empty for nothing. Raises `HttpProblem`: 400 for what cannot be read, 412 for what
+    can never hold."""
     match, none_match = headers.getall("If-Match", ()), headers.getall("If-None-Match", ())
     if none_match:
         if match:
-            raise Refused(400, "Bad request", "If-Match and If-None-Match: one of them, they exclude each other")
+            raise HttpProblem(400, "Bad request", "If-Match and If-None-Match: one of them, they exclude each other")
         if ",".join(none_match).strip(" \t") != "*":
-            raise Refused(400, "Bad request", "If-None-Match: a command takes * alone: the aggregate is not to exist")
+            raise HttpProblem(
+                400, "Bad request", "If-None-Match: a command takes * alone: the aggregate is not to exist"
+            )
         return NONE
     if not match:
         return ""
@@ -40,7 +42,7 @@ def expected_sequence(headers: Any, type: str, partition: int) -> str:
     try:
         entities = read_entities([text])
     except ValueError:
-        raise Refused(400, "Bad request", f"If-Match: {text[:100]!r} cannot be read: {_WANTED}") from None
+        raise HttpProblem(400, "Bad request", f"If-Match: {text[:100]!r} cannot be read: {_WANTED}") from None
     if entities is None:
         return ANY
     # The comparison is strong: a weak tag matches nothing, nor does one of what can be no row of this aggregate.
@@ -48,9 +50,11 @@ def expected_sequence(headers: Any, type: str, partition: int) -> str:
     found = {sequence for entity in entities if (sequence := _sequence(entity, stream)) is not None}
     if not found:
         detail = f"If-Match: {text[:100]!r} names not this {type} by a strong ETag; nothing was sent. {_WANTED}"
-        raise Refused(412, "Precondition failed", detail)
+        raise HttpProblem(412, "Precondition failed", detail)
     if len(found) > 1:
-        raise Refused(400, "Bad request", f"If-Match: sequences {', '.join(map(str, sorted(found)))}: name one of them")
+        raise HttpProblem(
+            400, "Bad request", f"If-Match: sequences {', '.join(map(str, sorted(found)))}: name one of them"
+        )
     return str(found.pop())
 
 

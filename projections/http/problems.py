@@ -14,7 +14,7 @@ from streams.runtime.web_guard import PROBLEM, problem_body, problem_response
 log = logging.getLogger(__name__)
 
 
-class Dispatcher(web.UrlDispatcher):
+class ExpectDispatcher(web.UrlDispatcher):
     """Refuses what a client expects in vain. aiohttp would show it in its answer, and raise when that cannot be
     encoded, before any middleware."""
 

@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from projections.openapi.parts import AT_THE_DOOR, components
-from projections.openapi.schemas import Known, schemas_of
+from projections.openapi.schemas import TypeSchemas, schemas_of
 from projections.operations.answers import Problem
 from projections.streaming.sse import EVENT_STREAM
 from streams.aggregate_type import AggregateType
 from streams.runtime.web_guard import ANY_HOST
-from streams.web.operation import Answer, Described
+from streams.web.operation import Operation, Response
 
 INTERNAL: Mapping[str, str] = {
     "/applied/{stream}/{nr}": "workers wait at each other for a position; clients have At-Least",
@@ -39,7 +39,7 @@ class Route:
     path: str
     method: str
     name: str
-    described: Described | None
+    described: Operation | None
 
 
 def routes_of(app: Any) -> Iterator[Route]:
@@ -83,7 +83,7 @@ def document(
     }
 
 
-def _types(described: Described) -> Iterator[Any]:
+def _types(described: Operation) -> Iterator[Any]:
     yield from (answer.type for answer in described.answers.values() if answer.type is not None)
     if described.body is not None:
         yield described.body
@@ -105,7 +105,7 @@ def _tags(tags: Sequence[str], contexts: Mapping[str, AggregateType]) -> list[di
     return told
 
 
-def _operation(route: Route, described: Described, known: Known) -> dict[str, Any]:
+def _operation(route: Route, described: Operation, known: TypeSchemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "tags": [described.tag],
@@ -126,11 +126,11 @@ def _operation(route: Route, described: Described, known: Known) -> dict[str, An
     return operation
 
 
-def _problems(route: Route, described: Described) -> set[int]:
+def _problems(route: Route, described: Operation) -> set[int]:
     return {*described.problems, *(() if ANY_HOST.fullmatch(route.path) else AT_THE_DOOR)}
 
 
-def _parameters(route: Route, described: Described) -> list[dict[str, Any]]:
+def _parameters(route: Route, described: Operation) -> list[dict[str, Any]]:
     path = [
         {
             "name": name,
@@ -166,7 +166,7 @@ def _query(query: type | None) -> list[dict[str, Any]]:
     return parameters
 
 
-def _answer(answer: Answer, described: Described, known: Known) -> dict[str, Any]:
+def _answer(answer: Response, described: Operation, known: TypeSchemas) -> dict[str, Any]:
     told: dict[str, Any] = {"description": answer.description}
     if answer.headers:
         told["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in answer.headers}

@@ -16,7 +16,7 @@ DECIMAL = "^-?[0-9]{1,14}([.][0-9]{1,4})?$"
 """A decimal string, as Avro keeps it: 18 digits, 4 of them behind the point. Never a float."""
 
 
-class Known:
+class TypeSchemas:
     """The schemas of some types, by type; `components` are those that they refer to, by name."""
 
     def __init__(self, schemas: Mapping[Any, dict[str, Any]], components: dict[str, Any]) -> None:
@@ -28,7 +28,7 @@ class Known:
         return self._schemas[type_]
 
 
-def schemas_of(types: Iterable[Any], contexts: Mapping[str, AggregateType]) -> Known:
+def schemas_of(types: Iterable[Any], contexts: Mapping[str, AggregateType]) -> TypeSchemas:
     """The schemas of all these types. Where two of them have one name, the module that they are in goes before it."""
     wanted = list(dict.fromkeys(types))
     schemas, found = msgspec.json.schema_components(wanted, ref_template=_REF)
@@ -37,7 +37,7 @@ def schemas_of(types: Iterable[Any], contexts: Mapping[str, AggregateType]) -> K
     for context in contexts.values():
         for name in {**context.decider.commands, **context.decider.events}:
             _document(known, context.schemas.newest(name))
-    return Known({type_: _tidy(it, names) for type_, it in zip(wanted, schemas, strict=True)}, known)
+    return TypeSchemas({type_: _tidy(it, names) for type_, it in zip(wanted, schemas, strict=True)}, known)
 
 
 def _short(name: str) -> str:

@@ -17,7 +17,7 @@ from projections.app import ReadSide
 from projections.http.etags import is_known
 from projections.openapi.document import document, routes_of
 from streams.web.health import problem
-from streams.web.operation import Answer, describe
+from streams.web.operation import Response, describe
 
 DISTRIBUTION = "sourced-streams"
 SWAGGER_UI = "flask_swagger_ui"
@@ -81,7 +81,7 @@ def add_openapi(side: ReadSide, title: str, about: str) -> None:
         return view.bytes(body, content_type="application/json", headers=headers)
 
     @side.app.page("/docs", name="docs")
-    @describe("documentation", "A page that shows this document", Answer("The page", media="text/html"))
+    @describe("documentation", "A page that shows this document", Response("The page", media="text/html"))
     async def docs(view: Any, request: Any) -> Any:
         return view.bytes(PAGE, content_type="text/html", headers=HEADERS)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
-from projections.applying.refolding import FoldedRow
+from projections.applying.refolding import RefoldedRow
 
 
 class Fault(TypedDict):
@@ -164,7 +164,7 @@ class Skipped(TypedDict):
     projection: str
     position: str
     reason: str
-    rows: NotRequired[list[FoldedRow]]
+    rows: NotRequired[list[RefoldedRow]]
 
 
 class Dropped(TypedDict):

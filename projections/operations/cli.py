@@ -13,9 +13,9 @@ from projections.operations.cli_status import COLUMNS, NUMBERS, ProjectionState,
 from projections.operations.cli_status import until_it_answers as wait_for
 from projections.stores.declaration import projection_name
 from projections.stores.rows import read_position
-from streams.cli.dead_letters import DeadLetters
+from streams.cli.dead_letters import DeadLetterTopic
 from streams.cli.http import SECONDS
-from streams.cli.run import DONE, ERROR, USAGE, Stop, Tool, compact, print_table, table
+from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError, compact, print_table, table
 from streams.settings import Settings
 from streams.text import printable
 
@@ -37,7 +37,7 @@ def register(app: Any, settings: Settings, app_name: str = "projections") -> Non
     """Add `projections` to the commands of an app of projections of this name."""
 
     def command(*options: Any) -> Callable[[Any], Any]:
-        return app.command(*options, base=Tool)  # type: ignore[no-any-return]
+        return app.command(*options, base=CliCommand)  # type: ignore[no-any-return]
 
     @command(
         argument("action", type=click.Choice(ACTIONS)),
@@ -52,7 +52,7 @@ def register(app: Any, settings: Settings, app_name: str = "projections") -> Non
         option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="dead-letters: the newest N."),
     )
     async def projections(
-        self: Tool,
+        self: CliCommand,
         action: str,
         name: str | None,
         position: str | None,
@@ -128,29 +128,31 @@ def register(app: Any, settings: Settings, app_name: str = "projections") -> Non
 
 
 def _check_use(action: str, name: str | None, position: str | None, **given: Any) -> None:
-    """Raise `Stop` for what makes no sense."""
+    """Raise `CliError` for what makes no sense."""
     if action in TAKES_NAME and not name:
-        raise Stop(USAGE, f"{action} takes the name of a {'table' if action == 'drop' else 'projection'}")
+        raise CliError(USAGE, f"{action} takes the name of a {'table' if action == 'drop' else 'projection'}")
     if action == "drop" and not projection_name(name or ""):
-        raise Stop(USAGE, f"{name} is no table: `projections status` shows them, as orders-1")
+        raise CliError(USAGE, f"{name} is no table: `projections status` shows them, as orders-1")
     if action == "dead-letters" and name:
-        raise Stop(USAGE, "dead-letters takes no name: those of all projections are listed")
+        raise CliError(USAGE, "dead-letters takes no name: those of all projections are listed")
     if action == "skip":
         try:
             read_position(position or "")
         except ValueError:
-            raise Stop(USAGE, "skip takes the POSITION of an event, as in the dead letters: order-3:125:0") from None
+            raise CliError(
+                USAGE, "skip takes the POSITION of an event, as in the dead letters: order-3:125:0"
+            ) from None
     elif position is not None:
-        raise Stop(USAGE, f"{action} takes no position")
+        raise CliError(USAGE, f"{action} takes no position")
     if action in ("pause", "skip") and not (given["reason"] or "").strip():
-        raise Stop(USAGE, f"{action} takes --reason: the next one to look at it wants to know why")
+        raise CliError(USAGE, f"{action} takes --reason: the next one to look at it wants to know why")
     for name_, actions in OPTION_OF.items():
         if given[name_] and action not in actions:
-            raise Stop(USAGE, f"--{name_} is of {' and '.join(actions)}")
+            raise CliError(USAGE, f"--{name_} is of {' and '.join(actions)}")
     if given["key"] == "":
-        raise Stop(USAGE, "--key takes the key of a row")
+        raise CliError(USAGE, "--key takes the key of a row")
     if given["key"] and (given["wait"] or given["again"]):
-        raise Stop(USAGE, "--key rebuilds one row, at once: without --wait and --again")
+        raise CliError(USAGE, "--key rebuilds one row, at once: without --wait and --again")
 
 
 def _say(done: dict[str, Any], what: str) -> None:
@@ -183,7 +185,7 @@ def _print_details(state: ProjectionState) -> None:
 
 
 async def _dead_letters(settings: Settings, name: str, limit: int) -> int:
-    records, more = await DeadLetters(settings, name, [name]).newest(limit)
+    records, more = await DeadLetterTopic(settings, name, [name]).newest(limit)
     if not records:
         click.echo("no dead letters of projections")
         return DONE

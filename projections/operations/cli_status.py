@@ -13,7 +13,7 @@ import msgspec
 
 from streams.cli.http import ask, post
 from streams.cli.progress import Meter
-from streams.cli.run import ERROR, USAGE, Stop
+from streams.cli.run import ERROR, USAGE, CliError
 from streams.text import one_line
 
 COLUMNS = ("projection", "table", "state", "done", "to go", "rate", "left", "waiting", "note")
@@ -38,12 +38,12 @@ class TableState(msgspec.Struct):
     quarantined_keys: int
 
 
-class Skip(msgspec.Struct):
+class SkipShown(msgspec.Struct):
     position: str
     reason: str
 
 
-class Waiting(msgspec.Struct):
+class WaitingKeyShown(msgspec.Struct):
     """A key in quarantine."""
 
     table: str
@@ -59,9 +59,9 @@ class ProjectionState(msgspec.Struct):
     name: str
     serving: str | None
     paused: str | None
-    skips: list[Skip]
+    skips: list[SkipShown]
     quarantined_keys: int
-    quarantined: list[Waiting]
+    quarantined: list[WaitingKeyShown]
     tables: list[TableState]
 
     @property
@@ -85,7 +85,7 @@ def path_of(*parts: str) -> str:
 
 
 async def get_states(url: str, name: str | None) -> list[ProjectionState]:
-    """Of one projection, or of all. Raises `Stop`: with 1 when there is none, with 2 when there is no answer."""
+    """Of one projection, or of all. Raises `CliError`: with 1 when there is none, with 2 when there is no answer."""
     where, status, body = await ask(url, path_of(name) if name is not None else "/projections", HELP)
     if status != 200:
         raise refused(where, status, body)
@@ -93,35 +93,35 @@ async def get_states(url: str, name: str | None) -> list[ProjectionState]:
 
 
 def read(where: str, body: bytes, is_all: bool) -> list[ProjectionState]:
-    """An answer. Raises `Stop` for what is none."""
+    """An answer. Raises `CliError` for what is none."""
     try:
         if is_all:
             return msgspec.json.decode(body, type=_All).projections
         return [msgspec.json.decode(body, type=ProjectionState)]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Stop(USAGE, f"{where} is not the /projections of a projections worker: {one_line(error)}") from None
+        raise CliError(USAGE, f"{where} is not the /projections of a projections worker: {one_line(error)}") from None
 
 
 async def order(url: str, path: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """What a worker answers to an order. Raises `Stop`: 1 when it cannot be done, 2 for wrong use, or no answer."""
+    """What a worker answers to an order. Raises `CliError`: 1 when it cannot be done, 2 for wrong use, or no answer."""
     where, status, answer = await post(url, path, HELP, body, seconds)
     if status not in (200, 202):
         raise refused(where, status, answer)
     try:
         return msgspec.json.decode(answer, type=dict[str, Any]) | {"status": status}
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Stop(USAGE, f"{where} is no projections worker") from None
+        raise CliError(USAGE, f"{where} is no projections worker") from None
 
 
-def refused(where: str, status: int, body: bytes) -> Stop:
+def refused(where: str, status: int, body: bytes) -> CliError:
     """Why a worker did not do it."""
     try:
         detail = msgspec.json.decode(body, type=_Problem).detail
     except (msgspec.DecodeError, UnicodeDecodeError):
         detail = one_line(body[:200].decode(errors="replace")) or "nothing"
     if status in (404, 409):
-        return Stop(ERROR, one_line(detail))
-    return Stop(USAGE, f"{where} answers {status}: {one_line(detail)}")
+        return CliError(ERROR, one_line(detail))
+    return CliError(USAGE, f"{where} answers {status}: {one_line(detail)}")
 
 
 # -- as a table ---------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ async def watch(url: str, name: str | None) -> list[ProjectionState]:
 
 
 async def until_it_answers(url: str, name: str, table: str) -> None:
-    """Show a bar until this table answers. Raises `Stop` when it will not without somebody's doing."""
+    """Show a bar until this table answers. Raises `CliError` when it will not without somebody's doing."""
     with _Bar() as bar:
         while True:
             [state] = await _patiently(url, name)
@@ -172,11 +172,11 @@ async def until_it_answers(url: str, name: str, table: str) -> None:
             if state.serving == table:
                 return
             if state.paused is not None:
-                raise Stop(ERROR, f"{name} is paused: {state.paused}")
+                raise CliError(ERROR, f"{name} is paused: {state.paused}")
             if its and its[0].state not in UNDER_WAY and its[0].state != "held":
-                raise Stop(ERROR, f"{table} is not being built any more: it is {its[0].state}")
+                raise CliError(ERROR, f"{table} is not being built any more: it is {its[0].state}")
             if its and its[0].state == "complete" and its[0].error is not None:
-                raise Stop(ERROR, f"{its[0].error}: mend or skip what they wait for")
+                raise CliError(ERROR, f"{its[0].error}: mend or skip what they wait for")
             await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -185,7 +185,7 @@ async def _patiently(url: str, name: str | None) -> list[ProjectionState]:
     while True:
         try:
             return await get_states(url, name)
-        except Stop as stop:
+        except CliError as stop:
             if stop.code == ERROR or time.monotonic() > deadline:
                 raise
         await asyncio.sleep(LOOK_SECONDS)

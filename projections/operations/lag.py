@@ -23,7 +23,7 @@ from streams.web.operation import describe
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedTo:
     """How far a table is in one stream."""
 
     table: str
@@ -71,7 +71,7 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequ
     """How far a stream and its tables are, from what workers say in `progress_here`. Raises `Unavailable`."""
     published, end = next((its[stream] for answer in answers if stream in (its := answer["published"])), (None, None))
     tables = [
-        Applied(table, *its) for answer in answers for table, its in sorted(answer["applied"].get(stream, {}).items())
+        AppliedTo(table, *its) for answer in answers for table, its in sorted(answer["applied"].get(stream, {}).items())
     ]
     furthest = max([published or 0, *(it.complete for it in tables)])
     if head is None or furthest > head.nr:  # it may have grown since it was read

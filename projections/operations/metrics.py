@@ -22,7 +22,7 @@ from projections.operations.answers import StreamLag
 from projections.operations.lag import lag_of, progress_here
 from streams.journal.port import Unavailable
 from streams.web.health import no_answer
-from streams.web.operation import Answer, describe
+from streams.web.operation import Response, describe
 
 
 class _Lags(Collector):
@@ -72,7 +72,7 @@ def add_metrics(side: ReadSide) -> None:
 
     @side.app.page("/metrics")
     @describe(
-        "operations", "The figures of this worker for Prometheus", Answer("Text", media="text/plain"), problems=(503,)
+        "operations", "The figures of this worker for Prometheus", Response("Text", media="text/plain"), problems=(503,)
     )
     async def metrics(view: Any, request: Any) -> Any:
         here = progress_here(side)

@@ -14,19 +14,19 @@ from typing import Annotated, Any
 import msgspec
 
 from projections.app import ReadSide
-from projections.applying.refolding import FoldedRow, fold_key, fold_waiting
-from projections.applying.source import Source
-from projections.http.bodies import Post, Reason, Refused, read_body
+from projections.applying.refolding import RefoldedRow, fold_key, fold_waiting
+from projections.applying.source import ProjectionGroup
+from projections.http.bodies import HttpProblem, Post, Reason, read_body
 from projections.http.forwarding import HOP, HOP_SECONDS, NotNow
 from projections.operations import answers, status
-from projections.stores.declaration import Kept, projection_name, version_of
+from projections.stores.declaration import Table, projection_name, version_of
 from projections.stores.rows import StoreDown, canonical, read_position
 from schemas.codec import Undecodable
-from streams.journal.event_decoding import Held
+from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import Unavailable
 from streams.kafka.published_through import JournalBehind
 from streams.web.health import json_response, no_answer, problem
-from streams.web.operation import Answer, describe
+from streams.web.operation import Response, describe
 
 log = logging.getLogger(__name__)
 
@@ -36,26 +36,26 @@ FOLD_SECONDS = 600.0
 Position = Annotated[str, msgspec.Meta(pattern=r"^[^/\s]+-[0-9]{1,9}:[0-9]{1,18}:[0-9]{1,9}$", max_length=300)]
 
 
-class Rebuild(msgspec.Struct, forbid_unknown_fields=True):
+class RebuildOrder(msgspec.Struct, forbid_unknown_fields=True):
     """`again`: also when a new table is being built already."""
 
     again: bool = False
 
 
-class Pause(msgspec.Struct, forbid_unknown_fields=True):
+class PauseOrder(msgspec.Struct, forbid_unknown_fields=True):
     reason: Reason
 
 
-class Skip(msgspec.Struct, forbid_unknown_fields=True):
+class SkipOrder(msgspec.Struct, forbid_unknown_fields=True):
     position: Position
     reason: Reason
 
 
-class Drop(msgspec.Struct, forbid_unknown_fields=True):
+class DropOrder(msgspec.Struct, forbid_unknown_fields=True):
     table: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 
 
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+class NoParameters(msgspec.Struct, forbid_unknown_fields=True):
     pass
 
 
@@ -76,13 +76,13 @@ def add_operations(side: ReadSide) -> None:
     def takes(
         order: str, take: Callable[..., Awaitable[Any]], summary: str, body: type, answer: type, done: bool = True
     ) -> None:
-        ordered_only = Answer("Ordered: the workers follow by themselves", answer, headers=("Location",))
+        ordered_only = Response("Ordered: the workers follow by themselves", answer, headers=("Location",))
 
         @side.app.page(f"/projections/{{name}}/{order}", base=Post, name=f"projection-{order}")
         @describe(
             "projections",
             summary,
-            Answer("Done", answer) if done else None,
+            Response("Done", answer) if done else None,
             body=body,
             others={202: ordered_only},
             problems=(404, 409, 503) if order == "drop" else (404, 503),
@@ -90,14 +90,14 @@ def add_operations(side: ReadSide) -> None:
         async def ordered(view: Any, request: Any, **of: str) -> Any:
             return await _answered(view, take(view, request, **of))
 
-    takes("rebuild", operations.rebuild, "Build its table anew", Rebuild, answers.Rebuilt, done=False)
-    takes("pause", operations.pause, "Let it stand still", Pause, answers.Paused)
-    takes("resume", operations.resume, "Let it go on", Nothing, answers.Paused)
-    takes("skip", operations.skip, "Leave out an event that cannot be applied", Skip, answers.Skipped)
-    takes("drop", operations.drop, "Remove a table that nobody needs", Drop, answers.Dropped, done=False)
+    takes("rebuild", operations.rebuild, "Build its table anew", RebuildOrder, answers.Rebuilt, done=False)
+    takes("pause", operations.pause, "Let it stand still", PauseOrder, answers.Paused)
+    takes("resume", operations.resume, "Let it go on", NoParameters, answers.Paused)
+    takes("skip", operations.skip, "Leave out an event that cannot be applied", SkipOrder, answers.Skipped)
+    takes("drop", operations.drop, "Remove a table that nobody needs", DropOrder, answers.Dropped, done=False)
 
     @side.app.page("/projections/{name}/rows/{key}/rebuild", base=Post, name="row-rebuild")
-    @describe("projections", "Fold one row anew", answers.RowRebuilt, body=Nothing, problems=(404, 409, 503))
+    @describe("projections", "Fold one row anew", answers.RowRebuilt, body=NoParameters, problems=(404, 409, 503))
     async def row_rebuild(view: Any, request: Any, name: str, key: str) -> Any:
         return await _answered(view, operations.rebuild_row(view, request, name, key))
 
@@ -105,9 +105,9 @@ def add_operations(side: ReadSide) -> None:
 async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
     try:
         return await answer
-    except Refused as error:
+    except HttpProblem as error:
         return problem(view, error.status, error.title, str(error))
-    except (NotNow, Held, Undecodable, JournalBehind) as error:
+    except (NotNow, NotReadableYet, Undecodable, JournalBehind) as error:
         return problem(view, 503, "Not now", str(error))
     except (StoreDown, Unavailable) as error:
         return no_answer(view, "a store", error)
@@ -139,7 +139,7 @@ class Operations:
 
     async def rebuild(self, view: Any, request: Any, name: str) -> Any:
         _, kept = self._find(name)
-        body, control = await read_body(request, Rebuild), self._side.control
+        body, control = await read_body(request, RebuildOrder), self._side.control
         version, serving = kept.projection.version, control.serving(name)
         former = control.wanted(name, version)
         if body.again or former == serving:
@@ -154,7 +154,7 @@ class Operations:
         self._find(name)
         if HOP in request.headers:
             return await self._follow(view, request, name)
-        body = await read_body(request, Pause)
+        body = await read_body(request, PauseOrder)
         offset = await self._side.control.pause(name, body.reason)
         _say(request, "pause", name, reason=body.reason)
         return await self._ordered(view, request, name, offset, {"projection": name, "paused": body.reason})
@@ -163,7 +163,7 @@ class Operations:
         self._find(name)
         if HOP in request.headers:
             return await self._follow(view, request, name)
-        await read_body(request, Nothing)
+        await read_body(request, NoParameters)
         offset = await self._side.control.resume(name)
         _say(request, "resume", name)
         return await self._ordered(view, request, name, offset, {"projection": name, "paused": None})
@@ -172,7 +172,7 @@ class Operations:
         source, _ = self._find(name)
         if HOP in request.headers:
             return await self._follow(view, request, name)
-        body = await read_body(request, Skip)
+        body = await read_body(request, SkipOrder)
         body = msgspec.structs.replace(body, position=canonical(body.position))  # as events are compared with it
         await self._require_event(source, body.position)
         offset = await self._side.control.skip(name, body.position, body.reason)
@@ -182,18 +182,18 @@ class Operations:
 
     async def drop(self, view: Any, request: Any, name: str) -> Any:
         found = await self._status(name)
-        table = (await read_body(request, Drop)).table
+        table = (await read_body(request, DropOrder)).table
         try:
             is_its = projection_name(table) == name and version_of(table) >= 0
         except ValueError:
             is_its = False
         if not is_its:
-            raise Refused(422, "Not valid", f"{table!r} is no table of {name} - at `$.table`")
+            raise HttpProblem(422, "Not valid", f"{table!r} is no table of {name} - at `$.table`")
         state = next((its["state"] for its in found["tables"] if its["table"] == table), None)
         if state is None and table not in self._side.control.dropped():
-            raise Refused(404, "Not found", f"there is no table {table}")
+            raise HttpProblem(404, "Not found", f"there is no table {table}")
         if state not in (None, "to drop"):
-            raise Refused(409, "Still needed", f"{table} is {state}: only what nobody needs any more is removed")
+            raise HttpProblem(409, "Still needed", f"{table} is {state}: only what nobody needs any more is removed")
         await self._side.control.drop(table)
         _say(request, "drop", name, table=table)
         return json_response(view, {"projection": name, "table": table}, 202, {"Location": f"/projections/{name}"})
@@ -202,8 +202,8 @@ class Operations:
         source, kept = self._find(name)
         doors = self._side.doors
 
-        async def here() -> list[FoldedRow]:
-            found: list[FoldedRow] = []
+        async def here() -> list[RefoldedRow]:
+            found: list[RefoldedRow] = []
             for partition in doors.here(name):
                 if kept.projection.local or partition == doors.partition(key):
                     its = self._partition(source, partition)
@@ -212,14 +212,14 @@ class Operations:
 
         if HOP in request.headers:
             return json_response(view, {"partitions": doors.here(name), "answer": await here()})
-        await read_body(request, Nothing)
+        await read_body(request, NoParameters)
         answers = await doors.each(name, request.rel_url.raw_path, {}, here, "POST", FOLD_SECONDS)
-        rows = [msgspec.convert(row, FoldedRow) for answer in answers for row in answer]
+        rows = [msgspec.convert(row, RefoldedRow) for answer in answers for row in answer]
         if not rows:
-            raise Refused(404, "Not found", f"there is no row {key} in {name}")
+            raise HttpProblem(404, "Not found", f"there is no row {key} in {name}")
         waiting = [f"{row.table}: {row.waits.error}, at {row.waits.position}" for row in rows if row.waits is not None]
         if waiting:
-            raise Refused(409, "It raises still", "; ".join(waiting))
+            raise HttpProblem(409, "It raises still", "; ".join(waiting))
         _say(request, "rebuild", name, key=key)
         told = [{"table": row.table, "partition": row.partition, "position": row.position} for row in rows]
         return json_response(view, {"projection": name, "key": key, "rows": told})
@@ -238,22 +238,22 @@ class Operations:
             )
         except (NotNow, StoreDown, Unavailable, JournalBehind, TimeoutError):
             return json_response(view, told, 202, {"Location": f"/projections/{name}"})
-        rows = [msgspec.convert(row, FoldedRow) for answer in answers for row in answer]
+        rows = [msgspec.convert(row, RefoldedRow) for answer in answers for row in answer]
         return json_response(view, told | ({"rows": rows} if skipped else {}))
 
     async def _follow(self, view: Any, request: Any, name: str) -> Any:
         offset, skipped = request.query.get("offset", ""), request.query.get("skipped", "")
         if not (offset.isdecimal() and len(offset) < 19):
-            raise Refused(400, "Bad request", f"offset={offset!r}: the offset of an order")
+            raise HttpProblem(400, "Bad request", f"offset={offset!r}: the offset of an order")
         here = self._side.doors.here(name)
         return json_response(view, {"partitions": here, "answer": await self._followed(name, int(offset), skipped)})
 
-    async def _followed(self, name: str, offset: int, skipped: str) -> list[FoldedRow]:
+    async def _followed(self, name: str, offset: int, skipped: str) -> list[RefoldedRow]:
         """This worker does as it was ordered; the rows that it has folded anew for that."""
         source, _ = self._find(name)
         await self._side.control.wait_for(offset)
         await source.follow()
-        found: list[FoldedRow] = []
+        found: list[RefoldedRow] = []
         if skipped in self._side.control.skips(name):
             partition = _partition_of(skipped)
             if partition in self._side.doors.here(name):
@@ -267,33 +267,33 @@ class Operations:
     def _names(self) -> list[str]:
         return [kept.name for source in self._side.sources.values() for kept in source.kept]
 
-    def _find(self, name: str) -> tuple[Source, Kept]:
-        """The newest version of a projection. Raises `Refused`."""
+    def _find(self, name: str) -> tuple[ProjectionGroup, Table]:
+        """The newest version of a projection. Raises `HttpProblem`."""
         found = [(source, it) for source in self._side.sources.values() for it in source.kept if it.name == name]
         if not found:
-            raise Refused(404, "Not found", f"there is no projection {name}")
+            raise HttpProblem(404, "Not found", f"there is no projection {name}")
         return max(found, key=lambda its: its[1].projection.version)
 
     async def _status(self, name: str) -> answers.ProjectionStatus:
         for found in await status.gather(self._side):
             if found["name"] == name:
                 return found
-        raise Refused(404, "Not found", f"there is no projection {name}")
+        raise HttpProblem(404, "Not found", f"there is no projection {name}")
 
-    def _partition(self, source: Source, number: int) -> Any:
+    def _partition(self, source: ProjectionGroup, number: int) -> Any:
         if number not in source.partitions:
             raise NotNow(f"{source.type}-{number} has just moved")
         return source.partitions[number]
 
-    async def _require_event(self, source: Source, position: str) -> None:
-        """An event that does not exist yet must not be left out by mistake. Raises `Refused`, `Unavailable`."""
+    async def _require_event(self, source: ProjectionGroup, position: str) -> None:
+        """An event that does not exist yet must not be left out by mistake. Raises `HttpProblem`, `Unavailable`."""
         stream = position.rpartition(":")[0].rpartition(":")[0]
         nr, index = read_position(position)
         if stream in [f"{source.type}-{number}" for number in self._side.doors.all_partitions]:
             for commit in await self._side.journals[source.type].commits(stream, nr - 1, 1):
                 if commit.nr == nr and index < len(commit.events) and commit.events[index].is_event:
                     return
-        raise Refused(422, "Not valid", f"there is no {source.type} event at {position} - at `$.position`")
+        raise HttpProblem(422, "Not valid", f"there is no {source.type} event at {position} - at `$.position`")
 
 
 def _say(request: Any, order: str, name: str, **of: object) -> None:

@@ -13,11 +13,11 @@ import msgspec
 
 from projections.app import ReadSide
 from projections.applying.fold import TableFold
-from projections.applying.partition import Partition
+from projections.applying.partition import PartitionProcessor
 from projections.operations.answers import HowFar, PartState, ProjectionStatus, TableState, TableStatus, WaitingKey
 from projections.routing.cutover import kept_from_answering, newly_waiting
-from projections.stores.declaration import Kept, projection_name, version_of
-from projections.stores.rows import Place, Quarantined, StoreDown, read_position
+from projections.stores.declaration import Table, projection_name, version_of
+from projections.stores.rows import Checkpoint, Quarantined, StoreDown, read_position
 
 MOST_KEYS = 100
 """Keys in quarantine that are shown."""
@@ -48,7 +48,7 @@ class TablePart(msgspec.Struct, frozen=True):
     keys: Sequence[WaitingKey] = ()
 
 
-class Code(msgspec.Struct, frozen=True):
+class DeployedProjection(msgspec.Struct, frozen=True):
     """A projection as the code of a worker has it."""
 
     name: str
@@ -57,10 +57,10 @@ class Code(msgspec.Struct, frozen=True):
     store: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class WorkerStatus(msgspec.Struct, frozen=True):
     """What one worker says. `ends` has by stream the end of its events on the topic."""
 
-    code: Sequence[Code]
+    code: Sequence[DeployedProjection]
     parts: Sequence[TablePart]
     ends: Mapping[str, int]
 
@@ -68,13 +68,13 @@ class Answer(msgspec.Struct, frozen=True):
 # -- one worker -------------------------------------------------------------------------------------------------
 
 
-async def tell(side: ReadSide, names: Collection[str]) -> Answer:
+async def tell(side: ReadSide, names: Collection[str]) -> WorkerStatus:
     """Of these projections, in the partitions that are here."""
     parts: list[TablePart] = []
-    code: list[Code] = []
+    code: list[DeployedProjection] = []
     for source in side.sources.values():
         its = [kept for kept in source.kept if kept.name in names]
-        code += [Code(it.name, it.projection.version, source.type, it.store) for it in its]
+        code += [DeployedProjection(it.name, it.projection.version, source.type, it.store) for it in its]
         if not its:
             continue
         for partition in list(source.partitions.values()):
@@ -84,10 +84,10 @@ async def tell(side: ReadSide, names: Collection[str]) -> Answer:
                     parts.append(await _kept(partition, table, serving))
             parts += await _left(side, partition, its)
     ends = {tail.stream: tail.end for tailers in side.tailers.values() for tail in tailers.tails.values()}
-    return Answer(code, parts, ends)
+    return WorkerStatus(code, parts, ends)
 
 
-async def _kept(partition: Partition, table: TableFold, serving: str | None) -> TablePart:
+async def _kept(partition: PartitionProcessor, table: TableFold, serving: str | None) -> TablePart:
     name, progress, error = table.table, partition.progress(table.table), partition.held(table.table)
     done = total = end = table.place.offset
     rate = 0.0
@@ -109,7 +109,7 @@ async def _kept(partition: Partition, table: TableFold, serving: str | None) -> 
     )  # fmt: skip
 
 
-async def _left(side: ReadSide, partition: Partition, kept: Sequence[Kept]) -> list[TablePart]:
+async def _left(side: ReadSide, partition: PartitionProcessor, kept: Sequence[Table]) -> list[TablePart]:
     """The tables that are here, and that this code does not keep up to date."""
     found: list[TablePart] = []
     for rows in {side.rows_of(it): None for it in kept}:
@@ -122,7 +122,9 @@ async def _left(side: ReadSide, partition: Partition, kept: Sequence[Kept]) -> l
     return found
 
 
-def _left_part(partition: Partition, table: str, place: Place, waiting: Mapping[str, Quarantined]) -> TablePart:
+def _left_part(
+    partition: PartitionProcessor, table: str, place: Checkpoint, waiting: Mapping[str, Quarantined]
+) -> TablePart:
     offset = place.offset
     return TablePart(
         table, partition.number, partition.stream, LEFT, place.complete, offset, offset, offset,
@@ -140,15 +142,15 @@ def _first(table: str, waiting: Mapping[str, Quarantined]) -> list[WaitingKey]:
 
 async def gather(side: ReadSide) -> list[ProjectionStatus]:
     """All projections, as `/projections` shows them. Raises `NotNow`."""
-    answers: list[Answer] = []
+    answers: list[WorkerStatus] = []
     for names in side.doors.together([kept.name for source in side.sources.values() for kept in source.kept]):
 
-        async def here(names: Collection[str] = names) -> Answer:
+        async def here(names: Collection[str] = names) -> WorkerStatus:
             return await tell(side, names)
 
         found = await side.doors.each(names[0], f"/projections?of={names[0]}", {}, here)
-        answers += [msgspec.convert(it, Answer) for it in found]
-    code: dict[str, Code] = {}
+        answers += [msgspec.convert(it, WorkerStatus) for it in found]
+    code: dict[str, DeployedProjection] = {}
     for its in (its for answer in answers for its in answer.code):
         if its.name not in code or its.version > code[its.name].version:
             code[its.name] = its
@@ -163,7 +165,9 @@ def _with_end(part: TablePart, end: int) -> TablePart:
     return msgspec.structs.replace(part, total=part.total + max(end - part.end, 0))
 
 
-def _projection(side: ReadSide, name: str, code: Code | None, parts: Iterable[TablePart]) -> ProjectionStatus:
+def _projection(
+    side: ReadSide, name: str, code: DeployedProjection | None, parts: Iterable[TablePart]
+) -> ProjectionStatus:
     tables: dict[str, list[TablePart]] = {}
     for part in parts:
         if projection_name(part.table) == name:

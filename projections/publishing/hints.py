@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from projections.publishing.tailer import Tailers
 from streams.runtime.application import Application
-from streams.runtime.partition_pump import Record
+from streams.runtime.partition_pump import ConsumerRecord
 
 
 class Hints:
@@ -21,7 +21,7 @@ class Hints:
         self._covered: dict[int, int] = {}
         app.receive(topic, self, f"{topic}-hints")
 
-    async def receive(self, partition: int, records: Sequence[Record]) -> None:
+    async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
         self._covered[partition] = records[-1].offset + 1
         self._tailers.wake(partition, records[-1].value)  # the newest says it all
 

@@ -16,7 +16,7 @@ from streams.registry.schema_ids import SchemaIds
 log = logging.getLogger(__name__)
 
 
-class Registered:
+class RegistryFraming:
     """Puts the Avro values of one events topic into the wire format; other formats stay as they are."""
 
     def __init__(self, ids: SchemaIds, journal: Journal) -> None:

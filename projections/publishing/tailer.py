@@ -17,11 +17,11 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
-from streams.concurrency.fairness import our_turn
+from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.port import Commit, Journal, Published, RecordedEvent, Unavailable, stream_name
-from streams.kafka.client import Broker, Record, RecordTooLarge
+from streams.kafka.client import KafkaClient, Record, RecordTooLarge
 from streams.kafka.published_through import behind, position_of
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Tail:
         topic: str,
         source: str,
         journal: Journal,
-        broker: Broker,
+        broker: KafkaClient,
         codec: Codec,
         wire: Wire | None = None,
         supervisor: Supervisor | None = None,
@@ -236,7 +236,7 @@ class Tail:
         records: list[Record] = []
         newest = self._newest
         for commit in commits:
-            await our_turn()
+            await yield_if_due()
             done = at.index if commit.nr == at.nr else -1
             for index, headers, event in event_headers(commit, self._source, self._codec, newest):
                 newest = f"{commit.stream}:{commit.nr}:{index}"
@@ -322,7 +322,7 @@ class Tailers:
         topic: str,
         source: str,
         journal: Journal,
-        broker: Broker,
+        broker: KafkaClient,
         codec: Codec,
         wire: Wire | None = None,
         supervisor: Supervisor | None = None,

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from projections.applying.control import Control
-from projections.applying.partition import Partition
-from projections.applying.source import Source
+from projections.applying.partition import PartitionProcessor
+from projections.applying.source import ProjectionGroup
 from projections.http.forwarding import NotNow
-from projections.routing.query_router import Doors
+from projections.routing.query_router import QueryRouter
 from projections.stores.rows import StoreDown
 from streams.web.health import json_response, problem
 
@@ -26,10 +26,10 @@ LOOK_SECONDS = 0.2
 LONGEST_LOOK = 2.0
 
 
-class Switching:
+class Cutover:
     """Looks whether tables are complete. The leader is the worker that has partition 0 of the first projection."""
 
-    def __init__(self, sources: Mapping[str, Source], control: Control, doors: Doors) -> None:
+    def __init__(self, sources: Mapping[str, ProjectionGroup], control: Control, doors: QueryRouter) -> None:
         self._sources = sources
         self._control = control
         self._doors = doors
@@ -97,12 +97,12 @@ class Switching:
         self._said = (table, waiting)
 
 
-def first_projection(sources: Mapping[str, Source]) -> str:
+def first_projection(sources: Mapping[str, ProjectionGroup]) -> str:
     """The projection by whose partitions the leader is found. Not every type has one."""
     return next(kept.name for source in sources.values() for kept in source.kept)
 
 
-async def newly_waiting(partition: Partition, table: str, serving: str | None) -> int:
+async def newly_waiting(partition: PartitionProcessor, table: str, serving: str | None) -> int:
     """How many keys are in quarantine in a table that are not so in the one that answers. Raises `StoreDown`."""
     its = partition.tables[table]
     if serving is None or serving == table or not its.quarantined:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from projections.applying.control import Control
-from projections.applying.source import Source
+from projections.applying.source import ProjectionGroup
 from projections.http.forwarding import (
     HANDED_BACK,
     HOP,
@@ -32,7 +32,7 @@ from projections.http.forwarding import (
     read_seen,
     worker_of,
 )
-from projections.routing.read_your_writes import Applied
+from projections.routing.read_your_writes import ReadYourWrites
 from projections.routing.workers import Workers
 from projections.stores.declaration import projection_name
 from projections.stores.rows import Quarantined, StoreDown, read_position
@@ -54,15 +54,15 @@ async def _done(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-class Doors(Workers):
+class QueryRouter(Workers):
     """Asks the workers that have what is asked for."""
 
     def __init__(
-        self, app: Application, control: Control, changelogs: Mapping[str, str], sources: Mapping[str, Source]
+        self, app: Application, control: Control, changelogs: Mapping[str, str], sources: Mapping[str, ProjectionGroup]
     ) -> None:
         super().__init__(app, changelogs, control)
         self._sources = sources
-        self._applied = Applied(self, app.settings.partitions, sources, app.settings.http_pending)
+        self._applied = ReadYourWrites(self, app.settings.partitions, sources, app.settings.http_pending)
 
     # -- which table ------------------------------------------------------------------------------------
 
@@ -280,7 +280,7 @@ class Doors(Workers):
         kept = self._source_of(table).table(partition, table)
         return {} if kept is None else kept.quarantined
 
-    def _source_of(self, table: str) -> Source:
+    def _source_of(self, table: str) -> ProjectionGroup:
         return next(it for it in self._sources.values() for kept in it.kept if kept.name == projection_name(table))
 
     def add_views(self) -> None:

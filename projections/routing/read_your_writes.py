@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from projections.applying.source import Source
-from projections.applying.waits import Bound
+from projections.applying.source import ProjectionGroup
+from projections.applying.waits import MostAtOnce
 from projections.http.at_least import LONGEST_WAIT, BadPosition, read_all_at_least, read_at_least, read_wait
 from projections.http.forwarding import HOP_SECONDS, Busy, NotNow, not_now, read_answer, worker_of
 from projections.routing.workers import Workers
@@ -23,15 +23,15 @@ from streams.runtime.web_server import cancelled_with_client, most_outgoing
 from streams.web.health import json_response, problem
 
 
-class Applied:
+class ReadYourWrites:
     """Who waits at this worker, for partitions here and elsewhere; `most` at the same time."""
 
-    def __init__(self, workers: Workers, partitions: int, sources: Mapping[str, Source], most: int) -> None:
+    def __init__(self, workers: Workers, partitions: int, sources: Mapping[str, ProjectionGroup], most: int) -> None:
         self._workers = workers
         self._partitions = partitions
         self._sources = sources
-        self._waiting = Bound(most)
-        self._asking = Bound(max(most_outgoing() // 2, 1))  # each has a connection; event streams have as many
+        self._waiting = MostAtOnce(most)
+        self._asking = MostAtOnce(max(most_outgoing() // 2, 1))  # each has a connection; event streams have as many
 
     async def wait(self, request: Any, projections: Sequence[str]) -> None:
         """Wait for all positions that the headers of a request name, as long as they say and its client is there.

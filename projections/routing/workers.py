@@ -11,10 +11,10 @@ from projections.applying.control import Control
 from projections.http.forwarding import (
     HOP_SECONDS,
     SEEN,
-    Asked,
     Behind,
     NotNow,
     Tables,
+    WorkerRequest,
     hop,
     new_session,
     read_seen,
@@ -55,7 +55,7 @@ class Workers(Placement):
 
     def get(
         self, url: str, headers: dict[str, str], seconds: float | None = HOP_SECONDS, worker: str = "another worker"
-    ) -> Asked:
+    ) -> WorkerRequest:
         """Ask another worker, which problems name so; what goes wrong on the way is `NotNow`."""
         return self.ask("GET", url, headers, seconds, worker)
 
@@ -66,11 +66,11 @@ class Workers(Placement):
         headers: dict[str, str],
         seconds: float | None = HOP_SECONDS,
         worker: str = "another worker",
-    ) -> Asked:
+    ) -> WorkerRequest:
         """Likewise, by another method."""
         if self._session is None:
             self._session = new_session()
-        return Asked(self._session, method, url, self.signed(method, url, headers), seconds, worker)
+        return WorkerRequest(self._session, method, url, self.signed(method, url, headers), seconds, worker)
 
     async def knows_better(self, response: aiohttp.ClientResponse) -> None:
         """Raise `Behind` if that is why another worker does not answer, `NotNow` if it does not believe that this one

@@ -14,19 +14,19 @@ from projections.shop.tables.products import products
 from projections.shop.tables.users import users
 from projections.shop.tables.users_orders import columns as users_orders_columns
 from projections.shop.tables.users_orders import users_orders
-from projections.stores.declaration import Indexes, Kept, Listed
+from projections.stores.declaration import Indexes, ReadModelRows, Table
 
 TABLES = [
-    Kept(orders, Indexes({"status": lambda row: row["status"]}, changes=True)),
-    Kept(revenue),
-    Kept(sales_by_product),
-    Kept(sales_by_month),
-    Kept(baskets),
-    Kept(bought_together),
-    Kept(users_orders, users_orders_columns),
-    Kept(order_archive, Listed([by_user])),  # grows for ever, and is looked at by people who wait
-    Kept(products),
-    Kept(catalogue, catalogue_columns),
-    Kept(users),
-    Kept(checkouts),
+    Table(orders, Indexes({"status": lambda row: row["status"]}, changes=True)),
+    Table(revenue),
+    Table(sales_by_product),
+    Table(sales_by_month),
+    Table(baskets),
+    Table(bought_together),
+    Table(users_orders, users_orders_columns),
+    Table(order_archive, ReadModelRows([by_user])),  # grows for ever, and is looked at by people who wait
+    Table(products),
+    Table(catalogue, catalogue_columns),
+    Table(users),
+    Table(checkouts),
 ]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from projections.stores.rows import Changes, Place, Quarantined, head_of
+from projections.stores.rows import Changes, Checkpoint, Quarantined, head_of
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _FORMER = (b"r", b"p", b"q")
 _END = b"\0"
 
 _encode = msgspec.json.Encoder().encode
-decode_place = msgspec.json.Decoder(Place).decode
+decode_place = msgspec.json.Decoder(Checkpoint).decode
 decode_quarantined = msgspec.json.Decoder(Quarantined).decode
 
 
@@ -75,7 +75,7 @@ def removal_of(table: str, keys: Iterable[bytes]) -> list[tuple[bytes, bytes | N
     table is found until then.
     """
     place = key_of(table, PLACE)
-    back: list[tuple[bytes, bytes | None]] = [(place, None), (place, _encode(Place()))]
+    back: list[tuple[bytes, bytes | None]] = [(place, None), (place, _encode(Checkpoint()))]
     return [*back, *((key, None) for key in keys if key != place), (place, None)]
 
 

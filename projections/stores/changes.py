@@ -20,7 +20,7 @@ class TooSlow(Exception):
     """Who listens has not looked for too long."""
 
 
-class Listener:
+class ChangeListener:
     """Waits for changes of one row, or of all rows of a table in some partitions."""
 
     def __init__(self) -> None:
@@ -43,16 +43,16 @@ class Listener:
         return changed
 
 
-class Live:
+class ChangeNotifier:
     """The listeners of one aggregate type, by table and partition, and by key (None: all of them)."""
 
     def __init__(self) -> None:
-        self._listening: dict[tuple[str, int], dict[str | None, set[Listener]]] = {}
+        self._listening: dict[tuple[str, int], dict[str | None, set[ChangeListener]]] = {}
 
     @contextmanager
-    def listening(self, table: str, partitions: Collection[int], key: str | None = None) -> Iterator[Listener]:
+    def listening(self, table: str, partitions: Collection[int], key: str | None = None) -> Iterator[ChangeListener]:
         """Be woken from now on. Who reads the rows after that misses no change."""
-        listener = Listener()
+        listener = ChangeListener()
         for partition in partitions:
             self._listening.setdefault((table, partition), {}).setdefault(key, set()).add(listener)
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from projections.projection import Projection, Row
-from projections.stores.listings import Listing
+from projections.stores.listings import SortedIndex
 from projections.stores.sql_columns import SqlColumns
 
 
@@ -26,23 +26,23 @@ NO_INDEXES = Indexes()
 
 
 @dataclass(frozen=True)
-class Listed:
+class ReadModelRows:
     """What rows in a read model are found by besides their keys."""
 
-    listings: Sequence[Listing] = ()
+    listings: Sequence[SortedIndex] = ()
 
 
 @dataclass(frozen=True)
-class Kept:
+class Table:
     """A projection, and how its rows are kept, which says where as well:
 
     `Indexes`     in RocksDB on the worker that has the partition, with a changelog and standbys
     `SqlColumns`  likewise, in an SQLite file
-    `Listed`      in a database that all workers share
+    `ReadModelRows`      in a database that all workers share
     """
 
     projection: Projection
-    how: Indexes | SqlColumns | Listed = NO_INDEXES
+    how: Indexes | SqlColumns | ReadModelRows = NO_INDEXES
 
     @property
     def store(self) -> str:
@@ -55,7 +55,7 @@ class Kept:
         return self.projection.name
 
 
-_STORES = {Indexes: "rocksdb", SqlColumns: "sqlite", Listed: "read model"}
+_STORES = {Indexes: "rocksdb", SqlColumns: "sqlite", ReadModelRows: "read model"}
 
 
 def table_name(projection: str, version: int, generation: int = 0) -> str:

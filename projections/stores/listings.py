@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from projections.projection import Row
-from projections.stores.rows import Rows, Stored
+from projections.stores.rows import Rows, StoredRow
 
 Spot = tuple[str, str]
 """The group that a row is listed in, and by what it is sorted there."""
@@ -16,7 +16,7 @@ Cursor = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Listing:
+class SortedIndex:
     """Rows by group, sorted. `of(row)` says where a row is listed, None: nowhere.
 
     The order is that of the characters' code points: dates, and numbers of one length, come as they should. It is for
@@ -32,7 +32,7 @@ class Listing:
     lasting: bool = False
 
 
-Listings = Callable[[str], Sequence[Listing]]
+Listings = Callable[[str], Sequence[SortedIndex]]
 """The listings of a table."""
 
 
@@ -78,12 +78,12 @@ class ReadModel(Rows, Protocol):
         round; those behind `after` when that is given. What comes and goes between two pages shifts nothing else."""
 
 
-def none_listed(table: str) -> Sequence[Listing]:
+def none_listed(table: str) -> Sequence[SortedIndex]:
     """The `Listings` of a store that is read by key only."""
     return ()
 
 
-def spots(listings: Collection[Listing], stored: Stored) -> Mapping[str, Spot]:
+def spots(listings: Collection[SortedIndex], stored: StoredRow) -> Mapping[str, Spot]:
     """Where a row is listed, by the name of the listing; one that was removed is listed nowhere."""
     if stored.row is None:
         return {}

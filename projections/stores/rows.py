@@ -23,7 +23,7 @@ encode_row = msgspec.json.Encoder().encode
 decode_row = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredRow(msgspec.Struct, frozen=True):
     """What a store keeps under a key: a row, and the engine's own words apart from it.
 
     position   of the last event applied to the row
@@ -46,8 +46,8 @@ class Stored(msgspec.Struct, frozen=True):
         return read_position(self.position)
 
 
-class Head(msgspec.Struct, frozen=True, array_like=True):
-    """A `Stored` without its row."""
+class RowHead(msgspec.Struct, frozen=True, array_like=True):
+    """A `StoredRow` without its row."""
 
     position: str
     sequence: int = 0
@@ -59,12 +59,12 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
         return read_position(self.position)
 
 
-_decode_head = msgspec.json.Decoder(Head).decode
+_decode_head = msgspec.json.Decoder(RowHead).decode
 _END_OF_HEAD = b"\n"
 _NO_ROW = b"\nnull"
 
 
-def encode_stored(stored: Stored) -> bytes:
+def encode_stored(stored: StoredRow) -> bytes:
     """Two lines of JSON, so that the engine can read its own without the row, and a query the row as it stands there.
 
     Raises what cannot be encoded: `UnicodeEncodeError`, `OverflowError`, `RecursionError`.
@@ -73,14 +73,14 @@ def encode_stored(stored: Stored) -> bytes:
     return head + _END_OF_HEAD + encode_row(stored.row)
 
 
-def decode_stored(value: bytes) -> Stored:
+def decode_stored(value: bytes) -> StoredRow:
     """The opposite. Raises `msgspec.DecodeError` for what is none."""
     head, row = split(value)
     its = _decode_head(head)
-    return Stored(its.position, its.sequence, its.revision, None if row == b"null" else decode_row(row))
+    return StoredRow(its.position, its.sequence, its.revision, None if row == b"null" else decode_row(row))
 
 
-def head_of(value: bytes) -> Head:
+def head_of(value: bytes) -> RowHead:
     """What the engine knows of an encoded row. Raises `msgspec.DecodeError`, `ValueError`."""
     return _decode_head(split(value)[0])
 
@@ -96,7 +96,7 @@ def is_gone(value: bytes) -> bool:
     return value.endswith(_NO_ROW)
 
 
-def shown(stored: Stored) -> Row:
+def shown(stored: StoredRow) -> Row:
     """A row as it is shown to others: with `position` and `sequence`, unless it has fields of these names itself."""
     added: Row = {"position": stored.position}
     if stored.sequence:
@@ -117,7 +117,7 @@ def shown_json(value: bytes) -> bytes:
     return b"%s%s%s}" % (row[:-1], b"," if len(row) > 2 else b"", more)
 
 
-class Place(msgspec.Struct, frozen=True):
+class Checkpoint(msgspec.Struct, frozen=True):
     """How far a table is in one partition.
 
     nr, index   the last event applied: commit number and index therein; (0, -1) for none
@@ -164,10 +164,10 @@ class Changes:
     quarantine began, grew or ended. `before` has those rows that the others replace, if whoever made them has just
     loaded them, and `encoded` the rows as they are kept, if they were encoded already."""
 
-    place: Place
-    rows: Mapping[str, Stored] = field(default_factory=dict)
+    place: Checkpoint
+    rows: Mapping[str, StoredRow] = field(default_factory=dict)
     quarantined: Mapping[str, Quarantined] = field(default_factory=dict)
-    before: Mapping[str, Stored] | None = None
+    before: Mapping[str, StoredRow] | None = None
     encoded: Mapping[str, bytes] | None = field(default=None, compare=False)
 
     def value(self, key: str) -> bytes:
@@ -178,13 +178,13 @@ class Changes:
 class Rows(Protocol):
     """A store of rows. All methods may raise `StoreDown`: then nothing is lost, and the same is asked again."""
 
-    async def places(self, partition: int) -> Mapping[str, Place]:
+    async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         """How far each table is that has something in this partition."""
 
     async def largest_row(self) -> int:
         """The bytes of the largest row, encoded and with its key, that this store takes."""
 
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         """The rows of these keys, those that were removed too; a key that never had one is left out."""
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:

@@ -19,7 +19,7 @@ from aiohttp import web
 from yarl import URL
 
 from projections.http.forwarding import HOP, HOP_SECONDS, Behind, NotNow, OldTable, Tables, new_session, not_now, seldom
-from projections.routing.query_router import Doors
+from projections.routing.query_router import QueryRouter
 from projections.stores.changes import TooSlow
 from projections.stores.rows import StoreDown
 from projections.streaming.sse import BEAT_SECONDS, EVENT_STREAM, HEADERS, EventStream, Gone
@@ -49,7 +49,7 @@ def _count(streams: Mapping[EventStream, asyncio.Task[None]]) -> int:
 class EventStreams:
     """Serves at most so many clients, each of which has `seconds` to take what is sent."""
 
-    def __init__(self, doors: Doors, most: int, seconds: float) -> None:
+    def __init__(self, doors: QueryRouter, most: int, seconds: float) -> None:
         self._doors = doors
         self._most = most
         self._seconds = seconds

@@ -12,7 +12,7 @@ from projections.stores.declaration import projection_name
 from projections.streaming.sse import read_place
 
 
-class Mark:
+class ListCursor:
     """The table that the client has seen, and by stream the last change."""
 
     def __init__(self, table: str, at: Mapping[str, tuple[int, int]]) -> None:
@@ -36,7 +36,7 @@ class Mark:
         self._at[stream] = at
         self._text[stream] = self._write(stream, at)
 
-    def add(self, other: Mark) -> None:
+    def add(self, other: ListCursor) -> None:
         """Where another worker's streams are, it knows best."""
         self._at.update(other._at)
         self._text.update(other._text)
@@ -47,7 +47,7 @@ class Mark:
         return f"{stream}:{nr}:{max(index, 0)}"  # before the first event it is -1
 
 
-def read_mark(text: str, projection: str) -> Mark:
+def read_mark(text: str, projection: str) -> ListCursor:
     """The opposite of `str(mark)`. Raises `BadPosition`."""
     table, *places = text.split(",")
     if ":" in table or projection_name(table) != projection:
@@ -56,4 +56,4 @@ def read_mark(text: str, projection: str) -> Mark:
     for place in places:
         stream = place.partition(":")[0]
         at[stream] = read_place(place, stream)
-    return Mark(table, at)
+    return ListCursor(table, at)

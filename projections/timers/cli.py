@@ -17,7 +17,7 @@ from projections.operations.cli_status import HELP, refused
 from projections.timers.projection import time_text, timers
 from streams.cli import kafka
 from streams.cli.http import ask
-from streams.cli.run import DONE, SECONDS, USAGE, Stop, Tool, compact, print_table, table
+from streams.cli.run import DONE, SECONDS, USAGE, CliCommand, CliError, compact, print_table, table
 from streams.settings import Settings
 
 TAKES = {
@@ -40,7 +40,7 @@ def register(app: Any, settings: Settings) -> None:
     """Add `timers` to the commands of an app."""
 
     def command(*options: Any) -> Callable[[Any], Any]:
-        return app.command(*options, base=Tool)  # type: ignore[no-any-return]
+        return app.command(*options, base=CliCommand)  # type: ignore[no-any-return]
 
     @command(
         argument("action", type=click.Choice(list(TAKES))),
@@ -49,7 +49,9 @@ def register(app: Any, settings: Settings) -> None:
         option("--url", default="http://127.0.0.1:6066", metavar="URL", help="list: a projections worker."),
         option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="How long to wait for the reply."),
     )
-    async def timers(self: Tool, action: str, arguments: tuple[str, ...], limit: int, url: str, wait: float) -> int:
+    async def timers(
+        self: CliCommand, action: str, arguments: tuple[str, ...], limit: int, url: str, wait: float
+    ) -> int:
         """See the timers that are pending, schedule one, cancel one.
 
         \b
@@ -69,7 +71,7 @@ def register(app: Any, settings: Settings) -> None:
         """
         least, most, usage = TAKES[action]
         if not least <= len(arguments) <= most:
-            raise Stop(USAGE, f"{action} takes {usage}")
+            raise CliError(USAGE, f"{action} takes {usage}")
         if action == "list":
             return await _list(url, limit, bool(self.json))
         id, *rest = arguments
@@ -81,7 +83,7 @@ def register(app: Any, settings: Settings) -> None:
 
 
 def schedule(arguments: Sequence[str]) -> bytes:
-    """The fields of `ScheduleTimer` as typed. Raises `Stop`."""
+    """The fields of `ScheduleTimer` as typed. Raises `CliError`."""
     due, to, id, command, *data = arguments
     fields = {"due": read_due(due, datetime.now(UTC)), "to": to, "id": id, "command": command}
     if data:
@@ -90,7 +92,7 @@ def schedule(arguments: Sequence[str]) -> bytes:
 
 
 def read_due(text: str, now: datetime) -> str:
-    """A due time as typed. Raises `Stop`."""
+    """A due time as typed. Raises `CliError`."""
     try:
         if found := _FROM_NOW.fullmatch(text):
             return time_text(now + timedelta(**{UNITS[found[2]]: int(found[1])}))
@@ -98,7 +100,7 @@ def read_due(text: str, now: datetime) -> str:
         return time_text(due.replace(tzinfo=UTC) if due.tzinfo is None else due)
     except (ValueError, OverflowError):
         form = "a time like 2026-12-24T18:00:00Z, or from now: +90s, +10m, +2h, +3d"
-        raise Stop(USAGE, f"{text!r} is not a time to be due at: use {form}") from None
+        raise CliError(USAGE, f"{text!r} is not a time to be due at: use {form}") from None
 
 
 async def _list(url: str, limit: int, as_json: bool) -> int:
@@ -108,7 +110,7 @@ async def _list(url: str, limit: int, as_json: bool) -> int:
     try:
         page = msgspec.json.decode(body, type=_Page)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Stop(USAGE, f"{where} is not the list of timers of a projections worker") from None
+        raise CliError(USAGE, f"{where} is not the list of timers of a projections worker") from None
     if as_json:
         for row in page.timers:
             click.echo(compact(row))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from aggregates.timer import TimerCancelled, TimerFired, TimerScheduled
 from projections.projection import Projection, PublishedEvent, Row
-from projections.stores.declaration import Indexes, Kept
+from projections.stores.declaration import Indexes, Table
 
 DUE = "due"
 
@@ -37,4 +37,4 @@ def time_text(time: datetime) -> str:
 
 
 timers = Projection("timers", 1, "timer", evolve)
-kept = Kept(timers, Indexes({DUE: lambda row: row["due"]}))
+kept = Table(timers, Indexes({DUE: lambda row: row["due"]}))

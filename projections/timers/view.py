@@ -16,7 +16,7 @@ from projections.stores.rows import decode_stored, shown
 from projections.timers.projection import DUE, timers
 from projections.timers.watch import TimerWatch
 from projections.views.by_key import add_by_key
-from streams.concurrency.fairness import our_turn
+from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.tasks import cancel
 from streams.web.health import problem
 from streams.web.operation import describe
@@ -70,7 +70,7 @@ def _add_list(side: ReadSide) -> None:
         async def here(partitions: list[int], tables: Tables) -> list[Any]:
             found: list[Row] = []
             for partition in partitions:
-                await our_turn()
+                await yield_if_due()
                 keys = [key for _, key in islice(in_order(local.store, partition, tables[NAME], DUE, after), limit + 1)]
                 rows = local.store.get_many(partition, tables[NAME], keys)
                 found += [shown(decode_stored(row)) for row in rows.values()]

@@ -16,15 +16,15 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from projections.applying.partition import Partition
-from projections.applying.source import Source
+from projections.applying.partition import PartitionProcessor
+from projections.applying.source import ProjectionGroup
 from projections.stores.declaration import projection_name
 from projections.stores.local.queries import in_order
 from projections.stores.local.rocksdb import LocalStore
 from projections.stores.rows import decode_stored
 from projections.timers.projection import DUE, time_text, timers
 from streams.deciding.messages import command_headers
-from streams.kafka.client import Broker, Record
+from streams.kafka.client import KafkaClient, Record
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedTimer:
     """A timer that was asked to fire: for which due time, when to ask it again, and the pause until then."""
 
     due: str
@@ -55,13 +55,13 @@ class Asked:
 
 
 @dataclass
-class Look:
+class PartitionLook:
     """What was seen of a partition: where its table was, what was asked and is still there, when to look again."""
 
-    partition: Partition
+    partition: PartitionProcessor
     table: str
     place: tuple[int, int] = (0, -1)
-    asked: dict[str, Asked] = field(default_factory=dict)
+    asked: dict[str, AskedTimer] = field(default_factory=dict)
     until: datetime = AT_ONCE
 
     @property
@@ -76,9 +76,9 @@ class TimerWatch:
 
     def __init__(
         self,
-        source: Source,
+        source: ProjectionGroup,
         store: LocalStore,
-        broker: Broker,
+        broker: KafkaClient,
         topic: str,
         sender: str,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -89,7 +89,7 @@ class TimerWatch:
         self._topic = topic
         self._sender = sender
         self._now = now
-        self._looks: dict[int, Look] = {}
+        self._looks: dict[int, PartitionLook] = {}
 
     async def run(self) -> None:
         """Watch for ever."""
@@ -121,12 +121,12 @@ class TimerWatch:
         """Whether timers have come or gone since they were looked at."""
         return any(look.place != look.now for look in self._looks.values())
 
-    def _look_of(self, number: int, partition: Partition, table: str) -> Look:
+    def _look_of(self, number: int, partition: PartitionProcessor, table: str) -> PartitionLook:
         look = self._looks.get(number)
         same = look is not None and look.partition is partition and look.table == table
-        return look if look is not None and same else Look(partition, table)
+        return look if look is not None and same else PartitionLook(partition, table)
 
-    async def _look_at(self, number: int, look: Look) -> None:
+    async def _look_at(self, number: int, look: PartitionLook) -> None:
         now, place = self._now(), look.now
         if place == look.place and now < look.until:
             return
@@ -141,7 +141,7 @@ class TimerWatch:
         return [fire_timer(key, it.position, it.row, self._sender) for key, it in found if it.row is not None]
 
 
-def current_table(partition: Partition) -> str | None:
+def current_table(partition: PartitionProcessor) -> str | None:
     """A table of the pending timers that is up to date, whether it answers queries or not. One that is behind shows
     timers which have long fired."""
     tables = (table for table in partition.tables if projection_name(table) == timers.name)
@@ -149,14 +149,14 @@ def current_table(partition: Partition) -> str | None:
 
 
 def due_timers(
-    store: LocalStore, partition: int, table: str, now: datetime, before: Mapping[str, Asked]
-) -> tuple[list[str], dict[str, Asked], datetime]:
+    store: LocalStore, partition: int, table: str, now: datetime, before: Mapping[str, AskedTimer]
+) -> tuple[list[str], dict[str, AskedTimer], datetime]:
     """The ids of timers to be asked now, all that are asked and still there, and when there will be more to ask.
 
     `before` are those that were asked. Each is left alone for a while, unless it was moved.
     """
     to_ask: list[str] = []
-    asked: dict[str, Asked] = {}
+    asked: dict[str, AskedTimer] = {}
     until = now + LOOK_AGAIN
     now_text = time_text(now)
     for due, key in in_order(store, partition, table, DUE):
@@ -167,11 +167,11 @@ def due_timers(
             break
         known = before.get(key)
         if known is None or known.due != due:
-            known = Asked(due, now + FIRST_REPEAT, FIRST_REPEAT)
+            known = AskedTimer(due, now + FIRST_REPEAT, FIRST_REPEAT)
             to_ask.append(key)
         elif known.again <= now:
             pause = min(2 * known.pause, LONGEST_REPEAT)
-            known = Asked(due, now + pause, pause)
+            known = AskedTimer(due, now + pause, pause)
             to_ask.append(key)
         asked[key] = known
         until = min(until, known.again)

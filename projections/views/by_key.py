@@ -12,7 +12,7 @@ from projections.stores.rows import is_gone, shown_json
 from projections.streaming.sse import wants_events
 from projections.views.live_rows import stream_row, tag_of_row
 from streams.web.health import problem
-from streams.web.operation import Answer, describe
+from streams.web.operation import Response, describe
 
 
 def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
     @describe(
         f"{type}s",
         f"One {type} as it stands now, and its changes as they come",
-        Answer("Found", answer_type, headers=("Position", "Sequence")),
+        Response("Found", answer_type, headers=("Position", "Sequence")),
         reads=True,
         etag=True,
         problems=(404,),

@@ -12,9 +12,9 @@ import msgspec
 from projections.app import ReadSide
 from projections.http.pages import MOST_ROWS, read_page
 from streams.aggregate_type import AggregateType
-from streams.concurrency.fairness import our_turn
+from streams.concurrency.fairness import yield_if_due
 from streams.deciding.cache import Aggregate
-from streams.journal.event_decoding import Held, decode_event
+from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.event_view import entries, learn_for, pieces
 from streams.journal.paging import PAGE_BYTES
 from streams.journal.port import Journal, StoredEvent, Unavailable, stream_name
@@ -23,7 +23,7 @@ from streams.web.health import json_response, no_answer, problem
 from streams.web.operation import describe
 
 
-class Page(msgspec.Struct):
+class HistoryPage(msgspec.Struct):
     """Which events."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS, description="How many at most")] = MOST_ROWS
@@ -32,7 +32,7 @@ class Page(msgspec.Struct):
     ] = 0
 
 
-class Sequence(msgspec.Struct):
+class AtSequence(msgspec.Struct):
     """Up to which event."""
 
     sequence: (
@@ -45,7 +45,7 @@ MOST_WHY = 300
 """Characters of the reason why a state is not shown."""
 
 
-class Gone(Exception):
+class ClientLeft(Exception):
     """Nobody waits for the answer any more."""
 
 
@@ -58,7 +58,7 @@ def add_history(side: ReadSide, type: str) -> None:
         f"{type}s",
         f"The events of one {type}, oldest first, page by page",
         history_type(context),
-        query=Page,
+        query=HistoryPage,
         problems=(400, 404, 503),
     )
     async def history(view: Any, request: Any, id: str) -> Any:
@@ -88,7 +88,7 @@ def add_history(side: ReadSide, type: str) -> None:
         f"{type}s",
         f"The state of one {type}, now or after one of its events",
         state_type(context),
-        query=Sequence,
+        query=AtSequence,
         problems=(400, 404, 409, 503),
     )
     async def state(view: Any, request: Any, id: str) -> Any:
@@ -128,11 +128,11 @@ def as_json(state: Any) -> Any:
 async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
     try:
         return await answer
-    except Held as error:
+    except NotReadableYet as error:
         return problem(view, 503, "Not now", str(error))
     except Unavailable as error:
         return no_answer(view, "the journal", error)
-    except Gone:
+    except ClientLeft:
         return problem(view, 503, "Not now", "nobody waits for the answer")
 
 
@@ -166,10 +166,10 @@ async def _from_snapshot(context: AggregateType, journal: Journal, id: str, upto
 
 
 async def _turn(request: Any) -> None:
-    """Let others have theirs. Raises `Gone`."""
-    await our_turn()
+    """Let others have theirs. Raises `ClientLeft`."""
+    await yield_if_due()
     if request.transport is None:
-        raise Gone
+        raise ClientLeft
 
 
 def _number(text: str, name: str) -> int:

@@ -12,7 +12,7 @@ from projections.stores.local.indexes import value_of
 
 
 @dataclass(frozen=True)
-class Listing:
+class ListOfRows:
     """The rows of a projection by their keys, all or those under one of `values` of an index, by whose name they are
     asked for. `shown` makes of a row what a list has of it, and `answer` is the type of a page of them."""
 

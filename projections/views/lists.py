@@ -13,14 +13,14 @@ from projections.http.pages import Paging, page, read_page
 from projections.stores.local.queries import listed
 from projections.stores.rows import decode_row
 from projections.streaming.sse import wants_events
-from projections.views.listing import Listing
+from projections.views.listing import ListOfRows
 from projections.views.live_lists import stream_list
-from streams.concurrency.fairness import few, our_turn
+from streams.concurrency.fairness import chunks, yield_if_due
 from streams.web.health import problem
 from streams.web.operation import describe
 
 
-def add_list(side: ReadSide, listing: Listing) -> None:
+def add_list(side: ReadSide, listing: ListOfRows) -> None:
     """Serve `/<type>s`: pages of rows, and their changes to those who ask for a stream of events."""
     name, local = f"{listing.type}s", side.local_rows(listing.type, listing.projection)
 
@@ -53,8 +53,8 @@ def add_list(side: ReadSide, listing: Listing) -> None:
         async def here(partitions: list[int], tables: Tables) -> list[Any]:
             found = listed(local.store, partitions, tables[listing.projection], under, after, limit + 1)
             shown: list[Any] = []
-            for some in few(found):
-                await our_turn()
+            for some in chunks(found):
+                await yield_if_due()
                 shown += ({"key": key, "row": listing.shown(decode_row(row))} for key, row in some)
             return shown
 

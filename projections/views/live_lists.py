@@ -18,13 +18,13 @@ import msgspec
 from projections.app import ReadSide
 from projections.http.at_least import BadPosition
 from projections.http.forwarding import HOP, HOP_SECONDS, NotNow, worker_of
-from projections.stores.changes import Listener
+from projections.stores.changes import ChangeListener
 from projections.stores.declaration import Indexes
 from projections.stores.local.queries import changes, place, raw, refolded
 from projections.stores.rows import decode_stored, encode_row, shown
-from projections.streaming.list_cursor import Mark, read_mark
+from projections.streaming.list_cursor import ListCursor, read_mark
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_frames
-from projections.views.listing import Listing
+from projections.views.listing import ListOfRows
 from projections.views.live_rows import gone_frame
 from streams.concurrency.tasks import until_one_ends
 from streams.journal.port import stream_name
@@ -33,7 +33,7 @@ AT_ONCE = 100
 """Rows that are read and sent together."""
 
 
-async def stream_list(side: ReadSide, view: Any, request: Any, listing: Listing, value: str | None) -> Any:
+async def stream_list(side: ReadSide, view: Any, request: Any, listing: ListOfRows, value: str | None) -> Any:
     """Send each change of a row: `row` when it is in the list now, `left` when it is not, `gone` when it was removed.
 
     `begin` says where that begins. With `Last-Event-ID` it goes on there instead, unless another table answers by now.
@@ -70,10 +70,10 @@ class _Following:
         self,
         side: ReadSide,
         stream: EventStream,
-        listing: Listing,
+        listing: ListOfRows,
         value: str | None,
         here: Collection[int],
-        seen: Mark | None,
+        seen: ListCursor | None,
     ) -> None:
         assert stream.table is not None
         self._side = side
@@ -92,7 +92,7 @@ class _Following:
         """Until the stream of another worker ends. Raises `NotNow`, `Gone`, `StoreDown` ..."""
         with self._side.local[self._listing.type].live.listening(self._table, self._here) as listener:
             partitions = sorted([*self._here, *chain.from_iterable(others.values())])
-            self._mark = Mark(self._table, {self._name(it): self._begin(it) for it in partitions})
+            self._mark = ListCursor(self._table, {self._name(it): self._begin(it) for it in partitions})
             async with AsyncExitStack() as opened:
                 streams = [await self._open(opened, url, partitions) for url, partitions in others.items()]
                 await self._stream.open()
@@ -109,7 +109,7 @@ class _Following:
 
     # -- the partitions that are here -----------------------------------------------------------------------
 
-    async def _own(self, listener: Listener) -> None:
+    async def _own(self, listener: ChangeListener) -> None:
         for partition in self._here:
             await self._send(partition, refolded(self._store, partition, self._table) if self._seen else ())
         while True:

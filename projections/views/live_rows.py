@@ -14,7 +14,7 @@ from projections.app import ReadSide
 from projections.http.at_least import BadPosition
 from projections.http.etags import Tag, read_tag, tag_of
 from projections.http.forwarding import passed_on
-from projections.stores.changes import Live
+from projections.stores.changes import ChangeNotifier
 from projections.stores.local.queries import raw
 from projections.stores.local.rocksdb import LocalStore
 from projections.stores.rows import head_of, is_gone, read_position, shown_json
@@ -24,7 +24,7 @@ from streams.journal.port import stream_name
 PASSED_ON = ("Last-Event-ID", "At-Least")
 
 
-class Seen(NamedTuple):
+class LastSeen(NamedTuple):
     """What a client has seen last of a row: at commit number and index, and its tag, empty when it names none."""
 
     at: tuple[int, int]
@@ -35,11 +35,11 @@ class Seen(NamedTuple):
         return str(tag) == self.tag or read_position(tag.position) < self.at
 
 
-def read_seen_row(last_event_id: str, stream: str) -> Seen:
+def read_seen_row(last_event_id: str, stream: str) -> LastSeen:
     """What a `Last-Event-ID` says: the tag of a row, or its position alone. Raises `BadPosition`."""
     tag = read_tag(last_event_id)
     try:
-        return Seen(read_place(last_event_id if tag is None else tag.position, stream), str(tag or ""))
+        return LastSeen(read_place(last_event_id if tag is None else tag.position, stream), str(tag or ""))
     except BadPosition:
         raise BadPosition(f"Last-Event-ID: {last_event_id[:100]!r} is not the id of an event of {stream}") from None
 
@@ -77,12 +77,12 @@ async def stream_row(side: ReadSide, view: Any, request: Any, type: str, project
 
 async def _follow(
     stream: EventStream,
-    live: Live,
+    live: ChangeNotifier,
     store: LocalStore,
     partition: int,
     table: str,
     key: str,
-    seen: Seen | None,
+    seen: LastSeen | None,
 ) -> None:
     with live.listening(table, [partition], key) as listener:
         await stream.open()

@@ -10,7 +10,7 @@ from projections.operations.answers import SchemaList
 from schemas.registry import Schema
 from streams.journal.port import Unavailable
 from streams.web.health import json_response, no_answer, problem
-from streams.web.operation import Answer, describe
+from streams.web.operation import Response, describe
 
 FINGERPRINT = re.compile("[0-9a-f]{16}")
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -33,7 +33,7 @@ def add_schemas(side: ReadSide) -> None:
     @describe(
         "schemas",
         "One Avro schema, for ever the same",
-        Answer("The schema", dict[str, Any], headers=("ETag",)),
+        Response("The schema", dict[str, Any], headers=("ETag",)),
         path={"fingerprint": "CRC-64-AVRO in 16 hex digits, as in the header of an event"},
         problems=(400, 404, 503),
     )

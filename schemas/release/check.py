@@ -12,16 +12,16 @@ from schemas.registry import Schema
 from schemas.release import lock
 from schemas.release.check_form import form
 from schemas.release.check_versions import between_versions
-from schemas.release.contract import Contract, Problem
+from schemas.release.contract import Contract, SchemaProblem
 from schemas.release.lock import Lock
 
 
-def check(contracts: Sequence[Contract], released: Lock) -> list[Problem]:
+def check(contracts: Sequence[Contract], released: Lock) -> list[SchemaProblem]:
     """All that is wrong, the lock included."""
     return [*_broken(contracts), *_unlike_the_lock(contracts, released), *_unreleased(contracts, released)]
 
 
-def may_be_locked(contracts: Sequence[Contract], released: Lock) -> list[Problem]:
+def may_be_locked(contracts: Sequence[Contract], released: Lock) -> list[SchemaProblem]:
     """What must be put right before versions are released."""
     return [*_broken(contracts), *_unlike_the_lock(contracts, released)]
 
@@ -41,14 +41,14 @@ def release(contracts: Sequence[Contract], released: Lock) -> tuple[Lock, list[s
     return Lock(versions, states), new
 
 
-def _broken(contracts: Sequence[Contract]) -> Iterator[Problem]:
+def _broken(contracts: Sequence[Contract]) -> Iterator[SchemaProblem]:
     """All that is wrong whatever is released."""
     yield from form(contracts)
     for contract in contracts:
         yield from between_versions(contract)
 
 
-def _unlike_the_lock(contracts: Iterable[Contract], released: Lock) -> Iterator[Problem]:
+def _unlike_the_lock(contracts: Iterable[Contract], released: Lock) -> Iterator[SchemaProblem]:
     for contract in contracts:
         present = {contract.file(schema): schema for schema in contract.schemas}
         for key, entry in released.versions.items():
@@ -56,16 +56,16 @@ def _unlike_the_lock(contracts: Iterable[Contract], released: Lock) -> Iterator[
                 continue
             if key not in present:
                 do = "put it back from the history of this repository: events in journals need it"
-                yield Problem(key, "is released, and is gone", do)
+                yield SchemaProblem(key, "is released, and is gone", do)
             elif lock.entry_of(present[key]) != entry:
                 what = "is released, and is not what it was"
                 if lock.entry_of(present[key]).fingerprint == entry.fingerprint:
                     what += " (a default, an alias, a logical type or its declaration)"
                 do = f"put it back, and make the change in {present[key].name}.v{_next(contract, present[key])}.avsc"
-                yield Problem(key, what, do)
+                yield SchemaProblem(key, what, do)
         state, known = lock.state_of(contract.decider), released.states.get(contract.type)
         if known is not None and state.version == known.version and state.digest != known.digest:
-            yield Problem(
+            yield SchemaProblem(
                 f"state of {contract.type}",
                 f"its shape has changed, and state_version is still {known.version}: older snapshots would be "
                 "taken for new ones",
@@ -73,18 +73,18 @@ def _unlike_the_lock(contracts: Iterable[Contract], released: Lock) -> Iterator[
             )
         if known is not None and state.version < known.version:
             do = f"state_version only rises: {known.version + 1} or more, unless nothing changed"
-            yield Problem(f"state of {contract.type}", f"state_version {known.version} is released", do)
+            yield SchemaProblem(f"state of {contract.type}", f"state_version {known.version} is released", do)
 
 
-def _unreleased(contracts: Iterable[Contract], released: Lock) -> Iterator[Problem]:
+def _unreleased(contracts: Iterable[Contract], released: Lock) -> Iterator[SchemaProblem]:
     for contract in contracts:
         do = "when it is as it is to be: faust -A <app> schemas sample, then faust -A <app> schemas lock"
         for schema in contract.schemas:
             if contract.file(schema) not in released.versions:
-                yield Problem(contract.file(schema), "is not released", do)
+                yield SchemaProblem(contract.file(schema), "is not released", do)
         state = lock.state_of(contract.decider)
         if contract.type not in released.states or state.version > released.states[contract.type].version:
-            yield Problem(f"state of {contract.type}", f"state_version {state.version} is not released", do)
+            yield SchemaProblem(f"state of {contract.type}", f"state_version {state.version} is not released", do)
 
 
 def _next(contract: Contract, schema: Schema) -> int:

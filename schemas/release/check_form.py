@@ -12,14 +12,14 @@ from fastavro.schema import to_parsing_canonical_form
 from schemas.fit import fitted
 from schemas.formats import AVRO
 from schemas.registry import Schema
-from schemas.release.contract import Contract, Problem, dataclasses_of, named_types, records, types_of
+from schemas.release.contract import Contract, SchemaProblem, dataclasses_of, named_types, records, types_of
 from schemas.release.extremes import extremes
 from schemas.release.samples import example
 from schemas.release.wider import wider
 from schemas.writer import AVRO_NATIVE
 
 
-def form(contracts: Sequence[Contract]) -> Iterator[Problem]:
+def form(contracts: Sequence[Contract]) -> Iterator[SchemaProblem]:
     """All that is wrong with it."""
     yield from _names(contracts)
     for contract in contracts:
@@ -32,50 +32,50 @@ def form(contracts: Sequence[Contract]) -> Iterator[Problem]:
         yield from _nested(contract)
 
 
-def _names(contracts: Iterable[Contract]) -> Iterator[Problem]:
+def _names(contracts: Iterable[Contract]) -> Iterator[SchemaProblem]:
     owners: dict[str, str] = {}
     for contract in contracts:
         for schema in contract.schemas:
             where, expected = contract.file(schema), f".{contract.type}"
             if not schema.namespace.endswith(expected) and schema.namespace != contract.type:
                 what = f"the namespace is {schema.namespace or 'missing'}"
-                yield Problem(
+                yield SchemaProblem(
                     where, what, f'write "namespace": "<shop>.{contract.type}", as all of this folder have it'
                 )
                 continue
             owner = owners.setdefault(schema.namespace, contract.type)
             if owner != contract.type:
                 what = f"the namespace {schema.namespace} is that of {owner} too"
-                yield Problem(where, what, "a namespace belongs to one aggregate type: give it one of its own")
+                yield SchemaProblem(where, what, "a namespace belongs to one aggregate type: give it one of its own")
     for contract in contracts:
         spaces = sorted({schema.namespace for schema in contract.schemas})
         if len(spaces) > 1:
-            yield Problem(
+            yield SchemaProblem(
                 contract.type, f"has the namespaces {', '.join(spaces)}", "one namespace a folder: choose one"
             )
 
 
-def _versions(contract: Contract) -> Iterator[Problem]:
+def _versions(contract: Contract) -> Iterator[SchemaProblem]:
     for versions in contract.versions():
         for expected, schema in enumerate(versions, 1):
             if schema.version != expected:
                 what = f"there is no version {expected} of {schema.name}"
-                yield Problem(contract.file(schema), what, f"name this file {schema.name}.v{expected}.avsc")
+                yield SchemaProblem(contract.file(schema), what, f"name this file {schema.name}.v{expected}.avsc")
                 break
 
 
-def _documentation(contract: Contract) -> Iterator[Problem]:
+def _documentation(contract: Contract) -> Iterator[SchemaProblem]:
     for schema in contract.schemas:
         for record in records(msgspec.json.decode(schema.json)):
             if not str(record.get("doc", "")).strip():
-                yield Problem(contract.file(schema), f"{record['name']} has no doc", 'say in "doc" what it means')
+                yield SchemaProblem(contract.file(schema), f"{record['name']} has no doc", 'say in "doc" what it means')
             for field in record["fields"]:
                 if not str(field.get("doc", "")).strip():
                     what = f"the field {field['name']} of {record['name']} has no doc"
-                    yield Problem(contract.file(schema), what, 'say in "doc" what it means, and in which unit')
+                    yield SchemaProblem(contract.file(schema), what, 'say in "doc" what it means, and in which unit')
 
 
-def _values(contract: Contract) -> Iterator[Problem]:
+def _values(contract: Contract) -> Iterator[SchemaProblem]:
     for schema in contract.schemas:
         for record in records(msgspec.json.decode(schema.json)):
             for field in record["fields"]:
@@ -84,16 +84,16 @@ def _values(contract: Contract) -> Iterator[Problem]:
                 kinds = {it.get("logicalType", "") for it in types if isinstance(it, dict)}
                 if local := sorted(it for it in kinds if it.startswith("local-")):
                     what = f"the field {name} is a {local[0]}, a time without a zone, which is another one everywhere"
-                    yield Problem(where, what, f'use "logicalType": "{local[0].removeprefix("local-")}"')
+                    yield SchemaProblem(where, what, f'use "logicalType": "{local[0].removeprefix("local-")}"')
                 if not field.get("approximate") and {"float", "double"} & {it for it in types if isinstance(it, str)}:
-                    yield Problem(
+                    yield SchemaProblem(
                         where,
                         f"the field {name} is a float, which no amount of money is",
                         'use bytes with "logicalType": "decimal"; a measure that is none says "approximate": true',
                     )
 
 
-def _retired(contract: Contract) -> Iterator[Problem]:
+def _retired(contract: Contract) -> Iterator[SchemaProblem]:
     """What has no class is retired."""
     renamed = {alias for schema in contract.schemas for alias in schema.aliases}
     upcasted = {(upcaster.name, upcaster.version) for upcaster in contract.schemas.upcasters}
@@ -101,7 +101,7 @@ def _retired(contract: Contract) -> Iterator[Problem]:
         newest = versions[-1]
         retired = newest.full_name in renamed or (newest.name, newest.version) in upcasted
         if newest.name not in contract.classes and not retired:
-            yield Problem(
+            yield SchemaProblem(
                 contract.file(newest),
                 f"no command or event of {contract.type} is a {newest.name}",
                 "keep its class in the union of commands or events, or name it in the aliases of the record that it "
@@ -109,7 +109,7 @@ def _retired(contract: Contract) -> Iterator[Problem]:
             )
 
 
-def classes(contract: Contract) -> Iterator[Problem]:
+def classes(contract: Contract) -> Iterator[SchemaProblem]:
     """A class and its newest schema say the same."""
     for versions in contract.versions():
         newest = versions[-1]
@@ -119,7 +119,7 @@ def classes(contract: Contract) -> Iterator[Problem]:
         by_schema = [[it["name"] for it in record["fields"]] for record in records(msgspec.json.decode(newest.json))]
         by_class = [[field.name for field in fields(part)] for part in dataclasses_of(class_)]
         if by_class != by_schema:
-            yield Problem(
+            yield SchemaProblem(
                 contract.file(newest),
                 f"the class {newest.name} has {_fields(by_class)}, this schema has {_fields(by_schema)}",
                 "give both the same fields in the same order; where this version is released, leave it as it is and "
@@ -131,11 +131,13 @@ def classes(contract: Contract) -> Iterator[Problem]:
             AVRO.writer(newest)(fitted(newest).fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE)))
         except Exception as error:
             what = f"the class {newest.name} does not hold what this schema says: {error}"
-            yield Problem(contract.file(newest), what, "give its fields the types of the schema, or add a version")
+            yield SchemaProblem(
+                contract.file(newest), what, "give its fields the types of the schema, or add a version"
+            )
             continue
         # A command that its class cannot hold is unreadable, and that is said; an event would stay so for ever.
         if newest.name in contract.decider.events and (why := _narrower(newest, class_)):
-            yield Problem(
+            yield SchemaProblem(
                 contract.file(newest),
                 f"the class {newest.name} is narrower than this schema: {why}",
                 "an event of it may have been written: let the class hold it, or give what it excludes a new version "
@@ -158,7 +160,7 @@ def _narrower(schema: Schema, class_: builtins.type) -> str:
     return ""
 
 
-def _wider(contract: Contract) -> Iterator[Problem]:
+def _wider(contract: Contract) -> Iterator[SchemaProblem]:
     """What the class of an event can hold, its schema can write."""
     for versions in contract.versions():
         newest = versions[-1]
@@ -166,7 +168,7 @@ def _wider(contract: Contract) -> Iterator[Problem]:
         if class_ is not None:
             for what, do in wider(newest, class_):
                 where = contract.file(newest)
-                yield Problem(where, f"the class {newest.name} is wider than this schema: {what}", do)
+                yield SchemaProblem(where, f"the class {newest.name} is wider than this schema: {what}", do)
 
 
 def _fields(records: list[list[str]]) -> str:
@@ -174,7 +176,7 @@ def _fields(records: list[list[str]]) -> str:
     return "; in it ".join(f"the fields {', '.join(names)}" if names else "no fields" for names in records)
 
 
-def _nested(contract: Contract) -> Iterator[Problem]:
+def _nested(contract: Contract) -> Iterator[SchemaProblem]:
     seen: dict[str, tuple[str, str]] = {}
     for newest in (versions[-1] for versions in contract.versions() if versions[-1].name in contract.classes):
         for named in named_types(newest.parsed):
@@ -182,4 +184,6 @@ def _nested(contract: Contract) -> Iterator[Problem]:
             first, other = seen.setdefault(named["name"], (form, contract.file(newest)))
             if first != form:
                 what = f"{named['name']} is not what it is in {other}"
-                yield Problem(contract.file(newest), what, "code made from both would clash: say the same in both")
+                yield SchemaProblem(
+                    contract.file(newest), what, "code made from both would clash: say the same in both"
+                )

@@ -9,17 +9,17 @@ from schemas.codec import Codec, Undecodable
 from schemas.formats import AVRO
 from schemas.registry import BACKWARD, Schema
 from schemas.release.compatibility import unreadable
-from schemas.release.contract import Contract, Problem, fields_of
+from schemas.release.contract import Contract, SchemaProblem, fields_of
 from schemas.release.samples import example
 
 
-def between_versions(contract: Contract) -> Iterator[Problem]:
+def between_versions(contract: Contract) -> Iterator[SchemaProblem]:
     """All that is wrong with it."""
     found = [*_upcasters(contract), *_new_code_reads(contract), *_old_code_reads(contract)]
     yield from found or _unread(contract)
 
 
-def _upcasters(contract: Contract) -> Iterator[Problem]:
+def _upcasters(contract: Contract) -> Iterator[SchemaProblem]:
     known = {(schema.name, schema.version): schema for schema in contract.schemas}
     newest = {versions[-1].name: versions[-1].version for versions in contract.versions()}
     seen: set[tuple[str, int]] = set()
@@ -27,35 +27,37 @@ def _upcasters(contract: Contract) -> Iterator[Problem]:
         key = upcaster.name, upcaster.version
         where = f"upcaster of {upcaster.name}.v{upcaster.version}"
         if key in seen:
-            yield Problem(where, "there are two", "keep one: which would be asked?")
+            yield SchemaProblem(where, "there are two", "keep one: which would be asked?")
         seen.add(key)
         if key not in known:
-            yield Problem(where, f"there is no {upcaster.name}.v{upcaster.version}.avsc", "correct its name or version")
+            yield SchemaProblem(
+                where, f"there is no {upcaster.name}.v{upcaster.version}.avsc", "correct its name or version"
+            )
             continue
         if newest[upcaster.name] == upcaster.version and upcaster.name in contract.classes:
             do = f"add {upcaster.name}.v{upcaster.version + 1}.avsc, which it leads to"
-            yield Problem(where, "this is the newest version, which is still written", do)
+            yield SchemaProblem(where, "this is the newest version, which is still written", do)
             continue
         try:
             parts = list(upcaster.upcast(example(known[key])))
         except Exception as error:
-            yield Problem(where, f"raises {error!r}", "an upcaster takes whatever its version could hold")
+            yield SchemaProblem(where, f"raises {error!r}", "an upcaster takes whatever its version could hold")
             continue
         for part in parts:
             made = f"{part.name}.v{part.version}"
             if (part.name, part.version) not in known:
-                yield Problem(where, f"makes a {made}, of which there is no schema", "name a version that exists")
+                yield SchemaProblem(where, f"makes a {made}, of which there is no schema", "name a version that exists")
             elif part.name == upcaster.name and part.version <= upcaster.version:
-                yield Problem(where, f"makes a {made}, which leads back", "name a later version")
+                yield SchemaProblem(where, f"makes a {made}, which leads back", "name a later version")
             else:
                 try:
                     AVRO.writer(known[part.name, part.version])(part.fields)
                 except Exception as error:
                     do = "give it all fields of that version, in their types"
-                    yield Problem(where, f"makes a {made} that does not fit its schema: {error}", do)
+                    yield SchemaProblem(where, f"makes a {made} that does not fit its schema: {error}", do)
 
 
-def _new_code_reads(contract: Contract) -> Iterator[Problem]:
+def _new_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
     """All older versions, directly as the version that they are resolved to."""
     codec = Codec(contract.schemas, {}, contract.schemas.upcasters)
     for schema in contract.schemas:
@@ -65,26 +67,26 @@ def _new_code_reads(contract: Contract) -> Iterator[Problem]:
         do = f"give it a default, or add an upcaster for {schema.name}.v{schema.version} to upcasters.py"
         for why in unreadable(target, schema):
             what = f"{target.name}.v{target.version} cannot read {schema.name}.v{schema.version}: {why}"
-            yield Problem(contract.file(target), what, do)
+            yield SchemaProblem(contract.file(target), what, do)
         yield from _went_and_came(contract, schema, target)
     for versions in contract.versions():
         for older, newer in pairwise(versions):
             for alias in set(older.aliases) - set(newer.aliases):
                 do = "keep it: events of that name are read by it"
-                yield Problem(contract.file(newer), f"the alias {alias} of version {older.version} is gone", do)
+                yield SchemaProblem(contract.file(newer), f"the alias {alias} of version {older.version} is gone", do)
 
 
-def _unread(contract: Contract) -> Iterator[Problem]:
+def _unread(contract: Contract) -> Iterator[SchemaProblem]:
     """What cannot be read, although each step for itself is right."""
     codec = Codec(contract.schemas, {}, contract.schemas.upcasters)
     for schema in contract.schemas:
         try:
             codec.decode_to_builtins(AVRO.writer(schema)(example(schema)))
         except Undecodable as error:
-            yield Problem(contract.file(schema), f"cannot be read: {error}", "follow it through upcasters.py")
+            yield SchemaProblem(contract.file(schema), f"cannot be read: {error}", "follow it through upcasters.py")
 
 
-def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterator[Problem]:
+def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterator[SchemaProblem]:
     """What an old value would be taken for, although it is not."""
     if schema.full_name != target.full_name:
         return
@@ -92,7 +94,7 @@ def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterat
     old, new = fields_of(schema), fields_of(target)
     for name in old.keys() & new.keys():
         if gone := [it for it in between if name not in fields_of(it)]:
-            yield Problem(
+            yield SchemaProblem(
                 contract.file(target),
                 f"the field {name} comes back, which version {gone[0].version} had removed: "
                 f"what version {schema.version} wrote there would be read as the new one",
@@ -101,7 +103,7 @@ def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterat
     for earlier in (schema, *between):
         for name, field in fields_of(earlier).items():
             if "default" in field and "default" in new.get(name, ()) and field["default"] != new[name]["default"]:
-                yield Problem(
+                yield SchemaProblem(
                     contract.file(target),
                     f"the default of {name} is not that of version {earlier.version}: "
                     "older events would say something else than before",
@@ -109,18 +111,18 @@ def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterat
                 )
 
 
-def _old_code_reads(contract: Contract) -> Iterator[Problem]:
+def _old_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
     """All newer versions that do not declare that it must not."""
     upcasted = {(upcaster.name, upcaster.version) for upcaster in contract.schemas.upcasters}
     for versions in contract.versions():
         if versions[0].compatibility == BACKWARD:
             do = f'remove "compatibility": "{BACKWARD}"'
-            yield Problem(contract.file(versions[0]), "no code is older than the first version", do)
+            yield SchemaProblem(contract.file(versions[0]), "no code is older than the first version", do)
         for (i, older), (j, newer) in combinations(enumerate(versions), 2):
             reasons = unreadable(older, newer)
             declared = any(it.compatibility == BACKWARD for it in versions[i + 1 : j + 1])
             if reasons and not declared:
-                yield Problem(
+                yield SchemaProblem(
                     contract.file(newer),
                     f"code that knows only version {older.version} cannot read it: {'; '.join(reasons)}",
                     "keep the field, with a default in both; or, if older workers are to stop at it and wait for newer "
@@ -130,4 +132,4 @@ def _old_code_reads(contract: Contract) -> Iterator[Problem]:
             if needless and j == i + 1:
                 do = f'remove "compatibility": "{BACKWARD}"; if it means something else, it needs an upcaster too'
                 what = f"older workers would stop at it for nothing: they can read it as version {older.version}"
-                yield Problem(contract.file(newer), what, do)
+                yield SchemaProblem(contract.file(newer), what, do)

@@ -15,7 +15,7 @@ from schemas.release import lock
 
 
 @dataclass(frozen=True)
-class Problem:
+class SchemaProblem:
     """Something that must not be deployed: where it is, what it is, and what to do."""
 
     where: str

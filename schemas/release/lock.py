@@ -22,14 +22,14 @@ from schemas.release.shape import shape_of
 FILE = "schemas.lock"
 
 
-class Entry(msgspec.Struct, array_like=True, frozen=True):
+class LockedVersion(msgspec.Struct, array_like=True, frozen=True):
     """A released version: its fingerprint, and the digest of all but its documentation."""
 
     fingerprint: str
     digest: str
 
 
-class State(msgspec.Struct, array_like=True, frozen=True):
+class LockedState(msgspec.Struct, array_like=True, frozen=True):
     """A released form of an aggregate's state."""
 
     version: int
@@ -39,8 +39,8 @@ class State(msgspec.Struct, array_like=True, frozen=True):
 class Lock(msgspec.Struct):
     """What is released. `versions` by `<type>/<Name>.v<N>.avsc`, `states` by aggregate type."""
 
-    versions: dict[str, Entry] = {}
-    states: dict[str, State] = {}
+    versions: dict[str, LockedVersion] = {}
+    states: dict[str, LockedState] = {}
 
 
 def key_of(type: str, schema: Schema) -> str:
@@ -48,12 +48,12 @@ def key_of(type: str, schema: Schema) -> str:
     return f"{type}/{schema.name}.v{schema.version}.avsc"
 
 
-def entry_of(schema: Schema) -> Entry:
+def entry_of(schema: Schema) -> LockedVersion:
     """The line of a version."""
-    return Entry(schema.fingerprint, _digest(_without_docs(msgspec.json.decode(schema.json))))
+    return LockedVersion(schema.fingerprint, _digest(_without_docs(msgspec.json.decode(schema.json))))
 
 
-def state_of(decider: Decider[Any, Any, Any]) -> State:
+def state_of(decider: Decider[Any, Any, Any]) -> LockedState:
     """The line of an aggregate's state. Raises `SchemaError` for one that no snapshot can hold."""
     types, initial = decider.state_types, type(decider.initial)
     names = " | ".join(getattr(it, "__name__", str(it)) for it in types)
@@ -71,7 +71,7 @@ def state_of(decider: Decider[Any, Any, Any]) -> State:
             f"evolve of {decider.type} takes a state of {names}, and the initial one is {decider.initial!r}: annotate "
             "it with all classes that a state may be, as in Empty | Opened"
         )
-    return State(decider.state_version, _digest(sorted(shapes, key=str)))
+    return LockedState(decider.state_version, _digest(sorted(shapes, key=str)))
 
 
 def load(path: Path) -> Lock:
@@ -88,7 +88,7 @@ def save(path: Path, lock: Lock) -> None:
     path.write_text(f"{{\n{text}\n}}\n")
 
 
-def _lines(entries: Iterable[tuple[str, Entry | State]]) -> str:
+def _lines(entries: Iterable[tuple[str, LockedVersion | LockedState]]) -> str:
     return ",\n".join(f"    {_json(key)}: {_json(entry)}" for key, entry in sorted(entries))
 
 

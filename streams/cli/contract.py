@@ -11,9 +11,9 @@ import msgspec
 from schemas.codec import Undecodable
 from schemas.registry import from_here, place_of
 from schemas.release import check, lock, samples
-from schemas.release.contract import Contract, Problem
+from schemas.release.contract import Contract, SchemaProblem
 from streams.aggregate_type import AggregateType
-from streams.cli.run import DONE, ERROR, USAGE, Stop
+from streams.cli.run import DONE, ERROR, USAGE, CliError
 from streams.text import one_line
 
 SAMPLES = Path("tests/compatibility")
@@ -28,12 +28,12 @@ def by_shop(contexts: Mapping[str, AggregateType]) -> dict[str | Path, list[Cont
 
 
 def lock_of(shop: str | Path) -> tuple[Path, lock.Lock]:
-    """The lock of a shop. Raises `Stop`."""
+    """The lock of a shop. Raises `CliError`."""
     path = Path(str(place_of(shop).joinpath(lock.FILE)))
     try:
         return path, lock.load(path)
     except msgspec.DecodeError as error:
-        raise Stop(USAGE, f"{path} is damaged ({error}): take it from the history of your repository") from None
+        raise CliError(USAGE, f"{path} is damaged ({error}): take it from the history of your repository") from None
 
 
 def run_check(contexts: Mapping[str, AggregateType]) -> int:
@@ -89,7 +89,7 @@ def run_sample(contexts: Mapping[str, AggregateType], folder: Path, update: bool
                     )
                     click.echo(f"missing: {path}: {why}", err=True)
             except (Undecodable, msgspec.ValidationError, msgspec.DecodeError, OSError) as error:
-                raise Stop(ERROR, f"{path}: {one_line(error)}") from None
+                raise CliError(ERROR, f"{path}: {one_line(error)}") from None
     click.echo(f"{written} written, {changed} updated, {missing} missing")
     return ERROR if missing else DONE
 
@@ -106,7 +106,7 @@ def _update(path: Path, context: AggregateType) -> bool:
     return True
 
 
-def _told(problems: list[Problem]) -> int:
+def _told(problems: list[SchemaProblem]) -> int:
     for problem in problems:
         click.echo(str(problem), err=True)
     click.echo(f"{len(problems)} problem{'s'[: len(problems) != 1]}", err=True)

@@ -33,7 +33,7 @@ from streams.cli.kafka import (
     send,
     types_on_kafka,
 )
-from streams.cli.run import ERROR, FAILED, USAGE, Stop
+from streams.cli.run import ERROR, FAILED, USAGE, CliError
 from streams.deciding.messages import RETRY_OF, RETRY_TOPIC, UNKNOWN_TYPE
 from streams.deciding.quarantine import RELEASE
 from streams.kafka import topics
@@ -47,8 +47,8 @@ _OFFSET = re.compile(rb"[0-9]{1,18}")
 _POSITION = re.compile(r"([0-9]{1,9}):([0-9]{1,18})")
 
 
-class DeadLetters:
-    """The dead letters of one aggregate type. All methods raise `Stop`."""
+class DeadLetterTopic:
+    """The dead letters of one aggregate type. All methods raise `CliError`."""
 
     def __init__(self, settings: Settings, type: str, known: Collection[str] = ()) -> None:
         self.type = type
@@ -91,29 +91,33 @@ class DeadLetters:
         async with kafka(self._settings):
             count = await self._partitions()
             if partition >= count:
-                raise Stop(ERROR, f"no dead letter {partition}:{offset}: the partitions are 0 to {count - 1}")
+                raise CliError(ERROR, f"no dead letter {partition}:{offset}: the partitions are 0 to {count - 1}")
             tp = TopicPartition(self._topic, partition)
             async with connected(self._consumer()) as consumer:
                 first, end = (await bounds(consumer, [tp]))[tp]
                 if not first <= offset < end:
                     holds = f"holds {first} to {end - 1}" if first < end else "is empty"
-                    raise Stop(ERROR, f"no dead letter {partition}:{offset}: partition {partition} {holds}")
+                    raise CliError(ERROR, f"no dead letter {partition}:{offset}: partition {partition} {holds}")
                 async with asyncio.timeout(READ_SECONDS):  # to the end: a marker may follow
                     records = kept(await _read(consumer, {tp: (offset, end)}))
         if not records or records[0].offset != offset:
-            raise Stop(ERROR, f"no dead letter {partition}:{offset}, or it was dropped")
+            raise CliError(ERROR, f"no dead letter {partition}:{offset}, or it was dropped")
         return records[0]
 
     async def retry(self, position: tuple[int, int]) -> str:
         """Send the command again as it first came; where it stands now."""
         record = await self.get(position)
         if "dl_cut" in ours(record):
-            raise Stop(ERROR, "this command was too large for a dead letter and was cut: its sender must send it again")
+            raise CliError(
+                ERROR, "this command was too large for a dead letter and was cut: its sender must send it again"
+            )
         async with kafka(self._settings):
             headers = retry_headers(record)
             topic = retry_topic(record, self._settings.namespace, self._commands)
             if topic not in await partitions_by_topic(self._settings):
-                raise Stop(ERROR, f"there is no topic {topic}: start the workers that read it first, or drop this one")
+                raise CliError(
+                    ERROR, f"there is no topic {topic}: start the workers that read it first, or drop this one"
+                )
             sent = await produce(self._settings, topic, record.value, record.key, headers)
         return f"{sent.topic}-{sent.partition}, offset {sent.offset}"
 
@@ -126,7 +130,7 @@ class DeadLetters:
             data = msgspec.json.encode({"command_id": poison})
             reply, _ = await send(self._settings, self.type, id, RELEASE, data, str(uuid.uuid4()), wait, self._known)
             if reply.status == "failed":
-                raise Stop(FAILED, f"not dropped: {reply.error.message if reply.error else 'the release failed'}")
+                raise CliError(FAILED, f"not dropped: {reply.error.message if reply.error else 'the release failed'}")
             if reply.status == "accepted":
                 released = f"; {self.type} {id} has left quarantine"
         marker = [("dl_dropped", b"%d" % record.offset), ("dl_time", b"%d" % int(time.time() * 1000))]
@@ -171,11 +175,11 @@ def kept(records: Iterable[Any]) -> list[Any]:
 
 
 def parse_position(text: str | None, action: str) -> tuple[int, int]:
-    """`3:17` is partition 3, offset 17. Raises `Stop`."""
+    """`3:17` is partition 3, offset 17. Raises `CliError`."""
     match = _POSITION.fullmatch(text or "")
     if match is None:
         given = f"{text!r} is none" if text else "it is missing"
-        raise Stop(USAGE, f"{action} takes PARTITION:OFFSET as `dead-letters list` prints it, like 3:17; {given}")
+        raise CliError(USAGE, f"{action} takes PARTITION:OFFSET as `dead-letters list` prints it, like 3:17; {given}")
     return int(match[1]), int(match[2])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from streams.cli.run import USAGE, Stop
+from streams.cli.run import USAGE, CliError
 from streams.settings import without_login
 from streams.text import one_line
 
@@ -14,7 +14,7 @@ SECONDS = 8.0
 
 
 async def ask(url: str, path: str, help: str) -> tuple[str, int, bytes]:
-    """The full URL, status and body of a worker's answer. Raises `Stop` with 2, and `help` in it, for none."""
+    """The full URL, status and body of a worker's answer. Raises `CliError` with 2, and `help` in it, for none."""
     return await _request("GET", url, path, help, SECONDS)
 
 
@@ -36,7 +36,7 @@ async def _request(
         ):
             return where, response.status, await response.read()
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-        raise Stop(USAGE, f"--url {without_login(url)} is not a URL like http://127.0.0.1:6066") from None
+        raise CliError(USAGE, f"--url {without_login(url)} is not a URL like http://127.0.0.1:6066") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         reason = f"no answer within {seconds:g} s" if isinstance(error, TimeoutError) else one_line(error)
-        raise Stop(USAGE, f"{where}: {reason}; {help}") from None
+        raise CliError(USAGE, f"{where}: {reason}; {help}") from None

@@ -12,9 +12,9 @@ import msgspec
 
 from streams.aggregate_type import AggregateType
 from streams.cli.kafka import kafka, partitions_by_topic
-from streams.cli.run import ERROR, USAGE, Stop
+from streams.cli.run import ERROR, USAGE, CliError
 from streams.cli.schemas import register_schemas
-from streams.journal.event_decoding import Held, decode_event
+from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.event_view import entries, learn_for
 from streams.journal.identity import check_identity
 from streams.journal.port import Journal, JournalIncomplete, JournalMissing, StoredEvent, Unavailable, stream_name
@@ -35,22 +35,24 @@ async def errors_as_one_line(settings: Settings) -> AsyncIterator[None]:
     try:
         yield
     except Unavailable as error:
-        raise Stop(ERROR, f"the journal does not answer: {one_line(error)}; {help}") from None
+        raise CliError(ERROR, f"the journal does not answer: {one_line(error)}; {help}") from None
     except TimeoutError:
         url = urlsplit(settings.journal_url)
         address = url.netloc.rpartition("@")[2] or url.path
-        raise Stop(ERROR, f"the journal at {address} does not answer in time; {help}") from None
-    except Held as error:
-        raise Stop(ERROR, str(error)) from None
+        raise CliError(ERROR, f"the journal at {address} does not answer in time; {help}") from None
+    except NotReadableYet as error:
+        raise CliError(ERROR, str(error)) from None
     except (JournalMissing, JournalBehind, SettingsError) as error:
-        raise Stop(USAGE, str(error)) from None
+        raise CliError(USAGE, str(error)) from None
 
 
 @asynccontextmanager
 async def journal_of(context: AggregateType) -> AsyncIterator[Journal]:
-    """The context's journal, open. Raises `Stop`."""
+    """The context's journal, open. Raises `CliError`."""
     if context.settings.journal_url.startswith("memory:"):
-        raise Stop(USAGE, "JOURNAL_URL: memory:// lives inside a worker's process, where the command line cannot look")
+        raise CliError(
+            USAGE, "JOURNAL_URL: memory:// lives inside a worker's process, where the command line cannot look"
+        )
     async with errors_as_one_line(context.settings):
         journal = context.journal()
         try:
@@ -62,26 +64,28 @@ async def journal_of(context: AggregateType) -> AsyncIterator[Journal]:
 
 
 def context_of(contexts: Mapping[str, AggregateType], type: str, module: str) -> AggregateType:
-    """The context of an aggregate type. Raises `Stop` when the app `module` has no such type."""
+    """The context of an aggregate type. Raises `CliError` when the app `module` has no such type."""
     if type in contexts:
         return contexts[type]
     here = f"this app has {', '.join(sorted(contexts))}"
     project = module.split(".")
     if project[0] == "projections" or len(project) < 3:
-        raise Stop(USAGE, f"no aggregate type {type}: {here}")
-    raise Stop(USAGE, f"no aggregate type {type} here: {here}; `faust -A projections.{project[1]}.app` has all types")
+        raise CliError(USAGE, f"no aggregate type {type}: {here}")
+    raise CliError(
+        USAGE, f"no aggregate type {type} here: {here}; `faust -A projections.{project[1]}.app` has all types"
+    )
 
 
 async def read_events(journal: Journal, type: str, aggregate_id: str, until: int | None = None) -> list[StoredEvent]:
-    """The events of an aggregate, up to sequence `until`. Raises `Stop` when it has none."""
+    """The events of an aggregate, up to sequence `until`. Raises `CliError` when it has none."""
     stored = [row for row in await journal.events(type, aggregate_id) if row.event.is_event]
     if not stored:
-        raise Stop(ERROR, f"no {type} {aggregate_id}")
+        raise CliError(ERROR, f"no {type} {aggregate_id}")
     return [row for row in stored if until is None or row.event.sequence <= until]
 
 
 async def state_of(context: AggregateType, aggregate_id: str, at: int | None) -> dict[str, Any]:
-    """What `show` prints: the state after all events, or after those with a sequence up to `at`. Raises `Stop`."""
+    """What `show` prints: the state after all events, or after those with a sequence up to `at`. Raises `CliError`."""
     decider = context.decider
     async with journal_of(context) as journal:
         stored = await read_events(journal, decider.type, aggregate_id, at)
@@ -91,13 +95,13 @@ async def state_of(context: AggregateType, aggregate_id: str, at: int | None) ->
 
 
 async def history_of(context: AggregateType, aggregate_id: str) -> list[dict[str, Any]]:
-    """What `history` prints, oldest first. Raises `Stop`."""
+    """What `history` prints, oldest first. Raises `CliError`."""
     settings, type = context.settings, context.decider.type
     async with journal_of(context) as journal:
         stored = await read_events(journal, type, aggregate_id)
         stream = stream_name(type, partition_of(aggregate_id.encode(), settings.partitions))
         if not await _holds(journal, stream, stored[0]):
-            raise Stop(
+            raise CliError(
                 USAGE,
                 f"PARTITIONS={settings.partitions}: {type} {aggregate_id} is not in the stream {stream};"
                 " set PARTITIONS as the workers have it",
@@ -120,7 +124,7 @@ async def set_up(contexts: Mapping[str, AggregateType]) -> AsyncIterator[str]:
     """Make topics, keyspaces and tables where they are missing, store and register the schemas, and say so line by
     line.
 
-    Raises `Stop` when a server does not answer or a topic has another number of partitions.
+    Raises `CliError` when a server does not answer or a topic has another number of partitions.
     """
     settings = next(iter(contexts.values())).settings
     wanted = [t for type in contexts for t in topics.type_topics(settings.namespace, type, settings.partitions)]

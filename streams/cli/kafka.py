@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError
 
-from streams.cli.run import ERROR, FAILED, NO_REPLY, REJECTED, USAGE, Stop
+from streams.cli.run import ERROR, FAILED, NO_REPLY, REJECTED, USAGE, CliError
 from streams.deciding.messages import MAX_ID_LENGTH, Reply, command_headers, decode_reply
 from streams.kafka import topics
 from streams.kafka.records import AIOKafkaConsumer
@@ -38,9 +38,9 @@ async def kafka(settings: Settings) -> AsyncIterator[None]:
     try:
         yield
     except topics.TopicError as error:
-        raise Stop(USAGE, str(error)) from None
+        raise CliError(USAGE, str(error)) from None
     except (KafkaError, OSError) as error:
-        raise Stop(ERROR, trouble(settings, error)) from None
+        raise CliError(ERROR, trouble(settings, error)) from None
 
 
 def trouble(settings: Settings, error: KafkaError | OSError) -> str:
@@ -74,14 +74,14 @@ async def partitions_by_topic(settings: Settings) -> dict[str, int]:
 
 
 def check_topic(topic: str, type: str, settings: Settings, present: Collection[str], known: Collection[str]) -> None:
-    """Raise `Stop` when Kafka has no `topic` of this aggregate type; `known` are the types of this app."""
+    """Raise `CliError` when Kafka has no `topic` of this aggregate type; `known` are the types of this app."""
     if topic in present:
         return
     if type in known:
-        raise Stop(ERROR, f"Kafka has no topic {topic}: start a worker of {type}, or run `faust -A <app> setup`")
+        raise CliError(ERROR, f"Kafka has no topic {topic}: start a worker of {type}, or run `faust -A <app> setup`")
     types = ", ".join(types_on_kafka(settings.namespace, present)) or "none yet"
     within = f" in the namespace {settings.namespace}" if settings.namespace else ""
-    raise Stop(USAGE, f"no aggregate type {type}: Kafka has no topic {topic}; types on Kafka{within}: {types}")
+    raise CliError(USAGE, f"no aggregate type {type}: Kafka has no topic {topic}; types on Kafka{within}: {types}")
 
 
 def types_on_kafka(namespace: str, present: Collection[str]) -> list[str]:
@@ -92,26 +92,26 @@ def types_on_kafka(namespace: str, present: Collection[str]) -> list[str]:
 
 
 def read_data(text: str) -> bytes:
-    """The data of a command as typed by a person. Raises `Stop` when it is not a JSON object."""
+    """The data of a command as typed by a person. Raises `CliError` when it is not a JSON object."""
     try:
         data = text.encode()
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         hint = ". Quote it for the shell, as in '{\"quantity\": 6}'"
-        raise Stop(USAGE, f"the data is not JSON: {one_line(error)}{hint}") from None
+        raise CliError(USAGE, f"the data is not JSON: {one_line(error)}{hint}") from None
     if not isinstance(value, dict):
-        raise Stop(USAGE, f'the data is not a JSON object like {{"quantity": 6}}: {text}')
+        raise CliError(USAGE, f'the data is not a JSON object like {{"quantity": 6}}: {text}')
     return data
 
 
 def check_id(what: str, id: str) -> None:
-    """Raise `Stop` for an id that no worker would take."""
+    """Raise `CliError` for an id that no worker would take."""
     if not id or len(id) > MAX_ID_LENGTH:
-        raise Stop(USAGE, f"the {what} has {len(id)} characters: use 1 to {MAX_ID_LENGTH}")
+        raise CliError(USAGE, f"the {what} has {len(id)} characters: use 1 to {MAX_ID_LENGTH}")
     try:
         id.encode()
     except UnicodeEncodeError:
-        raise Stop(USAGE, f"the {what} is not UTF-8") from None
+        raise CliError(USAGE, f"the {what} is not UTF-8") from None
 
 
 def exit_code(reply: Reply) -> int:
@@ -131,7 +131,7 @@ async def send(
 ) -> tuple[Reply, bytes]:
     """Produce a command and wait, at most `wait` seconds, for its reply, which also comes as it was sent.
 
-    Raises `Stop`: wrong use, no Kafka, or no reply in time.
+    Raises `CliError`: wrong use, no Kafka, or no reply in time.
     """
     async with kafka(settings):
         topic, replies = topics.commands_topic(settings.namespace, type), topics.replies_topic(settings.namespace)
@@ -149,12 +149,12 @@ async def send(
                 record = await produce(settings, *message)
             except (KafkaError, TimeoutError) as error:
                 again = f"it is not known whether the command is on Kafka; sending it again with --id {id} is harmless"
-                raise Stop(ERROR, f"Kafka took too long or refused: {one_line(error)}; {again}") from None
+                raise CliError(ERROR, f"Kafka took too long or refused: {one_line(error)}; {again}") from None
             try:
                 async with asyncio.timeout(wait):
                     return await _reply(consumer, id)
             except TimeoutError:
-                raise Stop(NO_REPLY, no_reply(type, id, wait, record)) from None
+                raise CliError(NO_REPLY, no_reply(type, id, wait, record)) from None
 
 
 def no_reply(type: str, id: str, wait: float, record: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from streams.cli.http import ask
-from streams.cli.run import USAGE, Stop
+from streams.cli.run import USAGE, CliError
 from streams.text import one_line
 
 COLUMNS = (
@@ -17,7 +17,7 @@ COLUMNS = (
 TABLE_COLUMNS = ("stream", "table", "serving", "applied", "commits", "events", "seconds")
 
 
-class Lag(msgspec.Struct):
+class LagAnswer(msgspec.Struct):
     """The answer of `/lag`: a row by stream, and the sum of their lags."""
 
     streams: list[dict[str, Any]]
@@ -29,23 +29,23 @@ class Lag(msgspec.Struct):
         return [str(row.get("stream")) for row in self.streams if row.get("ahead")]
 
 
-async def get_lag(url: str) -> Lag:
-    """Ask the projections at `url`. Raises `Stop`, with 2 since 1 means that the tables are behind."""
+async def get_lag(url: str) -> LagAnswer:
+    """Ask the projections at `url`. Raises `CliError`, with 2 since 1 means that the tables are behind."""
     where, status, body = await ask(url, "/lag", "is the projections worker up (make start), is --url right?")
     return read_lag(where, status, body)
 
 
-def read_lag(where: str, status: int, body: bytes) -> Lag:
-    """The answer of `/lag`. Raises `Stop` for any other."""
+def read_lag(where: str, status: int, body: bytes) -> LagAnswer:
+    """The answer of `/lag`. Raises `CliError` for any other."""
     if status != 200:
-        raise Stop(USAGE, f"{where} answers {status}: {one_line(body[:200].decode(errors='replace')) or 'nothing'}")
+        raise CliError(USAGE, f"{where} answers {status}: {one_line(body[:200].decode(errors='replace')) or 'nothing'}")
     try:
-        return msgspec.json.decode(body, type=Lag)
+        return msgspec.json.decode(body, type=LagAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Stop(USAGE, f"{where} is not the /lag of the projections: {one_line(error)}") from None
+        raise CliError(USAGE, f"{where} is not the /lag of the projections: {one_line(error)}") from None
 
 
-def rows(lag: Lag) -> list[list[Any]]:
+def rows(lag: LagAnswer) -> list[list[Any]]:
     """A row by stream, in order of type and partition, and the total."""
 
     def by_partition(row: dict[str, Any]) -> tuple[str, int]:
@@ -57,7 +57,7 @@ def rows(lag: Lag) -> list[list[Any]]:
     return [*streams, [total.get(column, "") for column in COLUMNS]]
 
 
-def table_rows(lag: Lag) -> list[list[Any]]:
+def table_rows(lag: LagAnswer) -> list[list[Any]]:
     """A row by stream and table."""
     return [
         [_shown({**kept, "stream": row.get("stream")}.get(column)) for column in TABLE_COLUMNS]

@@ -13,9 +13,9 @@ from faust.cli import argument, option
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka, quarantine, schemas, verify
 from streams.cli import lag as lag_client
-from streams.cli.dead_letters import DeadLetters, details, parse_position, summary
+from streams.cli.dead_letters import DeadLetterTopic, details, parse_position, summary
 from streams.cli.journal import context_of, history_of, set_up, state_of
-from streams.cli.run import DONE, ERROR, SECONDS, USAGE, Stop, Tool, compact, indented, print_table, table
+from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliCommand, CliError, compact, indented, print_table, table
 from streams.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,14 +26,14 @@ def register(
 ) -> None:
     """Add the commands to an app that knows these contexts, by aggregate type. There is at least one.
 
-    `also_set_up` makes what else the app needs, and tells of it line by line. Raises `Stop`.
+    `also_set_up` makes what else the app needs, and tells of it line by line. Raises `CliError`.
     """
     settings = next(iter(contexts.values())).settings
     module = getattr(app, "module", "")
     verify.register(app, contexts)
 
     def command(*options: Any) -> Callable[[F], F]:
-        return app.command(*options, base=Tool)  # type: ignore[no-any-return]
+        return app.command(*options, base=CliCommand)  # type: ignore[no-any-return]
 
     @command(
         argument("type"),
@@ -43,7 +43,9 @@ def register(
         option("--id", "command_id", metavar="ID", help="The command id; a new one without it.", show_default=False),
         option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="How long to wait for the reply."),
     )
-    async def send(self: Tool, type: str, id: str, command: str, data: str, command_id: str | None, wait: float) -> int:
+    async def send(
+        self: CliCommand, type: str, id: str, command: str, data: str, command_id: str | None, wait: float
+    ) -> int:
         """Send a command and print its reply.
 
         TYPE is an aggregate type, ID the aggregate's id, COMMAND the name of the command and JSON its fields, an
@@ -73,7 +75,7 @@ def register(
         argument("id"),
         option("--at", type=click.IntRange(min=1), metavar="N", help="The state after event N.", show_default=False),
     )
-    async def show(self: Tool, type: str, id: str, at: int | None) -> None:
+    async def show(self: CliCommand, type: str, id: str, at: int | None) -> None:
         """Print the state of an aggregate, made from its events in the journal.
 
         \b
@@ -93,7 +95,7 @@ def register(
         argument("id"),
         option("--json", "as_json", is_flag=True, help="One JSON object a line.", show_default=False),
     )
-    async def history(self: Tool, type: str, id: str, as_json: bool) -> None:
+    async def history(self: CliCommand, type: str, id: str, as_json: bool) -> None:
         """Print the events of an aggregate from the journal, oldest first.
 
         \b
@@ -118,7 +120,7 @@ def register(
         option("--url", default="http://127.0.0.1:6066", metavar="URL", help="The projections worker."),
         option("--tables", is_flag=True, help="A line for each table of each stream."),
     )
-    async def lag(self: Tool, url: str, tables: bool) -> int:
+    async def lag(self: CliCommand, url: str, tables: bool) -> int:
         """Print how far the tables are behind the journals, stream by stream.
 
         \b
@@ -141,11 +143,11 @@ def register(
             columns = [column.replace("_", " ") for column in lag_client.COLUMNS]
             print_table(table(columns, lag_client.rows(shown), columns[1:]))
         if shown.ahead:
-            raise Stop(USAGE, f"{', '.join(shown.ahead)}: the journal does not have what was published of it")
+            raise CliError(USAGE, f"{', '.join(shown.ahead)}: the journal does not have what was published of it")
         return ERROR if shown.total else DONE
 
     @command()
-    async def setup(self: Tool) -> None:
+    async def setup(self: CliCommand) -> None:
         """Make the topics, the journal's tables and the schemas, where they are missing, also in a schema registry.
 
         \b
@@ -171,7 +173,7 @@ def register(
         option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="drop: how long to wait for the owner."),
     )
     async def dead_letters(
-        self: Tool, action: str, type: str | None, position: str | None, limit: int, wait: float
+        self: CliCommand, action: str, type: str | None, position: str | None, limit: int, wait: float
     ) -> None:
         """See the commands that could not be processed, send them again, or give them up.
 
@@ -195,13 +197,13 @@ def register(
         """
         if action == "list":
             if position is not None:
-                raise Stop(USAGE, f"list takes no position; did you mean `dead-letters show {type} {position}`?")
+                raise CliError(USAGE, f"list takes no position; did you mean `dead-letters show {type} {position}`?")
             for one in [type] if type else contexts:
-                await list_letters(DeadLetters(settings, one, contexts), limit)
+                await list_letters(DeadLetterTopic(settings, one, contexts), limit)
             return
         if type is None:
-            raise Stop(USAGE, f"{action} takes an aggregate type and a PARTITION:OFFSET")
-        letters = DeadLetters(settings, type, contexts)
+            raise CliError(USAGE, f"{action} takes an aggregate type and a PARTITION:OFFSET")
+        letters = DeadLetterTopic(settings, type, contexts)
         if action == "show":
             click.echo(indented(details(await letters.get(parse_position(position, action)))))
         elif action == "retry":
@@ -209,7 +211,7 @@ def register(
         else:
             click.echo(f"dropped: {printable(await letters.drop(parse_position(position, action), wait))}")
 
-    async def list_letters(letters: DeadLetters, limit: int) -> None:
+    async def list_letters(letters: DeadLetterTopic, limit: int) -> None:
         records, more = await letters.newest(limit)
         if not records:
             click.echo(f"no dead letters of {letters.type}")

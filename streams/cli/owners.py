@@ -14,11 +14,11 @@ from faust.cli import option
 
 from streams.cli.http import ask
 from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
-from streams.cli.run import DONE, ERROR, USAGE, Stop, Tool, print_table, table
+from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError, print_table, table
 from streams.journal.port import stream_name, stream_type
 from streams.settings import Settings
 from streams.text import one_line
-from streams.web.owners import Owned, Owners
+from streams.web.owners import OwnedPartition, OwnersAnswer
 
 COLUMNS = ("type", "partition", "serving", "owner", "epoch", "head", "indexed", "eventful", "next_offset", "queued",
            "queued_bytes", "aggregates", "weight", "takeover_ms", "since")  # fmt: skip
@@ -30,9 +30,9 @@ def register(app: Any, settings: Settings, types: Sequence[str]) -> None:
 
     @app.command(
         option("--url", "urls", multiple=True, metavar="URL", help="A worker; may be repeated.", show_default=False),
-        base=Tool,
+        base=CliCommand,
     )
-    async def owners(self: Tool, urls: tuple[str, ...]) -> int:
+    async def owners(self: CliCommand, urls: tuple[str, ...]) -> int:
         """Print which worker owns which partition, and how far each is.
 
         \b
@@ -55,7 +55,7 @@ def register(app: Any, settings: Settings, types: Sequence[str]) -> None:
                 stream_name(type, partition): partition for type in types for partition in range(settings.partitions)
             }
             missing = wanted.keys() - {owned.stream for owned in found}
-            found += [Owned(wanted[stream], stream) for stream in missing]
+            found += [OwnedPartition(wanted[stream], stream) for stream in missing]
         found.sort(key=lambda owned: (stream_type(owned.stream), owned.partition))
         print_table(table(_titles(COLUMNS), map(row, found), _titles(NUMBERS)))
         for owned in found:
@@ -64,7 +64,7 @@ def register(app: Any, settings: Settings, types: Sequence[str]) -> None:
         return DONE if all(owned.serving for owned in found) else ERROR
 
 
-def row(owned: Owned) -> list[Any]:
+def row(owned: OwnedPartition) -> list[Any]:
     """A line of the table."""
     shown = {name: getattr(owned, name, None) for name in COLUMNS}
     shown["type"] = stream_type(owned.stream)
@@ -77,19 +77,19 @@ def _titles(names: Sequence[str]) -> list[str]:
     return [name.replace("_", " ") for name in names]
 
 
-async def get_owners(url: str) -> Owners:
-    """What a worker answers. Raises `Stop` with 2, since 1 means that a partition is not served."""
+async def get_owners(url: str) -> OwnersAnswer:
+    """What a worker answers. Raises `CliError` with 2, since 1 means that a partition is not served."""
     where, status, body = await ask(url, "/owners", "is this worker up, and is it one of a command app?")
     if status != 200:
-        raise Stop(USAGE, f"{where} answers {status}: is it a worker of a command app?")
+        raise CliError(USAGE, f"{where} answers {status}: is it a worker of a command app?")
     try:
-        return msgspec.json.decode(body, type=Owners)
+        return msgspec.json.decode(body, type=OwnersAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Stop(USAGE, f"{where} is not the /owners of a worker: {one_line(error)}") from None
+        raise CliError(USAGE, f"{where} is not the /owners of a worker: {one_line(error)}") from None
 
 
 async def members(settings: Settings, group: str) -> list[str]:
-    """The URLs of the workers in a consumer group, as each told it when it joined. Raises `Stop` with 2."""
+    """The URLs of the workers in a consumer group, as each told it when it joined. Raises `CliError` with 2."""
     try:
         async with (
             kafka(settings),
@@ -97,8 +97,8 @@ async def members(settings: Settings, group: str) -> list[str]:
         ):
             async with asyncio.timeout(REQUEST_SECONDS):
                 [response] = await admin.describe_consumer_groups([group])
-    except Stop as stop:
-        raise Stop(USAGE, str(stop)) from None
+    except CliError as stop:
+        raise CliError(USAGE, str(stop)) from None
     [described] = response.to_object()["groups"]
     urls = sorted(
         json.loads(ConsumerProtocol.METADATA.decode(metadata).user_data)["url"]
@@ -106,5 +106,7 @@ async def members(settings: Settings, group: str) -> list[str]:
         if (metadata := member["member_metadata"])  # none while it is joining
     )
     if not urls:
-        raise Stop(USAGE, f"the consumer group {group} has no members: no worker is up, or a rebalance is under way")
+        raise CliError(
+            USAGE, f"the consumer group {group} has no members: no worker is up, or a rebalance is under way"
+        )
     return urls

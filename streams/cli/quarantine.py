@@ -13,11 +13,11 @@ from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka
-from streams.cli.dead_letters import DeadLetters, command_id, shown_value
+from streams.cli.dead_letters import DeadLetterTopic, command_id, shown_value
 from streams.cli.journal import context_of, journal_of
-from streams.cli.run import DONE, ERROR, SECONDS, USAGE, Stop, Tool, indented, print_table, table
+from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliCommand, CliError, indented, print_table, table
 from streams.deciding.messages import Failure, read_envelope
-from streams.deciding.quarantine import RELEASE, Quarantine, Waiting, follow, is_note
+from streams.deciding.quarantine import RELEASE, Quarantine, WaitingCommand, follow, is_note
 from streams.journal.port import Journal
 
 COLUMNS = ("id", "since", "dead letter", "waiting", "bytes", "command id", "failure")
@@ -35,13 +35,13 @@ async def quarantine_of(journal: Journal, type: str, aggregate_id: str) -> Quara
 
 
 async def all_of(context: AggregateType, contexts: Mapping[str, AggregateType]) -> dict[str, tuple[Quarantine, str]]:
-    """All aggregates in quarantine by id, each with the place of the dead letter that it is for. Raises `Stop`.
+    """All aggregates in quarantine by id, each with the place of the dead letter that it is for. Raises `CliError`.
 
     A dead letter is kept before the commit that starts a quarantine, so their ids are all there.
     """
     type = context.decider.type
     places: dict[str, dict[str, str]] = {}
-    for record in await DeadLetters(context.settings, type, contexts).quarantining():
+    for record in await DeadLetterTopic(context.settings, type, contexts).quarantining():
         try:
             id = (record.key or b"").decode()
         except UnicodeDecodeError:  # no aggregate has it
@@ -77,7 +77,7 @@ def details(id: str, quarantine: Quarantine, place: str) -> dict[str, Any]:
     }
 
 
-def _shown(waiting: Waiting) -> dict[str, Any]:
+def _shown(waiting: WaitingCommand) -> dict[str, Any]:
     message = waiting.message
     try:
         envelope = read_envelope(
@@ -108,7 +108,7 @@ def register(command: Callable[..., Any], contexts: Mapping[str, AggregateType],
         argument("id", required=False, metavar="[ID]"),
         option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="release: how long to wait for the reply."),
     )
-    async def quarantine(self: Tool, action: str, type: str, id: str | None, wait: float) -> int:
+    async def quarantine(self: CliCommand, action: str, type: str, id: str | None, wait: float) -> int:
         """See the aggregates in quarantine, and let the commands that wait there go on.
 
         \b
@@ -127,7 +127,7 @@ def register(command: Callable[..., Any], contexts: Mapping[str, AggregateType],
         context = context_of(contexts, type, module)
         if action == "list":
             if id is not None:
-                raise Stop(USAGE, f"list takes no id; did you mean `quarantine show {type} {id}`?")
+                raise CliError(USAGE, f"list takes no id; did you mean `quarantine show {type} {id}`?")
             found = await all_of(context, contexts)
             if not found:
                 click.echo(f"no {type} is in quarantine")
@@ -136,12 +136,12 @@ def register(command: Callable[..., Any], contexts: Mapping[str, AggregateType],
             print_table(table(COLUMNS, rows, ["waiting", "bytes"]))
             return DONE
         if id is None:
-            raise Stop(USAGE, f"{action} takes the id of an aggregate")
+            raise CliError(USAGE, f"{action} takes the id of an aggregate")
         kafka.check_id("aggregate id", id)
         if action == "show":
             found = await all_of(context, contexts)
             if id not in found:
-                raise Stop(ERROR, f"{type} {id} is not in quarantine")
+                raise CliError(ERROR, f"{type} {id} is not in quarantine")
             click.echo(indented(details(id, *found[id])))
             return DONE
         reply, raw = await kafka.send(context.settings, type, id, RELEASE, b"{}", str(uuid.uuid4()), wait, contexts)

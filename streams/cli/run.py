@@ -30,7 +30,7 @@ _LAST_COLUMN = 40
 _GAP = 2
 
 
-class Stop(Exception):
+class CliError(Exception):
     """Ends a command with one line on stderr and an exit code."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -38,7 +38,7 @@ class Stop(Exception):
         self.code = code
 
 
-class Tool(AppCommand):  # type: ignore[misc]
+class CliCommand(AppCommand):  # type: ignore[misc]
     """A command on a plain event loop: in Faust's worker it would log, and take a second to shut down."""
 
     abstract = True
@@ -54,7 +54,7 @@ def run(work: Coroutine[Any, Any, int | None]) -> int:
         code = asyncio.run(work) or DONE
         sys.stdout.flush()
         return code
-    except Stop as stop:
+    except CliError as stop:
         click.echo(f"Error: {stop}", err=True)
         return stop.code
     except BrokenPipeError:  # `history .. | head`: the reader has had enough

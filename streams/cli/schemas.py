@@ -11,7 +11,7 @@ from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli.contract import SAMPLES, run_check, run_lock, run_sample
-from streams.cli.run import DONE, ERROR, USAGE, Stop, Tool
+from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError
 from streams.registry.client import RegistryDown, RegistryError
 from streams.text import one_line
 
@@ -20,7 +20,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 async def register_schemas(contexts: Mapping[str, AggregateType]) -> AsyncIterator[str]:
     """Register the schemas of all events of these contexts where they are missing, and say so line by line; nothing
-    where there is no registry. Raises `Stop`."""
+    where there is no registry. Raises `CliError`."""
     for context in contexts.values():
         ids = context.schema_ids(may_register=True)
         if ids is None:
@@ -29,9 +29,9 @@ async def register_schemas(contexts: Mapping[str, AggregateType]) -> AsyncIterat
             async for line in ids.learn_all():
                 yield line
         except RegistryDown as error:
-            raise Stop(ERROR, f"{one_line(error)}; is it up, is SCHEMA_REGISTRY_URL right?") from None
+            raise CliError(ERROR, f"{one_line(error)}; is it up, is SCHEMA_REGISTRY_URL right?") from None
         except RegistryError as error:
-            raise Stop(ERROR, one_line(error)) from None
+            raise CliError(ERROR, one_line(error)) from None
         finally:
             await ids.registry.close()
 
@@ -44,7 +44,7 @@ def register(command: Callable[..., Any], contexts: Mapping[str, AggregateType])
         option("--folder", type=FOLDER, default=SAMPLES, metavar="FOLDER", help="sample: where the samples are kept."),
         option("--update", is_flag=True, help="sample: also what older ones read as now.", show_default=False),
     )
-    async def schemas(self: Tool, action: str, folder: Path, update: bool) -> int:
+    async def schemas(self: CliCommand, action: str, folder: Path, update: bool) -> int:
         """Change schemas without breaking anybody: check, sample, lock, register.
 
         \b
@@ -76,7 +76,7 @@ def register(command: Callable[..., Any], contexts: Mapping[str, AggregateType])
         if action == "lock":
             return run_lock(contexts)
         if all(context.registry is None for context in contexts.values()):
-            raise Stop(USAGE, "SCHEMA_REGISTRY_URL is not set: say which registry")
+            raise CliError(USAGE, "SCHEMA_REGISTRY_URL is not set: say which registry")
         async for line in register_schemas(contexts):
             click.echo(line)
         return DONE

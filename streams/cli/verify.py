@@ -16,7 +16,7 @@ from faust.cli import argument, option
 from streams.aggregate_type import AggregateType
 from streams.cli.journal import context_of, journal_of
 from streams.cli.progress import Meter
-from streams.cli.run import DONE, ERROR, USAGE, Stop, Tool
+from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError
 from streams.journal.port import Journal, stream_name
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.kafka.topics import events_topic
@@ -37,9 +37,9 @@ def register(app: Any, contexts: Mapping[str, AggregateType]) -> None:
         argument("type"),
         option("--repair", "mend", is_flag=True, help="Make what is derived again from the log.", show_default=False),
         option("--partition", type=click.IntRange(min=0), metavar="N", help="Of one stream only.", show_default=False),
-        base=Tool,
+        base=CliCommand,
     )
-    async def journal(self: Tool, action: str, type: str, mend: bool, partition: int | None) -> int:
+    async def journal(self: CliCommand, action: str, type: str, mend: bool, partition: int | None) -> int:
         """Hold the journal of a type against itself: the log, and all that is derived from it.
 
         \b
@@ -63,18 +63,20 @@ def register(app: Any, contexts: Mapping[str, AggregateType]) -> None:
                 if mend and wrong:
                     wrong = await verify(opened, context, partition, False)
                 wrong += await compare_with_topic(opened, context, partition)
-        except Stop as stop:
-            raise Stop(USAGE, str(stop)) from None  # 1 would mean that the journal is damaged
+        except CliError as stop:
+            raise CliError(USAGE, str(stop)) from None  # 1 would mean that the journal is damaged
         return ERROR if wrong else DONE
 
 
 async def _check_partitions(journal: Journal, context: AggregateType, partition: int | None) -> None:
     count = context.settings.partitions
     if partition is not None and partition >= count:
-        raise Stop(USAGE, f"no partition {partition}: PARTITIONS={count}, so they are 0 to {count - 1}")
+        raise CliError(USAGE, f"no partition {partition}: PARTITIONS={count}, so they are 0 to {count - 1}")
     beyond = stream_name(context.decider.type, count)
     if await patiently(lambda: journal.head(beyond)) is not None:
-        raise Stop(USAGE, f"PARTITIONS={count}, but there is a stream {beyond}: set PARTITIONS as the workers have it")
+        raise CliError(
+            USAGE, f"PARTITIONS={count}, but there is a stream {beyond}: set PARTITIONS as the workers have it"
+        )
 
 
 async def compare_with_topic(journal: Journal, context: AggregateType, partition: int | None) -> int:

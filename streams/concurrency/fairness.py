@@ -23,7 +23,7 @@ A_FEW = 20
 T = TypeVar("T")
 
 
-class Line(Protocol):
+class Turns(Protocol):
     """Who waits for a turn."""
 
     async def wait(self, now: float) -> float:
@@ -62,27 +62,27 @@ class _Line:
 
 
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
-LINE: ContextVar[Line | None] = ContextVar("line", default=None)
+LINE: ContextVar[Turns | None] = ContextVar("line", default=None)
 """Where a task waits that is not to wait in the line of its event loop."""
 _end: ContextVar[float] = ContextVar("end of the turn", default=0.0)
 """Each task has its own, at first that of the task which made it."""
 
 
-async def our_turn() -> None:
+async def yield_if_due() -> None:
     """Return at once while it is the turn of this task, and else when it is again."""
     if (now := time.perf_counter()) >= _end.get():
         line = LINE.get() or _line_of(asyncio.get_running_loop())
         _end.set(await line.wait(now))
 
 
-def _line_of(loop: asyncio.AbstractEventLoop) -> Line:
+def _line_of(loop: asyncio.AbstractEventLoop) -> Turns:
     line = _lines.get(loop)
     if line is None:
         line = _lines[loop] = _Line(loop)
     return line
 
 
-def few(things: Iterable[T]) -> Iterator[list[T]]:
+def chunks(things: Iterable[T]) -> Iterator[list[T]]:
     """Things, so many at a time as may be done between two looks at the clock."""
     rest = iter(things)
     while some := list(islice(rest, A_FEW)):

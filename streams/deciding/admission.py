@@ -9,7 +9,7 @@ import msgspec
 
 from aggregates.decider import Rejected
 from streams.deciding.cache import Aggregate
-from streams.deciding.handler import Handler
+from streams.deciding.handler import CommandHandler
 from streams.deciding.messages import (
     EPOCH,
     JSON,
@@ -20,9 +20,18 @@ from streams.deciding.messages import (
     encode_reply,
     read_envelope,
 )
-from streams.deciding.quarantine import PARKED, QUARANTINED, RELEASE, RELEASED, UNPARKED, Quarantine, Reason, pack
-from streams.deciding.verdict import Draft, Verdict, domain_error
-from streams.journal.event_decoding import Held
+from streams.deciding.quarantine import (
+    PARKED,
+    QUARANTINED,
+    RELEASE,
+    RELEASED,
+    UNPARKED,
+    Quarantine,
+    QuarantineReason,
+    pack,
+)
+from streams.deciding.verdict import PendingCommit, Verdict, domain_error
+from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import Fenced, Unavailable
 from streams.limits import Limits
 
@@ -36,7 +45,7 @@ class _ReleaseData(msgspec.Struct):
 _decode_release = msgspec.json.Decoder(_ReleaseData).decode
 
 
-class Gate:
+class Admission:
     """Decides the messages of one partition, each in steps.
 
     A step is what must stand in one commit. Only a release takes more than one. Its message is not covered before all
@@ -45,7 +54,7 @@ class Gate:
 
     def __init__(
         self,
-        handler: Handler,
+        handler: CommandHandler,
         limits: Limits,
         partition: int,
         topic_id: str,
@@ -59,7 +68,7 @@ class Gate:
         self._check_partition = check_partition
         self._advice = advice
 
-    def read(self, message: Message, draft: Draft) -> Envelope | Verdict:
+    def read(self, message: Message, draft: PendingCommit) -> Envelope | Verdict:
         """A message as a command, or the verdict when it is none that this partition takes."""
         # The time, too: a topic that has lost its end gives the same offsets to other commands.
         default_id = f"{self._topic_id}/{self._partition}/{message.offset}/{message.timestamp:.3f}"
@@ -87,7 +96,7 @@ class Gate:
             + (self._advice() or "use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"),
         )
 
-    def steps(self, envelope: Envelope, draft: Draft) -> Iterator[list[Verdict]]:
+    def steps(self, envelope: Envelope, draft: PendingCommit) -> Iterator[list[Verdict]]:
         """The verdicts that a command causes, the last of them `final`. Its aggregate is in work.
 
         What this raises for one command is that command's failure, as long as nothing has been noted for it.
@@ -96,14 +105,14 @@ class Gate:
         before = _state(aggregate)
         try:
             yield from self._steps(aggregate, envelope, draft)
-        except (Unavailable, Held, Fenced):
+        except (Unavailable, NotReadableYet, Fenced):
             raise
         except Exception as bug:
             if _state(aggregate) != before:
                 raise
             yield [self._handler.failed(envelope, self._bug(bug, envelope.offset), draft)]
 
-    def _steps(self, aggregate: Aggregate | None, envelope: Envelope, draft: Draft) -> Iterator[list[Verdict]]:
+    def _steps(self, aggregate: Aggregate | None, envelope: Envelope, draft: PendingCommit) -> Iterator[list[Verdict]]:
         if aggregate is None:
             yield [self._handler.decide(envelope, draft)]
             return
@@ -124,13 +133,13 @@ class Gate:
 
     # -- into quarantine ---------------------------------------------------------------------------
 
-    def _guarded(self, verdict: Verdict, aggregate: Aggregate, draft: Draft) -> Verdict:
+    def _guarded(self, verdict: Verdict, aggregate: Aggregate, draft: PendingCommit) -> Verdict:
         """The verdict, and the quarantine that it causes."""
         failure = verdict.failure
         if failure is not None and failure.trace and self._limits.quarantine:
             failure.quarantines = True
             envelope = verdict.envelope
-            reason = Reason(failure.type, failure.message, draft.time, envelope.offset)
+            reason = QuarantineReason(failure.type, failure.message, draft.time, envelope.offset)
             self._note(verdict, aggregate, QUARANTINED, msgspec.json.encode(reason), draft)
             log.warning(
                 "%s: %r goes into quarantine for its command %r: those that follow wait",
@@ -140,7 +149,7 @@ class Gate:
             )
         return verdict
 
-    def _park(self, aggregate: Aggregate, quarantine: Quarantine, envelope: Envelope, draft: Draft) -> Verdict:
+    def _park(self, aggregate: Aggregate, quarantine: Quarantine, envelope: Envelope, draft: PendingCommit) -> Verdict:
         """Let a command wait; what can be said at once is said at once."""
         repeated = self._handler.repeated(envelope, aggregate, draft)
         if repeated is not None:
@@ -168,7 +177,7 @@ class Gate:
 
     # -- out of quarantine -------------------------------------------------------------------------
 
-    def _retry(self, aggregate: Aggregate, envelope: Envelope, draft: Draft) -> Iterator[list[Verdict]]:
+    def _retry(self, aggregate: Aggregate, envelope: Envelope, draft: PendingCommit) -> Iterator[list[Verdict]]:
         """The poison command again: if the domain takes it now, whatever it says, the others go on behind it."""
         verdict = self._handler.decide(envelope, draft)
         if verdict.failure is not None and verdict.failure.trace:
@@ -177,7 +186,7 @@ class Gate:
         else:
             yield from self._release(aggregate, verdict, draft)
 
-    def _control(self, aggregate: Aggregate, envelope: Envelope, draft: Draft) -> Iterator[list[Verdict]]:
+    def _control(self, aggregate: Aggregate, envelope: Envelope, draft: PendingCommit) -> Iterator[list[Verdict]]:
         handler, quarantine = self._handler, aggregate.quarantine
         repeated = handler.repeated(envelope, aggregate, draft)
         if repeated is not None:
@@ -200,7 +209,7 @@ class Gate:
         else:
             yield from self._release(aggregate, handler.accepted(envelope, aggregate, [], draft), draft)
 
-    def _release(self, aggregate: Aggregate, verdict: Verdict, draft: Draft) -> Iterator[list[Verdict]]:
+    def _release(self, aggregate: Aggregate, verdict: Verdict, draft: PendingCommit) -> Iterator[list[Verdict]]:
         """Settle the poison command with `verdict`, which is answered when all that wait have gone on."""
         quarantine = aggregate.quarantine
         assert quarantine is not None
@@ -218,7 +227,7 @@ class Gate:
         yield [verdict]
         yield from self._let_go(aggregate, verdict.envelope, draft)
 
-    def _let_go(self, aggregate: Aggregate, asked: Envelope | None, draft: Draft) -> Iterator[list[Verdict]]:
+    def _let_go(self, aggregate: Aggregate, asked: Envelope | None, draft: PendingCommit) -> Iterator[list[Verdict]]:
         """Decide those that wait, in order, until none is left or one makes the domain raise; then answer `asked`."""
         quarantine = aggregate.quarantine
         while quarantine is not None and quarantine is aggregate.quarantine:
@@ -236,7 +245,7 @@ class Gate:
 
     # -- parts -------------------------------------------------------------------------------------
 
-    def _note(self, verdict: Verdict, aggregate: Aggregate, type: str, data: bytes, draft: Draft) -> None:
+    def _note(self, verdict: Verdict, aggregate: Aggregate, type: str, data: bytes, draft: PendingCommit) -> None:
         """Record a note with a verdict."""
         note = self._handler.row(verdict.envelope, aggregate.sequence, type, data)
         aggregate.note(note, draft.nr)
@@ -264,7 +273,7 @@ class Gate:
         said = domain_error(bug)
         return Failure("Unreadable", said.message, said.trace)
 
-    def _unreadable(self, failure: Failure, message: Message, draft: Draft) -> Verdict:
+    def _unreadable(self, failure: Failure, message: Message, draft: PendingCommit) -> Verdict:
         """The verdict on a message that could not be read so far as to know what it is."""
         envelope: Envelope = failure.envelope  # type: ignore[attr-defined]
         envelope.message = message

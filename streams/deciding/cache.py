@@ -12,7 +12,7 @@ import msgspec
 from aggregates.decider import Decider
 from streams.deciding.quarantine import Quarantine, follow
 from streams.journal.port import RecordedEvent, Snapshot
-from streams.journal.snapshots import MOST_BYTES, Outcome, StateForm, form_of, say_once
+from streams.journal.snapshots import MOST_BYTES, FirstReply, StateForm, form_of, say_once
 
 AGGREGATE_BYTES, OUTCOME_BYTES, STATE_FACTOR = 700, 330, 3
 """What an aggregate takes of memory by itself and for each id that it remembers, and how much more than their bytes the
@@ -60,7 +60,7 @@ class Aggregate:
         self.state = state
         self.sequence = 0
         self.nr = 0
-        self.outcomes: dict[str, Outcome] = {}
+        self.outcomes: dict[str, FirstReply] = {}
         self.quarantine: Quarantine | None = None
         self.unsnapped_events = 0
         self.unsnapped_bytes = 0
@@ -82,12 +82,12 @@ class Aggregate:
         self.nr = nr
         if last.is_event:
             types = tuple(row.type for row in rows)
-            outcome = Outcome(nr, last.sequence, _share(types), last.command)
+            outcome = FirstReply(nr, last.sequence, _share(types), last.command)
             self.sequence = last.sequence
             self.unsnapped_events += len(rows)
         else:
             # Nothing happened: the position that its reply named stands in the data.
-            outcome = Outcome(int(last.data or b"0"), last.sequence, (), last.command)
+            outcome = FirstReply(int(last.data or b"0"), last.sequence, (), last.command)
         self.unsnapped_bytes += sum(len(row.data) + 100 for row in rows)
         self.outcomes[last.command_id] = outcome
         self.outcome_bytes += _bytes_of(last.command_id, outcome)
@@ -121,14 +121,16 @@ class Aggregate:
         """Become what the snapshot holds. Raises `msgspec.DecodeError` or `ValueError` if it cannot be read."""
         self.state, self.state_bytes, outcomes = form.decode(snapshot.state)
         # Decoding gives each outcome a copy of its own of what they share.
-        self.outcomes = {id: Outcome(it.nr, it.sequence, _share(it.events), it.command) for id, it in outcomes.items()}
+        self.outcomes = {
+            id: FirstReply(it.nr, it.sequence, _share(it.events), it.command) for id, it in outcomes.items()
+        }
         self.outcome_bytes = sum(_bytes_of(id, outcome) for id, outcome in self.outcomes.items())
         self.sequence = snapshot.sequence
         self.nr = snapshot.nr
         self.snapshot_bytes = len(snapshot.state)
 
 
-def _bytes_of(id: str, outcome: Outcome) -> int:
+def _bytes_of(id: str, outcome: FirstReply) -> int:
     return OUTCOME_BYTES + len(id) + 8 * len(outcome.events)
 
 
@@ -141,7 +143,7 @@ class PendingSnapshot(msgspec.Struct):
     nr: int
     decider: Decider[Any, Any, Any]
     state: Any
-    outcomes: dict[str, Outcome]
+    outcomes: dict[str, FirstReply]
 
     def encode(self) -> Snapshot | None:
         """The snapshot as the journal keeps it; None, which is said once, for a state that it cannot keep.

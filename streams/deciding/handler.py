@@ -18,7 +18,7 @@ from streams.deciding.cache import Aggregate, Cache
 from streams.deciding.command_codec import CommandCodec, cause_of
 from streams.deciding.messages import AggregateRef, Envelope, Error, Failure, Reply, check_deadline
 from streams.deciding.quarantine import is_note
-from streams.deciding.verdict import Draft, Verdict, domain_error
+from streams.deciding.verdict import PendingCommit, Verdict, domain_error
 from streams.journal.event_decoding import decode_event
 from streams.journal.port import Journal, RecordedEvent
 from streams.journal.snapshots import form_of
@@ -30,11 +30,11 @@ LOADS_AT_ONCE = 64
 _SEQUENCE = re.compile(r"0|[1-9]\d{0,18}", re.ASCII)
 
 
-class Broken(Exception):
+class EvolveFailed(Exception):
     """The domain raised over an event that it has once decided itself."""
 
 
-class Handler:
+class CommandHandler:
     """Decides the commands of one stream. State lives in `cache`; a group in work has its aggregates out.
 
     What `check` raises over a new event is a bug of the domain, unless it is a `Failure`: the event is not written.
@@ -86,17 +86,17 @@ class Handler:
         for aggregate_id, result in zip(cold, loaded, strict=True):
             if isinstance(result, Aggregate):
                 self.touched[aggregate_id] = result
-            elif isinstance(result, Broken):
+            elif isinstance(result, EvolveFailed):
                 self._broken[aggregate_id] = domain_error(result.__cause__ or result)
         for result in loaded:
-            if isinstance(result, BaseException) and not isinstance(result, Broken):
+            if isinstance(result, BaseException) and not isinstance(result, EvolveFailed):
                 raise result
 
     async def _load(self, aggregate_id: str) -> Aggregate:
         async with self._loads:
             return await load_aggregate(self._journal, self.decider, self._events, aggregate_id, self._window)
 
-    def decide(self, envelope: Envelope, draft: Draft) -> Verdict:
+    def decide(self, envelope: Envelope, draft: PendingCommit) -> Verdict:
         """Decide one command for a commit."""
         aggregate = self.touched.get(envelope.aggregate_id)
         if aggregate is None:
@@ -115,7 +115,7 @@ class Handler:
         aggregate.state = state
         return self.accepted(envelope, aggregate, rows, draft, cause)
 
-    def repeated(self, envelope: Envelope, aggregate: Aggregate, draft: Draft) -> Verdict | None:
+    def repeated(self, envelope: Envelope, aggregate: Aggregate, draft: PendingCommit) -> Verdict | None:
         """The first reply to a command that was accepted before; for another one with its id the refusal."""
         outcome = aggregate.outcomes.get(envelope.id)
         if outcome is None:
@@ -196,7 +196,7 @@ class Handler:
         self.cache.shrink(indexed_nr)
 
     def accepted(
-        self, envelope: Envelope, aggregate: Aggregate, rows: list[RecordedEvent], draft: Draft, cause: str = ""
+        self, envelope: Envelope, aggregate: Aggregate, rows: list[RecordedEvent], draft: PendingCommit, cause: str = ""
     ) -> Verdict:
         """The verdict on an accepted command, which the aggregate remembers; `rows` are its events, `cause` tells it
         from another with its id."""
@@ -210,13 +210,13 @@ class Handler:
         reply = self._reply(envelope, "accepted", aggregate.sequence, draft.eventful_nr, types)
         return Verdict(envelope, reply, rows)
 
-    def rejected(self, envelope: Envelope, no: Rejected, draft: Draft) -> Verdict:
+    def rejected(self, envelope: Envelope, no: Rejected, draft: PendingCommit) -> Verdict:
         """The verdict on a command that is refused."""
         error = Error(no.type, no.message)
         sequence = self.touched[envelope.aggregate_id].sequence
         return Verdict(envelope, self._reply(envelope, "rejected", sequence, draft.eventful_nr, error=error))
 
-    def failed(self, envelope: Envelope, failure: Failure, draft: Draft) -> Verdict:
+    def failed(self, envelope: Envelope, failure: Failure, draft: PendingCommit) -> Verdict:
         """The verdict on a command that cannot be processed."""
         error = Error(failure.type, failure.message)
         aggregate = self.touched.get(envelope.aggregate_id)
@@ -249,7 +249,7 @@ async def load_aggregate(
 ) -> Aggregate:
     """An aggregate as the derived tables have it: the snapshot, if this code can use it, and the events after it.
 
-    Raises `Unavailable`, `Held` when there is an event that this code does not know, and `Broken`.
+    Raises `Unavailable`, `Held` when there is an event that this code does not know, and `EvolveFailed`.
     """
     aggregate = Aggregate(decider.initial)
     snapshot = await journal.snapshot(decider.type, aggregate_id)
@@ -272,7 +272,7 @@ async def load_aggregate(
                 try:
                     aggregate.state = decider.fold(events, aggregate.state)
                 except Exception as bug:
-                    raise Broken(f"{decider.type} {aggregate_id}: event {row.event.sequence}: {bug!r}") from bug
+                    raise EvolveFailed(f"{decider.type} {aggregate_id}: event {row.event.sequence}: {bug!r}") from bug
         if effect:
             aggregate.remember(effect, nr, window)
         for note in notes:

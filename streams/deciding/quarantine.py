@@ -7,7 +7,7 @@ notes are derived by aggregate like all rows, loading the aggregate brings all o
 
 | note | its command | data | says |
 |---|---|---|---|
-| `#quarantined` | the poison command | `Reason` | from here on commands wait |
+| `#quarantined` | the poison command | `QuarantineReason` | from here on commands wait |
 | `#parked` | the one that waits | the message | it is the last in the line |
 | `#released` | the one that released it | the reply it will get | the poison command is settled or given up |
 | `#unparked` | the one that waited | | it was the first in the line, and is decided |
@@ -36,7 +36,7 @@ WAITING_BYTES = 1_000
 """What a command that waits takes of memory beside the bytes of its message."""
 
 
-class Reason(msgspec.Struct, frozen=True):
+class QuarantineReason(msgspec.Struct, frozen=True):
     """Why an aggregate is in quarantine: what the domain raised, when, and the offset of the poison command."""
 
     type: str
@@ -45,7 +45,7 @@ class Reason(msgspec.Struct, frozen=True):
     offset: int
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class WaitingCommand(msgspec.Struct, frozen=True):
     """A command in the line."""
 
     id: str
@@ -62,10 +62,10 @@ class Quarantine:
 
     __slots__ = ("poison", "reason", "released_by", "reply", "size", "waiting")
 
-    def __init__(self, poison: str, reason: Reason) -> None:
+    def __init__(self, poison: str, reason: QuarantineReason) -> None:
         self.poison = poison
         self.reason = reason
-        self.waiting: deque[Waiting] = deque()
+        self.waiting: deque[WaitingCommand] = deque()
         self.size = 0
         self.released_by = ""
         self.reply: Reply | None = None
@@ -84,14 +84,14 @@ def is_note(row: RecordedEvent) -> bool:
 def follow(quarantine: Quarantine | None, note: RecordedEvent) -> Quarantine | None:
     """The quarantine after a note; None: there is none. Raises `ValueError` for a note that cannot be there."""
     if note.type == QUARANTINED:
-        again = Quarantine(note.command_id, msgspec.json.decode(note.data, type=Reason))
+        again = Quarantine(note.command_id, msgspec.json.decode(note.data, type=QuarantineReason))
         if quarantine is not None:
             again.waiting, again.size = quarantine.waiting, quarantine.size
         return again
     if quarantine is None:
         raise ValueError(f"{note.aggregate_id}: {note.type} without a quarantine")
     if note.type == PARKED:
-        waiting = Waiting(note.command_id, unpack(note.data))
+        waiting = WaitingCommand(note.command_id, unpack(note.data))
         quarantine.waiting.append(waiting)
         quarantine.size += waiting.message.size
         return quarantine

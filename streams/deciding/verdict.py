@@ -15,7 +15,7 @@ TRACE_CHARACTERS = 8 * 1024
 
 
 @dataclass(slots=True)
-class Draft:
+class PendingCommit:
     """A commit in the making: its number and time, and the newest commit that holds an event, this one included."""
 
     nr: int

@@ -12,7 +12,7 @@ from streams.journal.port import Journal
 log = logging.getLogger(__name__)
 
 
-class Held(Exception):
+class NotReadableYet(Exception):
     """This worker cannot read what another has written, or say what it means, so it must not go on: a newer version
     can."""
 
@@ -20,7 +20,7 @@ class Held(Exception):
 async def decode_event(codec: Codec, journal: Journal, data: bytes) -> tuple[Any, ...]:
     """What an event of the journal stands for today, with the schemas kept beside it when they are not here.
 
-    Raises `Held`, and `Unavailable`.
+    Raises `NotReadableYet`, and `Unavailable`.
     """
     try:
         try:
@@ -29,7 +29,9 @@ async def decode_event(codec: Codec, journal: Journal, data: bytes) -> tuple[Any
             await learn_schemas(codec, journal)
             return codec.decode(data)
     except Undecodable as error:
-        raise Held(f"an event that this version cannot read ({error}): deploy the version that knows it") from None
+        raise NotReadableYet(
+            f"an event that this version cannot read ({error}): deploy the version that knows it"
+        ) from None
 
 
 async def learn_schemas(codec: Codec, journal: Journal) -> None:

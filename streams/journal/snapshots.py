@@ -25,7 +25,7 @@ _said: OrderedDict[tuple[str, str], None] = OrderedDict()
 """The aggregates of which it was said that they have no snapshot, the last ones."""
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
+class FirstReply(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What the first reply to an accepted command said: kept so that a repeat gets it again.
 
     `command` is what its row says of it: its type and the digest of its data, empty where that was not kept.
@@ -42,7 +42,7 @@ class _Content(msgspec.Struct):
     oldest first."""
 
     state: msgspec.Raw
-    outcomes: dict[str, Outcome]
+    outcomes: dict[str, FirstReply]
     type: str = ""
 
 
@@ -64,7 +64,7 @@ class StateForm:
                 f"two of {', '.join(map(name_of, types))} have one name or class, which nobody could tell apart"
             )
 
-    def encode(self, state: Any, outcomes: dict[str, Outcome]) -> tuple[bytes, int]:
+    def encode(self, state: Any, outcomes: dict[str, FirstReply]) -> tuple[bytes, int]:
         """The content of a snapshot, and the bytes that the state takes. Raises `TypeError`, `ValueError`, or what the
         state itself raises, for one that would not come back as it is."""
         name = self._classes.get(type(state))
@@ -78,7 +78,7 @@ class StateForm:
         content = msgspec.json.encode(_Content(msgspec.Raw(raw), outcomes, name if self._tagged else ""))
         return content, len(raw)
 
-    def decode(self, content: bytes) -> tuple[Any, int, dict[str, Outcome]]:
+    def decode(self, content: bytes) -> tuple[Any, int, dict[str, FirstReply]]:
         """The state, the bytes that it took, and the outcomes. Raises `msgspec.DecodeError`, `ValueError`."""
         held = _decode_content(content)
         if self._tagged and held.type not in self._decoders:

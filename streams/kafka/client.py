@@ -31,8 +31,8 @@ from streams.kafka.published_through import behind, position_of
 from streams.kafka.records import AIOKafkaConsumer
 from streams.kafka.sender import Record as Record
 from streams.kafka.sender import Sender
-from streams.kafka.shared import Shared, let_end
-from streams.kafka.topic_metadata import Described, describe, existing
+from streams.kafka.shared import SharedClient, let_end
+from streams.kafka.topic_metadata import TopicMetadata, existing, read_metadata
 from streams.kafka.topics import DAY, TopicError, ensure_topics, reply_topic
 
 log = logging.getLogger(__name__)
@@ -64,20 +64,20 @@ class RecordTooLarge(KafkaError):  # type: ignore[misc]
         self.topic, self.size, self.limit, self.sent = topic, size, limit, sent
 
 
-class Broker:
+class KafkaClient:
     """Started and stopped with the worker. All sends are idempotent and wait for all replicas."""
 
     def __init__(self, bootstrap_servers: list[str], partitions: int, security: dict[str, Any] | None = None) -> None:
         self._servers = bootstrap_servers
         self._security = security or {}
         self._partitions = partitions
-        self._producers: Shared[Any] = Shared(self._new_producer, self._spawn)
+        self._producers: SharedClient[Any] = SharedClient(self._new_producer, self._spawn)
         self._limits: dict[str, tuple[int, float]] = {}
         self._sender = Sender(self.send, self._reply_partitions, self._spawn)
         self._made: deque[float] = deque(maxlen=MADE_TOPICS)
         """When reply topics were made, the last of them."""
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._probes: Shared[Any] = Shared(self._new_probe, self._spawn)
+        self._probes: SharedClient[Any] = SharedClient(self._new_probe, self._spawn)
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._idle: list[AIOKafkaConsumer] = []
         """Consumers that have looked at a gap, and are kept for the next one."""
@@ -114,12 +114,12 @@ class Broker:
         await self._probes.stop()
         await self._producers.stop()
 
-    async def describe(self, topics: Iterable[str]) -> dict[str, Described]:
+    async def describe(self, topics: Iterable[str]) -> dict[str, TopicMetadata]:
         """Topics as the broker has them. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
-            return await describe(producer.client, topics)
+            return await read_metadata(producer.client, topics)
 
-    async def existing(self, topics: Iterable[str]) -> dict[str, Described | None]:
+    async def existing(self, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
         """Topics that there are, None for one without a leader just now. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
             return await existing(producer.client, topics)
@@ -349,10 +349,10 @@ class _reader:
         await self._consumer.stop()
 
 
-class PartitionLog:
+class CommandPartition:
     """A partition of a topic, as an owner looks at it."""
 
-    def __init__(self, broker: Broker, topic: str, partition: int, events: str = "") -> None:
+    def __init__(self, broker: KafkaClient, topic: str, partition: int, events: str = "") -> None:
         self._broker = broker
         self._topic = topic
         self._partition = partition

@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from streams.journal.port import Journal, stream_name
 from streams.kafka.last_records import last_wanted
 from streams.kafka.records import AIOKafkaConsumer
-from streams.kafka.topic_metadata import describe
+from streams.kafka.topic_metadata import read_metadata
 
 LOOK_SECONDS = 5.0
 
@@ -71,7 +71,7 @@ async def last_positions(bootstrap_servers: list[str], type: str, topic: str, pa
     )
     try:
         await consumer.start()
-        present = (await describe(consumer._client, [topic])).get(topic)
+        present = (await read_metadata(consumer._client, [topic])).get(topic)
         wanted = [TopicPartition(topic, it) for it in range(min(partitions, present.partitions if present else 0))]
         if not wanted:
             return {}

@@ -18,7 +18,7 @@ class Client(Protocol):
 C = TypeVar("C", bound=Client)
 
 
-class Shared(Generic[C]):
+class SharedClient(Generic[C]):
     """Made by `start` when it is first needed. One that is `spent` is replaced for whoever comes next; who is using it
     finishes, and only then it is stopped: what is given to a producer that is being stopped may be lost in silence.
     `spawn` runs a task in the background."""

@@ -106,7 +106,7 @@ class _TopicIdsRequest(Request[_MetadataRequest_v12]):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Described:
+class TopicMetadata:
     """A topic as the broker has it. `id` changes when it is deleted and made again."""
 
     id: str
@@ -120,17 +120,17 @@ async def cluster_id(client: Any) -> str:
     return response["cluster_id"] or ""
 
 
-async def describe(client: Any, topics: Iterable[str]) -> dict[str, Described]:
+async def read_metadata(client: Any, topics: Iterable[str]) -> dict[str, TopicMetadata]:
     """Those of `topics` that exist and have a leader everywhere, asked of any broker through an AIOKafkaClient."""
     return {name: topic for name, topic in (await existing(client, topics)).items() if topic is not None}
 
 
-async def existing(client: Any, topics: Iterable[str]) -> dict[str, Described | None]:
+async def existing(client: Any, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
     """Those of `topics` that exist; None where a partition has no leader just now, as while a broker starts."""
     node = client.get_random_node()
     response = (await client.send(node, _TopicIdsRequest(topics))).to_object()
     return {
-        topic["topic"]: Described(topic["topic_id"].hex, len(topic["partitions"]))
+        topic["topic"]: TopicMetadata(topic["topic_id"].hex, len(topic["partitions"]))
         if topic["error_code"] == 0 and all(p["leader"] >= 0 for p in topic["partitions"])
         else None
         for topic in response["topics"]

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiokafka.errors import KafkaError
 
 from streams.concurrency.supervisor import Supervisor
-from streams.kafka.topic_metadata import Described
+from streams.kafka.topic_metadata import TopicMetadata
 from streams.kafka.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ LOOK_SECONDS = 20.0
 
 
 async def watch_partitions(
-    existing: Callable[[Iterable[str]], Awaitable[dict[str, Described | None]]],
+    existing: Callable[[Iterable[str]], Awaitable[dict[str, TopicMetadata | None]]],
     wanted: Iterable[Topic],
     supervisor: Supervisor,
 ) -> None:

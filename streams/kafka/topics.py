@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from streams.kafka.topic_metadata import Described, cluster_id, describe
+from streams.kafka.topic_metadata import TopicMetadata, cluster_id, read_metadata
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def may_take_replies(topic: str) -> bool:
 
 async def ensure_topics(
     bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any
-) -> Mapping[str, Described]:
+) -> Mapping[str, TopicMetadata]:
     """Make the missing ones and return all as they are, once every broker asked knows them.
 
     Raises `TopicError` when one has another number of partitions, before any is made: a key would belong to another
@@ -132,7 +132,7 @@ async def ensure_topics(
     try:
         await admin.start()
         client = admin._client
-        present = await describe(client, wanted)
+        present = await read_metadata(client, wanted)
         _check(wanted, present)
         missing = [topic for name, topic in wanted.items() if name not in present]
         if missing:
@@ -141,7 +141,7 @@ async def ensure_topics(
             async with asyncio.timeout(METADATA_TIMEOUT):
                 while len(present) < len(wanted):
                     await asyncio.sleep(0.05)
-                    present = await describe(client, wanted)
+                    present = await read_metadata(client, wanted)
         await _look_at_times(admin, [name for name in wanted if name.endswith(commands_topic("", ""))])
     except TimeoutError:
         names = ", ".join(sorted(wanted.keys() - present.keys()))
@@ -180,13 +180,13 @@ async def look_at_topics(bootstrap_servers: list[str], topics: Iterable[Topic], 
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
     try:
         await admin.start()
-        _check(wanted, await describe(admin._client, wanted))
+        _check(wanted, await read_metadata(admin._client, wanted))
         return await cluster_id(admin._client)
     finally:
         await admin.close()
 
 
-def _check(wanted: Mapping[str, Topic], present: Mapping[str, Described]) -> None:
+def _check(wanted: Mapping[str, Topic], present: Mapping[str, TopicMetadata]) -> None:
     for name, topic in wanted.items():
         found = present.get(name)
         if found is not None and found.partitions != topic.partitions and not topic.any_partitions:

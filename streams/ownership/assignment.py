@@ -15,7 +15,7 @@ from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Message
 from streams.journal.port import Fenced, Unavailable, stream_name
-from streams.kafka.topic_metadata import Described
+from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.owner import TAKE_OVER_SECONDS, Owner
 from streams.ownership.waiting import WaitingStreams
 
@@ -33,7 +33,7 @@ async def _at_once() -> None:
     pass
 
 
-class Ownership:
+class Assignment:
     """The owners of one aggregate type in this worker.
 
     `new_owner(partition, topic_id, partitions_here)` makes one, `describe()` asks the broker for the command topic, and
@@ -46,7 +46,7 @@ class Ownership:
         self,
         type: str,
         new_owner: Callable[[int, str, int], Owner],
-        describe: Callable[[], Awaitable[Described | None]],
+        describe: Callable[[], Awaitable[TopicMetadata | None]],
         seek: Callable[[int, int], Awaitable[None]],
         supervisor: Supervisor | None = None,
         confirmed: Callable[[], Awaitable[None]] = _at_once,

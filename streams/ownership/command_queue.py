@@ -10,7 +10,7 @@ from streams.deciding.messages import Message
 from streams.limits import Limits
 
 
-class Intake:
+class CommandQueue:
     """A queue that is open or closed. Up to `commands` and `queue_bytes` (and one message more) wait in it, and as much
     is in a group."""
 

@@ -27,7 +27,7 @@ Issue = Callable[[Sequence[Commit]], Awaitable[None]]
 """Sends what commits cause; durable on return. It may be asked for the same ones again. Raises `Unavailable`."""
 
 
-class Indexer:
+class Derivation:
     """Indexes the commits of an owner in order; `indexed_nr` is the newest up to which all are.
 
     With `issue` a commit counts as indexed when that has sent what it causes, too. `failed` is told what ends it before

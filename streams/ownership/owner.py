@@ -18,17 +18,17 @@ from typing import Protocol
 
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
-from streams.deciding.admission import Gate
+from streams.deciding.admission import Admission
 from streams.deciding.cache import PendingSnapshot, encoded
-from streams.deciding.handler import Handler, now
+from streams.deciding.handler import CommandHandler, now
 from streams.deciding.messages import Envelope, Failure, Message, encode_reply
-from streams.deciding.verdict import Draft, Verdict
-from streams.journal.event_decoding import Held
+from streams.deciding.verdict import PendingCommit, Verdict
+from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import Commit, Fenced, Journal, Unavailable
 from streams.limits import Limits
-from streams.ownership.command_queue import Intake
-from streams.ownership.derivation import Indexer, Issue
-from streams.ownership.takeover import CommandLog, check_topic, take_over
+from streams.ownership.command_queue import CommandQueue
+from streams.ownership.derivation import Derivation, Issue
+from streams.ownership.takeover import CommandSource, check_topic, take_over
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ TAKE_OVER_SECONDS = 15.0
 """An attempt to take over is given up after so long, and made again."""
 
 
-class Outbox(Protocol):
+class Replies(Protocol):
     """What an owner sends; all of it may be sent again after a crash."""
 
     async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
@@ -59,10 +59,10 @@ class Owner:
         topic_id: str,
         identity: str,
         journal: Journal,
-        handler: Handler,
-        outbox: Outbox,
+        handler: CommandHandler,
+        outbox: Replies,
         limits: Limits,
-        commands: CommandLog,
+        commands: CommandSource,
         on_lost: Callable[[Owner], None],
         check_partition: Callable[[bytes], int],
         issue: Issue | None = None,
@@ -92,10 +92,10 @@ class Owner:
         self._commands = commands
         self._on_lost = on_lost
         self._waits = partial(on_waits, self)
-        self._gate = Gate(handler, limits, partition, topic_id, check_partition, advice)
-        self._intake = Intake(limits)
+        self._gate = Admission(handler, limits, partition, topic_id, check_partition, advice)
+        self._intake = CommandQueue(limits)
         self._worker: asyncio.Task[None] | None = None
-        self._indexer = Indexer(stream, handler.decider.type, journal, issue, self._not_derived)
+        self._indexer = Derivation(stream, handler.decider.type, journal, issue, self._not_derived)
 
     # -- ownership ---------------------------------------------------------------------------------
 
@@ -262,11 +262,14 @@ class Owner:
     async def _process(self, group: list[Message]) -> list[Message]:
         """Decide, commit, answer. Returns the end of the group when it would have made the commit too large."""
         assert self.head is not None
-        draft = Draft(self.head.nr + 1, self.head.eventful_nr, now())
+        draft = PendingCommit(self.head.nr + 1, self.head.eventful_nr, now())
         read = [self._gate.read(message, draft) for message in group]
         ids = [item.aggregate_id for item in read if isinstance(item, Envelope)]
         await until_it_answers(
-            lambda: self.handler.load(ids), f"{self.stream}: loading aggregates", (Unavailable, Held), self._waits
+            lambda: self.handler.load(ids),
+            f"{self.stream}: loading aggregates",
+            (Unavailable, NotReadableYet),
+            self._waits,
         )
         verdicts, covered = self._decide(read, draft)
         done, rest = group[:covered], group[covered:]
@@ -297,7 +300,7 @@ class Owner:
         await self._indexer.put(commit, snapshots, derived)
         return rest
 
-    def _decide(self, read: Sequence[Envelope | Verdict], draft: Draft) -> tuple[list[Verdict], int]:
+    def _decide(self, read: Sequence[Envelope | Verdict], draft: PendingCommit) -> tuple[list[Verdict], int]:
         """The verdicts on as many commands as fit into a commit, and how many of them are done with.
 
         The last one begun is not when it is a release that goes on in the next commit.

@@ -10,17 +10,17 @@ from aiokafka.errors import KafkaError
 
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.messages import CONTROL, Envelope, Failure
-from streams.kafka.client import Broker, Record
+from streams.kafka.client import KafkaClient, Record
 
 AROUND_BYTES = 1_024
 """What is around a record in its batch."""
 TRACE_BYTES = 8 * 1024
 
 
-class TypeOutbox:
+class KafkaReplies:
     """The outbox of the owners of one aggregate type."""
 
-    def __init__(self, broker: Broker, commits_topic: str, commands_topic: str, dead_letters_topic: str) -> None:
+    def __init__(self, broker: KafkaClient, commits_topic: str, commands_topic: str, dead_letters_topic: str) -> None:
         self._broker = broker
         self._commits = commits_topic
         self._commands = commands_topic

@@ -13,7 +13,7 @@ from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Journal, Unav
 log = logging.getLogger(__name__)
 
 
-class CommandLog(Protocol):
+class CommandSource(Protocol):
     """The command partition itself, as Kafka has it now."""
 
     async def end(self) -> int:
@@ -31,7 +31,7 @@ class CommandLog(Protocol):
 
 
 async def take_over(
-    journal: Journal, commands: CommandLog, stream: str, topic_id: str, owner: str
+    journal: Journal, commands: CommandSource, stream: str, topic_id: str, owner: str
 ) -> tuple[Commit | None, Commit]:
     """Make `owner` the owner of a stream: the commit that was the newest, and the one that begins the new epoch.
 
@@ -51,7 +51,7 @@ async def take_over(
             continue
 
 
-async def check_topic(commands: CommandLog, stream: str, topic_id: str) -> None:
+async def check_topic(commands: CommandSource, stream: str, topic_id: str) -> None:
     """Raise `Unavailable` when the command topic is not the one of this id: it has been made again since.
 
     Topic ids have no order, but who looks after reading from the log, or the topic, sees none that is older.

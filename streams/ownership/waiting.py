@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.commit_codec import UnreadableCommit
-from streams.journal.event_decoding import Held
+from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import Fenced, JournalMissing, Unavailable
 from streams.settings import SettingsError
 
@@ -19,7 +19,7 @@ SAY_AGAIN = 60.0
 """Why a stream waits is said again after so long, in seconds, if nothing else was to be said of it."""
 PASSING = (Unavailable, Fenced, KafkaError, TimeoutError)
 """What is over by itself, when a server answers again."""
-KNOWN = (*PASSING, JournalMissing, UnreadableCommit, Held, SettingsError)
+KNOWN = (*PASSING, JournalMissing, UnreadableCommit, NotReadableYet, SettingsError)
 """What is said in one line. Anything else is a bug, and said with its trace."""
 
 

@@ -20,10 +20,10 @@ from aiokafka.errors import KafkaError
 from aggregates.process_manager import Send
 from schemas.codec import Codec
 from streams.deciding.messages import RETRY_TOPIC, UNKNOWN_TYPE, Failure, command_headers
-from streams.journal.event_decoding import Held, decode_event
+from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.port import Commit, Journal, RecordedEvent, Unavailable
 from streams.kafka import topics
-from streams.kafka.client import Broker, Record, partition_of
+from streams.kafka.client import KafkaClient, Record, partition_of
 from streams.settings import RECORD_BYTES
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 Sends = Callable[[str, Any], list[Send]]
 
 
-class Issuer:
+class CommandDispatcher:
     """For all streams of one process manager.
 
     A command to a type that has no topic can reach nobody: it goes to `dead_letters_topic`, with the reason.
@@ -42,7 +42,7 @@ class Issuer:
         sends: Sends,
         codec: Codec,
         journal: Journal,
-        broker: Broker,
+        broker: KafkaClient,
         namespace: str,
         source: str,
         dead_letters_topic: str,
@@ -88,7 +88,7 @@ class Issuer:
     async def _caused(self, event_id: str, event: RecordedEvent) -> list[tuple[str, Record]]:
         try:
             decoded = await decode_event(self._codec, self._journal, event.data)
-        except Held as error:
+        except NotReadableYet as error:
             raise Unavailable(str(error)) from None
         try:
             sends = [send for part in decoded for send in self._sends(event.aggregate_id, part)]

@@ -20,16 +20,16 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from aggregates.process_manager import Happened, ProcessManager
+from aggregates.process_manager import ForeignEvent, ProcessManager
 from schemas.codec import Codec, Undecodable
 from schemas.registry import SchemaError, Schemas
 from schemas.wire_format import from_wire
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.messages import command_headers
-from streams.journal.event_decoding import Held
+from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import stream_name
 from streams.kafka import topics
-from streams.kafka.client import Broker, Record, RecordTooLarge, partition_of
+from streams.kafka.client import KafkaClient, Record, RecordTooLarge, partition_of
 from streams.kafka.published_through import position_of
 from streams.kafka.records import AIOKafkaConsumer
 from streams.ownership.replies import AROUND_BYTES, fitting
@@ -50,7 +50,7 @@ COMMIT_SECONDS = 1.0
 Routed = tuple[int, Record]
 
 
-class Listener:
+class EventMeaning:
     """What the events of one aggregate type mean to a process manager. Raises `SchemaError` when one has no schema.
 
     Names by which the events were called before are known, as far as the schemas here say. An event of another name is
@@ -75,7 +75,7 @@ class Listener:
         self._read = self._heard | former | {upcaster.name for upcaster in schemas.upcasters}
 
     def hear(self, record: Any, partitions: int, source: str) -> list[Routed]:
-        """The commands that an event means, each with its partition. Raises `Held`.
+        """The commands that an event means, each with its partition. Raises `NotReadableYet`.
 
         What is no event of this source's journal is passed over: whoever may write to the topic keeps nobody waiting.
         """
@@ -86,7 +86,7 @@ class Listener:
             id, event_id, correlation_id, traceparent = self._identity(record, headers)
             parts = self._codec.decode_to_builtins(from_wire(record.value, headers))
         except Undecodable as error:
-            raise Held(f"{error}: deploy the version that knows it") from None
+            raise NotReadableYet(f"{error}: deploy the version that knows it") from None
         except Exception as error:
             self._passed_over(record, error)
             return []
@@ -95,7 +95,7 @@ class Listener:
                 it
                 for schema, fields in parts
                 if schema.name in self._heard
-                for it in self._manager.hear(Happened(self._source, id, schema.name, fields))
+                for it in self._manager.hear(ForeignEvent(self._source, id, schema.name, fields))
             ]
             return [
                 _route(it, number, event_id, correlation_id, traceparent, partitions, source)
@@ -103,7 +103,7 @@ class Listener:
             ]
         except Exception as bug:
             log.exception("%s %r: what it means to %s", self._source, id, self._manager.type)
-            raise Held(f"{headers['ce_type'].decode()} of {id!r}: {bug!r}") from None
+            raise NotReadableYet(f"{headers['ce_type'].decode()} of {id!r}: {bug!r}") from None
 
     def _identity(self, record: Any, headers: Mapping[str, bytes]) -> tuple[str, str, str, str]:
         """The id of the aggregate and of the event, what it belongs to, and its trace. Raises `ValueError`."""
@@ -138,7 +138,7 @@ def _route(
     return partition_of(key, partitions), (key, msgspec.json.encode(heard.command), headers)
 
 
-class Input(msgspec.Struct, frozen=True):
+class InputPosition(msgspec.Struct, frozen=True):
     """How far a partition is brought on: `behind` counts the events that are not, `held` says why it stands still."""
 
     topic: str
@@ -158,7 +158,7 @@ class Router:
         group: str,
         source: str,
         shop: str | Path,
-        broker: Broker,
+        broker: KafkaClient,
     ) -> None:
         self._settings = settings
         self._group = group
@@ -167,7 +167,7 @@ class Router:
         self._commands_topic = topics.commands_topic(settings.namespace, manager.type)
         self._dead_letters_topic = topics.dead_letters_topic(settings.namespace, manager.type)
         self._listeners = {
-            topics.events_topic(settings.namespace, source): Listener(manager, source, Schemas.load(shop, source))
+            topics.events_topic(settings.namespace, source): EventMeaning(manager, source, Schemas.load(shop, source))
             for source in manager.hears
         }
         self._held: dict[TopicPartition, tuple[float, str]] = {}
@@ -179,14 +179,14 @@ class Router:
         """What it reads, which it makes where the other context was never started."""
         return [topics.Topic(name, self._settings.partitions, topics.FOREVER) for name in self._listeners]
 
-    def inputs(self) -> list[Input]:
+    def inputs(self) -> list[InputPosition]:
         """How far each partition is that this worker reads."""
         consumer = self._consumer
         if consumer is None:
             return []
         mine = sorted(consumer.assignment() & self._next.keys())
         return [
-            Input(
+            InputPosition(
                 tp.topic,
                 tp.partition,
                 self._next[tp],
@@ -241,7 +241,7 @@ class Router:
             for event in events:
                 try:
                     routed = listener.hear(event, self._settings.partitions, self._source)
-                except Held as held:
+                except NotReadableYet as held:
                     self._hold(consumer, tp, event.offset, str(held))
                     break
                 for partition, record in routed:

@@ -20,10 +20,10 @@ from streams.runtime.consumer import Transport
 from streams.runtime.log_lines import one_line_each
 from streams.runtime.log_throttle import quieten
 from streams.runtime.membership import Membership
-from streams.runtime.partition_pump import Receiver
+from streams.runtime.partition_pump import RecordHandler
 from streams.runtime.places import check_folder, check_listening
 from streams.runtime.preparation import stop_on_user_error
-from streams.runtime.web_guard import WebDoor, names
+from streams.runtime.web_guard import WebGuard, names
 from streams.runtime.web_server import Web
 from streams.settings import Settings
 
@@ -79,7 +79,7 @@ class Application(faust.App):  # type: ignore[misc]
         self.assigning: list[Callable[[set[TP]], Awaitable[None]]] = []
         self._resuming: asyncio.Task[None] | None = None
         self.position_sources: list[Positions] = []
-        self.receivers: dict[str, Receiver] = {}
+        self.receivers: dict[str, RecordHandler] = {}
         """By topic: who gets its records, instead of an agent's stream. See `receive`."""
         self.went_back: Callable[[TP], None] = lambda tp: None
         self.serves: Callable[[], bool] = lambda: True
@@ -88,7 +88,7 @@ class Application(faust.App):  # type: ignore[misc]
         """Leave the group before the rest of the shutdown: only where a fence keeps what is late from doing harm."""
         self.rebalanced = False
         options.setdefault("datadir", str(settings.data_dir / group))
-        door = WebDoor(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
+        door = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
         web = dict(options.pop("web_application_options", {}))
         web["middlewares"] = [door.middleware, *web.get("middlewares", ())]
         super().__init__(
@@ -124,7 +124,7 @@ class Application(faust.App):  # type: ignore[misc]
     def flow_control(self) -> FlowControl:
         return FlowControl(self)
 
-    def receive(self, topic: str, receiver: Receiver, name: str) -> None:
+    def receive(self, topic: str, receiver: RecordHandler, name: str) -> None:
         """Have the records of a topic go to `receiver` in batches, past Faust's streams: see `consumer.py`."""
         channel = self.topic(topic, key_type=bytes, value_type=bytes, partitions=self.settings.partitions)
 

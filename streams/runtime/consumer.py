@@ -16,7 +16,7 @@ from faust.types import TP
 from mode import Service
 
 import streams.kafka.records  # noqa: F401  (the net below what Faust reads)
-from streams.runtime.partition_pump import HandOver, Record
+from streams.runtime.partition_pump import ConsumerRecord, PartitionPump
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._handover = HandOver(self._receive, self.crash)
+        self._handover = PartitionPump(self._receive, self.crash)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         offsets = dict(await super().seek_to_committed())
@@ -117,11 +117,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             async with asyncio.timeout(seconds):
                 await self._handover.freed.wait()
 
-    def _hand_over(self, tp: TP, records: Sequence[Record]) -> None:
+    def _hand_over(self, tp: TP, records: Sequence[ConsumerRecord]) -> None:
         self._read_offset[tp] = max(self._read_offset[tp] or 0, records[-1].offset)
         self._handover.put(tp, records)
 
-    async def _receive(self, tp: TP, records: Sequence[Record]) -> None:
+    async def _receive(self, tp: TP, records: Sequence[ConsumerRecord]) -> None:
         await self.app.receivers[tp.topic].receive(tp.partition, records)
         self.app.monitor.stream_inbound_time[tp] = (
             time.monotonic()

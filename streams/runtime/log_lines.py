@@ -14,7 +14,7 @@ from streams.text import printable
 OURS = ("streams", "projections", "schemas", "aggregates")
 
 
-class Line(logging.LogRecord):
+class OneLineRecord(logging.LogRecord):
     """A record whose message is printable; a stack trace below it stays as it is."""
 
     def getMessage(self) -> str:
@@ -29,7 +29,7 @@ def one_line_each() -> None:
         return
 
     def record(name: str, *args: Any, **options: Any) -> logging.LogRecord:
-        return (Line if name.partition(".")[0] in OURS else make)(name, *args, **options)
+        return (OneLineRecord if name.partition(".")[0] in OURS else make)(name, *args, **options)
 
     record.makes_lines = True  # type: ignore[attr-defined]
     logging.setLogRecordFactory(record)

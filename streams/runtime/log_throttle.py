@@ -8,7 +8,7 @@ import time
 SAY_AGAIN = 15.0
 
 
-class Repeated(logging.Filter):
+class RateLimit(logging.Filter):
     """Lets a message pass when no other was heard from the same line of code for 15 seconds."""
 
     def __init__(self) -> None:
@@ -27,4 +27,4 @@ def quieten(library: str) -> None:
     """Do so for all loggers that a library has made so far."""
     for name in list(logging.root.manager.loggerDict):
         if name == library or name.startswith(f"{library}."):
-            logging.getLogger(name).addFilter(Repeated())
+            logging.getLogger(name).addFilter(RateLimit())

@@ -12,7 +12,7 @@ from faust.types import TP
 from streams.concurrency.tasks import cancel
 
 
-class Record(Protocol):
+class ConsumerRecord(Protocol):
     """A record as Kafka has it; `timestamp` in milliseconds."""
 
     offset: int
@@ -22,10 +22,10 @@ class Record(Protocol):
     timestamp: int
 
 
-class Receiver(Protocol):
+class RecordHandler(Protocol):
     """Takes the records of a topic in the place of an agent's stream."""
 
-    async def receive(self, partition: int, records: Sequence[Record]) -> None:
+    async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
         """Take the next records of a partition; waits while it has enough of it."""
 
     def covered(self, partition: int) -> int | None:
@@ -33,7 +33,7 @@ class Receiver(Protocol):
         told. Nothing but the view of operators depends on it."""
 
 
-class HandOver:
+class PartitionPump:
     """Brings batches to `receive`, those of one partition one after another.
 
     A partition whose next batch waits already is `full`: it is not to be read. So at most two batches of it are here,
@@ -42,17 +42,19 @@ class HandOver:
     """
 
     def __init__(
-        self, receive: Callable[[TP, Sequence[Record]], Awaitable[None]], failed: Callable[[Exception], Awaitable[None]]
+        self,
+        receive: Callable[[TP, Sequence[ConsumerRecord]], Awaitable[None]],
+        failed: Callable[[Exception], Awaitable[None]],
     ) -> None:
         self.full: set[TP] = set()
         self.freed = asyncio.Event()
         """Set when a partition is full no more."""
         self._receive = receive
         self._failed = failed
-        self._waiting: dict[TP, deque[Sequence[Record]]] = {}
+        self._waiting: dict[TP, deque[Sequence[ConsumerRecord]]] = {}
         self._tasks: dict[TP, asyncio.Task[None]] = {}
 
-    def put(self, tp: TP, records: Sequence[Record]) -> None:
+    def put(self, tp: TP, records: Sequence[ConsumerRecord]) -> None:
         """Hand over the next batch of a partition."""
         if tp in self._waiting:
             self._waiting[tp].append(records)
@@ -61,7 +63,7 @@ class HandOver:
             waiting = self._waiting[tp] = deque([records])
             self._tasks[tp] = asyncio.create_task(self._bring(tp, waiting), name=f"handing over {tp}")
 
-    async def _bring(self, tp: TP, waiting: deque[Sequence[Record]]) -> None:
+    async def _bring(self, tp: TP, waiting: deque[Sequence[ConsumerRecord]]) -> None:
         while waiting:
             records = waiting.popleft()
             self.full.discard(tp)

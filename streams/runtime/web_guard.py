@@ -34,7 +34,7 @@ class Refusal(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012 (nobody writes to it)
 
 
-class WebDoor:
+class WebGuard:
     """The middleware of a Faust app's web server.
 
     `hosts` and `origins` are allowed besides the names that the app itself has: hosts as `name` (on any port) or

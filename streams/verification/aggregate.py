@@ -15,9 +15,9 @@ from streams.deciding.cache import Aggregate
 from streams.deciding.handler import load_aggregate
 from streams.journal.port import Journal, Snapshot, StoredEvent, Unavailable
 from streams.journal.snapshots import form_of
-from streams.verification.expected_rows import Implied, digest_of
+from streams.verification.expected_rows import ExpectedRow, digest_of
 from streams.verification.patience import PAUSE, patiently
-from streams.verification.repair import Disagreement, Reindex, RemoveRow, RemoveSnapshot, commit_at
+from streams.verification.repair import Finding, Reindex, RemoveRow, RemoveSnapshot, commit_at
 
 Place = tuple[int, int, int]
 
@@ -34,7 +34,7 @@ class Counts:
 
 
 @dataclass
-class Head:
+class LogHead:
     """A stream as it was when the verification began.
 
     nr, indexed_nr   of the head: commits up to these are in the log, and are derived
@@ -60,7 +60,7 @@ class AggregateCheck:
         self._counts = counts
         self._ends: dict[str, int] = {}
 
-    async def check(self, aggregate_id: str, implied: Sequence[Implied], head: Head) -> list[Disagreement]:
+    async def check(self, aggregate_id: str, implied: Sequence[ExpectedRow], head: LogHead) -> list[Finding]:
         """All that disagrees; `implied` is in the order of the log. Raises `Unavailable`."""
         type = self._decider.type
         # The snapshot first: the rows up to it stood there when it was written, so they do when they are read.
@@ -82,16 +82,16 @@ class AggregateCheck:
 
     # -- the log ---------------------------------------------------------------------------------------
 
-    def _sequence(self, aggregate_id: str, implied: Sequence[Implied], head: Head) -> Iterator[Disagreement]:
+    def _sequence(self, aggregate_id: str, implied: Sequence[ExpectedRow], head: LogHead) -> Iterator[Finding]:
         sequence = 0
         for it in implied:
             due = sequence + it.is_event
             if it.sequence != due and not (head.lost and it.sequence > due):
                 what = f"{aggregate_id}: has sequence {it.sequence} where {due} is due"
-                yield Disagreement(_where(head, it.nr, it.index), what)
+                yield Finding(_where(head, it.nr, it.index), what)
             sequence = it.sequence
 
-    def _repeats(self, history: Sequence[StoredEvent], head: Head) -> Iterator[Disagreement]:
+    def _repeats(self, history: Sequence[StoredEvent], head: LogHead) -> Iterator[Finding]:
         accepted: dict[str, int] = {}
         in_order = sorted(history, key=lambda row: (row.nr, row.index))
         effects = (row for row in in_order if row.event.is_event or not row.event.type)
@@ -99,30 +99,30 @@ class AggregateCheck:
             if id in accepted:
                 ago = number - accepted[id]
                 what = f"accepts command {id} again, {ago} accepted commands after the first time"
-                yield Disagreement(_where(head, nr, next(rows).index), what, note=ago > self._window)
+                yield Finding(_where(head, nr, next(rows).index), what, note=ago > self._window)
             accepted[id] = number
 
     # -- derived rows ----------------------------------------------------------------------------------
 
     async def _rows(
-        self, name: str, implied: Sequence[Implied], stored: Sequence[StoredEvent], head: Head
-    ) -> AsyncIterator[Disagreement]:
+        self, name: str, implied: Sequence[ExpectedRow], stored: Sequence[StoredEvent], head: LogHead
+    ) -> AsyncIterator[Finding]:
         present = {_place(row): row for row in stored}
         for it in implied:
             row = present.pop((it.sequence, it.nr, it.index), None)
             where, repair = _where(head, it.nr, it.index), Reindex(head.stream, it.nr, it.index)
             if row is None and it.nr <= head.indexed_nr:
-                yield Disagreement(where, f"{name}: row {it.sequence} is missing", repair)
+                yield Finding(where, f"{name}: row {it.sequence} is missing", repair)
             elif row is not None and digest_of(row) != it.digest:
-                yield Disagreement(where, f"{name}: row {it.sequence} is not what the log has", repair)
+                yield Finding(where, f"{name}: row {it.sequence} is not what the log has", repair)
         for row in present.values():
             where, what = _where(head, row.nr, row.index), f"{name}: row {row.event.sequence}"
             if row.nr in head.lost:
-                yield Disagreement(where, f"{what} is all that is left of this commit, and stays", note=True)
+                yield Finding(where, f"{what} is all that is left of this commit, and stays", note=True)
             elif not await self._written_since(row.nr, head):
-                yield Disagreement(where, f"{what} is not in the log", RemoveRow(head.stream, row))
+                yield Finding(where, f"{what} is not in the log", RemoveRow(head.stream, row))
 
-    async def _written_since(self, nr: int, head: Head) -> bool:
+    async def _written_since(self, nr: int, head: LogHead) -> bool:
         """Whether the log has grown to this commit since the verification began."""
         if nr > head.nr and nr > self._ends.get(head.stream, 0):
             now = await patiently(lambda: self._journal.head(head.stream))
@@ -130,7 +130,7 @@ class AggregateCheck:
         return head.nr < nr <= self._ends.get(head.stream, 0)
 
     async def _history(
-        self, implied: Sequence[Implied], stored: Sequence[StoredEvent], head: Head
+        self, implied: Sequence[ExpectedRow], stored: Sequence[StoredEvent], head: LogHead
     ) -> list[StoredEvent]:
         """The rows as they should be: those of the log, and of commits that it lost or that came later."""
         present = {_place(row): row for row in stored}
@@ -150,8 +150,8 @@ class AggregateCheck:
     # -- snapshots -------------------------------------------------------------------------------------
 
     async def _snapshot(
-        self, aggregate_id: str, snapshot: Snapshot | None, history: Sequence[StoredEvent], head: Head
-    ) -> list[Disagreement]:
+        self, aggregate_id: str, snapshot: Snapshot | None, history: Sequence[StoredEvent], head: LogHead
+    ) -> list[Finding]:
         decider = self._decider
         if snapshot is None:
             return []
@@ -165,11 +165,11 @@ class AggregateCheck:
         except Unavailable:
             raise
         except Exception as error:  # a schema that this program lacks, or events over which the domain itself raises
-            return [Disagreement(where, f"its events cannot be folded: {error!r}")]
+            return [Finding(where, f"its events cannot be folded: {error!r}")]
         if not what:
             return []
         what = f"the snapshot of commit {snapshot.nr} {what}"
-        return [Disagreement(where, what, RemoveSnapshot(decider.type, aggregate_id))]
+        return [Finding(where, what, RemoveSnapshot(decider.type, aggregate_id))]
 
     async def _differs(self, aggregate_id: str, snapshot: Snapshot, rows: Sequence[StoredEvent]) -> str:
         """How the snapshot differs from what these rows give; empty when it does not.
@@ -216,5 +216,5 @@ def _place(row: StoredEvent) -> Place:
     return row.event.sequence, row.nr, row.index
 
 
-def _where(head: Head, nr: int, index: int) -> str:
+def _where(head: LogHead, nr: int, index: int) -> str:
     return f"{head.stream}:{nr}:{index}"

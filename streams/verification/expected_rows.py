@@ -19,7 +19,7 @@ IDS_AT_ONCE = 500
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Implied(msgspec.Struct, frozen=True, gc=False):
+class ExpectedRow(msgspec.Struct, frozen=True, gc=False):
     """What the log says of one row of an aggregate: its place, whether it is an event (or 0), a digest of all of it."""
 
     sequence: int
@@ -30,7 +30,7 @@ class Implied(msgspec.Struct, frozen=True, gc=False):
     partition: int
 
 
-class Ledger:
+class ExpectedRows:
     """Rows by aggregate. First all are added, then `sort`, then they are read."""
 
     def __init__(self) -> None:
@@ -73,10 +73,10 @@ class Ledger:
         query = "SELECT 1 FROM implied WHERE id = ? LIMIT 1"
         return self._database.execute(query, (aggregate_id,)).fetchone() is not None
 
-    def rows(self, aggregate_id: str) -> list[Implied]:
+    def rows(self, aggregate_id: str) -> list[ExpectedRow]:
         """The rows of an aggregate, in the order of the log."""
         query = "SELECT sequence, nr, idx, is_event, digest, partition FROM implied WHERE id = ? ORDER BY nr, idx"
-        return [Implied(*row) for row in self._database.execute(query, (aggregate_id,))]
+        return [ExpectedRow(*row) for row in self._database.execute(query, (aggregate_id,))]
 
 
 def digest_of(row: StoredEvent) -> bytes:

@@ -43,7 +43,7 @@ class SetPublished(msgspec.Struct, frozen=True):
 Repair = Reindex | RemoveRow | RemoveSnapshot | SetPublished
 
 
-class Disagreement(msgspec.Struct, frozen=True):
+class Finding(msgspec.Struct, frozen=True):
     """One finding. `where`: `<stream>:<commit>[:<index>]`, or `<type> <aggregate id>`, or a stream.
 
     A `note` is worth knowing and not wrong. What is wrong and has no `repair` is the log itself.

@@ -19,11 +19,11 @@ from schemas.codec import Codec, Undecodable, fingerprint_of
 from streams.journal.commit_codec import UnreadableCommit
 from streams.journal.port import Commit, Journal, Published, RecordedEvent, stream_name
 from streams.kafka.client import partition_of
-from streams.verification.aggregate import AggregateCheck, Counts, Head
-from streams.verification.expected_rows import Ledger
+from streams.verification.aggregate import AggregateCheck, Counts, LogHead
+from streams.verification.expected_rows import ExpectedRows
 from streams.verification.log import LogCheck
 from streams.verification.patience import ATTEMPTS, PAUSE, patiently
-from streams.verification.repair import Disagreement, SetPublished
+from streams.verification.repair import Finding, SetPublished
 
 COMMITS_AT_ONCE = 100
 AGGREGATES_AT_ONCE = 32
@@ -51,13 +51,13 @@ class Verification:
         self._partitions = partitions
         self._only = only
         self._progress = progress
-        self._heads: dict[int, Head] = {}
-        self._ledger = Ledger()
+        self._heads: dict[int, LogHead] = {}
+        self._ledger = ExpectedRows()
         self._schemas: set[str] = set()
         self._unknown: dict[str, tuple[str, int]] = {}
         self._aggregates = AggregateCheck(journal, decider, codec, dedupe_window, self.counts)
 
-    async def run(self) -> AsyncIterator[Disagreement]:
+    async def run(self) -> AsyncIterator[Finding]:
         """Everything that disagrees, as it is found. Raises `Unavailable` when the journal does not answer for long."""
         try:
             self._schemas = set(await patiently(self._journal.schemas))
@@ -68,24 +68,24 @@ class Verification:
                 async for found in self._walk(partition, head):
                     yield found
             for fingerprint, (where, times) in self._unknown.items():
-                yield Disagreement(where, f"needs schema {fingerprint}, which the journal lacks, as do {times} events")
+                yield Finding(where, f"needs schema {fingerprint}, which the journal lacks, as do {times} events")
             async for found in self._compare():
                 yield found
         finally:
             self._ledger.close()
 
-    async def _begin(self, partition: int) -> AsyncIterator[Disagreement]:
+    async def _begin(self, partition: int) -> AsyncIterator[Finding]:
         stream = stream_name(self._type, partition)
         published = await patiently(lambda: self._journal.published(stream))  # before the head, which only moves on
         head = await patiently(lambda: self._journal.head(stream))
-        self._heads[partition] = Head(stream, head.nr if head else 0, head.indexed_nr if head else 0)
+        self._heads[partition] = LogHead(stream, head.nr if head else 0, head.indexed_nr if head else 0)
         if published is not None and published.nr > (end := head.nr if head else 0):
             what = f"is said to be published up to commit {published.nr}, but the log ends at {end}"
-            yield Disagreement(stream, what, SetPublished(stream, Published(end, -1)))
+            yield Finding(stream, what, SetPublished(stream, Published(end, -1)))
 
     # -- the log ---------------------------------------------------------------------------------------
 
-    async def _walk(self, partition: int, head: Head) -> AsyncIterator[Disagreement]:
+    async def _walk(self, partition: int, head: LogHead) -> AsyncIterator[Finding]:
         stream, check, at = head.stream, LogCheck(head.stream), 0
         total = sum(head.nr for head in self._heads.values())
         while at < head.nr:
@@ -94,19 +94,19 @@ class Verification:
             except UnreadableCommit as error:
                 at += 1
                 head.lost.add(at)
-                yield Disagreement(f"{stream}:{at}", f"cannot be read: {error}")
+                yield Finding(f"{stream}:{at}", f"cannot be read: {error}")
                 continue
             if not commits:
                 end = await self._end_of_hole(head, at + 1)
                 head.lost.update(range(at + 1, end))
                 which = f"commits {at + 1} to {end - 1} are" if end > at + 2 else f"commit {at + 1} is"
                 what = f"{which} missing: the journal lost what it had acknowledged, and tailer and takeover stop here"
-                yield Disagreement(f"{stream}:{at + 1}", what)
+                yield Finding(f"{stream}:{at + 1}", what)
                 at = end - 1
                 continue
             for commit in commits[: head.nr - at]:
                 for what in check.check(commit):
-                    yield Disagreement(f"{stream}:{commit.nr}", what)
+                    yield Finding(f"{stream}:{commit.nr}", what)
                 self._take_in(partition, commit)
             at = min(commits[-1].nr, head.nr)
             self._progress("commits", self.counts.commits, total)
@@ -124,7 +124,7 @@ class Verification:
             await asyncio.sleep(PAUSE)
         return commits
 
-    async def _end_of_hole(self, head: Head, missing: int) -> int:
+    async def _end_of_hole(self, head: LogHead, missing: int) -> int:
         """The first number after `missing` that has a commit; the head has one."""
         for nr in range(missing + 1, head.nr):
             try:
@@ -146,7 +146,7 @@ class Verification:
 
     # -- what is derived -------------------------------------------------------------------------------
 
-    async def _compare(self) -> AsyncIterator[Disagreement]:
+    async def _compare(self) -> AsyncIterator[Finding]:
         total = self._ledger.sort()
         for batch in _batches(self._ledger.ids()):
             async for found in self._check(batch):
@@ -163,17 +163,17 @@ class Verification:
         async for found in self._check(unheard):
             yield found
 
-    async def _check(self, ids: Iterable[str]) -> AsyncIterator[Disagreement]:
+    async def _check(self, ids: Iterable[str]) -> AsyncIterator[Finding]:
         for found in await asyncio.gather(*map(self._check_one, ids)):
             for disagreement in found:
                 yield disagreement
 
-    async def _check_one(self, aggregate_id: str) -> list[Disagreement]:
+    async def _check_one(self, aggregate_id: str) -> list[Finding]:
         implied, home = self._ledger.rows(aggregate_id), self._home(aggregate_id)
         if strays := [it for it in implied if it.partition != home]:
             where = f"{stream_name(self._type, strays[0].partition)}:{strays[0].nr}:{strays[0].index}"
             what = f"{aggregate_id} belongs to partition {home} of {self._partitions}"
-            return [Disagreement(where, what)]
+            return [Finding(where, what)]
         return await self._aggregates.check(aggregate_id, implied, self._heads[home])
 
     def _home(self, aggregate_id: str) -> int:

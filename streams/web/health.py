@@ -36,14 +36,14 @@ def no_answer(view: Any, who: str, error: Exception) -> Any:
     return problem(view, 503, "Not now", f"{who} does not answer")
 
 
-class Live(TypedDict):
+class Liveness(TypedDict):
     """The event loop turns."""
 
     status: Literal["live"]
     app: str
 
 
-class Ready(TypedDict):
+class Readiness(TypedDict):
     """All that is assigned to this worker is served: these partitions."""
 
     status: Literal["ready"]
@@ -55,12 +55,12 @@ def add_health(app: Application) -> None:
     """Serve both: live while the event loop turns, ready while all assigned partitions are served."""
 
     @app.page("/health/live")
-    @describe("health", "Whether the worker lives: its event loop turns", Live)
+    @describe("health", "Whether the worker lives: its event loop turns", Liveness)
     async def live(view: Any, request: Any) -> Any:
         return json_response(view, {"status": "live", "app": app.module})
 
     @app.page("/health/ready")
-    @describe("health", "Whether the worker serves all that is assigned to it", Ready, problems=(503,))
+    @describe("health", "Whether the worker serves all that is assigned to it", Readiness, problems=(503,))
     async def ready(view: Any, request: Any) -> Any:
         if not app.is_well:
             troubles = [f"{name}: {reason}" for name, reason in sorted(app.supervisor.troubles.items())]

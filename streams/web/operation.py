@@ -12,7 +12,7 @@ V = TypeVar("V", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What a view answers with one status: a value of `type` as JSON, or text of another kind when that is None.
 
     `headers` are names that the document knows (`openapi_parts.RESPONSE_HEADERS`).
@@ -25,7 +25,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Described:
+class Operation:
     """What a view takes and gives.
 
     tag       what the view is about; views of one tag stand together
@@ -40,7 +40,7 @@ class Described:
 
     tag: str
     summary: str
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, Response]
     problems: Collection[int] = ()
     path: Mapping[str, str] = field(default_factory=dict)
     query: type | None = None
@@ -61,18 +61,18 @@ def describe(
     etag: bool = False,
     stream: str = "",
     headers: Sequence[str] = (),
-    others: Mapping[int, Answer] | None = None,
+    others: Mapping[int, Response] | None = None,
     problems: Collection[int] = (),
 ) -> Callable[[V], V]:
     """Say of a view, beneath `app.page`, what it takes and gives. `answer` is the type of the JSON of its 200, or an
-    `Answer`.
+    `Response`.
 
     reads     it waits for the position of `At-Least`, and says 503 while it cannot answer
     etag      it says which version it shows, and 304 to those who have it
     others    what else it answers, besides problems
     """
     asked, wrong = [*headers], {*problems}
-    answers = {} if answer is None else {200: answer if isinstance(answer, Answer) else Answer("Found", answer)}
+    answers = {} if answer is None else {200: answer if isinstance(answer, Response) else Response("Found", answer)}
     if reads:
         asked += ["At-Least", "Prefer"]
         wrong |= {400, 503}
@@ -80,14 +80,14 @@ def describe(
         asked.append("If-None-Match")
         found = answers[200]
         shown = ("ETag", *found.headers)
-        answers[200] = Answer(found.description, found.type, found.media, shown)
-        answers[304] = Answer("It is still as `If-None-Match` says", None, "", shown)
+        answers[200] = Response(found.description, found.type, found.media, shown)
+        answers[304] = Response("It is still as `If-None-Match` says", None, "", shown)
     if stream:
         asked.append("Last-Event-ID")
         wrong |= {400, 503}
     if body is not None:
         wrong |= {400, 403, 408, 413, 415, 422}
-    described = Described(
+    described = Operation(
         tag, summary, {**answers, **(others or {})}, wrong, path or {}, query, asked, body, stream
     )  # fmt: skip
 

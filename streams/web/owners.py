@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from streams.journal.port import stream_name
-from streams.ownership.assignment import Ownership
+from streams.ownership.assignment import Assignment
 from streams.runtime.application import Application
 from streams.web.health import json_response
 
 
-class Owned(msgspec.Struct, frozen=True):
+class OwnedPartition(msgspec.Struct, frozen=True):
     """One partition that is assigned to a worker. Without an `owner` it could not be taken over yet.
 
     head, indexed, eventful   the newest commit; the newest up to which all is derived; the newest with an event
@@ -43,24 +43,24 @@ class Owned(msgspec.Struct, frozen=True):
     waits: str = ""
 
 
-class Owners(msgspec.Struct, frozen=True):
+class OwnersAnswer(msgspec.Struct, frozen=True):
     """The answer of `/owners`: every partition that is assigned to the worker that was asked."""
 
     app: str
-    owners: list[Owned]
+    owners: list[OwnedPartition]
 
 
-def owned(ownership: Ownership, type: str) -> list[Owned]:
+def owned(ownership: Assignment, type: str) -> list[OwnedPartition]:
     """What this worker has, by partition."""
     return [_owned(ownership, partition, stream_name(type, partition)) for partition in sorted(ownership.assigned)]
 
 
-def _owned(ownership: Ownership, partition: int, stream: str) -> Owned:
+def _owned(ownership: Assignment, partition: int, stream: str) -> OwnedPartition:
     owner = ownership.owners.get(partition)
     if owner is None or owner.head is None:
-        return Owned(partition, stream, waits=ownership.waits(partition))
+        return OwnedPartition(partition, stream, waits=ownership.waits(partition))
     head, cache = owner.head, owner.handler.cache
-    return Owned(
+    return OwnedPartition(
         partition,
         stream,
         owner.identity,
@@ -79,10 +79,10 @@ def _owned(ownership: Ownership, partition: int, stream: str) -> Owned:
     )
 
 
-def add_owners(app: Application, ownerships: Mapping[str, Ownership]) -> None:
+def add_owners(app: Application, ownerships: Mapping[str, Assignment]) -> None:
     """Serve `/owners`, of these types."""
 
     @app.page("/owners")
     async def owners(view: Any, request: Any) -> Any:
         found = [one for type, ownership in ownerships.items() for one in owned(ownership, type)]
-        return json_response(view, Owners(app.module, found))
+        return json_response(view, OwnersAnswer(app.module, found))

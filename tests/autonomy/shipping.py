@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aggregates.decider import Decider
-from aggregates.process_manager import Happened, Heard, ProcessManager, Send
+from aggregates.process_manager import ForeignEvent, ProcessManager, Reaction, Send
 from streams.app import command_app
 
 SCHEMAS = Path(__file__).parent / "shipping_schemas"
@@ -39,8 +39,8 @@ def evolve(state: State, event: ParcelSent) -> State:
     return State(sent=True)
 
 
-def hear(happened: Happened) -> list[Heard[SendParcel]]:
-    return [Heard(happened.id, SendParcel())]
+def hear(happened: ForeignEvent) -> list[Reaction[SendParcel]]:
+    return [Reaction(happened.id, SendParcel())]
 
 
 def sends(process: str, event: ParcelSent) -> list[Send]:

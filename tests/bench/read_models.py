@@ -10,8 +10,8 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 
-from projections.stores.listings import Listing, Listings, ReadModel, none_listed
-from projections.stores.rows import Changes, Place, Stored
+from projections.stores.listings import Listings, ReadModel, SortedIndex, none_listed
+from projections.stores.rows import Changes, Checkpoint, StoredRow
 from projections.stores.shared.opening import open_rows
 from tests.stores import drop_journals
 
@@ -20,12 +20,12 @@ BATCH = 500
 KEYS = 10_000
 PAGE = 50
 
-_by_user = Listing("by-user", lambda row: (row["user_id"], row["day"]), lasting=True)
-_by_status = Listing("by-status", lambda row: (row["status"], row["day"]))
-LISTINGS: dict[str, tuple[Listing, ...]] = {"plain": (), "lasting": (_by_user,), "moving": (_by_status,)}
+_by_user = SortedIndex("by-user", lambda row: (row["user_id"], row["day"]), lasting=True)
+_by_status = SortedIndex("by-status", lambda row: (row["status"], row["day"]))
+LISTINGS: dict[str, tuple[SortedIndex, ...]] = {"plain": (), "lasting": (_by_user,), "moving": (_by_status,)}
 
 
-def row_of(key: int, nr: int, index: int) -> Stored:
+def row_of(key: int, nr: int, index: int) -> StoredRow:
     """A row of about 300 bytes, as an order of the archive has."""
     row = {
         "id": f"order {key}",
@@ -39,16 +39,16 @@ def row_of(key: int, nr: int, index: int) -> Stored:
         "status": ("placed", "confirmed", "shipped")[nr % 3],
         "placed_at": "2011-05-17T09:31:12.345Z",
     }
-    return Stored(f"order-3:{nr}:{index}", nr, 0, row)
+    return StoredRow(f"order-3:{nr}:{index}", nr, 0, row)
 
 
 def batch_of(nr: int) -> Changes:
     """Commit `nr`, which has changed so many rows; whoever folded them had loaded those before."""
-    place = Place(nr, BATCH - 1, nr, nr * BATCH)
+    place = Checkpoint(nr, BATCH - 1, nr, nr * BATCH)
     return Changes(place, rows_of(nr), before=rows_of(nr - KEYS // BATCH) if nr > KEYS // BATCH else {})
 
 
-def rows_of(nr: int) -> dict[str, Stored]:
+def rows_of(nr: int) -> dict[str, StoredRow]:
     """As commit `nr` has left them."""
     keys = ((nr * BATCH + index) % KEYS for index in range(BATCH))
     return {f"{key:05}": row_of(key, nr, index) for index, key in enumerate(keys)}

@@ -16,7 +16,7 @@ from projections.publishing.tailer import Tailers
 from streams.aggregate_type import AggregateType
 from streams.journal.port import Commit, RecordedEvent, stream_name
 from streams.kafka import topics
-from streams.kafka.client import Broker, partition_of
+from streams.kafka.client import KafkaClient, partition_of
 from streams.settings import Settings
 
 EVENTS_A_COMMIT = 100
@@ -87,7 +87,7 @@ class Written:
         self._ends: dict[int, list[int]] = {partition: [0] for partition in range(settings.partitions)}
         self._sequences: defaultdict[str, int] = defaultdict(int)
         self._journal = self.context.journal()
-        self._broker = Broker(settings.bootstrap_servers, settings.partitions)
+        self._broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Written]:

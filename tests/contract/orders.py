@@ -18,13 +18,13 @@ from aggregates.shop.order import order
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.cache import Cache
-from streams.deciding.handler import Handler
+from streams.deciding.handler import CommandHandler
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
 from streams.journal.port import Commit, Journal, RecordedEvent, StoredEvent, stream_name
 from streams.kafka.client import partition_of
 from streams.limits import Limits
 from streams.ownership.owner import Owner
-from streams.verification.repair import Disagreement, repair
+from streams.verification.repair import Finding, repair
 from streams.verification.verification import Verification
 from tests.command_log import Topic
 
@@ -77,7 +77,7 @@ class Orders:
         """Where a row is in the log."""
         return f"{self.stream(partition)}:{row.nr}:{row.index}"
 
-    async def repaired(self, found: list[Disagreement]) -> list[Disagreement]:
+    async def repaired(self, found: list[Finding]) -> list[Finding]:
         """What disagrees after all that can be repaired was."""
         for disagreement in found:
             if disagreement.repair is not None:
@@ -94,7 +94,7 @@ class Orders:
     async def owner(self, partition: int, name: str = "a") -> Owner:
         """One that serves the partition; whoever did before is fenced."""
         stream = self.stream(partition)
-        handler = Handler(self.decider, EVENTS, _COMMANDS, self.journal, stream, Cache(1_000_000), WINDOW)
+        handler = CommandHandler(self.decider, EVENTS, _COMMANDS, self.journal, stream, Cache(1_000_000), WINDOW)
         limits = Limits(commands=5, linger=0.001, snapshot_every=EVERY)
         journal, outbox = self.journal, Nobody()
         owner = Owner(
@@ -147,7 +147,7 @@ class Orders:
     def verification(self, only: int | None = None) -> Verification:
         return Verification(self.journal, self.decider, EVENTS, PARTITIONS, WINDOW, only)
 
-    async def verify(self, only: int | None = None) -> list[Disagreement]:
+    async def verify(self, only: int | None = None) -> list[Finding]:
         """All that disagrees."""
         return [found async for found in self.verification(only).run()]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from projections.stores.listings import Listing, Listings, ReadModel, none_listed
-from projections.stores.rows import Changes, Place, Stored
+from projections.stores.listings import Listings, ReadModel, SortedIndex, none_listed
+from projections.stores.rows import Changes, Checkpoint, StoredRow
 from projections.stores.shared.opening import open_rows
 from tests.stores import drop_journals
 
@@ -51,12 +51,12 @@ def new_table() -> str:
     return f"orders-1.{uuid.uuid4().hex[:8]}"
 
 
-def row(nr: int, index: int = 0, **fields: Any) -> Stored:
+def row(nr: int, index: int = 0, **fields: Any) -> StoredRow:
     """A row as event `index` of commit `nr` has left it."""
-    return Stored(f"order-3:{nr}:{index}", row=fields)
+    return StoredRow(f"order-3:{nr}:{index}", row=fields)
 
 
-def having(stored: Stored, **fields: Any) -> Stored:
+def having(stored: StoredRow, **fields: Any) -> StoredRow:
     """A row with some of its fields otherwise."""
     return structs.replace(stored, row={**(stored.row or {}), **fields})
 
@@ -66,18 +66,18 @@ async def told(rows: ReadModel, partition: int, table: str, change: Changes) -> 
     return replace(change, before=await rows.load(partition, table, change.rows))
 
 
-def gone(nr: int, index: int = 0) -> Stored:
+def gone(nr: int, index: int = 0) -> StoredRow:
     """What is left of a row that this event has removed."""
-    return Stored(f"order-3:{nr}:{index}")
+    return StoredRow(f"order-3:{nr}:{index}")
 
 
-def changes(**rows: Stored) -> Changes:
+def changes(**rows: StoredRow) -> Changes:
     """A batch of events that has made these rows; the place is that of the last of them."""
     nr, index = max(row.at for row in rows.values())
-    return Changes(Place(nr, index, nr, 10 * nr), rows)
+    return Changes(Checkpoint(nr, index, nr, 10 * nr), rows)
 
 
-BY_STATUS = Listing("by-status", lambda row: (row["status"], row["at"]) if "status" in row else None)
+BY_STATUS = SortedIndex("by-status", lambda row: (row["status"], row["at"]) if "status" in row else None)
 """Its rows come and go, and move."""
-BY_USER = Listing("by-user", lambda row: (row["user"], row["day"]) if "user" in row else None, lasting=True)
+BY_USER = SortedIndex("by-user", lambda row: (row["user"], row["day"]) if "user" in row else None, lasting=True)
 """Its rows stay where they are."""

@@ -17,7 +17,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError
 
 from servers.where import HOST
-from streams.kafka.client import Broker, RecordTooLarge
+from streams.kafka.client import KafkaClient, RecordTooLarge
 
 SERVERS = [f"{HOST}:9092"]
 LIMIT = 100_000
@@ -29,7 +29,7 @@ class Topic:
     """A topic of two partitions that takes batches of up to 100,000 bytes."""
 
     name: str
-    broker: Broker
+    broker: KafkaClient
 
     async def take(self, most: int) -> None:
         """Have it take batches of up to so many bytes."""
@@ -71,7 +71,7 @@ async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator
     admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
     await admin.start()
     await admin.create_topics([NewTopic(name, 2, 1, topic_configs={"max.message.bytes": str(LIMIT)})])
-    broker = Broker(SERVERS, 2)
+    broker = KafkaClient(SERVERS, 2)
     await broker.start()
     yield Topic(name, broker)
     await broker.stop()

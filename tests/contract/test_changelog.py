@@ -15,7 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from projections.applying.refolding import fold_key
 from projections.stores.local.tables import LocalRows, rocksdb_table
 from servers.where import HOST
-from streams.kafka.client import Broker
+from streams.kafka.client import KafkaClient
 from streams.runtime.application import Application
 from streams.settings import Settings
 from tests.unit.boxes import Boxes, boxes, put, until
@@ -31,7 +31,7 @@ class Shelf:
     def __init__(self, folder: Path, name: str) -> None:
         self.app = Application("a.test", name, Settings(data_dir=folder, partitions=1))
         self.app._consumer = Consumer()
-        self.broker = Broker(SERVERS, 1)
+        self.broker = KafkaClient(SERVERS, 1)
         self.rows = LocalRows(rocksdb_table(self.app, "box-rows", {}), self.broker)
 
     async def take(self, most: int) -> None:

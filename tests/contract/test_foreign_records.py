@@ -15,13 +15,13 @@ from aiokafka.record.default_records import DefaultRecordBase
 from aiokafka.record.util import calc_crc32c
 
 from projections.applying.control import Control
-from projections.applying.feed import KafkaFeed
+from projections.applying.feed import KafkaTopicReader
 from projections.gateway.command_log import CommandLog
 from projections.gateway.replies import Replies
 from servers.where import HOST
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka import batches
-from streams.kafka.client import Broker
+from streams.kafka.client import KafkaClient
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.kafka.topics import DAY, Topic, ensure_topics
 
@@ -42,8 +42,8 @@ async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator
 
 
 @pytest_asyncio.fixture(loop_scope="function")
-async def broker() -> AsyncIterator[Broker]:
-    broker = Broker(SERVERS, 1)
+async def broker() -> AsyncIterator[KafkaClient]:
+    broker = KafkaClient(SERVERS, 1)
     await broker.start()
     yield broker
     await broker.stop()
@@ -106,7 +106,7 @@ async def test_a_header_name_that_is_no_text(topic: str, monkeypatch: pytest.Mon
     assert [b"odd", b"behind"] == await read(topic)
 
 
-async def test_what_was_taken_back(topic: str, broker: Broker) -> None:
+async def test_what_was_taken_back(topic: str, broker: KafkaClient) -> None:
     """Records of a transaction that was aborted are not read, and the gaps that transactions leave are empty."""
     await send(topic, b"0")
     await transaction(topic, b"aborted", b"aborted", commit=False)
@@ -122,12 +122,12 @@ async def test_what_was_taken_back(topic: str, broker: Broker) -> None:
 
 
 @pytest.mark.parametrize("commit", [True, False])
-async def test_orders_before_a_transaction(topic: str, broker: Broker, commit: bool) -> None:
+async def test_orders_before_a_transaction(topic: str, broker: KafkaClient, commit: bool) -> None:
     """Who starts while the mark of a transaction is the last on the topic of orders knows all of them, and goes on."""
     async with AIOKafkaProducer(bootstrap_servers=SERVERS) as producer:
         await producer.send_and_wait(topic, b'{"reason":"because"}', key=b"paused/orders", partition=0)
     await transaction(topic, b"no order", commit=commit)
-    control = Control(topic, KafkaFeed(SERVERS), broker)
+    control = Control(topic, KafkaTopicReader(SERVERS), broker)
     async with asyncio.timeout(10):
         await control.start()
     try:
@@ -137,7 +137,7 @@ async def test_orders_before_a_transaction(topic: str, broker: Broker, commit: b
         await control.close()
 
 
-async def test_a_reply_in_a_transaction(topic: str, broker: Broker, tmp_path: Path) -> None:
+async def test_a_reply_in_a_transaction(topic: str, broker: KafkaClient, tmp_path: Path) -> None:
     """Who asks for a command while the mark of a transaction is the last on the topic gets an answer."""
     reply = encode_reply(Reply("c1", "accepted", AggregateRef("order", "1", 1)))
     await transaction(topic, reply, commit=True)

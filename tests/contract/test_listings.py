@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from projections.stores.listings import Cursor, ReadModel, Span
-from projections.stores.rows import Changes, Place, Stored, shown
+from projections.stores.rows import Changes, Checkpoint, StoredRow, shown
 from tests.contract.read_models import (
     BY_STATUS,
     BY_USER,
@@ -49,12 +49,12 @@ def table() -> str:
     return new_table()
 
 
-def order(id: str, nr: int, status: str = "open", at: str = "", user: str = "u", day: str = "2011-05-17") -> Stored:
+def order(id: str, nr: int, status: str = "open", at: str = "", user: str = "u", day: str = "2011-05-17") -> StoredRow:
     """A row that both listings have."""
     return having(passing(id, nr, status, at), user=user, day=day)
 
 
-def passing(id: str, nr: int, status: str = "open", at: str = "") -> Stored:
+def passing(id: str, nr: int, status: str = "open", at: str = "") -> StoredRow:
     """A row that the listing by status has; it may be removed again."""
     return row(nr, id=id, status=status, at=at or f"{nr:03}")
 
@@ -64,7 +64,7 @@ async def ids(rows: ReadModel, table: str, listing: str, group: str, **asked: An
     return "".join(found["id"] for found in (await rows.listed(table, listing, group, **asked)).rows)
 
 
-async def fill(rows: ReadModel, table: str, *orders: Stored, partition: int = 3) -> None:
+async def fill(rows: ReadModel, table: str, *orders: StoredRow, partition: int = 3) -> None:
     """Save each in a batch of its own; every other time the store is told what that replaces."""
     for n, it in enumerate(orders):
         change = changes(**{(it.row or {})["id"]: it})
@@ -215,7 +215,7 @@ async def test_a_dropped_table_is_not_listed(models: ReadModels, table: str) -> 
     """Of one partition; the others stay, and it can be filled again from the beginning."""
     await fill(models.one, table, order("a", 5), order("b", 6, "placed"))
     await fill(models.one, table, order("c", 7), partition=4)
-    await models.one.save(3, {table: Changes(Place(8))})
+    await models.one.save(3, {table: Changes(Checkpoint(8))})
     for id, nr in (("a", 1), ("b", 2)):
         await models.two.drop(3, table)
         assert "c" == await ids(models.one, table, "by-status", "open")

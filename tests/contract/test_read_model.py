@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.stores.listings import ReadModel
-from projections.stores.rows import Changes, Place, Quarantined, StoreDown, shown
+from projections.stores.rows import Changes, Checkpoint, Quarantined, StoreDown, shown
 from projections.stores.shared.opening import open_rows
 from projections.stores.shared.sql import SqlRows
 from streams.journal.port import JournalMissing, Unavailable
@@ -130,7 +130,7 @@ async def test_a_save_in_sql_is_atomic(kind: str, broken: str, request: pytest.F
     """When any of it cannot be written, none of it is; the same save succeeds afterwards."""
     async with two_workers(url_of(kind, request), lambda table: (BY_STATUS,)) as models:
         table, batch = new_table(), {"a": row(1, status="open", at="1")}
-        change = Changes(Place(1, 0, 1, 1), batch, {"q": Quarantined("order-3:1:0", "KeyError", 1)})
+        change = Changes(Checkpoint(1, 0, 1, 1), batch, {"q": Quarantined("order-3:1:0", "KeyError", 1)})
         await rename(models, broken, "gone")
         with pytest.raises(JournalMissing):
             await models.one.save(3, {table: change})
@@ -171,7 +171,7 @@ async def test_a_drop_in_sql_that_is_cut_off_is_done_again(
                 cut_off(models.one, patch, done)
                 with pytest.raises(StoreDown, match=r"cut off"):
                     await models.one.drop(3, table)
-            assert Place() == (await models.two.places(3))[table]
+            assert Checkpoint() == (await models.two.places(3))[table]
             rows = await models.two.load(3, table, batch.rows)
             assert max(1200 - 500 * (done - 1), 0) == len(rows)
             page = await models.two.listed(table, "by-status", "open", most=2000)

@@ -10,7 +10,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from projections.stores.listings import ReadModel
-from projections.stores.rows import Changes, Place, Quarantined, shown
+from projections.stores.rows import Changes, Checkpoint, Quarantined, shown
 from tests.contract.read_models import KINDS, ReadModels, changes, gone, new_table, row, told, two_workers, url_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -100,17 +100,23 @@ async def test_places(models: ReadModels, table: str) -> None:
     """Each table has its own place in each partition, from its first save on."""
     other = new_table()
     assert not {table, other} & (await models.two.places(3)).keys()
-    await models.one.save(3, {table: changes(a=row(5, 2)), other: Changes(Place(4, -1, 4, 17))})
-    await models.one.save(4, {table: Changes(Place(2, 0, 1, 3))})
+    await models.one.save(3, {table: changes(a=row(5, 2)), other: Changes(Checkpoint(4, -1, 4, 17))})
+    await models.one.save(4, {table: Changes(Checkpoint(2, 0, 1, 3))})
     found = await models.two.places(3)
-    assert (Place(5, 2, 5, 50), Place(4, -1, 4, 17)) == (found[table], found[other])
-    assert Place(2, 0, 1, 3) == (await models.two.places(4))[table]
+    assert (Checkpoint(5, 2, 5, 50), Checkpoint(4, -1, 4, 17)) == (found[table], found[other])
+    assert Checkpoint(2, 0, 1, 3) == (await models.two.places(4))[table]
     assert other not in await models.two.places(4)
 
 
 async def test_a_place_moves_without_rows(rows: ReadModel, table: str) -> None:
     """Events that touch no row of a table move its place all the same; one at the very beginning is a place too."""
-    for place in (Place(), Place(0, -1, 0, 5), Place(1, 0, 0, 6), Place(1, 1, 1, 7), Place(9, 0, 9, 90)):
+    for place in (
+        Checkpoint(),
+        Checkpoint(0, -1, 0, 5),
+        Checkpoint(1, 0, 0, 6),
+        Checkpoint(1, 1, 1, 7),
+        Checkpoint(9, 0, 9, 90),
+    ):
         await rows.save(3, {table: Changes(place)})
         assert place == (await rows.places(3))[table]
 
@@ -133,7 +139,7 @@ async def test_a_zombie_takes_nothing_back(models: ReadModels, table: str) -> No
     await models.one.save(3, {table: late})
     expected = {"a": row(8), "b": gone(9), "c": row(4, n=1), "d": row(7)}
     assert expected == await models.two.load(3, table, ["a", "b", "c", "d"])
-    assert Place(9, 0, 9, 90) == (await models.two.places(3))[table]
+    assert Checkpoint(9, 0, 9, 90) == (await models.two.places(3))[table]
 
 
 async def test_a_row_of_the_same_position_takes_its_place(models: ReadModels, table: str) -> None:
@@ -177,13 +183,13 @@ async def test_partitions_are_saved_side_by_side(models: ReadModels, table: str)
 
     await asyncio.gather(*(fill(model, p) for p in range(4) for model in (models.one, models.two)))
     for partition in range(4):
-        assert Place(5, 39, 5, 50) == (await models.one.places(partition))[table]
+        assert Checkpoint(5, 39, 5, 50) == (await models.one.places(partition))[table]
         assert len(await models.one.load(partition, table, [f"k{n}" for n in range(40)])) == 40
 
 
 async def test_quarantine(models: ReadModels, table: str) -> None:
     """A key is in quarantine from the first event that waits until none does; it may come into it again."""
-    place = Place(3, 0, 3, 30)
+    place = Checkpoint(3, 0, 3, 30)
 
     async def after(**quarantined: Quarantined) -> dict[str, Quarantined]:
         await models.one.save(3, {table: Changes(place, {}, quarantined)})
@@ -205,20 +211,22 @@ async def test_a_key_that_waits_anew(models: ReadModels, table: str) -> None:
     last one is the same. Where none waits, that counts."""
     for n, position in ((3, "order-3:1:0"), (2, "order-3:1:5"), (3, "order-3:1:0"), (1, "order-3:2:0")):
         it = Quarantined(position, f"error {n}", n, "order-3:2:0")
-        await models.one.save(3, {table: Changes(Place(3), {}, {"a": it})})
+        await models.one.save(3, {table: Changes(Checkpoint(3), {}, {"a": it})})
         assert {"a": it} == await models.two.quarantined(3, table)
-    await models.two.save(3, {table: Changes(Place(3), {}, {"a": Quarantined("order-3:2:0", "", 0, "order-3:2:0")})})
-    await models.one.save(3, {table: Changes(Place(3), {}, {"a": it})})
+    await models.two.save(
+        3, {table: Changes(Checkpoint(3), {}, {"a": Quarantined("order-3:2:0", "", 0, "order-3:2:0")})}
+    )
+    await models.one.save(3, {table: Changes(Checkpoint(3), {}, {"a": it})})
     assert {} == await models.two.quarantined(3, table)
 
 
 async def test_an_older_quarantine_changes_nothing(models: ReadModels, table: str) -> None:
     """A zombie neither brings a quarantine back that is over, nor ends one that began later."""
-    place = Place(9, 0, 9, 90)
+    place = Checkpoint(9, 0, 9, 90)
     released, newer = Quarantined("order-3:9:0", "", 0), Quarantined("order-3:1:4", "KeyError", 3, "order-3:8:4")
     await models.two.save(3, {table: Changes(place, {}, {"a": released, "b": newer})})
     late = {"a": Quarantined("order-3:2:0", "KeyError", 3, "order-3:8:0"), "b": Quarantined("order-3:7:0", "", 0)}
-    await models.one.save(3, {table: Changes(Place(7), {}, late)})
+    await models.one.save(3, {table: Changes(Checkpoint(7), {}, late)})
     assert {"b": newer} == await models.two.quarantined(3, table)
 
 
@@ -226,7 +234,9 @@ async def test_drop(models: ReadModels, table: str) -> None:
     """All of a table in one partition is removed; other partitions and tables stay. Once more does nothing."""
     other = new_table()
     keys = [f"k{n}" for n in range(2500)]
-    batch = Changes(Place(7), {key: row(7, n) for n, key in enumerate(keys)}, {"q": Quarantined("order-3:7:0", "x", 1)})
+    batch = Changes(
+        Checkpoint(7), {key: row(7, n) for n, key in enumerate(keys)}, {"q": Quarantined("order-3:7:0", "x", 1)}
+    )
     await models.one.save(3, {table: batch, other: batch})
     await models.one.save(4, {table: batch})
     for _ in range(2):
@@ -235,7 +245,7 @@ async def test_drop(models: ReadModels, table: str) -> None:
         assert {} == await models.one.load(3, table, keys)
         assert {} == await models.one.quarantined(3, table)
     for partition, name in ((3, other), (4, table)):
-        assert Place(7) == (await models.one.places(partition))[name]
+        assert Checkpoint(7) == (await models.one.places(partition))[name]
         assert batch.rows == await models.one.load(partition, name, keys)
         assert batch.quarantined == await models.one.quarantined(partition, name)
     await models.two.drop(5, new_table())
@@ -246,12 +256,12 @@ async def test_a_dropped_table_is_built_anew(models: ReadModels, table: str) -> 
     for n in range(4):
         for nr in (1, 2):
             batch = Changes(
-                Place(nr), {"a": row(nr, n=n), f"k{n}": row(nr)}, {"q": Quarantined("order-3:1:0", "x", n + 1)}
+                Checkpoint(nr), {"a": row(nr, n=n), f"k{n}": row(nr)}, {"q": Quarantined("order-3:1:0", "x", n + 1)}
             )
             await models.one.save(3, {table: batch})
             assert {"a": row(nr, n=n), f"k{n}": row(nr)} == await models.two.load(
                 3, table, ["a", *(f"k{i}" for i in range(4))]
             )
-            assert Place(nr) == (await models.two.places(3))[table]
+            assert Checkpoint(nr) == (await models.two.places(3))[table]
             assert batch.quarantined == await models.two.quarantined(3, table)
         await (models.one, models.two)[n % 2].drop(3, table)

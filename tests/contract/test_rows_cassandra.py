@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from projections.stores.listings import ReadModel
-from projections.stores.rows import Changes, Place, Quarantined, StoreDown
+from projections.stores.rows import Changes, Checkpoint, Quarantined, StoreDown
 from projections.stores.shared.cassandra import CassandraRows
 from projections.stores.shared.cassandra_tables import BUCKETS, REVISION_BITS
 from streams.journal.port import JournalMissing, Unavailable
@@ -202,7 +202,7 @@ async def test_a_drop_that_is_cut_off_anywhere_is_done_again(
         if known is None:  # it was done
             assert {} == await models.two.load(3, table, IDS)
         if known != placed(2).place:
-            assert known in (None, Place())
+            assert known in (None, Checkpoint())
             for batch in (opened(1), placed(2)):
                 await models.two.save(3, {table: batch})
         assert placed(2).rows == await models.two.load(3, table, IDS)
@@ -255,16 +255,16 @@ async def test_what_is_folded_anew_too_often_at_one_position(models: ReadModels,
     assert {"n": -1, "position": "order-3:6:0"} == await models.two.row(3, table, "a")
     for n in range(1 << REVISION_BITS):
         it = Quarantined("order-3:1:0", f"error {n}", 1, "order-3:2:0")
-        await models.one.save(3, {table: Changes(Place(6), {}, {"a": it})})
+        await models.one.save(3, {table: Changes(Checkpoint(6), {}, {"a": it})})
         assert (await models.two.quarantined(3, table))["a"].error.startswith("error")
-    await models.one.save(3, {table: Changes(Place(6), {}, {"a": Quarantined("order-3:2:0", "", 0)})})
+    await models.one.save(3, {table: Changes(Checkpoint(6), {}, {"a": Quarantined("order-3:2:0", "", 0)})})
     assert {} == await models.two.quarantined(3, table)
 
 
 async def test_many_keys_in_quarantine(models: ReadModels, table: str) -> None:
     """More than one answer holds."""
     many = {f"{n}": Quarantined(f"order-3:1:{n}", "KeyError: 'x'", 1) for n in range(2100)}
-    await models.one.save(3, {table: Changes(Place(1, 3000), {}, many)})
+    await models.one.save(3, {table: Changes(Checkpoint(1, 3000), {}, many)})
     assert many == await models.two.quarantined(3, table)
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from projections.stores.listings import Span
-from projections.stores.rows import Changes, Place, Stored, shown
+from projections.stores.rows import Changes, Checkpoint, StoredRow, shown
 from tests.contract.read_models import BY_STATUS, BY_USER, KINDS, ReadModels, gone, row, two_workers, url_of
 
 EXAMPLES = 60
@@ -28,7 +28,7 @@ LOGS = st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 6)), min_size=1,
 CUTS = st.lists(st.integers(1, 5), min_size=1, max_size=14)
 
 
-def evolved(key: str, step: int, nr: int) -> Stored:
+def evolved(key: str, step: int, nr: int) -> StoredRow:
     """The row after event `nr`; the rows of "a" are listed by user as well, and are never removed."""
     lasting = {"user": "u", "day": "2011"} if key == "a" else {}
     if step == 6 and not lasting:
@@ -45,7 +45,7 @@ def batches(log: Sequence[Step], cuts: Sequence[int]) -> list[Changes]:
             break
         steps = enumerate(log[at : at + size], at + 1)
         at = min(at + size, len(log))
-        found.append(Changes(Place(at, 0, at, at), {key: evolved(key, step, nr) for nr, (key, step) in steps}))
+        found.append(Changes(Checkpoint(at, 0, at, at), {key: evolved(key, step, nr) for nr, (key, step) in steps}))
     return found
 
 
@@ -90,14 +90,14 @@ async def check(rows: ReadModels, log: Sequence[Step], saves: Sequence[Changes],
     """Save all of it by two workers in turn, and compare with the log. Each has loaded what it replaces some saves
     before, or not at all."""
     table = uuid.uuid4().hex
-    seen: list[Mapping[str, Stored]] = []
+    seen: list[Mapping[str, StoredRow]] = []
     for n, (change, ago) in enumerate(zip(saves, loads, strict=True)):
         seen.append(await rows.one.load(3, table, KEYS))
         before = seen[-ago] if 0 < ago <= len(seen) else None
         await (rows.one, rows.two)[n % 2].save(3, {table: replace(change, before=before)})
     expected = {key: evolved(key, step, nr) for nr, (key, step) in enumerate(log, 1)}
     assert expected == await rows.one.load(3, table, KEYS)
-    assert Place(len(log), 0, len(log), len(log)) == (await rows.one.places(3))[table]
+    assert Checkpoint(len(log), 0, len(log), len(log)) == (await rows.one.places(3))[table]
     for listing, groups in ((BY_STATUS, STATUSES), (BY_USER, USERS)):
         for group in groups:
             spots = {key: listing.of(it.row) for key, it in expected.items() if it.row is not None}

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from projections.publishing.registry_framing import Registered
+from projections.publishing.registry_framing import RegistryFraming
 from schemas.registry import Schema
 from schemas.upcasting import Upcaster, dropped
 from streams.journal.memory import MemoryJournal
@@ -140,7 +140,7 @@ async def test_only_the_stream_that_needs_a_schema_waits(
     await journal.create()
     await journal.save_schemas({schema.fingerprint: schema.json for schema in (ONE, TWO)})
     await told(ids_of(registry, topic, ONE))
-    registered = Registered(ids_of(registry, topic, ONE, may_register=False), journal)
+    registered = RegistryFraming(ids_of(registry, topic, ONE, may_register=False), journal)
     await registered.start()
     known: list[Record] = [(b"1", encoded(ONE), [])]
     newer: list[Record] = [*known, (b"2", encoded(TWO), []), (b"3", b"{}", [])]
@@ -169,7 +169,7 @@ async def test_what_may_be_registered_is_registered_when_it_is_met(
     door = RegistryDoor(registry_url, "me", "secret")
     await door.open()
     async with SchemaRegistry(RegistryAddress(f"http://127.0.0.1:{door.port}", "me", "secret")) as client:
-        registered = Registered(ids_of(client, topic, ONE), journal)
+        registered = RegistryFraming(ids_of(client, topic, ONE), journal)
         await registered.start()
         [(_, first, _)] = await registered("count-0", [(b"1", encoded(TWO), [])])
         asked = door.requests

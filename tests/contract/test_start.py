@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.cli.journal import set_up
-from streams.cli.run import Stop
+from streams.cli.run import CliError
 from streams.cli.verify import compare_with_topic
 from streams.journal.port import NOTHING_CONSUMED, Commit, Identity, Journal
 from streams.kafka.published_through import JournalBehind, last_positions
@@ -217,7 +217,7 @@ async def test_set_up_beside_full_topics(start: Start, tmp_path: Path) -> None:
             context="boxes", namespace=start.settings.namespace, partitions=PARTITIONS, cluster=cluster
         ),
     )
-    with pytest.raises(Stop, match="box-1: its events are published up to 15:0, and the journal has nothing of it"):
+    with pytest.raises(CliError, match="box-1: its events are published up to 15:0, and the journal has nothing of it"):
         async for _ in set_up({"box": context}):
             pass
     assert not (tmp_path / "sharedshop_boxes.db").exists()

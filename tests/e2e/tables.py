@@ -16,8 +16,8 @@ from aggregates.timer import timer
 from projections.projection import PublishedEvent
 from projections.shop.wiring import TABLES
 from projections.stores.changelog import PLACE, ROW, is_newer, read_key
-from projections.stores.declaration import Indexes, Kept, Listed, table_name
-from projections.stores.rows import Stored, decode_stored, encode_stored
+from projections.stores.declaration import Indexes, ReadModelRows, Table, table_name
+from projections.stores.rows import StoredRow, decode_stored, encode_stored
 from projections.stores.shared.opening import open_rows
 from projections.timers.projection import kept as timers
 from schemas.codec import Codec
@@ -25,7 +25,7 @@ from schemas.registry import Schemas
 from streams.journal.port import Commit
 from tests.e2e.system import System
 
-Rows = dict[str, Stored]
+Rows = dict[str, StoredRow]
 DECIDERS: Mapping[str, Any] = {
     "order": order,
     "product": product,
@@ -42,15 +42,15 @@ class Compared(NamedTuple):
     tables: int
 
 
-def tables_of(type: str) -> dict[str, Kept]:
+def tables_of(type: str) -> dict[str, Table]:
     """The shop's tables of an aggregate type, as they are first built."""
     its = [kept for kept in [*TABLES, timers] if kept.projection.source == type]
     return {table_name(kept.name, kept.projection.version): kept for kept in its}
 
 
-def folded(kept: Kept, codec: Codec, log: Sequence[Commit]) -> Rows:
+def folded(kept: Table, codec: Codec, log: Sequence[Commit]) -> Rows:
     """The rows that the log of one partition makes, as JSON has them."""
-    projection, rows = kept.projection, dict[str, Stored]()
+    projection, rows = kept.projection, dict[str, StoredRow]()
     for commit in log:
         time = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         for index, it in enumerate(commit.events):
@@ -62,7 +62,7 @@ def folded(kept: Kept, codec: Codec, log: Sequence[Commit]) -> Rows:
                 for key in projection.keys(event):
                     before = rows[key].row if key in rows else None
                     row = projection.after(before, key, event)
-                    rows[key] = Stored(event.position, 0 if projection.local else it.sequence, 0, row)
+                    rows[key] = StoredRow(event.position, 0 if projection.local else it.sequence, 0, row)
     return {key: decode_stored(encode_stored(row)) for key, row in rows.items()}
 
 
@@ -116,7 +116,7 @@ async def check_tables(system: System, type: str, commits: Mapping[int, list[Com
         for table, kept in tables_of(type).items():
             for partition, log in commits.items():
                 expected = folded(kept, codec, log)
-                if isinstance(kept.how, Listed):
+                if isinstance(kept.how, ReadModelRows):
                     actual = dict(await model.load(partition, table, list(expected)))
                 else:
                     kind = "rows" if isinstance(kept.how, Indexes) else "sql"

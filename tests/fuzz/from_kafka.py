@@ -22,10 +22,10 @@ from schemas.codec import Undecodable
 from schemas.wire_format import from_wire
 from streams.deciding.messages import Failure, read_envelope
 from streams.journal.commit_codec import UnreadableCommit, decode_events, encode_events
-from streams.journal.event_decoding import Held
+from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import RecordedEvent, Unavailable
-from streams.processes.router import Listener
+from streams.processes.router import EventMeaning
 from tests.fuzz.hostile import Record, field_names, json_bytes, keyed, moments, mutated, raw, records, scalars, values
 from tests.fuzz.reader import Reader
 from tests.fuzz.worlds import DECIDERS, Decided, commands_of, events_of, samples, schemas_of
@@ -116,13 +116,13 @@ def _read_events(given: tuple[str, list[Record]]) -> None:
     asyncio.run(reader.read(its, f"{type}-0"))  # type: ignore[arg-type]
 
 
-_listeners: dict[str, Listener] = {}
+_listeners: dict[str, EventMeaning] = {}
 
 
 def _hear(given: tuple[str, list[Record]]) -> None:
     type, its = given
     source = type if type in checkout.hears else next(iter(checkout.hears))
-    listener = _listeners.setdefault(source, Listener(checkout, source, schemas_of(source)))
+    listener = _listeners.setdefault(source, EventMeaning(checkout, source, schemas_of(source)))
     for it in its:
         listener.hear(it, 8, "/source")
 
@@ -235,9 +235,9 @@ _rows_of_commits = [
 READERS = [
     Reader("a partition's commands", _decisions, _decide),
     Reader("a command", _decisions.flatmap(lambda it: st.sampled_from(it[2])), _envelope, (Failure,), watched=True),
-    Reader("an event", _published, _read_events, (Undecodable, Held, Unavailable)),
+    Reader("an event", _published, _read_events, (Undecodable, NotReadableYet, Unavailable)),
     Reader("the last event of a topic", _published, _last_event, (Unavailable,)),
-    Reader("what is heard", _published, _hear, (Held,)),
+    Reader("what is heard", _published, _hear, (NotReadableYet,)),
     Reader("a hint", raw, _hint),
     Reader("a fact of control", _facts, _fact, watched=True),
     Reader("a reply", records((), st.just(b"c1"), _reply_fields | json_bytes), _reply, watched=True),

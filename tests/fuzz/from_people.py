@@ -15,7 +15,7 @@ from projections.gateway import command_request
 from projections.gateway.command_request import CommandReader
 from projections.http import forwarding, pages
 from projections.http.at_least import BadPosition, read_all_at_least, read_at_least, read_wait
-from projections.http.bodies import Refused
+from projections.http.bodies import HttpProblem
 from projections.http.etags import is_known
 from projections.http.preconditions import expected_sequence
 from projections.routing.signature import SIGNATURE, HopSignature
@@ -23,7 +23,7 @@ from projections.stores import rows
 from projections.streaming import list_cursor
 from projections.views.live_rows import read_seen_row
 from streams.cli import dead_letters
-from streams.cli.run import Stop
+from streams.cli.run import CliError
 from streams.open_journal import open_journal
 from streams.settings import Settings, SettingsError
 from streams.shop.sales_file import COLUMNS, SalesError, read_rows
@@ -152,10 +152,10 @@ def _read_settings(environment: Mapping[str, str]) -> None:
 READERS = [
     Reader("dead letters", st.lists(_letters, min_size=1, max_size=4), _letter),
     Reader("a file of sales", mutated([",".join(COLUMNS).encode() + b"\n" + _SALE * 2]), _sales, (SalesError,)),
-    Reader("a command over HTTP", _bodies, _parse_body, (Refused,), watched=True),
-    Reader("headers of a command", _headers, _request_headers, (Refused,)),
+    Reader("a command over HTTP", _bodies, _parse_body, (HttpProblem,), watched=True),
+    Reader("headers of a command", _headers, _request_headers, (HttpProblem,)),
     Reader("an id in a path", texts.map(lambda it: "/orders/" + it), lambda it: command_request.read_path_id(it, 2),
-           (Refused,)),
+           (HttpProblem,)),
     Reader("the signature of a hop", _signed, _check_signature),
     Reader("At-Least", _positions, lambda it: read_at_least(it, 8, ("order", "product")), (BadPosition,)),
     Reader("Prefer", _positions | st.just("wait=nan, wait=inf, wait=" + "9" * 400), read_wait),
@@ -168,5 +168,5 @@ READERS = [
     Reader("how far a hop has read", _positions, lambda it: forwarding.read_seen({forwarding.SEEN: it})),
     Reader("a position in a row", _positions, rows.read_position, (ValueError,)),
     Reader("the settings", _settings, _read_settings, (SettingsError,)),
-    Reader("a dead letter's place", texts, lambda it: dead_letters.parse_position(it, "show"), (Stop,)),
+    Reader("a dead letter's place", texts, lambda it: dead_letters.parse_position(it, "show"), (CliError,)),
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from projections.publishing.tailer import event_headers
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.handler import Handler, load_aggregate
+from streams.deciding.handler import CommandHandler, load_aggregate
 from streams.deciding.messages import Message, decode_reply
 from streams.journal.commit_codec import decode_events, encode_events
 from streams.journal.memory import MemoryJournal
@@ -29,7 +29,7 @@ from streams.journal.port import stream_name
 from streams.kafka.client import USUAL_LARGEST
 from streams.limits import Limits
 from streams.ownership.owner import Owner
-from streams.ownership.replies import TypeOutbox
+from streams.ownership.replies import KafkaReplies
 from tests.fuzz.hostile import Record
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +134,7 @@ class Decided:
             linger=0.0, quarantine=quarantine, attempts=1, snapshot_every=2, waiting=3, command_bytes=20_000
         )  # fmt: skip
         stream, self.cache = stream_name(type, 0), Cache(1_000_000)
-        self.handler = Handler(
+        self.handler = CommandHandler(
             DECIDERS[type], events_of(type), commands_of(type), self.journal, stream, self.cache, WINDOW, limits
         )
         self.owner = Owner(
@@ -144,7 +144,7 @@ class Decided:
             "me",
             self.journal,
             self.handler,
-            TypeOutbox(self.sink, "commits", "commands", "letters"),  # type: ignore[arg-type]
+            KafkaReplies(self.sink, "commits", "commands", "letters"),  # type: ignore[arg-type]
             limits,
             _CommandLog(),
             lambda owner: self.lost.set(),

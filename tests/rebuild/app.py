@@ -18,7 +18,7 @@ from projections.operations.operations import add_operations
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.tables import orders as shop
 from projections.shop.tables.users_orders import columns, users_orders
-from projections.stores.declaration import Kept
+from projections.stores.declaration import Table
 from projections.views.by_key import add_by_key
 from projections.views.history import add_history
 from streams.aggregate_type import AggregateType
@@ -55,9 +55,9 @@ countries = Projection("countries", 1, "order", count, country, local=True)
 VERSIONS = {"1": Projection("orders", 1, "order", evolve), "2": Projection("orders", 2, "order", evolve_2)}
 
 settings = Settings.from_environment()
-kept = [Kept(VERSIONS[version]) for version in os.environ.get("REBUILD_VERSIONS", "1").split(",")]
+kept = [Table(VERSIONS[version]) for version in os.environ.get("REBUILD_VERSIONS", "1").split(",")]
 contexts = {"order": AggregateType("orders", order, settings, "shop")}
-side = ReadSide(__name__, settings, contexts, [*kept, Kept(users_orders, columns), Kept(countries)])
+side = ReadSide(__name__, settings, contexts, [*kept, Table(users_orders, columns), Table(countries)])
 add_by_key(side, "order", "orders")
 add_history(side, "order")
 add_lag(side)

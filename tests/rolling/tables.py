@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from projections.app import ReadSide
 from projections.projection import Projection, PublishedEvent, Row
-from projections.stores.declaration import Kept
+from projections.stores.declaration import Table
 from projections.views.by_key import add_by_key
 from projections.views.history import add_history
 from streams.aggregate_type import AggregateType
@@ -25,7 +25,7 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
 
 settings = Settings.from_environment()
 contexts = {"parcel": AggregateType("parcels", parcel, settings, shop=SCHEMAS)}
-side = ReadSide(__name__, settings, contexts, [Kept(Projection("parcels", 1, "parcel", evolve))])
+side = ReadSide(__name__, settings, contexts, [Table(Projection("parcels", 1, "parcel", evolve))])
 add_by_key(side, "parcel", "parcels")
 add_history(side, "parcel")
 app = side.app

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from aggregates.decider import Decider, Rejected
 from projections.projection import Projection, PublishedEvent, Row
-from projections.stores.declaration import Indexes, Kept, Listed
+from projections.stores.declaration import Indexes, ReadModelRows, Table
 from schemas.codec import Codec
 from schemas.registry import Schema
 
@@ -160,11 +160,11 @@ def _sloppy(row: Row | None, key: str, event: PublishedEvent) -> Row:
 
 
 KEPT = (
-    Kept(Projection("balances", 1, TYPE, _balance), Indexes({"parity": _parity}, changes=True)),
-    Kept(Projection("turnover", 1, TYPE, _turnover, _kinds, local=True)),
-    Kept(Projection("fragile", 1, TYPE, _fragile)),
-    Kept(Projection("overview", 1, TYPE, _overview), Listed()),
-    Kept(Projection("odd", 1, TYPE, _odd), Indexes({"even": lambda row: str(row["sequence"] % 2)}, changes=True)),
-    Kept(Projection("typed", 1, TYPE, _typed, row=Typed), Listed()),
-    Kept(Projection("sloppy", 1, TYPE, _sloppy)),
+    Table(Projection("balances", 1, TYPE, _balance), Indexes({"parity": _parity}, changes=True)),
+    Table(Projection("turnover", 1, TYPE, _turnover, _kinds, local=True)),
+    Table(Projection("fragile", 1, TYPE, _fragile)),
+    Table(Projection("overview", 1, TYPE, _overview), ReadModelRows()),
+    Table(Projection("odd", 1, TYPE, _odd), Indexes({"even": lambda row: str(row["sequence"] % 2)}, changes=True)),
+    Table(Projection("typed", 1, TYPE, _typed, row=Typed), ReadModelRows()),
+    Table(Projection("sloppy", 1, TYPE, _sloppy)),
 )

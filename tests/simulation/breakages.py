@@ -13,28 +13,28 @@ from typing import Any
 from projections.applying.control import Control
 from projections.applying.events import EventReader
 from projections.applying.fold import TableFold, _Batch
-from projections.applying.lane import Lane
-from projections.applying.partition import Partition
-from projections.applying.source import Source
+from projections.applying.lane import EventProcessor
+from projections.applying.partition import PartitionProcessor
+from projections.applying.source import ProjectionGroup
 from projections.projection import Projection
 from projections.publishing.tailer import Tail
-from projections.routing.cutover import Switching
+from projections.routing.cutover import Cutover
 from projections.stores.changelog import is_newer, records_of
 from projections.stores.local.indexes import IndexWriter
 from projections.stores.local.rocksdb import LocalStore
 from projections.stores.local.tables import LocalRows
 from streams.deciding import messages
-from streams.deciding.admission import Gate
+from streams.deciding.admission import Admission
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.handler import Handler, load_aggregate
+from streams.deciding.handler import CommandHandler, load_aggregate
 from streams.journal.memory import MemoryJournal
-from streams.kafka.client import Broker
+from streams.kafka.client import KafkaClient
 from streams.kafka.records import PartitionRecords
-from streams.ownership.assignment import Ownership
-from streams.ownership.derivation import Indexer
+from streams.ownership.assignment import Assignment
+from streams.ownership.derivation import Derivation
 from streams.ownership.owner import Owner
 from streams.ownership.takeover import first_commit, take_over
-from streams.runtime.partition_pump import HandOver
+from streams.runtime.partition_pump import PartitionPump
 from tests.memory_rows import MemoryRows
 
 
@@ -87,7 +87,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(take_over, "commit = first_commit(", "commit = old or first_commit("),
     ),
     "takeover: the epoch is not raised": (Edit(first_commit, "old.epoch + 1", "old.epoch"),),
-    "takeover: derived rows are not repaired": (Edit(Indexer.repair, "await self._journal.index(commits)", "pass"),),
+    "takeover: derived rows are not repaired": (Edit(Derivation.repair, "await self._journal.index(commits)", "pass"),),
     "takeover: remembered ids are forgotten": (
         Edit(load_aggregate, "    return aggregate\n", "    aggregate.outcomes.clear()\n    return aggregate\n"),
     ),
@@ -99,7 +99,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "unknown outcome taken for failure: the next number is tried": (Edit(Owner._process, APPEND, AGAIN),),
     "no seek: the group's committed offset is trusted": (
         Edit(
-            Ownership.positions,
+            Assignment.positions,
             "return {partition: self._begin(partition) for partition in self._taken_over}",
             "[self._begin(partition) for partition in self._taken_over]\n    return {}",
         ),
@@ -109,14 +109,16 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "a gap is not looked into": (
         Edit(Owner.deliver, "if await self._commands.gap_is_empty(due, message.offset):", "if True:"),
     ),
-    "handed over: a batch that waits is forgotten": (Edit(HandOver.put, "self._waiting[tp].append(records)", "pass"),),
+    "handed over: a batch that waits is forgotten": (
+        Edit(PartitionPump.put, "self._waiting[tp].append(records)", "pass"),
+    ),
     "failures are not kept as dead letters": (Edit(Owner._process, "if letters:", "if False:"),),
     "a commit says that all before it is indexed": (
         Edit(Owner._process, "self._indexer.indexed_nr,\n        draft", "self.head.nr,\n        draft"),
     ),
     "accepted commands without an event are not remembered": (
         Edit(
-            Handler.accepted,
+            CommandHandler.accepted,
             "aggregate.remember(rows, draft.nr, self._window)",
             "if types:\n        aggregate.remember(rows, draft.nr, self._window)",
         ),
@@ -148,7 +150,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "an event is applied again": (Edit(_Batch.apply, "if row is not None and event.at <= row.at:", "if False:"),),
     "a late duplicate takes a table back": (
         Edit(TableFold.fold, "if event.at > newest:", "if True:"),
-        Edit(Lane._missing, "newest = event.at", "pass"),
+        Edit(EventProcessor._missing, "newest = event.at", "pass"),
     ),
     "a batch counts as applied before it is kept": (
         Edit(TableFold.fold, "    return Folded(", "    self.place = place\n    return Folded("),
@@ -156,40 +158,40 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "an event that waits is counted again": (
         Edit(_Batch._wait, "if waits.events and event.at <= waits.at:", "if False:"),
     ),
-    "what waits is kept after the place, or never": (Edit(Lane._save, "if folded.waiting:", "if False:"),),
-    "a gap in the events is not looked into": (Edit(Lane._missing, "return event.at", "pass"),),
+    "what waits is kept after the place, or never": (Edit(EventProcessor._save, "if folded.waiting:", "if False:"),),
+    "a gap in the events is not looked into": (Edit(EventProcessor._missing, "return event.at", "pass"),),
     "a log that ends early is taken for its end": (
         Edit(EventReader.from_log, "raise Unavailable(", "return\n            raise Unavailable("),
     ),
     "a topic that does not reach back is not completed from the log": (
-        Edit(Lane.begin, "await self.apply_from_log(before, self.progress)", "pass"),
-        Edit(Lane._missing, "return event.at", "pass"),
+        Edit(EventProcessor.begin, "await self.apply_from_log(before, self.progress)", "pass"),
+        Edit(EventProcessor._missing, "return event.at", "pass"),
     ),
-    "a lane begins where the first of its tables is": (Edit(Lane.begin, "place = min((", "place = max(("),),
+    "a lane begins where the first of its tables is": (Edit(EventProcessor.begin, "place = min((", "place = max(("),),
     "a table joins the others without what is in between": (
-        Edit(Partition._join, "await self._come_to(main, lane)", "pass"),
+        Edit(PartitionProcessor._join, "await self._come_to(main, lane)", "pass"),
     ),
     "a store that fails is taken for done": (
-        Edit(Lane._save, "        return {table.table: error for table, _ in its}\n", "        pass\n"),
+        Edit(EventProcessor._save, "        return {table.table: error for table, _ in its}\n", "        pass\n"),
     ),
-    "a table that was set aside stays there": (Edit(Lane._apply, "        self._aside(table)\n", ""),),
+    "a table that was set aside stays there": (Edit(EventProcessor._apply, "        self._aside(table)\n", ""),),
     "a lane waits for ever on a topic that is another by now": (
-        Edit(Lane._look, "        await self.begin(reading)\n", "        pass\n"),
+        Edit(EventProcessor._look, "        await self.begin(reading)\n", "        pass\n"),
     ),
     "a lane goes on after its partition is lost": (
-        Edit(Partition.close, "await asyncio.gather(*map(cancel, tasks), return_exceptions=True)", "pass"),
+        Edit(PartitionProcessor.close, "await asyncio.gather(*map(cancel, tasks), return_exceptions=True)", "pass"),
     ),
     "a table answers before it has all": (
-        Edit(Lane.has_all, "return self._begun and table.place.at >= self.at", "return True"),
+        Edit(EventProcessor.has_all, "return self._begun and table.place.at >= self.at", "return True"),
     ),
     "a table answers before it is complete in all partitions": (
         Edit(
-            Switching._look,
+            Cutover._look,
             "if sorted(partition for partition, _ in complete) == self._doors.all_partitions:",
             "if complete:",
         ),
     ),
-    "the table that answers is removed": (Edit(Source._drop, " - wanted - serving", ""),),
+    "the table that answers is removed": (Edit(ProjectionGroup._drop, " - wanted - serving", ""),),
     "the place to go on from is on the changelog before the rows": (
         Edit(records_of, "    rows = prefix_of(table, ROW)\n", f"    rows = prefix_of(table, ROW)\n{PLACED}"),
         Edit(records_of, WAITING + PLACED, WAITING),
@@ -219,11 +221,11 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a command that is nested too deeply is not its own failure": (
         Edit(messages._read_structured, "except RecursionError:", "except ZeroDivisionError:"),
-        Edit(Gate._envelope, "except Exception as error:", "except Failure as error:"),
+        Edit(Admission._envelope, "except Exception as error:", "except Failure as error:"),
     ),
     "a time beyond the calendar is not its command's failure": (
         Edit(messages._time, "except (ValueError, OverflowError, OSError):", "except ZeroDivisionError:"),
-        Edit(Gate._envelope, "except Exception as error:", "except Failure as error:"),
+        Edit(Admission._envelope, "except Exception as error:", "except Failure as error:"),
     ),
     "a command with two types is decided by the last": (
         Edit(messages.read_envelope, "    if twice:", "    if False:"),
@@ -231,11 +233,11 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "what no control command is ends the partition": (
         Edit(
-            Gate._control,
+            Admission._control,
             "except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Failure) as error:",
             "except Failure as error:",
         ),
-        Edit(Gate.steps, "if _state(aggregate) != before:", "if True:"),
+        Edit(Admission.steps, "if _state(aggregate) != before:", "if True:"),
     ),
     "a stranger's record is taken for an event": (Edit(EventReader.read, "if place is None:", "if False:"),),
     "a stranger's record ends the following of orders": (
@@ -246,16 +248,18 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "the tailer goes on behind a stranger's record": (Edit(Tail._find, "self._is_published)", "lambda record: True)"),),
     "what is raised over a gap ends the worker": (
-        Edit(Ownership.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),
+        Edit(Assignment.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),
     "an owner that fails is not begun anew": (
-        Edit(Ownership._own, "except Exception as error:", "except Unavailable as error:"),
+        Edit(Assignment._own, "except Exception as error:", "except Unavailable as error:"),
     ),
-    "an error that no journal declares ends the indexer unseen": (Edit(Indexer._run, "self._failed(error)", "pass"),),
+    "an error that no journal declares ends the indexer unseen": (
+        Edit(Derivation._run, "self._failed(error)", "pass"),
+    ),
     "a refused batch is left out, and what is behind it is sent": (
-        Edit(Broker.send, "await self._was_refused(topic, batch, count, sent)", "sent += count"),
+        Edit(KafkaClient.send, "await self._was_refused(topic, batch, count, sent)", "sent += count"),
     ),
-    "a producer that has lost count goes on": (Edit(Broker.deliver, "self._producers.spent(producer)", "pass"),),
+    "a producer that has lost count goes on": (Edit(KafkaClient.deliver, "self._producers.spent(producer)", "pass"),),
     "what evolve gets is what it returned, not what is kept": (
         Edit(Projection.after, '_require_plain(evolved, row, "")', "pass"),
     ),

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from projections.stores.changes import Live
+from projections.stores.changes import ChangeNotifier
 from projections.stores.declaration import Indexes
 from projections.stores.local.rocksdb import LocalStore
 from projections.stores.local.tables import LocalRows
 from tests.simulation.wire import read
 
 if TYPE_CHECKING:
-    from streams.kafka.client import Broker
+    from streams.kafka.client import KafkaClient
     from tests.simulation.world import World
 
 Disk = dict[int, dict[bytes, bytes]]
@@ -110,13 +110,13 @@ class SimulatedRows(LocalRows):
     """The product's rows over such a store."""
 
     def __init__(
-        self, world: World, changelog: str, broker: Broker, indexes: Mapping[str, Indexes], disk: Disk
+        self, world: World, changelog: str, broker: KafkaClient, indexes: Mapping[str, Indexes], disk: Disk
     ) -> None:
         self._world = world
         self._table = SimpleNamespace(changelog_topic_name=changelog, data=SimulatedStore(disk))
         self._broker = broker
         self._writing = defaultdict(asyncio.Lock)
-        self.live = Live()
+        self.live = ChangeNotifier()
         self.store.indexes = indexes
 
     async def recover(self, partition: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from faust.types import TP
 
 from streams.runtime.application import HEARTBEAT_SECONDS, SESSION_SECONDS
-from streams.runtime.partition_pump import HandOver
+from streams.runtime.partition_pump import PartitionPump
 from tests.simulation.kafka import Record
 from tests.simulation.wire import read
 
@@ -174,7 +174,7 @@ class Consumer:
     _fetches: dict[Place, asyncio.Task[None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._handover = HandOver(self._receive, self._failed)
+        self._handover = PartitionPump(self._receive, self._failed)
 
     async def _receive(self, tp: TP, records: Sequence[Any]) -> None:
         assert self.receiver is not None

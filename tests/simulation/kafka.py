@@ -16,9 +16,9 @@ from aiokafka.errors import (
     OutOfOrderSequenceNumber,
 )
 
-from streams.kafka.client import PROBE_SECONDS, USUAL_LARGEST, Broker
+from streams.kafka.client import PROBE_SECONDS, USUAL_LARGEST, KafkaClient
 from streams.kafka.client import Record as Unsent
-from streams.kafka.topic_metadata import Described
+from streams.kafka.topic_metadata import TopicMetadata
 from tests.simulation.wire import read, unpacked
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Kafka:
         return topic.partitions[partition]
 
 
-class SimulatedBroker(Broker):
+class SimulatedBroker(KafkaClient):
     """The worker's Kafka client over the simulated network; what it does with that is the product's own code."""
 
     def __init__(self, world: World, partitions: int, sending: Callable[[], None] = lambda: None) -> None:
@@ -164,12 +164,12 @@ class SimulatedBroker(Broker):
         self._sending = sending
         self._producers.current = SimulatedProducer(world)
 
-    async def describe(self, topics: Iterable[str]) -> dict[str, Described]:
+    async def describe(self, topics: Iterable[str]) -> dict[str, TopicMetadata]:
         wanted, kafka = list(topics), self._world.kafka
 
-        def look() -> dict[str, Described]:
+        def look() -> dict[str, TopicMetadata]:
             present = [kafka.topics[name] for name in wanted if name in kafka.topics]
-            return {topic.name: Described(topic.id, len(topic.partitions)) for topic in present}
+            return {topic.name: TopicMetadata(topic.id, len(topic.partitions)) for topic in present}
 
         return await self._world.network.ask("kafka", look)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from projections.applying.fold import RowTooLarge
-from projections.stores.declaration import Kept, projection_name
+from projections.stores.declaration import Table, projection_name
 from tests.simulation.account import KEPT, TYPE
 from tests.simulation.loop import PROCESS
 from tests.simulation.topics import CONTROL_TOPIC
@@ -79,7 +79,7 @@ class Operator:
     def _rebuild(self) -> None:
         self._build_again(self._world.random.choice(KEPT))
 
-    def _build_again(self, kept: Kept) -> None:
+    def _build_again(self, kept: Table) -> None:
         self._order("rebuild", kept.name, lambda worker: worker.control.build_again(kept.name, kept.projection.version))
 
     def too_large(self) -> set[str]:

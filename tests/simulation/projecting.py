@@ -11,13 +11,13 @@ from projections.app import ReadSide
 from projections.applying.control import Control
 from projections.applying.dead_letters import ProjectionDeadLetters
 from projections.applying.events import EventReader
-from projections.applying.source import Source
+from projections.applying.source import ProjectionGroup
 from projections.publishing.tailer import Tailers
-from projections.routing.cutover import Switching
+from projections.routing.cutover import Cutover
 from projections.routing.query_router import NotNow
-from projections.stores.declaration import NO_INDEXES, Indexes, Kept, Listed
+from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table
 from projections.stores.rows import Rows
-from projections.stores.shared.lazy_places import LazyPlaces
+from projections.stores.shared.lazy_places import ThrottledCheckpoints
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
 from tests.simulation.account import EVENTS, KEPT, TYPE
@@ -48,11 +48,11 @@ class ProjectionWorker:
         self.ready = False
         rows = SimulatedRows(world, CHANGELOG, broker, INDEXES, disk)
         self.local = {TYPE: rows}
-        self.shared = LazyPlaces(SharedRows(world, world.read_model))
+        self.shared = ThrottledCheckpoints(SharedRows(world, world.read_model))
         self.supervisor = Supervisor()
         self._tailers = Tailers(TYPE, EVENTS_TOPIC, "/accounts", journal, broker, EVENTS, supervisor=self.supervisor)
         self.control = Control(CONTROL_TOPIC, feed, broker, self.supervisor)
-        self.source = Source(
+        self.source = ProjectionGroup(
             TYPE,
             EVENTS_TOPIC,
             KEPT,
@@ -66,7 +66,7 @@ class ProjectionWorker:
         )
         self.sources = {TYPE: self.source}
         self.doors = SimulatedDoors(world, self)
-        self.switching = Switching(self.sources, self.control, self.doors)  # type: ignore[arg-type]
+        self.switching = Cutover(self.sources, self.control, self.doors)  # type: ignore[arg-type]
         self._changed = asyncio.Event()
         self.control.changed = self._changed.set
         self._resuming: asyncio.Task[None] | None = None
@@ -80,8 +80,8 @@ class ProjectionWorker:
             self._deliver,
         )
 
-    def _rows_of(self, kept: Kept) -> Rows:
-        return self.shared if isinstance(kept.how, Listed) else self.local[TYPE]
+    def _rows_of(self, kept: Table) -> Rows:
+        return self.shared if isinstance(kept.how, ReadModelRows) else self.local[TYPE]
 
     async def main(self) -> None:
         """Serve for ever."""
@@ -167,7 +167,7 @@ class SimulatedDoors:
             raise NotNow("not every partition has a worker yet")
         return await asyncio.gather(*map(ask, dict.fromkeys(self.owners.values())))
 
-    def _reach(self, name: str, projection: str, partitions: list[int]) -> Switching:
+    def _reach(self, name: str, projection: str, partitions: list[int]) -> Cutover:
         """The other worker, which answers if it has these partitions."""
         slot = next((slot for slot in self._world.faults.slots if slot.process.name == name), None)
         if slot is None or not slot.process.alive or slot.process.paused:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from projections.projection import Row
-from projections.stores.rows import Changes, Place, Quarantined
+from projections.stores.rows import Changes, Checkpoint, Quarantined
 from tests.simulation.store import at_once
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class SharedRows:
     async def _ask(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return await self._world.network.ask("store", lambda: at_once(call()))
 
-    async def places(self, partition: int) -> Mapping[str, Place]:
+    async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         return await self._ask(lambda: self._rows.places(partition))
 
     async def largest_row(self) -> int:

@@ -22,8 +22,8 @@ from projections.stores.changelog import (
     prefix_of,
     read_key,
 )
-from projections.stores.declaration import Kept, Listed, projection_name
-from projections.stores.rows import Place, Quarantined, Stored, decode_stored
+from projections.stores.declaration import ReadModelRows, Table, projection_name
+from projections.stores.rows import Checkpoint, Quarantined, StoredRow, decode_stored
 from streams.journal.port import Commit, RecordedEvent, stream_name
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.topics import CHANGELOG
@@ -69,17 +69,17 @@ def published(records: Iterable[Record]) -> list[Position]:
 
 
 @dataclass
-class Table:
+class TableContents:
     """What is kept of a table, or shall be: rows, place, and what waits by key."""
 
-    rows: dict[str, Stored] = field(default_factory=dict)
-    place: Place = field(default_factory=Place)
+    rows: dict[str, StoredRow] = field(default_factory=dict)
+    place: Checkpoint = field(default_factory=Checkpoint)
     waiting: dict[str, Quarantined] = field(default_factory=dict)
 
 
-def folded(kept: Kept, log: Sequence[Commit]) -> Table:
+def folded(kept: Table, log: Sequence[Commit]) -> TableContents:
     """What a projection makes of a log, event by event."""
-    projection, found = kept.projection, Table()
+    projection, found = kept.projection, TableContents()
     for commit, index, stored in events(log):
         place = (stored.aggregate_id, stored.sequence, "", commit.stream, commit.nr, index)
         event = PublishedEvent(EVENTS.decode_one(stored.data), stored.type, *place)
@@ -92,17 +92,17 @@ def folded(kept: Kept, log: Sequence[Commit]) -> Table:
                 except (ArithmeticError, LookupError, RowError) as error:
                     waits = Quarantined(event.position, reason_of(error), 0)
                 else:
-                    found.rows[key] = Stored(event.position, 0 if projection.local else stored.sequence, 0, row)
+                    found.rows[key] = StoredRow(event.position, 0 if projection.local else stored.sequence, 0, row)
                     continue
             found.waiting[key] = Quarantined(waits.position, waits.error, waits.events + 1, event.position)
     if at := positions(log):
-        found.place = Place(*at[-1], at[-1][0])
+        found.place = Checkpoint(*at[-1], at[-1][0])
     return found
 
 
-def in_records(content: Mapping[bytes, bytes], table: str) -> Table:
+def in_records(content: Mapping[bytes, bytes], table: str) -> TableContents:
     """What stands of a table in a database, or in what is recovered of a changelog."""
-    found = Table()
+    found = TableContents()
     for record_key, value in content.items():
         if record_key.startswith((prefix_of(table, ROW), prefix_of(table, PLACE), prefix_of(table, QUARANTINED))):
             _, kind, key = read_key(record_key)
@@ -129,21 +129,21 @@ def recovered(world: World, partition: int) -> dict[bytes, bytes]:
     return found
 
 
-def shared(world: World, partition: int, table: str) -> Table:
+def shared(world: World, partition: int, table: str) -> TableContents:
     """What stands of a table in the read model."""
     kept = world.read_model.kept[partition, table]
     waiting = {key: quarantined for key, quarantined in kept.quarantined.items() if quarantined.events}
     rows = {key: replace(decode_stored(value), revision=0) for key, value in kept.rows.items()}
-    return Table(rows, kept.place or Place(), waiting)
+    return TableContents(rows, kept.place or Checkpoint(), waiting)
 
 
 def durable_place(world: World, partition: int, table: str) -> Position:
     """How far a table is for whoever takes it over."""
     kept = next(kept for kept in KEPT if kept.name == projection_name(table))
-    if isinstance(kept.how, Listed):
-        return (world.read_model.place(table, partition) or Place()).at
-    key, at = key_of(table, PLACE), Place().at
+    if isinstance(kept.how, ReadModelRows):
+        return (world.read_model.place(table, partition) or Checkpoint()).at
+    key, at = key_of(table, PLACE), Checkpoint().at
     for record in world.kafka.partition(CHANGELOG, partition).records:
         if record.key == key and not record.foreign:
-            at = Place().at if record.value is None else max(at, decode_place(record.value).at)
+            at = Checkpoint().at if record.value is None else max(at, decode_place(record.value).at)
     return at

@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projections.applying.fold import RowTooLarge
-from projections.stores.declaration import Indexes, Kept, Listed, projection_name
+from projections.stores.declaration import Indexes, ReadModelRows, Table, projection_name
 from projections.stores.local import queries
-from projections.stores.rows import Place, decode_stored
+from projections.stores.rows import Checkpoint, decode_stored
 from tests.simulation.account import KEPT, TYPE
-from tests.simulation.reading import Table, folded, in_records, logs, recovered, shared
+from tests.simulation.reading import TableContents, folded, in_records, logs, recovered, shared
 from tests.simulation.topics import PROJECTION_LETTERS_TOPIC
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _tables(world: World, readers: Readers) -> str:
         for kept, tables in _kept(reader, partition):
             wanted = folded(kept, log)
             for table in tables:
-                if isinstance(kept.how, Listed):
+                if isinstance(kept.how, ReadModelRows):
                     found = {"read model": shared(world, partition, table)}
                 else:
                     found = {
@@ -48,17 +48,17 @@ def _reader(readers: Readers, partition: int) -> Slot:
     return reader
 
 
-def _kept(reader: Slot, partition: int) -> Iterator[tuple[Kept, list[str]]]:
+def _kept(reader: Slot, partition: int) -> Iterator[tuple[Table, list[str]]]:
     """Each projection with the tables that its worker keeps of it."""
     tables = reader.worker.source.partitions[partition].tables
     for kept in KEPT:
         yield kept, [table for table in tables if projection_name(table) == kept.name]
 
 
-def _difference(wanted: Table, found: Table) -> str:
+def _difference(wanted: TableContents, found: TableContents) -> str:
     if wanted.rows != found.rows:
         return f"the log gives {wanted.rows}, there is {found.rows}"
-    place = Place(found.place.nr, found.place.index, found.place.complete)
+    place = Checkpoint(found.place.nr, found.place.index, found.place.complete)
     if wanted.place != place:
         return f"it is at {place}, and not at {wanted.place}"
     if wanted.waiting != found.waiting:
@@ -81,7 +81,7 @@ def _indexes(world: World, readers: Readers) -> str:
     return ""
 
 
-def _index_difference(store: LocalStore, number: int, kept: Kept, indexes: Indexes, table: str) -> str:
+def _index_difference(store: LocalStore, number: int, kept: Table, indexes: Indexes, table: str) -> str:
     raw = partial(queries.raw, store, number, table)
     rows = {key: decode_stored(raw(key) or b"") for key in queries.keys(store, number, table)}
     for name, of in indexes.values.items():
@@ -97,7 +97,7 @@ def _index_difference(store: LocalStore, number: int, kept: Kept, indexes: Index
             if keys != found:
                 return f"{keys} stand under {name} {value}, listed are {found}"
     changed = sorted(rows, key=lambda key: rows[key].at)
-    told = [change.key for change in queries.changes(store, number, table, Place().at, 1_000)]
+    told = [change.key for change in queries.changes(store, number, table, Checkpoint().at, 1_000)]
     return "" if changed == told else f"changed are {changed}, told are {told}"
 
 

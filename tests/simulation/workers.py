@@ -7,28 +7,28 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from streams.deciding.cache import Cache
-from streams.deciding.handler import Handler
+from streams.deciding.handler import CommandHandler
 from streams.deciding.messages import Message, message_of
 from streams.journal.port import stream_name
-from streams.kafka.client import PartitionLog, partition_of
-from streams.kafka.topic_metadata import Described
-from streams.ownership.assignment import Ownership
+from streams.kafka.client import CommandPartition, partition_of
+from streams.kafka.topic_metadata import TopicMetadata
+from streams.ownership.assignment import Assignment
 from streams.ownership.owner import Owner
-from streams.ownership.replies import TypeOutbox
+from streams.ownership.replies import KafkaReplies
 from tests.simulation.account import COMMANDS, EVENTS, TYPE, account
 from tests.simulation.group import Consumer, Place
 from tests.simulation.kafka import Record, SimulatedBroker
 from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, DEAD_LETTERS_TOPIC
 
 if TYPE_CHECKING:
-    from streams.kafka.client import Broker
+    from streams.kafka.client import KafkaClient
     from tests.simulation.world import World
 
 
-class WatchedOutbox(TypeOutbox):
+class WatchedOutbox(KafkaReplies):
     """The worker's outbox; whoever watches sees the replies as the owner hands them over."""
 
-    def __init__(self, world: World, broker: Broker) -> None:
+    def __init__(self, world: World, broker: KafkaClient) -> None:
         super().__init__(broker, COMMITS_TOPIC, COMMANDS_TOPIC, DEAD_LETTERS_TOPIC)
         self._world = world
 
@@ -46,7 +46,7 @@ class CommandWorker:
         self._journal = world.journal()
         self._broker = SimulatedBroker(world, world.shape.partitions)
         self._outbox = WatchedOutbox(world, self._broker)
-        self.ownership = Ownership(TYPE, self._new_owner, self._describe, self._seek, confirmed=self._confirmed)
+        self.ownership = Assignment(TYPE, self._new_owner, self._describe, self._seek, confirmed=self._confirmed)
         self._consumer = Consumer(
             world,
             world.command_group,
@@ -72,7 +72,9 @@ class CommandWorker:
     def _new_owner(self, partition: int, topic_id: str, count: int) -> Owner:
         shape, stream = self._world.shape, stream_name(TYPE, partition)
         cache = Cache(shape.cache_weight)
-        handler = Handler(account, EVENTS, COMMANDS, self._journal, stream, cache, shape.dedupe_window, shape.limits)
+        handler = CommandHandler(
+            account, EVENTS, COMMANDS, self._journal, stream, cache, shape.dedupe_window, shape.limits
+        )
         return Owner(
             stream,
             partition,
@@ -82,13 +84,13 @@ class CommandWorker:
             handler,
             self._outbox,
             shape.limits,
-            PartitionLog(self._broker, COMMANDS_TOPIC, partition),
+            CommandPartition(self._broker, COMMANDS_TOPIC, partition),
             self.ownership.lost,
             lambda key: partition_of(key, shape.partitions),
             on_waits=self.ownership.waiting,
         )
 
-    async def _describe(self) -> Described | None:
+    async def _describe(self) -> TopicMetadata | None:
         return (await self._broker.describe([COMMANDS_TOPIC])).get(COMMANDS_TOPIC)
 
     async def _positions(self, partitions: list[int]) -> dict[Place, int]:

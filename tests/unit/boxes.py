@@ -16,7 +16,7 @@ from aggregates.decider import Decider
 from projections.applying.events import Event as Read
 from projections.applying.events import EventReader
 from projections.applying.fold import TableFold, evolved
-from projections.applying.partition import Partition, Wanted
+from projections.applying.partition import PartitionProcessor, TableSpec
 from projections.projection import Projection, PublishedEvent, Row
 from projections.publishing.tailer import event_headers
 from schemas.codec import Codec
@@ -272,7 +272,7 @@ class Boxes:
         self.names_previous = True
         """As the tailer does, but for the first event after it has begun with an empty topic."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
-        self._partitions: list[Partition] = []
+        self._partitions: list[PartitionProcessor] = []
 
     async def write(self, *events: tuple[str, Stored], publish: bool = True) -> Commit:
         """Commit events of boxes, all in one, and publish them."""
@@ -306,12 +306,12 @@ class Boxes:
         """A table from its beginning."""
         return TableFold(name or f"{projection.name}-1", projection, rows or self.rows, 0)
 
-    def wanted(self, projection: Projection = boxes, name: str = "", rows: Any = None, **more: Any) -> Wanted:
-        return Wanted(name or f"{projection.name}-1", projection, rows or self.rows, **more)
+    def wanted(self, projection: Projection = boxes, name: str = "", rows: Any = None, **more: Any) -> TableSpec:
+        return TableSpec(name or f"{projection.name}-1", projection, rows or self.rows, **more)
 
-    def partition(self, at_once: int = 4) -> Partition:
+    def partition(self, at_once: int = 4) -> PartitionProcessor:
         """Who keeps tables, not opened yet."""
-        partition = Partition(
+        partition = PartitionProcessor(
             STREAM, "box-events", 0, self.topic, self.reader, self.letters, asyncio.Semaphore(at_once), self._moved
         )
         self._partitions.append(partition)

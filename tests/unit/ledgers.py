@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.handler import Handler, load_aggregate
+from streams.deciding.handler import CommandHandler, load_aggregate
 from streams.deciding.messages import RETRY_OF, Envelope, Failure, Message, command_headers
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot, Unavailable
@@ -91,7 +91,7 @@ class Ledgers:
         self.journal = Moody(self.store)
         await self.journal.create()
         events, commands = self._codecs
-        handler = Handler(
+        handler = CommandHandler(
             self.decider, events, commands, self.journal, "ledger-0", Cache(self.cache), 1_000, self.limits
         )
         self.owner = Owner(

@@ -14,9 +14,9 @@ from schemas.codec import Codec
 from schemas.formats import AVRO, Format
 from schemas.registry import Schema
 from streams.deciding.cache import Cache, encoded
-from streams.deciding.handler import Handler
+from streams.deciding.handler import CommandHandler
 from streams.deciding.messages import JSON, Envelope
-from streams.deciding.verdict import Draft, Verdict
+from streams.deciding.verdict import PendingCommit, Verdict
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit
 from streams.limits import Limits
@@ -142,7 +142,7 @@ class Desk:
         self.restart()
 
     def restart(self) -> None:
-        self.handler = Handler(
+        self.handler = CommandHandler(
             self.decider, self.events, self.commands, self.journal, STREAM, Cache(10**9), 1_000, self.limits
         )
 
@@ -154,7 +154,7 @@ class Desk:
     async def decide(self, *envelopes: Envelope, every: int = 10**9) -> list[Verdict]:
         """The verdicts on a group, which is committed and indexed; with `every` events a snapshot is kept."""
         self.nr += 1
-        draft = Draft(self.nr, self.nr - 1, NOW)
+        draft = PendingCommit(self.nr, self.nr - 1, NOW)
         await self.handler.load([it.aggregate_id for it in envelopes])
         verdicts = [self.handler.decide(envelope, draft) for envelope in envelopes]
         rows = tuple(row for verdict in verdicts for row in verdict.rows)

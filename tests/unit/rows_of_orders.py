@@ -9,7 +9,7 @@ from typing import Any
 
 from projections.stores.declaration import Indexes
 from projections.stores.local.tables import LocalRows, rocksdb_table
-from projections.stores.rows import Changes, Place, Quarantined, Stored
+from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow
 from streams.kafka.client import USUAL_LARGEST
 from streams.runtime.application import Application
 from streams.settings import Settings
@@ -54,13 +54,13 @@ class Orders:
         """A status of "gone" removes a row."""
         at = place or max(at for _, at in rows.values())
         changes = Changes(
-            Place(*at, at[0]),
+            Checkpoint(*at, at[0]),
             {key: _row(partition, key, *its) for key, its in rows.items()},
             {key: Quarantined(f"order-{partition}:1:0", "", 0) for key in released},
         )
         await self.rows.save(partition, {TABLE: changes})
 
 
-def _row(partition: int, key: str, status: str, at: tuple[int, int]) -> Stored:
+def _row(partition: int, key: str, status: str, at: tuple[int, int]) -> StoredRow:
     row = None if status == "gone" else {"id": key, "status": status}
-    return Stored(f"order-{partition}:{at[0]}:{at[1]}", row=row)
+    return StoredRow(f"order-{partition}:{at[0]}:{at[1]}", row=row)

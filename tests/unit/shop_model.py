@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from aggregates.decider import Decider, Rejected
-from aggregates.process_manager import Happened, ProcessManager
+from aggregates.process_manager import ForeignEvent, ProcessManager
 from aggregates.shop.order import AddLine, Kind, OpenOrder, order
 from aggregates.shop.product import DefineProduct, Restock, Restocked, StockShipped, product
 from aggregates.timer import timer
@@ -222,7 +222,7 @@ class Shop:
         """The router: an event of another becomes a command with the event's id. What somebody has reserved for no
         order of the plan is left out: nothing follows from it."""
         type_, _, id = source.partition("/")
-        heard = self.manager.hear(Happened(type_, id, event.name, msgspec.json.decode(event.data)))
+        heard = self.manager.hear(ForeignEvent(type_, id, event.name, msgspec.json.decode(event.data)))
         return tuple(
             Sent(f"commands checkout/{it.process}", self._message(type(it.command).__name__, it.command, event.id))
             for it in heard

@@ -14,7 +14,7 @@ from projections.stores.changelog import records_of
 from projections.stores.declaration import projection_name
 from projections.stores.local.rocksdb import Record
 from projections.stores.local.sqlite import SqliteStore, sqlite_table
-from projections.stores.rows import Changes, Place, Quarantined
+from projections.stores.rows import Changes, Checkpoint, Quarantined
 from projections.stores.sql_columns import SqlColumns
 from streams.runtime.application import Application
 from streams.settings import Settings
@@ -93,7 +93,7 @@ def changes(nr: int, rows: Mapping[str, Any], held: Mapping[str, Quarantined] | 
     """What commit `nr` has made of a table."""
     at = {"position": f"type-0:{nr}:0"}
     made = {key: stored({"gone": True, **at} if row is None else {**row, **at}) for key, row in rows.items()}
-    return Changes(Place(nr, 0, nr, nr), made, held or {})
+    return Changes(Checkpoint(nr, 0, nr, nr), made, held or {})
 
 
 def row(nr: int, **fields: Any) -> dict[str, Any]:

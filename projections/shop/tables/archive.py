@@ -10,7 +10,7 @@ from aggregates.shop.order import OrderCancelled, OrderConfirmed, OrderPlaced, O
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.money import amount
 from projections.shop.tables.orders import iso
-from projections.stores.listings import Listing, Spot
+from projections.stores.listings import SortedIndex, Spot
 
 
 def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row | None:
@@ -63,5 +63,5 @@ def _spot(row: Row) -> Spot:
     return of_user(row["user_id"], int(row["day"][:4])), row["day"]
 
 
-by_user = Listing("by-user", _spot, lasting=True)
+by_user = SortedIndex("by-user", _spot, lasting=True)
 """By the day on which they were opened. What was placed stays placed, whatever becomes of it."""

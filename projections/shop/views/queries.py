@@ -14,9 +14,9 @@ from projections.shop.tables.users_orders import orders_of, orders_page
 from projections.shop.views import answers
 from projections.shop.views.parameters import Search, UsersOrders
 from projections.views.by_key import add_by_key
-from projections.views.listing import Listing
+from projections.views.listing import ListOfRows
 from projections.views.lists import add_list
-from streams.concurrency.fairness import our_turn
+from streams.concurrency.fairness import yield_if_due
 from streams.web.health import problem
 from streams.web.operation import describe
 
@@ -27,7 +27,7 @@ def add_views(side: ReadSide) -> None:
     add_by_key(side, "product", "products", answers.Product)
     add_by_key(side, "user", "users", answers.User)
     add_by_key(side, "checkout", "checkouts", answers.Checkout)
-    add_list(side, Listing("order", "orders", "status", STATUSES, in_list, answers.Orders))
+    add_list(side, ListOfRows("order", "orders", "status", STATUSES, in_list, answers.Orders))
     _add_users_orders(side)
     _add_catalogue(side)
 
@@ -48,7 +48,7 @@ def _add_users_orders(side: ReadSide) -> None:
         async def here(partitions: list[int], tables: Tables) -> list[Any]:
             found: list[Any] = []
             for partition in partitions:
-                await our_turn()
+                await yield_if_due()
                 found += orders_of(local.store, partition, tables["users-orders"], id, limit, after)
             return found
 
@@ -72,7 +72,7 @@ def _add_catalogue(side: ReadSide) -> None:
         async def here(partitions: list[int], tables: Tables) -> list[Any]:
             found: list[Any] = []
             for partition in partitions:
-                await our_turn()
+                await yield_if_due()
                 found += search(local.store, partition, tables["catalogue"], words, limit, after)
             return found
 

@@ -13,7 +13,7 @@ from typing import Any
 from projections.projection import Row
 from projections.stores.changelog import prefix_of, read_key
 from projections.stores.declaration import Indexes, projection_name
-from projections.stores.rows import Stored, decode_stored
+from projections.stores.rows import StoredRow, decode_stored
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class IndexWriter:
         self._get = get
         self._batch = batch
         self._indexes = indexes
-        self._written: dict[bytes, Stored | None] = {}
+        self._written: dict[bytes, StoredRow | None] = {}
         self._counted: defaultdict[bytes, int] = defaultdict(int)
 
     def wants(self, table: str) -> bool:
@@ -77,7 +77,7 @@ class IndexWriter:
         row = self._written[record_key] = None if value is None else decode_stored(value)
         self.change(table, key, present, row)
 
-    def change(self, table: str, key: str, present: Stored | None, row: Stored | None) -> None:
+    def change(self, table: str, key: str, present: StoredRow | None, row: StoredRow | None) -> None:
         """A row takes the place of the one that is present, where there is one."""
         indexes, encoded = self._indexes[projection_name(table)], key.encode()
         if indexes.changes:
@@ -117,5 +117,5 @@ def value_of(name: str, of: Callable[[Row], str | None], row: Row | None) -> str
         return None
 
 
-def _value(name: str, of: Callable[[Row], str | None], stored: Stored | None) -> str | None:
+def _value(name: str, of: Callable[[Row], str | None], stored: StoredRow | None) -> str | None:
     return None if stored is None else value_of(name, of, stored.row)

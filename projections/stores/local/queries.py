@@ -9,8 +9,8 @@ from typing import NamedTuple
 from projections.stores.changelog import PLACE, QUARANTINED, ROW, decode_place, key_of, prefix_of, read_key
 from projections.stores.local.indexes import CHANGE, change_key, count_prefix, entry_prefix, index_prefix, read_change
 from projections.stores.local.rocksdb import LocalStore, TableError
-from projections.stores.rows import Place, is_gone, shown_json, split
-from streams.concurrency.fairness import our_turn
+from projections.stores.rows import Checkpoint, is_gone, shown_json, split
+from streams.concurrency.fairness import yield_if_due
 
 AT_ONCE = 500
 """Rows that are read between two looks at the clock."""
@@ -48,7 +48,7 @@ async def scan_in_turns(
     rows = scan(store, partition, table, first, before)  # RocksDB's iterators show the moment in which they are made
     while some := list(islice(rows, AT_ONCE)):
         found += some
-        await our_turn()
+        await yield_if_due()
         if store.opened(partition) is not opened:  # and keep it open: Faust waits for that
             raise TableError(f"partition {partition} has just moved")
     return found
@@ -112,10 +112,10 @@ def counts(store: LocalStore, partition: int, table: str, index: str) -> dict[st
     return {key[len(prefix) :].decode(): int(count) for key, count in store.items(partition, prefix) if int(count)}
 
 
-def place(store: LocalStore, partition: int, table: str) -> Place:
+def place(store: LocalStore, partition: int, table: str) -> Checkpoint:
     """How far a table is."""
     value = store.get(partition, key_of(table, PLACE))
-    return Place() if value is None else decode_place(value)
+    return Checkpoint() if value is None else decode_place(value)
 
 
 def changes(store: LocalStore, partition: int, table: str, after: tuple[int, int], most: int) -> list[Change]:

@@ -36,7 +36,7 @@ from projections.stores.changelog import (
 )
 from projections.stores.declaration import Indexes
 from projections.stores.local.indexes import IndexWriter
-from projections.stores.rows import Changes, Place, Quarantined, StoreDown
+from projections.stores.rows import Changes, Checkpoint, Quarantined, StoreDown
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +100,9 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
             raise self.failed(partition, error) from None
         return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
-    def places(self, partition: int) -> Mapping[str, Place]:
+    def places(self, partition: int) -> Mapping[str, Checkpoint]:
         """How far the tables are that have something here."""
-        found: dict[str, Place] = {}
+        found: dict[str, Checkpoint] = {}
         start = b""
         # From place to place: what stands between is jumped over.
         while (record := next(self.items(partition, b"", start), None)) is not None:

@@ -30,7 +30,7 @@ from faust.types import TP
 from projections.stores.local.rocksdb import NO_SPACE, NO_SPACE_STATUS, Record, TableError
 from projections.stores.local.sqlite_errors import Damaged, is_damage, is_in_use, is_not_now, is_without_room
 from projections.stores.local.sqlite_file import Parameters, SqliteFile
-from projections.stores.rows import Changes, Place, Quarantined
+from projections.stores.rows import Changes, Checkpoint, Quarantined
 from projections.stores.sql_columns import SqlColumns
 from streams.runtime.application import Application
 
@@ -76,7 +76,7 @@ class SqliteStore(base.Store):  # type: ignore[misc]
         with self._file(partition) as file:
             return file.get_many(table, keys)
 
-    def places(self, partition: int) -> dict[str, Place]:
+    def places(self, partition: int) -> dict[str, Checkpoint]:
         """How far each table is that has something in this partition."""
         with self._file(partition) as file:
             return file.places()

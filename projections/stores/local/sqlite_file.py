@@ -32,7 +32,7 @@ from projections.stores.changelog import (
 from projections.stores.declaration import projection_name
 from projections.stores.local.rocksdb import Record, read_up_to
 from projections.stores.local.sqlite_errors import Damaged
-from projections.stores.rows import Place, Quarantined, head_of, is_gone, shown_json, split
+from projections.stores.rows import Checkpoint, Quarantined, head_of, is_gone, shown_json, split
 from projections.stores.sql_columns import NONE, SqlColumns, quoted, search_of, statements
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -205,7 +205,7 @@ class SqliteFile:
             sql.replace("{table}", rows).replace("{search}", search_of(there)), parameters
         ).fetchall()
 
-    def places(self) -> dict[str, Place]:
+    def places(self) -> dict[str, Checkpoint]:
         """How far each table is."""
         return {name: decode_place(value) for name, value in self._db.execute("SELECT name, value FROM places")}
 

@@ -17,12 +17,12 @@ from aiokafka.errors import KafkaError
 from faust import stores
 
 from projections.stores.changelog import records_of, removal_of
-from projections.stores.changes import Live
+from projections.stores.changes import ChangeNotifier
 from projections.stores.declaration import Indexes
 from projections.stores.local.rocksdb import Record
-from projections.stores.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, StoreDown, decode_stored
-from streams.concurrency.fairness import few, our_turn
-from streams.kafka.client import Broker
+from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoreDown, StoredRow, decode_stored
+from streams.concurrency.fairness import chunks, yield_if_due
+from streams.kafka.client import KafkaClient
 from streams.kafka.client import Record as Unsent
 from streams.runtime.application import Application
 
@@ -58,9 +58,9 @@ def rocksdb_table(app: Application, name: str, indexes: Mapping[str, Indexes]) -
 class LocalRows:
     """`Rows` of one aggregate type in a local store: a Faust table of `rocksdb_table` or `sqlite_table`."""
 
-    def __init__(self, table: Any, broker: Broker) -> None:
+    def __init__(self, table: Any, broker: KafkaClient) -> None:
         self._table = table
-        self.live = Live()
+        self.live = ChangeNotifier()
         self._broker = broker
         self._writing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -83,8 +83,8 @@ class LocalRows:
         """At the beginning of a rebalance: what is damaged is recovered in its course."""
         self.store.remove_damaged()
 
-    async def places(self, partition: int) -> Mapping[str, Place]:
-        places: Mapping[str, Place] = self.store.places(partition)
+    async def places(self, partition: int) -> Mapping[str, Checkpoint]:
+        places: Mapping[str, Checkpoint] = self.store.places(partition)
         return places
 
     async def largest_row(self) -> int:
@@ -93,10 +93,10 @@ class LocalRows:
         except (KafkaError, TimeoutError) as error:
             raise StoreDown(f"Kafka: what {self.changelog} takes: {error!r}") from None
 
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
-        rows: dict[str, Stored] = {}
-        for some in few(self.store.get_many(partition, table, keys).items()):
-            await our_turn()
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
+        rows: dict[str, StoredRow] = {}
+        for some in chunks(self.store.get_many(partition, table, keys).items()):
+            await yield_if_due()
             rows.update((key, decode_stored(value)) for key, value in some)
         return rows
 
@@ -107,8 +107,8 @@ class LocalRows:
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         """Raises `RecordTooLarge` too, when the topic has come to take less: `largest_row` is less then."""
         records: list[Record] = []
-        for some in few(records_of(changes)):
-            await our_turn()
+        for some in chunks(records_of(changes)):
+            await yield_if_due()
             records += some
         await self._keep(partition, records, changes)
         for table, change in changes.items():
@@ -129,8 +129,8 @@ class LocalRows:
         # The changelog first: a row that were only on this machine would be taken for applied when its events come
         # again, and be missing wherever the table is recovered. One at a time, so that what stands there is known.
         async with self._writing[partition]:
-            await our_turn()
+            await yield_if_due()
             sent: list[Unsent] = [(key, value, []) for key, value in records]
             offset = await self._broker.publish(self.changelog, partition, sent, refuse=True)
-            await our_turn()
+            await yield_if_due()
             self.store.write(partition, records, offset, changes)

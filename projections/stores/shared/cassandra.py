@@ -25,7 +25,7 @@ from cassandra.query import BoundStatement
 
 from projections.projection import Row
 from projections.stores.listings import ALL, Cursor, Listings, Page, Span, Spot, none_listed, page_of, spots
-from projections.stores.rows import Changes, Place, Quarantined, Stored, decode_stored, shown
+from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, decode_stored, shown
 from projections.stores.shared.cassandra_tables import (
     BUCKETS,
     STATEMENTS,
@@ -98,8 +98,8 @@ class CassandraRows:
         await self._session.close()
 
     @raises_store_down
-    async def places(self, partition: int) -> Mapping[str, Place]:
-        return {table: Place(*place) for table, _, *place in await self._ask("places", partition) if place[0] >= 0}
+    async def places(self, partition: int) -> Mapping[str, Checkpoint]:
+        return {table: Checkpoint(*place) for table, _, *place in await self._ask("places", partition) if place[0] >= 0}
 
     async def _bases(self, partition: int) -> Mapping[str, int]:
         return {table: base or 0 for table, base, *_ in await self._ask("places", partition)}
@@ -108,7 +108,7 @@ class CassandraRows:
         return LARGEST_ROW
 
     @raises_store_down
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         return {key: decode_stored(it.row.encode()) for key, it in (await self._load(partition, table, keys)).items()}
 
     async def _load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Found]:

@@ -10,25 +10,25 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 
-from projections.stores.rows import Changes, Place, Quarantined, Rows, Stored
+from projections.stores.rows import Changes, Checkpoint, Quarantined, Rows, StoredRow
 
 PLACE_SECONDS = 1.0
 
 
-class LazyPlaces:
+class ThrottledCheckpoints:
     """`Rows` over others."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._saved: dict[tuple[int, str], float] = {}
 
-    async def places(self, partition: int) -> Mapping[str, Place]:
+    async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         return await self._rows.places(partition)
 
     async def largest_row(self) -> int:
         return await self._rows.largest_row()
 
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         return await self._rows.load(partition, table, keys) if keys else {}
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 
 from projections.projection import Row
 from projections.stores.listings import ALL, Cursor, Listings, Page, Span, none_listed, page_of, spots
-from projections.stores.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, decode_stored, head_of, shown
+from projections.stores.rows import (
+    LARGEST_ROW,
+    Changes,
+    Checkpoint,
+    Quarantined,
+    StoredRow,
+    decode_stored,
+    head_of,
+    shown,
+)
 from streams.journal.port import JournalMissing
 
 At = tuple[int, str]  # partition and table
@@ -19,7 +28,7 @@ class MemoryTables:
     """What the stores that share it have in common: the database, as it were. Rows are in JSON, as they are there."""
 
     created: bool = False
-    places: dict[At, Place] = field(default_factory=dict)
+    places: dict[At, Checkpoint] = field(default_factory=dict)
     rows: dict[At, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
     quarantined: dict[At, dict[str, Quarantined]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -41,13 +50,13 @@ class MemoryRows:
     async def close(self) -> None:
         pass
 
-    async def places(self, partition: int) -> Mapping[str, Place]:
+    async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         return {table: place for (of, table), place in self._its.places.items() if of == partition}
 
     async def largest_row(self) -> int:
         return LARGEST_ROW
 
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         rows = self._its.rows[partition, table]
         return {key: decode_stored(rows[key]) for key in keys if key in rows}
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.projection import Row
 from projections.stores.listings import ALL, Cursor, Listings, Page, Span, none_listed, page_of, spots
-from projections.stores.rows import LARGEST_ROW, Changes, Place, Quarantined, Stored, decode_stored, shown
+from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoredRow, decode_stored, shown
 from projections.stores.shared.sql_tables import (
     LISTINGS,
     NEXT_KEYS,
@@ -72,16 +72,16 @@ class SqlRows:
         await self._session.close()
 
     @raises_store_down
-    async def places(self, partition: int) -> Mapping[str, Place]:
+    async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         rows = await self._session.rows(PLACES_OF, {"in": partition})
-        return {table: Place(*place) for table, *place in rows}
+        return {table: Checkpoint(*place) for table, *place in rows}
 
     async def largest_row(self) -> int:
         return LARGEST_ROW
 
     @raises_store_down
-    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Stored]:
-        found: dict[str, Stored] = {}
+    async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
+        found: dict[str, StoredRow] = {}
         for some in _chunks(list(keys)):
             array = msgspec.json.encode([as_stored(key) for key in some]).decode()
             rows = await self._session.rows(self._rows_of, {"of": table, "in": partition, "keys": array})

@@ -19,7 +19,7 @@ from statistics import median
 from aggregates.shop.order import order
 from streams.cli.progress import Meter
 from streams.deciding.cache import Cache
-from streams.deciding.handler import Handler, load_aggregate
+from streams.deciding.handler import CommandHandler, load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
 from streams.limits import Limits
 from streams.ownership.owner import Owner
@@ -88,7 +88,7 @@ async def _load(site: Site, it: Loads) -> None:
 async def _decide(site: Site, commands: Iterable[tuple[str, int]], meter: Meter) -> None:
     """Have an owner decide commands (order id, its number there) until all that follows from them is written."""
     settings, context = site.settings, site.context
-    handler = Handler(
+    handler = CommandHandler(
         order,
         context.events,
         context.commands,

@@ -12,7 +12,7 @@ from aggregates.shop.order import order
 from streams.aggregate_type import AggregateType
 from streams.journal.cassandra.session import CassandraSession, Row
 from streams.journal.port import Journal
-from streams.kafka.client import Broker
+from streams.kafka.client import KafkaClient
 from streams.kafka.topics import ensure_topics, type_topics
 from streams.settings import Settings
 from tests.bench.space import space
@@ -54,7 +54,7 @@ class Site:
     context: AggregateType
     journal: Journal
     session: CountingSession
-    broker: Broker
+    broker: KafkaClient
 
 
 @contextlib.asynccontextmanager
@@ -65,7 +65,7 @@ async def site() -> AsyncIterator[Site]:
         context = AggregateType("orders", order, settings, "shop")
         journal: Any = context.journal()
         session = journal._session = CountingSession(journal._session.address)
-        broker = Broker(settings.bootstrap_servers, settings.partitions)
+        broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
         wanted = type_topics(settings.namespace, "order", settings.partitions)
         try:
             await ensure_topics(settings.bootstrap_servers, wanted)

@@ -10,9 +10,9 @@ from statistics import median
 
 from aggregates.shop.order import order
 from streams.deciding.cache import Cache
-from streams.deciding.handler import Handler
+from streams.deciding.handler import CommandHandler
 from streams.journal.port import stream_name
-from streams.kafka.client import PartitionLog
+from streams.kafka.client import CommandPartition
 from streams.limits import Limits
 from streams.ownership.owner import Owner
 from tests.bench.flat.loading import Unheard
@@ -63,8 +63,8 @@ async def _take_over(site: Site, it: Takeovers, topic_id: str) -> None:
     settings, context = site.settings, site.context
     stream = stream_name("order", it.partition)
     window = settings.dedupe_window
-    handler = Handler(order, context.events, context.commands, site.journal, stream, Cache(1), window)
-    log = PartitionLog(site.broker, context.commands_topic, it.partition)
+    handler = CommandHandler(order, context.events, context.commands, site.journal, stream, Cache(1), window)
+    log = CommandPartition(site.broker, context.commands_topic, it.partition)
     owner = Owner(
         stream,
         it.partition,

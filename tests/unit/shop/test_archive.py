@@ -23,7 +23,7 @@ from projections.http.forwarding import NotNow
 from projections.projection import Row
 from projections.shop.tables.archive import by_user, order_archive
 from projections.shop.views.archive import UsersArchive, add_archive
-from projections.stores.rows import Changes, Place, Stored, StoreDown
+from projections.stores.rows import Changes, Checkpoint, StoreDown, StoredRow
 from projections.stores.shared.memory import MemoryRows
 from tests.folded import published
 from tests.specification import given
@@ -92,13 +92,13 @@ def test_where_an_order_is_listed() -> None:
 def archive_of(days: dict[str, str]) -> MemoryRows:
     """A read model with an order of user 17850 for each id, opened on that day."""
     rows = MemoryRows(listings=lambda table: (by_user,) if table == TABLE else ())
-    saved: dict[str, Stored] = {}
+    saved: dict[str, StoredRow] = {}
     for nr, (id, day) in enumerate(days.items(), 1):
         at = datetime.fromisoformat(day).replace(tzinfo=UTC)
         row = order_archive.evolve(None, id, placed(id=id, at=at))
         assert row is not None
-        saved[id] = Stored(f"order-0:{nr}:0", row=row)
-    asyncio.run(rows.save(0, {TABLE: Changes(Place(len(days)), saved)}))
+        saved[id] = StoredRow(f"order-0:{nr}:0", row=row)
+    asyncio.run(rows.save(0, {TABLE: Changes(Checkpoint(len(days)), saved)}))
     return rows
 
 

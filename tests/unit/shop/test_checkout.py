@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from aggregates.process_manager import Happened, Send
+from aggregates.process_manager import ForeignEvent, Send
 from aggregates.shop.checkout import (
     AllReserved,
     CheckoutCancelled,
@@ -44,23 +44,23 @@ def line(sku: str, quantity: int, price: str = "2.5500") -> dict[str, Any]:
     return {"sku": sku, "description": "", "quantity": quantity, "unit_price": price}
 
 
-def placed(*lines: dict[str, Any], kind: str = "sale") -> Happened:
+def placed(*lines: dict[str, Any], kind: str = "sale") -> ForeignEvent:
     sale = {"user_id": "u", "kind": kind, "country": None, "opened_at": "2026-01-01T00:00:00Z", "total": "1.0000"}
-    return Happened("order", "o1", "OrderPlaced", {**sale, "lines": list(lines)})
+    return ForeignEvent("order", "o1", "OrderPlaced", {**sale, "lines": list(lines)})
 
 
-def reserved(sku: str, quantity: int) -> Happened:
-    return Happened("product", sku, "StockReserved", {"order_id": "o1", "quantity": quantity})
+def reserved(sku: str, quantity: int) -> ForeignEvent:
+    return ForeignEvent("product", sku, "StockReserved", {"order_id": "o1", "quantity": quantity})
 
 
-def refused(sku: str, reason: str = "OutOfStock") -> Happened:
-    return Happened("product", sku, "StockRefused", {"order_id": "o1", "wanted": 9, "reason": reason})
+def refused(sku: str, reason: str = "OutOfStock") -> ForeignEvent:
+    return ForeignEvent("product", sku, "StockRefused", {"order_id": "o1", "wanted": 9, "reason": reason})
 
 
 PLACED = placed(*(line(*it) for it in LINES))
-CANCELLED = Happened("order", "o1", "OrderCancelled", {"reason": "changed my mind"})
-TURNED_DOWN = Happened("order", "o1", "OrderRejected", {"reason": "not to this address"})
-SHIPPED = Happened("order", "o1", "OrderShipped")
+CANCELLED = ForeignEvent("order", "o1", "OrderCancelled", {"reason": "changed my mind"})
+TURNED_DOWN = ForeignEvent("order", "o1", "OrderRejected", {"reason": "not to this address"})
+SHIPPED = ForeignEvent("order", "o1", "OrderShipped")
 ALL = (PLACED, reserved("A", 2), reserved("B", 1))
 DEADLINE = ("o1", PassDeadline())
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregates.process_manager import Happened, Heard, ProcessManager
+from aggregates.process_manager import ForeignEvent, ProcessManager, Reaction
 from aggregates.shop import product
 from aggregates.shop.checkout import (
     AllReserved,
@@ -147,13 +147,13 @@ def late_deadline_counts(command: Any, state: State) -> list[Any]:
     return [CheckoutRejected("late", state.skus)] if late else checkout.decider.decide(command, state)
 
 
-def last_line_counts(happened: Happened) -> list[Heard[Any]]:
+def last_line_counts(happened: ForeignEvent) -> list[Reaction[Any]]:
     if happened.type != "OrderPlaced":
         return checkout.hear(happened)
-    return [Heard(happened.id, StartCheckout({line["sku"]: line["quantity"] for line in happened.data["lines"]}))]
+    return [Reaction(happened.id, StartCheckout({line["sku"]: line["quantity"] for line in happened.data["lines"]}))]
 
 
-def credits_count(happened: Happened) -> list[Heard[Any]]:
+def credits_count(happened: ForeignEvent) -> list[Reaction[Any]]:
     return checkout.hear(replace(happened, data={**happened.data, "kind": "sale"}))
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from aggregates.process_manager import Happened, Send
+from aggregates.process_manager import ForeignEvent, Send
 from aggregates.shop.email import (
     ClaimEmail,
     ClaimRefused,
@@ -23,19 +23,19 @@ from aggregates.shop.email import (
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from schemas.release import samples
-from streams.processes.router import Listener
+from streams.processes.router import EventMeaning
 from tests.compatibility.test_samples import FOLDER
 from tests.specification import accepted, answer, given
 
 DECIDER = email.decider
 
 
-def asked(user_id: str, request: int, address: str = "a@b") -> Happened:
-    return Happened("user", user_id, "EmailChanged", {"address": address, "request": request})
+def asked(user_id: str, request: int, address: str = "a@b") -> ForeignEvent:
+    return ForeignEvent("user", user_id, "EmailChanged", {"address": address, "request": request})
 
 
-def given_up(user_id: str, request: int, address: str = "a@b") -> Happened:
-    return Happened("user", user_id, "EmailGivenUp", {"address": address, "request": request})
+def given_up(user_id: str, request: int, address: str = "a@b") -> ForeignEvent:
+    return ForeignEvent("user", user_id, "EmailGivenUp", {"address": address, "request": request})
 
 
 def confirm(user_id: str, request: int, address: str = "a@b") -> Send:
@@ -95,7 +95,7 @@ def test_bytes_of_older_events(event: str, version: int) -> None:
     headers = [("ce_type", event.encode()), ("ce_id", b"user-1:1:0"), ("ce_position", b"user-1:1:0")]
     value = stored.encoded["avro"]
     record = SimpleNamespace(topic="user-events", partition=1, key=b"17", value=value, headers=headers)
-    [(_, (key, value, its))] = Listener(email, "user", Schemas.load("shop", "user")).hear(record, 8, "/users")
+    [(_, (key, value, its))] = EventMeaning(email, "user", Schemas.load("shop", "user")).hear(record, 8, "/users")
     assert key
     assert value
     assert (address, {"user_id": "17", "request": 0}) == (key.decode(), msgspec.json.decode(value))

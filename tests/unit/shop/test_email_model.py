@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from aggregates.process_manager import Happened
+from aggregates.process_manager import ForeignEvent
 from aggregates.shop import email as emails
 from aggregates.shop import user as users
 from aggregates.shop.email import ClaimEmail, ReleaseEmail, email
@@ -104,7 +104,7 @@ def heard(number: int, event: Any) -> Iterator[Message]:
     """What an event of a user means to addresses."""
     name = type(event).__name__
     if name in email.hears["user"]:
-        for it in email.hear(Happened("user", str(number), name, msgspec.to_builtins(event))):
+        for it in email.hear(ForeignEvent("user", str(number), name, msgspec.to_builtins(event))):
             yield Message("email", ADDRESSES.index(it.process), it.command)
 
 

@@ -9,8 +9,8 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from streams.deciding import admission
-from streams.deciding.admission import Gate
-from streams.deciding.handler import Handler
+from streams.deciding.admission import Admission
+from streams.deciding.handler import CommandHandler
 from streams.deciding.messages import Message, command_headers, message_of, read_envelope
 from streams.deciding.quarantine import RELEASE
 from streams.journal.port import Unavailable
@@ -97,7 +97,7 @@ async def test_a_bug_of_the_gate(it: Ledgers, monkeypatch: pytest.MonkeyPatch) -
     def moody(*_: Any) -> Any:
         raise LookupError("nobody thought of this")
 
-    monkeypatch.setattr(Gate, "_control", moody)
+    monkeypatch.setattr(Admission, "_control", moody)
     it.write("a", RELEASE)
     it.write("a", "Post", amount=3)
     await it.settled()
@@ -112,7 +112,7 @@ async def test_what_concerns_the_journal_is_no_failure(it: Ledgers, monkeypatch:
     def away(*_: Any) -> Any:
         raise Unavailable("not now")
 
-    monkeypatch.setattr(Handler, "decide", away)
+    monkeypatch.setattr(CommandHandler, "decide", away)
     it.write("a", "Post", amount=3)
     await it.owner.deliver(it.topic[0])
     assert it.owner._worker is not None

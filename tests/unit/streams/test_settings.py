@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streams.cli.http import ask
-from streams.cli.run import Stop
+from streams.cli.run import CliError
 from streams.settings import LIMITS, Settings, SettingsError, whole_number, without_login
 
 HOST = "127.0.0.1:9092"
@@ -170,7 +170,7 @@ def test_a_url_as_it_may_be_shown(url: str, shown: str) -> None:
 
 async def test_a_password_in_an_option_is_not_shown() -> None:
     """The line that says that nobody answers names the place alone."""
-    with pytest.raises(Stop) as stopped:
+    with pytest.raises(CliError) as stopped:
         await ask("http://me:secret@127.0.0.1:1", "/lag", "is it up?")
     assert "http://127.0.0.1:1/lag: " in str(stopped.value)
     assert "secret" not in str(stopped.value)

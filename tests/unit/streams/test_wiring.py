@@ -16,7 +16,7 @@ from projections.app import ReadSide
 from projections.gateway.gateway import add_gateway
 from projections.operations.operations import add_operations
 from projections.projection import Projection
-from projections.stores.declaration import Kept
+from projections.stores.declaration import Table
 from projections.views.by_key import add_by_key
 from schemas.registry import SchemaError
 from streams.aggregate_type import AggregateType
@@ -146,7 +146,7 @@ def test_classes_that_cannot_be_found(folder: Path, decider: Decider[Any, Any, A
 
 def test_wiring_of_the_tables(folder: Path) -> None:
     """A projection of a type that is not there, a context under another name and a view of no table are refused."""
-    bells = Kept(Projection("bells", 1, "bell", lambda row, key, published: {}))
+    bells = Table(Projection("bells", 1, "bell", lambda row, key, published: {}))
     with pytest.raises(ValueError, match="the projection bells reads bell; the contexts here are none"):
         ReadSide("tests", SETTINGS, {}, [bells])
     with pytest.raises(ValueError, match="the context of bell stands under 'bells'"):
@@ -159,7 +159,7 @@ def test_wiring_of_the_tables(folder: Path) -> None:
     ):
         side.local_rows("bell", "bell")
     assert side.local["bell"] is side.local_rows("bell", "bells")
-    parts = Kept(Projection("parts", 1, "bell", lambda row, key, published: {}, local=True))
+    parts = Table(Projection("parts", 1, "bell", lambda row, key, published: {}, local=True))
     side = ReadSide("tests", SETTINGS, {"bell": context(folder)}, [parts], name="bell-parts")
     with pytest.raises(ValueError, match="a view by key wants a row for each bell; parts is local"):
         add_by_key(side, "bell", "parts")
@@ -167,7 +167,7 @@ def test_wiring_of_the_tables(folder: Path) -> None:
 
 def test_apps_of_tables_are_apart(folder: Path) -> None:
     """Each has a group, changelogs, orders and dead letters of its own, named by it."""
-    kept = [Kept(Projection("bells", 1, "bell", lambda row, key, published: {}))]
+    kept = [Table(Projection("bells", 1, "bell", lambda row, key, published: {}))]
     contexts = {"bell": context(folder)}
     names = {
         (it.app.conf.id, it.local["bell"].changelog, it.control_topic.name, it.dead_letters_topic)
@@ -184,7 +184,7 @@ def test_folder_of_the_gateway(folder: Path, namespace: str) -> None:
     """What became of commands is kept in the folder that the worker is given when it starts, apart from that of another
     system that is given the same one; nothing is written where the worker happens to be started."""
     settings = replace(SETTINGS, namespace=namespace)
-    bells = Kept(Projection("bells", 1, "bell", lambda row, key, published: {}))
+    bells = Table(Projection("bells", 1, "bell", lambda row, key, published: {}))
     side = ReadSide("tests", settings, {"bell": context(folder)}, [bells])
     commands = add_gateway(side, {"bell": {}})._replies._commands
     side.app.conf.datadir = folder / "given"  # as `--datadir` does, after the app is made
@@ -198,7 +198,7 @@ def test_folder_of_the_gateway(folder: Path, namespace: str) -> None:
 async def test_every_app_has_the_door(folder: Path) -> None:
     """Of a worker of commands as of one of tables: who may ask is checked, what a worker asks is to be signed, and its
     connections are bounded."""
-    bells = Kept(Projection("bells", 1, "bell", lambda row, key, published: {}))
+    bells = Table(Projection("bells", 1, "bell", lambda row, key, published: {}))
     settings = replace(SETTINGS, http_allowed_hosts="door.example, gate:1", http_allowed_origins="https://a.example")
     side = ReadSide("tests", settings, {"bell": context(folder)}, [bells])
     add_operations(side)

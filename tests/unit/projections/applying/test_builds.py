@@ -10,7 +10,7 @@ import pytest
 
 from projections.applying import lane as lane_module
 from projections.applying import partition as partition_module
-from projections.applying.partition import Partition
+from projections.applying.partition import PartitionProcessor
 from projections.stores.rows import Changes, StoreDown
 from tests.memory_rows import MemoryRows
 from tests.unit.boxes import Boxes, by_type, put, until
@@ -29,13 +29,13 @@ async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Boxes]:
     await boxes.close()
 
 
-async def opened(here: Boxes, *wanted: Any, at_once: int = 4) -> Partition:
+async def opened(here: Boxes, *wanted: Any, at_once: int = 4) -> PartitionProcessor:
     partition = here.partition(at_once)
     await partition.open(wanted or [here.wanted()])
     return partition
 
 
-async def current(partition: Partition, table: str = "boxes-1") -> None:
+async def current(partition: PartitionProcessor, table: str = "boxes-1") -> None:
     await until(lambda: partition.is_current(table))
 
 
@@ -44,7 +44,7 @@ class Watched(MemoryRows):
 
     def __init__(self) -> None:
         super().__init__()
-        self.partition: Partition | None = None
+        self.partition: PartitionProcessor | None = None
         self.seen: list[tuple[int, int]] = []
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:

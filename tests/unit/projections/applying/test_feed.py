@@ -10,7 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from projections.applying import feed
-from projections.applying.feed import KafkaFeed, ReadingFailed
+from projections.applying.feed import KafkaTopicReader, ReadingFailed
 
 
 class Record(NamedTuple):
@@ -46,16 +46,16 @@ class Driver:
 
 
 @pytest.fixture
-async def kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaFeed]:
+async def kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaTopicReader]:
     Driver.made.clear()
     monkeypatch.setattr(feed, "AIOKafkaConsumer", Driver)
-    kafka = KafkaFeed([])
+    kafka = KafkaTopicReader([])
     await kafka.share("events", [0, 1])
     yield kafka
     await kafka.share("events", [])
 
 
-async def test_a_consumer_that_fails(kafka: KafkaFeed) -> None:
+async def test_a_consumer_that_fails(kafka: KafkaTopicReader) -> None:
     """Whoever waits for records is told, and so is who asks then; opened again, each partition has a consumer of its
     own, so that what cannot be read in one keeps no other waiting."""
     readings = [await kafka.open("events", partition) for partition in (0, 1)]
@@ -86,14 +86,14 @@ async def test_a_consumer_that_fails(kafka: KafkaFeed) -> None:
     assert all(driver.stopped for driver in (first, second))
 
 
-async def test_sought_while_others_have_their_turn(kafka: KafkaFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sought_while_others_have_their_turn(kafka: KafkaTopicReader, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read before is not what comes after a seek, however long a batch waits for its turn."""
     turn = asyncio.Event()
 
-    async def our_turn() -> None:
+    async def yield_if_due() -> None:
         await turn.wait()
 
-    monkeypatch.setattr(feed, "our_turn", our_turn)
+    monkeypatch.setattr(feed, "yield_if_due", yield_if_due)
     reading: Any = await kafka.open("events", 0)
     await reading.seek(5)
     Driver.made[0].found.put_nowait({TopicPartition("events", 0): [Record(5)]})

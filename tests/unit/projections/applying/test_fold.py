@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.applying.fold import Folded, MissingEvents, TableFold
+from projections.applying.fold import FoldResult, MissingEvents, TableFold
 from projections.projection import Projection, Row
-from projections.stores.rows import Place, Quarantined, StoreDown
+from projections.stores.rows import Checkpoint, Quarantined, StoreDown
 from tests.flat_rows import GONE
 from tests.unit.boxes import BANG, EMPTY, Boxes, Read, Stored, boxes, by_type, labelled, put, swapped
 
@@ -20,7 +20,7 @@ def here() -> Boxes:
     return Boxes()
 
 
-async def apply(here: Boxes, table: TableFold, events: Sequence[Read]) -> Folded | None:
+async def apply(here: Boxes, table: TableFold, events: Sequence[Read]) -> FoldResult | None:
     """As a lane does it."""
     folded = await table.fold(events)
     if folded is not None:
@@ -37,7 +37,7 @@ async def test_each_touched_row_is_loaded_and_kept_once(here: Boxes) -> None:
     assert [["1", "2"]] == here.rows.loads
     row = {"in": ["a", "b", "c"], "position": "box-0:3:0", "sequence": 3}
     assert {"1": row, "2": {**row, "position": "box-0:3:1"}} == here.rows.rows("boxes-1")
-    assert Place(3, 1, 3, 6) == table.place == here.rows.place("boxes-1")
+    assert Checkpoint(3, 1, 3, 6) == table.place == here.rows.place("boxes-1")
 
 
 async def test_a_place_is_whole_when_its_commit_is(here: Boxes) -> None:
@@ -46,9 +46,9 @@ async def test_a_place_is_whole_when_its_commit_is(here: Boxes) -> None:
     await here.write(("1", put("b")), ("2", put("b")))
     table = here.table()
     await apply(here, table, await here.published(0, 2))
-    assert Place(2, 0, 1, 2) == table.place
+    assert Checkpoint(2, 0, 1, 2) == table.place
     await apply(here, table, await here.published(2))
-    assert Place(2, 1, 2, 3) == table.place
+    assert Checkpoint(2, 1, 2, 3) == table.place
 
 
 async def test_a_late_duplicate_takes_nothing_back(here: Boxes) -> None:
@@ -58,9 +58,9 @@ async def test_a_late_duplicate_takes_nothing_back(here: Boxes) -> None:
     await here.publish(one)
     table = here.table()
     await apply(here, table, await here.published())
-    assert (here.expected(), Place(2, 0, 2, 2)) == (here.rows.rows("boxes-1"), table.place)
+    assert (here.expected(), Checkpoint(2, 0, 2, 2)) == (here.rows.rows("boxes-1"), table.place)
     assert await apply(here, table, await here.published(2)) is None
-    assert (here.expected(), Place(2, 0, 2, 2)) == (here.rows.rows("boxes-1"), table.place)
+    assert (here.expected(), Checkpoint(2, 0, 2, 2)) == (here.rows.rows("boxes-1"), table.place)
 
 
 async def test_folding_changes_nothing_before_it_is_kept(here: Boxes) -> None:
@@ -68,7 +68,7 @@ async def test_folding_changes_nothing_before_it_is_kept(here: Boxes) -> None:
     await here.write(("1", put("a")), ("2", BANG))
     table = here.table()
     first = await table.fold(await here.published())
-    assert (Place(), {}, {}) == (table.place, table.quarantined, here.rows.rows("boxes-1"))
+    assert (Checkpoint(), {}, {}) == (table.place, table.quarantined, here.rows.rows("boxes-1"))
     again = await apply(here, table, await here.published())
     assert first == again
 
@@ -79,7 +79,7 @@ async def test_rows_that_were_kept_before_their_place_was_known(here: Boxes) -> 
     await apply(here, here.table(), await here.published())
     forgetful = here.table()
     await apply(here, forgetful, await here.published())
-    assert (here.expected(), Place(1, 1, 1, 2)) == (here.rows.rows("boxes-1"), forgetful.place)
+    assert (here.expected(), Checkpoint(1, 1, 1, 2)) == (here.rows.rows("boxes-1"), forgetful.place)
 
 
 @pytest.mark.parametrize("sequence", [2, 3])
@@ -103,7 +103,7 @@ async def test_rows_of_a_local_projection(here: Boxes) -> None:
         "Put": {"type": "Put", "count": 2, "position": "box-0:1:2"},
         "Emptied": {"type": "Emptied", "count": 1, "position": "box-0:1:2"},
     } == here.rows.rows("by-type-1")
-    assert Place(1, 2, 1, 3) == table.place
+    assert Checkpoint(1, 2, 1, 3) == table.place
 
 
 async def test_a_removed_row_leaves_its_place(here: Boxes) -> None:
@@ -143,7 +143,7 @@ async def test_who_reads_the_store_again_waits_too(here: Boxes) -> None:
     await here.write(("1", put("a")), ("1", BANG))
     await apply(here, here.table(), await here.published())
     other = here.table()
-    other.place = here.rows.place("boxes-1") or Place()
+    other.place = here.rows.place("boxes-1") or Checkpoint()
     other.quarantined = dict(await here.rows.quarantined(0, "boxes-1"))
     await here.write(("1", put("b")))
     await apply(here, other, await here.published())
@@ -182,7 +182,7 @@ async def test_a_store_that_is_down(here: Boxes) -> None:
     here.rows.down, table = True, here.table()
     with pytest.raises(StoreDown):
         await table.fold(await here.published())
-    assert Place() == table.place
+    assert Checkpoint() == table.place
 
 
 # -- all together --------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ async def test_any_batches_with_any_duplicates(log: list[list[tuple[str, Stored]
                 at = before
             case "begun anew":
                 table = here.table(projection)
-                table.place = here.rows.place(table.table) or Place()
+                table.place = here.rows.place(table.table) or Checkpoint()
                 table.quarantined = dict(await here.rows.quarantined(0, table.table))
     expected: dict[str, Row] = here.expected(projection)
     assert expected == here.rows.rows(table.table)

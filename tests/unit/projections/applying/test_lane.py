@@ -11,8 +11,8 @@ from aiokafka import TopicPartition
 
 from projections.applying import lane as lane_module
 from projections.applying.fold import MissingEvents, TableFold
-from projections.applying.lane import Lane
-from projections.stores.rows import Place
+from projections.applying.lane import EventProcessor
+from projections.stores.rows import Checkpoint
 from streams.kafka.batches import unreadable
 from tests.memory_rows import MemoryRows
 from tests.unit.boxes import BANG, STREAM, Boxes, by_type, put, until
@@ -26,15 +26,15 @@ class Lanes:
         self.aside: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    def lane(self, *tables: TableFold, batch: int = 1_000) -> Lane:
+    def lane(self, *tables: TableFold, batch: int = 1_000) -> EventProcessor:
         here = self.here
 
         def aside(table: TableFold) -> None:
             self.aside.append(table.table)
 
-        return Lane(STREAM, 0, here.reader, tables, here.letters, here._moved, aside, batch)
+        return EventProcessor(STREAM, 0, here.reader, tables, here.letters, here._moved, aside, batch)
 
-    def run(self, lane: Lane) -> None:
+    def run(self, lane: EventProcessor) -> None:
         """Begin, and go on for ever."""
 
         async def run() -> None:
@@ -73,7 +73,7 @@ async def again(here: Boxes, *, offset: int | None = None) -> TableFold:
     table = here.table()
     place = here.rows.place(table.table)
     assert place is not None
-    table.place = Place(place.nr, place.index, place.complete, place.offset if offset is None else offset)
+    table.place = Checkpoint(place.nr, place.index, place.complete, place.offset if offset is None else offset)
     return table
 
 
@@ -266,7 +266,7 @@ async def test_a_batch_that_fails_is_tried_again(lanes: Lanes, here: Boxes) -> N
     lanes.run(lanes.lane(table := here.table()))
     await here.write(("1", put("a")))
     await asyncio.sleep(0.05)
-    assert (Place(), []) == (table.place, lanes.aside)
+    assert (Checkpoint(), []) == (table.place, lanes.aside)
     await here.write(("1", put("b")))
     here.rows.down = False
     await lanes.reach(table)
@@ -286,7 +286,7 @@ async def test_the_store_of_one_table_fails(lanes: Lanes, here: Boxes) -> None:
         await lanes.reach(going)
     await until(lambda: lane.at == here.head)
     assert (["by-type-1"], [going]) == (lanes.aside, lane.tables)
-    assert (Place(1, 0, 1, 1), here.head) == (falling.place, lane.at)
+    assert (Checkpoint(1, 0, 1, 1), here.head) == (falling.place, lane.at)
     assert here.expected() == here.rows.rows("boxes-1")
 
 
@@ -310,7 +310,7 @@ async def test_an_event_that_cannot_be_read_is_waited_for(lanes: Lanes, here: Bo
     lanes.run(lanes.lane(table := here.table(), batch=1))
     await until(lambda: table.place.nr == 1)
     await asyncio.sleep(0.05)
-    assert Place(1, 0, 1, 1) == table.place
+    assert Checkpoint(1, 0, 1, 1) == table.place
 
 
 async def test_what_waits_is_in_the_dead_letters_first(lanes: Lanes, here: Boxes) -> None:
@@ -319,7 +319,7 @@ async def test_what_waits_is_in_the_dead_letters_first(lanes: Lanes, here: Boxes
     lanes.run(lanes.lane(table := here.table()))
     await here.write(("1", put("a")), ("1", BANG), ("1", put("b")))
     await asyncio.sleep(0.05)
-    assert (Place(), {}) == (table.place, here.rows.rows("boxes-1"))
+    assert (Checkpoint(), {}) == (table.place, here.rows.rows("boxes-1"))
     here.letters.down = False
     await lanes.reach(table)
     assert [("boxes-1", "1", "box-0:1:1"), ("boxes-1", "1", "box-0:1:2")] == here.letters.kept

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from projections.applying import lane as lane_module
 from projections.applying import partition as partition_module
-from projections.applying.partition import Partition
+from projections.applying.partition import PartitionProcessor
 from projections.applying.refolding import fold_key
 from projections.projection import Projection, PublishedEvent, Row
-from projections.stores.rows import Changes, Place, StoreDown
+from projections.stores.rows import Changes, Checkpoint, StoreDown
 from tests.flat_rows import encoded
 from tests.memory_rows import MemoryRows
 from tests.unit.boxes import BANG, Boxes, Put, Reading, boxes, by_type, contents, put, until
@@ -32,7 +32,7 @@ async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Boxes]:
     assert 0 == boxes.topic.readings, "a reading is left open"
 
 
-async def current(here: Boxes, partition: Partition, *tables: str) -> None:
+async def current(here: Boxes, partition: PartitionProcessor, *tables: str) -> None:
     """Return when these tables have the whole log, and go with the others."""
     await until(
         lambda: all(
@@ -47,7 +47,7 @@ async def fill(here: Boxes, count: int, box: str = "1") -> None:
         await here.write((box, put(str(number))))
 
 
-async def opened(here: Boxes, *wanted: Any) -> Partition:
+async def opened(here: Boxes, *wanted: Any) -> PartitionProcessor:
     partition = here.partition()
     await partition.open(wanted or [here.wanted(), here.wanted(by_type)])
     return partition
@@ -96,7 +96,7 @@ async def test_a_new_table_catches_up_and_joins(here: Boxes) -> None:
     assert (1, {}) == (here.topic.readings, partition._behind)
 
 
-async def never_answers_too_early(here: Boxes, partition: Partition, table: str) -> None:
+async def never_answers_too_early(here: Boxes, partition: PartitionProcessor, table: str) -> None:
     """Return when a table is current; whenever it is, it has the whole log."""
 
     def looked() -> bool:
@@ -274,7 +274,7 @@ class Mended:
         return contents(row, key, published)
 
 
-async def folded_anew(partition: Partition, projection: str, key: str) -> bool:
+async def folded_anew(partition: PartitionProcessor, projection: str, key: str) -> bool:
     """Whether there is such a row; what its projection raises still is a `TypeError`."""
     found = await partition.while_open(fold_key(partition, projection, key))
     for row in found:
@@ -494,7 +494,7 @@ async def test_no_table_misses_or_doubles_an_event(steps: list[str], turns: list
 async def test_places_of_a_new_table(here: Boxes) -> None:
     """A table that nobody has kept yet begins before the first event."""
     partition = await opened(here)
-    assert Place() == partition.tables["boxes-1"].place
+    assert Checkpoint() == partition.tables["boxes-1"].place
 
 
 # -- a log that is not the one of the topic ---------------------------------------------------------------

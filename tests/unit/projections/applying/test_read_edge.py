@@ -13,7 +13,7 @@ from schemas.codec import Codec
 from schemas.formats import AVRO
 from schemas.registry import Schema
 from streams.deciding.handler import load_aggregate
-from streams.journal.event_decoding import Held, decode_event
+from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.event_view import entries
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, RecordedEvent, Snapshot
@@ -120,13 +120,13 @@ async def test_a_newer_event_holds_an_old_worker(newer: tuple[Schema, ...]) -> N
     """What an old worker must not or cannot read holds it, each time that it tries, and it says what to do."""
     journal, codec = await newer_journal(*newer), old_code()
     for _ in range(2):
-        with pytest.raises(Held, match="deploy the version that knows it"):
+        with pytest.raises(NotReadableYet, match="deploy the version that knows it"):
             await load_aggregate(journal, box, codec, "1", 10)
 
 
 async def test_bytes_of_nobody_hold_too() -> None:
     """Bytes in no format at all are not for this version to skip."""
-    with pytest.raises(Held, match="not in Avro single-object encoding or JSON"):
+    with pytest.raises(NotReadableYet, match="not in Avro single-object encoding or JSON"):
         await decode_event(CODEC, await a_journal([]), b"\x00?")
 
 
@@ -228,7 +228,9 @@ async def test_a_newer_event_holds_the_tables_too() -> None:
     await here.journal.save_schemas({schema.fingerprint: schema.json for schema in (PUT_2, PUT_3)})
     reader = EventReader(old_code(), here.journal)
     for _ in range(2):
-        with pytest.raises(Held, match=r"version 3, which code that knows only version 1 must not read.*: deploy"):
+        with pytest.raises(
+            NotReadableYet, match=r"version 3, which code that knows only version 1 must not read.*: deploy"
+        ):
             await reader.read(here.topic.records, "box-0")
     tables = Tables(here)
     await tables.apply(await reader.read(here.topic.records[:1], "box-0"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from projections.applying.partition import Partition
+from projections.applying.partition import PartitionProcessor
 from projections.applying.refolding import fold_key, fold_waiting
 from projections.projection import Projection, PublishedEvent, Row
 from tests.flat_rows import GONE, encoded
@@ -40,14 +40,14 @@ class Fragile:
         self._check(published)
         return {"in": [*(row["in"] if row else []), published.aggregate_id]}
 
-    async def opened(self, skips: Mapping[str, str] | None = None) -> Partition:
+    async def opened(self, skips: Mapping[str, str] | None = None) -> PartitionProcessor:
         """A worker that has applied all that is there."""
         partition = self.here.partition()
         await partition.open([self.here.wanted(self.boxes, skips=skips or {}), self.here.wanted(self.by_thing)])
         await until(lambda: all(partition.is_current(table) for table in partition.tables))
         return partition
 
-    async def skip(self, partition: Partition, *positions: str) -> None:
+    async def skip(self, partition: PartitionProcessor, *positions: str) -> None:
         skips = dict.fromkeys(positions, "why")
         await partition.follow([self.here.wanted(self.boxes, skips=skips), self.here.wanted(self.by_thing)])
 
@@ -61,7 +61,7 @@ class Fragile:
         return list(row["in"])
 
 
-def waiting(partition: Partition, table: str = "boxes-1") -> dict[str, tuple[str, int]]:
+def waiting(partition: PartitionProcessor, table: str = "boxes-1") -> dict[str, tuple[str, int]]:
     """Where each key in quarantine waits, and how many events."""
     return {key: (its.position, its.events) for key, its in partition.tables[table].quarantined.items()}
 

@@ -20,8 +20,8 @@ from projections.projection import Projection, PublishedEvent, Row, RowError
 from projections.stores.local import queries
 from projections.stores.rows import (
     Changes,
-    Place,
-    Stored,
+    Checkpoint,
+    StoredRow,
     decode_stored,
     encode_stored,
     head_of,
@@ -75,7 +75,7 @@ async def test_a_projection_has_the_names_of_the_engine_for_itself(first: str) -
         await apply(here, table, await here.published(2 * nr))
     assert [None, *({**own, "times": n} for n in range(1, 6))] == seen
     kept = (await here.rows.load(0, "boxes-1", ["1"]))["1"]
-    assert Stored("box-0:3:1", 6, 0, {**own, "times": 6}) == kept
+    assert StoredRow("box-0:3:1", 6, 0, {**own, "times": 6}) == kept
 
 
 def test_what_others_see_of_a_row() -> None:
@@ -87,16 +87,16 @@ def test_what_others_see_of_a_row() -> None:
         ({"text": '"position":'}, {"position": "order-3:7:0", "sequence": 2}),
         (OWN, {}),
     ):
-        stored = Stored("order-3:7:0", 2, 0, row)
+        stored = StoredRow("order-3:7:0", 2, 0, row)
         assert {**row, **more} == shown(stored) == msgspec.json.decode(shown_json(encode_stored(stored)))
-    local = Stored("order-3:7:0", row={"id": "a"})
+    local = StoredRow("order-3:7:0", row={"id": "a"})
     assert b'{"id":"a","position":"order-3:7:0"}' == shown_json(encode_stored(local))
 
 
 def test_an_envelope_is_read_without_its_row() -> None:
     """Position, sequence and revision stand before the row, which may hold anything."""
     for row in (None, {}, {"text": "a\nb\nnull"}, {"gone": True}):
-        stored = Stored("order-3:7:1", 2, 5, row)
+        stored = StoredRow("order-3:7:1", 2, 5, row)
         value = encode_stored(stored)
         head = head_of(value)
         assert ("order-3:7:1", 2, 5, (7, 1)) == (head.position, head.sequence, head.revision, head.at)
@@ -106,7 +106,7 @@ def test_an_envelope_is_read_without_its_row() -> None:
 async def test_own_words_in_local_stores(tmp_path: Path) -> None:
     """RocksDB, SQLite and their changelogs keep them, and rows with them are found."""
     rocks, sqlite = Machine(tmp_path / "rocks"), SqlMachine(tmp_path / "sqlite")
-    made = {"things-1": Changes(Place(1, 0, 1, 1), {"a": Stored("type-0:1:0", 1, 0, {**OWN, "owner": "x"})})}
+    made = {"things-1": Changes(Checkpoint(1, 0, 1, 1), {"a": StoredRow("type-0:1:0", 1, 0, {**OWN, "owner": "x"})})}
     await rocks.rows.save(0, made)
     sqlite.save(made)
     again = Machine(tmp_path / "other", rocks.changelog)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from projections.applying.waits import Bound, Waits
+from projections.applying.waits import MostAtOnce, Waits
 from projections.http.forwarding import Busy, NotNow
 
 
@@ -64,7 +64,7 @@ async def test_a_thousand_waits_cost_a_batch_nothing() -> None:
 
 def test_bound() -> None:
     """One more than may wait is told at once, in words that are true, until another one waits no longer."""
-    bound = Bound(2)
+    bound = MostAtOnce(2)
     with bound.one_more():
         with bound.one_more(), pytest.raises(Busy, match="busy: 2 requests"), bound.one_more():
             pass

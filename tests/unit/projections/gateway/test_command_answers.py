@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from projections.gateway.command_answers import answer_of, is_another, used_before
-from projections.gateway.command_log import Place, Sent, Target
+from projections.gateway.command_log import CommandAggregate, KafkaPosition, SentCommand
 from projections.gateway.command_request import Command
-from projections.http.bodies import Refused
+from projections.http.bodies import HttpProblem
 from streams.deciding.messages import AggregateRef, Error, Reply
 
 COMMAND = Command("c-1", "order", "7", "PlaceOrder", [], "same")
-PLACE = Place("order-commands", 0, 1)
+PLACE = KafkaPosition("order-commands", 0, 1)
 
 
 class View:
@@ -47,8 +47,8 @@ def test_status(status: Any, error: str | None, code: int) -> None:
 @pytest.mark.parametrize(
     ("sent", "reply", "another"),
     [
-        (Sent("c-1", Target("order", "7"), "PlaceOrder", PLACE, "same"), None, False),
-        (Sent("c-1", Target("order", "7"), "PlaceOrder", PLACE, "other"), None, True),
+        (SentCommand("c-1", CommandAggregate("order", "7"), "PlaceOrder", PLACE, "same"), None, False),
+        (SentCommand("c-1", CommandAggregate("order", "7"), "PlaceOrder", PLACE, "other"), None, True),
         (None, Reply("c-1", "accepted", AggregateRef("order", "7", 1)), False),
         (None, Reply("c-1", "accepted", AggregateRef("order", "7", 1), command="PlaceOrder"), False),
         (None, Reply("c-1", "accepted", AggregateRef("order", "8", 1)), True),
@@ -57,12 +57,12 @@ def test_status(status: Any, error: str | None, code: int) -> None:
         (None, None, False),
     ],
 )
-def test_an_id_is_of_one_command(sent: Sent | None, reply: Reply | None, another: bool) -> None:
+def test_an_id_is_of_one_command(sent: SentCommand | None, reply: Reply | None, another: bool) -> None:
     """It is told by what was sent, and where only a reply is known, by its aggregate; the refusal names what it was."""
     assert another == is_another(COMMAND, sent, reply)
     if another:
         error = used_before("c-1", sent, reply)
-        assert isinstance(error, Refused)
+        assert isinstance(error, HttpProblem)
         assert (422, "IdUsedBefore") == (error.status, error.title)
         used_for = "PlaceOrder of order 7" if reply is None else what_it_is(reply)
         assert used_for in str(error)

@@ -13,35 +13,37 @@ import pytest
 
 from projections.gateway.command_log import (
     NOT_YET,
+    CommandAggregate,
     CommandLog,
-    Entry,
-    Place,
-    Sent,
-    Target,
-    Unanswered,
+    KafkaPosition,
+    LogEntry,
+    PendingCommand,
+    SentCommand,
     encode_sent,
     read_entry,
 )
-from projections.gateway.pending_commands import LostReplies, UnansweredCount
+from projections.gateway.pending_commands import LostReplies, PendingCommands
 from streams.deciding.messages import AggregateRef, Error, Reply, encode_reply
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, Unavailable
 from streams.kafka.topics import DAY
 
 
-def sent(id: str, at: int, fingerprint: str = "1") -> Entry:
+def sent(id: str, at: int, fingerprint: str = "1") -> LogEntry:
     """The record of a command that was sent."""
     return read_entry(encode_sent(a_command(id, fingerprint=fingerprint)), at)[0]
 
 
-def a_command(id: str, type: str = "order", fingerprint: str = "1", offset: int = 5) -> Sent:
+def a_command(id: str, type: str = "order", fingerprint: str = "1", offset: int = 5) -> SentCommand:
     """A command that was sent."""
-    return Sent(id, Target(type, "7"), "PlaceOrder", Place(f"{type}-commands", 1, offset), fingerprint)
+    return SentCommand(
+        id, CommandAggregate(type, "7"), "PlaceOrder", KafkaPosition(f"{type}-commands", 1, offset), fingerprint
+    )
 
 
 def reply(
     id: str, at: int, status: Any = "accepted", why: str = "NoLines", order: str = "7", command: str = ""
-) -> Entry:
+) -> LogEntry:
     """The record of its reply."""
     error = None if status == "accepted" else Error(why, "the order has no lines")
     told = Reply(id, status, AggregateRef("order", order, 3), error=error, command=command)
@@ -74,9 +76,9 @@ def test_sent_and_answered(log: CommandLog, swapped: bool) -> None:
 
 def test_unanswered(log: CommandLog) -> None:
     """What is written says which commands have no reply, and so does the file afterwards."""
-    assert [Unanswered(a_command("a"), 1)] == log.write([sent("a", 1), reply("b", 2)], {}, 2)
+    assert [PendingCommand(a_command("a"), 1)] == log.write([sent("a", 1), reply("b", 2)], {}, 2)
     assert [] == log.write([sent("b", 3)], {}, 3)
-    assert [Unanswered(a_command("a"), 1)] == log.unanswered()
+    assert [PendingCommand(a_command("a"), 1)] == log.unanswered()
 
 
 def test_first_command_and_newest_reply(log: CommandLog) -> None:
@@ -130,15 +132,15 @@ def test_one_id_for_two_aggregates(log: CommandLog) -> None:
     """What the other one waits for does not depend on the first's reply."""
     other = a_command("a", "product")
     entries = [reply("a", 1), read_entry(encode_sent(other), 2)[0], sent("a", 3)]
-    assert [Unanswered(other, 2)] == log.write(entries, {}, 3)
-    assert [Unanswered(other, 2)] == log.unanswered()
+    assert [PendingCommand(other, 2)] == log.write(entries, {}, 3)
+    assert [PendingCommand(other, 2)] == log.unanswered()
 
 
 def test_day(log: CommandLog) -> None:
     """What is older than a day is removed, a command without a reply too."""
     log.write([sent("old", 1), sent("new", DAY)], {}, 2)
     log.write([], {}, DAY + 2)
-    assert (None, [Unanswered(a_command("new"), DAY)]) == (log.find("old"), log.unanswered())
+    assert (None, [PendingCommand(a_command("new"), DAY)]) == (log.find("old"), log.unanswered())
 
 
 def test_opened_again(log: CommandLog, tmp_path: Path) -> None:
@@ -186,7 +188,7 @@ def test_sent_as_json() -> None:
 async def test_slots_of_lost_replies() -> None:
     """A command whose reply is lost counts until the log is past it, at two looks; one that is not decided, or whose
     place nobody knows, goes on counting."""
-    journal, count = MemoryJournal(), UnansweredCount()
+    journal, count = MemoryJournal(), PendingCommands()
     await journal.create()
     await journal.append(Commit("order-1", 1, 1, "o", "t", 5, 0, 0, datetime(2026, 1, 1, tzinfo=UTC)))
     lost = LostReplies(count, {"order": journal})
@@ -205,7 +207,7 @@ async def test_slots_of_lost_replies() -> None:
 async def test_a_journal_that_does_not_answer_frees_nothing() -> None:
     """Who cannot tell how far the log is lets all count."""
     down: Any = SimpleNamespace(head=does_not_answer)
-    count = UnansweredCount()
+    count = PendingCommands()
     count.add(a_command("a"), 1)
     lost = LostReplies(count, {"order": down})
     for _ in range(3):
@@ -220,7 +222,7 @@ async def does_not_answer(stream: str) -> None:
 
 def test_what_counts_is_known() -> None:
     """Of a command without a reply it is known what it is, before its note is read; the first with its id stands."""
-    count = UnansweredCount()
+    count = PendingCommands()
     first = a_command("a", offset=NOT_YET)
     count.add(first, 1)
     count.add(a_command("a", fingerprint="2", offset=3), 2)
@@ -232,7 +234,7 @@ def test_what_counts_is_known() -> None:
 
 def test_count() -> None:
     """A command counts once, until its reply, or until it is too old."""
-    count = UnansweredCount()
+    count = PendingCommands()
     assert count.add(a_command("a"), 1)
     assert not count.add(a_command("a"), 5)
     count.add(a_command("b"), 2)
@@ -247,7 +249,7 @@ def test_count() -> None:
 
 def test_a_slot_is_freed_by_its_reply() -> None:
     """Not by that of another aggregate, or to another command, with the same id."""
-    count = UnansweredCount()
+    count = PendingCommands()
     count.add(a_command("a"), 1)
     for order, command in (("8", "PlaceOrder"), ("7", "CancelOrder")):
         count.answered(Reply("a", "accepted", AggregateRef("order", order, 1), command=command))

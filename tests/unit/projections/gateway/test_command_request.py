@@ -26,7 +26,7 @@ from aggregates.timer import timer
 from projections.gateway.command_data import CommandData, Invalid
 from projections.gateway.command_request import CommandReader, command_id, fingerprint, read_path_id, wait_of
 from projections.gateway.gateway import accepted_of
-from projections.http.bodies import Refused, Reserved
+from projections.http.bodies import BodyBytes, HttpProblem
 from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 
@@ -48,9 +48,9 @@ class Nested:
     by_name: dict[str, Part] | None = None
 
 
-def refused(body: str | bytes) -> Refused:
+def refused(body: str | bytes) -> HttpProblem:
     """What the reader says to a body."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(HttpProblem) as caught:
         READER.parse("order", body.encode() if isinstance(body, str) else body)
     return caught.value
 
@@ -152,14 +152,14 @@ def test_nested_too_deeply() -> None:
 )
 def test_any_data(data: Any) -> None:
     """Any data is a command, or refused."""
-    with suppress(Refused):
+    with suppress(HttpProblem):
         READER.parse("order", json.dumps({"type": "AddLine", "data": data}).encode())
 
 
 @given(st.binary(max_size=50))
 def test_any_bytes(body: bytes) -> None:
     """Any bytes likewise."""
-    with suppress(Refused):
+    with suppress(HttpProblem):
         READER.parse("order", body)
 
 
@@ -186,7 +186,7 @@ def test_a_precondition_makes_another_command() -> None:
 async def test_a_precondition_goes_to_kafka() -> None:
     """The sequence that the sender has seen stands in a header, for the owner to decide."""
     for named, expected in (({"If-Match": "7"}, [b"7"]), ({"If-None-Match": "*"}, [b"0"]), ({}, [])):
-        with Reserved(10_000).some() as room:
+        with BodyBytes(10_000).some() as room:
             command, _ = await READER.read(request(**named), "order", "c-1", room)
         assert expected == [value for name, value in command.headers if name == "ce_expectedsequence"]
 
@@ -212,14 +212,14 @@ def test_command_id(text: str, id: str) -> None:
 @pytest.mark.parametrize("text", ["", '""', ".", "..", "x" * 513, "a\tb", "\x7f", "ä", "\udcff"])
 def test_no_command_id(text: str) -> None:
     """What cannot stand in a header and a path everywhere is refused."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(HttpProblem) as caught:
         command_id(CIMultiDict({"Idempotency-Key": text}))
     assert 400 == caught.value.status
 
 
 def test_two_command_ids() -> None:
     """Which of two is meant is not guessed."""
-    with pytest.raises(Refused):
+    with pytest.raises(HttpProblem):
         command_id(CIMultiDict([("Idempotency-Key", "1"), ("Idempotency-Key", "1")]))
 
 
@@ -232,7 +232,7 @@ def test_path_id(path: str, id: str) -> None:
 @pytest.mark.parametrize("path", ["/orders/%FF/commands", "/orders//commands", f"/orders/{'x' * 513}/commands"])
 def test_no_path_id(path: str) -> None:
     """Others are refused."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(HttpProblem) as caught:
         read_path_id(path, 2)
     assert 400 == caught.value.status
 
@@ -276,7 +276,7 @@ def test_what_a_timer_sends(wrong: dict[str, str], pointer: str, says: str) -> N
     fields = {"due": "2026-12-24T18:00:00Z", "to": "order", "id": "1", "command": "AddLine", "data": json.dumps(LINE)}
     name, _, value = reader.parse("timer", msgspec.json.encode({"type": "ScheduleTimer", "data": fields}))
     assert ("ScheduleTimer", fields) == (name, value)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(HttpProblem) as caught:
         reader.parse("timer", msgspec.json.encode({"type": "ScheduleTimer", "data": fields | wrong}))
     [fault] = caught.value.members["errors"]  # type: ignore[misc]
     assert pointer == fault.pointer

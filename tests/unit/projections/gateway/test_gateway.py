@@ -14,7 +14,7 @@ from yarl import URL
 
 from aggregates.shop.order import order
 from projections.gateway.gateway import Gateway
-from projections.http.bodies import Refused
+from projections.http.bodies import HttpProblem
 from streams.settings import Settings
 from tests.unit.boxes import until
 
@@ -58,7 +58,7 @@ async def test_two_commands_with_one_id_at_once(tmp_path: Path, other: tuple[Any
     first, again = (asyncio.create_task(gateway.post(view, request({"type": "PlaceOrder"}), "order")) for _ in range(2))
     refused = asyncio.create_task(gateway.post(view, request(*other), "order"))
     async with asyncio.timeout(10):
-        with pytest.raises(Refused, match="c-1 was used for PlaceOrder of order 7"):
+        with pytest.raises(HttpProblem, match="c-1 was used for PlaceOrder of order 7"):
             await refused
     await until(lambda: len(kafka.sent) == 2)
     for task in (first, again, *gateway._deliveries):

@@ -13,16 +13,16 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from projections.applying.control import Control
-from projections.gateway.command_log import CommandLog, Place, Sent, Target, read_entry
+from projections.gateway.command_log import CommandAggregate, CommandLog, KafkaPosition, SentCommand, read_entry
 from projections.gateway.replies import Replies
 from streams.cli import kafka
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka.batches import unreadable
-from streams.kafka.client import Broker
+from streams.kafka.client import KafkaClient
 
 DEEP = b"[" * 5_000 + b"]" * 5_000
 REPLY = encode_reply(Reply("c1", "accepted", AggregateRef("order", "1", 1)))
-SENT = Sent("c1", Target("order", "1"), "PlaceOrder", Place("order-commands", 0, 1), "1")
+SENT = SentCommand("c1", CommandAggregate("order", "1"), "PlaceOrder", KafkaPosition("order-commands", 0, 1), "1")
 VALUES = [
     DEEP,
     b'{"status":' + DEEP + b"}",
@@ -51,7 +51,7 @@ def test_an_entry_or_a_value_error(value: bytes | None) -> None:
 
 async def test_replies_behind_a_foreign_record(tmp_path: Path) -> None:
     """Whatever stands on the topic of replies, who waits for a reply behind it gets it."""
-    replies = Replies([], "gateway-replies", 4, Broker([], 4), CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
+    replies = Replies([], "gateway-replies", 4, KafkaClient([], 4), CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
     with replies.waiting_for(SENT) as waiting:
         for offset, value in enumerate(VALUES):
             replies._take(record(offset, value))
@@ -63,7 +63,7 @@ async def test_replies_behind_a_foreign_record(tmp_path: Path) -> None:
 
 async def test_orders_behind_a_foreign_record() -> None:
     """Whatever stands on the topic of orders, those behind it count, and one who waits for its offset goes on."""
-    control = Control("projections-control", SimpleNamespace(), Broker([], 1))  # type: ignore[arg-type]
+    control = Control("projections-control", SimpleNamespace(), KafkaClient([], 1))  # type: ignore[arg-type]
     records = [record(offset, value) for offset, value in enumerate(VALUES)]
     records += [record(50, b"{}", None), record(51, b"{}", b"\xff"), record(52, b"{}", b"paused/" + DEEP)]
     await control._take([*records, UNREADABLE, record(99, msgspec.json.encode({"reason": "because"}))])

@@ -9,27 +9,34 @@ from typing import Any
 
 import pytest
 
-from projections.gateway.command_log import CommandLog, Known, Place, Sent, Target, encode_sent
+from projections.gateway.command_log import (
+    CommandAggregate,
+    CommandLog,
+    KafkaPosition,
+    KnownCommand,
+    SentCommand,
+    encode_sent,
+)
 from projections.gateway.command_request import Command
 from projections.gateway.gateway import Gateway
 from projections.gateway.replies import Replies, TooMany, now_ms
 from projections.http.forwarding import NotNow
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import AggregateRef, Error, Reply, encode_reply
-from streams.kafka.client import Broker
+from streams.kafka.client import KafkaClient
 from streams.kafka.topics import DAY
 from tests.unit.boxes import until
 
 
-def sent(id: str, order: str = "7", command: str = "PlaceOrder") -> Sent:
+def sent(id: str, order: str = "7", command: str = "PlaceOrder") -> SentCommand:
     """A command that was sent."""
-    return Sent(id, Target("order", order), command, Place("order-commands", 1, 5), "1")
+    return SentCommand(id, CommandAggregate("order", order), command, KafkaPosition("order-commands", 1, 5), "1")
 
 
 @pytest.fixture
 def replies(tmp_path: Path) -> Replies:
     """Nothing is read; two may wait."""
-    return Replies([], "gateway-replies", 4, Broker([], 4), CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
+    return Replies([], "gateway-replies", 4, KafkaClient([], 4), CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
 
 
 async def test_as_many_as_may_wait(replies: Replies) -> None:
@@ -88,7 +95,7 @@ async def test_what_others_say_is_not_what_became_of_it(replies: Replies, kept: 
         replies._take(each)
     if kept:
         await keep(replies, 3)
-    assert Known(sent("a"), None) == replies.find("a")
+    assert KnownCommand(sent("a"), None) == replies.find("a")
     assert "a" in replies.unanswered
 
     for each in [record("a", "7", command="PlaceOrder"), *others]:

@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from projections.http import bodies
-from projections.http.bodies import Refused, Reserved, read_body, read_bytes
+from projections.http.bodies import BodyBytes, HttpProblem, read_body, read_bytes
 
 Work = Callable[[web.Request], Awaitable[Any]]
 
@@ -46,7 +46,7 @@ class Server:
         self.in_work += 1
         try:
             return web.Response(text=str(await self.work(request)))
-        except Refused as error:
+        except HttpProblem as error:
             return web.Response(text=str(error), status=error.status)
         finally:
             self.in_work -= 1
@@ -121,7 +121,7 @@ async def test_slow_senders_are_in_nobodys_way(server: Server, monkeypatch: pyte
     """Room is taken for what has come, not for what was announced: hundreds who announce much and send nothing leave
     all of it to others; and what was taken is given back, whatever becomes of the request."""
     most = 10_000
-    reserved = Reserved(most)
+    reserved = BodyBytes(most)
 
     async def read(request: web.Request) -> int:
         with reserved.some() as some:
@@ -146,7 +146,7 @@ async def test_slow_senders_are_in_nobodys_way(server: Server, monkeypatch: pyte
 
 async def test_no_room(server: Server) -> None:
     """Where there is no room for more, a request is refused, and takes none."""
-    reserved = Reserved(100)
+    reserved = BodyBytes(100)
 
     async def read(request: web.Request) -> int:
         with reserved.some() as some:

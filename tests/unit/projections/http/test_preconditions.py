@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from projections.http.bodies import Refused
+from projections.http.bodies import HttpProblem
 from projections.http.etags import tag_of
 from projections.http.preconditions import expected_sequence
 
@@ -52,8 +52,8 @@ def test_nothing_is_expected() -> None:
     assert "" == expected(("Accept", "*"))
 
 
-def refused(*headers: tuple[str, str]) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refused(*headers: tuple[str, str]) -> HttpProblem:
+    with pytest.raises(HttpProblem) as caught:
         expected(*headers)
     return caught.value
 
@@ -87,6 +87,6 @@ def test_any_header(value: str) -> None:
         found, refusal = None, None
         try:
             found = expected((name, value))
-        except Refused as error:
+        except HttpProblem as error:
             refusal = error.status
         assert refusal in (400, 412) if found is None else found == "*" or found.isdecimal()

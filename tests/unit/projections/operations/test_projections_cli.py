@@ -8,7 +8,7 @@ import pytest
 
 from projections.operations import cli
 from projections.operations.cli_status import ProjectionState, TableState, duration, path_of, read, refused, rows
-from streams.cli.run import ERROR, USAGE, Stop
+from streams.cli.run import ERROR, USAGE, CliError
 
 NOTHING = {"watch": False, "wait": False, "key": None, "again": False, "reason": None}
 
@@ -42,7 +42,7 @@ def state(**changed: Any) -> ProjectionState:
 )
 def test_wrong_use(arguments: tuple[Any, ...], options: dict[str, Any], says: str) -> None:
     """Exit code 2, and what would be right."""
-    with pytest.raises(Stop, match=says) as stopped:
+    with pytest.raises(CliError, match=says) as stopped:
         cli._check_use(*arguments, **{**NOTHING, **options})
     assert USAGE == stopped.value.code
 
@@ -102,7 +102,7 @@ def test_what_a_worker_refuses(status: int, code: int) -> None:
 
 def test_an_answer_that_is_none() -> None:
     """Somebody else may listen at that port."""
-    with pytest.raises(Stop, match="is not the /projections"):
+    with pytest.raises(CliError, match="is not the /projections"):
         read("http://x/projections", b"[]", True)
 
 

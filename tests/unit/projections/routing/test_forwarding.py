@@ -19,7 +19,7 @@ from yarl import URL
 from projections.applying.control import Control
 from projections.http import forwarding
 from projections.http.forwarding import NotNow
-from projections.routing.query_router import Doors
+from projections.routing.query_router import QueryRouter
 from projections.stores.rows import StoreDown
 from tests.unit.boxes import until
 from tests.unit.control_topic import ControlTopic, following
@@ -85,7 +85,7 @@ class Asker:
             ),
         )
         source: Any = Source()
-        self.doors = Doors(app, control, {"orders": CHANGELOG}, {"order": source})
+        self.doors = QueryRouter(app, control, {"orders": CHANGELOG}, {"order": source})
         self.url = url
 
     async def get(self, path: str, key: str = "d", **headers: str) -> web.Response:

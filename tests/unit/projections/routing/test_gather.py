@@ -11,7 +11,7 @@ from faust.types import TP
 from multidict import CIMultiDict
 
 from projections.http.forwarding import HOP, Tables
-from projections.routing.query_router import Doors
+from projections.routing.query_router import QueryRouter
 from projections.stores.rows import Quarantined
 from tests.unit.control_topic import ControlTopic, following
 
@@ -45,7 +45,7 @@ class Worker:
             table=lambda partition, table: SimpleNamespace(quarantined=self.waits if partition == 1 else {}),
             wait_for=self.has_it,
         )
-        self.doors = Doors(self.app, control, {"orders": CHANGELOG}, {"order": source})
+        self.doors = QueryRouter(self.app, control, {"orders": CHANGELOG}, {"order": source})
 
     async def has_it(self, *what: Any) -> bool:
         """Whatever is waited for is applied."""

@@ -16,7 +16,7 @@ from faust.types import TP
 from projections.applying.control import Control
 from projections.http.forwarding import HOP, SEEN
 from projections.http.problems import problems
-from projections.routing.query_router import Doors
+from projections.routing.query_router import QueryRouter
 from projections.routing.signature import HopSignature
 from tests.unit.control_topic import ControlTopic, following
 
@@ -50,7 +50,7 @@ class Worker:
             assignor=SimpleNamespace(assigned_actives=lambda: {TP(CHANGELOG, it) for it in partitions}),
         )
         source: Any = SimpleNamespace(kept=[SimpleNamespace(name="orders")], table=lambda partition, table: None)
-        self.doors = Doors(self.app, control, {"orders": CHANGELOG}, {"order": source})
+        self.doors = QueryRouter(self.app, control, {"orders": CHANGELOG}, {"order": source})
 
     async def start(self) -> None:
         signature = HopSignature(lambda: self.control.secrets)

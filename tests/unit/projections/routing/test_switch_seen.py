@@ -13,7 +13,7 @@ from faust.types import TP
 
 from projections.applying.control import Control
 from projections.http.forwarding import HOP, SEEN, Behind
-from projections.routing.query_router import Doors
+from projections.routing.query_router import QueryRouter
 from tests.unit.control_topic import ControlTopic, following
 
 CHANGELOG = "order-rows-changelog"
@@ -37,7 +37,7 @@ class Worker:
             assignor=SimpleNamespace(assigned_actives=lambda: {TP(CHANGELOG, 0)}),
         )
         source: Any = SimpleNamespace(kept=[SimpleNamespace(name="orders")], table=lambda partition, table: None)
-        self.doors = Doors(app, control, {"orders": CHANGELOG}, {"order": source})
+        self.doors = QueryRouter(app, control, {"orders": CHANGELOG}, {"order": source})
 
     async def told(self, headers: Mapping[str, str]) -> Any:
         """Its answer to another worker: the table that it has looked into, or why it has not."""

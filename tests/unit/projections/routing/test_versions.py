@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from projections.applying.control import Control
-from projections.applying.source import Source
-from projections.applying.waits import Bound
+from projections.applying.source import ProjectionGroup
+from projections.applying.waits import MostAtOnce
 from projections.http.forwarding import Busy, NotNow
 from projections.projection import Projection, PublishedEvent, Row
-from projections.routing.cutover import Switching, first_projection
-from projections.stores.declaration import Kept
+from projections.routing.cutover import Cutover, first_projection
+from projections.stores.declaration import Table
 from tests.unit.boxes import Boxes, Put, contents, put, until
 from tests.unit.control_topic import ControlTopic, following
 
@@ -50,11 +50,11 @@ class Town:
     @asynccontextmanager
     async def worker(self, *versions: int) -> AsyncIterator[Worker]:
         """One that has these versions of the projection."""
-        kept = [Kept(Projection("boxes", version, "box", self._contents)) for version in versions]
+        kept = [Table(Projection("boxes", version, "box", self._contents)) for version in versions]
         async with following(self.orders) as control:
             boxes: Any = self.boxes
             rest = (control, boxes.topic, boxes.reader, boxes.letters, asyncio.Semaphore(4))
-            source = Source("box", "box-events", kept, lambda kept: boxes.rows, lambda rows: [0], *rest)
+            source = ProjectionGroup("box", "box-events", kept, lambda kept: boxes.rows, lambda rows: [0], *rest)
             await source.open()
             try:
                 yield Worker(self, control, source)
@@ -76,12 +76,12 @@ class Worker:
 
     town: Town
     control: Control
-    source: Source
+    source: ProjectionGroup
     doors: Alone = field(default_factory=Alone)
 
     async def looked(self) -> None:
         """As the leader does again and again."""
-        await Switching({"box": self.source}, self.control, self.doors)._look()  # type: ignore[arg-type]
+        await Cutover({"box": self.source}, self.control, self.doors)._look()  # type: ignore[arg-type]
         await self.source.follow()
 
     @property
@@ -133,7 +133,7 @@ async def test_who_waits_is_told_that_a_table_answers(town: Town) -> None:
     """No event comes that would wake a read that waits for a position: the table has it before it is the one to ask."""
     async with town.worker(1) as it:
         await it.current("boxes-1")
-        waiting = asyncio.create_task(it.source.wait_for(0, 1, ["boxes"], 60, Bound(1)))
+        waiting = asyncio.create_task(it.source.wait_for(0, 1, ["boxes"], 60, MostAtOnce(1)))
         for _ in range(10):
             await asyncio.sleep(0)
         assert (None, False) == (it.serving, waiting.done())
@@ -145,11 +145,13 @@ async def test_who_waits_is_told_that_a_table_answers(town: Town) -> None:
 
 async def test_who_waits_is_woken_by_the_batch(town: Town) -> None:
     """When the table has the commit, and not before; one more than may wait is told so at once."""
-    bound = Bound(1)
+    bound = MostAtOnce(1)
     async with town.worker(1) as it:
         await it.current("boxes-1")
         await it.looked()
-        assert await it.source.wait_for(0, 1, ["boxes"], 60, Bound(0)), "who need not wait is answered all the same"
+        assert await it.source.wait_for(0, 1, ["boxes"], 60, MostAtOnce(0)), (
+            "who need not wait is answered all the same"
+        )
         waiting = asyncio.create_task(it.source.wait_for(0, 3, ["boxes"], 60, bound))
         await until(lambda: bound.now == 1)
         with pytest.raises(Busy):
@@ -167,7 +169,7 @@ async def test_who_waits_is_woken_by_the_batch(town: Town) -> None:
 async def test_who_waits_waits_for_the_look_at_the_log_too(town: Town) -> None:
     """A table that was recovered with the commit in it: who waits is answered when it is known to be of this log, and
     is not sent away before."""
-    bound = Bound(1)
+    bound = MostAtOnce(1)
     async with town.worker(1) as it:
         await it.current("boxes-1")
         await it.looked()
@@ -186,7 +188,7 @@ async def test_who_waits_waits_for_the_look_at_the_log_too(town: Town) -> None:
 
 async def test_who_waits_is_told_that_the_partitions_move(town: Town) -> None:
     """He need not wait for what this worker does not get any more, in a rebalance or when it ends."""
-    bound = Bound(10)
+    bound = MostAtOnce(10)
     async with town.worker(1) as it:
         await it.current("boxes-1")
         await it.looked()
@@ -321,10 +323,10 @@ async def test_a_type_without_a_projection_comes_first(town: Town) -> None:
     async with town.worker(1) as worker:
         await worker.current("boxes-1")
         rest = (worker.control, town.boxes.topic, town.boxes.reader, town.boxes.letters, asyncio.Semaphore(4))
-        nothing = Source("mail", "mail-events", [], lambda kept: town.boxes.rows, lambda rows: [0], *rest)  # type: ignore[arg-type]
+        nothing = ProjectionGroup("mail", "mail-events", [], lambda kept: town.boxes.rows, lambda rows: [0], *rest)  # type: ignore[arg-type]
         sources = {"mail": nothing, "box": worker.source}
         assert "boxes" == first_projection(sources)
-        await Switching(sources, worker.control, worker.doors)._look()  # type: ignore[arg-type]
+        await Cutover(sources, worker.control, worker.doors)._look()  # type: ignore[arg-type]
         assert "boxes-1" == worker.serving
 
 

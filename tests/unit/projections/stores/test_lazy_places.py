@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from projections.stores.rows import Changes, Place, Quarantined
+from projections.stores.rows import Changes, Checkpoint, Quarantined
 from projections.stores.shared import lazy_places
-from projections.stores.shared.lazy_places import LazyPlaces
+from projections.stores.shared.lazy_places import ThrottledCheckpoints
 
 
 class Store:
@@ -32,9 +32,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 async def test_a_place_alone_is_kept_once_a_second(clock: list[float]) -> None:
     """Of many batches that change no row only the first of each second is a request."""
     store: Any = Store()
-    rows = LazyPlaces(store)
+    rows = ThrottledCheckpoints(store)
     for nr in range(1, 21):
-        await rows.save(0, {"archive-1": Changes(Place(nr, 0, nr, nr))})
+        await rows.save(0, {"archive-1": Changes(Checkpoint(nr, 0, nr, nr))})
         clock[0] += 0.125
     assert [1, 9, 17] == [changes["archive-1"].place.nr for changes in store.saved]
 
@@ -42,9 +42,11 @@ async def test_a_place_alone_is_kept_once_a_second(clock: list[float]) -> None:
 async def test_rows_and_quarantines_are_kept_at_once(clock: list[float]) -> None:
     """Each with its place, and without the tables that have nothing to say."""
     store: Any = Store()
-    rows = LazyPlaces(store)
-    quiet = Changes(Place(1, 0, 1, 1))
+    rows = ThrottledCheckpoints(store)
+    quiet = Changes(Checkpoint(1, 0, 1, 1))
     await rows.save(0, {"archive-1": quiet, "other-1": quiet})
-    await rows.save(0, {"archive-1": Changes(Place(2, 0, 2, 2), {"A": {"position": "order-0:2:0"}}), "other-1": quiet})
-    await rows.save(0, {"archive-1": Changes(Place(3, 0, 3, 3), {}, {"A": Quarantined("order-0:3:0", "bug", 1)})})
+    await rows.save(
+        0, {"archive-1": Changes(Checkpoint(2, 0, 2, 2), {"A": {"position": "order-0:2:0"}}), "other-1": quiet}
+    )
+    await rows.save(0, {"archive-1": Changes(Checkpoint(3, 0, 3, 3), {}, {"A": Quarantined("order-0:3:0", "bug", 1)})})
     assert [{"archive-1", "other-1"}, {"archive-1"}, {"archive-1"}] == [set(changes) for changes in store.saved]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.stores.changes import MOST_AGAIN, Listener, Live, TooSlow
+from projections.stores.changes import MOST_AGAIN, ChangeListener, ChangeNotifier, TooSlow
 from projections.stores.local.queries import changes, place, raw
-from projections.stores.rows import Changes, Place
+from projections.stores.rows import Changes, Checkpoint
 from tests.flat_rows import flat
 from tests.unit.rows_of_orders import TABLE, Orders
 
@@ -21,17 +21,17 @@ def orders(tmp_path: Path) -> Orders:
     return Orders(tmp_path)
 
 
-def woken(listener: Listener) -> bool:
+def woken(listener: ChangeListener) -> bool:
     return listener._woken.is_set()
 
 
 def rows(*keys: str) -> Changes:
-    return Changes(Place(1, 0, 1), {key: {} for key in keys})
+    return Changes(Checkpoint(1, 0, 1), {key: {} for key in keys})
 
 
 async def test_only_who_listens_is_woken() -> None:
     """By a change of the row that it waits for, or of any when it waits for all, of its table and partition."""
-    live = Live()
+    live = ChangeNotifier()
     with live.listening(TABLE, [0], "a") as one, live.listening(TABLE, [0, 1]) as every:
         live.changed(TABLE, 0, rows("b"))
         assert (False, True) == (woken(one), woken(every))
@@ -46,7 +46,7 @@ async def test_only_who_listens_is_woken() -> None:
 
 async def test_changes_meanwhile_are_one() -> None:
     """However often rows change before a listener looks, it is woken once, and holds the partitions alone."""
-    live = Live()
+    live = ChangeNotifier()
     with live.listening(TABLE, [0, 1]) as listener:
         for number in range(1_000):
             live.changed(TABLE, number % 2, rows(f"{number}"))
@@ -56,7 +56,7 @@ async def test_changes_meanwhile_are_one() -> None:
 
 async def test_nobody_listens() -> None:
     """What nobody listens to leaves nothing behind."""
-    live = Live()
+    live = ChangeNotifier()
     for key in (None, "a"):
         with live.listening(TABLE, [0, 1], key), live.listening(TABLE, [0], key):
             live.changed(TABLE, 0, rows("a"))
@@ -65,7 +65,7 @@ async def test_nobody_listens() -> None:
 
 async def test_keys_that_are_folded_anew_are_bounded() -> None:
     """They are told by name; a listener that lets too many of them wait is sent away."""
-    listener = Listener()
+    listener = ChangeListener()
     listener.wake(0, [str(number) for number in range(MOST_AGAIN)])
     assert MOST_AGAIN == len((await listener.wait())[0])
     listener.wake(0, [str(number) for number in range(MOST_AGAIN + 1)])

@@ -9,7 +9,7 @@ import pytest
 
 from projections.stores.changelog import PLACE, QUARANTINED, ROW, key_of, prefix_of
 from projections.stores.local.rocksdb import Record, TableError
-from projections.stores.rows import Place, Quarantined
+from projections.stores.rows import Checkpoint, Quarantined
 from tests.flat_rows import encoded, flat
 from tests.unit.local_machines import TABLE, Machine
 from tests.unit.sql_machines import row
@@ -51,10 +51,10 @@ async def test_places_of_tables(machine: Machine) -> None:
     for nr, table in enumerate(("things-1", "things-1.1", "things-10", "thing-1"), 1):
         await machine.put(nr, table=table, **{key: {"owner": "x"} for key in ("", "a", "\x7f", "é")})
     assert {
-        "things-1": Place(1, 0, 1, 1),
-        "things-1.1": Place(2, 0, 2, 2),
-        "things-10": Place(3, 0, 3, 3),
-        "thing-1": Place(4, 0, 4, 4),
+        "things-1": Checkpoint(1, 0, 1, 1),
+        "things-1.1": Checkpoint(2, 0, 2, 2),
+        "things-10": Checkpoint(3, 0, 3, 3),
+        "thing-1": Checkpoint(4, 0, 4, 4),
     } == machine.store.places(0)
     assert {} == machine.store.places(1)
 
@@ -89,7 +89,7 @@ def a_row(key: str, nr: int, index: int = 0) -> Record:
 
 
 def a_place(nr: int, index: int = 0) -> Record:
-    return key_of(TABLE, PLACE), msgspec.json.encode(Place(nr, index, nr))
+    return key_of(TABLE, PLACE), msgspec.json.encode(Checkpoint(nr, index, nr))
 
 
 def waiting(nr: int, events: int, last: int) -> Record:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from projections.stores.changelog import PLACE, QUARANTINED, ROW, is_newer, key_of
 from projections.stores.local.rocksdb import Record
 from projections.stores.local.sqlite_file import SqliteFile
-from projections.stores.rows import Place, Quarantined, Stored, encode_stored, is_gone, shown_json
+from projections.stores.rows import Checkpoint, Quarantined, StoredRow, encode_stored, is_gone, shown_json
 from projections.stores.sql_columns import SqlColumns
 
 TABLES = ("a-1", "a-2", "b-1.x")
@@ -31,11 +31,11 @@ def records(draw: st.DrawFn) -> Record:
     nr, index = draw(POSITIONS)
     at, n = f"type-0:{nr}:{index}", draw(st.text(max_size=3))
     if kind == PLACE:
-        value: Any = Place(nr, index, nr - 1, draw(st.integers(0, 9)))
+        value: Any = Checkpoint(nr, index, nr - 1, draw(st.integers(0, 9)))
     elif kind == QUARANTINED:
         value = Quarantined(at, n, draw(st.integers(1, 3)))
     else:
-        return key_of(table, kind, key), encode_stored(Stored(at, row=None if n == "" else {"n": n}))
+        return key_of(table, kind, key), encode_stored(StoredRow(at, row=None if n == "" else {"n": n}))
     return key_of(table, kind, key), msgspec.json.encode(value)
 
 

@@ -14,7 +14,7 @@ from faust.types import TP
 
 from projections.stores.changelog import ROW, key_of
 from projections.stores.local.sqlite import OPEN_TRIES, TableError
-from projections.stores.rows import Place, Quarantined
+from projections.stores.rows import Checkpoint, Quarantined
 from tests.flat_rows import encoded
 from tests.unit.sql_machines import TABLE, Machine, row
 
@@ -39,7 +39,7 @@ def test_written_with_its_offset(machine: Machine, other: Machine) -> None:
     other.recover()
     for worker in (machine, other):
         assert [row(2, owner="y"), row(1), None] == worker.rows("a", "b", "c")
-        assert ({TABLE: Place(2, 0, 2, 2)}, held) == (worker.store.places(0), worker.store.quarantined(0, TABLE))
+        assert ({TABLE: Checkpoint(2, 0, 2, 2)}, held) == (worker.store.places(0), worker.store.quarantined(0, TABLE))
         assert len(machine.changelog) - 1 == worker.read_up_to
 
 

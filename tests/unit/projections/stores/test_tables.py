@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from projections.stores.local import queries
-from projections.stores.rows import Place, Quarantined, decode_row
+from projections.stores.rows import Checkpoint, Quarantined, decode_row
 from tests.unit.local_machines import TABLE, Changelog, Machine
 from tests.unit.sql_machines import row
 
@@ -35,7 +35,7 @@ async def test_written_with_its_offset(machine: Machine, other: Machine) -> None
     other.recover()
     for worker in (machine, other):
         assert [row(2, owner="y"), row(1, owner="x")] == await worker.loaded("a", "b")
-        assert ({TABLE: Place(2, 0, 2, 2)}, 4) == (await worker.rows.places(0), worker.read_up_to)
+        assert ({TABLE: Checkpoint(2, 0, 2, 2)}, 4) == (await worker.rows.places(0), worker.read_up_to)
     assert machine.all() == other.all()
 
 
@@ -49,7 +49,7 @@ async def test_the_changelog_comes_first(machine: Machine, other: Machine, chang
         await machine.put(2, a={"owner": "y"}, b={"owner": "y"})
     assert before == machine.all()
     other.recover()
-    assert ([row(2, owner="y"), None], Place(1, 0, 1, 1)) == (
+    assert ([row(2, owner="y"), None], Checkpoint(1, 0, 1, 1)) == (
         await other.loaded("a", "b"),
         (await other.rows.places(0))[TABLE],
     )
@@ -72,7 +72,7 @@ async def test_late_rows_of_a_former_owner(machine: Machine, other: Machine) -> 
         worker.recover()
         assert [row(3, owner="z")] * 2 == await worker.loaded("a", "b")
         assert {"c": waits} == await worker.rows.quarantined(0, TABLE)
-        assert ({TABLE: Place(3, 0, 3, 3)}, 8) == (await worker.rows.places(0), worker.read_up_to)
+        assert ({TABLE: Checkpoint(3, 0, 3, 3)}, 8) == (await worker.rows.places(0), worker.read_up_to)
         assert {"z": 2} == queries.counts(worker.store, 0, TABLE, "owner")
     assert machine.all() == other.all()
 
@@ -131,7 +131,7 @@ async def test_a_drop_that_is_cut_off(machine: Machine, other: Machine, changelo
         await machine.rows.drop(0, TABLE)
     changelog.room = None
     other.recover()
-    if (await other.rows.places(0)).get(TABLE, Place()) != Place():
+    if (await other.rows.places(0)).get(TABLE, Checkpoint()) != Checkpoint():
         assert whole == other.all()
     if await other.rows.quarantined(0, TABLE):
         assert [row(1, owner="z")] == await other.loaded("c")

@@ -16,7 +16,7 @@ from projections.projection import Row
 from projections.stores.changelog import ROW, prefix_of
 from projections.stores.declaration import Indexes
 from projections.stores.local.indexes import CHANGE, COUNT, ENTRY, change_key, count_prefix, entry_prefix
-from projections.stores.rows import Place, read_position
+from projections.stores.rows import Checkpoint, read_position
 from tests.flat_rows import GONE, flat
 from tests.unit.boxes import BANG, EMPTY, Boxes, Stored, boxes, put, swapped
 from tests.unit.local_machines import Changelog, Machine
@@ -74,7 +74,7 @@ class Workers:
         """Fold so many events more, from where this worker has the table, late perhaps. `told`: the store need not read
         what the rows replace."""
         machine = self._machines[worker]
-        place = (await machine.rows.places(0)).get(TABLE, Place())
+        place = (await machine.rows.places(0)).get(TABLE, Checkpoint())
         waits = dict(await machine.rows.quarantined(0, TABLE))
         table = TableFold(TABLE, boxes, machine.rows, 0, place, waits)
         events = [event for event in await self._here.published() if event.at > place.at]

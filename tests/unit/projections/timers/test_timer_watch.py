@@ -15,7 +15,7 @@ import pytest
 from aggregates.timer import TimerCancelled, TimerFired, TimerScheduled
 from projections.stores.local.queries import in_order
 from projections.stores.local.tables import LocalRows, rocksdb_table
-from projections.stores.rows import Changes, Place, Stored
+from projections.stores.rows import Changes, Checkpoint, StoredRow
 from projections.timers import watch
 from projections.timers.projection import DUE, kept, time_text, timers
 from projections.timers.watch import FIRST_REPEAT, LONGEST_REPEAT, LOOK_AGAIN, MOST_AT_ONCE, TimerWatch, due_timers
@@ -81,7 +81,7 @@ class Watched:
         """A worker that has just got these partitions, both without any being named, and knows nothing of before."""
         for number in partitions or (0, 1):
             self.source.partitions[number] = SimpleNamespace(
-                tables={table: SimpleNamespace(place=Place(self.nr)) for table in ("timers-0", TABLE, "times-1")},
+                tables={table: SimpleNamespace(place=Checkpoint(self.nr)) for table in ("timers-0", TABLE, "times-1")},
                 is_current=lambda table: table in self.current,
             )
         self.watch = TimerWatch(self.source, self.store, self.kafka, "timer-commands", "/projections", lambda: self.now)
@@ -90,13 +90,13 @@ class Watched:
         """Timers are scheduled, or over (None), in one commit."""
         self.nr += 1
         rows = {
-            key: Stored(
+            key: StoredRow(
                 f"timer-{partition}:{self.nr}:{index}",
                 row=None if due is None else {"id": key, "due": time_text(due), "correlation_id": "placing"},
             )
             for index, (key, due) in enumerate(dues.items())
         }
-        place = Place(self.nr, len(rows) - 1, self.nr)
+        place = Checkpoint(self.nr, len(rows) - 1, self.nr)
         await self.rows.save(partition, {TABLE: Changes(place, rows)})
         self.source.partitions[partition].tables[TABLE].place = place
         async with self.source.moved:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from projections.timers.cli import read_due, schedule
-from streams.cli.run import USAGE, Stop
+from streams.cli.run import USAGE, CliError
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, 500_000, UTC)
 
@@ -36,7 +36,7 @@ def test_due(typed: str, due: str) -> None:
 )
 def test_no_time(typed: str) -> None:
     """Exit code 2, and what a time looks like."""
-    with pytest.raises(Stop, match=r"2026-12-24T18:00:00Z, or from now: \+90s") as stopped:
+    with pytest.raises(CliError, match=r"2026-12-24T18:00:00Z, or from now: \+90s") as stopped:
         read_due(typed, NOW)
     assert USAGE == stopped.value.code
 
@@ -47,5 +47,5 @@ def test_fields() -> None:
     fields = {"due": "2026-12-24T00:00:00.000Z", "to": "order", "id": "1", "command": "ShipOrder"}
     assert fields == msgspec.json.decode(schedule(typed))
     assert fields | {"data": '{"a": 1}'} == msgspec.json.decode(schedule([*typed, '{"a": 1}']))
-    with pytest.raises(Stop, match="not a JSON object"):
+    with pytest.raises(CliError, match="not a JSON object"):
         schedule([*typed, "[]"])

@@ -14,19 +14,19 @@ import pytest
 
 from projections.http.at_least import BadPosition
 from projections.projection import Projection
-from projections.stores.declaration import Indexes, Kept
-from projections.streaming.list_cursor import Mark, read_mark
+from projections.stores.declaration import Indexes, Table
+from projections.streaming.list_cursor import ListCursor, read_mark
 from projections.streaming.sse import Frame, read_frames
-from projections.views.listing import Listing
+from projections.views.listing import ListOfRows
 from projections.views.live_lists import AT_ONCE, _Following
 from tests.e2e.client import eventually
 from tests.unit.rows_of_orders import TABLE, Orders
 
-ORDERS = Kept(
+ORDERS = Table(
     Projection("orders", 1, "order", lambda row, key, event: row),
     Indexes({"status": lambda row: row["status"]}, changes=True),
 )
-LISTING = Listing("order", "orders", "status", ("open", "placed"), lambda row: {"id": row["id"]})
+LISTING = ListOfRows("order", "orders", "status", ("open", "placed"), lambda row: {"id": row["id"]})
 BEGIN = "orders-1,order-0:0:0,order-1:0:0"
 
 
@@ -142,7 +142,7 @@ def test_marks() -> None:
     mark = read_mark(BEGIN, "orders")
     assert BEGIN == str(mark)
     mark.advance("order-1", (3, 2))
-    mark.add(Mark(TABLE, {"order-0": (9, 1), "order-2": (0, -1)}))
+    mark.add(ListCursor(TABLE, {"order-0": (9, 1), "order-2": (0, -1)}))
     assert "orders-1,order-0:9:1,order-1:3:2,order-2:0:0" == str(mark)
     assert {"order-0", "order-1", "order-2"} == mark.streams
     for text in ("", "orders", "orders-1,", "orders-1,order-0", "users-1,order-0:1:0", "order-0:1:0,orders-1"):

@@ -13,9 +13,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from streams.cli.owners import get_owners, row
-from streams.cli.run import Stop
+from streams.cli.run import CliError
 from streams.journal.port import Commit
-from streams.web.owners import Owned
+from streams.web.owners import OwnedPartition
 from tests.unit.streams.ownership.test_owner import LINE, OPEN, Bench, stuck, until
 
 
@@ -92,7 +92,7 @@ async def test_what_an_owner_shows(bench: Bench) -> None:
 
 def test_a_partition_without_owner() -> None:
     """It is shown as not served, by nobody."""
-    assert ["order", 3, "no", None, 0] == row(Owned(3, "order-3"))[:5]
+    assert ["order", 3, "no", None, 0] == row(OwnedPartition(3, "order-3"))[:5]
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ async def test_who_is_no_command_worker(answer: web.Response, why: str) -> None:
     app.router.add_get("/owners", handler)
     async with TestServer(app) as server:
         url = str(server.make_url("/"))
-        with pytest.raises(Stop, match=why) as stopped:
+        with pytest.raises(CliError, match=why) as stopped:
             await get_owners(url)
-    with pytest.raises(Stop, match="is this worker up") as not_up:
+    with pytest.raises(CliError, match="is this worker up") as not_up:
         await get_owners(url)
     assert (2, 2) == (stopped.value.code, not_up.value.code)

@@ -24,9 +24,9 @@ from schemas.registry import Schemas
 from streams.cli import dead_letters, journal, kafka, quarantine, verify
 from streams.cli import lag as lag_client
 from streams.cli.main import register
-from streams.cli.run import Stop, indented, print_table, run, table
+from streams.cli.run import CliError, indented, print_table, run, table
 from streams.deciding.messages import AggregateRef, Message, Reply, encode_reply
-from streams.deciding.quarantine import Reason, pack
+from streams.deciding.quarantine import QuarantineReason, pack
 from streams.journal import event_view
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Identity, RecordedEvent, Snapshot
@@ -112,7 +112,7 @@ def rendered(shown: Any) -> str:
 
 def code_of(call: Callable[[], object]) -> int:
     """The exit code that a call stops with."""
-    with pytest.raises(Stop) as stopped:
+    with pytest.raises(CliError) as stopped:
         call()
     assert "\n" not in str(stopped.value)
     return stopped.value.code
@@ -148,7 +148,7 @@ def test_unknown_type() -> None:
     """A type without topic is wrong use, and the types that there are in the namespace are named."""
     present = ["a_order-commands", "a_user-commands", "a_order-events", "b_cart-commands"]
     with pytest.raises(
-        Stop, match=r"no aggregate type ordr.*types on Kafka in the namespace a_: order, user$"
+        CliError, match=r"no aggregate type ordr.*types on Kafka in the namespace a_: order, user$"
     ) as stopped:
         kafka.check_topic("a_ordr-commands", "ordr", Settings(namespace="a_"), present, ["order"])
     assert 2 == stopped.value.code
@@ -156,7 +156,7 @@ def test_unknown_type() -> None:
 
 def test_known_type_without_topic() -> None:
     """A type of this app whose topic is not there yet is no wrong use: the message says who makes it."""
-    with pytest.raises(Stop, match="start a worker of order, or run") as stopped:
+    with pytest.raises(CliError, match="start a worker of order, or run") as stopped:
         kafka.check_topic("order-commands", "order", Settings(), [], ["order"])
     assert 1 == stopped.value.code
 
@@ -200,7 +200,7 @@ async def test_reply_of_the_command() -> None:
 )
 async def test_errors_of_kafka(error: Exception, code: int, words: str) -> None:
     """What goes wrong with Kafka becomes one line with the brokers' addresses and the setting to look at."""
-    with pytest.raises(Stop, match=words) as stopped:
+    with pytest.raises(CliError, match=words) as stopped:
         async with kafka.kafka(Settings(kafka_brokers="kafka://k1:9092;kafka://k2:9092")):
             raise error
     assert code == stopped.value.code
@@ -228,7 +228,7 @@ async def test_show_at(context: FakeContext, at: int, sequence: int, lines: int)
 @pytest.mark.parametrize("id", ["nope", "536367"])
 async def test_show_nothing(context: FakeContext, id: str) -> None:
     """There is no aggregate without an event."""
-    with pytest.raises(Stop, match=f"no order {id}") as stopped:
+    with pytest.raises(CliError, match=f"no order {id}") as stopped:
         await journal.state_of(context, id, None)  # type: ignore[arg-type]
     assert 1 == stopped.value.code
 
@@ -248,7 +248,7 @@ async def test_history(context: FakeContext) -> None:
 async def test_history_with_wrong_partitions(context: FakeContext) -> None:
     """Another PARTITIONS than the workers have would give positions of another stream: it is refused."""
     other = next(n for n in range(1, 99) if partition_of(b"536365", n) != partition_of(b"536365", PARTITIONS))
-    with pytest.raises(Stop, match=f"PARTITIONS={other}") as stopped:
+    with pytest.raises(CliError, match=f"PARTITIONS={other}") as stopped:
         await journal.history_of(FakeContext(context.store, other), "536365")  # type: ignore[arg-type]
     assert 2 == stopped.value.code
 
@@ -256,7 +256,7 @@ async def test_history_with_wrong_partitions(context: FakeContext) -> None:
 async def test_a_journal_of_another_namespace(context: FakeContext) -> None:
     """The command line refuses a journal that is another system's in one line, as workers do."""
     await context.journal().claim(Identity(context="orders", namespace="demo-", partitions=PARTITIONS, cluster="c"))
-    with pytest.raises(Stop, match="belongs to NAMESPACE='demo-', and here is NAMESPACE=''") as stopped:
+    with pytest.raises(CliError, match="belongs to NAMESPACE='demo-', and here is NAMESPACE=''") as stopped:
         await journal.history_of(context, "536365")  # type: ignore[arg-type]
     assert 2 == stopped.value.code
 
@@ -272,7 +272,7 @@ async def test_unreadable_event(context: FakeContext) -> None:
 
 async def test_missing_journal() -> None:
     """Tables that do not exist are for the user to make, and the message says how."""
-    with pytest.raises(Stop, match="run `faust -A <app> setup`") as stopped:
+    with pytest.raises(CliError, match="run `faust -A <app> setup`") as stopped:
         await journal.state_of(FakeContext(MemoryStore()), "1", None)  # type: ignore[arg-type]
     assert 2 == stopped.value.code
 
@@ -287,7 +287,7 @@ async def test_missing_journal() -> None:
 )
 def test_type_of_another_app(module: str, words: str) -> None:
     """A type that this app has not is wrong use, and the app that has it is named."""
-    with pytest.raises(Stop, match=words) as stopped:
+    with pytest.raises(CliError, match=words) as stopped:
         journal.context_of({"order": None}, "product", module)  # type: ignore[dict-item]
     assert 2 == stopped.value.code
 
@@ -457,7 +457,7 @@ def test_where_a_letter_is_sent_again(topic: bytes, type: bytes, goes_to: str) -
 async def test_quarantine_of_an_aggregate(context: FakeContext) -> None:
     """The quarantine of an aggregate is read from its notes, after its snapshot, and shown with all that wait."""
     journal = context.journal()
-    reason = msgspec.json.encode(Reason("DomainError", "Bug: no", AT, 9))
+    reason = msgspec.json.encode(QuarantineReason("DomainError", "Bug: no", AT, 9))
     message = Message(10, b"536365", b'{"sku": 1}', [("ce_type", b"AddLine")], AT.timestamp())
     notes = (
         RecordedEvent("536365", 2, "#quarantined", reason, "c9"),
@@ -502,7 +502,7 @@ def test_run_ends_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """A command that stops prints its reason on stderr, nothing on stdout, and ends with its code."""
 
     async def stops() -> None:
-        raise Stop(3, "no such thing")
+        raise CliError(3, "no such thing")
 
     async def ends(code: int | None) -> int | None:
         return code
@@ -568,5 +568,5 @@ async def test_verify_with_wrong_partitions(context: FakeContext) -> None:
     """A journal that does not say whose it is still has streams beyond those of a PARTITIONS that is too small."""
     partition = int(STREAM.rpartition("-")[2])
     other = FakeContext(context.store, partition)
-    with pytest.raises(Stop, match=f"PARTITIONS={partition}, but there is a stream {STREAM}"):
+    with pytest.raises(CliError, match=f"PARTITIONS={partition}, but there is a stream {STREAM}"):
         await verify._check_partitions(context.journal(), other, None)  # type: ignore[arg-type]

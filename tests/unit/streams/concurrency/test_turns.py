@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from streams.concurrency.fairness import TURN_SECONDS, few, our_turn
+from streams.concurrency.fairness import TURN_SECONDS, chunks, yield_if_due
 
 
 def work(seconds: float) -> None:
@@ -20,7 +20,7 @@ async def test_short_work_does_not_wait() -> None:
     came_round = []
     asyncio.get_running_loop().call_soon(came_round.append, True)
     for _ in range(100):
-        await our_turn()
+        await yield_if_due()
     assert [] == came_round
 
 
@@ -32,7 +32,7 @@ async def test_one_turn_each_time_that_the_loop_comes_round() -> None:
     async def lane() -> None:
         nonlocal done
         for _ in range(5):
-            await our_turn()
+            await yield_if_due()
             work(long)
         done += 1
 
@@ -51,7 +51,7 @@ async def test_all_have_turns() -> None:
 
     async def lane(number: int) -> None:
         for _ in range(4):
-            await our_turn()
+            await yield_if_due()
             order.append(number)
             work(2 * TURN_SECONDS)
 
@@ -63,7 +63,7 @@ async def test_who_gives_up_holds_nobody_up() -> None:
     """Somebody who is cancelled while waiting leaves the turn to the next in line."""
 
     async def lane() -> None:
-        await our_turn()
+        await yield_if_due()
         work(2 * TURN_SECONDS)
 
     first, gone, stays = (asyncio.create_task(lane()) for _ in range(3))
@@ -75,6 +75,6 @@ async def test_who_gives_up_holds_nobody_up() -> None:
 
 def test_few() -> None:
     """All things come, in their order, some at a time."""
-    groups = list(few(range(45)))
+    groups = list(chunks(range(45)))
     assert [20, 20, 5] == [len(group) for group in groups]
     assert list(range(45)) == [number for group in groups for number in group]

@@ -11,7 +11,7 @@ from msgspec import json
 from streams.deciding import cache as cache_module
 from streams.deciding.cache import Aggregate, Budget, Cache
 from streams.deciding.messages import Message
-from streams.deciding.quarantine import PARKED, QUARANTINED, Reason, pack
+from streams.deciding.quarantine import PARKED, QUARANTINED, QuarantineReason, pack
 from streams.journal.port import RecordedEvent
 from streams.settings import Settings, SettingsError
 from tests.unit.moments import NOW, moment
@@ -71,7 +71,7 @@ def test_commands_that_wait_weigh() -> None:
     """Those behind an aggregate in quarantine count with the bytes of their messages."""
     held = aggregate()
     before = held.weight
-    reason = Reason("Bug", "no", NOW, 1)
+    reason = QuarantineReason("Bug", "no", NOW, 1)
     held.note(RecordedEvent("1", 1, QUARANTINED, json.encode(reason), "poison"), 2)
     held.note(RecordedEvent("1", 1, PARKED, pack(Message(1, b"1", bytes(50_000), [], 1.0)), "c2"), 2)
     assert held.weight >= before + 50_000

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.kafka import client as broker_module
 from streams.kafka import last_records
-from streams.kafka.client import USUAL_LARGEST, Broker
+from streams.kafka.client import USUAL_LARGEST, KafkaClient
 
 TP = TopicPartition("order-events", 0)
 
@@ -42,8 +42,8 @@ class Producer:
         self.client = client
 
 
-def broker(*answers: Any) -> Broker:
-    broker = Broker([], 1)
+def broker(*answers: Any) -> KafkaClient:
+    broker = KafkaClient([], 1)
     broker._producers.current = Producer(Client(*answers))
     return broker
 

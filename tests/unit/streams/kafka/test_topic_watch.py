@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from streams.concurrency.supervisor import Supervisor
 from streams.kafka import topic_watch
-from streams.kafka.topic_metadata import Described
+from streams.kafka.topic_metadata import TopicMetadata
 from streams.kafka.topic_watch import watch_partitions
 from streams.kafka.topics import type_topics
 
@@ -27,12 +27,12 @@ async def test_partitions_added_by_hand(monkeypatch: pytest.MonkeyPatch, caplog:
     supervisor, looks = Supervisor(), 0
     partitions: int | None = 8
 
-    async def existing(names: Iterable[str]) -> dict[str, Described | None]:
+    async def existing(names: Iterable[str]) -> dict[str, TopicMetadata | None]:
         nonlocal looks
         looks += 1
         if partitions is None:
             raise KafkaConnectionError("down")
-        return {name: Described("id", partitions if name == "order-commands" else 8) for name in names}
+        return {name: TopicMetadata("id", partitions if name == "order-commands" else 8) for name in names}
 
     async def look() -> None:
         before = looks

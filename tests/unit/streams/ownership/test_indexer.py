@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from streams.deciding.cache import PendingSnapshot
-from streams.journal.event_decoding import Held
+from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, JournalMissing, Snapshot
-from streams.ownership.derivation import MOST_PENDING, Indexer
+from streams.ownership.derivation import MOST_PENDING, Derivation
 from tests.unit.streams.ownership.test_owner import OPEN, Bench, until
 
 
@@ -70,13 +70,18 @@ def snapshots(*states: State) -> list[PendingSnapshot]:
 
 @pytest.mark.parametrize(
     "error",
-    [RuntimeError("a bug"), JournalMissing("the table is gone"), Held("of tomorrow"), InvalidRequest("too big")],
+    [
+        RuntimeError("a bug"),
+        JournalMissing("the table is gone"),
+        NotReadableYet("of tomorrow"),
+        InvalidRequest("too big"),
+    ],
 )
 async def test_an_indexer_that_fails(error: Exception) -> None:
     """Whoever owns it is told, waits for it no more, and closes it at once."""
     journal, failed = Refusing(), list[Exception]()
     journal.index_error = error
-    indexer = Indexer("order-0", "order", journal, failed=failed.append)
+    indexer = Derivation("order-0", "order", journal, failed=failed.append)
     indexer.start()
     async with asyncio.timeout(5):
         for nr in range(1, 2 * MOST_PENDING):
@@ -108,7 +113,7 @@ async def test_a_snapshot_that_is_refused(caplog: pytest.LogCaptureFixture) -> N
     commits behind it are indexed."""
     journal = Refusing()
     journal.too_large = ("large",)
-    indexer = Indexer("order-0", "order", journal)
+    indexer = Derivation("order-0", "order", journal)
     indexer.start()
     for nr in range(1, 4):
         await indexer.put(commit(nr), snapshots(State("a"), State("large"), State("odd", bad=True), State("b")))

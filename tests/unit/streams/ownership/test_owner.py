@@ -16,9 +16,9 @@ from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.concurrency.tasks import cancel
 from streams.deciding.cache import Cache
-from streams.deciding.handler import Handler, load_aggregate
+from streams.deciding.handler import CommandHandler, load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
-from streams.journal.event_decoding import Held
+from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot, Unavailable
 from streams.limits import Limits
@@ -81,7 +81,7 @@ class Bench:
         journal, sent = Moody(self.store), Sent()
         await journal.create()
         await journal.open()
-        handler = Handler(order, EVENTS, COMMANDS, journal, "order-0", Cache(cache), 1_000)
+        handler = CommandHandler(order, EVENTS, COMMANDS, journal, "order-0", Cache(cache), 1_000)
 
         name = f"owner {len(self.owners)}"
         limits = Limits(commands=50, linger=0.001, snapshot_every=every)
@@ -295,7 +295,7 @@ async def test_what_an_owner_waits_for(bench: Bench, where: str, monkeypatch: py
 
         async def held(ids: Any, well: asyncio.Event = well, load: Any = owner.handler.load) -> None:
             if not well.is_set():
-                raise Held("deploy the version that knows it")
+                raise NotReadableYet("deploy the version that knows it")
             await load(ids)
 
         if where == "append":

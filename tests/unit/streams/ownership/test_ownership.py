@@ -13,8 +13,8 @@ from streams.concurrency.supervisor import Supervisor
 from streams.deciding.messages import Message
 from streams.journal.commit_codec import UnreadableCommit
 from streams.journal.port import Fenced, JournalMissing, Unavailable
-from streams.kafka.topic_metadata import Described
-from streams.ownership.assignment import Ownership
+from streams.kafka.topic_metadata import TopicMetadata
+from streams.ownership.assignment import Assignment
 from streams.settings import SettingsError
 
 
@@ -86,17 +86,17 @@ class Rig:
         self.sought: list[tuple[int, int]] = []
         self.look_back: Exception = RuntimeError("a bug")
         self.supervisor = Supervisor()
-        self.topic: Described | None = Described("t", 4)
+        self.topic: TopicMetadata | None = TopicMetadata("t", 4)
         self.member = asyncio.Event()
         self.member.set()
-        self.ownership = Ownership("order", self.new_owner, self.describe, self.seek, self.supervisor, self.confirmed)
+        self.ownership = Assignment("order", self.new_owner, self.describe, self.seek, self.supervisor, self.confirmed)
 
     def new_owner(self, partition: int, topic_id: str, count: int) -> Any:
         owner = Candidate(self, partition, topic_id)
         self.made.setdefault(partition, []).append(owner)
         return owner
 
-    async def describe(self) -> Described | None:
+    async def describe(self) -> TopicMetadata | None:
         return self.topic
 
     async def seek(self, partition: int, offset: int) -> None:
@@ -210,7 +210,7 @@ async def test_topic_without_a_leader(rig: Rig) -> None:
     rig.topic = None
     assert {} == await rig.assigned(0)
     assert "leader" in rig.ownership.waits(0)
-    rig.topic = Described("t", 4)
+    rig.topic = TopicMetadata("t", 4)
     await until(lambda: rig.ownership.ready)
 
 
@@ -347,7 +347,7 @@ async def test_one_that_waits_goes_to_another_worker(rig: Rig) -> None:
     await until(lambda: len(rig.supervisor.troubles) == 2)
     await rig.assigned(1)
     assert ["order-1"] == list(rig.supervisor.troubles)
-    rig.topic = Described("t", 4)
+    rig.topic = TopicMetadata("t", 4)
     await until(lambda: "no answer" in rig.ownership.waits(1))
     await rig.assigned()
     assert {} == rig.supervisor.troubles

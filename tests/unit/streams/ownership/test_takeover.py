@@ -10,7 +10,7 @@ import pytest
 
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Unavailable
-from streams.kafka.client import PartitionLog
+from streams.kafka.client import CommandPartition
 from streams.ownership.takeover import take_over
 
 STREAM = "order-1"
@@ -39,8 +39,8 @@ def at(position: bytes) -> list[tuple[str, bytes]]:
     return [("ce_id", position), ("ce_position", position)]
 
 
-def log(*headers: tuple[str, bytes], end: int = 1) -> PartitionLog:
-    return PartitionLog(Broker(*headers, end=end), "order-commands", 1, "order-events")  # type: ignore[arg-type]
+def log(*headers: tuple[str, bytes], end: int = 1) -> CommandPartition:
+    return CommandPartition(Broker(*headers, end=end), "order-commands", 1, "order-events")  # type: ignore[arg-type]
 
 
 async def test_a_stream_that_was_published() -> None:
@@ -63,7 +63,7 @@ async def test_a_stream_that_was_published() -> None:
     ],
     ids=["none", "without a position", "of another stream", "unreadable", "without an id", "with an id of its own"],
 )
-async def test_a_stream_that_begins(events: PartitionLog) -> None:
+async def test_a_stream_that_begins(events: CommandPartition) -> None:
     """Nothing was published of it, and what a stranger has written there says nothing."""
     journal = MemoryJournal()
     old, new = await take_over(journal, events, STREAM, "t1", "me")

@@ -20,9 +20,9 @@ from streams.deciding.messages import RETRY_TOPIC, Failure
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, RecordedEvent, Unavailable
 from streams.kafka.client import Record, partition_of
-from streams.kafka.topic_metadata import Described
-from streams.ownership.derivation import Indexer
-from streams.processes.dispatcher import Issuer
+from streams.kafka.topic_metadata import TopicMetadata
+from streams.ownership.derivation import Derivation
+from streams.processes.dispatcher import CommandDispatcher
 
 CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
 TOPICS = {"ns_product-commands": 4, "ns_timer-commands": 2}
@@ -46,8 +46,8 @@ class Kafka:
         self.records: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
         self.leaderless: set[str] = set()
 
-    async def existing(self, topics: Iterable[str]) -> dict[str, Described | None]:
-        found = {name: Described("id", TOPICS[name]) for name in topics if name in TOPICS}
+    async def existing(self, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
+        found = {name: TopicMetadata("id", TOPICS[name]) for name in topics if name in TOPICS}
         return {name: None if name in self.leaderless else topic for name, topic in found.items()}
 
     async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
@@ -68,8 +68,8 @@ def commit(nr: int, *events: object) -> Commit:
 ROW = commit(1, OrderConfirmed()).events[-1]
 
 
-def issuer(journal: MemoryJournal, kafka: Kafka, sends: Any = sends) -> Issuer:
-    return Issuer(sends, CODEC, journal, kafka, "ns_", "/ns_orders", "ns_order-dead-letters")  # type: ignore[arg-type]
+def issuer(journal: MemoryJournal, kafka: Kafka, sends: Any = sends) -> CommandDispatcher:
+    return CommandDispatcher(sends, CODEC, journal, kafka, "ns_", "/ns_orders", "ns_order-dead-letters")  # type: ignore[arg-type]
 
 
 async def test_commands_are_sent_where_they_belong() -> None:
@@ -138,7 +138,7 @@ async def test_a_commit_counts_as_indexed_when_its_commands_are_sent() -> None:
             raise Unavailable("Kafka is down")
         sent.extend(commit.nr for commit in commits)
 
-    indexer = Indexer("order-0", "order", journal, issue)
+    indexer = Derivation("order-0", "order", journal, issue)
     indexer.start()
     await indexer.put(commit(1, OrderConfirmed()), [], derived=True)
     await indexer.put(commit(2, OrderConfirmed()), [])
@@ -159,7 +159,7 @@ async def test_the_next_owner_sends_what_may_be_missing() -> None:
     head = msgspec.structs.replace(commit(4), indexed_nr=1)
     for it in [*log, head]:
         await journal.append(it)
-    indexer = Indexer("order-0", "order", journal, issuer(journal, kafka).issue)
+    indexer = Derivation("order-0", "order", journal, issuer(journal, kafka).issue)
     for _ in range(2):
         await indexer.repair(head)
     ids = [dict(headers)["ce_id"] for _, _, headers in kafka.records["ns_product-commands", partition_of(b"p-a", 4)]]
@@ -170,7 +170,7 @@ async def test_the_next_owner_sends_what_may_be_missing() -> None:
 @pytest.mark.parametrize("data", [{"price": object()}, {"id": "\ud800"}])
 async def test_what_cannot_be_sent_is_refused_before_it_is_written(data: dict[str, Any]) -> None:
     """`check` makes the commands on trial: what raises there is a bug of the domain, and nothing was written yet."""
-    bad = Issuer(
+    bad = CommandDispatcher(
         lambda process, event: [Send("product", "p", "Restock", data)],
         CODEC,
         MemoryJournal(),
@@ -202,7 +202,7 @@ async def test_what_no_topic_takes_is_refused_before_it_is_written(character: st
 async def test_decimals_are_strings() -> None:
     """Money in what is sent is a string, as everywhere in JSON."""
     kafka = Kafka()
-    its = Issuer(
+    its = CommandDispatcher(
         lambda process, event: [Send("product", process, "ChangePrice", {"price": Decimal("2.50")})],
         CODEC,
         MemoryJournal(),

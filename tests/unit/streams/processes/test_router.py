@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from aiokafka.structs import TopicPartition
 
-from aggregates.process_manager import Happened, Heard, ProcessManager
+from aggregates.process_manager import ForeignEvent, ProcessManager, Reaction
 from aggregates.shop.checkout import StartCheckout, checkout
 from aggregates.shop.order import LineAdded, OrderConfirmed, OrderOpened, PlaceOrder, order
 from schemas.codec import Codec
@@ -22,10 +22,10 @@ from schemas.registry import Schema, SchemaError, Schemas
 from schemas.release import samples
 from streams.aggregate_type import AggregateType
 from streams.deciding.messages import Message
-from streams.journal.event_decoding import Held
+from streams.journal.event_decoding import NotReadableYet
 from streams.kafka.batches import unreadable
 from streams.kafka.client import Record, RecordTooLarge, partition_of
-from streams.processes.router import Listener, Router
+from streams.processes.router import EventMeaning, Router
 from streams.settings import Settings
 from tests.compatibility.test_samples import FOLDER
 
@@ -47,8 +47,8 @@ class Note:
 def hears(*types: str, hear: Any = None) -> ProcessManager[Any, Any, Any]:
     """A process manager that hears these of orders, and notes what it heard, for one process each `o` and `p`."""
 
-    def note(happened: Happened) -> list[Heard[Any]]:
-        return [Heard("o", Note(happened.type)), Heard("p", Note(happened.id))]
+    def note(happened: ForeignEvent) -> list[Reaction[Any]]:
+        return [Reaction("o", Note(happened.type)), Reaction("p", Note(happened.id))]
 
     return replace(checkout, hears={"order": types}, hear=hear or note)
 
@@ -72,7 +72,7 @@ def stored(type: str, name: str, version: int) -> bytes:
 
 def test_an_event_becomes_commands() -> None:
     """One for each process that it concerns, in the partition of its key, with the event's id and trace."""
-    listener = Listener(hears("OrderConfirmed"), "order", ORDERS)
+    listener = EventMeaning(hears("OrderConfirmed"), "order", ORDERS)
     event = record("OrderConfirmed", CODEC.encode(OrderConfirmed()), ce_traceparent="00-a-b-01")
     first, second = listener.hear(event, 8, "/checkout")
     assert (partition_of(b"o", 8), b"o", {"what": "OrderConfirmed"}) == (first[0], first[1][0], read(first))
@@ -95,7 +95,7 @@ def read(routed: Any) -> Any:
 
 def test_what_does_not_concern_it_is_skipped_unread() -> None:
     """An event of another name, also one that nobody here knows, keeps nobody waiting, whatever its bytes."""
-    listener = Listener(hears("OrderConfirmed"), "order", ORDERS)
+    listener = EventMeaning(hears("OrderConfirmed"), "order", ORDERS)
     assert [] == listener.hear(record("LineAdded", b"anything"), 8, "/checkout")
     assert [] == listener.hear(record("OrderGiftWrapped", b"\xc3\x01 of tomorrow"), 8, "/checkout")
 
@@ -126,7 +126,7 @@ def test_what_is_no_event_is_skipped(forged: dict[str, Any], caplog: pytest.LogC
     its = record("OrderConfirmed", CODEC.encode(OrderConfirmed()))
     for name, value in forged.items():
         setattr(its, name, value)
-    listener = Listener(hears("OrderConfirmed"), "order", ORDERS)
+    listener = EventMeaning(hears("OrderConfirmed"), "order", ORDERS)
     for _ in range(2):
         assert [] == listener.hear(its, 8, "/checkout")
     assert len([line for line in caplog.records if "is no event of ours" in line.getMessage()]) <= 1
@@ -146,14 +146,14 @@ def test_what_has_the_place_of_an_event_is_waited_for(forged: dict[str, Any]) ->
     its = record("OrderConfirmed", CODEC.encode(OrderConfirmed()))
     for name, value in forged.items():
         setattr(its, name, value)
-    with pytest.raises(Held):
-        Listener(hears("OrderConfirmed"), "order", ORDERS).hear(its, 8, "/checkout")
+    with pytest.raises(NotReadableYet):
+        EventMeaning(hears("OrderConfirmed"), "order", ORDERS).hear(its, 8, "/checkout")
 
 
 def test_a_record_that_cannot_be_read_is_skipped() -> None:
     """What could not be unpacked is skipped: that was said where it was read."""
     lost = unreadable(TopicPartition("order-events", 3), 5, 5, -1, "it is not what zstd makes")
-    assert [] == Listener(hears("OrderConfirmed"), "order", ORDERS).hear(lost, 8, "/checkout")
+    assert [] == EventMeaning(hears("OrderConfirmed"), "order", ORDERS).hear(lost, 8, "/checkout")
 
 
 def test_what_it_hears_has_a_schema() -> None:
@@ -161,7 +161,7 @@ def test_what_it_hears_has_a_schema() -> None:
     with pytest.raises(
         SchemaError, match="OrderWrapped of order, and schemas/shop/order has no schema of it: copy all"
     ):
-        Listener(hears("OrderConfirmed", "OrderWrapped"), "order", ORDERS)
+        EventMeaning(hears("OrderConfirmed", "OrderWrapped"), "order", ORDERS)
 
 
 def test_a_version_of_tomorrow_is_waited_for() -> None:
@@ -170,20 +170,20 @@ def test_a_version_of_tomorrow_is_waited_for() -> None:
         '{"type": "record", "name": "OrderConfirmed", "namespace": "shop.order",'
         ' "fields": [{"name": "by", "type": "string"}]}'
     )
-    listener = Listener(hears("OrderConfirmed"), "order", ORDERS)
+    listener = EventMeaning(hears("OrderConfirmed"), "order", ORDERS)
     value = b"\xc3\x01" + bytes.fromhex(tomorrow.fingerprint) + b"\x04me"
-    with pytest.raises(Held, match="deploy the version that knows it"):
+    with pytest.raises(NotReadableYet, match="deploy the version that knows it"):
         listener.hear(record("OrderConfirmed", value), 8, "/checkout")
 
 
 def test_a_bug_in_hear_is_waited_for() -> None:
     """What `hear` raises over an event holds it back: it is neither lost nor overtaken."""
 
-    def bug(happened: Happened) -> list[Heard[Any]]:
+    def bug(happened: ForeignEvent) -> list[Reaction[Any]]:
         raise KeyError("sku")
 
-    listener = Listener(hears("OrderConfirmed", hear=bug), "order", ORDERS)
-    with pytest.raises(Held, match="KeyError"):
+    listener = EventMeaning(hears("OrderConfirmed", hear=bug), "order", ORDERS)
+    with pytest.raises(NotReadableYet, match="KeyError"):
         listener.hear(record("OrderConfirmed", CODEC.encode(OrderConfirmed())), 8, "/checkout")
 
 
@@ -197,18 +197,18 @@ def test_a_bug_in_hear_is_waited_for() -> None:
 )
 def test_events_of_then_are_heard_as_those_of_today(type: str, name: str, version: int, heard: str) -> None:
     """A former version, or a former name, reaches `hear` under the name and with the fields of the newest version."""
-    found: list[Happened] = []
+    found: list[ForeignEvent] = []
 
-    def keep(happened: Happened) -> list[Heard[Any]]:
+    def keep(happened: ForeignEvent) -> list[Reaction[Any]]:
         found.append(happened)
         return []
 
     manager = replace(checkout, hears={type: (heard,)}, hear=keep)
-    Listener(manager, type, ORDERS if type == "order" else PRODUCTS).hear(
+    EventMeaning(manager, type, ORDERS if type == "order" else PRODUCTS).hear(
         record(name, stored(type, name, version), ce_id=f"{type}-3:17:0", ce_position=f"{type}-3:17:0"), 8, "/checkout"
     )
     sample = samples.load(FOLDER / "shop" / type / f"{name}.v{version}.json")
-    assert [Happened(type, "17", part.type, part.data) for part in sample.reads_as if part.type == heard] == found
+    assert [ForeignEvent(type, "17", part.type, part.data) for part in sample.reads_as if part.type == heard] == found
     assert found
 
 
@@ -235,9 +235,9 @@ async def test_what_its_topic_does_not_take_is_a_dead_letter(caplog: pytest.LogC
     """A command that is too large for its topic keeps nobody waiting: it is a dead letter with the reason, which is
     said once, and all that is heard beside it and behind it is brought on."""
 
-    def hear(happened: Happened) -> list[Heard[Any]]:
+    def hear(happened: ForeignEvent) -> list[Reaction[Any]]:
         large = happened.id in ("1", "3")
-        return [Heard(happened.id, Note("x" * (5_000 if large else 10))), Heard("beside", Note(happened.id))]
+        return [Reaction(happened.id, Note("x" * (5_000 if large else 10))), Reaction("beside", Note(happened.id))]
 
     kafka: Any = Kafka(4_000)
     its = Router(hears("OrderConfirmed", hear=hear), Settings(), "checkout-hears", "/checkout", "shop", kafka)
@@ -267,7 +267,7 @@ def test_what_is_heard_may_be_larger_than_what_is_sent() -> None:
     [event] = order.decide(PlaceOrder(), placed)
     settings = Settings(journal_url="memory://")
     assert 261_000 < len(CODEC.encode(event)) < settings.event_bytes_per_command
-    listener = Listener(checkout, "order", ORDERS)
+    listener = EventMeaning(checkout, "order", ORDERS)
     [(_, (key, value, headers))] = listener.hear(record("OrderPlaced", CODEC.encode(event)), 8, "/checkout")
     limits = AggregateType("checkout", checkout, settings, "shop").limits()
     assert settings.command_bytes < Message(0, key, value, headers, 0.0).size <= limits.command_bytes

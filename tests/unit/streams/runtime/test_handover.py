@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from streams.runtime.partition_pump import HandOver
+from streams.runtime.partition_pump import PartitionPump
 
 P0, P1 = TP("orders", 0), TP("orders", 1)
 
@@ -40,8 +40,8 @@ def receiver() -> Receiver:
 
 
 @pytest.fixture
-def handover(receiver: Receiver) -> HandOver:
-    return HandOver(receiver.receive, receiver.failed)
+def handover(receiver: Receiver) -> PartitionPump:
+    return PartitionPump(receiver.receive, receiver.failed)
 
 
 async def turns() -> None:
@@ -50,7 +50,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_order(receiver: Receiver, handover: HandOver) -> None:
+async def test_order(receiver: Receiver, handover: PartitionPump) -> None:
     """The batches of a partition arrive one after another, in their order."""
     receiver.busy[P0] = asyncio.Event()
     handover.put(P0, ["a"])
@@ -65,7 +65,7 @@ async def test_order(receiver: Receiver, handover: HandOver) -> None:
     assert [(P0, ["a"]), (P0, ["b"]), (P0, ["c"])] == receiver.received
 
 
-async def test_full(receiver: Receiver, handover: HandOver) -> None:
+async def test_full(receiver: Receiver, handover: PartitionPump) -> None:
     """A partition is full while a batch waits behind the one being received; the others go on, and it says when."""
     receiver.busy[P0] = asyncio.Event()
     handover.put(P0, ["a"])
@@ -81,7 +81,7 @@ async def test_full(receiver: Receiver, handover: HandOver) -> None:
     assert set() == handover.full
 
 
-async def test_drop(receiver: Receiver, handover: HandOver) -> None:
+async def test_drop(receiver: Receiver, handover: PartitionPump) -> None:
     """What is dropped never arrives; what comes after it does, and nothing is full."""
     receiver.busy[P0] = asyncio.Event()
     handover.put(P0, ["a"])
@@ -95,7 +95,7 @@ async def test_drop(receiver: Receiver, handover: HandOver) -> None:
     assert [(P0, ["c"])] == receiver.received
 
 
-async def test_while_dropping(receiver: Receiver, handover: HandOver) -> None:
+async def test_while_dropping(receiver: Receiver, handover: PartitionPump) -> None:
     """What comes while the former is being dropped arrives too, by itself."""
     receiver.busy[P0] = asyncio.Event()
     handover.put(P0, ["a"])
@@ -109,14 +109,14 @@ async def test_while_dropping(receiver: Receiver, handover: HandOver) -> None:
     assert [(P0, ["b"])] == receiver.received
 
 
-async def test_failure(receiver: Receiver, handover: HandOver) -> None:
+async def test_failure(receiver: Receiver, handover: PartitionPump) -> None:
     """Who receives and raises is told on: a partition does not stand still unnoticed."""
     handover.put(P0, ["bad"])
     await turns()
     assert ["bad"] == [str(error) for error in receiver.failures]
 
 
-async def test_new_ones_while_dropping(receiver: Receiver, handover: HandOver) -> None:
+async def test_new_ones_while_dropping(receiver: Receiver, handover: PartitionPump) -> None:
     """What comes for a partition whose former batch is being dropped is not taken for that one when it ends."""
     go_on, slow = asyncio.Event(), asyncio.Event()
 
@@ -147,7 +147,7 @@ async def test_new_ones_while_dropping(receiver: Receiver, handover: HandOver) -
     assert [(P1, ["new"]), (P1, ["newer"])] == receiver.received
 
 
-async def test_ended_meanwhile(receiver: Receiver, handover: HandOver, caplog: pytest.LogCaptureFixture) -> None:
+async def test_ended_meanwhile(receiver: Receiver, handover: PartitionPump, caplog: pytest.LogCaptureFixture) -> None:
     """One that has received its last batch while another kept `drop` waiting ends without an error."""
     busy, slow = asyncio.Event(), asyncio.Event()
 
@@ -173,7 +173,7 @@ async def test_ended_meanwhile(receiver: Receiver, handover: HandOver, caplog: p
     assert [] == [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_forget(receiver: Receiver, handover: HandOver) -> None:
+async def test_forget(receiver: Receiver, handover: PartitionPump) -> None:
     """Of one partition what waits is forgotten, as it is read again; the batch being received is not."""
     receiver.busy[P0] = asyncio.Event()
     for records in (["a"], ["b"]):

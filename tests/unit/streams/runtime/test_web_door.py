@@ -12,7 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 from yarl import URL
 
-from streams.runtime.web_guard import WebDoor, split_host
+from streams.runtime.web_guard import WebGuard, split_host
 
 JSON = {"Content-Type": "application/json"}
 
@@ -24,7 +24,7 @@ class Server:
         conf = SimpleNamespace(
             web_host="shop-1", web_bind="0.0.0.0", canonical_url=URL("http://shop-1.cluster.local:6066")
         )
-        self.door = WebDoor(SimpleNamespace(conf=conf), hosts, origins or ("https://admin.example",))
+        self.door = WebGuard(SimpleNamespace(conf=conf), hosts, origins or ("https://admin.example",))
 
     async def start(self) -> None:
         app = web.Application(middlewares=[self.door.middleware])
