@@ -127,6 +127,9 @@ class Fleet:
         await shoppers.end()
         await shoppers.all_ended(SETTLE_SECONDS)
         meanwhile = [it for it in shoppers.orders if down < it.placed_at <= back]
+        await shoppers.check_users(SETTLE_SECONDS)
+        # What is given back for the last orders comes behind their ends: journals are looked at when it is there.
+        await shoppers.check_stock(self.workers["projections"], SETTLE_SECONDS)
         ended = await shoppers.ended()
         if needed:
             early = [it for it in meanwhile if gone < it.placed_at and ended[it.id][1] < returning]
@@ -142,8 +145,6 @@ class Fleet:
             max([ended[it.id][1] for it in meanwhile], default=back) - back,
             *await shoppers.lost_and_doubled(),
         )
-        await shoppers.check_users(SETTLE_SECONDS)
-        await shoppers.check_stock(self.workers["projections"], SETTLE_SECONDS)
         for type in TYPES:
             assert [] == await self.system.read(f"{type}-dead-letters")
         return result

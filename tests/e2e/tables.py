@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from rocksdict import AccessType, Options, Rdict
 
 from aggregates.shop.checkout import checkout
@@ -15,9 +16,9 @@ from aggregates.shop.user import user
 from aggregates.timer import timer
 from projections.projection import PublishedEvent
 from projections.shop.wiring import TABLES
-from projections.stores.changelog import PLACE, ROW, is_newer, read_key
+from projections.stores.changelog import PLACE, ROW, decode_place, is_newer, read_key
 from projections.stores.declaration import Indexes, ReadModelRows, Table, table_name
-from projections.stores.rows import StoredRow, decode_stored, encode_stored
+from projections.stores.rows import Checkpoint, StoredRow, decode_stored, encode_stored
 from projections.stores.shared.opening import open_rows
 from projections.timers.projection import kept as timers
 from schemas.codec import Codec
@@ -26,6 +27,8 @@ from streams.journal.port import Commit
 from tests.e2e.system import System
 
 Rows = dict[str, StoredRow]
+SHOWN = 5
+"""Rows that are shown of those that differ."""
 DECIDERS: Mapping[str, Any] = {
     "order": order,
     "product": product,
@@ -33,6 +36,17 @@ DECIDERS: Mapping[str, Any] = {
     "checkout": checkout.decider,
     "timer": timer.decider,
 }
+
+
+class Copy(NamedTuple):
+    """What somebody has of a table in one partition, and how far it is by its own words."""
+
+    rows: Rows
+    place: Checkpoint = Checkpoint()
+
+
+Copies = dict[tuple[int, str], Copy]
+"""By partition and table."""
 
 
 class Compared(NamedTuple):
@@ -66,8 +80,8 @@ def folded(kept: Table, codec: Codec, log: Sequence[Commit]) -> Rows:
     return {key: decode_stored(encode_stored(row)) for key, row in rows.items()}
 
 
-async def on_the_changelog(system: System, name: str) -> dict[tuple[int, str], Rows]:
-    """The rows of a changelog topic by partition and table: of each key the record with the newest position."""
+async def on_the_changelog(system: System, name: str) -> Copies:
+    """The rows of a changelog topic: of each key the record with the newest position."""
     records: dict[tuple[int, bytes], bytes] = {}
     for record in await system.read(name):
         at = record.partition, record.key
@@ -75,29 +89,30 @@ async def on_the_changelog(system: System, name: str) -> dict[tuple[int, str], R
             records.pop(at, None)
         elif is_newer(read_key(record.key).kind, record.value, records.get(at)):
             records[at] = record.value
-    return _rows((partition, key, value) for (partition, key), value in records.items())
+    return _copies((partition, key, value) for (partition, key), value in records.items())
 
 
-def on_disk(folder: Path, type: str, partition: int) -> dict[tuple[int, str], Rows]:
+def on_disk(folder: Path, type: str, partition: int) -> Copies:
     """The rows of a partition in a worker's RocksDB, in which nobody writes meanwhile."""
     path = folder / "v1" / "tables" / f"{type}-rows-{partition}.db"
     db = Rdict(str(path), options=Options(raw_mode=True), access_type=AccessType.read_only())
     try:
-        return _rows((partition, key, value) for key, value in db.items() if b"\0" + ROW in key)
+        return _copies((partition, key, value) for key, value in db.items())
     finally:
         db.close()
 
 
-def _rows(records: Iterator[tuple[int, bytes, bytes]]) -> dict[tuple[int, str], Rows]:
-    found: dict[tuple[int, str], Rows] = {}
+def _copies(records: Iterator[tuple[int, bytes, bytes]]) -> Copies:
+    found: Copies = {}
     for partition, record_key, value in records:
-        if record_key.startswith(b"__faust"):
-            continue
+        if record_key.partition(b"\0")[2][:1] not in (ROW, PLACE):
+            continue  # an entry of an index, a key in quarantine, or Faust's own
         table, kind, key = read_key(record_key)
-        if kind in (ROW, PLACE):
-            rows = found.setdefault((partition, table), {})
-            if kind == ROW:
-                rows[key] = decode_stored(value)
+        copy = found.setdefault((partition, table), Copy({}))
+        if kind == ROW:
+            copy.rows[key] = decode_stored(value)
+        else:
+            found[partition, table] = copy._replace(place=decode_place(value))
     return found
 
 
@@ -105,9 +120,9 @@ async def check_tables(system: System, type: str, commits: Mapping[int, list[Com
     """All tables of a type in all partitions, as changelogs and read model have them, are folds of the log."""
     codec = _codec(type)
     changelogs = {
-        kind: await on_the_changelog(system, f"projections-{type}-{kind}-changelog")
+        kind: await on_the_changelog(system, _changelog(type, kind))
         for kind in ("rows", "sql")
-        if f"{system.namespace}projections-{type}-{kind}-changelog" in await system.topics()
+        if system.topic(_changelog(type, kind)) in await system.topics()
     }
     model = open_rows(system.journal_url, system.namespace)
     await model.open()
@@ -117,18 +132,22 @@ async def check_tables(system: System, type: str, commits: Mapping[int, list[Com
             for partition, log in commits.items():
                 expected = folded(kept, codec, log)
                 if isinstance(kept.how, ReadModelRows):
-                    actual = dict(await model.load(partition, table, list(expected)))
+                    place = (await model.places(partition)).get(table, Checkpoint())
+                    copy = Copy(dict(await model.load(partition, table, list(expected))), place)
                 else:
                     kind = "rows" if isinstance(kept.how, Indexes) else "sql"
-                    actual = changelogs[kind].get((partition, table), {})
-                assert expected == actual, f"{table} in partition {partition}"
+                    copy = changelogs[kind].get((partition, table), Copy({}))
+                if expected != copy.rows:
+                    pytest.fail(differences(f"{table} in partition {partition}", log, expected, {"kept": copy}))
                 count, tables = count + len(expected), tables + 1
     finally:
         await model.close()
     return Compared(count, tables)
 
 
-def check_disk(folders: Mapping[int, Path], type: str, commits: Mapping[int, list[Commit]]) -> Compared:
+async def check_disk(
+    system: System, folders: Mapping[int, Path], type: str, commits: Mapping[int, list[Commit]]
+) -> Compared:
     """Likewise the RocksDB of those who had the partitions last; by partition their folders. They have ended."""
     codec = _codec(type)
     count = tables = 0
@@ -136,10 +155,45 @@ def check_disk(folders: Mapping[int, Path], type: str, commits: Mapping[int, lis
         found = on_disk(folder, type, partition)
         for table, kept in tables_of(type).items():
             if isinstance(kept.how, Indexes):
-                expected = folded(kept, codec, commits[partition])
-                assert expected == found.get((partition, table), {}), f"{table} in partition {partition}"
+                at, log = (partition, table), commits[partition]
+                expected, copy = folded(kept, codec, log), found.get((partition, table), Copy({}))
+                if expected != copy.rows:
+                    changelog = (await on_the_changelog(system, _changelog(type, "rows"))).get(at, Copy({}))
+                    copies = {f"disk of {folder.name}": copy, "changelog": changelog}
+                    pytest.fail(differences(f"{table} in partition {partition}", log, expected, copies))
                 count, tables = count + len(expected), tables + 1
     return Compared(count, tables)
+
+
+def differences(what: str, log: Sequence[Commit], expected: Rows, copies: Mapping[str, Copy]) -> str:
+    """What copies of a table have otherwise than the log, for people; of the first, which is the wrong one, some rows.
+
+    What a copy lacks behind its own place it was not given; what it lacks before that, it has lost.
+    """
+    ends = f"ends with commit {log[-1].nr} of {log[-1].recorded_at:%H:%M:%S.%f}" if log else "is empty"
+    said = [f"{what}: the log {ends}, and makes {len(expected)} rows, the newest at {max(_positions(expected))}"]
+    for name, copy in copies.items():
+        different = _different(expected, copy.rows)
+        behind = [key for key in different if key in expected and expected[key].at > copy.place.at]
+        said.append(
+            f"{name}: {len(copy.rows)} rows, its place is {copy.place.at}; {len(different)} rows differ,"
+            f" {len(behind)} of them have their last event behind that place"
+        )
+    for key in _different(expected, next(iter(copies.values())).rows)[:SHOWN]:
+        said += [key, f"  log: {expected.get(key)}", *(f"  {name}: {it.rows.get(key)}" for name, it in copies.items())]
+    return "\n".join(said)
+
+
+def _different(expected: Rows, actual: Rows) -> list[str]:
+    return [key for key in {**expected, **actual} if expected.get(key) != actual.get(key)]
+
+
+def _positions(rows: Rows) -> list[tuple[int, int]]:
+    return [Checkpoint().at, *(row.at for row in rows.values())]
+
+
+def _changelog(type: str, kind: str) -> str:
+    return f"projections-{type}-{kind}-changelog"
 
 
 def _codec(type: str) -> Codec:

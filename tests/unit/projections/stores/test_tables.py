@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from projections.stores.local import queries
 from projections.stores.rows import Checkpoint, Quarantined, decode_row
+from streams.concurrency.tasks import cancel
 from tests.unit.local_machines import TABLE, Changelog, Machine
 from tests.unit.sql_machines import row
 
@@ -59,6 +63,30 @@ async def test_the_changelog_comes_first(machine: Machine, other: Machine, chang
     other.recover()
     assert [row(2, owner="y")] * 2 == await machine.loaded("a", "b")
     assert machine.all() == other.all()
+
+
+async def test_who_ends_in_between(
+    machine: Machine, other: Machine, changelog: Changelog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that ends when the changelog has its rows, and has not answered yet, leaves a table without them: who
+    takes over has them, and so has the one that ended, when it is back."""
+    await machine.put(1, a={"owner": "x"})
+    before, has = machine.all(), asyncio.Event()
+
+    async def no_answer(topic: str, partition: int, records: Sequence[Any], refuse: bool = False) -> int:
+        await Changelog.publish(changelog, topic, partition, records)
+        has.set()
+        return await asyncio.Future()
+
+    monkeypatch.setattr(changelog, "publish", no_answer)
+    saving = asyncio.create_task(machine.put(2, a={"owner": "y"}))
+    await has.wait()
+    await cancel(saving)
+    assert before == machine.all()
+    for worker in (other, machine):
+        worker.recover()
+        assert [row(2, owner="y")] == await worker.loaded("a")
+        assert ({TABLE: Checkpoint(2, 0, 2, 2)}, 3) == (await worker.rows.places(0), worker.read_up_to)
 
 
 async def test_late_rows_of_a_former_owner(machine: Machine, other: Machine) -> None:
