@@ -19,6 +19,7 @@ _NUMBER = re.compile(
     r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*|[+-]?(s?nan\d*|inf(inity)?)", re.ASCII | re.IGNORECASE
 )
 _OF_NUMBERS = frozenset(b'0123456789.+-"')
+_BACKSLASH, _UNDERSCORE = b"\\_"  # as numbers, which are found sooner
 
 Check = Callable[[Any, str], None]
 """Looks at a value, or completes it, at a path; raises `msgspec.ValidationError`."""
@@ -40,7 +41,9 @@ def json_reader(class_: type) -> Callable[[bytes], Any]:
         for check in checks:
             check(value, "$")
         if numbers is not None and (
-            not data.isascii() or b"\\" in data or (data.count(b"_") != in_names and _has_underscored_number(data))
+            not data.isascii()
+            or _BACKSLASH in data
+            or (data.count(_UNDERSCORE) != in_names and _has_underscored_number(data))
         ):
             numbers(msgspec.json.decode(data), "$")
         return value

@@ -70,10 +70,8 @@ class Admission:
 
     def read(self, message: Message, draft: PendingCommit) -> Envelope | Verdict:
         """A message as a command, or the verdict when it is none that this partition takes."""
-        # The time, too: a topic that has lost its end gives the same offsets to other commands.
-        default_id = f"{self._topic_id}/{self._partition}/{message.offset}/{message.timestamp:.3f}"
         try:
-            envelope = self._envelope(message, default_id)
+            envelope = self._envelope(message)
         except Failure as failure:
             return self._unreadable(failure, message, draft)
         refusal = self._refusal(message, envelope)
@@ -104,7 +102,11 @@ class Admission:
         aggregate = self._handler.touched.get(envelope.aggregate_id)
         before = _state(aggregate)
         try:
-            yield from self._steps(aggregate, envelope, draft)
+            if aggregate is not None and aggregate.quarantine is None and not envelope.type.startswith("#"):
+                # Nearly all commands, without one generator more.
+                yield [self._guarded(self._handler.decide(envelope, draft), aggregate, draft)]
+            else:
+                yield from self._steps(aggregate, envelope, draft)
         except (Unavailable, NotReadableYet, Fenced):
             raise
         except Exception as bug:
@@ -251,21 +253,29 @@ class Admission:
         aggregate.note(note, draft.nr)
         verdict.rows.append(note)
 
-    def _envelope(self, message: Message, default_id: str) -> Envelope:
-        """Raises `Failure` with what is known of the command in its `envelope`, whatever stands in the message."""
+    def _envelope(self, message: Message, id: str = "") -> Envelope:
+        """Raises `Failure` with what is known of the command in its `envelope`, whatever stands in the message.
+
+        One that brings no id has `id`, or else that of its place.
+        """
         try:
             if message.unreadable:
                 raise Failure("Unreadable", message.unreadable)
-            envelope = read_envelope(
-                message.key, message.value, message.headers, message.offset, message.timestamp, default_id
-            )
+            envelope = read_envelope(message.key, message.value, message.headers, message.offset, message.timestamp, id)
         except Exception as error:
             failure = error if isinstance(error, Failure) else self._bug(error, message.offset)
             if not hasattr(failure, "envelope"):
-                failure.envelope = Envelope(default_id, "", "", b"", JSON, message.offset, EPOCH)  # type: ignore[attr-defined]
+                failure.envelope = Envelope(id, "", "", b"", JSON, message.offset, EPOCH)  # type: ignore[attr-defined]
+            self._identify(failure.envelope, message)  # type: ignore[attr-defined]
             raise failure from None
+        self._identify(envelope, message)
         envelope.message = message
         return envelope
+
+    def _identify(self, envelope: Envelope, message: Message) -> None:
+        if not envelope.id:
+            # The time, too: a topic that has lost its end gives the same offsets to other commands.
+            envelope.id = f"{self._topic_id}/{self._partition}/{message.offset}/{message.timestamp:.3f}"
 
     def _bug(self, bug: Exception, offset: int) -> Failure:
         """What is raised for one message is its own failure, though nobody has thought of it."""

@@ -81,14 +81,15 @@ class Aggregate:
         last = rows[-1]
         self.nr = nr
         if last.is_event:
-            types = tuple(row.type for row in rows)
+            types = tuple([row.type for row in rows])
             outcome = FirstReply(nr, last.sequence, _share(types), last.command)
             self.sequence = last.sequence
             self.unsnapped_events += len(rows)
         else:
             # Nothing happened: the position that its reply named stands in the data.
             outcome = FirstReply(int(last.data or b"0"), last.sequence, (), last.command)
-        self.unsnapped_bytes += sum(len(row.data) + 100 for row in rows)
+        for row in rows:
+            self.unsnapped_bytes += len(row.data) + 100
         self.outcomes[last.command_id] = outcome
         self.outcome_bytes += _bytes_of(last.command_id, outcome)
         if len(self.outcomes) > window:

@@ -18,7 +18,7 @@ from schemas.door import Check, json_reader, time_check, variants_in
 from schemas.writer import AVRO_NATIVE
 from streams.deciding.messages import AVRO, JSON, Envelope, Failure
 
-_DIGEST_BYTES = 7
+_DIGEST = blake2b(digest_size=7)
 _NONE = object()
 _EXACT = Context(prec=10_000, traps=[])
 _ZERO = Decimal(0)
@@ -96,7 +96,9 @@ def _as_it_is(value: Any) -> Any:
 
 def cause_of(type: str, data: bytes) -> str:
     """The type of a command and the digest of these bytes."""
-    return f"{type} {blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()}"
+    digest = _DIGEST.copy()  # sooner done than another one
+    digest.update(data)
+    return f"{type} {digest.hexdigest()}"
 
 
 def _form(class_: type) -> list[tuple[str, Any, bool]]:

@@ -202,7 +202,7 @@ class CommandHandler:
         from another with its id."""
         if rows:
             draft.eventful_nr = draft.nr
-            types = tuple(row.type for row in rows)
+            types = tuple([row.type for row in rows])
         else:
             note = str(draft.eventful_nr).encode()
             rows, types = [self.row(envelope, aggregate.sequence, "", note, cause or self._cause(envelope))], ()

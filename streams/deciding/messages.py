@@ -192,9 +192,12 @@ def read_envelope(
         envelope.aggregate_id = _aggregate_id(key)
         if "ce_type" in attributes:
             envelope.type = _text(attributes, "ce_type", MAX_TYPE_LENGTH)
-            envelope.traceparent = _trace(_text(attributes, "ce_traceparent"))
-            envelope.deadline = _text(attributes, "ce_deadline", MAX_TIME_LENGTH)
-            envelope.expected_sequence = _text(attributes, "ce_expectedsequence", MAX_TIME_LENGTH)
+            if "ce_traceparent" in attributes:
+                envelope.traceparent = _trace(_text(attributes, "ce_traceparent"))
+            if "ce_deadline" in attributes:
+                envelope.deadline = _text(attributes, "ce_deadline", MAX_TIME_LENGTH)
+            if "ce_expectedsequence" in attributes:
+                envelope.expected_sequence = _text(attributes, "ce_expectedsequence", MAX_TIME_LENGTH)
             envelope.content_type = _content_type(_text(attributes, "content-type", MAX_TYPE_LENGTH))
             if value is None:
                 raise Failure(
@@ -280,7 +283,7 @@ def _reply_to(text: str) -> str:
 
 
 def _content_type(text: str) -> str:
-    return text.partition(";")[0].strip() or JSON
+    return text if text == JSON else text.partition(";")[0].strip() or JSON
 
 
 def _trace(text: str) -> str:

@@ -16,6 +16,7 @@ import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 from fastavro.types import Schema
 
+from schemas.avro_bytes import long
 from streams.journal.port import RecordedEvent
 
 _MARKER = b"\xc3\x01"
@@ -41,26 +42,9 @@ class UnreadableCommit(Exception):
     """A commit that this version of the program cannot read, or that nobody can."""
 
 
-def _encoded_long(value: int) -> bytes:
-    """An Avro long: zigzag, then seven bits a byte, the lowest first."""
-    rest, out = (value << 1) ^ (value >> 63), bytearray()
-    while rest > 0x7F:
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
-
-
-_SHORT = tuple(map(_encoded_long, range(1024)))
-
-
-def _long(value: int) -> bytes:
-    return _SHORT[value] if 0 <= value < len(_SHORT) else _encoded_long(value)
-
-
 def _sized(value: bytes) -> tuple[bytes, bytes]:
     """The length of a text or of bytes, and these."""
-    return _long(len(value)), value
+    return long(len(value)), value
 
 
 def encode_events(events: Sequence[RecordedEvent]) -> bytes:
@@ -71,17 +55,17 @@ def encode_events(events: Sequence[RecordedEvent]) -> bytes:
     """
     parts = [_WRITTEN_HEADER]
     if events:
-        parts.append(_long(len(events)))
+        parts.append(long(len(events)))
     for event in events:
         parts += _sized(event.aggregate_id.encode())
-        parts.append(_long(event.sequence))
+        parts.append(long(event.sequence))
         parts += _sized(event.type.encode())
         parts += _sized(event.data)
         parts += _sized(event.command_id.encode())
         parts += _sized(event.correlation_id.encode())
         parts += _sized(event.traceparent.encode())
         parts += _sized(event.command.encode())
-    parts.append(_long(0))
+    parts.append(long(0))
     return b"".join(parts)
 
 

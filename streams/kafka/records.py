@@ -84,12 +84,13 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     def _of_batch(self, batch: Any, raw: Bytes, end: int) -> Iterator[ConsumerRecord[Any, Any]]:
         try:
             for record in batch:
-                if record.offset < self.next_fetch_offset:  # before the place where reading began
+                offset = record.offset
+                if offset < self.next_fetch_offset:  # before the place where reading began
                     continue
-                if record.offset >= end:  # brokers do not look, and reading would go on far behind it
+                if offset >= end:  # brokers do not look, and reading would go on far behind it
                     raise ValueError("its offset is not in its batch")
                 found = self._consumer_record(self._tp, record)
-                self.next_fetch_offset = record.offset + 1
+                self.next_fetch_offset = offset + 1
                 yield found
             return
         except Exception as error:  # of the record that is due now: the quick parser cannot step over it

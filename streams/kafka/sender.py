@@ -52,7 +52,8 @@ class Sender:
         A topic that does not exist is made. Replies to one that the system itself reads are dropped.
         """
         for topic, key, value in replies:
-            record: Record = key.encode(), value, []
+            name = key.encode()
+            record: Record = name, value, []
             partitions = self._topics.get(topic)
             if partitions is not None:
                 self._topics.move_to_end(topic)
@@ -66,7 +67,7 @@ class Sender:
                 self._refuse(topic)
                 continue
             self.pending += 1
-            self.pending_bytes += _size(record)
+            self.pending_bytes += len(name) + len(value)
         async with self._drained:
             await self._drained.wait_for(lambda: self.pending < MAX_PENDING and self.pending_bytes < MAX_PENDING_BYTES)
 
@@ -134,11 +135,6 @@ class Sender:
 
     async def _settled(self, records: Sequence[Record]) -> None:
         self.pending -= len(records)
-        self.pending_bytes -= sum(map(_size, records))
+        self.pending_bytes -= sum([len(key or b"") + len(value or b"") for key, value, _ in records])
         async with self._drained:
             self._drained.notify_all()
-
-
-def _size(record: Record) -> int:
-    key, value, _ = record
-    return len(key or b"") + len(value or b"")

@@ -310,7 +310,9 @@ class Owner:
         for item in read:
             for step in [[item]] if isinstance(item, Verdict) else self._gate.steps(item, draft):
                 verdicts += step
-                size += sum(row.size for verdict in step for row in verdict.rows)
+                for verdict in step:
+                    for row in verdict.rows:
+                        size += row.size
                 full = size >= self._limits.bytes or len(verdicts) >= self._limits.commands
                 if full:
                     break

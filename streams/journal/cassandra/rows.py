@@ -17,8 +17,10 @@ from streams.journal.port import Commit, RecordedEvent, StoredEvent, stream_type
 COMMIT_COLUMNS = "nr, epoch, owner, topic_id, command_offset, indexed_nr, eventful_nr, recorded_at, payload"
 EVENT_COLUMNS = "sequence, nr, idx, event, data, command_id, correlation_id, traceparent, command, recorded_at"
 
-BATCH_ROWS = 20
-BATCH_BYTES = 5 * 1024
+BATCH_ROWS = 64
+BATCH_BYTES = 20 * 1024
+"""Of one batch of derived rows, of which 64 usual ones take so much. A batch by itself costs a worker as much as 20
+rows. Cassandra refuses one of 50 KB unless it is told otherwise."""
 
 _ROW_OVERHEAD = 120
 _START = datetime(1970, 1, 1, tzinfo=UTC)
