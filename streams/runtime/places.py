@@ -12,12 +12,17 @@ from streams.settings import SettingsError
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder of a worker's own files where it is missing. Raises `SettingsError` if it cannot be written."""
+    """Make the folder of a worker's own files where it is missing. Raises `SettingsError` if it cannot be written.
+
+    A disk that is full is no setting: the tables say so, and end the worker with a status of its own.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return
         raise SettingsError(
             f"{folder.absolute()}: {error.strerror}: choose a folder that can be written with --datadir or DATA_DIR"
         ) from None
@@ -39,7 +44,9 @@ def claim_folder(folder: Path, app: str, partitions: int, cluster: str) -> None:
         with suppress(OSError):  # no room on the disk
             file.write_text(ours + "\n")
     except OSError as error:
-        raise SettingsError(f"{file}: {error.strerror}") from None
+        if error.errno != errno.ENOSPC:
+            raise SettingsError(f"{file}: {error.strerror}") from None
+        found = ""
     if found and found != ours:
         raise SettingsError(
             f"{folder.absolute()} has the tables of {found}, and here is {ours}: choose another folder with --datadir"

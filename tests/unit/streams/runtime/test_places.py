@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
@@ -30,6 +31,19 @@ def test_a_folder_that_cannot_be(tmp_path: Path, below: str) -> None:
         check_folder(tmp_path / below)
     with pytest.raises(SettingsError, match="/proc/orders: No such file or directory: choose"):
         check_folder(Path("/proc/orders"))
+
+
+def test_a_full_disk_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables end a worker that has no room, with a status of their own; a worker without tables needs none."""
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    check_folder(tmp_path)
+    monkeypatch.setattr(Path, "write_text", full)
+    (tmp_path / "belongs-to").touch()
+    claim_folder(tmp_path, "a_projections", 8, "c1")
 
 
 def test_a_folder_of_another_system(tmp_path: Path) -> None:
