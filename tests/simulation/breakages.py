@@ -153,7 +153,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(EventProcessor._missing, "newest = event.at", "pass"),
     ),
     "a batch counts as applied before it is kept": (
-        Edit(TableFold.fold, "    return Folded(", "    self.place = place\n    return Folded("),
+        Edit(TableFold.fold, "    return FoldResult(", "    self.place = place\n    return FoldResult("),
     ),
     "an event that waits is counted again": (
         Edit(_Batch._wait, "if waits.events and event.at <= waits.at:", "if False:"),
