@@ -37,6 +37,23 @@ def test_the_page_on_evolution_names_what_exists() -> None:
     assert [] == [link for link in links if not (page.parent / link).exists()]
 
 
+def test_the_page_on_the_architecture_names_what_exists() -> None:
+    """Every room and every file of a way is where the page says, every room is on it, and its words are few."""
+    text = PAGE.with_name("architecture.md").read_text("utf-8")
+    root = TESTS.parent
+    named = {name for name in re.findall(r"`([a-z_/]+(?:/|\.py))`", text) if "/" in name}
+    assert len(named) > 50
+    assert [] == sorted(
+        name for name in named if not (root / name).exists() and name not in ("local/", "shared/", "shop/")
+    )
+    rooms = {path.parent.relative_to(root).as_posix() + "/" for path in root.glob("[aps]*/**/__init__.py")}
+    inner = {"projections/stores/local/", "projections/stores/shared/", "streams/", "projections/"}
+    engine = {room for room in rooms if room.split("/")[0] in ("aggregates", "schemas", "streams", "projections")}
+    assert set() == {room for room in engine if "/shop/" not in room} - named - inner
+    words = text.split("## The words")[1]
+    assert words.count("\n| ") - 1 <= 40
+
+
 def test_every_promise_is_held() -> None:
     """In a table with a column `held by` no row is without a test."""
     held = False
