@@ -18,12 +18,12 @@ from streams.cli.journal import context_of, journal_of
 from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliCommand, CliError, indented, print_table, table
 from streams.deciding.messages import Failure, read_envelope
 from streams.deciding.quarantine import RELEASE, Quarantine, WaitingCommand, follow, is_note
-from streams.journal.port import Journal
+from streams.journal.port import Aggregates
 
 COLUMNS = ("id", "since", "dead letter", "waiting", "bytes", "command id", "failure")
 
 
-async def quarantine_of(journal: Journal, type: str, aggregate_id: str) -> Quarantine | None:
+async def quarantine_of(journal: Aggregates, type: str, aggregate_id: str) -> Quarantine | None:
     """The quarantine of an aggregate, as its notes tell. Raises `Unavailable`."""
     snapshot = await journal.snapshot(type, aggregate_id)  # taken out of quarantine: what was before is over
     sequence, nr = (snapshot.sequence, snapshot.nr) if snapshot is not None else (0, 0)

@@ -20,7 +20,7 @@ from streams.deciding.messages import AggregateRef, Envelope, Error, Failure, Re
 from streams.deciding.quarantine import is_note
 from streams.deciding.verdict import PendingCommit, Verdict, domain_error
 from streams.journal.event_decoding import decode_event
-from streams.journal.port import Journal, RecordedEvent
+from streams.journal.port import Aggregates, RecordedEvent
 from streams.journal.snapshots import form_of
 from streams.limits import Limits
 
@@ -48,7 +48,7 @@ class CommandHandler:
         decider: Decider[Any, Any, Any],
         events: Codec,
         commands: Codec,
-        journal: Journal,
+        journal: Aggregates,
         stream: str,
         cache: Cache,
         dedupe_window: int,
@@ -188,12 +188,12 @@ class CommandHandler:
             raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {most}, with their ids")
         return state, rows, cause
 
-    def settle(self, indexed_nr: int) -> None:
+    def settle(self, derived_nr: int) -> None:
         """The group is committed: its aggregates go back into the cache."""
         for aggregate_id, aggregate in self.touched.items():
             self.cache.put(aggregate_id, aggregate)
         self.touched, self._broken = {}, {}
-        self.cache.shrink(indexed_nr)
+        self.cache.shrink(derived_nr)
 
     def accepted(
         self, envelope: Envelope, aggregate: Aggregate, rows: list[RecordedEvent], draft: PendingCommit, cause: str = ""
@@ -245,7 +245,7 @@ class CommandHandler:
 
 
 async def load_aggregate(
-    journal: Journal, decider: Decider[Any, Any, Any], codec: Codec, aggregate_id: str, window: int
+    journal: Aggregates, decider: Decider[Any, Any, Any], codec: Codec, aggregate_id: str, window: int
 ) -> Aggregate:
     """An aggregate as the derived tables have it: the snapshot, if this code can use it, and the events after it.
 

@@ -74,7 +74,7 @@ class MemoryJournal:
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
         return self._store.log[stream][after : after + limit]
 
-    async def index(self, commits: Sequence[Commit]) -> None:
+    async def derive(self, commits: Sequence[Commit]) -> None:
         for commit in commits:
             for index, event in enumerate(commit.events):
                 rows = self._store.events[stream_type(commit.stream), event.aggregate_id]

@@ -21,7 +21,7 @@ from aggregates.process_manager import Send
 from schemas.codec import Codec
 from streams.deciding.messages import RETRY_TOPIC, UNKNOWN_TYPE, Failure, command_headers
 from streams.journal.event_decoding import NotReadableYet, decode_event
-from streams.journal.port import Commit, Journal, RecordedEvent, Unavailable
+from streams.journal.port import Commit, RecordedEvent, Schemas, Unavailable
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient, Record, partition_of
 from streams.settings import RECORD_BYTES
@@ -41,7 +41,7 @@ class CommandDispatcher:
         self,
         sends: Sends,
         codec: Codec,
-        journal: Journal,
+        journal: Schemas,
         broker: KafkaClient,
         namespace: str,
         source: str,

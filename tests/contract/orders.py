@@ -139,7 +139,7 @@ class Orders:
                 await self.send(owner, keys[0], "AddLine", LINE)  # rejected, so there is nothing to write
                 await self.settled(owner)
                 async with asyncio.timeout(10):
-                    while owner.head is None or owner._indexer.indexed_nr < owner.head.nr:
+                    while owner.head is None or owner._indexer.derived_nr < owner.head.nr:
                         await asyncio.sleep(0.005)
             await owner.close()
         await self.journal.save_schemas(EVENTS.schemas)

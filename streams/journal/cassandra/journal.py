@@ -180,7 +180,7 @@ class CassandraJournal:
             commit.owner,
             commit.topic_id,
             commit.offset,
-            commit.indexed_nr,
+            commit.derived_nr,
             commit.eventful_nr,
             commit.recorded_at,
             encode_events(commit.events),
@@ -248,7 +248,7 @@ class CassandraJournal:
             page = next_page(size, len(found))
         return found
 
-    async def index(self, commits: Sequence[Commit]) -> None:
+    async def derive(self, commits: Sequence[Commit]) -> None:
         # Made as they are sent: all of a backlog at once would hold the loop, and many objects.
         rows = event_rows(self._prepared("index"), commits)
         rest = batches(rows, self._session.replica_finder())

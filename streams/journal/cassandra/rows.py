@@ -31,7 +31,7 @@ _bigint = struct.Struct(">q").pack
 
 def commit_from(stream: str, row: Row) -> Commit:
     """A commit from its `COMMIT_COLUMNS`."""
-    nr, epoch, owner, topic_id, offset, indexed_nr, eventful_nr, recorded_at, payload = row
+    nr, epoch, owner, topic_id, offset, derived_nr, eventful_nr, recorded_at, payload = row
     return Commit(
         stream,
         nr,
@@ -39,7 +39,7 @@ def commit_from(stream: str, row: Row) -> Commit:
         owner,
         topic_id,
         offset,
-        indexed_nr,
+        derived_nr,
         eventful_nr,
         recorded_at.replace(tzinfo=UTC),
         decode_events(payload),

@@ -187,7 +187,7 @@ class SqlJournal:
             page = next_page(size, len(found))
         return found
 
-    async def index(self, commits: Sequence[Commit]) -> None:
+    async def derive(self, commits: Sequence[Commit]) -> None:
         await self._each(self._upserts[EVENTS], event_values(commits))
 
     async def events(

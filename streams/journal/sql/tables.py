@@ -135,7 +135,7 @@ def commit_values(commit: Commit) -> Values:
         "owner": commit.owner,
         "topic_id": commit.topic_id,
         "command_offset": commit.offset,
-        "indexed_nr": commit.indexed_nr,
+        "indexed_nr": commit.derived_nr,
         "eventful_nr": commit.eventful_nr,
         "recorded_at": _milliseconds(commit.recorded_at),
         "payload": encode_events(commit.events),
@@ -144,9 +144,9 @@ def commit_values(commit: Commit) -> Values:
 
 def commit_from(stream: str, row: Sequence[Any]) -> Commit:
     """A commit from its `COMMIT_COLUMNS`."""
-    nr, epoch, owner, topic_id, offset, indexed_nr, eventful_nr, recorded_at, payload = row
+    nr, epoch, owner, topic_id, offset, derived_nr, eventful_nr, recorded_at, payload = row
     moment, events = _moment(recorded_at), decode_events(payload)
-    return Commit(stream, nr, epoch, owner, topic_id, offset, indexed_nr, eventful_nr, moment, events)
+    return Commit(stream, nr, epoch, owner, topic_id, offset, derived_nr, eventful_nr, moment, events)
 
 
 def event_values(commits: Iterable[Commit]) -> list[Values]:

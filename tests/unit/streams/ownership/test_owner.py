@@ -439,7 +439,7 @@ async def test_bounded(bench: Bench) -> None:
     for number in range(100):
         await owner.deliver(bench.command("OpenOrder", OPEN, order=str(number)))
     await until(lambda: len(sent.replied) == 100)
-    await until(lambda: owner._indexer.indexed_nr == (owner.head.nr if owner.head else 0))
+    await until(lambda: owner._indexer.derived_nr == (owner.head.nr if owner.head else 0))
     await owner.deliver(bench.command("AddLine", LINE, order="0"))
     await until(lambda: len(sent.replied) == 101)
     assert ("accepted", 2) == (sent.replied[100]["status"], sent.replied[100]["aggregate"]["sequence"])
