@@ -142,7 +142,7 @@ class CommandHandler:
 
     def _attempt(self, envelope: Envelope, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent], str]:
         """Decide, a few times when the domain raises, at once: it is pure, so only what is not its own fault passes."""
-        for attempt in range(self.limits.attempts, 0, -1):
+        for attempt in range(self.limits.decide_attempts, 0, -1):
             try:
                 return self._apply(envelope, self._commands.read(envelope), aggregate)
             except (Rejected, Failure):
@@ -163,9 +163,9 @@ class CommandHandler:
         if field is not None and getattr(command, field) is None:
             command = dataclasses.replace(command, **{field: envelope.time})
         events = self.decider.decide(command, state)
-        if len(events) > self.limits.command_events:
+        if len(events) > self.limits.events_per_command:
             raise Failure(
-                "TooManyEvents", f"the command causes {len(events)} events, more than {self.limits.command_events}"
+                "TooManyEvents", f"the command causes {len(events)} events, more than {self.limits.events_per_command}"
             )
         cause = self._commands.cause(envelope.type, said)
         for event in events:
@@ -181,7 +181,7 @@ class CommandHandler:
             if self.check is not None:
                 self.check(rows[-1], kept)
             size += len(data)
-        most = self.limits.command_event_bytes
+        most = self.limits.event_bytes_per_command
         if len(rows) > 1:  # ids come from the command, whose size is bounded: once they do not matter
             size = sum(row.size for row in rows)
         if size > most:

@@ -313,7 +313,7 @@ class Owner:
                 for verdict in step:
                     for row in verdict.rows:
                         size += row.size
-                full = size >= self._limits.bytes or len(verdicts) >= self._limits.commands
+                full = size >= self._limits.group_bytes or len(verdicts) >= self._limits.group_commands
                 if full:
                     break
             covered += verdicts[-1].final

@@ -24,7 +24,7 @@ from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.port import Commit, RecordedEvent, Schemas, Unavailable
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient, Record, partition_of
-from streams.settings import RECORD_BYTES
+from streams.limits import RECORD_BYTES
 
 log = logging.getLogger(__name__)
 

@@ -84,7 +84,7 @@ class Checks:
     def bounds(self, owner: Owner) -> None:
         """A queue holds no more than two groups; a cache beyond its limit only what could not be loaded again."""
         limits, cache = self._world.shape.limits, owner.handler.cache
-        if len(owner._intake) > 2 * limits.commands:
+        if len(owner._intake) > 2 * limits.group_commands:
             self.fail("queues are bounded", f"{owner.stream}: {len(owner._intake)} commands wait")
         if owner.head is not None and cache.weight > cache.limit and not owner.handler.touched:
             # It shrinks with each commit, by what was indexed then.

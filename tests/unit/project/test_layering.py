@@ -28,7 +28,8 @@ ROOMS = """
 aggregates
 schemas
 schemas.release
-streams.text streams.tls streams.limits streams.settings
+streams.text streams.tls streams.limits
+streams.settings
 streams.concurrency
 streams.journal
 streams.journal.cassandra streams.journal.sql

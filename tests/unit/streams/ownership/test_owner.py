@@ -84,7 +84,7 @@ class Bench:
         handler = CommandHandler(order, EVENTS, COMMANDS, journal, "order-0", Cache(cache), 1_000)
 
         name = f"owner {len(self.owners)}"
-        limits = Limits(commands=50, linger=0.001, snapshot_every=every)
+        limits = Limits(group_commands=50, group_linger=0.001, snapshot_every=every)
         owner = Owner(
             "order-0",
             0,

@@ -275,4 +275,4 @@ def test_what_is_heard_may_be_larger_than_what_is_sent() -> None:
     context = AggregateType("checkout", checkout, settings, "shop")
     command = msgspec.convert(msgspec.json.decode(value or b""), StartCheckout)
     [started] = checkout.decider.decide(replace(command, started_at=datetime.now(UTC)), checkout.decider.initial)
-    assert len(context.events.encode(started)) <= limits.command_event_bytes
+    assert len(context.events.encode(started)) <= limits.event_bytes_per_command
