@@ -23,6 +23,7 @@ from streams.concurrency.supervisor import Supervisor
 from streams.journal.port import Commit, Journal, Published, RecordedEvent, Unavailable, stream_name
 from streams.kafka.client import KafkaClient, Record, RecordTooLarge
 from streams.kafka.published_through import behind, position_of
+from streams.moments import in_utc
 
 log = logging.getLogger(__name__)
 
@@ -271,7 +272,7 @@ def event_headers(
     of them, where the commit is only a part.
     """
     found: list[tuple[int, list[tuple[str, bytes]], RecordedEvent]] = []
-    moment = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+    moment = in_utc(commit.recorded_at).encode()
     for index, event in enumerate(commit.events, first):
         if not event.is_event:
             continue

@@ -16,8 +16,7 @@ from streams.concurrency.fairness import yield_if_due
 from streams.deciding.cache import Aggregate
 from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.event_view import entries, learn_for, pieces
-from streams.journal.paging import PAGE_BYTES
-from streams.journal.port import Aggregates, StoredEvent, Unavailable, stream_name
+from streams.journal.port import PAGE_BYTES, Aggregates, StoredEvent, Unavailable, stream_name
 from streams.journal.snapshots import form_of
 from streams.web.health import json_response, no_answer, problem
 from streams.web.operation import describe

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from datetime import UTC
 from typing import Any
 
 from schemas.codec import Codec, Undecodable, UnknownSchema
 from streams.journal.event_decoding import learn_schemas
-from streams.journal.paging import FIRST_PAGE, next_page
-from streams.journal.port import LAST_SEQUENCE, Aggregates, Schemas, StoredEvent
+from streams.journal.port import FIRST_PAGE, LAST_SEQUENCE, Aggregates, Schemas, StoredEvent, next_page
+from streams.moments import in_utc
 
 MOST_AT_ONCE = 1_000
 """Events of one piece."""
@@ -41,7 +40,7 @@ def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterato
     for row in stored:
         yield {
             "sequence": row.event.sequence,
-            "time": row.recorded_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": in_utc(row.recorded_at),
             "type": row.event.type,
             "position": f"{stream}:{row.nr}:{row.index}",
             "command_id": row.event.command_id,

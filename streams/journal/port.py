@@ -22,10 +22,24 @@ ROW_BYTES = 16
 """Of a row, beside its texts and its data."""
 NOTHING_CONSUMED = -1
 """The offset of a log that covers no command yet."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""About the most that is read at once, where rows have any size."""
+FIRST_PAGE = 16
+"""Rows of a first page, while their size is not known."""
+MOST_ROWS = 5_000
+"""Rows of a page, at most."""
 
 
 class Fenced(Exception):
     """Another owner has written where this one was about to: ownership is lost."""
+
+    @classmethod
+    def by(cls, present: Commit, wanted: Commit) -> Fenced:
+        """The place of `wanted` is taken by `present`."""
+        return cls(
+            f"{wanted.stream} nr {wanted.nr} was written by {present.owner} in epoch {present.epoch},"
+            f" not by {wanted.owner} in epoch {wanted.epoch}"
+        )
 
 
 class Unavailable(Exception):
@@ -104,6 +118,14 @@ class Commit(msgspec.Struct, frozen=True):
     eventful_nr: int
     recorded_at: datetime
     events: tuple[RecordedEvent, ...] = ()
+
+    def same_as(self, other: Commit) -> bool:
+        """Whether `other` is an attempt to write this very commit. What it says of others (`derived_nr`,
+        `eventful_nr`) and its time are not compared."""
+        return self._written() == other._written()
+
+    def _written(self) -> tuple[object, ...]:
+        return self.stream, self.nr, self.epoch, self.owner, self.topic_id, self.offset, self.events
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -244,6 +266,11 @@ class Journal(Log, Aggregates, Derived, Catalog, Maintenance, Protocol):
     async def claim(self, identity: Identity) -> Identity:
         """Make it that of `identity` unless it is somebody's already. Returns whose it is now: of many claims that
         race one wins."""
+
+
+def next_page(size: int, rows: int) -> int:
+    """Rows to request next so that a page is about `PAGE_BYTES`, given that `rows` rows took `size` bytes."""
+    return max(1, min(MOST_ROWS, PAGE_BYTES * rows // (size or 1)))
 
 
 def stream_name(type: str, partition: int) -> str:

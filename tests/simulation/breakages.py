@@ -74,12 +74,12 @@ WAITING = "        yield key_of(table, QUARANTINED, key), _encode(quarantined)\n
 
 BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "no fence: a later append overwrites": (
-        Edit(MemoryJournal.append, "raise fenced(present, commit)", "log[commit.nr - 1] = commit"),
+        Edit(MemoryJournal.append, "raise Fenced.by(present, commit)", "log[commit.nr - 1] = commit"),
     ),
     "no fence: a later append takes the next free place": (
         Edit(
             MemoryJournal.append,
-            "raise fenced(present, commit)",
+            "raise Fenced.by(present, commit)",
             "log.append(__import__('msgspec').structs.replace(commit, nr=len(log) + 1))",
         ),
     ),

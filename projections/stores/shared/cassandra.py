@@ -40,8 +40,9 @@ from projections.stores.shared.cassandra_tables import (
 from projections.stores.shared.cassandra_writes import Writes, bucket_written, read_spots
 from projections.stores.store_down import raises_store_down
 from streams.concurrency.tasks import all_done
+from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.rows import batches
-from streams.journal.cassandra.session import CassandraAddress, CassandraSession
+from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.setup import make_keyspace
 from streams.journal.port import JournalMissing
 

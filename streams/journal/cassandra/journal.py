@@ -27,6 +27,7 @@ from cassandra import ConsistencyLevel
 from cassandra.query import BoundStatement
 
 from streams.concurrency.tasks import all_done
+from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.rows import (
     COMMIT_COLUMNS,
     EVENT_COLUMNS,
@@ -35,15 +36,17 @@ from streams.journal.cassandra.rows import (
     event_from,
     event_rows,
 )
-from streams.journal.cassandra.session import CassandraAddress, CassandraSession, Row
+from streams.journal.cassandra.session import CassandraSession, Row
 from streams.journal.cassandra.setup import make_keyspace
 from streams.journal.cassandra.tables import ADDED_COLUMNS, COMMITS_PER_BUCKET, create_tables
 from streams.journal.commit_codec import COMMIT_SCHEMAS, encode_events
-from streams.journal.fence import fenced, same_commit
-from streams.journal.paging import FIRST_PAGE, MOST_ROWS, PAGE_BYTES, next_page
 from streams.journal.port import (
+    FIRST_PAGE,
     LAST_SEQUENCE,
+    MOST_ROWS,
+    PAGE_BYTES,
     Commit,
+    Fenced,
     Identity,
     JournalIncomplete,
     JournalMissing,
@@ -51,6 +54,7 @@ from streams.journal.port import (
     Snapshot,
     StoredEvent,
     Unavailable,
+    next_page,
 )
 
 _STATEMENTS_IN_FLIGHT = 16
@@ -190,8 +194,8 @@ class CassandraJournal:
             if not rows:
                 raise Unavailable(f"{stream} nr {commit.nr} was taken, and yet is not there")
             present = commit_from(stream, rows[0])
-            if not same_commit(present, commit):
-                raise fenced(present, commit)
+            if not present.same_as(commit):
+                raise Fenced.by(present, commit)
         if commit.nr == 1 or commit.nr % COMMITS_PER_BUCKET == 0:
             self._remember_bucket(stream, bucket)
         return False

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from streams.journal.cassandra.session import CassandraAddress, CassandraSession
+from streams.journal.cassandra.address import CassandraAddress
+from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.tables import create_keyspace
 
 _ATTEMPTS = 5

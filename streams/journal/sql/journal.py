@@ -23,17 +23,19 @@ from sqlalchemy import Delete, Select, Table, bindparam, delete, func, select, t
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streams.journal.commit_codec import COMMIT_SCHEMAS
-from streams.journal.fence import fenced, same_commit
-from streams.journal.paging import FIRST_PAGE, PAGE_BYTES, next_page
 from streams.journal.port import (
+    FIRST_PAGE,
     LAST_SEQUENCE,
+    PAGE_BYTES,
     Commit,
+    Fenced,
     Identity,
     JournalIncomplete,
     JournalMissing,
     Published,
     Snapshot,
     StoredEvent,
+    next_page,
     stream_type,
 )
 from streams.journal.sql.session import SqlAddress, SqlSession
@@ -155,8 +157,8 @@ class SqlJournal:
             inserted = await connection.execute(self._append, row)
             if inserted.rowcount == 0:
                 result = await connection.execute(_COMMIT, {"of": commit.stream, "at": commit.nr})
-                if not same_commit(present := commit_from(commit.stream, result.one()), commit):
-                    raise fenced(present, commit)
+                if not (present := commit_from(commit.stream, result.one())).same_as(commit):
+                    raise Fenced.by(present, commit)
                 return
             for chunk in _chunks(events):
                 await connection.execute(self._upserts[EVENTS], chunk)

@@ -147,12 +147,6 @@ class SqlSession:
         return await asyncio.shield(task)
 
 
-def one_line(error: BaseException) -> str:
-    """What the driver said, without SQLAlchemy's account of the statement and its parameters."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
 def _make(connection: Connection, tables: MetaData) -> None:
     """Make what is missing: tables, and in those of an older version the columns that have a default."""
     tables.create_all(connection)
