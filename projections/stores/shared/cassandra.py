@@ -1,4 +1,4 @@
-"""Rows in Cassandra. Tables, statements and timestamps: `rows_cassandra_tables.py`; connection and errors:
+"""Rows in Cassandra. Tables, statements and timestamps: `cassandra_tables.py`; connection and errors:
 `streams/journal/cassandra/session.py`.
 
 There is no transaction over rows, listings and places, and none is needed. What is written carries the timestamp of its

@@ -22,13 +22,12 @@ from cassandra.policies import (
 )
 from cassandra.query import BatchStatement, BatchType, BoundStatement, tuple_factory
 
+from streams.concurrency.retry import retried
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.errors import LoginRefused, translated
 from streams.journal.cassandra.hosts import Hosts, contact_point
 from streams.journal.port import Unavailable
 from streams.settings import SettingsError
-
-log = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
 
@@ -81,13 +80,7 @@ class CassandraSession:
 
         A login is refused also while the nodes that have the users are down, so it is tried a few times.
         """
-        for pause in LOGIN_PAUSES:
-            try:
-                return await asyncio.to_thread(self._connect)
-            except LoginRefused as error:
-                log.info("%s: trying it again", error)
-            await asyncio.sleep(pause)
-        await asyncio.to_thread(self._connect)
+        await retried(lambda: asyncio.to_thread(self._connect), LOGIN_PAUSES, LoginRefused)
 
     def _connect(self) -> None:
         if (driver := logging.getLogger("cassandra")).level == logging.NOTSET:
