@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from streams.journal.port import Log, stream_name
-from streams.kafka.last_records import last_wanted
+from streams.kafka.probes import last_wanted
 from streams.kafka.records import AIOKafkaConsumer
 from streams.kafka.topic_metadata import read_metadata
 

@@ -26,7 +26,7 @@ from streams.deciding.messages import Message, decode_reply
 from streams.journal.commit_codec import decode_events, encode_events
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import stream_name
-from streams.kafka.client import USUAL_LARGEST
+from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.limits import Limits
 from streams.ownership.owner import Owner
 from streams.ownership.replies import KafkaReplies

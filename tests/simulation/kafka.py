@@ -16,8 +16,10 @@ from aiokafka.errors import (
     OutOfOrderSequenceNumber,
 )
 
-from streams.kafka.client import PROBE_SECONDS, USUAL_LARGEST, KafkaClient
+from streams.kafka.client import KafkaClient
 from streams.kafka.client import Record as Unsent
+from streams.kafka.probes import PROBE_SECONDS
+from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.kafka.topic_metadata import TopicMetadata
 from tests.simulation.wire import read, unpacked
 
