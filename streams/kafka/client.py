@@ -17,7 +17,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from streams.concurrency.retry import until_it_answers
 from streams.kafka.murmur2 import partition_of as partition_of
 from streams.kafka.probes import Probes
-from streams.kafka.sender import Record as Record
+from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
 from streams.kafka.shared import SharedClient, started
 from streams.kafka.topic_limits import RecordTooLarge as RecordTooLarge
@@ -88,7 +88,7 @@ class KafkaClient:
 
     # -- records of one partition ------------------------------------------------------------------------
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
         """Send records of one partition in order; durable on return, however long it takes. The last one's offset.
 
         After an error all of them are sent again, so a reader may see some twice, but none without those before it.
@@ -112,7 +112,7 @@ class KafkaClient:
             raise sent
         return sent
 
-    async def send(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+    async def send(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> int:
         """Send records of one partition in order, once. The last one's offset, when the broker has all of them.
 
         They go in batches, each when the one before it is acknowledged: so nothing stands behind what was refused. An
@@ -232,7 +232,7 @@ class KafkaClient:
         return await self._probes.first_record(TopicPartition(topic, partition), start)
 
 
-def _fill(records: Sequence[Record], start: int, most: int) -> tuple[BatchBuilder, int]:
+def _fill(records: Sequence[ProducerRecord], start: int, most: int) -> tuple[BatchBuilder, int]:
     """A batch of the next records and their number: of one, however large it is, and of more up to so many bytes."""
     batch, count = BatchBuilder(most, 0, is_transactional=False), 0
     for key, value, headers in islice(records, start, None):

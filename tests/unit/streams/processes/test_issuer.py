@@ -19,7 +19,7 @@ from schemas.registry import Schemas
 from streams.deciding.messages import RETRY_TOPIC, Failure
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, RecordedEvent, Unavailable
-from streams.kafka.client import Record, partition_of
+from streams.kafka.client import ProducerRecord, partition_of
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.derivation import Derivation
 from streams.processes.dispatcher import CommandDispatcher
@@ -43,14 +43,14 @@ class Kafka:
     """What an issuer uses of a broker: topics that there are, and what was published to each."""
 
     def __init__(self) -> None:
-        self.records: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
+        self.records: defaultdict[tuple[str, int], list[ProducerRecord]] = defaultdict(list)
         self.leaderless: set[str] = set()
 
     async def existing(self, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
         found = {name: TopicMetadata("id", TOPICS[name]) for name in topics if name in TOPICS}
         return {name: None if name in self.leaderless else topic for name, topic in found.items()}
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
         self.records[topic, partition] += records
         return len(self.records[topic, partition]) - 1
 
