@@ -16,11 +16,11 @@ from schemas.release.contract import Contract
 from schemas.release.lock import state_of
 from streams.journal.port import Identity, Journal
 from streams.kafka import topics
-from streams.limits import Limits
+from streams.limits import RECORD_BYTES, Limits
 from streams.open_journal import open_journal
 from streams.registry.client import RegistryAddress, SchemaRegistry
 from streams.registry.schema_ids import SchemaIds
-from streams.settings import RECORD_BYTES, Settings
+from streams.settings import Settings
 
 Kind = Decider[Any, Any, Any] | ProcessManager[Any, Any, Any]
 
@@ -84,18 +84,5 @@ class AggregateType:
     def limits(self) -> Limits:
         """What its owners take on. A process manager hears events as JSON, which is larger than the events were, and no
         sender could be told to say less: its owners take commands of any size that its topic takes."""
-        settings, hears = self.settings, self.process is not None and self.process.hears
-        return Limits(
-            commands=settings.group_commands,
-            bytes=settings.group_bytes,
-            linger=settings.group_linger,
-            snapshot_every=settings.snapshot_every,
-            queue_bytes=settings.queue_bytes,
-            command_bytes=RECORD_BYTES if hears else settings.command_bytes,
-            command_events=settings.events_per_command,
-            command_event_bytes=settings.event_bytes_per_command,
-            attempts=settings.decide_attempts,
-            quarantine=settings.quarantine == "on",
-            waiting=settings.quarantine_limit,
-            waiting_bytes=settings.quarantine_bytes,
-        )
+        hears = self.process is not None and self.process.hears
+        return replace(self.settings, command_bytes=RECORD_BYTES) if hears else self.settings

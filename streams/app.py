@@ -26,7 +26,8 @@ from streams.deciding.handler import CommandHandler
 from streams.deciding.messages import message_of
 from streams.journal.port import Journal, stream_name
 from streams.kafka import topics
-from streams.kafka.client import CommandPartition, KafkaClient, partition_of
+from streams.kafka.client import KafkaClient, partition_of
+from streams.kafka.command_partition import CommandPartition
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.kafka.topic_watch import watch_partitions
 from streams.ownership.assignment import Assignment

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-import msgspec
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 KIB = 1024
+MIB = 1024 * KIB
+RECORD_BYTES = 1_000_000
+"""The largest record that a topic takes as brokers are set (`max.message.bytes`), less some room for Kafka's own bytes
+around it. A larger command could not be sent, and a larger event not be published."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Limits:
     """What an owner takes on at once, and what it takes from one command.
 
-    commands, bytes     of a group: commands, and bytes of what they write, after which it takes no further command
-    linger              seconds of waiting for company
-    snapshot_every      events between snapshots
-    queue_bytes         of the messages that wait before a group; as many may be in the group itself
-    command_bytes       of one command's message: key, value and headers
-    command_events, command_event_bytes    that one command may cause
-    attempts            at deciding a command when the domain raises
-    quarantine          whether a command that makes the domain raise quarantines its aggregate
-    waiting, waiting_bytes                 of the commands that wait behind one aggregate in quarantine
+    The setting of each has the same name in capitals. Beyond its range a worker would stand still, or end for want of
+    memory.
     """
 
-    commands: int = 500
-    bytes: int = 512 * KIB
-    linger: float = 0.005
-    snapshot_every: int = 100
-    queue_bytes: int = 4096 * KIB
-    command_bytes: int = 256 * KIB
-    command_events: int = 1_000
-    command_event_bytes: int = 256 * KIB
-    attempts: int = 3
+    group_commands: Annotated[int, Meta(ge=1, le=100_000)] = 500
+    """The most commands that share a commit."""
+    group_bytes: Annotated[int, Meta(ge=1, le=64 * MIB)] = 512 * KIB
+    """Bytes of events after which a commit takes no further command."""
+    group_linger: Annotated[float, Meta(ge=0, le=10)] = 0.005
+    """Seconds that an owner waits for company when commands come fast; one that comes alone does not wait."""
+    snapshot_every: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 100
+    """Events between two snapshots of an aggregate, at least."""
+    queue_bytes: Annotated[int, Meta(ge=1, le=1024 * MIB)] = 4 * MIB
+    """Bytes of the messages that wait before a group, per partition; as many may be in the group itself."""
+    command_bytes: Annotated[int, Meta(ge=1, le=RECORD_BYTES)] = 256 * KIB
+    """The most bytes of a command's message: its data, key and headers."""
+    events_per_command: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
+    """The most events that one command may cause."""
+    event_bytes_per_command: Annotated[int, Meta(ge=1, le=RECORD_BYTES)] = 256 * KIB
+    """The most bytes of events that one command may cause."""
+    decide_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    """How often a command that makes the domain raise is tried."""
     quarantine: bool = False
-    waiting: int = 1_000
-    waiting_bytes: int = 4096 * KIB
+    """Whether the later commands of an aggregate wait behind one that made the domain raise; else they go on."""
+    quarantine_limit: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
+    """The most commands that wait behind one aggregate in quarantine."""
+    quarantine_bytes: Annotated[int, Meta(ge=1, le=1024 * MIB)] = 4 * MIB
+    """The most bytes of such commands."""

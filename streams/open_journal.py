@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.journal import CassandraJournal
-from streams.journal.cassandra.session import CassandraAddress
 from streams.journal.cassandra.tables import keyspace_name
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Journal

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 from cassandra.cluster import Cluster
 
-from streams.journal.cassandra.session import CassandraAddress
+from streams.journal.cassandra.address import CassandraAddress
 
 
 async def drop_journals(url: str, namespace: str, only: str = "") -> None:

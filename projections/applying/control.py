@@ -23,7 +23,7 @@ from projections.stores.rows import FORMAT, canonical
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
-from streams.kafka.client import KafkaClient, Record
+from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.kafka.records import UnreadableRecord
 
 log = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class Control:
 
     async def _put(self, fact: Fact, *of: str) -> int:
         """On return it is on the topic, and this worker has read it. Raises `TimeoutError`; it may be there then."""
-        record: Record = "/".join([type(fact).__name__.lower(), *of]).encode(), msgspec.json.encode(fact), []
+        record: ProducerRecord = "/".join([type(fact).__name__.lower(), *of]).encode(), msgspec.json.encode(fact), []
         async with asyncio.timeout(_PUBLISH_SECONDS):
             offset = await self._broker.publish(self._topic, 0, [record])
         await self.wait_for(offset)

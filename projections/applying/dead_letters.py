@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from projections.applying.events import Event
-from streams.kafka.client import KafkaClient, Record, RecordTooLarge
+from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class ProjectionDeadLetters:
 
     async def keep(self, partition: int, table: str, waiting: Sequence[tuple[Event, str, str]]) -> None:
         """Durable on return. What the topic does not take whole is kept without the event: the log has it."""
-        records: list[Record] = [
+        records: list[ProducerRecord] = [
             (
                 event.source.key,
                 event.source.value,

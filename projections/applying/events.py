@@ -206,7 +206,7 @@ class EventReader:
         Raises what `from_log` raises.
         """
         head = await self._journal.head(stream)
-        indexed = head.indexed_nr if head is not None else 0
+        indexed = head.derived_nr if head is not None else 0
         async with aclosing(pieces(self._journal, stream_type(stream), aggregate_id)) as found:
             async for rows in found:
                 records: list[EventRecord] = []

@@ -16,7 +16,7 @@ import msgspec
 
 from projections.gateway.command_log import SentCommand, is_reply_to
 from streams.deciding.messages import Reply
-from streams.journal.port import Journal, Unavailable, stream_name
+from streams.journal.port import Log, Unavailable, stream_name
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class PendingCommands:
 class LostReplies:
     """Frees the slots of commands whose reply does not come any more, as the `journals` of their types tell."""
 
-    def __init__(self, unanswered: PendingCommands, journals: Mapping[str, Journal]) -> None:
+    def __init__(self, unanswered: PendingCommands, journals: Mapping[str, Log]) -> None:
         self._unanswered = unanswered
         self._journals = journals
         self._past: set[tuple[str, int]] = set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from streams.journal.port import Journal
+from streams.journal.port import Log
 
 COMMITS_AT_ONCE = 20
 MOST_COMMITS = 5_000
@@ -21,7 +21,7 @@ MOST_TIMES = 100
 class Backlog:
     """Of one stream. All of it may raise `Unavailable`."""
 
-    def __init__(self, journal: Journal, stream: str) -> None:
+    def __init__(self, journal: Log, stream: str) -> None:
         self._journal = journal
         self._stream = stream
         self._counts: dict[int, int] = {}

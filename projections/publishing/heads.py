@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 
-from streams.journal.port import Commit, Journal, stream_name, stream_type
+from streams.journal.port import Commit, Log, stream_name, stream_type
 
 APART_SECONDS = 0.5
 """Between the beginnings of two readings of a stream. Who asks more seldom does not wait."""
@@ -20,7 +20,7 @@ APART_SECONDS = 0.5
 class Heads:
     """Of all streams of some journals, by type."""
 
-    def __init__(self, journals: Mapping[str, Journal], partitions: int) -> None:
+    def __init__(self, journals: Mapping[str, Log], partitions: int) -> None:
         self._journals = journals
         self._streams = [stream_name(type, partition) for type in journals for partition in range(partitions)]
         self._began: dict[str, float] = {}

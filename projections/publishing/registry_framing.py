@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from schemas.registry import Schema
 from schemas.wire_format import avro_fingerprint, to_wire
 from streams.concurrency.retry import until_it_answers
-from streams.journal.port import Journal, Unavailable
-from streams.kafka.client import Record
+from streams.journal.port import Schemas, Unavailable
+from streams.kafka.client import ProducerRecord
 from streams.registry.client import RegistryDown, RegistryError
 from streams.registry.schema_ids import SchemaIds
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class RegistryFraming:
     """Puts the Avro values of one events topic into the wire format; other formats stay as they are."""
 
-    def __init__(self, ids: SchemaIds, journal: Journal) -> None:
+    def __init__(self, ids: SchemaIds, journal: Schemas) -> None:
         self._ids = ids
         self._journal = journal
 
@@ -35,7 +35,7 @@ class RegistryFraming:
     async def close(self) -> None:
         await self._ids.registry.close()
 
-    async def __call__(self, stream: str, records: Sequence[Record]) -> list[Record]:
+    async def __call__(self, stream: str, records: Sequence[ProducerRecord]) -> list[ProducerRecord]:
         """The same records with their values in the wire format.
 
         For as long as the id of a schema cannot be had, this waits and says why: only this stream stands still.

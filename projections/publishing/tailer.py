@@ -21,8 +21,9 @@ from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.port import Commit, Journal, Published, RecordedEvent, Unavailable, stream_name
-from streams.kafka.client import KafkaClient, Record, RecordTooLarge
+from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge
 from streams.kafka.published_through import behind, position_of
+from streams.moments import in_utc
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ NOTHING_BEFORE = "0:0"
 
 _ERRORS = (Unavailable, KafkaError, TimeoutError)
 
-Wire = Callable[[str, list[Record]], Awaitable[list[Record]]]
+Wire = Callable[[str, list[ProducerRecord]], Awaitable[list[ProducerRecord]]]
 """What becomes of the records of a stream before they are sent."""
 
 
@@ -197,7 +198,7 @@ class Tail:
         """Whether this tail, here or elsewhere, has made a record; others may write to the topic too."""
         return position_of(record.headers, self.stream) is not None
 
-    async def _send(self, records: Sequence[Record]) -> int:
+    async def _send(self, records: Sequence[ProducerRecord]) -> int:
         """The offset of the last of them. One that is too large for the topic is waited for: readers would miss it."""
         name, said = f"tail {self.stream}", ""
         try:
@@ -233,7 +234,7 @@ class Tail:
         )
         # The first one may be known already, and what counts is the next.
         self._most = max(2, min(COMMITS_AT_ONCE, EVENTS_AT_ONCE * len(commits) // max(_size(commits), 1)))
-        records: list[Record] = []
+        records: list[ProducerRecord] = []
         newest = self._newest
         for commit in commits:
             await yield_if_due()
@@ -271,7 +272,7 @@ def event_headers(
     of them, where the commit is only a part.
     """
     found: list[tuple[int, list[tuple[str, bytes]], RecordedEvent]] = []
-    moment = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+    moment = in_utc(commit.recorded_at).encode()
     for index, event in enumerate(commit.events, first):
         if not event.is_event:
             continue

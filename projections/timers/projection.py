@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 
 from aggregates.timer import TimerCancelled, TimerFired, TimerScheduled
 from projections.projection import Projection, PublishedEvent, Row
 from projections.stores.declaration import Indexes, Table
+from streams.moments import in_utc
 
 DUE = "due"
 
@@ -32,8 +33,8 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row | None:
 
 
 def time_text(time: datetime) -> str:
-    """To the millisecond in UTC, always as long: in the order of texts times are in their own."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """To the millisecond in UTC, always as long: texts are in the order of time."""
+    return in_utc(time)
 
 
 timers = Projection("timers", 1, "timer", evolve)

@@ -24,7 +24,7 @@ from projections.stores.local.rocksdb import LocalStore
 from projections.stores.rows import decode_stored
 from projections.timers.projection import DUE, time_text, timers
 from streams.deciding.messages import command_headers
-from streams.kafka.client import KafkaClient, Record
+from streams.kafka.client import KafkaClient, ProducerRecord
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class TimerWatch:
             await self._broker.publish(self._topic, number, self._commands(number, look.table, due))
         look.place, look.asked, look.until = place, asked, until
 
-    def _commands(self, partition: int, table: str, keys: Sequence[str]) -> list[Record]:
+    def _commands(self, partition: int, table: str, keys: Sequence[str]) -> list[ProducerRecord]:
         rows = self._store.get_many(partition, table, keys)
         found = ((key, decode_stored(rows[key])) for key in keys if key in rows)
         return [fire_timer(key, it.position, it.row, self._sender) for key, it in found if it.row is not None]
@@ -178,7 +178,7 @@ def due_timers(
     return to_ask, asked, until
 
 
-def fire_timer(key: str, position: str, row: Mapping[str, str], sender: str) -> Record:
+def fire_timer(key: str, position: str, row: Mapping[str, str], sender: str) -> ProducerRecord:
     """The command to a timer as a record. Its id is made of the event that has scheduled it: it fires once for each. It
     goes on in the trace of whoever scheduled it."""
     id = f"fire:{position}"

@@ -16,8 +16,7 @@ from streams.concurrency.fairness import yield_if_due
 from streams.deciding.cache import Aggregate
 from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.event_view import entries, learn_for, pieces
-from streams.journal.paging import PAGE_BYTES
-from streams.journal.port import Journal, StoredEvent, Unavailable, stream_name
+from streams.journal.port import PAGE_BYTES, Aggregates, StoredEvent, Unavailable, stream_name
 from streams.journal.snapshots import form_of
 from streams.web.health import json_response, no_answer, problem
 from streams.web.operation import describe
@@ -137,7 +136,7 @@ async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
 
 
 async def _page(
-    journal: Journal, type: str, id: str, after: int, limit: int, request: Any
+    journal: Aggregates, type: str, id: str, after: int, limit: int, request: Any
 ) -> tuple[list[StoredEvent], bool]:
     """The events of a page, some megabytes at most, and whether there are more."""
     rows: list[StoredEvent] = []
@@ -153,7 +152,7 @@ async def _page(
     return rows, False
 
 
-async def _from_snapshot(context: AggregateType, journal: Journal, id: str, upto: int) -> tuple[Any, int]:
+async def _from_snapshot(context: AggregateType, journal: Aggregates, id: str, upto: int) -> tuple[Any, int]:
     """State and sequence from which to fold on: those of a snapshot that this code can use, or the beginning."""
     decider = context.decider
     snapshot = await journal.snapshot(decider.type, id)

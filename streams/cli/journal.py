@@ -17,7 +17,16 @@ from streams.cli.schemas import register_schemas
 from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.event_view import entries, learn_for
 from streams.journal.identity import check_identity
-from streams.journal.port import Journal, JournalIncomplete, JournalMissing, StoredEvent, Unavailable, stream_name
+from streams.journal.port import (
+    Aggregates,
+    Journal,
+    JournalIncomplete,
+    JournalMissing,
+    Log,
+    StoredEvent,
+    Unavailable,
+    stream_name,
+)
 from streams.kafka import topics
 from streams.kafka.client import partition_of
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
@@ -76,7 +85,7 @@ def context_of(contexts: Mapping[str, AggregateType], type: str, module: str) ->
     )
 
 
-async def read_events(journal: Journal, type: str, aggregate_id: str, until: int | None = None) -> list[StoredEvent]:
+async def read_events(journal: Aggregates, type: str, aggregate_id: str, until: int | None = None) -> list[StoredEvent]:
     """The events of an aggregate, up to sequence `until`. Raises `CliError` when it has none."""
     stored = [row for row in await journal.events(type, aggregate_id) if row.event.is_event]
     if not stored:
@@ -110,7 +119,7 @@ async def history_of(context: AggregateType, aggregate_id: str) -> list[dict[str
     return list(entries(context.events, stream, stored))
 
 
-async def _holds(journal: Journal, stream: str, row: StoredEvent) -> bool:
+async def _holds(journal: Log, stream: str, row: StoredEvent) -> bool:
     """Whether the event is where we think: else the positions printed would be another stream's."""
     commits = await journal.commits(stream, row.nr - 1, 1)
     if commits:

@@ -16,6 +16,7 @@ from streams.cli.http import ask
 from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
 from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError, print_table, table
 from streams.journal.port import stream_name, stream_type
+from streams.moments import in_utc
 from streams.settings import Settings
 from streams.text import one_line
 from streams.web.owners import OwnedPartition, OwnersAnswer
@@ -69,7 +70,7 @@ def row(owned: OwnedPartition) -> list[Any]:
     shown = {name: getattr(owned, name, None) for name in COLUMNS}
     shown["type"] = stream_type(owned.stream)
     shown["serving"] = "yes" if owned.serving else "no"
-    shown["since"] = owned.since and owned.since.isoformat(timespec="seconds").replace("+00:00", "Z")
+    shown["since"] = owned.since and in_utc(owned.since, "seconds")
     return list(shown.values())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 import click
@@ -18,12 +17,13 @@ from streams.cli.journal import context_of, journal_of
 from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliCommand, CliError, indented, print_table, table
 from streams.deciding.messages import Failure, read_envelope
 from streams.deciding.quarantine import RELEASE, Quarantine, WaitingCommand, follow, is_note
-from streams.journal.port import Journal
+from streams.journal.port import Aggregates
+from streams.moments import in_utc
 
 COLUMNS = ("id", "since", "dead letter", "waiting", "bytes", "command id", "failure")
 
 
-async def quarantine_of(journal: Journal, type: str, aggregate_id: str) -> Quarantine | None:
+async def quarantine_of(journal: Aggregates, type: str, aggregate_id: str) -> Quarantine | None:
     """The quarantine of an aggregate, as its notes tell. Raises `Unavailable`."""
     snapshot = await journal.snapshot(type, aggregate_id)  # taken out of quarantine: what was before is over
     sequence, nr = (snapshot.sequence, snapshot.nr) if snapshot is not None else (0, 0)
@@ -61,7 +61,15 @@ def row(id: str, quarantine: Quarantine, place: str) -> tuple[object, ...]:
     """The row of `list`."""
     reason = quarantine.reason
     failure = f"{reason.type}: {reason.message}"
-    return id, _moment(reason.since), place, len(quarantine.waiting), quarantine.size, quarantine.poison, failure
+    return (
+        id,
+        in_utc(reason.since, "seconds"),
+        place,
+        len(quarantine.waiting),
+        quarantine.size,
+        quarantine.poison,
+        failure,
+    )
 
 
 def details(id: str, quarantine: Quarantine, place: str) -> dict[str, Any]:
@@ -69,7 +77,7 @@ def details(id: str, quarantine: Quarantine, place: str) -> dict[str, Any]:
     reason = quarantine.reason
     return {
         "id": id,
-        "since": _moment(reason.since),
+        "since": in_utc(reason.since, "seconds"),
         "dead_letter": place,
         "command_id": quarantine.poison,
         "failure": {"type": reason.type, "message": reason.message},
@@ -83,7 +91,7 @@ def _shown(waiting: WaitingCommand) -> dict[str, Any]:
         envelope = read_envelope(
             message.key, message.value, message.headers, message.offset, message.timestamp, waiting.id
         )
-        type, sent = envelope.type, _moment(envelope.time)
+        type, sent = envelope.type, in_utc(envelope.time, "seconds")
     except Failure as failure:
         type, sent = f"unreadable: {failure.message}", ""
     return {
@@ -93,10 +101,6 @@ def _shown(waiting: WaitingCommand) -> dict[str, Any]:
         "sent": sent,
         "value": shown_value(message.value),
     }
-
-
-def _moment(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def register(command: Callable[..., Any], contexts: Mapping[str, AggregateType], module: str) -> None:

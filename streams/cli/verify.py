@@ -17,7 +17,7 @@ from streams.aggregate_type import AggregateType
 from streams.cli.journal import context_of, journal_of
 from streams.cli.progress import Meter
 from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError
-from streams.journal.port import Journal, stream_name
+from streams.journal.port import Journal, Log, stream_name
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.kafka.topics import events_topic
 from streams.text import one_line, printable
@@ -68,7 +68,7 @@ def register(app: Any, contexts: Mapping[str, AggregateType]) -> None:
         return ERROR if wrong else DONE
 
 
-async def _check_partitions(journal: Journal, context: AggregateType, partition: int | None) -> None:
+async def _check_partitions(journal: Log, context: AggregateType, partition: int | None) -> None:
     count = context.settings.partitions
     if partition is not None and partition >= count:
         raise CliError(USAGE, f"no partition {partition}: PARTITIONS={count}, so they are 0 to {count - 1}")
@@ -79,7 +79,7 @@ async def _check_partitions(journal: Journal, context: AggregateType, partition:
         )
 
 
-async def compare_with_topic(journal: Journal, context: AggregateType, partition: int | None) -> int:
+async def compare_with_topic(journal: Log, context: AggregateType, partition: int | None) -> int:
     """Print where the log ends before what was published from it; the number of such streams. Where Kafka does not
     answer a note says so."""
     settings, type = context.settings, context.decider.type

@@ -1,11 +1,15 @@
-"""Waiting out a store or broker that is down: nothing is given up, nothing is lost."""
+"""Repeating what a store or broker did not answer: for ever, where nothing may be lost, or for some seconds.
+
+stamina and tenacity repeat as well. They log each attempt or none; here an outage is logged once when it begins, every
+15 s, and when it is over, and health is told of it. That is most of these lines.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -15,7 +19,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 SAY_AGAIN = 15.0
 PATIENCE_SECONDS = 2.0
-"""What is over sooner nobody has to know of."""
+"""An outage that is over sooner need not be shown to anybody."""
 
 
 async def until_it_answers(
@@ -26,8 +30,8 @@ async def until_it_answers(
 ) -> T:
     """The result of `operation`, repeated with growing pauses (seconds, 0.05 to 2) for as long as it raises `on`.
 
-    Says so once when it begins, every 15 s, and when it is over. `waits` is told what is raised when that has gone on
-    for 2 s, and None when it is over.
+    Logs that once when it begins, every 15 s, and when it is over. `waits` is called with the error when that has gone
+    on for 2 s, and with None when it is over.
     """
     pause, began, said = FIRST_PAUSE, 0.0, 0.0
     while True:
@@ -49,3 +53,21 @@ async def until_it_answers(
                 if waits is not None:
                     waits(None)
             return result
+
+
+async def retried(
+    operation: Callable[[], Awaitable[T]],
+    pauses: Sequence[float],
+    on: type[Exception] | tuple[type[Exception], ...],
+) -> T:
+    """The result of `operation`, repeated after each of these pauses (seconds) while it raises `on`; then it raises.
+
+    For work that somebody waits for, and for what others do at the same moment.
+    """
+    for pause in pauses:
+        try:
+            return await operation()
+        except on as error:
+            log.debug("again in %g s: %r", pause, error)
+        await asyncio.sleep(pause)
+    return await operation()

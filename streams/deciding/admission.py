@@ -170,7 +170,7 @@ class Admission:
     def _check_room(self, quarantine: Quarantine, size: int) -> None:
         """Raise `Failure` when one more of `size` bytes cannot wait."""
         number, since = len(quarantine.waiting), quarantine.reason.since
-        if number >= self._limits.waiting or quarantine.size + size > self._limits.waiting_bytes:
+        if number >= self._limits.quarantine_limit or quarantine.size + size > self._limits.quarantine_bytes:
             raise Failure(
                 "Quarantined",
                 f"the aggregate is in quarantine since {since:%Y-%m-%dT%H:%M:%SZ}, {number} commands wait, and no more"

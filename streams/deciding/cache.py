@@ -199,7 +199,7 @@ class Cache:
         self.weight = 0
         self._budget = Budget(budget) if isinstance(budget, int) else budget
         self._aggregates: OrderedDict[str, Aggregate] = OrderedDict()
-        self._indexed_nr = 0
+        self._derived_nr = 0
         self._budget.join(self)
 
     def __len__(self) -> int:
@@ -226,16 +226,16 @@ class Cache:
         self._aggregates[aggregate_id] = aggregate
         self.weight += aggregate.cached
 
-    def shrink(self, indexed_nr: int | None = None) -> None:
-        """Forget the least recently used until the rest fits; commits up to `indexed_nr` are indexed."""
-        self._indexed_nr = max(self._indexed_nr, indexed_nr or 0)
+    def shrink(self, derived_nr: int | None = None) -> None:
+        """Forget the least recently used until the rest fits; commits up to `derived_nr` are derived."""
+        self._derived_nr = max(self._derived_nr, derived_nr or 0)
         excess = self.weight - self.limit
         if excess <= 0:
             return
         # From the oldest on: those that are not indexed yet were used lately, so few stand in the way.
         leaving = []
         for aggregate_id, aggregate in self._aggregates.items():
-            if aggregate.nr <= self._indexed_nr:
+            if aggregate.nr <= self._derived_nr:
                 leaving.append(aggregate_id)
                 excess -= aggregate.cached
                 if excess <= 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Context, Decimal
 from functools import cache
 from hashlib import blake2b
@@ -17,12 +17,12 @@ from schemas.codec import Codec, Undecodable
 from schemas.door import Check, json_reader, time_check, variants_in
 from schemas.writer import AVRO_NATIVE
 from streams.deciding.messages import AVRO, JSON, Envelope, Failure
+from streams.moments import EPOCH
 
 _DIGEST = blake2b(digest_size=7)
 _NONE = object()
 _EXACT = Context(prec=10_000, traps=[])
 _ZERO = Decimal(0)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -81,7 +81,7 @@ def _as_it_is(value: Any) -> Any:
     if isinstance(value, Decimal):
         return value.normalize(_EXACT) or _ZERO  # and not -0
     if isinstance(value, datetime):
-        return value - _EPOCH
+        return value - EPOCH
     if hasattr(value, "__dataclass_fields__"):
         class_: Any = type(value)
         parts = ((name, default, getattr(value, name)) for name, default in _fields(class_))

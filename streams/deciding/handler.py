@@ -20,7 +20,7 @@ from streams.deciding.messages import AggregateRef, Envelope, Error, Failure, Re
 from streams.deciding.quarantine import is_note
 from streams.deciding.verdict import PendingCommit, Verdict, domain_error
 from streams.journal.event_decoding import decode_event
-from streams.journal.port import Journal, RecordedEvent
+from streams.journal.port import Aggregates, RecordedEvent
 from streams.journal.snapshots import form_of
 from streams.limits import Limits
 
@@ -48,7 +48,7 @@ class CommandHandler:
         decider: Decider[Any, Any, Any],
         events: Codec,
         commands: Codec,
-        journal: Journal,
+        journal: Aggregates,
         stream: str,
         cache: Cache,
         dedupe_window: int,
@@ -142,7 +142,7 @@ class CommandHandler:
 
     def _attempt(self, envelope: Envelope, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent], str]:
         """Decide, a few times when the domain raises, at once: it is pure, so only what is not its own fault passes."""
-        for attempt in range(self.limits.attempts, 0, -1):
+        for attempt in range(self.limits.decide_attempts, 0, -1):
             try:
                 return self._apply(envelope, self._commands.read(envelope), aggregate)
             except (Rejected, Failure):
@@ -163,9 +163,9 @@ class CommandHandler:
         if field is not None and getattr(command, field) is None:
             command = dataclasses.replace(command, **{field: envelope.time})
         events = self.decider.decide(command, state)
-        if len(events) > self.limits.command_events:
+        if len(events) > self.limits.events_per_command:
             raise Failure(
-                "TooManyEvents", f"the command causes {len(events)} events, more than {self.limits.command_events}"
+                "TooManyEvents", f"the command causes {len(events)} events, more than {self.limits.events_per_command}"
             )
         cause = self._commands.cause(envelope.type, said)
         for event in events:
@@ -181,19 +181,19 @@ class CommandHandler:
             if self.check is not None:
                 self.check(rows[-1], kept)
             size += len(data)
-        most = self.limits.command_event_bytes
+        most = self.limits.event_bytes_per_command
         if len(rows) > 1:  # ids come from the command, whose size is bounded: once they do not matter
             size = sum(row.size for row in rows)
         if size > most:
             raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {most}, with their ids")
         return state, rows, cause
 
-    def settle(self, indexed_nr: int) -> None:
+    def settle(self, derived_nr: int) -> None:
         """The group is committed: its aggregates go back into the cache."""
         for aggregate_id, aggregate in self.touched.items():
             self.cache.put(aggregate_id, aggregate)
         self.touched, self._broken = {}, {}
-        self.cache.shrink(indexed_nr)
+        self.cache.shrink(derived_nr)
 
     def accepted(
         self, envelope: Envelope, aggregate: Aggregate, rows: list[RecordedEvent], draft: PendingCommit, cause: str = ""
@@ -245,7 +245,7 @@ class CommandHandler:
 
 
 async def load_aggregate(
-    journal: Journal, decider: Decider[Any, Any, Any], codec: Codec, aggregate_id: str, window: int
+    journal: Aggregates, decider: Decider[Any, Any, Any], codec: Codec, aggregate_id: str, window: int
 ) -> Aggregate:
     """An aggregate as the derived tables have it: the snapshot, if this code can use it, and the events after it.
 

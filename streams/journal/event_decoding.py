@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.codec import Codec, Undecodable, UnknownSchema
 from schemas.registry import SchemaError
-from streams.journal.port import Journal
+from streams.journal.port import Schemas
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ class NotReadableYet(Exception):
     can."""
 
 
-async def decode_event(codec: Codec, journal: Journal, data: bytes) -> tuple[Any, ...]:
+async def decode_event(codec: Codec, journal: Schemas, data: bytes) -> tuple[Any, ...]:
     """What an event of the journal stands for today, with the schemas kept beside it when they are not here.
 
     Raises `NotReadableYet`, and `Unavailable`.
@@ -34,7 +34,7 @@ async def decode_event(codec: Codec, journal: Journal, data: bytes) -> tuple[Any
         ) from None
 
 
-async def learn_schemas(codec: Codec, journal: Journal) -> None:
+async def learn_schemas(codec: Codec, journal: Schemas) -> None:
     """Make known the schemas that a journal keeps. Raises `Unavailable`."""
     for fingerprint, schema in (await journal.schemas()).items():
         try:

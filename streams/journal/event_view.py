@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from datetime import UTC
 from typing import Any
 
 from schemas.codec import Codec, Undecodable, UnknownSchema
 from streams.journal.event_decoding import learn_schemas
-from streams.journal.paging import FIRST_PAGE, next_page
-from streams.journal.port import LAST_SEQUENCE, Journal, StoredEvent
+from streams.journal.port import FIRST_PAGE, LAST_SEQUENCE, Aggregates, Schemas, StoredEvent, next_page
+from streams.moments import in_utc
 
 MOST_AT_ONCE = 1_000
 """Events of one piece."""
 
 
 async def pieces(
-    journal: Journal, type: str, aggregate_id: str, after: int = 0, upto: int = LAST_SEQUENCE
+    journal: Aggregates, type: str, aggregate_id: str, after: int = 0, upto: int = LAST_SEQUENCE
 ) -> AsyncGenerator[list[StoredEvent], None]:
     """The events of an aggregate behind one sequence and up to another, in pieces of some megabytes at most.
 
@@ -41,7 +40,7 @@ def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterato
     for row in stored:
         yield {
             "sequence": row.event.sequence,
-            "time": row.recorded_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": in_utc(row.recorded_at),
             "type": row.event.type,
             "position": f"{stream}:{row.nr}:{row.index}",
             "command_id": row.event.command_id,
@@ -65,7 +64,7 @@ def _told(codec: Codec, data: bytes) -> dict[str, Any]:
     return told
 
 
-async def learn_for(codec: Codec, journal: Journal, stored: Sequence[StoredEvent]) -> None:
+async def learn_for(codec: Codec, journal: Schemas, stored: Sequence[StoredEvent]) -> None:
     """Make known the schemas kept in the journal, when an event needs one of them. Raises `Unavailable`."""
     for row in stored:
         try:

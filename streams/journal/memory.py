@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from streams.journal.fence import fenced, same_commit
 from streams.journal.port import (
     LAST_SEQUENCE,
     Commit,
+    Fenced,
     Identity,
     JournalMissing,
     Published,
@@ -67,14 +67,14 @@ class MemoryJournal:
             raise ValueError(f"{commit.stream}: nr {commit.nr} after {len(log)} would leave a gap")
         if commit.nr == len(log) + 1:
             log.append(commit)
-        elif not same_commit(present := log[commit.nr - 1], commit):
-            raise fenced(present, commit)
+        elif not (present := log[commit.nr - 1]).same_as(commit):
+            raise Fenced.by(present, commit)
         return False
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
         return self._store.log[stream][after : after + limit]
 
-    async def index(self, commits: Sequence[Commit]) -> None:
+    async def derive(self, commits: Sequence[Commit]) -> None:
         for commit in commits:
             for index, event in enumerate(commit.events):
                 rows = self._store.events[stream_type(commit.stream), event.aggregate_id]

@@ -1,7 +1,11 @@
 """The journal port: one fenced log per stream, and what is derived from it.
 
-A stream is the log of one command partition, named `<type>-<partition>`. `journal_memory.py` is the
-readable specification; every implementation passes `tests/contract`.
+A stream is the log of one command partition, named `<type>-<partition>`. `memory.py` is the readable specification;
+every implementation passes `tests/contract`.
+
+The port is split by its users. An owner appends to the `Log`, loads `Aggregates` and writes what is `Derived`; decoding
+needs `Schemas`; a tailer reads the `Log` and keeps its place in the `Catalog`; `journal verify` needs `Maintenance`
+too. A `Journal` is all of them.
 """
 
 from __future__ import annotations
@@ -18,10 +22,24 @@ ROW_BYTES = 16
 """Of a row, beside its texts and its data."""
 NOTHING_CONSUMED = -1
 """The offset of a log that covers no command yet."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""About the most that is read at once, where rows have any size."""
+FIRST_PAGE = 16
+"""Rows of a first page, while their size is not known."""
+MOST_ROWS = 5_000
+"""Rows of a page, at most."""
 
 
 class Fenced(Exception):
     """Another owner has written where this one was about to: ownership is lost."""
+
+    @classmethod
+    def by(cls, present: Commit, wanted: Commit) -> Fenced:
+        """The place of `wanted` is taken by `present`."""
+        return cls(
+            f"{wanted.stream} nr {wanted.nr} was written by {present.owner} in epoch {present.epoch},"
+            f" not by {wanted.owner} in epoch {wanted.epoch}"
+        )
 
 
 class Unavailable(Exception):
@@ -84,7 +102,7 @@ class Commit(msgspec.Struct, frozen=True):
     epoch, owner   who wrote it; the epoch rises by one with each change of hands
     topic_id       the incarnation of the command topic that `offset` belongs to
     offset         the last command offset that is covered by this commit and those before
-    indexed_nr     all commits up to this one are known to be in the derived tables
+    derived_nr     all commits up to this one are known to be in the derived tables (the column is `indexed_nr`)
     eventful_nr    the newest commit up to and including this one that holds an event, or 0
     recorded_at    wall clock of the owner (UTC), kept to the millisecond; nothing is decided by it
     events         in order; the index of an event is its place in this tuple
@@ -96,10 +114,18 @@ class Commit(msgspec.Struct, frozen=True):
     owner: str
     topic_id: str
     offset: int
-    indexed_nr: int
+    derived_nr: int
     eventful_nr: int
     recorded_at: datetime
     events: tuple[RecordedEvent, ...] = ()
+
+    def same_as(self, other: Commit) -> bool:
+        """Whether `other` is an attempt to write this very commit. What it says of others (`derived_nr`,
+        `eventful_nr`) and its time are not compared."""
+        return self._written() == other._written()
+
+    def _written(self) -> tuple[object, ...]:
+        return self.stream, self.nr, self.epoch, self.owner, self.topic_id, self.offset, self.events
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -138,10 +164,90 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     format: int = 1
 
 
-class Journal(Protocol):
-    """What a store must do. All methods may raise `Unavailable`; all but `append` are idempotent or reads.
+class Log(Protocol):
+    """The commits of each stream: the truth, from which all else can be made again."""
 
-    `type` is the aggregate type, which is also what stands before the last `-` of a stream's name.
+    async def head(self, stream: str) -> Commit | None:
+        """The newest commit, linearizable: an append that has succeeded before this call is seen. One whose outcome
+        is open is seen, or settled by the append that follows at its place. None for an empty log."""
+
+    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+        """Write `commit` if nothing stands at its `nr`; its caller knows that `nr - 1` exists.
+
+        Atomic and durable on return. Raises `Fenced` when another owner or epoch has that nr. Raises
+        `Unavailable` when the outcome is unknown: then the very same commit is to be appended again,
+        which succeeds when the first attempt had succeeded. It never stands in the log twice.
+
+        Returns whether the rows by aggregate and the `snapshots`, which hold the states after this commit, stand
+        there too: a store with transactions writes all of it in one. Where it is False, nobody has called
+        `snapshots`, and `derive` and `save_snapshots` are to follow.
+        """
+
+    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+        """Up to `limit` commits with nr > `after`, ascending and without a gap: it ends early rather than
+        leave one out. Fewer than `limit`, even none, does not mean the end; `head` does not lie before them."""
+
+
+class Schemas(Protocol):
+    """The schemas that a journal's events are read by."""
+
+    async def schemas(self) -> Mapping[str, str]:
+        """All schemas by fingerprint: a reader who has only the journal can read it with them."""
+
+
+class Aggregates(Schemas, Protocol):
+    """An aggregate is loaded from this: its derived rows, and the schemas of its events."""
+
+    async def events(
+        self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
+    ) -> Sequence[StoredEvent]:
+        """The derived events of an aggregate with a sequence from one to another, both included, by (sequence, nr,
+        index)."""
+
+    async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
+        """The last snapshot saved."""
+
+
+class Derived(Protocol):
+    """The rows by aggregate are written here, behind the log."""
+
+    async def derive(self, commits: Sequence[Commit]) -> None:
+        """Write the rows by aggregate of these commits of one stream. Idempotent; in any order."""
+
+    async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
+        """Keep these in the place of older ones of the same aggregates."""
+
+
+class Catalog(Schemas, Protocol):
+    """Beside the log: schemas, and how far each stream was published."""
+
+    async def save_schemas(self, schemas: Mapping[str, str]) -> None:
+        """Keep Avro schemas (JSON) by fingerprint (CRC-64-AVRO, 16 hex digits)."""
+
+    async def published(self, stream: str) -> Published | None:
+        """How far the tailer said that it had published; the events topic itself may be further."""
+
+    async def save_published(self, stream: str, published: Published) -> None:
+        """Remember how far the stream was published."""
+
+
+class Maintenance(Protocol):
+    """Comparing the derived rows with the log, and their repair: nothing else ever removes a row."""
+
+    def aggregate_ids(self, type: str) -> AsyncIterator[str]:
+        """The ids of all aggregates that have derived rows or a snapshot, each once, in no order."""
+
+    async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
+        """Remove derived rows that the log does not have."""
+
+    async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
+        """Remove a snapshot that the log contradicts; loading is slower until there is a new one."""
+
+
+class Journal(Log, Aggregates, Derived, Catalog, Maintenance, Protocol):
+    """Everything a store must do. All methods may raise `Unavailable`; all but `append` are idempotent or reads.
+
+    `type` is the aggregate type, which is also the part of a stream's name before its last `-`.
     """
 
     async def create(self) -> None:
@@ -158,63 +264,13 @@ class Journal(Protocol):
         """Whose it is; None where nobody has claimed it yet. Linearizable."""
 
     async def claim(self, identity: Identity) -> Identity:
-        """Make it that of `identity` unless it is somebody's already; whose it is now. One of many that race wins."""
+        """Make it that of `identity` unless it is somebody's already. Returns whose it is now: of many claims that
+        race one wins."""
 
-    async def head(self, stream: str) -> Commit | None:
-        """The newest commit, linearizable: an append that has succeeded before this call is seen. One whose outcome
-        is open is seen, or settled by the append that follows at its place. None for an empty log."""
 
-    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
-        """Write `commit` if nothing stands at its `nr`; its caller knows that `nr - 1` exists.
-
-        Atomic and durable on return. Raises `Fenced` when another owner or epoch has that nr. Raises
-        `Unavailable` when the outcome is unknown: then the very same commit is to be appended again,
-        which succeeds when the first attempt had succeeded. It never stands in the log twice.
-
-        Returns whether the rows by aggregate and the `snapshots`, which hold the states after this commit, stand
-        there too: a store with transactions writes all of it in one. Where it is False, nobody has called
-        `snapshots`, and `index` and `save_snapshots` are to follow.
-        """
-
-    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
-        """Up to `limit` commits with nr > `after`, ascending and without a gap: it ends early rather than
-        leave one out. Fewer than `limit`, even none, does not mean the end; `head` does not lie before them."""
-
-    async def index(self, commits: Sequence[Commit]) -> None:
-        """Derive the rows by aggregate from these commits of one stream. Idempotent; in any order."""
-
-    async def events(
-        self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
-    ) -> Sequence[StoredEvent]:
-        """The indexed events of an aggregate with a sequence from one to another, both included, by (sequence, nr,
-        index)."""
-
-    async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
-        """The last snapshot saved."""
-
-    async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
-        """Keep these in the place of older ones of the same aggregates."""
-
-    def aggregate_ids(self, type: str) -> AsyncIterator[str]:
-        """The ids of all aggregates that have derived rows or a snapshot, each once, in no order. For `verify`."""
-
-    async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
-        """Remove derived rows that the log does not have. For repair; nothing else ever removes one."""
-
-    async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
-        """Remove a snapshot that the log contradicts. For repair; loading is slower until there is a new one."""
-
-    async def save_schemas(self, schemas: Mapping[str, str]) -> None:
-        """Keep Avro schemas (JSON) by fingerprint (CRC-64-AVRO, 16 hex digits)."""
-
-    async def schemas(self) -> Mapping[str, str]:
-        """All schemas by fingerprint: with them, whoever has only the journal can read it."""
-
-    async def published(self, stream: str) -> Published | None:
-        """How far the tailer said that it had published; the events topic itself may be further."""
-
-    async def save_published(self, stream: str, published: Published) -> None:
-        """Remember how far the stream was published."""
+def next_page(size: int, rows: int) -> int:
+    """Rows to request next so that a page is about `PAGE_BYTES`, given that `rows` rows took `size` bytes."""
+    return max(1, min(MOST_ROWS, PAGE_BYTES * rows // (size or 1)))
 
 
 def stream_name(type: str, partition: int) -> str:

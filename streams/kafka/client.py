@@ -1,4 +1,4 @@
-"""The worker's own Kafka client: an idempotent producer for replies, hints and dead letters, and looks at the log."""
+"""The worker's own Kafka client: sends records in batches that their topics take, and looks at partitions."""
 
 from __future__ import annotations
 
@@ -11,57 +11,27 @@ from itertools import islice
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    IncompatibleBrokerVersion,
-    KafkaError,
-    MessageSizeTooLargeError,
-    OutOfOrderSequenceNumber,
-    TopicAuthorizationFailedError,
-    for_code,
-)
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber
 from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.protocol.admin import DescribeConfigsRequest
 
 from streams.concurrency.retry import until_it_answers
-from streams.journal.port import Unavailable
-from streams.kafka.last_records import last_wanted
 from streams.kafka.murmur2 import partition_of as partition_of
-from streams.kafka.published_through import behind, position_of
-from streams.kafka.records import AIOKafkaConsumer
-from streams.kafka.sender import Record as Record
+from streams.kafka.probes import Probes
+from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
-from streams.kafka.shared import SharedClient, let_end
+from streams.kafka.shared import SharedClient, started
+from streams.kafka.topic_limits import RecordTooLarge as RecordTooLarge
+from streams.kafka.topic_limits import TopicLimits, ask_largest
 from streams.kafka.topic_metadata import TopicMetadata, existing, read_metadata
 from streams.kafka.topics import DAY, TopicError, ensure_topics, reply_topic
 
 log = logging.getLogger(__name__)
 
 MADE_TOPICS = 1_000
-"""So many reply topics a worker makes at once, and again in each day; those that are there already do not count."""
+"""Reply topics that a worker makes within a day, at most; those that are there already do not count."""
 BATCH_BYTES = 256 * 1024
-PROBE_SECONDS = 10.0
-LOOKS_AT_ONCE = 8
-"""So many gaps are looked at at once, each by a consumer of its own: it can read but one partition."""
-LIMIT_SECONDS = 30.0
-"""How long it is believed what a topic takes."""
-USUAL_LARGEST = 1_048_588
-"""Kafka's default of `max.message.bytes`."""
 MISNUMBERED = 5
-"""So often a batch is sent again that came behind a refused one."""
-_MAY_NOT_ASK = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError, IncompatibleBrokerVersion)
-_TOPIC = 2  # a resource, as DescribeConfigs has them
-
-
-class RecordTooLarge(KafkaError):  # type: ignore[misc]
-    """A topic does not take a record. Sizes in bytes, with all that Kafka adds; those before it, `sent` in number, are
-    there."""
-
-    def __init__(self, topic: str, size: int, limit: int, sent: int = 0) -> None:
-        super().__init__(
-            f"a record of {size} bytes, and {topic} takes {limit}: raise max.message.bytes of that topic to let it in"
-        )
-        self.topic, self.size, self.limit, self.sent = topic, size, limit, sent
+"""Attempts at a batch that came behind a refused one."""
 
 
 class KafkaClient:
@@ -72,15 +42,12 @@ class KafkaClient:
         self._security = security or {}
         self._partitions = partitions
         self._producers: SharedClient[Any] = SharedClient(self._new_producer, self._spawn)
-        self._limits: dict[str, tuple[int, float]] = {}
+        self._limits = TopicLimits(self._ask_largest)
         self._sender = Sender(self.send, self._reply_partitions, self._spawn)
         self._made: deque[float] = deque(maxlen=MADE_TOPICS)
         """When reply topics were made, the last of them."""
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._probes: SharedClient[Any] = SharedClient(self._new_probe, self._spawn)
-        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
-        self._idle: list[AIOKafkaConsumer] = []
-        """Consumers that have looked at a gap, and are kept for the next one."""
+        self._probes = Probes(bootstrap_servers, self._security, self._spawn)
 
     @property
     def producer(self) -> AIOKafkaProducer:
@@ -100,17 +67,12 @@ class KafkaClient:
             max_batch_size=BATCH_BYTES,
             **self._security,
         )
-        return await _started(producer)
-
-    async def _new_probe(self) -> AIOKafkaConsumer:
-        return await _started(AIOKafkaConsumer(bootstrap_servers=self._servers, **self._security))
+        return await started(producer)
 
     async def stop(self) -> None:
         """Send what is waiting, then disconnect."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
-        while self._idle:
-            await let_end(self._idle.pop())
         await self._probes.stop()
         await self._producers.stop()
 
@@ -126,7 +88,7 @@ class KafkaClient:
 
     # -- records of one partition ------------------------------------------------------------------------
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
         """Send records of one partition in order; durable on return, however long it takes. The last one's offset.
 
         After an error all of them are sent again, so a reader may see some twice, but none without those before it.
@@ -150,7 +112,7 @@ class KafkaClient:
             raise sent
         return sent
 
-    async def send(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+    async def send(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> int:
         """Send records of one partition in order, once. The last one's offset, when the broker has all of them.
 
         They go in batches, each when the one before it is acknowledged: so nothing stands behind what was refused. An
@@ -176,11 +138,11 @@ class KafkaClient:
         return last
 
     async def _deliver(self, topic: str, partition: int, batch: BatchBuilder) -> int:
-        return int((await self.deliver(lambda it: it.send_batch(batch, topic, partition=partition))).offset)
+        return int((await self.deliver(lambda producer: producer.send_batch(batch, topic, partition=partition))).offset)
 
     async def deliver(self, hand_over: Callable[[AIOKafkaProducer], Awaitable[Awaitable[Any]]]) -> Any:
-        """What the broker says to that which `hand_over` gives to the producer, by its `send` or `send_batch`. All that
-        is sent is sent in this way. Raises `KafkaError`."""
+        """The broker's answer to what `hand_over` gives to the producer, by its `send` or `send_batch`. All records are
+        sent in this way. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
             delivered = await hand_over(producer)
             try:
@@ -196,38 +158,20 @@ class KafkaClient:
 
         While Kafka does not answer, what is known holds on. Raises `KafkaError`, `TimeoutError` where nothing is.
         """
-        limit, until = self._limits.get(topic, (0, 0.0))
-        if time.monotonic() >= until:
-            try:
-                limit = await self._ask_largest(topic)
-            except (KafkaError, TimeoutError):
-                if not limit:
-                    raise
-            self._limits[topic] = limit, time.monotonic() + LIMIT_SECONDS
-        return limit
+        return await self._limits.largest(topic)
 
     async def _ask_largest(self, topic: str) -> int:
-        """Raises `KafkaError`, `TimeoutError` where Kafka does not answer: that says nothing about the topic."""
-        request = DescribeConfigsRequest([(_TOPIC, topic, ["max.message.bytes"])])
-        try:
-            async with self._producers.in_use() as producer:
-                response = await producer.client.send(producer.client.get_random_node(), request)
-            [(code, _, _, _, entries)] = response.resources
-            if code:
-                raise for_code(code)
-            [(_, value, *_)] = entries
-            return int(value)
-        except (*_MAY_NOT_ASK, ValueError):
-            return USUAL_LARGEST
+        async with self._producers.in_use() as producer:
+            return await ask_largest(producer.client, topic)
 
     async def _most(self, topic: str) -> int:
-        """The bytes of a batch: as many as it takes with ease, or all that the topic is known to take."""
+        """The bytes of a batch: 256 KB, or less where the topic is known to take less."""
         return BATCH_BYTES if topic not in self._limits else min(BATCH_BYTES, await self.largest(topic))
 
     async def _was_refused(self, topic: str, batch: BatchBuilder, count: int, sent: int) -> None:
         """The topic takes less than was known. Raises `RecordTooLarge` if that was one record."""
         limit = min(await self._ask_largest(topic), batch.size() - 1 if count == 1 else batch.size() // 2)
-        self._limits[topic] = limit, time.monotonic() + LIMIT_SECONDS
+        self._limits.learn(topic, limit)
         if count == 1:
             raise RecordTooLarge(topic, batch.size(), limit, sent)
 
@@ -276,38 +220,19 @@ class KafkaClient:
         return record is not None and record.offset >= end
 
     async def end_offset(self, topic: str, partition: int) -> int:
-        """The offset that the next record of a partition gets. Raises `KafkaError`."""
-        tp = TopicPartition(topic, partition)
-        async with self._probes.in_use() as probe:
-            try:
-                return int((await asyncio.wait_for(probe.end_offsets([tp]), PROBE_SECONDS))[tp])
-            except Exception:  # whatever it was: one that is kept must not be broken
-                self._probes.spent(probe)
-                raise
+        """The offset that the next record of a partition gets. Raises `KafkaError`, `TimeoutError`."""
+        return await self._probes.end_offset(TopicPartition(topic, partition))
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True) -> Any:
         """The last record of a partition that is `wanted`, or None when it holds none; what others have put behind it,
         and the markers of transactions, are passed over. Raises `KafkaError`, `TimeoutError`."""
-        async with _reader(self._servers, self._security, topic, partition) as (consumer, tp):
-            return await last_wanted(consumer, tp, wanted)
+        return await self._probes.last_record(TopicPartition(topic, partition), wanted)
 
     async def _first_record(self, topic: str, partition: int, start: int) -> Any:
-        """By a consumer that is kept as long as it answers: who writes in transactions leaves a gap behind each."""
-        tp = TopicPartition(topic, partition)
-        async with self._looks:
-            consumer = self._idle.pop() if self._idle else await _started(_consumer(self._servers, self._security))
-            try:
-                consumer.assign([tp])
-                consumer.seek(tp, start)
-                record = await asyncio.wait_for(consumer.getone(tp), PROBE_SECONDS)
-            except BaseException:
-                self._spawn(let_end(consumer))
-                raise
-            self._idle.append(consumer)
-            return record
+        return await self._probes.first_record(TopicPartition(topic, partition), start)
 
 
-def _fill(records: Sequence[Record], start: int, most: int) -> tuple[BatchBuilder, int]:
+def _fill(records: Sequence[ProducerRecord], start: int, most: int) -> tuple[BatchBuilder, int]:
     """A batch of the next records and their number: of one, however large it is, and of more up to so many bytes."""
     batch, count = BatchBuilder(most, 0, is_transactional=False), 0
     for key, value, headers in islice(records, start, None):
@@ -315,76 +240,3 @@ def _fill(records: Sequence[Record], start: int, most: int) -> tuple[BatchBuilde
             break
         count += 1
     return batch, count
-
-
-async def _started(client: Any) -> Any:
-    try:
-        await client.start()
-    except BaseException:
-        await client.stop()
-        raise
-    return client
-
-
-def _consumer(servers: list[str], security: dict[str, Any]) -> AIOKafkaConsumer:
-    """One without a group, which does not see what was taken back in a transaction."""
-    return AIOKafkaConsumer(
-        bootstrap_servers=servers, auto_offset_reset="earliest", isolation_level="read_committed", **security
-    )
-
-
-class _reader:
-    """A consumer without a group, of one partition."""
-
-    def __init__(self, servers: list[str], security: dict[str, Any], topic: str, partition: int) -> None:
-        self._tp = TopicPartition(topic, partition)
-        self._consumer = _consumer(servers, security)
-
-    async def __aenter__(self) -> tuple[AIOKafkaConsumer, TopicPartition]:
-        await _started(self._consumer)
-        self._consumer.assign([self._tp])
-        return self._consumer, self._tp
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._consumer.stop()
-
-
-class CommandPartition:
-    """A partition of a topic, as an owner looks at it."""
-
-    def __init__(self, broker: KafkaClient, topic: str, partition: int, events: str = "") -> None:
-        self._broker = broker
-        self._topic = topic
-        self._partition = partition
-        self._events = events
-
-    async def end(self) -> int:
-        try:
-            return await self._broker.end_offset(self._topic, self._partition)
-        except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"Kafka: the end of {self._topic}-{self._partition}: {error!r}") from None
-
-    async def topic_id(self) -> str:
-        try:
-            topic = (await self._broker.describe([self._topic])).get(self._topic)
-        except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"Kafka: the id of {self._topic}: {error!r}") from None
-        return "" if topic is None else topic.id
-
-    async def check_unpublished(self, stream: str) -> None:
-        if not self._events:
-            return
-        try:
-            if await self._broker.end_offset(self._events, self._partition) == 0:
-                return
-            record = await self._broker.last_record(
-                self._events, self._partition, lambda it: position_of(it.headers, stream) is not None
-            )
-        except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"Kafka: the last event of {self._events}-{self._partition}: {error!r}") from None
-        position = position_of(record.headers, stream) if record is not None else None
-        if position is not None:
-            raise Unavailable(behind(stream, position, 0))
-
-    async def gap_is_empty(self, start: int, end: int) -> bool:
-        return await self._broker.gap_is_empty(self._topic, self._partition, start, end)

@@ -11,8 +11,8 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from streams.journal.port import Journal, stream_name
-from streams.kafka.last_records import last_wanted
+from streams.journal.port import Log, stream_name
+from streams.kafka.probes import last_wanted
 from streams.kafka.records import AIOKafkaConsumer
 from streams.kafka.topic_metadata import read_metadata
 
@@ -105,7 +105,7 @@ async def last_positions(bootstrap_servers: list[str], type: str, topic: str, pa
         await consumer.stop()
 
 
-async def check_not_behind(journal: Journal | None, type: str, published: Mapping[int, Position]) -> None:
+async def check_not_behind(journal: Log | None, type: str, published: Mapping[int, Position]) -> None:
     """Raise `JournalBehind` where a stream of the journal, of which there may be none yet, ends before what its topic
     says. That was read before: an event is published after its commit.
 

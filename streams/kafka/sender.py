@@ -20,8 +20,9 @@ MAX_REPLY_TOPICS = 1_000
 """Reply topics whose partitions are known; that which was not written to for longest is looked up again."""
 LOOKED_UP_AT_ONCE = 16
 
-Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
-Send = Callable[[str, int, Sequence[Record]], Awaitable[object]]
+ProducerRecord = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+"""Key, value and headers of a record that is to be sent; aiokafka's `ConsumerRecord` is one that was read."""
+Send = Callable[[str, int, Sequence[ProducerRecord]], Awaitable[object]]
 Find = Callable[[str], Awaitable[int]]
 
 
@@ -38,8 +39,8 @@ class Sender:
         self._spawn = spawn
         self._topics: OrderedDict[str, int] = OrderedDict()
         self._refused: set[str] = set()
-        self._waiting: dict[str, list[Record]] = {}
-        self._queues: dict[tuple[str, int], list[Record]] = {}
+        self._waiting: dict[str, list[ProducerRecord]] = {}
+        self._queues: dict[tuple[str, int], list[ProducerRecord]] = {}
         self._drained = asyncio.Condition()
         self._lookups = asyncio.Semaphore(LOOKED_UP_AT_ONCE)
         self.pending = 0
@@ -53,7 +54,7 @@ class Sender:
         """
         for topic, key, value in replies:
             name = key.encode()
-            record: Record = name, value, []
+            record: ProducerRecord = name, value, []
             partitions = self._topics.get(topic)
             if partitions is not None:
                 self._topics.move_to_end(topic)
@@ -77,7 +78,7 @@ class Sender:
         queue.clear()  # the newest says it all
         queue.append((None, str(nr).encode(), []))
 
-    def _put(self, topic: str, partitions: int, record: Record) -> None:
+    def _put(self, topic: str, partitions: int, record: ProducerRecord) -> None:
         self._queue(topic, partition_of(record[0] or b"", partitions), counted=True).append(record)
 
     def _refuse(self, topic: str) -> None:
@@ -105,7 +106,7 @@ class Sender:
                 for record in waiting:
                     self._put(topic, partitions, record)
 
-    def _queue(self, topic: str, partition: int, counted: bool) -> list[Record]:
+    def _queue(self, topic: str, partition: int, counted: bool) -> list[ProducerRecord]:
         place = (topic, partition)
         queue = self._queues.get(place)
         if queue is None:
@@ -113,7 +114,7 @@ class Sender:
             self._spawn(self._pump(place, queue, counted))
         return queue
 
-    async def _pump(self, place: tuple[str, int], queue: list[Record], counted: bool) -> None:
+    async def _pump(self, place: tuple[str, int], queue: list[ProducerRecord], counted: bool) -> None:
         """Send what one partition has to get, a batch at a time: while one is on its way the next one grows."""
         try:
             await asyncio.sleep(0)
@@ -133,7 +134,7 @@ class Sender:
             if counted and queue:
                 await self._settled(queue)
 
-    async def _settled(self, records: Sequence[Record]) -> None:
+    async def _settled(self, records: Sequence[ProducerRecord]) -> None:
         self.pending -= len(records)
         self.pending_bytes -= sum([len(key or b"") + len(value or b"") for key, value, _ in records])
         async with self._drained:

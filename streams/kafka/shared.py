@@ -1,4 +1,4 @@
-"""A Kafka client that many use at once, and that is replaced when it is good for nothing any more."""
+"""A Kafka client that many use at once, and that is replaced when it is broken."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SharedClient(Generic[C]):
                     self._end(client)
 
     def spent(self, client: C) -> None:
-        """It is good for nothing any more."""
+        """It is broken: the next user gets another one."""
         self._spent = self._spent or client is self.current
 
     async def stop(self) -> None:
@@ -74,6 +74,16 @@ class SharedClient(Generic[C]):
 
 
 async def let_end(client: Client) -> None:
-    """Stop a client that nobody uses any more, whatever it says to that."""
+    """Stop a client that nobody uses any more, whether or not Kafka answers."""
     with contextlib.suppress(KafkaError, TimeoutError):
         await client.stop()
+
+
+async def started(client: Any) -> Any:
+    """The client, connected. One that cannot be is stopped. Raises what its `start` raises."""
+    try:
+        await client.start()
+    except BaseException:
+        await client.stop()
+        raise
+    return client

@@ -39,7 +39,9 @@ class CommandQueue:
 
     async def room(self) -> None:
         """Wait while it is full, and open."""
-        while self.is_open and (len(self._queue) >= self._limits.commands or self.bytes >= self._limits.queue_bytes):
+        while self.is_open and (
+            len(self._queue) >= self._limits.group_commands or self.bytes >= self._limits.queue_bytes
+        ):
             self._room.clear()
             await self._room.wait()
 
@@ -65,11 +67,11 @@ class CommandQueue:
             await self._arrived.wait()
             was_busy = was_busy and bool(self._queue)
         # One command alone is not kept waiting; where many come, a few milliseconds bring more to share the commit.
-        if was_busy and len(self._queue) < self._limits.commands:
-            await asyncio.sleep(self._limits.linger)
+        if was_busy and len(self._queue) < self._limits.group_commands:
+            await asyncio.sleep(self._limits.group_linger)
         group: list[Message] = []
         size = 0
-        while self._queue and len(group) < self._limits.commands and size < self._limits.queue_bytes:
+        while self._queue and len(group) < self._limits.group_commands and size < self._limits.queue_bytes:
             group.append(self._queue.popleft())
             size += group[-1].size
         self.bytes -= size

@@ -28,9 +28,9 @@ Issue = Callable[[Sequence[Commit]], Awaitable[None]]
 
 
 class Derivation:
-    """Indexes the commits of an owner in order; `indexed_nr` is the newest up to which all are.
+    """Derives the rows of an owner's commits in order; `derived_nr` is the newest up to which all are.
 
-    With `issue` a commit counts as indexed when that has sent what it causes, too. `failed` is told what ends it before
+    With `issue` a commit counts as derived when that has sent what it causes, too. `failed` is told what ends it before
     it is closed: no store that is down, for that is waited out.
     """
 
@@ -42,7 +42,7 @@ class Derivation:
         issue: Issue | None = None,
         failed: Callable[[Exception], None] = lambda error: None,
     ) -> None:
-        self.indexed_nr = 0
+        self.derived_nr = 0
         self._stream = stream
         self._type = type
         self._journal = journal
@@ -55,19 +55,19 @@ class Derivation:
         self._task: asyncio.Task[None] | None = None
 
     async def repair(self, head: Commit) -> None:
-        """Redo what the former owner may have left out: the commits from its indexed_nr to `head`.
+        """Redo what the former owner may have left out: the commits from its derived_nr to `head`.
 
         Raises `Unavailable`, and what the journal raises.
         """
-        self.indexed_nr = head.indexed_nr
-        while self.indexed_nr < head.nr:
-            commits = await self._journal.commits(self._stream, self.indexed_nr, REPAIR_COMMITS)
+        self.derived_nr = head.derived_nr
+        while self.derived_nr < head.nr:
+            commits = await self._journal.commits(self._stream, self.derived_nr, REPAIR_COMMITS)
             if not commits:
-                raise Unavailable(f"{self._stream}: commit {self.indexed_nr + 1} of {head.nr} cannot be read yet")
-            await self._journal.index(commits)
+                raise Unavailable(f"{self._stream}: commit {self.derived_nr + 1} of {head.nr} cannot be read yet")
+            await self._journal.derive(commits)
             if self._issue is not None:
                 await self._issue(commits)
-            self.indexed_nr = commits[-1].nr
+            self.derived_nr = commits[-1].nr
 
     def start(self) -> None:
         """Begin, unless begun."""
@@ -78,7 +78,7 @@ class Derivation:
         """Index a commit and then keep the snapshots taken after it, unless they are `derived` already, and issue what
         it causes; waits while too many are pending. One that has failed takes no more: the next owner repairs it."""
         if derived and self._issue is None:
-            self.indexed_nr = commit.nr
+            self.derived_nr = commit.nr
             return
         async with self._changed:
             self._pending.append(_Pending(commit, () if derived else snapshots, derived))
@@ -115,7 +115,7 @@ class Derivation:
             batch = list(self._pending)
             await self._derive([pending.commit for pending in batch if not pending.derived])
             await self._cause([pending.commit for pending in batch])
-            self.indexed_nr = batch[-1].commit.nr
+            self.derived_nr = batch[-1].commit.nr
             await self._keep([snapshot for pending in batch for snapshot in pending.snapshots])
             async with self._changed:
                 for _ in batch:
@@ -125,7 +125,7 @@ class Derivation:
     async def _derive(self, commits: Sequence[Commit]) -> None:
         if commits:
             what = f"{self._stream}: writing derived rows"
-            await until_it_answers(lambda: self._journal.index(commits), what, Unavailable)
+            await until_it_answers(lambda: self._journal.derive(commits), what, Unavailable)
 
     async def _cause(self, commits: Sequence[Commit]) -> None:
         issue = self._issue

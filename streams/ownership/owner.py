@@ -186,9 +186,9 @@ class Owner:
         self._lose(f"what follows from its commits cannot be written: {type(error).__name__}: {error}", error)
 
     @property
-    def indexed_nr(self) -> int:
+    def derived_nr(self) -> int:
         """The newest commit up to which all are in the derived rows, as far as this owner knows."""
-        return self._indexer.indexed_nr
+        return self._indexer.derived_nr
 
     @property
     def covered(self) -> int:
@@ -283,7 +283,7 @@ class Owner:
             self.identity,
             self.topic_id,
             done[-1].offset if done else self.head.offset,
-            self._indexer.indexed_nr,
+            self._indexer.derived_nr,
             draft.eventful_nr,
             draft.time,
             tuple(row for verdict in verdicts for row in verdict.rows),
@@ -313,7 +313,7 @@ class Owner:
                 for verdict in step:
                     for row in verdict.rows:
                         size += row.size
-                full = size >= self._limits.bytes or len(verdicts) >= self._limits.commands
+                full = size >= self._limits.group_bytes or len(verdicts) >= self._limits.group_commands
                 if full:
                     break
             covered += verdicts[-1].final
@@ -332,7 +332,7 @@ class Owner:
     def _committed(self, commit: Commit) -> None:
         """The commit is durable: go on from it."""
         self.head = commit
-        self.handler.settle(self._indexer.indexed_nr)
+        self.handler.settle(self._indexer.derived_nr)
         if commit.eventful_nr == commit.nr:
             self._outbox.hint(self.partition, commit.nr)
 

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.messages import CONTROL, Envelope, Failure
-from streams.kafka.client import KafkaClient, Record
+from streams.kafka.client import KafkaClient, ProducerRecord
 
 AROUND_BYTES = 1_024
 """What is around a record in its batch."""
@@ -40,7 +40,7 @@ class KafkaReplies:
         )
         most -= AROUND_BYTES
         time_now = str(int(time.time() * 1000)).encode()
-        records: list[Record] = []
+        records: list[ProducerRecord] = []
         for envelope, failure in letters:
             message = envelope.message
             assert message is not None, "it came from Kafka"
@@ -70,7 +70,7 @@ class KafkaReplies:
 
 def fitting(
     key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], reason: list[tuple[str, bytes]], most: int
-) -> Record:
+) -> ProducerRecord:
     """A record no larger than `most` bytes: without the headers, and the end of key and value, that do not fit."""
 
     def size(headers: list[tuple[str, bytes]]) -> int:

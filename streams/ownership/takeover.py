@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from streams.deciding.handler import now
-from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Journal, Unavailable
+from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Log, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class CommandSource(Protocol):
 
 
 async def take_over(
-    journal: Journal, commands: CommandSource, stream: str, topic_id: str, owner: str
+    journal: Log, commands: CommandSource, stream: str, topic_id: str, owner: str
 ) -> tuple[Commit | None, Commit]:
     """Make `owner` the owner of a stream: the commit that was the newest, and the one that begins the new epoch.
 

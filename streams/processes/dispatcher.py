@@ -21,10 +21,10 @@ from aggregates.process_manager import Send
 from schemas.codec import Codec
 from streams.deciding.messages import RETRY_TOPIC, UNKNOWN_TYPE, Failure, command_headers
 from streams.journal.event_decoding import NotReadableYet, decode_event
-from streams.journal.port import Commit, Journal, RecordedEvent, Unavailable
+from streams.journal.port import Commit, RecordedEvent, Schemas, Unavailable
 from streams.kafka import topics
-from streams.kafka.client import KafkaClient, Record, partition_of
-from streams.settings import RECORD_BYTES
+from streams.kafka.client import KafkaClient, ProducerRecord, partition_of
+from streams.limits import RECORD_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class CommandDispatcher:
         self,
         sends: Sends,
         codec: Codec,
-        journal: Journal,
+        journal: Schemas,
         broker: KafkaClient,
         namespace: str,
         source: str,
@@ -71,21 +71,21 @@ class CommandDispatcher:
 
     async def issue(self, commits: Sequence[Commit]) -> None:
         """Send what these commits cause; durable on return. Raises `Unavailable`."""
-        records: dict[str, list[Record]] = defaultdict(list)
+        records: dict[str, list[ProducerRecord]] = defaultdict(list)
         for commit in commits:
             for index, event in enumerate(commit.events):
                 if event.is_event:
                     for to, record in await self._caused(f"{commit.stream}:{commit.nr}:{index}", event):
                         records[topics.commands_topic(self._namespace, to)].append(record)
         await self._find(records.keys() - self._partitions.keys())
-        places: dict[tuple[str, int], list[Record]] = defaultdict(list)
+        places: dict[tuple[str, int], list[ProducerRecord]] = defaultdict(list)
         for topic, its in records.items():
             for record in its:
                 place, record = self._place(topic, record)
                 places[place].append(record)
         await asyncio.gather(*(self._broker.publish(*place, its) for place, its in places.items()))
 
-    async def _caused(self, event_id: str, event: RecordedEvent) -> list[tuple[str, Record]]:
+    async def _caused(self, event_id: str, event: RecordedEvent) -> list[tuple[str, ProducerRecord]]:
         try:
             decoded = await decode_event(self._codec, self._journal, event.data)
         except NotReadableYet as error:
@@ -115,7 +115,7 @@ class CommandDispatcher:
                 raise Unavailable(f"Kafka: {name} has no leader")
             self._partitions[name] = topic.partitions
 
-    def _place(self, topic: str, record: Record) -> tuple[tuple[str, int], Record]:
+    def _place(self, topic: str, record: ProducerRecord) -> tuple[tuple[str, int], ProducerRecord]:
         key, value, headers = record
         count = self._partitions.get(topic)
         if count:
@@ -130,7 +130,7 @@ class CommandDispatcher:
         return (self._dead_letters_topic, 0), (key, value, [*headers, *reason])
 
 
-def command_record(send: Send, id: str, source: str, causation_id: str, cause: RecordedEvent) -> Record:
+def command_record(send: Send, id: str, source: str, causation_id: str, cause: RecordedEvent) -> ProducerRecord:
     """A command as a record of its topic, in the trace of the event that causes it. Raises `TypeError` for data that is
     no JSON."""
     headers = command_headers(

@@ -29,7 +29,7 @@ from streams.deciding.messages import command_headers
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import stream_name
 from streams.kafka import topics
-from streams.kafka.client import KafkaClient, Record, RecordTooLarge, partition_of
+from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge, partition_of
 from streams.kafka.published_through import position_of
 from streams.kafka.records import AIOKafkaConsumer
 from streams.ownership.replies import AROUND_BYTES, fitting
@@ -47,7 +47,7 @@ HOLD_SECONDS = 5.0
 """A partition whose next event cannot be read is tried again so often."""
 COMMIT_SECONDS = 1.0
 
-Routed = tuple[int, Record]
+Routed = tuple[int, ProducerRecord]
 
 
 class EventMeaning:
@@ -234,7 +234,7 @@ class Router:
         self, consumer: AIOKafkaConsumer, found: Mapping[TopicPartition, Sequence[Any]]
     ) -> dict[TopicPartition, int]:
         """Send what these events mean; the offsets up to which that is done."""
-        records: dict[int, list[Record]] = defaultdict(list)
+        records: dict[int, list[ProducerRecord]] = defaultdict(list)
         done: dict[TopicPartition, int] = {}
         for tp, events in found.items():
             listener = self._listeners[tp.topic]
@@ -253,7 +253,7 @@ class Router:
         self._next |= done
         return done
 
-    async def _publish(self, partition: int, records: list[Record]) -> None:
+    async def _publish(self, partition: int, records: list[ProducerRecord]) -> None:
         """Send commands of one partition in order; durable on return. One that its topic does not take, since it is
         larger as JSON than the event was, becomes a dead letter: what is behind it need not wait for it."""
         while records:
@@ -264,7 +264,7 @@ class Router:
                 large, records = records[error.sent], records[error.sent + 1 :]
                 await self._give_up(partition, large, error)
 
-    async def _give_up(self, partition: int, record: Record, error: RecordTooLarge) -> None:
+    async def _give_up(self, partition: int, record: ProducerRecord, error: RecordTooLarge) -> None:
         key, value, headers = record
         ids = {name: text.decode() for name, text in headers if name in ("ce_id", "ce_type", "ce_causationid")}
         log.error(

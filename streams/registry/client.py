@@ -13,6 +13,7 @@ import msgspec
 from yarl import URL
 
 from streams.settings import Settings, SettingsError
+from streams.store_url import trusting
 
 REQUEST_SECONDS = 5.0
 
@@ -73,13 +74,7 @@ class RegistryAddress:
 
     def tls(self) -> ssl.SSLContext | bool:
         """What `https` trusts. Raises `SettingsError`."""
-        if not self.ca_file:
-            return True
-        try:
-            return ssl.create_default_context(cafile=self.ca_file)
-        except OSError as error:
-            reason = error.strerror or error
-            raise SettingsError(f"SCHEMA_REGISTRY_CA_FILE={self.ca_file}: {reason}") from None
+        return trusting(self.ca_file, "SCHEMA_REGISTRY_CA_FILE") if self.ca_file else True
 
     def headers(self) -> dict[str, str]:
         """What every request carries."""

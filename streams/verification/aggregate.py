@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
 from aggregates.decider import Decider
 from schemas.codec import Codec
 from streams.deciding.cache import Aggregate
 from streams.deciding.handler import load_aggregate
-from streams.journal.port import Journal, Snapshot, StoredEvent, Unavailable
+from streams.journal.port import LAST_SEQUENCE, Journal, Schemas, Snapshot, StoredEvent, Unavailable
 from streams.journal.snapshots import form_of
 from streams.verification.expected_rows import ExpectedRow, digest_of
 from streams.verification.patience import PAUSE, patiently
@@ -37,13 +37,13 @@ class Counts:
 class LogHead:
     """A stream as it was when the verification began.
 
-    nr, indexed_nr   of the head: commits up to these are in the log, and are derived
+    nr, derived_nr   of the head: commits up to these are in the log, and are derived
     lost             commits up to nr that are missing or cannot be read
     """
 
     stream: str
     nr: int
-    indexed_nr: int
+    derived_nr: int
     lost: set[int] = field(default_factory=set)
 
 
@@ -111,7 +111,7 @@ class AggregateCheck:
         for it in implied:
             row = present.pop((it.sequence, it.nr, it.index), None)
             where, repair = _where(head, it.nr, it.index), Reindex(head.stream, it.nr, it.index)
-            if row is None and it.nr <= head.indexed_nr:
+            if row is None and it.nr <= head.derived_nr:
                 yield Finding(where, f"{name}: row {it.sequence} is missing", repair)
             elif row is not None and digest_of(row) != it.digest:
                 yield Finding(where, f"{name}: row {it.sequence} is not what the log has", repair)
@@ -183,8 +183,8 @@ class AggregateCheck:
         except Exception as error:  # a state may raise what it likes, as it is made
             return f"cannot be read: {error}"
         window = max(self._window, len(kept.outcomes))
-        journal = cast(Journal, _History(self._journal, rows))
-        right = await load_aggregate(journal, decider, self._codec, aggregate_id, window)
+        history = _History(self._journal, rows)
+        right = await load_aggregate(history, decider, self._codec, aggregate_id, window)
         if (kept.sequence, kept.nr) != (right.sequence, right.nr):
             return f"has sequence {kept.sequence}, the log gives {right.sequence} after commit {right.nr}"
         if kept.state != right.state:
@@ -196,16 +196,18 @@ class AggregateCheck:
 
 
 class _History:
-    """A journal that holds these rows of one aggregate and no snapshot: to load it as the engine would."""
+    """These rows of one aggregate, and no snapshot: the aggregate is loaded from them as the engine loads one."""
 
-    def __init__(self, journal: Journal, rows: Sequence[StoredEvent]) -> None:
+    def __init__(self, journal: Schemas, rows: Sequence[StoredEvent]) -> None:
         self._journal = journal
         self._rows = rows
 
     async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
         return None
 
-    async def events(self, type: str, aggregate_id: str, from_sequence: int = 0) -> Sequence[StoredEvent]:
+    async def events(
+        self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
+    ) -> Sequence[StoredEvent]:
         return self._rows
 
     async def schemas(self) -> Mapping[str, str]:

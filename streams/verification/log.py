@@ -55,5 +55,5 @@ def _pointers(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
         eventful_nr = before.eventful_nr if adjacent else commit.eventful_nr
     if commit.eventful_nr != eventful_nr:
         yield f"says that commit {commit.eventful_nr} is the newest with an event, it is {eventful_nr}"
-    if not before.indexed_nr <= commit.indexed_nr < commit.nr:
-        yield f"says that all is derived up to commit {commit.indexed_nr}, commit {before.nr} said {before.indexed_nr}"
+    if not before.derived_nr <= commit.derived_nr < commit.nr:
+        yield f"says that all is derived up to commit {commit.derived_nr}, commit {before.nr} said {before.derived_nr}"

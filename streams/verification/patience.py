@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from streams.concurrency.retry import retried
 from streams.journal.port import Unavailable
 
 T = TypeVar("T")
@@ -17,9 +17,4 @@ PAUSE = 0.2
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """What the store says; it may be out of reach for a few seconds. Raises `Unavailable`."""
-    for attempt in range(ATTEMPTS - 1):
-        try:
-            return await ask()
-        except Unavailable:
-            await asyncio.sleep(PAUSE * 2**attempt)
-    return await ask()
+    return await retried(ask, [PAUSE * 2**attempt for attempt in range(ATTEMPTS - 1)], Unavailable)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from streams.journal.port import Commit, Journal, Published, StoredEvent, stream_type
+from streams.journal.port import Commit, Journal, Log, Published, StoredEvent, stream_type
 
 
 class Reindex(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ async def repair(journal: Journal, it: Repair) -> str:
             return f"set published of {stream} to commit {published.nr}"
 
 
-async def commit_at(journal: Journal, stream: str, nr: int) -> Commit | None:
+async def commit_at(journal: Log, stream: str, nr: int) -> Commit | None:
     """One commit, or None when it cannot be read. Raises `Unavailable`, `UnreadableCommit`."""
     commits = await journal.commits(stream, nr - 1, 1)
     return commits[0] if commits else None
@@ -87,15 +87,15 @@ async def commit_at(journal: Journal, stream: str, nr: int) -> Commit | None:
 async def _derive(journal: Journal, commit: Commit, index: int) -> None:
     type, event = stream_type(commit.stream), commit.events[index]
     right = StoredEvent(event, commit.nr, index, commit.recorded_at)
-    await journal.index([commit])
+    await journal.derive([commit])
     for row in await journal.events(type, event.aggregate_id, event.sequence):
         if (row.event.sequence, row.nr, row.index) == (event.sequence, commit.nr, index) and row != right:
             # An insert leaves alone what it has no value for. Only now the row goes, since without it the aggregate
             # could be loaded wrong in the meantime.
             await journal.remove_events(type, [row])
-            await journal.index([commit])
+            await journal.derive([commit])
 
 
-async def _in_log(journal: Journal, stream: str, row: StoredEvent) -> bool:
+async def _in_log(journal: Log, stream: str, row: StoredEvent) -> bool:
     commit = await commit_at(journal, stream, row.nr)
     return commit is not None and row.index < len(commit.events) and commit.events[row.index] == row.event

@@ -2,7 +2,7 @@
 
 Pure over the port, and safe while owners write. First the log of each stream is walked to the head that it had at the
 beginning, and sorted by aggregate (`verify_ledger.py`); then each aggregate's rows and snapshot are held against that
-(`verify_aggregate.py`). What must be derived is what the head said was (`indexed_nr`); what was written since is left
+(`verify_aggregate.py`). What must be derived is what the head said was (`derived_nr`); what was written since is left
 alone. Memory holds one window of commits, and the histories of `AGGREGATES_AT_ONCE` aggregates.
 """
 
@@ -78,7 +78,7 @@ class Verification:
         stream = stream_name(self._type, partition)
         published = await patiently(lambda: self._journal.published(stream))  # before the head, which only moves on
         head = await patiently(lambda: self._journal.head(stream))
-        self._heads[partition] = LogHead(stream, head.nr if head else 0, head.indexed_nr if head else 0)
+        self._heads[partition] = LogHead(stream, head.nr if head else 0, head.derived_nr if head else 0)
         if published is not None and published.nr > (end := head.nr if head else 0):
             what = f"is said to be published up to commit {published.nr}, but the log ends at {end}"
             yield Finding(stream, what, SetPublished(stream, Published(end, -1)))

@@ -66,7 +66,7 @@ def _owned(ownership: Assignment, partition: int, stream: str) -> OwnedPartition
         owner.identity,
         head.epoch,
         head.nr,
-        owner.indexed_nr,
+        owner.derived_nr,
         head.eventful_nr,
         owner.next_offset,
         len(cache),

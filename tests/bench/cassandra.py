@@ -11,7 +11,7 @@ from typing import Any
 
 from cassandra.cluster import Cluster
 
-from streams.journal.cassandra.session import CassandraAddress
+from streams.journal.cassandra.address import CassandraAddress
 
 CASSANDRA = "cassandra://127.0.0.1:9042/bench"
 LOOK_SECONDS, REST_SECONDS, SETTLE_SECONDS, MOST_SECONDS = 0.2, 1.0, 3.0, 60.0

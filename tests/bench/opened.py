@@ -47,5 +47,5 @@ async def _write(
         events = tuple(RecordedEvent(one, 1, "OrderOpened", data, f"open-{one}", f"open-{one}") for one in some)
         commit = Commit(stream, nr, 1, "bench", "", NOTHING_CONSUMED, nr - 1, nr, datetime.now(UTC), events)
         await journal.append(commit)
-        await journal.index([commit])
+        await journal.derive([commit])
         tell(len(some))

@@ -117,7 +117,7 @@ def make_commit(stream: str) -> Callable[..., Commit]:
             owner=owner,
             topic_id="topic",
             offset=NOTHING_CONSUMED + nr if offset is None else offset,
-            indexed_nr=max(nr - 2, 0),
+            derived_nr=max(nr - 2, 0),
             eventful_nr=nr if events else 0,
             recorded_at=datetime(2011, 5, 31, 12, 30, 15, 123000, tzinfo=UTC),
             events=events,

@@ -95,7 +95,7 @@ class Orders:
         """One that serves the partition; whoever did before is fenced."""
         stream = self.stream(partition)
         handler = CommandHandler(self.decider, EVENTS, _COMMANDS, self.journal, stream, Cache(1_000_000), WINDOW)
-        limits = Limits(commands=5, linger=0.001, snapshot_every=EVERY)
+        limits = Limits(group_commands=5, group_linger=0.001, snapshot_every=EVERY)
         journal, outbox = self.journal, Nobody()
         owner = Owner(
             stream, partition, "t1", name, journal, handler, outbox, limits, Topic(), _lost, lambda key: partition
@@ -139,7 +139,7 @@ class Orders:
                 await self.send(owner, keys[0], "AddLine", LINE)  # rejected, so there is nothing to write
                 await self.settled(owner)
                 async with asyncio.timeout(10):
-                    while owner.head is None or owner._indexer.indexed_nr < owner.head.nr:
+                    while owner.head is None or owner._indexer.derived_nr < owner.head.nr:
                         await asyncio.sleep(0.005)
             await owner.close()
         await self.journal.save_schemas(EVENTS.schemas)

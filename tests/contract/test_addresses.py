@@ -8,7 +8,8 @@ import pytest
 from cassandra import AuthenticationFailed
 from cassandra.cluster import NoHostAvailable
 
-from streams.journal.cassandra.session import CassandraAddress, translated
+from streams.journal.cassandra.address import CassandraAddress
+from streams.journal.cassandra.errors import translated
 from streams.journal.cassandra.tables import create_keyspace, keyspace_name
 from streams.journal.sql.postgres import PostgresAddress, schema_name
 from streams.journal.sql.sqlite import SqliteAddress
@@ -20,14 +21,21 @@ from streams.settings import Settings, SettingsError
 
 def test_the_shortest_address() -> None:
     """One host, the usual port, one copy."""
-    assert CassandraAddress.parse("cassandra://db/shop") == CassandraAddress(("db",), 9042, "shop", replication=1)
+    assert CassandraAddress.parse("cassandra://db/shop") == CassandraAddress(hosts=("db",), port=9042, keyspace="shop")
 
 
 def test_the_longest_address() -> None:
     """Several hosts, a login with escaped characters, data center and TLS."""
     url = "cassandra://me:p%40ss@[::1],db2:9142/shop?datacenter=dc1&replication=5&ssl=ca.pem"
     assert CassandraAddress.parse(url) == CassandraAddress(
-        ("::1", "db2"), 9142, "shop", "me", "p@ss", "dc1", replication=5, ssl="ca.pem"
+        hosts=("::1", "db2"),
+        port=9142,
+        user="me",
+        password="p@ss",
+        ssl="ca.pem",
+        keyspace="shop",
+        datacenter="dc1",
+        replication=5,
     )
 
 
@@ -81,12 +89,17 @@ def test_an_address_that_cannot_be_used_names_its_setting(url: str) -> None:
 
 def test_an_address_of_postgres() -> None:
     """The shortest and the longest."""
-    assert PostgresAddress("db", 5432, "shop", "shop_orders") == PostgresAddress.parse(
-        "postgresql://db/shop", "", "orders"
-    )
-    assert PostgresAddress("::1", 5433, "shop", "a_shop_users", "me", "p@ss", "ca.pem") == PostgresAddress.parse(
-        "postgresql://me:p%40ss@[::1]:5433/shop?ssl=ca.pem", "a_", "users"
-    )
+    short = PostgresAddress(hosts=("db",), port=5432, database="shop", schema="shop_orders")
+    assert short == PostgresAddress.parse("postgresql://db/shop", "", "orders")
+    assert PostgresAddress(
+        hosts=("::1",),
+        port=5433,
+        user="me",
+        password="p@ss",
+        ssl="ca.pem",
+        database="shop",
+        schema="a_shop_users",
+    ) == PostgresAddress.parse("postgresql://me:p%40ss@[::1]:5433/shop?ssl=ca.pem", "a_", "users")
 
 
 @pytest.mark.parametrize(

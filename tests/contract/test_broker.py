@@ -180,12 +180,12 @@ async def test_a_consumer_that_is_broken_is_not_kept(topic: Topic) -> None:
     for _ in range(2):
         assert last + 1 == await broker.end_offset(*partition)
         assert await broker.gap_is_empty(*partition, last, last)
-        probe, [looked] = broker._probes.current, broker._idle
+        probe, [looked] = broker._probes._ends.current, broker._probes._idle
         probe.end_offsets = looked.getone = broken
         with pytest.raises(KafkaConnectionError):
             await broker.end_offset(*partition)
         assert not await broker.gap_is_empty(*partition, last, last)
-        assert [] == broker._idle
+        assert [] == broker._probes._idle
 
 
 async def test_a_gap_without_an_answer_keeps_no_other_waiting(topic: Topic) -> None:

@@ -194,7 +194,7 @@ async def test_the_journal_explains_itself(journal: Journal, make_commit: Make, 
 
 async def test_absent_fields_leave_no_tombstones(journal: Journal, make_commit: Make, stream: str) -> None:
     """What an event does not have is not written, instead of written as null."""
-    await journal.index([make_commit(1, RecordedEvent("a", 0, "", b"", "command"))])
+    await journal.derive([make_commit(1, RecordedEvent("a", 0, "", b"", "command"))])
     query = f"SELECT JSON event, data, correlation_id, writetime(command_id) FROM {keyspace(journal)}.events"
     [[row]] = await execute(journal, f"{query} WHERE type = '{stream.rpartition('-')[0]}' AND id = 'a'")
     assert '"event": null, "data": null, "correlation_id": null' in row
@@ -206,7 +206,7 @@ async def test_what_stands_behind_a_snapshot_is_one_read(
     """A snapshot that remembers a thousand command ids has hundreds of small events behind it, as they weigh less.
     They cost one request, so that an aggregate is loaded by two, however many events it has."""
     events = [RecordedEvent("a", n, "LineAdded", bytes(40), f"c{n}") for n in range(1, 1_001)]
-    await journal.index([make_commit(1, *events)])
+    await journal.derive([make_commit(1, *events)])
     line.requests = 0
     found = await journal.events(stream.rpartition("-")[0], "a", 300)
     assert (events[299:], 1) == ([stored.event for stored in found], line.requests)
@@ -295,7 +295,7 @@ async def test_answered_requests_are_gone_at_once(journal: Journal, make_commit:
         before = requests()  # of other sessions of this process, which have the driver's own timers
         for nr in range(1, 4):
             await journal.append(make_commit(nr, EVENT))
-            await journal.index([make_commit(nr, EVENT)])
+            await journal.derive([make_commit(nr, EVENT)])
         left = [thing for thing in requests() if not any(thing is other for other in before)]
     finally:
         gc.enable()

@@ -54,7 +54,7 @@ async def test_every_text_is_kept(journal: Journal, make_commit: Make, stream: s
     ids = ["\0", "\\0", "\\", "\\\0", "'; --", "\U0001f6d2" * 512, "\x7f\u2028"]
     events = [RecordedEvent(id, 1, "LineAdded", b"\0", id, id, id) for id in ids]
     await journal.append(make_commit(1, *events), lambda: [Snapshot(id, 1, 1, 1, id.encode()) for id in ids])
-    await journal.index([make_commit(1, *events)])
+    await journal.derive([make_commit(1, *events)])
     await journal.save_snapshots(type, [Snapshot(id, 1, 1, 1, id.encode()) for id in ids])
     assert await journal.commits(stream, 0, 10) == [make_commit(1, *events)]
     for id, expected in zip(ids, events, strict=True):
@@ -170,7 +170,7 @@ async def test_a_large_commit_is_kept_whole(journal: Journal, make_commit: Make,
     await journal.append(commit)
     assert await journal.head(stream) == commit
     assert list(await journal.commits(stream, 0, 10)) == [commit]
-    await journal.index([commit])
+    await journal.derive([commit])
     assert [stored.event for stored in await journal.events(stream_type(stream), name)] == events
 
 

@@ -20,7 +20,7 @@ async def test_indexed_events_are_found_by_aggregate(journal: Journal, make_comm
     """The events of an aggregate come back in order, with their place in the log, without those of others."""
     commits = [make_commit(1, event("a", 1), event("b", 1), event("a", 2)), make_commit(2, event("a", 3))]
     assert list(await journal.events(stream_type(stream), "a")) == []
-    await journal.index(commits)
+    await journal.derive(commits)
     assert list(await journal.events(stream_type(stream), "a")) == [
         StoredEvent(event("a", 1), 1, 0, commits[0].recorded_at),
         StoredEvent(event("a", 2), 1, 2, commits[0].recorded_at),
@@ -33,10 +33,10 @@ async def test_indexing_again_and_in_any_order_changes_nothing(
 ) -> None:
     """A new owner may repeat the work of the old one, newest first."""
     commits = [make_commit(nr, event("a", 2 * nr - 1), event("a", 2 * nr)) for nr in range(1, 31)]
-    await journal.index(commits)
+    await journal.derive(commits)
     once = await journal.events(stream_type(stream), "a")
-    await journal.index(commits[::-1])
-    await asyncio.gather(*(journal.index([commit]) for commit in commits))
+    await journal.derive(commits[::-1])
+    await asyncio.gather(*(journal.derive([commit]) for commit in commits))
     assert await journal.events(stream_type(stream), "a") == once
     assert [stored.event.sequence for stored in once] == list(range(1, 61))
 
@@ -62,22 +62,22 @@ async def test_indexing_mends_what_is_wrong(journal: Journal, make_commit: Make,
     type = stream_type(stream)
     right = [make_commit(nr, event("a", nr, b"right")) for nr in (1, 2, 3)]
     wrong = [make_commit(nr, event("a", nr, b"wrong", type="LineRemoved")) for nr in (1, 2)]
-    await journal.index([*wrong, right[2]])
+    await journal.derive([*wrong, right[2]])
     whole = list(await journal.events(type, "a"))
     await journal.remove_events(type, whole[2:])
-    await journal.index(right)
+    await journal.derive(right)
     assert [stored.event for stored in await journal.events(type, "a")] == [it.events[0] for it in right]
 
 
 async def test_indexing_nothing_is_allowed(journal: Journal, make_commit: Make) -> None:
     """No commits, or a commit without events, derive no rows."""
-    await journal.index([])
-    await journal.index([make_commit(1)])
+    await journal.derive([])
+    await journal.derive([make_commit(1)])
 
 
 async def test_events_are_read_from_a_sequence_on(journal: Journal, make_commit: Make, stream: str) -> None:
     """What a snapshot covers is not read again."""
-    await journal.index([make_commit(1, *(event("a", n) for n in range(1, 11)))])
+    await journal.derive([make_commit(1, *(event("a", n) for n in range(1, 11)))])
     read = await journal.events(stream_type(stream), "a", 8)
     assert [stored.event.sequence for stored in read] == [8, 9, 10]
     assert list(await journal.events(stream_type(stream), "a", 11)) == []
@@ -86,7 +86,7 @@ async def test_events_are_read_from_a_sequence_on(journal: Journal, make_commit:
 async def test_events_are_read_up_to_a_sequence(journal: Journal, make_commit: Make, stream: str) -> None:
     """Of a long history a part can be had, with the notes beside its events; what is behind it is not read."""
     note = RecordedEvent("a", 5, "", b"", "command-late")
-    await journal.index([make_commit(1, *(event("a", n) for n in range(1, 11))), make_commit(2, note)])
+    await journal.derive([make_commit(1, *(event("a", n) for n in range(1, 11))), make_commit(2, note)])
     type = stream_type(stream)
     for first, last, expected in ((0, 3, [1, 2, 3]), (4, 6, [4, 5, 5, 6]), (9, 99, [9, 10]), (11, 20, []), (3, 2, [])):
         assert expected == [stored.event.sequence for stored in await journal.events(type, "a", first, last)]
@@ -100,7 +100,7 @@ async def test_a_long_history_is_read_whole(journal: Journal, make_commit: Make,
         make_commit(nr, *(event("a", next(numbers), bytes(sizes.randint(1, 300))) for _ in range(400)))
         for nr in range(1, 31)
     ]
-    await journal.index(commits)
+    await journal.derive(commits)
     read = await journal.events(stream_type(stream), "a")
     assert [stored.event for stored in read] == [it for commit in commits for it in commit.events]
 
@@ -111,7 +111,7 @@ async def test_accepted_commands_without_events_are_remembered(
     """A row of empty type repeats the sequence, stands behind the event of that sequence, and has no data."""
     early = RecordedEvent("a", 0, "", b"", "command-early")
     late = RecordedEvent("a", 1, "", b"", "command-late")
-    await journal.index([make_commit(1, early, event("a", 1)), make_commit(2, late, event("a", 2))])
+    await journal.derive([make_commit(1, early, event("a", 1)), make_commit(2, late, event("a", 2))])
     read = await journal.events(stream_type(stream), "a")
     assert [stored.event for stored in read] == [early, event("a", 1), late, event("a", 2)]
     assert [stored.event for stored in await journal.events(stream_type(stream), "a", 1)] == [
@@ -156,8 +156,8 @@ async def test_what_was_published_is_remembered(journals: Journals, stream: str)
 async def test_all_aggregates_are_listed(journals: Journals, make_commit: Make, stream: str) -> None:
     """Each aggregate with events or a snapshot is met once, those of another type are not."""
     type = stream_type(stream)
-    await journals.one.index([make_commit(nr, *(event(f"{nr}/{n}", 1) for n in range(100))) for nr in range(1, 12)])
-    await journals.one.index([make_commit(12, event("1/1", 2))])
+    await journals.one.derive([make_commit(nr, *(event(f"{nr}/{n}", 1) for n in range(100))) for nr in range(1, 12)])
+    await journals.one.derive([make_commit(12, event("1/1", 2))])
     await journals.one.save_snapshots(type, [Snapshot("1/1", 2, 12, 1, b""), Snapshot("alone", 1, 1, 1, b"")])
     listed = [aggregate_id async for aggregate_id in journals.two.aggregate_ids(type)]
     assert sorted(listed) == sorted([*(f"{nr}/{n}" for nr in range(1, 12) for n in range(100)), "alone"])
@@ -167,7 +167,7 @@ async def test_all_aggregates_are_listed(journals: Journals, make_commit: Make, 
 async def test_what_the_log_contradicts_can_be_removed(journal: Journal, make_commit: Make, stream: str) -> None:
     """Only the rows and the snapshot that are named go; removing what is not there is allowed."""
     type = stream_type(stream)
-    await journal.index([make_commit(1, event("a", 1), event("a", 2), event("b", 1))])
+    await journal.derive([make_commit(1, event("a", 1), event("a", 2), event("b", 1))])
     first, second = await journal.events(type, "a")
     await journal.save_snapshots(type, [Snapshot("a", 2, 1, 1, b"x"), Snapshot("b", 1, 1, 1, b"y")])
     for _ in range(2):

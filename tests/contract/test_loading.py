@@ -79,7 +79,7 @@ async def test_an_aggregate_is_loaded_whatever_its_snapshot(
 ) -> None:
     """With a usable snapshot, the events after it; with none, or one that cannot be read, all events: the same state,
     sequence and outcomes of commands."""
-    await journals.one.index(history.commits)
+    await journals.one.derive(history.commits)
     taken = history.snapshot()
     match snapshot:
         case "of another version":
@@ -93,7 +93,7 @@ async def test_an_aggregate_is_loaded_whatever_its_snapshot(
     if snapshot == "removed":
         await journals.one.remove_snapshot(history.type, history.id)
     history.add(make_commit, AddLine("later", "HOLDER", 1, Decimal(1)))
-    await journals.one.index(history.commits[-1:])
+    await journals.one.derive(history.commits[-1:])
     expected = history.aggregate.state, LINES + 2, history.aggregate.outcomes
     assert expected == await loaded(journals.two, history)
 
@@ -101,12 +101,12 @@ async def test_an_aggregate_is_loaded_whatever_its_snapshot(
 async def test_a_snapshot_written_with_its_commit_is_used(journals: Journals, history: History) -> None:
     """Where an append derives by itself, and where index and snapshots follow it: a new owner loads the same."""
     *before, last = history.commits
-    await journals.one.index(before)
+    await journals.one.derive(before)
     snapshot = history.snapshot()
     for commit in before:
         await journals.one.append(commit)
     if not await journals.one.append(last, lambda: [snapshot]):
-        await journals.one.index([last])
+        await journals.one.derive([last])
         await journals.one.save_snapshots(history.type, [snapshot])
     assert snapshot == await journals.two.snapshot(history.type, history.id)
     assert (history.aggregate.state, LINES + 1, history.aggregate.outcomes) == await loaded(journals.two, history)

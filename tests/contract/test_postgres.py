@@ -211,7 +211,7 @@ async def test_many_repairs_of_the_same_rows_do_not_wait_in_a_circle(
 ) -> None:
     """Two owners that each hold themselves for the next one index the same commits: nobody is turned away."""
     commits = [make_commit(nr, *(event(f"{n}", nr) for n in range(30))) for nr in range(1, 11)]
-    await asyncio.gather(*(one.index(commits[::step]) for one in (journal, other) * 4 for step in (1, -1)))
+    await asyncio.gather(*(one.derive(commits[::step]) for one in (journal, other) * 4 for step in (1, -1)))
     assert len(await other.events(stream_type(stream), "7")) == 10
 
 

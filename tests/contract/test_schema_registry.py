@@ -16,7 +16,7 @@ from projections.publishing.registry_framing import RegistryFraming
 from schemas.registry import Schema
 from schemas.upcasting import Upcaster, dropped
 from streams.journal.memory import MemoryJournal
-from streams.kafka.client import Record
+from streams.kafka.client import ProducerRecord
 from streams.registry.client import Incompatible, RegistryAddress, RegistryDown, RegistryError, SchemaRegistry
 from streams.registry.schema_ids import NotRegistered, SchemaIds
 from streams.settings import Settings
@@ -142,8 +142,8 @@ async def test_only_the_stream_that_needs_a_schema_waits(
     await told(ids_of(registry, topic, ONE))
     registered = RegistryFraming(ids_of(registry, topic, ONE, may_register=False), journal)
     await registered.start()
-    known: list[Record] = [(b"1", encoded(ONE), [])]
-    newer: list[Record] = [*known, (b"2", encoded(TWO), []), (b"3", b"{}", [])]
+    known: list[ProducerRecord] = [(b"1", encoded(ONE), [])]
+    newer: list[ProducerRecord] = [*known, (b"2", encoded(TWO), []), (b"3", b"{}", [])]
     waiting = asyncio.create_task(registered("count-0", newer))
     await eventually(lambda: "count-0: events wait" in caplog.text, 10, "nothing is said")
     assert "version 2" in caplog.text

@@ -68,7 +68,7 @@ async def test_a_fenced_append_derives_nothing(journals: Journals, make_commit: 
 
 async def test_an_append_goes_over_wrong_derived_rows(journals: Journals, make_commit: Make, stream: str) -> None:
     """Rows where none should be do not keep the log from growing: they are replaced by the right ones."""
-    await journals.two.index([make_commit(1, event("a", 1, b"wrong"))])
+    await journals.two.derive([make_commit(1, event("a", 1, b"wrong"))])
     assert await journals.one.append(make_commit(1, event("a", 1, b"right")))
     assert [event("a", 1, b"right")] == [row.event for row in await journals.two.events(stream_type(stream), "a")]
 

@@ -77,7 +77,7 @@ class Machine(RuleBasedStateMachine):
         if expected is False and commit.nr == len(self.log) + 1:
             self.log.append(commit)
             if actual is True:
-                self.runner.run(self.memory.index([commit]))
+                self.runner.run(self.memory.derive([commit]))
                 self.runner.run(self.memory.save_snapshots(self.type, snapshots))
 
     def next_commit(self, events: tuple[RecordedEvent, ...], **changes: Any) -> Commit:
@@ -119,7 +119,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def index(self, data: st.DataObject) -> None:
         commits = data.draw(st.lists(st.sampled_from(self.log), max_size=4)) if self.log else []
-        self.both(lambda journal: journal.index(commits))
+        self.both(lambda journal: journal.derive(commits))
 
     @rule(id=IDS, from_sequence=st.integers(0, 5))
     def events(self, id: str, from_sequence: int) -> None:

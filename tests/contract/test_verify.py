@@ -29,7 +29,7 @@ async def derive(orders: Orders, partition: int, row: StoredEvent, **changes: An
     fillers = [RecordedEvent("filler", 1, "LineAdded", b"", "")] * row.index
     commit = (await orders.journal.commits(orders.stream(partition), 0, 1))[0]
     event = replace(row.event, **changes)
-    await orders.journal.index([replace(commit, nr=row.nr, recorded_at=row.recorded_at, events=(*fillers, event))])
+    await orders.journal.derive([replace(commit, nr=row.nr, recorded_at=row.recorded_at, events=(*fillers, event))])
     await orders.journal.remove_events(orders.type, await orders.journal.events(orders.type, "filler"))
 
 

@@ -34,8 +34,8 @@ LOG_DAMAGE: list[tuple[str, Callable[[Orders, Commit], Commit], str]] = [
     ("offset falls", lambda o, head: next_commit(head, offset=3), "covers command offset 3, commit"),
     ("topic changes", lambda o, head: next_commit(head, topic_id="x"), "counts offsets of topic x"),
     ("eventful wrong", lambda o, head: next_commit(head, eventful_nr=1), "says that commit 1 is the newest"),
-    ("indexed falls", lambda o, head: next_commit(head, indexed_nr=1), "says that all is derived up to commit 1"),
-    ("indexed ahead", lambda o, head: next_commit(head, indexed_nr=head.nr + 1), "says that all is derived up to"),
+    ("indexed falls", lambda o, head: next_commit(head, derived_nr=1), "says that all is derived up to commit 1"),
+    ("indexed ahead", lambda o, head: next_commit(head, derived_nr=head.nr + 1), "says that all is derived up to"),
     ("sequence gap", lambda o, head: next_commit(head, line(o, sequence=11)), "has sequence 11 where 9 is due"),
     ("note ahead", lambda o, head: next_commit(head, line(o, type="#x")), "has sequence 9 where 8 is due"),
     ("stray", lambda o, head: next_commit(head, line(o, aggregate_id=o.key(1, 9))), "belongs to partition 1 of 2"),
@@ -52,7 +52,7 @@ async def test_the_log_is_damaged(orders: Orders, damage: Callable[[Orders, Comm
     assert head is not None
     commit = damage(orders, head)
     await orders.journal.append(commit)
-    await orders.journal.index([commit])
+    await orders.journal.derive([commit])
     found = [it for it in await orders.verify() if what in it.what]
     assert [True] == [it.where.startswith(f"{orders.stream(0)}:{commit.nr}") for it in found]
     assert found[0].repair is None
@@ -75,7 +75,7 @@ async def test_an_id_again_beyond_the_window(orders: Orders) -> None:
         id = f"{orders.stream(0)}-0" if number == WINDOW else f"new-{number}"
         head = next_commit(head, line(orders, sequence=9 + number, command_id=id))
         await orders.journal.append(head)
-        await orders.journal.index([head])
+        await orders.journal.derive([head])
     [found] = await orders.verify()
     assert found.note
     assert f"accepts command {orders.stream(0)}-0 again" in found.what

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from streams.journal.cassandra.session import CassandraAddress
+from streams.journal.cassandra.address import CassandraAddress
 from tests.e2e.client import PARTITIONS, eventually, headers
 from tests.e2e.invariants import check_log
 from tests.e2e.stalling_proxy import StallingProxy

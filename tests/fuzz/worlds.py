@@ -26,7 +26,7 @@ from streams.deciding.messages import Message, decode_reply
 from streams.journal.commit_codec import decode_events, encode_events
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import stream_name
-from streams.kafka.client import USUAL_LARGEST
+from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.limits import Limits
 from streams.ownership.owner import Owner
 from streams.ownership.replies import KafkaReplies
@@ -131,8 +131,13 @@ class Decided:
         self.journal = MemoryJournal()
         self.sink = Sink()
         limits = Limits(
-            linger=0.0, quarantine=quarantine, attempts=1, snapshot_every=2, waiting=3, command_bytes=20_000
-        )  # fmt: skip
+            group_linger=0.0,
+            quarantine=quarantine,
+            decide_attempts=1,
+            snapshot_every=2,
+            quarantine_limit=3,
+            command_bytes=20_000,
+        )
         stream, self.cache = stream_name(type, 0), Cache(1_000_000)
         self.handler = CommandHandler(
             DECIDERS[type], events_of(type), commands_of(type), self.journal, stream, self.cache, WINDOW, limits

@@ -74,12 +74,12 @@ WAITING = "        yield key_of(table, QUARANTINED, key), _encode(quarantined)\n
 
 BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "no fence: a later append overwrites": (
-        Edit(MemoryJournal.append, "raise fenced(present, commit)", "log[commit.nr - 1] = commit"),
+        Edit(MemoryJournal.append, "raise Fenced.by(present, commit)", "log[commit.nr - 1] = commit"),
     ),
     "no fence: a later append takes the next free place": (
         Edit(
             MemoryJournal.append,
-            "raise fenced(present, commit)",
+            "raise Fenced.by(present, commit)",
             "log.append(__import__('msgspec').structs.replace(commit, nr=len(log) + 1))",
         ),
     ),
@@ -87,7 +87,9 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(take_over, "commit = first_commit(", "commit = old or first_commit("),
     ),
     "takeover: the epoch is not raised": (Edit(first_commit, "old.epoch + 1", "old.epoch"),),
-    "takeover: derived rows are not repaired": (Edit(Derivation.repair, "await self._journal.index(commits)", "pass"),),
+    "takeover: derived rows are not repaired": (
+        Edit(Derivation.repair, "await self._journal.derive(commits)", "pass"),
+    ),
     "takeover: remembered ids are forgotten": (
         Edit(load_aggregate, "    return aggregate\n", "    aggregate.outcomes.clear()\n    return aggregate\n"),
     ),
@@ -114,7 +116,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "failures are not kept as dead letters": (Edit(Owner._process, "if letters:", "if False:"),),
     "a commit says that all before it is indexed": (
-        Edit(Owner._process, "self._indexer.indexed_nr,\n        draft", "self.head.nr,\n        draft"),
+        Edit(Owner._process, "self._indexer.derived_nr,\n        draft", "self.head.nr,\n        draft"),
     ),
     "accepted commands without an event are not remembered": (
         Edit(
@@ -128,7 +130,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a snapshot has no remembered ids": (Edit(Aggregate.capture, "dict(self.outcomes)", "{}"),),
     "the cache forgets what is not indexed yet": (
-        Edit(Cache.shrink, "if aggregate.nr <= self._indexed_nr:", "if True:"),
+        Edit(Cache.shrink, "if aggregate.nr <= self._derived_nr:", "if True:"),
     ),
     "the tailer believes a hint": (
         Edit(

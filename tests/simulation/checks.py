@@ -84,11 +84,11 @@ class Checks:
     def bounds(self, owner: Owner) -> None:
         """A queue holds no more than two groups; a cache beyond its limit only what could not be loaded again."""
         limits, cache = self._world.shape.limits, owner.handler.cache
-        if len(owner._intake) > 2 * limits.commands:
+        if len(owner._intake) > 2 * limits.group_commands:
             self.fail("queues are bounded", f"{owner.stream}: {len(owner._intake)} commands wait")
         if owner.head is not None and cache.weight > cache.limit and not owner.handler.touched:
             # It shrinks with each commit, by what was indexed then.
-            idle = [id for id, aggregate in cache._aggregates.items() if aggregate.nr <= owner.head.indexed_nr]
+            idle = [id for id, aggregate in cache._aggregates.items() if aggregate.nr <= owner.head.derived_nr]
             if idle:
                 self.fail("caches are bounded", f"{owner.stream}: {idle} might be out, limit {cache.limit}")
 
@@ -114,7 +114,7 @@ class Checks:
                 return f"{stream}: nobody owns it"
             # A zombie may have taken over for a moment: its empty commit has no rows.
             rows_nr = max((commit.nr for commit in log if commit.events), default=0)
-            if owner.worker.ownership.owners[partition]._indexer.indexed_nr < rows_nr:
+            if owner.worker.ownership.owners[partition]._indexer.derived_nr < rows_nr:
                 return f"{stream}: derived rows are not written"
             positions = reading.positions(log)
             published = reading.published(world.kafka.history(EVENTS_TOPIC, partition))

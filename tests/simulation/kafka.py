@@ -16,8 +16,9 @@ from aiokafka.errors import (
     OutOfOrderSequenceNumber,
 )
 
-from streams.kafka.client import PROBE_SECONDS, USUAL_LARGEST, KafkaClient
-from streams.kafka.client import Record as Unsent
+from streams.kafka.client import KafkaClient, ProducerRecord
+from streams.kafka.probes import PROBE_SECONDS
+from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.kafka.topic_metadata import TopicMetadata
 from tests.simulation.wire import read, unpacked
 
@@ -176,7 +177,7 @@ class SimulatedBroker(KafkaClient):
     async def _new_producer(self) -> Any:
         return SimulatedProducer(self._world)
 
-    async def send(self, topic: str, partition: int, records: Sequence[Unsent]) -> int:
+    async def send(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> int:
         self._sending()
         return await super().send(topic, partition, records)
 
@@ -285,7 +286,7 @@ class _Line:
                 if not future.done():
                     future.set_result(_Metadata(first))
 
-    def _arrive(self, sequence: int, size: int, records: Sequence[Unsent]) -> int:
+    def _arrive(self, sequence: int, size: int, records: Sequence[ProducerRecord]) -> int:
         world = self._world
         partition = world.kafka.partition(self._topic, self._partition)
         if size > world.kafka.largest(self._topic):

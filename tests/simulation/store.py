@@ -19,7 +19,7 @@ class TransactionalJournal(MemoryJournal):
 
     async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
         await super().append(commit)
-        await self.index([commit])
+        await self.derive([commit])
         await self.save_snapshots(commit.stream.rpartition("-")[0], snapshots())
         return True
 
@@ -58,14 +58,14 @@ class JournalLine:
             return found[: random.choice((0, random.randint(0, len(found))))]
         return found
 
-    async def index(self, commits: Sequence[Commit]) -> None:
+    async def derive(self, commits: Sequence[Commit]) -> None:
         """Commit by commit in any order, each a request of its own: where one fails the others may have been done."""
         order = list(commits)
         self._world.random.shuffle(order)
         size = max(1, len(order) // 2)
         for part in (order[:size], order[size:]):
             if part:
-                await self._ask(lambda part=part: self._journal.index(part))  # type: ignore[misc]
+                await self._ask(lambda part=part: self._journal.derive(part))  # type: ignore[misc]
 
     async def events(
         self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE

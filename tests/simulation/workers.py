@@ -10,7 +10,8 @@ from streams.deciding.cache import Cache
 from streams.deciding.handler import CommandHandler
 from streams.deciding.messages import Message, message_of
 from streams.journal.port import stream_name
-from streams.kafka.client import CommandPartition, partition_of
+from streams.kafka.client import partition_of
+from streams.kafka.command_partition import CommandPartition
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
 from streams.ownership.owner import Owner

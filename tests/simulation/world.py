@@ -69,8 +69,8 @@ class Shape:
             dedupe_window=random.choice((2, 5, 1_000)),
             cache_weight=random.choice((1, 6_000, 1_000_000)),
             limits=Limits(
-                commands=random.choice((1, 3, 3, 8)),
-                bytes=random.choice((12, 40, 512 * 1024)),
+                group_commands=random.choice((1, 3, 3, 8)),
+                group_bytes=random.choice((12, 40, 512 * 1024)),
                 snapshot_every=random.choice((2, 3)),
             ),
             transactional=random.random() < 0.3,

@@ -283,7 +283,7 @@ class Boxes:
         nr = len(self.log) + 1
         commit = Commit(STREAM, nr, 1, "o", "t", nr, nr, nr, NOW, tuple(recorded))
         await self.journal.append(commit)
-        await self.journal.index([commit])
+        await self.journal.derive([commit])
         if publish:
             await self.publish(commit)
         return commit

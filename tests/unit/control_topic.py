@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from projections.applying.control import Control
-from streams.kafka.client import Record
+from streams.kafka.client import ProducerRecord
 
 
 class Stored(NamedTuple):
@@ -28,7 +28,7 @@ class ControlTopic:
         self._more = asyncio.Condition()
         self._up_to: int | None = None
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
         for key, value, headers in records:
             self.records.append(Stored(len(self.records), key, value, headers))
         await self.let_read(self._up_to)

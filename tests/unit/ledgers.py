@@ -57,10 +57,10 @@ class Moody(MemoryJournal):
             await self.on_append(commit)
         return await super().append(commit, snapshots)
 
-    async def index(self, commits: Sequence[Commit]) -> None:
+    async def derive(self, commits: Sequence[Commit]) -> None:
         if not self.derives:
             raise Unavailable("no derived rows")
-        await super().index(commits)
+        await super().derive(commits)
 
 
 class Ledgers:
@@ -156,7 +156,7 @@ class Ledgers:
         await self.covered()
         assert self.owner.head is not None
         async with asyncio.timeout(10):
-            while self.owner._indexer.indexed_nr < self.owner.head.nr:
+            while self.owner._indexer.derived_nr < self.owner.head.nr:
                 await asyncio.sleep(0.001)
 
     async def loaded(self, ledger: str) -> Aggregate:

@@ -14,7 +14,7 @@ from projections.stores.declaration import Indexes
 from projections.stores.local.rocksdb import LocalStore, Record
 from projections.stores.local.tables import LocalRows, rocksdb_table
 from projections.stores.rows import Quarantined
-from streams.kafka.client import USUAL_LARGEST
+from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.runtime.application import Application
 from streams.settings import Settings
 from tests.flat_rows import flat

@@ -166,7 +166,7 @@ class Desk:
         ]
         await self.journal.append(commit)
         self.handler.settle(self.nr - 1)
-        await self.journal.index([commit])
+        await self.journal.derive([commit])
         await self.journal.save_snapshots("moment", encoded(due))
         return verdicts
 

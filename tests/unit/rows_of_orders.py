@@ -10,7 +10,7 @@ from typing import Any
 from projections.stores.declaration import Indexes
 from projections.stores.local.tables import LocalRows, rocksdb_table
 from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow
-from streams.kafka.client import USUAL_LARGEST
+from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.runtime.application import Application
 from streams.settings import Settings
 

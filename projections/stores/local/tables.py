@@ -22,8 +22,7 @@ from projections.stores.declaration import Indexes
 from projections.stores.local.rocksdb import Record
 from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoreDown, StoredRow, decode_stored
 from streams.concurrency.fairness import chunks, yield_if_due
-from streams.kafka.client import KafkaClient
-from streams.kafka.client import Record as Unsent
+from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.runtime.application import Application
 
 ROCKSDB = {
@@ -130,7 +129,7 @@ class LocalRows:
         # again, and be missing wherever the table is recovered. One at a time, so that what stands there is known.
         async with self._writing[partition]:
             await yield_if_due()
-            sent: list[Unsent] = [(key, value, []) for key, value in records]
+            sent: list[ProducerRecord] = [(key, value, []) for key, value in records]
             offset = await self._broker.publish(self.changelog, partition, sent, refuse=True)
             await yield_if_due()
             self.store.write(partition, records, offset, changes)

@@ -1,4 +1,4 @@
-"""Rows in Cassandra. Tables, statements and timestamps: `rows_cassandra_tables.py`; connection and errors:
+"""Rows in Cassandra. Tables, statements and timestamps: `cassandra_tables.py`; connection and errors:
 `streams/journal/cassandra/session.py`.
 
 There is no transaction over rows, listings and places, and none is needed. What is written carries the timestamp of its
@@ -40,8 +40,9 @@ from projections.stores.shared.cassandra_tables import (
 from projections.stores.shared.cassandra_writes import Writes, bucket_written, read_spots
 from projections.stores.store_down import raises_store_down
 from streams.concurrency.tasks import all_done
+from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.rows import batches
-from streams.journal.cassandra.session import CassandraAddress, CassandraSession
+from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.setup import make_keyspace
 from streams.journal.port import JournalMissing
 

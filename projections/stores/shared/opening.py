@@ -6,7 +6,7 @@ from projections.stores.listings import Listings, ReadModel, none_listed
 from projections.stores.shared.cassandra import CassandraRows
 from projections.stores.shared.memory import MemoryRows, MemoryTables
 from projections.stores.shared.sql import SqlRows
-from streams.journal.cassandra.session import CassandraAddress
+from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.tables import keyspace_name
 from streams.journal.sql.postgres import PostgresAddress
 from streams.journal.sql.sqlite import SqliteAddress

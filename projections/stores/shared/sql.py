@@ -1,5 +1,5 @@
 """Rows in SQLite or PostgreSQL: rows, listings and place of a table in one transaction. Tables and statements:
-`rows_sql_tables.py`; connections and errors: `streams/journal/sql/session.py`."""
+`sql_tables.py`; connections and errors: `streams/journal/sql/session.py`."""
 
 from __future__ import annotations
 

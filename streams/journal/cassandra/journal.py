@@ -1,4 +1,4 @@
-"""The journal in Cassandra. Tables: `cassandra_schema.py`; connection and errors: `cassandra_session.py`.
+"""The journal in Cassandra. Tables: `tables.py`; connection: `session.py`; errors: `errors.py`.
 
 The fence is a conditional insert: a Paxos round among the replicas of one partition, `(stream, bucket)`. What an
 append knows when its answer is lost, and why asking again settles it:
@@ -27,23 +27,25 @@ from cassandra import ConsistencyLevel
 from cassandra.query import BoundStatement
 
 from streams.concurrency.tasks import all_done
+from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.rows import (
-    COMMIT_COLUMNS,
-    EVENT_COLUMNS,
     batches,
     commit_from,
     event_from,
     event_rows,
 )
-from streams.journal.cassandra.session import CassandraAddress, CassandraSession, Row
+from streams.journal.cassandra.session import CassandraSession, Row
 from streams.journal.cassandra.setup import make_keyspace
+from streams.journal.cassandra.statements import COMMITS, CONDITIONAL, SERIAL, STATEMENTS
 from streams.journal.cassandra.tables import ADDED_COLUMNS, COMMITS_PER_BUCKET, create_tables
 from streams.journal.commit_codec import COMMIT_SCHEMAS, encode_events
-from streams.journal.fence import fenced, same_commit
-from streams.journal.paging import FIRST_PAGE, MOST_ROWS, PAGE_BYTES, next_page
 from streams.journal.port import (
+    FIRST_PAGE,
     LAST_SEQUENCE,
+    MOST_ROWS,
+    PAGE_BYTES,
     Commit,
+    Fenced,
     Identity,
     JournalIncomplete,
     JournalMissing,
@@ -51,6 +53,7 @@ from streams.journal.port import (
     Snapshot,
     StoredEvent,
     Unavailable,
+    next_page,
 )
 
 _STATEMENTS_IN_FLIGHT = 16
@@ -89,65 +92,17 @@ class CassandraJournal:
         await self._session.close()
 
     async def _prepare(self) -> None:
-        commits = f"SELECT {COMMIT_COLUMNS} FROM {self._keyspace}.commits WHERE stream = ? AND bucket = ?"
-        log = await self._session.prepare(f"{commits} AND nr > ? LIMIT ?")
+        self._statements["commits"] = await self._session.prepare(COMMITS.format(k=self._keyspace))
         try:
-            await self._prepare_others(commits)
-        except JournalMissing as error:  # the log is there, so it is a journal, and may lack what newer versions add
+            for name, cql in STATEMENTS.items():
+                self._statements[name] = await self._session.prepare(
+                    cql.format(k=self._keyspace),
+                    ConsistencyLevel.LOCAL_SERIAL if name in SERIAL else ConsistencyLevel.LOCAL_QUORUM,
+                    retry=name not in CONDITIONAL,
+                    idempotent=name not in CONDITIONAL,
+                )
+        except JournalMissing as error:
             raise JournalIncomplete(str(error)) from None
-        self._statements["commits"] = log
-
-    async def _prepare_others(self, commits: str) -> None:
-        k, prepare = self._keyspace, self._session.prepare
-        identity = ", ".join(Identity.__struct_fields__)
-        self._statements = {
-            "append": await prepare(
-                f"INSERT INTO {k}.commits (stream, bucket, {COMMIT_COLUMNS})"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
-                retry=False,
-                idempotent=False,
-            ),
-            "commit": await prepare(f"{commits} AND nr = ?", ConsistencyLevel.LOCAL_SERIAL),
-            "newest": await prepare(f"{commits} ORDER BY nr DESC LIMIT 1", ConsistencyLevel.LOCAL_SERIAL),
-            "any": await prepare(f"SELECT nr FROM {k}.commits WHERE stream = ? AND bucket = ? LIMIT 1"),
-            "bucket": await prepare(f"SELECT bucket FROM {k}.streams WHERE stream = ?"),
-            "save_bucket": await prepare(f"INSERT INTO {k}.streams (stream, bucket) VALUES (?, ?)"),
-            "index": await prepare(
-                f"INSERT INTO {k}.events (type, id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            ),
-            "events": await prepare(
-                f"SELECT {EVENT_COLUMNS} FROM {k}.events"
-                " WHERE type = ? AND id = ? AND (sequence, nr, idx) > (?, ?, ?) AND (sequence) <= (?) LIMIT ?"
-            ),
-            "snapshot": await prepare(
-                f"SELECT sequence, nr, version, state FROM {k}.snapshots WHERE type = ? AND id = ?"
-            ),
-            "save_snapshot": await prepare(
-                f"INSERT INTO {k}.snapshots (type, id, sequence, nr, version, state) VALUES (?, ?, ?, ?, ?, ?)"
-            ),
-            "event_ids": await prepare(
-                f"SELECT DISTINCT type, id, token(type, id) FROM {k}.events WHERE token(type, id) > ? LIMIT ?"
-            ),
-            "snapshot_ids": await prepare(
-                f"SELECT type, id, token(type, id) FROM {k}.snapshots WHERE token(type, id) > ? LIMIT ?"
-            ),
-            "remove_event": await prepare(
-                f"DELETE FROM {k}.events WHERE type = ? AND id = ? AND sequence = ? AND nr = ? AND idx = ?"
-            ),
-            "remove_snapshot": await prepare(f"DELETE FROM {k}.snapshots WHERE type = ? AND id = ?"),
-            "schemas": await prepare(f"SELECT fingerprint, avsc FROM {k}.schemas"),
-            "save_schema": await prepare(f"INSERT INTO {k}.schemas (fingerprint, avsc) VALUES (?, ?)"),
-            "published": await prepare(f"SELECT nr, idx FROM {k}.published WHERE stream = ?"),
-            "save_published": await prepare(f"INSERT INTO {k}.published (stream, nr, idx) VALUES (?, ?, ?)"),
-            "identity": await prepare(
-                f"SELECT {identity} FROM {k}.identity WHERE one = 1", ConsistencyLevel.LOCAL_SERIAL
-            ),
-            "claim": await prepare(
-                f"INSERT INTO {k}.identity (one, {identity}) VALUES (1, ?, ?, ?, ?, ?) IF NOT EXISTS",
-                retry=False,
-                idempotent=False,
-            ),
-        }
 
     def _prepared(self, name: str) -> Any:
         try:
@@ -164,10 +119,10 @@ class CassandraJournal:
 
     async def claim(self, identity: Identity) -> Identity:
         await self._run("claim", *msgspec.structs.astuple(identity))
-        found = await self.identity()
-        if found is None:
+        claimed = await self.identity()
+        if claimed is None:
             raise Unavailable(f"the identity of {self._keyspace} was written, and yet is not there")
-        return found
+        return claimed
 
     async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
         stream, bucket = commit.stream, commit.nr // COMMITS_PER_BUCKET
@@ -180,7 +135,7 @@ class CassandraJournal:
             commit.owner,
             commit.topic_id,
             commit.offset,
-            commit.indexed_nr,
+            commit.derived_nr,
             commit.eventful_nr,
             commit.recorded_at,
             encode_events(commit.events),
@@ -190,8 +145,8 @@ class CassandraJournal:
             if not rows:
                 raise Unavailable(f"{stream} nr {commit.nr} was taken, and yet is not there")
             present = commit_from(stream, rows[0])
-            if not same_commit(present, commit):
-                raise fenced(present, commit)
+            if not present.same_as(commit):
+                raise Fenced.by(present, commit)
         if commit.nr == 1 or commit.nr % COMMITS_PER_BUCKET == 0:
             self._remember_bucket(stream, bucket)
         return False
@@ -229,34 +184,34 @@ class CassandraJournal:
         self._run("save_bucket", stream, bucket).add_done_callback(lambda saved: saved.cancelled() or saved.exception())
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
-        found: list[Commit] = []
+        commits: list[Commit] = []
         size, page = 0, FIRST_PAGE
         bucket = (after + 1) // COMMITS_PER_BUCKET
-        while len(found) < limit and size < PAGE_BYTES:
-            page = min(page, limit - len(found))
+        while len(commits) < limit and size < PAGE_BYTES:
+            page = min(page, limit - len(commits))
             rows = await self._run("commits", stream, bucket, after, page)
             for row in rows:
                 if row[0] != after + 1:  # the replicas that answered do not have that one yet
-                    return found
+                    return commits
                 after += 1
                 size += len(row[-1])
-                found.append(commit_from(stream, row))
+                commits.append(commit_from(stream, row))
             if (after + 1) // COMMITS_PER_BUCKET > bucket:
                 bucket += 1
             elif len(rows) < page:
                 break
-            page = next_page(size, len(found))
-        return found
+            page = next_page(size, len(commits))
+        return commits
 
-    async def index(self, commits: Sequence[Commit]) -> None:
+    async def derive(self, commits: Sequence[Commit]) -> None:
         # Made as they are sent: all of a backlog at once would hold the loop, and many objects.
-        rows = event_rows(self._prepared("index"), commits)
+        rows = event_rows(self._prepared("derive"), commits)
         rest = batches(rows, self._session.replica_finder())
         most = min(_STATEMENTS_IN_FLIGHT, sum(len(commit.events) for commit in commits))
         await all_done(self._send(rest) for _ in range(most))
 
     async def _send(self, rest: Iterator[Sequence[BoundStatement]]) -> None:
-        """Send what nobody else takes of `rest`, one after another."""
+        """Send batches of `rest`, which several of these share, one after another."""
         while True:
             async with self._in_flight:
                 if (batch := next(rest, None)) is None:
@@ -266,28 +221,29 @@ class CassandraJournal:
     async def events(
         self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
     ) -> Sequence[StoredEvent]:
-        found: list[StoredEvent] = []
+        events: list[StoredEvent] = []
         # The next snapshot is taken when the events behind one weigh as much as it does: those are read at once.
         # Where all events are wanted, there may be many, and large ones.
         size, page = 0, MOST_ROWS if from_sequence else 200
         place = (from_sequence, -1, -1)
         while True:
             rows = await self._run("events", type, aggregate_id, *place, to_sequence, page)
-            found += [event_from(aggregate_id, row) for row in rows]
+            events += [event_from(aggregate_id, row) for row in rows]
             if len(rows) < page:
-                return found
+                return events
             place = rows[-1][:3]
-            size += sum(100 + len(stored.event.data) for stored in found[-page:])
-            page = next_page(size, len(found))
+            size += sum(100 + len(stored.event.data) for stored in events[-page:])
+            page = next_page(size, len(events))
 
     async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
         rows = await self._run("snapshot", type, aggregate_id)
         return Snapshot(aggregate_id, *rows[0]) if rows else None
 
     async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
-        async def save(it: Snapshot) -> None:
+        async def save(snapshot: Snapshot) -> None:
             async with self._in_flight:
-                await self._run("save_snapshot", type, it.aggregate_id, it.sequence, it.nr, it.version, it.state)
+                values = snapshot.sequence, snapshot.nr, snapshot.version, snapshot.state
+                await self._run("save_snapshot", type, snapshot.aggregate_id, *values)
 
         newest = {snapshot.aggregate_id: snapshot for snapshot in snapshots}
         await all_done(save(snapshot) for snapshot in newest.values())
@@ -297,7 +253,7 @@ class CassandraJournal:
         events, snapshots = self._ids("event_ids"), self._ids("snapshot_ids")
         event, snapshot = await anext(events, None), await anext(snapshots, None)
         while event is not None or snapshot is not None:
-            place = min(it for it in (event, snapshot) if it is not None)
+            place = min(next_id for next_id in (event, snapshot) if next_id is not None)
             if event == place:
                 event = await anext(events, None)
             if snapshot == place:

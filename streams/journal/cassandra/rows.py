@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Any
 
 from cassandra.query import UNSET_VALUE, BoundStatement
@@ -13,6 +13,7 @@ from cassandra.query import UNSET_VALUE, BoundStatement
 from streams.journal.cassandra.session import Row
 from streams.journal.commit_codec import decode_events
 from streams.journal.port import Commit, RecordedEvent, StoredEvent, stream_type
+from streams.moments import milliseconds
 
 COMMIT_COLUMNS = "nr, epoch, owner, topic_id, command_offset, indexed_nr, eventful_nr, recorded_at, payload"
 EVENT_COLUMNS = "sequence, nr, idx, event, data, command_id, correlation_id, traceparent, command, recorded_at"
@@ -23,26 +24,24 @@ BATCH_BYTES = 20 * 1024
 rows. Cassandra refuses one of 50 KB unless it is told otherwise."""
 
 _ROW_OVERHEAD = 120
-_START = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _int = struct.Struct(">i").pack
 _bigint = struct.Struct(">q").pack
 
 
 def commit_from(stream: str, row: Row) -> Commit:
     """A commit from its `COMMIT_COLUMNS`."""
-    nr, epoch, owner, topic_id, offset, indexed_nr, eventful_nr, recorded_at, payload = row
+    nr, epoch, owner, topic_id, offset, derived_nr, eventful_nr, recorded_at, payload = row
     return Commit(
-        stream,
-        nr,
-        epoch,
-        owner,
-        topic_id,
-        offset,
-        indexed_nr,
-        eventful_nr,
-        recorded_at.replace(tzinfo=UTC),
-        decode_events(payload),
+        stream=stream,
+        nr=nr,
+        epoch=epoch,
+        owner=owner,
+        topic_id=topic_id,
+        offset=offset,
+        derived_nr=derived_nr,
+        eventful_nr=eventful_nr,
+        recorded_at=recorded_at.replace(tzinfo=UTC),
+        events=decode_events(payload),
     )
 
 
@@ -69,7 +68,7 @@ def event_rows(prepared: Any, commits: Iterable[Commit]) -> Iterator[tuple[int, 
     """
     for commit in commits:
         type, nr = stream_type(commit.stream).encode(), _bigint(commit.nr)
-        recorded_at = _bigint((commit.recorded_at - _START) // _MILLISECOND)
+        recorded_at = _bigint(milliseconds(commit.recorded_at))
         for index, event in enumerate(commit.events):
             row = BoundStatement(prepared)
             row.values = [

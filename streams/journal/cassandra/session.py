@@ -1,23 +1,18 @@
-"""Cassandra's driver for asyncio: address, connection, one `execute`, and errors in the words of the port."""
+"""Cassandra's driver for asyncio: a connection pool, and one `execute`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import socket
-import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, unquote
 
-import cassandra
-from cassandra import ConsistencyLevel, ProtocolVersion, protocol
+from cassandra import ConsistencyLevel, ProtocolVersion
 from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, DefaultConnection, ExecutionProfile, NoHostAvailable
-from cassandra.connection import ConnectionException
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, DefaultConnection, ExecutionProfile
 from cassandra.policies import (
     DCAwareRoundRobinPolicy,
     ExponentialReconnectionPolicy,
@@ -27,12 +22,12 @@ from cassandra.policies import (
 )
 from cassandra.query import BatchStatement, BatchType, BoundStatement, tuple_factory
 
+from streams.concurrency.retry import retried
+from streams.journal.cassandra.address import CassandraAddress
+from streams.journal.cassandra.errors import LoginRefused, translated
 from streams.journal.cassandra.hosts import Hosts, contact_point
-from streams.journal.port import JournalMissing, Unavailable
-from streams.settings import SettingsError, host_and_port, is_port, split_url
-from streams.tls import CUT
-
-log = logging.getLogger(__name__)
+from streams.journal.port import Unavailable
+from streams.settings import SettingsError
 
 Row = tuple[Any, ...]
 
@@ -41,70 +36,6 @@ LOGIN_PAUSES = (0.5, 1.0)
 
 REQUEST_TIMEOUT = 5.0
 DDL_TIMEOUT = 30.0
-
-_NO_ANSWER = (
-    cassandra.RequestExecutionException,  # the coordinator gave up: time-outs, too few replicas, failures
-    cassandra.OperationTimedOut,
-    cassandra.UnresolvableContactPoints,
-    cassandra.Unauthorized,  # an operator can repair it; until then hold, as with any other outage
-    protocol.RequestExecutionException,  # overloaded, starting
-    protocol.ServerError,
-    ConnectionException,
-    NoHostAvailable,
-    OSError,
-)
-
-
-@dataclass(frozen=True)
-class CassandraAddress:
-    """What a `cassandra://` URL says."""
-
-    hosts: tuple[str, ...]
-    port: int
-    keyspace: str
-    user: str = ""
-    password: str = field(default="", repr=False)
-    datacenter: str = ""
-    replication: int = 1
-    ssl: str = ""
-    """Empty: no TLS. `true`: TLS, the system's authorities are trusted. Otherwise the file of those trusted."""
-    setting: str = "JOURNAL_URL"
-    """Which setting the URL is from: what is said about it names that."""
-
-    @classmethod
-    def parse(cls, url: str, setting: str = "JOURNAL_URL") -> CassandraAddress:
-        """From `cassandra://[user:password@]host[,host]:port/keyspace?datacenter=..&replication=..&ssl=..`.
-        Raises `SettingsError`."""
-        parts = split_url(url, setting)
-        login, _, places = parts.netloc.rpartition("@")
-        hosts, port = host_and_port(places, "9042")
-        user, _, password = login.partition(":")
-        options = dict(parse_qsl(parts.query))
-        keyspace = parts.path.strip("/")
-        if unknown := options.keys() - {"datacenter", "replication", "ssl"}:
-            raise SettingsError(
-                f"{setting}: no option {', '.join(sorted(unknown))}; there are datacenter, replication and ssl"
-            )
-        replication = options.get("replication", "3" if "datacenter" in options else "1")
-        copies = replication.isascii() and replication.isdecimal() and 1 <= int(replication) <= 100
-        if not all(host.strip() for host in hosts.split(",")) or not keyspace or not is_port(port) or not copies:
-            raise SettingsError(
-                f"{setting}: use cassandra://[user:password@]host[,host]:port/keyspace[?datacenter=NAME&replication=3]"
-            )
-        return cls(
-            hosts=tuple(host.strip(" []") for host in hosts.split(",")),
-            port=int(port),
-            keyspace=keyspace,
-            user=unquote(user),
-            password=unquote(password),
-            datacenter=options.get("datacenter", ""),
-            replication=int(replication),
-            ssl={"false": ""}.get(options.get("ssl", ""), options.get("ssl", "")),
-            setting=setting,
-        )
-
-    def __str__(self) -> str:
-        return f"{','.join(self.hosts)}:{self.port}"
 
 
 class _Timer:
@@ -134,10 +65,6 @@ class _Connection(DefaultConnection):  # type: ignore[misc]
         return _Timer(super().create_timer, timeout, callback)
 
 
-class LoginRefused(SettingsError):
-    """The user or the password is wrong, or the nodes that know them are down: Cassandra says the same."""
-
-
 class CassandraSession:
     """A connection pool to the cluster. Statements go out on the event loop and answers come back to it."""
 
@@ -153,13 +80,7 @@ class CassandraSession:
 
         A login is refused also while the nodes that have the users are down, so it is tried a few times.
         """
-        for pause in LOGIN_PAUSES:
-            try:
-                return await asyncio.to_thread(self._connect)
-            except LoginRefused as error:
-                log.info("%s: trying it again", error)
-            await asyncio.sleep(pause)
-        await asyncio.to_thread(self._connect)
+        await retried(lambda: asyncio.to_thread(self._connect), LOGIN_PAUSES, LoginRefused)
 
     def _connect(self) -> None:
         if (driver := logging.getLogger("cassandra")).level == logging.NOTSET:
@@ -174,7 +95,7 @@ class CassandraSession:
                 # Spoken by Cassandra 3, 4 and 5. Version 5 only adds checksums, which cost client CPU.
                 protocol_version=ProtocolVersion.V4,
                 auth_provider=PlainTextAuthProvider(address.user, address.password) if address.user else None,
-                ssl_context=self._tls(),
+                ssl_context=address.tls(),
                 # Without it a request of 20 KB waits for a delayed acknowledgement: 47 ms instead of 2.
                 sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
                 # The driver's own default waits up to ten minutes and gives a host up after 64 attempts.
@@ -199,25 +120,17 @@ class CassandraSession:
         try:
             self._driver = cluster.connect()
         except Exception as error:
-            there = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
+            present = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
             cluster.shutdown()
-            if address.datacenter and there and address.datacenter not in there:
-                names = ", ".join(sorted(there))
-                told = f"{address.setting}: datacenter={address.datacenter}: the cluster has {names}"
-                raise SettingsError(told) from None
+            if address.datacenter and present and address.datacenter not in present:
+                names = ", ".join(sorted(present))
+                text = f"{address.setting}: datacenter={address.datacenter}: the cluster has {names}"
+                raise SettingsError(text) from None
             raise translated(error, address) from None
         cluster.register_listener(Hosts())
         # Which of two `published` or snapshots is newer is told by the servers' clocks, not by those of the workers.
         self._driver.use_client_timestamp = False
         self._cluster = cluster
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if not self.address.ssl:
-            return None
-        try:
-            return ssl.create_default_context(cafile=None if self.address.ssl == "true" else self.address.ssl)
-        except OSError as error:
-            raise SettingsError(f"{self.address.setting}: ssl={self.address.ssl}: {error.strerror or error}") from None
 
     async def close(self) -> None:
         """Close the pool."""
@@ -308,38 +221,3 @@ class CassandraSession:
                 future.set_result(rows)
             else:
                 future.set_exception(translated(error, self.address))
-
-
-def translated(error: Exception, where: CassandraAddress) -> Exception:
-    """The driver's error in the words of the port, in one line; what is none of them is a bug, and stays as it is."""
-    reasons = (
-        list(error.errors.values()) if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) else []
-    )
-    for reason in [error, *reasons]:
-        if isinstance(reason, cassandra.AuthenticationFailed):
-            return LoginRefused(f"{where.setting}: Cassandra at {where} refuses this user and password")
-        if isinstance(reason, CUT):
-            return Unavailable(f"Cassandra at {where}: {_line(reason)}")
-        if isinstance(reason, ssl.SSLError):
-            return SettingsError(
-                f"{where.setting}: no TLS with Cassandra at {where}: {getattr(reason, 'reason', None) or reason}"
-            )
-        if isinstance(
-            reason, (cassandra.RequestValidationException, protocol.RequestValidationException)
-        ) and _names_what_is_missing(reason):
-            return JournalMissing(f"Cassandra at {where}: {_line(reason)}: run `faust -A <app> setup`")
-    if isinstance(error, _NO_ANSWER):
-        return Unavailable(f"Cassandra at {where}: {_line(reasons[0] if reasons else error)}")
-    return error
-
-
-def _names_what_is_missing(error: Exception) -> bool:
-    text = str(error).lower()
-    return any(
-        words in text for words in ("does not exist", "unconfigured table", "undefined column", "unknown keyspace")
-    )
-
-
-def _line(error: object) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

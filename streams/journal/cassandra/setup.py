@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
-from streams.journal.cassandra.session import CassandraAddress, CassandraSession
+from streams.concurrency.retry import retried
+from streams.journal.cassandra.address import CassandraAddress
+from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.tables import create_keyspace
 
-_ATTEMPTS = 5
+SETUP_PAUSES = (0.2, 0.4, 0.6, 0.8)
+"""Seconds before it is tried again: of two that make the same at the same moment either may fail."""
 
 
 async def make_keyspace(
@@ -17,22 +19,19 @@ async def make_keyspace(
     """Make the keyspace, by these statements its tables, and columns that older tables lack (table, name, type), where
     they are missing. Safe to repeat and to race."""
     session = CassandraSession(address)
+
+    async def make() -> None:
+        await session.define(create_keyspace(keyspace, address.datacenter, address.replication))
+        for statement in tables:
+            await session.define(statement)
+        for table, name, type in columns:
+            # Not `ADD IF NOT EXISTS`, which Cassandra knows since 4.1 only.
+            if name not in await _columns(session, keyspace, table):
+                await session.define(f"ALTER TABLE {keyspace}.{table} ADD {name} {type}")
+
     await session.connect()
     try:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                await session.define(create_keyspace(keyspace, address.datacenter, address.replication))
-                for statement in tables:
-                    await session.define(statement)
-                for table, name, type in columns:
-                    # Not `ADD IF NOT EXISTS`, which Cassandra knows since 4.1 only.
-                    if name not in await _columns(session, keyspace, table):
-                        await session.define(f"ALTER TABLE {keyspace}.{table} ADD {name} {type}")
-                return
-            except Exception:  # another that makes the same at the same moment may fail either of the two
-                if attempt == _ATTEMPTS:
-                    raise
-                await asyncio.sleep(0.2 * attempt)
+        await retried(make, SETUP_PAUSES, Exception)
     finally:
         await session.close()
 

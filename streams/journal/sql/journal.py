@@ -1,4 +1,4 @@
-"""The journal in SQLite or PostgreSQL. Tables: `sql_tables.py`; connections and errors: `sql_session.py`.
+"""The journal in SQLite or PostgreSQL. Tables: `tables.py`; connections: `session.py`.
 
 The fence is the primary key of `commits`, (stream, nr). One transaction inserts the commit where nothing stands, and
 writes the rows by aggregate and the snapshots. What an append knows when its answer is lost, and why asking again
@@ -23,17 +23,19 @@ from sqlalchemy import Delete, Select, Table, bindparam, delete, func, select, t
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streams.journal.commit_codec import COMMIT_SCHEMAS
-from streams.journal.fence import fenced, same_commit
-from streams.journal.paging import FIRST_PAGE, PAGE_BYTES, next_page
 from streams.journal.port import (
+    FIRST_PAGE,
     LAST_SEQUENCE,
+    PAGE_BYTES,
     Commit,
+    Fenced,
     Identity,
     JournalIncomplete,
     JournalMissing,
     Published,
     Snapshot,
     StoredEvent,
+    next_page,
     stream_type,
 )
 from streams.journal.sql.session import SqlAddress, SqlSession
@@ -56,7 +58,7 @@ from streams.journal.sql.tables import (
 )
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 1000, 1024 * 1024
-"""Of one statement: so many that it ends in time, and that others come in between where it is a transaction."""
+"""The most of one statement: it ends in time, and others come in between where it is a transaction."""
 _FIRST_EVENTS = 200
 
 _COMMITS_OF = select(*COMMIT_COLUMNS).where(COMMITS.c.stream == bindparam("of"))
@@ -155,8 +157,8 @@ class SqlJournal:
             inserted = await connection.execute(self._append, row)
             if inserted.rowcount == 0:
                 result = await connection.execute(_COMMIT, {"of": commit.stream, "at": commit.nr})
-                if not same_commit(present := commit_from(commit.stream, result.one()), commit):
-                    raise fenced(present, commit)
+                if not (present := commit_from(commit.stream, result.one())).same_as(commit):
+                    raise Fenced.by(present, commit)
                 return
             for chunk in _chunks(events):
                 await connection.execute(self._upserts[EVENTS], chunk)
@@ -171,41 +173,41 @@ class SqlJournal:
         return commit_from(stream, rows[0]) if rows else None
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
-        found: list[Commit] = []
+        commits: list[Commit] = []
         size, page = 0, FIRST_PAGE
-        while len(found) < limit and size < PAGE_BYTES:
-            page = min(page, limit - len(found))
+        while len(commits) < limit and size < PAGE_BYTES:
+            page = min(page, limit - len(commits))
             rows = await self._session.rows(_COMMITS_AFTER, {"of": stream, "after": after, "most": page})
             for row in rows:
                 if row.nr != after + 1:  # somebody has deleted what stood between
-                    return found
+                    return commits
                 after += 1
                 size += len(row.payload)
-                found.append(commit_from(stream, row))
+                commits.append(commit_from(stream, row))
             if len(rows) < page:
                 break
-            page = next_page(size, len(found))
-        return found
+            page = next_page(size, len(commits))
+        return commits
 
-    async def index(self, commits: Sequence[Commit]) -> None:
+    async def derive(self, commits: Sequence[Commit]) -> None:
         await self._each(self._upserts[EVENTS], event_values(commits))
 
     async def events(
         self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
     ) -> Sequence[StoredEvent]:
-        found: list[StoredEvent] = []
+        events: list[StoredEvent] = []
         size, page = 0, _FIRST_EVENTS
         place: Values = {"sequence": from_sequence, "nr": -1, "idx": -1}
         while True:
             rows = await self._session.rows(
                 _EVENTS_AFTER, {"of": type, "aggregate": aggregate_id, **place, "last": to_sequence, "most": page}
             )
-            found += [event_from(aggregate_id, row) for row in rows]
+            events += [event_from(aggregate_id, row) for row in rows]
             if len(rows) < page:
-                return found
+                return events
             place = {"sequence": rows[-1].sequence, "nr": rows[-1].nr, "idx": rows[-1].idx}
             size += sum(100 + len(row.data) for row in rows)
-            page = next_page(size, len(found))
+            page = next_page(size, len(events))
 
     async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
         rows = await self._session.rows(_SNAPSHOT, {"of": type, "aggregate": aggregate_id})

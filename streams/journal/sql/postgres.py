@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import asyncpg
 from sqlalchemy import JSON, URL, BindParameter, Table, TableValuedAlias, cast, func
@@ -17,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.schema import CreateSchema
 
 from streams.journal.port import JournalMissing, Unavailable
-from streams.journal.sql.session import Engines, one_line
-from streams.settings import SettingsError, host_and_port, is_port, split_url
-from streams.tls import CUT
+from streams.journal.sql.session import Engines
+from streams.settings import SettingsError
+from streams.store_url import CUT, StoreUrl, split_store_url
+from streams.text import with_type
 
 REQUEST_TIMEOUT = 2.0
 POOL_SECONDS = 5.0
@@ -51,47 +52,30 @@ _NO_ANSWER = (
 )
 
 
-@dataclass(frozen=True)
-class PostgresAddress:
-    """What a `postgresql://` URL says, and the schema of one context."""
+@dataclass(frozen=True, kw_only=True)
+class PostgresAddress(StoreUrl):
+    """A database, and the schema of one context in it."""
 
-    host: str
-    port: int
     database: str
     schema: str
-    user: str = ""
-    password: str = field(default="", repr=False)
-    tls: str = ""
-    """Empty: no TLS. `true`: TLS, the system's authorities are trusted. Otherwise the file of those trusted."""
-    setting: str = "JOURNAL_URL"
-    """Which setting the URL is from: what is said about it names that."""
 
     @classmethod
     def parse(cls, url: str, namespace: str, context: str, setting: str = "JOURNAL_URL") -> PostgresAddress:
         """From `postgresql://[user[:password]@]host[:port]/database[?ssl=..]`. Raises `SettingsError`."""
-        parts = split_url(url, setting)
-        login, _, place = parts.netloc.rpartition("@")
-        host, port = host_and_port(place, "5432")
-        user, _, password = login.partition(":")
-        options = dict(parse_qsl(parts.query))
-        database = unquote(parts.path.strip("/"))
-        if unknown := options.keys() - {"ssl"}:
-            raise SettingsError(f"{setting}: no option {', '.join(sorted(unknown))}; there is ssl")
-        if not host or "," in host or not is_port(port) or not database or "/" in database:
+        server, path, _ = split_store_url(url, setting, 5432)
+        database = unquote(path)
+        if (
+            len(server["hosts"]) != 1
+            or not all(server["hosts"])
+            or not server["port"]
+            or not database
+            or "/" in database
+        ):
             raise SettingsError(f"{setting}: use postgresql://[user[:password]@]host[:port]/database[?ssl=true]")
-        return cls(
-            host=host.strip("[]"),
-            port=int(port),
-            database=database,
-            schema=schema_name(namespace, database, context, setting),
-            user=unquote(user),
-            password=unquote(password),
-            tls={"false": ""}.get(options.get("ssl", ""), options.get("ssl", "")),
-            setting=setting,
-        )
+        return cls(**server, database=database, schema=schema_name(namespace, database, context, setting))
 
     def __str__(self) -> str:
-        return f"PostgreSQL at {self.host}:{self.port}"
+        return f"PostgreSQL at {self.hosts[0]}:{self.port}"
 
     @property
     def setup_lock(self) -> str:
@@ -103,7 +87,7 @@ class PostgresAddress:
                 "postgresql+asyncpg",
                 self.user or None,
                 self.password or None,
-                self.host,
+                self.hosts[0],
                 self.port,
                 self.database,
             ),
@@ -111,7 +95,7 @@ class PostgresAddress:
                 "timeout": REQUEST_TIMEOUT,
                 "command_timeout": REQUEST_TIMEOUT,
                 "server_settings": {**SERVER_SETTINGS, "application_name": self.schema},
-                "ssl": self._tls(),
+                "ssl": self.tls() or False,
             },
             pool_size=CONNECTIONS,
             max_overflow=0,
@@ -119,14 +103,6 @@ class PostgresAddress:
             execution_options={"schema_translate_map": {None: self.schema}},
         )
         return Engines(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
-
-    def _tls(self) -> ssl.SSLContext | bool:
-        if not self.tls:
-            return False
-        try:
-            return ssl.create_default_context(cafile=None if self.tls == "true" else self.tls)
-        except OSError as error:
-            raise SettingsError(f"{self.setting}: ssl={self.tls}: {error.strerror or error}") from None
 
     async def prepare(self, connection: AsyncConnection) -> None:
         encoding = (await connection.exec_driver_sql("SHOW server_encoding")).scalar()
@@ -144,19 +120,19 @@ class PostgresAddress:
         reason: Any = error.orig if isinstance(error, DBAPIError) else error
         state = getattr(reason, "sqlstate", None) or ""
         if state.startswith("28"):
-            told = "refuses this user and password" if state == "28P01" else f"refuses: {_said(reason)}"
-            return SettingsError(f"{self.setting}: {self} {told}")
+            refusal = "refuses this user and password" if state == "28P01" else f"refuses: {_text(reason)}"
+            return SettingsError(f"{self.setting}: {self} {refusal}")
         if state == "3D000":
             return SettingsError(f"{self.setting}: {self} has no database {self.database}: make it with `createdb`")
         if isinstance(reason, CUT):
-            return Unavailable(f"{self}: {_said(reason)}")
+            return Unavailable(f"{self}: {_text(reason)}")
         if isinstance(reason, ssl.SSLError) or "rejected SSL upgrade" in str(reason):
             return SettingsError(f"{self.setting}: no TLS with {self}: {getattr(reason, 'reason', None) or reason}")
         if state in _MISSING:
-            return JournalMissing(f"{self}: {_said(reason)}: run `faust -A <app> setup`")
+            return JournalMissing(f"{self}: {_text(reason)}: run `faust -A <app> setup`")
         lost = isinstance(reason, (OSError, PoolTimeout)) or _by_the_client(reason)
         if lost or state.startswith(_NO_ANSWER):
-            return Unavailable(f"{self}: {_said(reason)}")
+            return Unavailable(f"{self}: {_text(reason)}")
         return error
 
 
@@ -166,8 +142,8 @@ def _by_the_client(reason: object) -> bool:
     return isinstance(cause, (asyncpg.InterfaceError, asyncpg.InternalClientError))
 
 
-def _said(reason: BaseException) -> str:
-    return one_line(reason.__cause__ or reason)
+def _text(reason: BaseException) -> str:
+    return with_type(reason.__cause__ or reason)
 
 
 def schema_name(namespace: str, database: str, context: str, setting: str = "JOURNAL_URL") -> str:

@@ -1,7 +1,7 @@
 """Connections to an SQL database: bounded pools, transactions, and errors in the words of the port.
 
-What SQLite and PostgreSQL do each in its own way is said by their addresses, in `sqlite_address.py` and
-`postgres_address.py`.
+What SQLite and PostgreSQL do each in its own way is said by their addresses, in `sqlite.py` and
+`postgres.py`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateColumn
 
+from streams.concurrency.retry import retried
 from streams.journal.port import JournalMissing, Unavailable
 from streams.settings import SettingsError
 
 T = TypeVar("T")
 
-_SETUP_ATTEMPTS = 5
+SETUP_PAUSES = (0.1, 0.2, 0.3, 0.4)
+"""Seconds before tables are made again, where that has failed."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +102,11 @@ class SqlSession:
 
         engines = self.address.engines(create=True)
         try:
-            for attempt in range(1, _SETUP_ATTEMPTS + 1):
-                try:
-                    return await self._request(engines.writes.begin(), create)
-                except Unavailable:  # SQLite does not wait while another gives the same new file its WAL
-                    if attempt == _SETUP_ATTEMPTS:
-                        raise
-                    await asyncio.sleep(0.1 * attempt)
+            # SQLite does not wait while another gives the same new file its WAL.
+            await retried(lambda: self._request(engines.writes.begin(), create), SETUP_PAUSES, Unavailable)
         except JournalMissing:  # of what was to be made
-            told = f"{self.address.setting}: {self.address} cannot be made: may this user write there?"
-            raise SettingsError(told) from None
+            reason = f"{self.address.setting}: {self.address} cannot be made: may this user write there?"
+            raise SettingsError(reason) from None
         finally:
             await engines.dispose()
 
@@ -145,12 +142,6 @@ class SqlSession:
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
         return await asyncio.shield(task)
-
-
-def one_line(error: BaseException) -> str:
-    """What the driver said, without SQLAlchemy's account of the statement and its parameters."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _make(connection: Connection, tables: MetaData) -> None:

@@ -16,8 +16,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from streams.journal.port import JournalMissing, Unavailable
-from streams.journal.sql.session import Engines, one_line
+from streams.journal.sql.session import Engines
 from streams.settings import SettingsError, split_url
+from streams.text import with_type
 
 BUSY_SECONDS = 1.0
 """How long a request waits for another process to release the file."""
@@ -106,7 +107,7 @@ class SqliteAddress:
             return SettingsError(f"{self.setting}: {self.file} is not an SQLite database")
         if code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE) or isinstance(reason, sqlite3.IntegrityError):
             return error
-        return Unavailable(f"{self}: {one_line(reason)}")
+        return Unavailable(f"{self}: {with_type(reason)}")
 
 
 def _configure(connection: Any, record: object) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, Table, Text, TypeDecorator
 
 from streams.journal.commit_codec import decode_events, encode_events
 from streams.journal.port import Commit, RecordedEvent, Snapshot, StoredEvent, stream_type
-
-_START = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+from streams.moments import milliseconds, moment
 
 Values = dict[str, Any]
 
@@ -37,7 +34,7 @@ class AnyText(TypeDecorator[str]):
         return as_stored(value) if value else value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        return re.sub(r"\\(.)", lambda it: "\0" if it[1] == "0" else it[1], value) if value else value
+        return re.sub(r"\\(.)", lambda escaped: "\0" if escaped[1] == "0" else escaped[1], value) if value else value
 
 
 def _key(name: str, type: Any) -> Column[Any]:
@@ -135,22 +132,32 @@ def commit_values(commit: Commit) -> Values:
         "owner": commit.owner,
         "topic_id": commit.topic_id,
         "command_offset": commit.offset,
-        "indexed_nr": commit.indexed_nr,
+        "indexed_nr": commit.derived_nr,
         "eventful_nr": commit.eventful_nr,
-        "recorded_at": _milliseconds(commit.recorded_at),
+        "recorded_at": milliseconds(commit.recorded_at),
         "payload": encode_events(commit.events),
     }
 
 
 def commit_from(stream: str, row: Sequence[Any]) -> Commit:
     """A commit from its `COMMIT_COLUMNS`."""
-    nr, epoch, owner, topic_id, offset, indexed_nr, eventful_nr, recorded_at, payload = row
-    moment, events = _moment(recorded_at), decode_events(payload)
-    return Commit(stream, nr, epoch, owner, topic_id, offset, indexed_nr, eventful_nr, moment, events)
+    nr, epoch, owner, topic_id, offset, derived_nr, eventful_nr, recorded_at, payload = row
+    return Commit(
+        stream=stream,
+        nr=nr,
+        epoch=epoch,
+        owner=owner,
+        topic_id=topic_id,
+        offset=offset,
+        derived_nr=derived_nr,
+        eventful_nr=eventful_nr,
+        recorded_at=moment(recorded_at),
+        events=decode_events(payload),
+    )
 
 
 def event_values(commits: Iterable[Commit]) -> list[Values]:
-    """The derived rows, in the order of their key: two that write the same rows do not wait for each other in turn."""
+    """The derived rows, sorted by primary key, so that two writers lock them in the same order and cannot deadlock."""
     rows = [
         {
             "type": stream_type(commit.stream),
@@ -164,7 +171,7 @@ def event_values(commits: Iterable[Commit]) -> list[Values]:
             "correlation_id": event.correlation_id,
             "traceparent": event.traceparent,
             "command": event.command,
-            "recorded_at": _milliseconds(commit.recorded_at),
+            "recorded_at": milliseconds(commit.recorded_at),
         }
         for commit in commits
         for index, event in enumerate(commit.events)
@@ -176,21 +183,16 @@ def event_from(aggregate_id: str, row: Sequence[Any]) -> StoredEvent:
     """An event from its `EVENT_COLUMNS`."""
     sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, recorded_at = row
     event = RecordedEvent(aggregate_id, sequence, type, data, command_id, correlation_id, traceparent, command)
-    return StoredEvent(event, nr, index, _moment(recorded_at))
+    return StoredEvent(event, nr, index, moment(recorded_at))
+
+
+_SNAPSHOT_VALUES = ("sequence", "nr", "version", "state")
 
 
 def snapshot_values(type: str, snapshots: Sequence[Snapshot]) -> list[Values]:
     """Snapshots as rows, the last one of each aggregate, in the order of their key."""
     newest = {snapshot.aggregate_id: snapshot for snapshot in snapshots}
     return [
-        {"type": type, "id": id, "sequence": it.sequence, "nr": it.nr, "version": it.version, "state": it.state}
-        for id, it in sorted(newest.items())
+        {"type": type, "id": id, **{name: getattr(snapshot, name) for name in _SNAPSHOT_VALUES}}
+        for id, snapshot in sorted(newest.items())
     ]
-
-
-def _milliseconds(moment: datetime) -> int:
-    return (moment - _START) // _MILLISECOND
-
-
-def _moment(milliseconds: int) -> datetime:
-    return _START + milliseconds * _MILLISECOND

@@ -109,7 +109,7 @@ class Writer:
             commit.owner.encode(),
             commit.topic_id.encode(),
             _bigint(commit.offset),
-            _bigint(commit.indexed_nr),
+            _bigint(commit.derived_nr),
             _bigint(commit.eventful_nr),
             _bigint((commit.recorded_at - _EPOCH) // timedelta(milliseconds=1)),
             encode_events(commit.events),

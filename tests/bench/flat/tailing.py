@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from projections.publishing.tailer import Tail
 from streams.concurrency.tasks import cancel
 from streams.journal.port import Published, stream_name
-from streams.kafka.client import Record
+from streams.kafka.client import ProducerRecord
 from streams.kafka.topics import events_topic
 from tests.bench.flat.logs import Writer
 from tests.bench.flat.plots import Line, Panel, plot
@@ -84,7 +84,7 @@ async def _tail(site: Site, it: Tails) -> None:
     assert head is not None
     first: list[float] = []
 
-    async def wire(stream: str, records: list[Record]) -> list[Record]:
+    async def wire(stream: str, records: list[ProducerRecord]) -> list[ProducerRecord]:
         first.append(time.perf_counter())
         return records
 

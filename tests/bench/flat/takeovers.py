@@ -12,7 +12,7 @@ from aggregates.shop.order import order
 from streams.deciding.cache import Cache
 from streams.deciding.handler import CommandHandler
 from streams.journal.port import stream_name
-from streams.kafka.client import CommandPartition
+from streams.kafka.command_partition import CommandPartition
 from streams.limits import Limits
 from streams.ownership.owner import Owner
 from tests.bench.flat.loading import Unheard

@@ -23,7 +23,7 @@ from cassandra.cluster import Cluster
 
 from servers import tools
 from servers.where import Where
-from streams.journal.cassandra.session import CassandraAddress
+from streams.journal.cassandra.address import CassandraAddress
 from tests.bench.cassandra import cassandra_url
 from tests.bench.rivals.program import Program, program
 from tests.stores import drop_journals

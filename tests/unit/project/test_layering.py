@@ -28,7 +28,9 @@ ROOMS = """
 aggregates
 schemas
 schemas.release
-streams.text streams.tls streams.limits streams.settings
+streams.text streams.moments streams.limits
+streams.settings
+streams.store_url
 streams.concurrency
 streams.journal
 streams.journal.cassandra streams.journal.sql

@@ -18,7 +18,7 @@ from streams.kafka.batches import unreadable
 from streams.limits import Limits
 from tests.unit.ledgers import Ledgers, Make
 
-ON = Limits(linger=0.001, quarantine=True)
+ON = Limits(group_linger=0.001, quarantine=True)
 DEEP = b"[" * 5_000 + b"]" * 5_000
 HEADERS = command_headers("c0", "Post", "/test", "replies")
 

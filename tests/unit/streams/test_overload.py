@@ -30,8 +30,10 @@ async def stands_still(value: Callable[[], int]) -> int:
 @pytest.mark.parametrize(
     ("limits", "most"),
     [
-        pytest.param(Limits(commands=20, linger=0), 2 * 20, id="by number"),
-        pytest.param(Limits(commands=10_000, linger=0, queue_bytes=20_000), 2 * (20_000 // 1_000 + 1), id="by bytes"),
+        pytest.param(Limits(group_commands=20, group_linger=0), 2 * 20, id="by number"),
+        pytest.param(
+            Limits(group_commands=10_000, group_linger=0, queue_bytes=20_000), 2 * (20_000 // 1_000 + 1), id="by bytes"
+        ),
     ],
 )
 async def test_journal_that_does_not_answer(make: Make, limits: Limits, most: int) -> None:
@@ -60,7 +62,7 @@ async def test_journal_that_does_not_answer(make: Make, limits: Limits, most: in
 
 async def test_slow_journal(make: Make) -> None:
     """With a journal that takes its time the queue never exceeds its bounds, and everything is done."""
-    it = await make(Limits(commands=20, linger=0, queue_bytes=10_000, bytes=50))
+    it = await make(Limits(group_commands=20, group_linger=0, queue_bytes=10_000, group_bytes=50))
     fullest = 0
 
     async def slow(commit: Commit) -> None:
@@ -80,7 +82,7 @@ async def test_slow_journal(make: Make) -> None:
 
 async def test_released_by_suspension(make: Make) -> None:
     """A consumer that is held up is let go when the owner is suspended, and what it brought is not lost."""
-    it = await make(Limits(commands=5, linger=0))
+    it = await make(Limits(group_commands=5, group_linger=0))
 
     async def down(commit: Commit) -> None:
         raise Unavailable("down")
@@ -100,15 +102,20 @@ async def test_released_by_suspension(make: Make) -> None:
     ("limits", "command", "error", "words"),
     [
         ({"command_bytes": 500}, ("Post", {"amount": 1, "pad": PAD}), "TooLarge", "more than 500"),
-        ({"command_events": 3}, ("Burst", {"count": 4, "size": 1}), "TooManyEvents", "4 events, more than 3"),
-        ({"command_event_bytes": 900}, ("Burst", {"count": 2, "size": 500}), "TooLarge", "of events, more than 900"),
+        ({"events_per_command": 3}, ("Burst", {"count": 4, "size": 1}), "TooManyEvents", "4 events, more than 3"),
+        (
+            {"event_bytes_per_command": 900},
+            ("Burst", {"count": 2, "size": 500}),
+            "TooLarge",
+            "of events, more than 900",
+        ),
     ],
 )
 async def test_limits_of_one_command(
     make: Make, limits: dict[str, int], command: tuple[str, Any], error: str, words: str
 ) -> None:
     """A command beyond a limit fails, says which and by how much, is kept, and has no effect; just within it works."""
-    it = await make(Limits(linger=0, quarantine=True, **limits))
+    it = await make(Limits(group_linger=0, quarantine=True, **limits))
     id = it.write("a", command[0], **command[1])
     it.write("a", "Burst", "within", count=3, size=100)
     await it.settled()
@@ -119,7 +126,7 @@ async def test_limits_of_one_command(
 
 async def test_key_and_headers_count(make: Make) -> None:
     """The size of a command is that of its data, key and headers."""
-    it = await make(Limits(linger=0, command_bytes=600))
+    it = await make(Limits(group_linger=0, command_bytes=600))
     id = it.write("a" * 300, "Post", "i" * 300, amount=1)
     await it.settled()
     assert ["TooLarge"] == it.outbox.to(id)
@@ -127,7 +134,7 @@ async def test_key_and_headers_count(make: Make) -> None:
 
 async def test_deadline(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command past its deadline fails undecided; a repeat of one that was accepted in time gets its first reply."""
-    it = await make(Limits(linger=0))
+    it = await make(Limits(group_linger=0))
     it.mended = True
     decided: list[None] = []
     it.decided = lambda: decided.append(None)
@@ -146,7 +153,7 @@ async def test_deadline(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_group_is_bounded_by_what_it_writes(make: Make) -> None:
     """A commit takes no further command once it holds GROUP_BYTES of events: it exceeds that by one command at most."""
-    it = await make(Limits(linger=0, bytes=2_000))
+    it = await make(Limits(group_linger=0, group_bytes=2_000))
     for _ in range(10):
         it.write("a", "Burst", count=1, size=900)
     await it.settled()
@@ -157,7 +164,7 @@ async def test_group_is_bounded_by_what_it_writes(make: Make) -> None:
 
 async def test_a_commit_is_bounded_whole(make: Make) -> None:
     """What counts is all that is kept, ids and notes too: commands without an event fill a commit as well."""
-    it = await make(Limits(linger=0.01, bytes=5_000))
+    it = await make(Limits(group_linger=0.01, group_bytes=5_000))
     sizes: list[int] = []
 
     async def measure(commit: Commit) -> None:

@@ -8,7 +8,7 @@ from tests.unit.ledgers import Make
 
 async def test_raising_is_tried_again_then_kept_with_its_trace(make: Make) -> None:
     """A command that raises is tried DECIDE_ATTEMPTS times, kept with the end of its trace, answered, passed over."""
-    it = await make(Limits(linger=0.001, attempts=3))
+    it = await make(Limits(group_linger=0.001, decide_attempts=3))
     tried: list[None] = []
     it.decided = lambda: tried.append(None)
     it.write("a", "Post", amount=1)
@@ -27,7 +27,7 @@ async def test_raising_is_tried_again_then_kept_with_its_trace(make: Make) -> No
 
 async def test_trace_is_bounded(make: Make) -> None:
     """Of a long trace the end is kept, of a long message the beginning, in text that JSON can hold."""
-    it = await make(Limits(linger=0.001))
+    it = await make(Limits(group_linger=0.001))
 
     def raise_much() -> None:
         raise ValueError("\ud800" + "x" * 20_000)
@@ -43,7 +43,7 @@ async def test_trace_is_bounded(make: Make) -> None:
 
 async def test_what_passes_is_no_failure(make: Make) -> None:
     """A command that raises twice and then does not is accepted as if nothing had been."""
-    it = await make(Limits(linger=0.001))
+    it = await make(Limits(group_linger=0.001))
     it.mended = True
     tries = iter([True, True, False])
 
@@ -59,7 +59,7 @@ async def test_what_passes_is_no_failure(make: Make) -> None:
 
 async def test_aggregate_that_cannot_be_loaded(make: Make) -> None:
     """Commands of an aggregate whose events make `evolve` raise fail with the trace; mended, it works. Others flow."""
-    it = await make(Limits(linger=0.001))
+    it = await make(Limits(group_linger=0.001))
     it.write("a", "Post", amount=1)
     await it.settled()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from msgspec import Meta
 
 from streams.cli.http import ask
 from streams.cli.run import CliError
-from streams.settings import LIMITS, Settings, SettingsError, whole_number, without_login
+from streams.settings import Settings, SettingsError, whole_number, without_login
 
 HOST = "127.0.0.1:9092"
 
@@ -100,10 +102,12 @@ def test_numbers_as_people_write_them() -> None:
     assert (8, 0.5, 100.0, 7) == (found.partitions, found.group_linger, found.sse_seconds, found.cache_bytes)
 
 
-@pytest.mark.parametrize("name", sorted(LIMITS))
-def test_every_number_has_limits(name: str) -> None:
+@pytest.mark.parametrize(("name", "range"), Settings.ranges().items())
+def test_every_number_has_limits(name: str, range: Meta) -> None:
     """What is beyond them is refused, and the default is within."""
-    least, most = LIMITS[name]
+    least, most = range.ge, range.le
+    assert least is not None
+    assert most is not None
     assert least <= getattr(Settings(), name) <= most
     assert str(most) in refused(**{name.upper(): f"{most}0"})
     assert most == getattr(read(**{name.upper(): str(most)}), name)
@@ -111,8 +115,8 @@ def test_every_number_has_limits(name: str) -> None:
 
 def test_limits_are_of_all_numbers() -> None:
     """A setting that is a number cannot be added without them."""
-    numbers = {name for name, field in Settings.__dataclass_fields__.items() if field.type in ("int", "float")}
-    assert numbers == LIMITS.keys()
+    numbers = {field.name for field in fields(Settings) if type(field.default) in (int, float)}
+    assert numbers == Settings.ranges().keys()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +139,7 @@ def test_words(name: str, text: str, words: str) -> None:
 def test_words_as_people_write_them() -> None:
     """Quotes and spaces around are not meant, and an empty one is not set."""
     found = read(NAMESPACE='"demo_"', SETUP="never ", QUARANTINE="'on'", JOURNAL_URL="sqlite:///x.db\n", DATA_DIR="")
-    assert ("demo_", "never", "on", "sqlite:///x.db") == (
+    assert ("demo_", "never", True, "sqlite:///x.db") == (
         found.namespace, found.setup, found.quarantine, found.journal_url
     )  # fmt: skip
     assert Settings().data_dir == found.data_dir

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from projections.applying.dead_letters import ProjectionDeadLetters
-from streams.kafka.client import Record, RecordTooLarge
+from streams.kafka.client import ProducerRecord, RecordTooLarge
 
 POSITION = ("ce_position", b"box-0:1:0")
 
@@ -16,9 +16,9 @@ class Topic:
     """Takes records of up to 400 bytes."""
 
     def __init__(self) -> None:
-        self.records: list[Record] = []
+        self.records: list[ProducerRecord] = []
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
         for sent, (key, value, headers) in enumerate(records):
             size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
             if size > 400:

@@ -52,7 +52,7 @@ async def a_journal(stored: Iterable[Stored] = STORED) -> MemoryJournal:
     ]
     for commit in commits:
         await journal.append(commit)
-    await journal.index(commits)
+    await journal.derive(commits)
     return journal
 
 

@@ -20,7 +20,7 @@ from schemas.registry import Schemas
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, Published, RecordedEvent
-from streams.kafka.client import Record, RecordTooLarge
+from streams.kafka.client import ProducerRecord, RecordTooLarge
 
 CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
 DATA = CODEC.encode(OrderConfirmed())
@@ -30,13 +30,13 @@ class Topic:
     """One partition of an events topic."""
 
     def __init__(self) -> None:
-        self.records: list[Record] = []
+        self.records: list[ProducerRecord] = []
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Any:
         found = [SimpleNamespace(offset=offset, headers=it[2]) for offset, it in enumerate(self.records)]
         return next(filter(wanted, reversed(found)), None)
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
         self.records.extend(records)
         return len(self.records) - 1
 
@@ -234,7 +234,9 @@ async def test_an_event_that_is_too_large(monkeypatch: pytest.MonkeyPatch, caplo
     journal, supervisor, tries = await journal_of(2, 1), Supervisor(), []
 
     class Narrow(Topic):
-        async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+        async def publish(
+            self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False
+        ) -> int:
             tries.append(len(records))
             if len(tries) < 5:
                 sent = 0 if self.records else 1

@@ -19,7 +19,7 @@ from projections.stores.rows import Changes, Checkpoint, StoredRow
 from projections.timers import watch
 from projections.timers.projection import DUE, kept, time_text, timers
 from projections.timers.watch import FIRST_REPEAT, LONGEST_REPEAT, LOOK_AGAIN, MOST_AT_ONCE, TimerWatch, due_timers
-from streams.kafka.client import USUAL_LARGEST
+from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.runtime.application import Application
 from streams.settings import Settings
 from tests.folded import published

@@ -86,7 +86,7 @@ async def test_what_an_owner_shows(bench: Bench) -> None:
     await owner.deliver(delivery)
     assert (1, delivery.size) == owner.queued
     go_on.set()
-    await until(lambda: owner.head is not None and owner.head.nr == 3 == owner.indexed_nr)
+    await until(lambda: owner.head is not None and owner.head.nr == 3 == owner.derived_nr)
     assert (0, 0) == owner.queued
 
 

@@ -81,7 +81,7 @@ async def context() -> FakeContext:
     ]  # fmt: skip
     for commit in commits:
         await journal.append(commit)
-    await journal.index(commits)
+    await journal.derive(commits)
     return context
 
 
@@ -466,7 +466,7 @@ async def test_quarantine_of_an_aggregate(context: FakeContext) -> None:
     assert await quarantine.quarantine_of(journal, "order", "536365") is None
     commit = Commit(STREAM, 3, 1, "o", "t", 10, 0, 2, AT, notes)
     await journal.append(commit)
-    await journal.index([commit])
+    await journal.derive([commit])
     await journal.save_snapshots("order", [Snapshot("536365", 2, 2, 1, b"")])
     found = await quarantine.quarantine_of(journal, "order", "536365")
     assert found is not None

@@ -227,7 +227,7 @@ async def test_only_the_last_row_of_a_command_says_it() -> None:
 
 async def test_released_commands_keep_their_ids(make: Make) -> None:
     """A command that waited in quarantine is remembered like any other."""
-    it = await make(Limits(linger=0.001, quarantine=True))
+    it = await make(Limits(group_linger=0.001, quarantine=True))
     await it.poisoned(3)
     it.mended = True
     it.again("poison")

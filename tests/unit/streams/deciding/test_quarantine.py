@@ -12,7 +12,7 @@ from streams.limits import Limits
 from streams.settings import Settings, SettingsError
 from tests.unit.ledgers import Ledgers, Make
 
-ON = Limits(linger=0.001, quarantine=True)
+ON = Limits(group_linger=0.001, quarantine=True)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_quarantine_that_is_not_derived_yet(it: Ledgers) -> None:
 
 async def test_no_snapshot_in_quarantine(make: Make) -> None:
     """A snapshot does not hold a quarantine: none is taken in it, and the next one after it is usable."""
-    it = await make(Limits(linger=0.001, quarantine=True, snapshot_every=2))
+    it = await make(Limits(group_linger=0.001, quarantine=True, snapshot_every=2))
     for amount in range(5):
         it.write("a", "Post", amount=amount)
         await it.settled()
@@ -118,7 +118,7 @@ async def test_no_snapshot_in_quarantine(make: Make) -> None:
 def test_setting() -> None:
     """QUARANTINE is off unless it says on; anything else is refused by name."""
     found = [Settings.from_environment({"QUARANTINE": text}).quarantine for text in ("", "on", "off")]
-    assert ["off", "on", "off"] == found
+    assert [False, True, False] == found
     with pytest.raises(SettingsError, match="QUARANTINE='yes'"):
         Settings.from_environment({"QUARANTINE": "yes"})
 
@@ -183,10 +183,10 @@ async def test_deadline_passes_while_it_waits(it: Ledgers, monkeypatch: pytest.M
     assert (1, 2, 4) == await it.posted("a")
 
 
-@pytest.mark.parametrize("limits", [{"waiting": 3}, {"waiting_bytes": 400}])
+@pytest.mark.parametrize("limits", [{"quarantine_limit": 3}, {"quarantine_bytes": 400}])
 async def test_no_more_can_wait(make: Make, limits: dict[str, int]) -> None:
     """Beyond the bounds a command fails, is kept, and is told what to do; retried later it works."""
-    it = await make(Limits(linger=0.001, quarantine=True, **limits))
+    it = await make(Limits(group_linger=0.001, quarantine=True, **limits))
     await it.poisoned(3, 4, 5, 6, 7)
     waiting = await it.waiting("a")
     assert ["w3", "w4", "w5"][: len(waiting)] == waiting

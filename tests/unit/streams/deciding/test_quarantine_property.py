@@ -35,7 +35,7 @@ class Run:
     """One sequence: `sent` has the type, ledger and amount of each command by id, in order."""
 
     def __init__(self, group: int) -> None:
-        self.it = Ledgers(Limits(commands=group, linger=0, quarantine=True, snapshot_every=3))
+        self.it = Ledgers(Limits(group_commands=group, group_linger=0, quarantine=True, snapshot_every=3))
         self.sent: dict[str, tuple[str, str, int]] = {}
         self.poison: defaultdict[str, list[str]] = defaultdict(list)
         self.controls = 0

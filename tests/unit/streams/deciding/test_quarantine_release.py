@@ -12,7 +12,7 @@ from streams.journal.port import Commit, Unavailable
 from streams.limits import Limits
 from tests.unit.ledgers import Ledgers, Make
 
-ON = Limits(linger=0.001, quarantine=True)
+ON = Limits(group_linger=0.001, quarantine=True)
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ async def test_switched_off_with_some_in_quarantine(it: Ledgers) -> None:
     it.write("a", "PostBadly", "second", amount=4)
     it.write("a", "Post", "w5", amount=5)
     await it.settled()
-    it.limits = Limits(linger=0.001)
+    it.limits = Limits(group_linger=0.001)
     await it.crash()
     it.write("a", "Post", "w6", amount=6)
     it.write("a", RELEASE, "go")
@@ -167,7 +167,7 @@ async def test_switched_off_with_some_in_quarantine(it: Ledgers) -> None:
 
 async def test_release_over_several_commits(make: Make) -> None:
     """What does not fit into one commit goes on in the next; only the last one covers the message that asked for it."""
-    it = await make(Limits(commands=4, linger=0.001, quarantine=True))
+    it = await make(Limits(group_commands=4, group_linger=0.001, quarantine=True))
     await it.poisoned(*range(3, 13))
     first = len(it.log)
     it.mended = True
@@ -188,7 +188,7 @@ async def test_release_over_several_commits(make: Make) -> None:
 async def test_crash_in_a_release(make: Make, how: str, commits: int) -> None:
     """After a crash in the middle of a release the next owner goes on where the journal is: nothing twice, nothing left
     out, and whoever asked for it gets the answer of the first decision."""
-    it = await make(Limits(commands=3, linger=0.001, quarantine=True))
+    it = await make(Limits(group_commands=3, group_linger=0.001, quarantine=True))
     await it.poisoned(*range(3, 10))
     first = len(it.log)
     stuck = asyncio.Event()
@@ -220,7 +220,7 @@ async def test_crash_in_a_release(make: Make, how: str, commits: int) -> None:
 
 async def test_release_whose_message_is_gone(make: Make) -> None:
     """A release that was interrupted, and whose topic was made anew, goes on with the aggregate's next command."""
-    it = await make(Limits(commands=3, linger=0.001, quarantine=True))
+    it = await make(Limits(group_commands=3, group_linger=0.001, quarantine=True))
     await it.poisoned(*range(3, 10))
     stuck, first = asyncio.Event(), len(it.log)
 
@@ -243,7 +243,7 @@ async def test_release_whose_message_is_gone(make: Make) -> None:
 
 async def test_last_step_answers_whoever_asked(make: Make) -> None:
     """The commit in which one that waited quarantines the aggregate again ends the release, however full it is."""
-    it = await make(Limits(commands=3, linger=0.001, quarantine=True))
+    it = await make(Limits(group_commands=3, group_linger=0.001, quarantine=True))
     await it.poisoned(3)
     it.write("a", "PostBadly", "second", amount=4)
     await it.settled()

@@ -105,7 +105,7 @@ async def test_an_event_that_its_schema_cannot_keep(type: str, data: Any, says: 
 async def test_a_number_beyond_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused before anything is written, in both formats."""
     for format in (AVRO, JSON):
-        desk = Desk(format, Limits(command_events=2))
+        desk = Desk(format, Limits(events_per_command=2))
         monkeypatch.setattr("tests.unit.moments.range", lambda times: [2**31], raising=False)
         [verdict] = await desk.decide(desk.envelope("Repeat", {"times": 1}))
         assert verdict.failure is not None
@@ -132,7 +132,7 @@ async def test_numbers_that_everybody_reads(amount: Any) -> None:
 
 async def test_rows_count_whole() -> None:
     """A command is bounded by the bytes of its rows, ids and trace included, not by its events' data alone."""
-    desk = Desk(limits=Limits(command_event_bytes=10_000))
+    desk = Desk(limits=Limits(event_bytes_per_command=10_000))
     assert "accepted" == (await desk.told("Repeat", {"times": 50}))[0]
     failed = ("failed", ("TooLarge",))
     assert failed == await desk.told("Repeat", {"times": 50}, traceparent="t" * 250)

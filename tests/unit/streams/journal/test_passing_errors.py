@@ -12,7 +12,9 @@ from cassandra import AuthenticationFailed
 from cassandra.cluster import NoHostAvailable
 
 from streams.journal.cassandra import session as cassandra_session
-from streams.journal.cassandra.session import CassandraAddress, CassandraSession, translated
+from streams.journal.cassandra.address import CassandraAddress
+from streams.journal.cassandra.errors import translated
+from streams.journal.cassandra.session import CassandraSession
 from streams.journal.port import Unavailable
 from streams.journal.sql.postgres import PostgresAddress
 from streams.settings import SettingsError

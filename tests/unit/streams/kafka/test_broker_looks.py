@@ -11,9 +11,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from streams.kafka import client as broker_module
-from streams.kafka import last_records
-from streams.kafka.client import USUAL_LARGEST, KafkaClient
+from streams.kafka import probes, topic_limits
+from streams.kafka.client import KafkaClient
+from streams.kafka.topic_limits import USUAL_LARGEST
 
 TP = TopicPartition("order-events", 0)
 
@@ -54,7 +54,7 @@ SMALL = 0, [("max.message.bytes", "20000", False, False, False)]
 @pytest.mark.parametrize("error", [KafkaConnectionError(), TimeoutError(), (7, []), (3, [])], ids=repr)
 async def test_what_a_topic_takes_is_not_guessed(error: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """While Kafka does not answer what is known holds; where nothing is known, that is an error to wait for."""
-    monkeypatch.setattr(broker_module, "LIMIT_SECONDS", -1.0)
+    monkeypatch.setattr(topic_limits, "LIMIT_SECONDS", -1.0)
     known, unknown = broker(SMALL, error, SMALL), broker(error, SMALL)
     assert [20_000] * 3 == [await known.largest("order-events") for _ in range(3)]
     with pytest.raises((KafkaError, TimeoutError)):
@@ -96,15 +96,15 @@ class Slow:
 
 async def test_many_large_records_of_others_behind_the_last_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """They may take longer than one answer of Kafka: who gets on does not give up."""
-    monkeypatch.setattr(last_records, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(probes, "STALL_SECONDS", 0.05)
     consumer: Any = Slow(["ours", *["theirs"] * 60], 0.002)
-    found = await last_records.last_wanted(consumer, TP, lambda it: it.value == "ours")
+    found = await probes.last_wanted(consumer, TP, lambda it: it.value == "ours")
     assert 0 == found.offset
 
 
 async def test_a_partition_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not get on gives up."""
-    monkeypatch.setattr(last_records, "STALL_SECONDS", 0.02)
+    monkeypatch.setattr(probes, "STALL_SECONDS", 0.02)
     consumer: Any = Slow(["ours", "theirs"], 5)
     with pytest.raises(TimeoutError):
-        await last_records.last_wanted(consumer, TP, lambda it: it.value == "ours")
+        await probes.last_wanted(consumer, TP, lambda it: it.value == "ours")

@@ -12,7 +12,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from streams.kafka import sender
-from streams.kafka.sender import Record, Sender
+from streams.kafka.sender import ProducerRecord, Sender
 from streams.kafka.topics import TopicError
 
 
@@ -29,7 +29,7 @@ class Kafka:
         self.free.set()
         self.sender = Sender(self.send, self.find, self.spawn)
 
-    async def send(self, topic: str, partition: int, records: Sequence[Record]) -> None:
+    async def send(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
         await self.free.wait()
         self.on_send(topic)
         self.taken[topic] += [value for _, value, _ in records]

@@ -29,10 +29,10 @@ class Refusing(MemoryJournal):
     too_large: Sequence[str] = ()
     asked = 0
 
-    async def index(self, commits: Sequence[Commit]) -> None:
+    async def derive(self, commits: Sequence[Commit]) -> None:
         if self.index_error is not None:
             raise self.index_error
-        await super().index(commits)
+        await super().derive(commits)
 
     async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
         self.asked += 1
@@ -95,10 +95,10 @@ async def test_an_owner_whose_rows_cannot_be_written(bench: Bench, caplog: pytes
     """It is lost, and says why: the partition does not stand still unseen."""
     owner, journal, _ = await bench.owner()
 
-    async def index(commits: Sequence[Commit]) -> None:
+    async def derive(commits: Sequence[Commit]) -> None:
         raise InvalidRequest("Request is too big")
 
-    journal.index = index  # type: ignore[method-assign]
+    journal.derive = derive  # type: ignore[method-assign]
     await owner.deliver(bench.command("OpenOrder", OPEN))
     await until(lambda: bool(bench.lost))
     assert not owner.healthy
@@ -117,7 +117,7 @@ async def test_a_snapshot_that_is_refused(caplog: pytest.LogCaptureFixture) -> N
     indexer.start()
     for nr in range(1, 4):
         await indexer.put(commit(nr), snapshots(State("a"), State("large"), State("odd", bad=True), State("b")))
-    await until(lambda: indexer.indexed_nr == 3)
+    await until(lambda: indexer.derived_nr == 3)
     await indexer.close(5)
     assert [True, False, False, True] == [
         await journal.snapshot("order", id) is not None for id in ("a", "large", "odd", "b")

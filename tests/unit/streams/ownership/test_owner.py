@@ -84,7 +84,7 @@ class Bench:
         handler = CommandHandler(order, EVENTS, COMMANDS, journal, "order-0", Cache(cache), 1_000)
 
         name = f"owner {len(self.owners)}"
-        limits = Limits(commands=50, linger=0.001, snapshot_every=every)
+        limits = Limits(group_commands=50, group_linger=0.001, snapshot_every=every)
         owner = Owner(
             "order-0",
             0,
@@ -439,7 +439,7 @@ async def test_bounded(bench: Bench) -> None:
     for number in range(100):
         await owner.deliver(bench.command("OpenOrder", OPEN, order=str(number)))
     await until(lambda: len(sent.replied) == 100)
-    await until(lambda: owner._indexer.indexed_nr == (owner.head.nr if owner.head else 0))
+    await until(lambda: owner._indexer.derived_nr == (owner.head.nr if owner.head else 0))
     await owner.deliver(bench.command("AddLine", LINE, order="0"))
     await until(lambda: len(sent.replied) == 101)
     assert ("accepted", 2) == (sent.replied[100]["status"], sent.replied[100]["aggregate"]["sequence"])

@@ -10,7 +10,7 @@ import pytest
 
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Unavailable
-from streams.kafka.client import CommandPartition
+from streams.kafka.command_partition import CommandPartition
 from streams.ownership.takeover import take_over
 
 STREAM = "order-1"

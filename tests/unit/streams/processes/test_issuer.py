@@ -19,7 +19,7 @@ from schemas.registry import Schemas
 from streams.deciding.messages import RETRY_TOPIC, Failure
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, RecordedEvent, Unavailable
-from streams.kafka.client import Record, partition_of
+from streams.kafka.client import ProducerRecord, partition_of
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.derivation import Derivation
 from streams.processes.dispatcher import CommandDispatcher
@@ -43,14 +43,14 @@ class Kafka:
     """What an issuer uses of a broker: topics that there are, and what was published to each."""
 
     def __init__(self) -> None:
-        self.records: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
+        self.records: defaultdict[tuple[str, int], list[ProducerRecord]] = defaultdict(list)
         self.leaderless: set[str] = set()
 
     async def existing(self, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
         found = {name: TopicMetadata("id", TOPICS[name]) for name in topics if name in TOPICS}
         return {name: None if name in self.leaderless else topic for name, topic in found.items()}
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
         self.records[topic, partition] += records
         return len(self.records[topic, partition]) - 1
 
@@ -143,10 +143,10 @@ async def test_a_commit_counts_as_indexed_when_its_commands_are_sent() -> None:
     await indexer.put(commit(1, OrderConfirmed()), [], derived=True)
     await indexer.put(commit(2, OrderConfirmed()), [])
     await asyncio.sleep(0.05)
-    assert 0 == indexer.indexed_nr
+    assert 0 == indexer.derived_nr
     answers = True
     async with asyncio.timeout(5):
-        while indexer.indexed_nr < 2:
+        while indexer.derived_nr < 2:
             await asyncio.sleep(0.01)
     await indexer.close(1)
     assert [1, 2] == sent
@@ -156,7 +156,7 @@ async def test_the_next_owner_sends_what_may_be_missing() -> None:
     """It issues again from the commit up to which the head says that all is derived; the ids are the same."""
     journal, kafka = MemoryJournal(), Kafka()
     log = [commit(nr, OrderConfirmed()) for nr in (1, 2, 3)]
-    head = msgspec.structs.replace(commit(4), indexed_nr=1)
+    head = msgspec.structs.replace(commit(4), derived_nr=1)
     for it in [*log, head]:
         await journal.append(it)
     indexer = Derivation("order-0", "order", journal, issuer(journal, kafka).issue)
@@ -164,7 +164,7 @@ async def test_the_next_owner_sends_what_may_be_missing() -> None:
         await indexer.repair(head)
     ids = [dict(headers)["ce_id"] for _, _, headers in kafka.records["ns_product-commands", partition_of(b"p-a", 4)]]
     assert [b"order-0:2:1#0", b"order-0:3:1#0"] * 2 == ids
-    assert 4 == indexer.indexed_nr
+    assert 4 == indexer.derived_nr
 
 
 @pytest.mark.parametrize("data", [{"price": object()}, {"id": "\ud800"}])

@@ -24,7 +24,7 @@ from streams.aggregate_type import AggregateType
 from streams.deciding.messages import Message
 from streams.journal.event_decoding import NotReadableYet
 from streams.kafka.batches import unreadable
-from streams.kafka.client import Record, RecordTooLarge, partition_of
+from streams.kafka.client import ProducerRecord, RecordTooLarge, partition_of
 from streams.processes.router import EventMeaning, Router
 from streams.settings import Settings
 from tests.compatibility.test_samples import FOLDER
@@ -217,12 +217,12 @@ class Kafka:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.records: defaultdict[str, list[Record]] = defaultdict(list)
+        self.records: defaultdict[str, list[ProducerRecord]] = defaultdict(list)
 
     async def largest(self, topic: str) -> int:
         return self.most + 1_024
 
-    async def publish(self, topic: str, partition: int, records: Sequence[Record], refuse: bool = False) -> int:
+    async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
         for sent, (key, value, headers) in enumerate(records):
             if len(value or b"") > self.most:
                 assert refuse, "it would wait for ever"
@@ -275,4 +275,4 @@ def test_what_is_heard_may_be_larger_than_what_is_sent() -> None:
     context = AggregateType("checkout", checkout, settings, "shop")
     command = msgspec.convert(msgspec.json.decode(value or b""), StartCheckout)
     [started] = checkout.decider.decide(replace(command, started_at=datetime.now(UTC)), checkout.decider.initial)
-    assert len(context.events.encode(started)) <= limits.command_event_bytes
+    assert len(context.events.encode(started)) <= limits.event_bytes_per_command

@@ -1,0 +1,34 @@
+"""What a `cassandra://` URL says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streams.settings import SettingsError
+from streams.store_url import StoreUrl, split_store_url
+
+
+@dataclass(frozen=True, kw_only=True)
+class CassandraAddress(StoreUrl):
+    """A cluster, the keyspace that is named after, and how its data are replicated."""
+
+    keyspace: str
+    datacenter: str = ""
+    replication: int = 1
+
+    @classmethod
+    def parse(cls, url: str, setting: str = "JOURNAL_URL") -> CassandraAddress:
+        """From `cassandra://[user:password@]host[,host]:port/keyspace?datacenter=..&replication=..&ssl=..`.
+        Raises `SettingsError`."""
+        server, keyspace, options = split_store_url(url, setting, 9042, ("datacenter", "replication"))
+        replication = options.get("replication", "3" if "datacenter" in options else "1")
+        is_count = replication.isascii() and replication.isdecimal() and 1 <= int(replication) <= 100
+        if not all(server["hosts"]) or not server["port"] or not keyspace or not is_count:
+            raise SettingsError(
+                f"{setting}: use cassandra://[user:password@]host[,host]:port/keyspace[?datacenter=NAME&replication=3]"
+            )
+        datacenter = options.get("datacenter", "")
+        return cls(**server, keyspace=keyspace, datacenter=datacenter, replication=int(replication))
+
+    def __str__(self) -> str:
+        return f"{','.join(self.hosts)}:{self.port}"

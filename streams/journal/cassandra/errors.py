@@ -1,0 +1,54 @@
+"""The driver's errors in the words of the journal port."""
+
+from __future__ import annotations
+
+import ssl
+
+import cassandra
+from cassandra import protocol
+from cassandra.cluster import NoHostAvailable
+from cassandra.connection import ConnectionException
+
+from streams.journal.cassandra.address import CassandraAddress
+from streams.journal.port import JournalMissing, Unavailable
+from streams.settings import SettingsError
+from streams.store_url import CUT
+from streams.text import with_type
+
+_NO_ANSWER = (
+    cassandra.RequestExecutionException,  # the coordinator gave up: time-outs, too few replicas, failures
+    cassandra.OperationTimedOut,
+    cassandra.UnresolvableContactPoints,
+    cassandra.Unauthorized,  # an operator can repair it; until then hold, as with any other outage
+    protocol.RequestExecutionException,  # overloaded, starting
+    protocol.ServerError,
+    ConnectionException,
+    NoHostAvailable,
+    OSError,
+)
+_INVALID = (cassandra.RequestValidationException, protocol.RequestValidationException)
+_MISSING = ("does not exist", "unconfigured table", "undefined column", "unknown keyspace")
+
+
+class LoginRefused(SettingsError):
+    """The user or the password is wrong, or the nodes that know them are down: Cassandra says the same."""
+
+
+def translated(error: Exception, address: CassandraAddress) -> Exception:
+    """The driver's error in the words of the port, in one line. An error without a meaning there is a bug, and is
+    returned as it is."""
+    by_host = error.errors if isinstance(error, NoHostAvailable) else None
+    reasons = list(by_host.values()) if isinstance(by_host, dict) else []
+    for reason in [error, *reasons]:
+        if isinstance(reason, cassandra.AuthenticationFailed):
+            return LoginRefused(f"{address.setting}: Cassandra at {address} refuses this user and password")
+        if isinstance(reason, CUT):
+            return Unavailable(f"Cassandra at {address}: {with_type(reason)}")
+        if isinstance(reason, ssl.SSLError):
+            text = getattr(reason, "reason", None) or reason
+            return SettingsError(f"{address.setting}: no TLS with Cassandra at {address}: {text}")
+        if isinstance(reason, _INVALID) and any(words in str(reason).lower() for words in _MISSING):
+            return JournalMissing(f"Cassandra at {address}: {with_type(reason)}: run `faust -A <app> setup`")
+    if isinstance(error, _NO_ANSWER):
+        return Unavailable(f"Cassandra at {address}: {with_type(reasons[0] if reasons else error)}")
+    return error

@@ -1,0 +1,40 @@
+"""The statements of a journal in Cassandra, by name; `{k}` is the keyspace."""
+
+from __future__ import annotations
+
+from streams.journal.cassandra.rows import COMMIT_COLUMNS, EVENT_COLUMNS
+from streams.journal.port import Identity
+
+_IDENTITY = ", ".join(Identity.__struct_fields__)
+_COMMITS = f"SELECT {COMMIT_COLUMNS} FROM {{k}}.commits WHERE stream = ? AND bucket = ?"
+
+COMMITS = f"{_COMMITS} AND nr > ? LIMIT ?"
+"""Prepared first: a keyspace that has this table holds a journal, which may lack what newer versions add."""
+STATEMENTS = {
+    "append": f"INSERT INTO {{k}}.commits (stream, bucket, {COMMIT_COLUMNS})"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
+    "commit": f"{_COMMITS} AND nr = ?",
+    "newest": f"{_COMMITS} ORDER BY nr DESC LIMIT 1",
+    "any": "SELECT nr FROM {k}.commits WHERE stream = ? AND bucket = ? LIMIT 1",
+    "bucket": "SELECT bucket FROM {k}.streams WHERE stream = ?",
+    "save_bucket": "INSERT INTO {k}.streams (stream, bucket) VALUES (?, ?)",
+    "derive": f"INSERT INTO {{k}}.events (type, id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "events": f"SELECT {EVENT_COLUMNS} FROM {{k}}.events"
+    " WHERE type = ? AND id = ? AND (sequence, nr, idx) > (?, ?, ?) AND (sequence) <= (?) LIMIT ?",
+    "snapshot": "SELECT sequence, nr, version, state FROM {k}.snapshots WHERE type = ? AND id = ?",
+    "save_snapshot": "INSERT INTO {k}.snapshots (type, id, sequence, nr, version, state) VALUES (?, ?, ?, ?, ?, ?)",
+    "event_ids": "SELECT DISTINCT type, id, token(type, id) FROM {k}.events WHERE token(type, id) > ? LIMIT ?",
+    "snapshot_ids": "SELECT type, id, token(type, id) FROM {k}.snapshots WHERE token(type, id) > ? LIMIT ?",
+    "remove_event": "DELETE FROM {k}.events WHERE type = ? AND id = ? AND sequence = ? AND nr = ? AND idx = ?",
+    "remove_snapshot": "DELETE FROM {k}.snapshots WHERE type = ? AND id = ?",
+    "schemas": "SELECT fingerprint, avsc FROM {k}.schemas",
+    "save_schema": "INSERT INTO {k}.schemas (fingerprint, avsc) VALUES (?, ?)",
+    "published": "SELECT nr, idx FROM {k}.published WHERE stream = ?",
+    "save_published": "INSERT INTO {k}.published (stream, nr, idx) VALUES (?, ?, ?)",
+    "identity": f"SELECT {_IDENTITY} FROM {{k}}.identity WHERE one = 1",
+    "claim": f"INSERT INTO {{k}}.identity (one, {_IDENTITY}) VALUES (1, ?, ?, ?, ?, ?) IF NOT EXISTS",
+}
+SERIAL = {"commit", "newest", "identity"}
+"""Read with a round of Paxos: see `journal.py`."""
+CONDITIONAL = {"append", "claim"}
+"""Sent once by the driver, which must not repeat them on its own."""

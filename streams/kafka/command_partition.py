@@ -1,0 +1,55 @@
+"""A partition of a command topic, as its owner looks at it."""
+
+from __future__ import annotations
+
+from aiokafka.errors import KafkaError
+
+from streams.journal.port import Unavailable
+from streams.kafka.client import KafkaClient
+from streams.kafka.published_through import behind, position_of
+
+
+class CommandPartition:
+    """A partition of a command topic, and that of the events topic `events` which its journal is published to; without
+    one nothing is published. All methods raise `Unavailable`."""
+
+    def __init__(self, client: KafkaClient, topic: str, partition: int, events: str = "") -> None:
+        self._client = client
+        self._topic = topic
+        self._partition = partition
+        self._events = events
+
+    async def end(self) -> int:
+        """The offset that the next command gets."""
+        try:
+            return await self._client.end_offset(self._topic, self._partition)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the end of {self._topic}-{self._partition}: {error!r}") from None
+
+    async def topic_id(self) -> str:
+        """The incarnation of the topic, empty where there is none."""
+        try:
+            topic = (await self._client.describe([self._topic])).get(self._topic)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the id of {self._topic}: {error!r}") from None
+        return "" if topic is None else topic.id
+
+    async def check_unpublished(self, stream: str) -> None:
+        """Raise `Unavailable` where an event of this stream was published."""
+        if not self._events:
+            return
+        try:
+            if await self._client.end_offset(self._events, self._partition) == 0:
+                return
+            record = await self._client.last_record(
+                self._events, self._partition, lambda record: position_of(record.headers, stream) is not None
+            )
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the last event of {self._events}-{self._partition}: {error!r}") from None
+        position = position_of(record.headers, stream) if record is not None else None
+        if position is not None:
+            raise Unavailable(behind(stream, position, 0))
+
+    async def gap_is_empty(self, start: int, end: int) -> bool:
+        """Whether no command has start <= offset < end; False also when Kafka does not answer."""
+        return await self._client.gap_is_empty(self._topic, self._partition, start, end)

@@ -1,0 +1,122 @@
+"""Looks at single partitions, by consumers that are in no group: where one ends, and records at a place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from streams.kafka.records import AIOKafkaConsumer
+from streams.kafka.shared import SharedClient, let_end, started
+
+PROBE_SECONDS = 10.0
+LOOK_BACK = 10_000
+"""Offsets that are looked through together."""
+STALL_SECONDS = 10.0
+"""The longest wait for the next records. All of them may take longer: foreign ones can be many and large."""
+LOOKS_AT_ONCE = 8
+"""Gaps that are looked at at once, each by a consumer of its own: it can read but one partition."""
+
+
+class Probes:
+    """Consumers for such looks. Those that read records do not see what was taken back in a transaction. `spawn` runs a
+    task in the background."""
+
+    def __init__(
+        self, servers: list[str], security: dict[str, Any], spawn: Callable[[Coroutine[Any, Any, Any]], object]
+    ) -> None:
+        self._servers = servers
+        self._security = security
+        self._spawn = spawn
+        self._ends: SharedClient[Any] = SharedClient(self._started_for_ends, spawn)
+        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._idle: list[AIOKafkaConsumer] = []
+        """Consumers that have looked at a record, and are kept for the next look."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        while self._idle:
+            await let_end(self._idle.pop())
+        await self._ends.stop()
+
+    async def end_offset(self, tp: TopicPartition) -> int:
+        """The offset that the next record of a partition gets. Raises `KafkaError`, `TimeoutError`."""
+        async with self._ends.in_use() as consumer:
+            try:
+                return int((await asyncio.wait_for(consumer.end_offsets([tp]), PROBE_SECONDS))[tp])
+            except Exception:  # whatever it was: a consumer that is kept must not be broken
+                self._ends.spent(consumer)
+                raise
+
+    async def last_record(self, tp: TopicPartition, wanted: Callable[[Any], bool]) -> ConsumerRecord[Any, Any] | None:
+        """The last record of a partition that is `wanted`, None when it holds none. Raises `KafkaError`,
+        `TimeoutError`."""
+        consumer = await self._started()
+        try:
+            consumer.assign([tp])
+            return await last_wanted(consumer, tp, wanted)
+        finally:
+            await consumer.stop()
+
+    async def first_record(self, tp: TopicPartition, start: int) -> ConsumerRecord[Any, Any]:
+        """The first record from `start` on. Raises `KafkaError`, and `TimeoutError` when there is none within 10 s.
+
+        Its consumer is kept as long as it answers: a producer that writes in transactions leaves a gap behind each.
+        """
+        async with self._looks:
+            consumer = self._idle.pop() if self._idle else await self._started()
+            try:
+                consumer.assign([tp])
+                consumer.seek(tp, start)
+                record = await asyncio.wait_for(consumer.getone(tp), PROBE_SECONDS)
+            except BaseException:
+                self._spawn(let_end(consumer))
+                raise
+            self._idle.append(consumer)
+            return record
+
+    async def _started_for_ends(self) -> AIOKafkaConsumer:
+        return await started(AIOKafkaConsumer(bootstrap_servers=self._servers, **self._security))
+
+    async def _started(self) -> AIOKafkaConsumer:
+        return await started(
+            AIOKafkaConsumer(
+                bootstrap_servers=self._servers,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                **self._security,
+            )
+        )
+
+
+async def last_wanted(consumer: AIOKafkaConsumer, tp: TopicPartition, wanted: Callable[[Any], Any]) -> Any:
+    """The last record of a partition, to which the consumer is assigned, that is `wanted`; None when it holds none.
+
+    Raises `KafkaError`, `TimeoutError`.
+    """
+    first = (await consumer.beginning_offsets([tp]))[tp]
+    start = (await consumer.end_offsets([tp]))[tp]
+    record, span = None, 1
+    while record is None and start > first:
+        end, start = start, max(first, start - span)
+        record = await _last_between(consumer, tp, start, end, wanted)
+        span = min(10 * span, LOOK_BACK)
+    return record
+
+
+async def _last_between(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int, wanted: Callable[[Any], Any]
+) -> Any:
+    """The last wanted record with start <= offset < end."""
+    last, clock = None, asyncio.get_running_loop()
+    consumer.seek(tp, start)
+    async with asyncio.timeout(STALL_SECONDS) as stalled:
+        while await consumer.position(tp) < end:
+            for record in (await consumer.getmany(tp, timeout_ms=200)).get(tp, ()):
+                stalled.reschedule(clock.time() + STALL_SECONDS)
+                if record.offset < end and wanted(record):
+                    last = record
+    return last
