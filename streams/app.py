@@ -15,6 +15,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from aggregates.process_manager import ProcessManager
 from schemas.formats import AVRO, Format
 from streams.aggregate_type import AggregateType, Kind
 from streams.cli import main as command_line
@@ -24,14 +25,15 @@ from streams.concurrency.tasks import cancel, each_done
 from streams.deciding.cache import Budget, Cache
 from streams.deciding.handler import CommandHandler
 from streams.deciding.messages import message_of
-from streams.journal.port import Journal, stream_name
+from streams.journal.port import Journal
 from streams.kafka import topics
 from streams.kafka.client import CommandPartition, KafkaClient, partition_of
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.kafka.topic_watch import watch_partitions
 from streams.ownership.assignment import Assignment
 from streams.ownership.owner import Owner
-from streams.ownership.replies import KafkaReplies
+from streams.ownership.replies import Replies
+from streams.ownership.waiting import WaitingLog
 from streams.processes.dispatcher import CommandDispatcher
 from streams.processes.router import Router
 from streams.runtime import garbage_collector
@@ -64,7 +66,7 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
     broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
-        served = [_Served(app, context, journal, broker, budget) for context in contexts]
+        served = [_ServedType(app, context, journal, broker, budget) for context in contexts]
     routers = [its.router for its in served if its.router is not None]
     kept: list[asyncio.Task[None]] = []
 
@@ -93,7 +95,7 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
 
     def went_back(tp: TP) -> None:
         for its in served:
-            its.look_back(tp)
+            its.went_back(tp)
 
     app.starting.append(start)
     app.stopping.append(stop)
@@ -111,45 +113,64 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
     return app
 
 
-class _Served:
-    """One aggregate type of an app: its agent, its owners, and its router if it is a process manager's."""
+class _ServedType:
+    """One aggregate type of an app: the logs that this worker owns, and for a process manager what it hears and sends.
+
+    It is the `RecordHandler` of the type's commands, and the `Worker` around its logs.
+    """
 
     def __init__(
         self, app: Application, context: AggregateType, journal: Journal, broker: KafkaClient, budget: Budget
     ) -> None:
-        self.context = context
         settings, type = context.settings, context.decider.type
-        source = f"/{settings.namespace}{context.name}"
-        issuer = self.router = None
+        self.context = context
         self.topics = topics.type_topics(settings.namespace, type, settings.partitions)
+        self.router: Router | None = None
+        self.ownership = Assignment(type, self, app.supervisor)
+        self._app = app
+        self._journal = journal
+        self._broker = broker
+        self._budget = budget
+        self._limits = context.limits()
+        self._events_topic = topics.events_topic(settings.namespace, type)
+        self._replies = Replies(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
+        self._dispatcher: CommandDispatcher | None = None
         if context.process is not None:
-            issuer = CommandDispatcher(
-                context.process.sends,
-                context.events,
-                journal,
-                broker,
-                settings.namespace,
-                source,
-                context.dead_letters_topic,
-            )
-            for other in context.process.sends_to:
-                self.topics += topics.type_topics(settings.namespace, other, settings.partitions)
-            if context.process.hears:
-                group = f"{settings.namespace}{context.name}-{type}-hears"
-                self.router = Router(context.process, settings, group, source, context.shop, broker)
-                self.topics += self.router.topics
-        self.ownership = ownership = _ownership(app, context, journal, broker, issuer, budget)
+            self._add_process(context.process)
         app.receive(context.commands_topic, self, f"{context.name}-{type}-commands")
         app.assigning.append(self._assign)
-        app.revoking.append(ownership.revoke)
-        app.resuming.append(ownership.all_served)
+        app.revoking.append(self.ownership.revoke)
+        app.resuming.append(self.ownership.all_served)
         app.position_sources.append(self._positions)
+
+    def _add_process(self, process: ProcessManager[Any, Any, Any]) -> None:
+        context, settings = self.context, self.context.settings
+        source = f"/{settings.namespace}{context.name}"
+        self._dispatcher = CommandDispatcher(
+            sends=process.sends,
+            codec=context.events,
+            journal=self._journal,
+            broker=self._broker,
+            namespace=settings.namespace,
+            source=source,
+            dead_letters_topic=context.dead_letters_topic,
+        )
+        for other in process.sends_to:
+            self.topics += topics.type_topics(settings.namespace, other, settings.partitions)
+        if process.hears:
+            group = f"{settings.namespace}{context.name}-{context.decider.type}-hears"
+            self.router = Router(process, settings, group, source, context.shop, self._broker)
+            self.topics += self.router.topics
+
+    # -- its records -----------------------------------------------------------------------------------
 
     async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
         await self.ownership.deliver(partition, map(message_of, records))
 
     def covered(self, partition: int) -> int | None:
         return self.ownership.covered(partition)
+
+    # -- a rebalance -----------------------------------------------------------------------------------
 
     async def _assign(self, assignment: set[TP]) -> None:
         topic, count = self.context.commands_topic, self.context.settings.partitions
@@ -160,9 +181,59 @@ class _Served:
         topic = self.context.commands_topic
         return {TP(topic, partition): offset for partition, offset in (await self.ownership.positions()).items()}
 
-    def look_back(self, tp: TP) -> None:
+    def went_back(self, tp: TP) -> None:
+        """The consumer has started over by itself on this partition."""
         if tp.topic == self.context.commands_topic:
-            self.ownership.look_back(tp.partition)
+            self.ownership.went_back(tp.partition)
+
+    # -- its logs --------------------------------------------------------------------------------------
+
+    def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Owner:
+        context, settings = self.context, self.context.settings
+        handler = CommandHandler(
+            context.decider,
+            context.events,
+            context.commands,
+            self._journal,
+            waiting.stream,
+            Cache(self._budget),
+            settings.dedupe_window,
+            self._limits,
+        )
+        if self._dispatcher is not None:
+            handler.check = self._dispatcher.check
+        return Owner(
+            stream=waiting.stream,
+            partition=partition,
+            topic_id=topic_id,
+            # The fence tells owners apart, not workers.
+            identity=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+            journal=self._journal,
+            handler=handler,
+            replies=self._replies,
+            limits=self._limits,
+            commands=CommandPartition(self._broker, context.commands_topic, partition, self._events_topic),
+            check_partition=self._partition_of,
+            waiting=waiting,
+            dispatch=self._dispatcher.dispatch if self._dispatcher is not None else None,
+            advice=self._advice,
+        )
+
+    def _partition_of(self, key: bytes) -> int:
+        return partition_of(key, self.context.settings.partitions)
+
+    def _advice(self) -> str:
+        return self._app.supervisor.troubles.get(self.context.commands_topic, "")
+
+    async def describe(self) -> TopicMetadata | None:
+        topic = self.context.commands_topic
+        return (await self._broker.describe([topic])).get(topic)
+
+    async def seek(self, partition: int, offset: int) -> None:
+        await self._app.consumer.go_on_from(TP(self.context.commands_topic, partition), offset)
+
+    async def confirmed(self) -> None:
+        await self._app.consumer.confirmed()
 
 
 def _add_inputs(app: Application, routers: list[Router]) -> None:
@@ -172,55 +243,3 @@ def _add_inputs(app: Application, routers: list[Router]) -> None:
     async def inputs(view: Any, request: Any) -> Any:
         found = [one for router in routers for one in router.inputs()]
         return json_response(view, {"app": app.module, "inputs": found})
-
-
-def _ownership(
-    app: Application,
-    context: AggregateType,
-    journal: Journal,
-    broker: KafkaClient,
-    issuer: CommandDispatcher | None,
-    budget: Budget,
-) -> Assignment:
-    settings, decider = context.settings, context.decider
-    outbox = KafkaReplies(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
-    limits = context.limits()
-    events = topics.events_topic(settings.namespace, decider.type)
-
-    def new_owner(partition: int, topic_id: str, count: int) -> Owner:
-        stream = stream_name(decider.type, partition)
-        cache = Cache(budget)
-        handler = CommandHandler(
-            decider, context.events, context.commands, journal, stream, cache, settings.dedupe_window, limits
-        )
-        if issuer is not None:
-            handler.check = issuer.check
-
-        return Owner(
-            stream,
-            partition,
-            topic_id,
-            f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",  # the fence tells owners apart, not workers
-            journal,
-            handler,
-            outbox,
-            limits,
-            CommandPartition(broker, context.commands_topic, partition, events),
-            lambda owner: ownership.lost(owner),
-            lambda key: partition_of(key, settings.partitions),
-            issuer.issue if issuer is not None else None,
-            lambda: app.supervisor.troubles.get(context.commands_topic, ""),
-            lambda owner, error: ownership.waiting(owner, error),
-        )
-
-    async def describe() -> TopicMetadata | None:
-        return (await broker.describe([context.commands_topic])).get(context.commands_topic)
-
-    async def seek(partition: int, offset: int) -> None:
-        await app.consumer.go_on_from(TP(context.commands_topic, partition), offset)
-
-    async def confirmed() -> None:
-        await app.consumer.confirmed()
-
-    ownership = Assignment(decider.type, new_owner, describe, seek, app.supervisor, confirmed)
-    return ownership

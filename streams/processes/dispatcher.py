@@ -39,6 +39,7 @@ class CommandDispatcher:
 
     def __init__(
         self,
+        *,
         sends: Sends,
         codec: Codec,
         journal: Journal,
@@ -69,7 +70,7 @@ class CommandDispatcher:
                     f" headers, more than {RECORD_BYTES}",
                 )
 
-    async def issue(self, commits: Sequence[Commit]) -> None:
+    async def dispatch(self, commits: Sequence[Commit]) -> None:
         """Send what these commits cause; durable on return. Raises `Unavailable`."""
         records: dict[str, list[Record]] = defaultdict(list)
         for commit in commits:

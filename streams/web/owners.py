@@ -56,26 +56,27 @@ def owned(ownership: Assignment, type: str) -> list[OwnedPartition]:
 
 
 def _owned(ownership: Assignment, partition: int, stream: str) -> OwnedPartition:
-    owner = ownership.owners.get(partition)
+    owner = ownership.owner(partition)
     if owner is None or owner.head is None:
-        return OwnedPartition(partition, stream, waits=ownership.waits(partition))
+        return OwnedPartition(partition=partition, stream=stream, waits=ownership.waits(partition))
     head, cache = owner.head, owner.handler.cache
     return OwnedPartition(
-        partition,
-        stream,
-        owner.identity,
-        head.epoch,
-        head.nr,
-        owner.indexed_nr,
-        head.eventful_nr,
-        owner.next_offset,
-        len(cache),
-        cache.weight,
-        *owner.queued,
-        ownership.serves(partition),
-        owner.since,
-        round(owner.takeover_seconds * 1e3, 1),
-        ownership.waits(partition),
+        partition=partition,
+        stream=stream,
+        owner=owner.identity,
+        epoch=head.epoch,
+        head=head.nr,
+        indexed=owner.derivation.indexed_nr,
+        eventful=head.eventful_nr,
+        next_offset=owner.intake.next_offset,
+        aggregates=len(cache),
+        weight=cache.weight,
+        queued=len(owner.queue),
+        queued_bytes=owner.queue.bytes,
+        serving=ownership.serves(partition),
+        since=owner.since,
+        takeover_ms=round(owner.takeover_seconds * 1e3, 1),
+        waits=ownership.waits(partition),
     )
 
 

@@ -55,7 +55,7 @@ async def test_fenced(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """The line says who has it now; closing what was lost adds none."""
     old, _, _ = await bench.owner()
     await bench.owner()
-    await old.deliver(bench.command("OpenOrder", OPEN))
+    await old.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: bool(bench.lost))
     await old.close()
     _, taken_over, given_up = said(caplog)
@@ -80,13 +80,13 @@ async def test_what_an_owner_shows(bench: Bench) -> None:
         await go_on.wait()
 
     journal.on_append = slow
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: (0, 0) == owner.queued)
     delivery = bench.command("AddLine", LINE)
-    await owner.deliver(delivery)
+    await owner.deliver([delivery])
     assert (1, delivery.size) == owner.queued
     go_on.set()
-    await until(lambda: owner.head is not None and owner.head.nr == 3 == owner.indexed_nr)
+    await until(lambda: owner.head is not None and owner.head.nr == 3 == owner.derivation.indexed_nr)
     assert (0, 0) == owner.queued
 
 
