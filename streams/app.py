@@ -105,7 +105,7 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
     app.went_back = went_back
     types = {its.context.decider.type: its for its in served}
     add_health(app)
-    add_owners(app, {type: its.ownership for type, its in types.items()})
+    add_owners(app, [its.ownership for its in served])
     if routers:
         _add_inputs(app, routers)
     command_line.register(app, {type: its.context for type, its in types.items()})

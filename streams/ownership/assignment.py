@@ -10,7 +10,6 @@ from streams.concurrency.supervisor import Supervisor
 from streams.deciding.messages import Message
 from streams.journal.port import stream_name
 from streams.ownership.owned_log import OwnedLog, Worker
-from streams.ownership.owner import Owner
 from streams.ownership.waiting import WaitingLog
 
 GRACE_SECONDS = 1.0
@@ -25,10 +24,10 @@ class Assignment:
     """
 
     def __init__(self, type: str, worker: Worker, supervisor: Supervisor) -> None:
+        self.logs: dict[int, OwnedLog] = {}
         self._type = type
         self._worker = worker
         self._supervisor = supervisor
-        self._logs: dict[int, OwnedLog] = {}
         self._changed = asyncio.Event()
         self._lock = asyncio.Lock()
         self._is_closed = False
@@ -36,32 +35,17 @@ class Assignment:
     @property
     def assigned(self) -> set[int]:
         """The partitions that the group has assigned to this worker."""
-        return set(self._logs)
+        return set(self.logs)
 
     @property
     def served(self) -> set[int]:
         """The partitions whose commands are decided here, now."""
-        return {partition for partition, log in self._logs.items() if log.serves}
+        return {partition for partition, log in self.logs.items() if log.serves}
 
     @property
     def ready(self) -> bool:
         """Whether every partition assigned is served; so it is also when none is."""
-        return all(log.serves for log in self._logs.values())
-
-    def owner(self, partition: int) -> Owner | None:
-        """The owner of a partition: it serves, stands still during a rebalance, or is about to take over."""
-        log = self._logs.get(partition)
-        return log.owner if log is not None else None
-
-    def serves(self, partition: int) -> bool:
-        """Whether commands of this partition are decided here, now."""
-        log = self._logs.get(partition)
-        return log is not None and log.serves
-
-    def waits(self, partition: int) -> str:
-        """Why a partition that is assigned is not served; empty where it is, or where nothing has failed."""
-        log = self._logs.get(partition)
-        return log.waiting.reason if log is not None else ""
+        return all(log.serves for log in self.logs.values())
 
     # -- a rebalance -----------------------------------------------------------------------------------
 
@@ -74,12 +58,12 @@ class Assignment:
         async with self._lock:
             if self._is_closed:
                 return
-            leaving = [self._logs.pop(partition) for partition in self.assigned - partitions]
+            leaving = [self.logs.pop(partition) for partition in self.assigned - partitions]
             for partition in sorted(partitions - self.assigned):
                 waiting = WaitingLog(stream_name(self._type, partition), self._supervisor, self._changed)
-                self._logs[partition] = OwnedLog(partition, self._worker, waiting)
+                self.logs[partition] = OwnedLog(partition, self._worker, waiting)
             await asyncio.gather(
-                *(log.start() for _, log in sorted(self._logs.items())),
+                *(log.start() for _, log in sorted(self.logs.items())),
                 *(log.close("assigned to another worker") for log in leaving),
             )
 
@@ -91,9 +75,9 @@ class Assignment:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
-                for log in list(self._logs.values()):
+                for log in list(self.logs.values()):
                     await log.attempted.wait()
-        positions = {partition: log.position() for partition, log in self._logs.items()}
+        positions = {partition: log.position() for partition, log in self.logs.items()}
         return {partition: offset for partition, offset in positions.items() if offset is not None}
 
     async def all_served(self) -> None:
@@ -105,30 +89,30 @@ class Assignment:
     async def revoke(self) -> None:
         """Let go of all partitions: groups in work are finished, if the journal lets them; the rest is read again."""
         async with self._lock:
-            await asyncio.gather(*(log.suspend() for log in self._logs.values()))
+            await asyncio.gather(*(log.suspend() for log in self.logs.values()))
 
     async def close(self) -> None:
         """Own nothing any more."""
         self._is_closed = True
         async with self._lock:
-            logs, self._logs = self._logs, {}
+            logs, self.logs = self.logs, {}
             await asyncio.gather(*(log.close("this worker stops") for log in logs.values()))
 
     # -- messages --------------------------------------------------------------------------------------
 
     async def deliver(self, partition: int, messages: Iterable[Message]) -> None:
         """Hand messages that were read together to the log of their partition; waits while it has enough."""
-        log = self._logs.get(partition)
+        log = self.logs.get(partition)
         if log is not None:
             await log.deliver(messages)
 
     def covered(self, partition: int) -> int | None:
         """The offset behind the last command of a partition that is done, if it is known here."""
-        log = self._logs.get(partition)
+        log = self.logs.get(partition)
         return log.covered if log is not None else None
 
     def went_back(self, partition: int) -> None:
         """The consumer has started over by itself on this partition."""
-        log = self._logs.get(partition)
+        log = self.logs.get(partition)
         if log is not None:
             log.went_back()

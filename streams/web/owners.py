@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from streams.journal.port import stream_name
 from streams.ownership.assignment import Assignment
+from streams.ownership.owned_log import OwnedLog
 from streams.runtime.application import Application
 from streams.web.health import json_response
 
@@ -50,18 +50,14 @@ class OwnersAnswer(msgspec.Struct, frozen=True):
     owners: list[OwnedPartition]
 
 
-def owned(ownership: Assignment, type: str) -> list[OwnedPartition]:
-    """What this worker has, by partition."""
-    return [_owned(ownership, partition, stream_name(type, partition)) for partition in sorted(ownership.assigned)]
-
-
-def _owned(ownership: Assignment, partition: int, stream: str) -> OwnedPartition:
-    owner = ownership.owner(partition)
+def owned(log: OwnedLog) -> OwnedPartition:
+    """What this worker has of an assigned partition."""
+    owner, stream, waits = log.owner, log.waiting.stream, log.waiting.reason
     if owner is None or owner.head is None:
-        return OwnedPartition(partition=partition, stream=stream, waits=ownership.waits(partition))
+        return OwnedPartition(partition=log.partition, stream=stream, waits=waits)
     head, cache = owner.head, owner.handler.cache
     return OwnedPartition(
-        partition=partition,
+        partition=log.partition,
         stream=stream,
         owner=owner.identity,
         epoch=head.epoch,
@@ -73,17 +69,17 @@ def _owned(ownership: Assignment, partition: int, stream: str) -> OwnedPartition
         weight=cache.weight,
         queued=len(owner.queue),
         queued_bytes=owner.queue.bytes,
-        serving=ownership.serves(partition),
+        serving=log.serves,
         since=owner.since,
         takeover_ms=round(owner.takeover_seconds * 1e3, 1),
-        waits=ownership.waits(partition),
+        waits=waits,
     )
 
 
-def add_owners(app: Application, ownerships: Mapping[str, Assignment]) -> None:
+def add_owners(app: Application, ownerships: Iterable[Assignment]) -> None:
     """Serve `/owners`, of these types."""
 
     @app.page("/owners")
     async def owners(view: Any, request: Any) -> Any:
-        found = [one for type, ownership in ownerships.items() for one in owned(ownership, type)]
-        return json_response(view, OwnersAnswer(app.module, found))
+        logs = [log for ownership in ownerships for _, log in sorted(ownership.logs.items())]
+        return json_response(view, OwnersAnswer(app.module, [owned(log) for log in logs]))

@@ -110,12 +110,12 @@ class Checks:
             if not log or log[-1].topic_id != topic.id or log[-1].offset < commands.last_message:
                 return f"{stream}: offset {commands.last_message} of {topic.id} is not covered"
             owner = self._slot(world.command_group.owners.get(partition))
-            served = owner.worker.ownership.owner(partition) if owner is not None else None
-            if served is None:
+            owned = owner.worker.ownership.logs.get(partition) if owner is not None else None
+            if owned is None or owned.owner is None:
                 return f"{stream}: nobody owns it"
             # A zombie may have taken over for a moment: its empty commit has no rows.
             rows_nr = max((commit.nr for commit in log if commit.events), default=0)
-            if served.derivation.indexed_nr < rows_nr:
+            if owned.owner.derivation.indexed_nr < rows_nr:
                 return f"{stream}: derived rows are not written"
             positions = reading.positions(log)
             published = reading.published(world.kafka.history(EVENTS_TOPIC, partition))

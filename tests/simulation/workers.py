@@ -111,9 +111,9 @@ class CommandWorker:
     def _messages(self, partition: int, records: Sequence[Record]) -> Iterator[Message]:
         for record in records:
             yield message_of(record)
-            owner = self.ownership.owner(partition)
-            if owner is not None:
-                self._world.checks.bounds(owner)
+            log = self.ownership.logs.get(partition)
+            if log is not None and log.owner is not None:
+                self._world.checks.bounds(log.owner)
 
     def covered(self, partition: int) -> int | None:
         return self.ownership.covered(partition)

@@ -210,8 +210,8 @@ async def test_one_that_cannot_be_taken_over(rig: Rig, error: Exception, caplog:
     assert {0: 7} == await rig.assigned(0, 1)
     await until(lambda: rig.attempts[1] > 5)
     assert str(error) in rig.supervisor.troubles["order-1"]
-    assert str(error) in rig.ownership.waits(1)
-    assert "" == rig.ownership.waits(0)
+    assert str(error) in rig.ownership.logs[1].waiting.reason
+    assert "" == rig.ownership.logs[0].waiting.reason
     lines = [record for record in caplog.records if str(error) in record.getMessage()]
     assert 1 == len(lines)
     assert isinstance(error, RuntimeError) == (lines[0].exc_info is not None)
@@ -226,7 +226,7 @@ async def test_topic_without_a_leader(rig: Rig) -> None:
     """It is waited for."""
     rig.topic = None
     assert {} == await rig.assigned(0)
-    assert "leader" in rig.ownership.waits(0)
+    assert "leader" in rig.ownership.logs[0].waiting.reason
     rig.topic = TopicMetadata("t", 4)
     await until(lambda: rig.ownership.ready)
 
@@ -239,7 +239,7 @@ async def test_lost(rig: Rig, by: Exception | None) -> None:
     go_on = rig.hangs(1)
     first.lose("given up for a reason", by)
     await until(lambda: len(rig.made[1]) == 2)
-    assert "given up for a reason" == rig.ownership.waits(1)
+    assert "given up for a reason" == rig.ownership.logs[1].waiting.reason
     assert {0} == rig.ownership.served
     go_on.set()
     await until(lambda: rig.ownership.ready)
@@ -259,7 +259,7 @@ async def test_fenced_and_cut_off_from_the_group(rig: Rig) -> None:
     assert (1, {0}, "fenced, another owner has taken over") == (
         rig.attempts[1],
         rig.ownership.served,
-        rig.ownership.waits(1),
+        rig.ownership.logs[1].waiting.reason,
     )
     rig.member.set()
     await until(lambda: rig.ownership.ready)
@@ -274,7 +274,11 @@ async def test_one_that_waits_in_the_middle_of_its_work(rig: Rig) -> None:
     """It says for what, it is not served, and nobody is ready; when it goes on all is well."""
     await rig.assigned(0, 1)
     rig.waiting[1].begin(Unavailable("no answer"), "no answer")
-    assert (False, {0}, "no answer") == (rig.ownership.ready, rig.ownership.served, rig.ownership.waits(1))
+    assert (False, {0}, "no answer") == (
+        rig.ownership.ready,
+        rig.ownership.served,
+        rig.ownership.logs[1].waiting.reason,
+    )
     assert {"order-1": "no answer"} == rig.supervisor.troubles
     waiting = asyncio.create_task(rig.ownership.all_served())
     await asyncio.sleep(0)
@@ -300,7 +304,7 @@ async def test_revoked_while_it_gives_up(rig: Rig, stays: bool) -> None:
     first = rig.made[0][0]
     first.closing = asyncio.Event()
     first.lose("for a reason")
-    await until(lambda: rig.ownership.waits(0) == "for a reason")
+    await until(lambda: rig.ownership.logs[0].waiting.reason == "for a reason")
     await rig.ownership.revoke()
     first.closing.set()
     await rig.ownership.assign({0} if stays else set())
@@ -340,7 +344,7 @@ async def test_nothing_assigned(rig: Rig) -> None:
     """A worker that is left with nothing has nothing, says so, and is ready."""
     await rig.assigned(0, 1)
     assert {} == await rig.assigned()
-    assert (set(), set(), None) == (rig.ownership.assigned, rig.ownership.served, rig.ownership.owner(0))
+    assert (set(), set(), {}) == (rig.ownership.assigned, rig.ownership.served, rig.ownership.logs)
     assert rig.ownership.ready
     async with asyncio.timeout(1):
         await rig.ownership.all_served()
@@ -355,7 +359,7 @@ async def test_one_that_waits_goes_to_another_worker(rig: Rig) -> None:
     await rig.assigned(1)
     assert ["order-1"] == list(rig.supervisor.troubles)
     rig.topic = TopicMetadata("t", 4)
-    await until(lambda: "no answer" in rig.ownership.waits(1))
+    await until(lambda: "no answer" in rig.ownership.logs[1].waiting.reason)
     await rig.assigned()
     assert {} == rig.supervisor.troubles
 
@@ -378,7 +382,7 @@ async def test_revoked_while_taking_over(rig: Rig) -> None:
     go_on.set()
     for _ in range(10):
         await asyncio.sleep(0)
-    assert ([], None) == (rig.sought, rig.ownership.owner(0))
+    assert ([], {}) == (rig.sought, rig.ownership.logs)
     assert {} == rig.supervisor.troubles
 
 
