@@ -128,7 +128,7 @@ class Owner:
         self.intake.next_offset = self.covered
         await self.derivation.repair(commit)
         self.since, self.takeover_seconds = commit.recorded_at, time.monotonic() - began
-        log.warning(
+        log.info(
             "%s: taken over from %s: epoch %d at commit %d, next command offset %d, in %.0f ms",
             self.stream,
             self._former,
@@ -183,7 +183,7 @@ class Owner:
         """End ownership, when `run` has returned. Commits that are not derived after `seconds` are the next owner's to
         repair."""
         if self.is_owner:
-            self._end(why)
+            self._end(why, logging.INFO)
         self._ended = True
         if self._deriving is not None:
             try:
@@ -192,10 +192,10 @@ class Owner:
                 await cancel(self._deriving)
             self._deriving = None  # and not before: a caller that is cancelled here leaves the rest to the next one
 
-    def _end(self, why: str) -> None:
+    def _end(self, why: str, level: int = logging.WARNING) -> None:
         self._ended = True
         self.queue.close()
-        log.warning("%s: given up: %s", self.stream, why)
+        log.log(level, "%s: given up: %s", self.stream, why)
 
     async def _derive(self) -> None:
         try:

@@ -13,7 +13,7 @@ from streams.deciding.messages import CONTROL, Envelope, Failure
 from streams.kafka.client import KafkaClient, Record
 
 AROUND_BYTES = 1_024
-"""What is around a record in its batch."""
+"""Room for what a batch adds to its record."""
 TRACE_BYTES = 8 * 1024
 
 
@@ -57,8 +57,8 @@ class Replies:
                 reason.append(("dl_quarantine", b"1"))
             if message.unreadable:  # it is on the command topic only, as long as that keeps it
                 reason.append(("dl_cut", b"0"))
-            theirs = [(name, value) for name, value in message.headers if not name.startswith(CONTROL)]
-            records.append(fitting(message.key, message.value, theirs, reason, largest - AROUND_BYTES))
+            headers = [(name, value) for name, value in message.headers if not name.startswith(CONTROL)]
+            records.append(fitting(message.key, message.value, headers, reason, largest - AROUND_BYTES))
         await self._broker.publish(self._dead_letters, partition, records)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
@@ -73,7 +73,7 @@ class Replies:
 def fitting(
     key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], reason: list[tuple[str, bytes]], most: int
 ) -> Record:
-    """A record no larger than `most` bytes: without the headers, and the end of key and value, that do not fit."""
+    """A record of at most `most` bytes: headers, and the ends of key and value, that do not fit are left out."""
 
     def size(headers: list[tuple[str, bytes]]) -> int:
         return sum(len(name.encode()) + len(text or b"") + 10 for name, text in headers)

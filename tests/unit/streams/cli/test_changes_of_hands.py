@@ -26,9 +26,14 @@ async def bench() -> AsyncIterator[Bench]:
     await bench.close()
 
 
+@pytest.fixture(autouse=True)
+def all_lines(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     """The lines about changes of hands, without the figures."""
-    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO]
     return [re.split(r" \(|, in \d+ ms", line)[0] for line in lines if "taken over" in line or "given up" in line]
 
 
@@ -88,6 +93,18 @@ async def test_what_an_owner_shows(bench: Bench) -> None:
     go_on.set()
     await until(lambda: owner.head is not None and owner.head.nr == 3 == owner.derivation.indexed_nr)
     assert (0, 0) == owner.queued
+
+
+async def test_routine_is_no_warning(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Taking over, and giving up by a rebalance or at the end, are routine; being fenced asks for a look."""
+    old, _, _ = await bench.owner()
+    new, _, _ = await bench.owner()
+    await old.deliver([bench.command("OpenOrder", OPEN)])
+    await until(lambda: bool(bench.lost))
+    await new.close(why="assigned to another worker")
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert 1 == len(warnings)
+    assert warnings[0].startswith("order-0: given up: fenced")
 
 
 def test_a_partition_without_owner() -> None:
