@@ -42,6 +42,7 @@ from streams.kafka.client import KafkaClient
 from streams.kafka.topic_watch import watch_partitions
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
+from streams.runtime.part import Part
 from streams.runtime.places import claim_folder
 from streams.runtime.preparation import may_create, prepare, stop_on_user_error
 from streams.settings import Settings, SettingsError
@@ -56,7 +57,7 @@ CATCH_UPS_AT_ONCE = 3
 """Tables of one worker that are built at the same time, each in one partition."""
 
 
-class ReadSide:
+class ReadSide(Part):
     """What the views of a projection app need: stores by projection, journals and contexts by type, doors.
 
     `name` tells the apps of a system apart: their consumer groups, changelogs, orders and dead letters are named by it.
@@ -112,13 +113,7 @@ class ReadSide:
         self.switching = Cutover(self.sources, self.control, self.doors)
         self.switching.add_view(app)
         self.control.changed = self._have_changed
-        app.starting.append(self._start)
-        app.stopping.append(self._stop)
-        app.revoking.append(self._suspend)
-        app.resuming.append(self._resume)
-        app.assigning.append(self._assign)
-        app.serves = self._serves
-        app.partitions_served = lambda: sorted(self._here(kept[0]))
+        app.add(self)
         add_health(app)
         command_line.register(app, contexts, self._set_up_read_model if self._listings else None)
 
@@ -157,7 +152,12 @@ class ReadSide:
         topic = self._placed_with(kept).changelog
         return [tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic]
 
-    def _serves(self) -> bool:
+    @property
+    def partitions_served(self) -> set[int]:
+        return set(self._here(self._kept[0]))
+
+    @property
+    def is_ready(self) -> bool:
         return self.app.tables.actives_ready and not any(rows.is_damaged for rows in self._all_local)
 
     def _add_tailers(self, type_: str, context: AggregateType) -> None:
@@ -192,7 +192,7 @@ class ReadSide:
             self._at_once,
         )
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
         garbage_collector.tune(YOUNG_OBJECTS)
         await until_it_answers(self.broker.start, "Kafka", KafkaError)
         settings = self.app.settings
@@ -248,20 +248,20 @@ class ReadSide:
             raise CliError(USAGE, str(error)) from None
         yield "read model: tables are there"
 
-    async def _assign(self, assignment: set[TP]) -> None:
+    async def assign(self, assignment: set[TP]) -> None:
         """Where to read hints is what Faust has committed; which ones there are says what is to be tailed."""
         count = self.app.settings.partitions
         for type_, hints in self._hints.items():
             topic = self.contexts[type_].commits_topic
             hints.assign({tp.partition for tp in assignment if tp.topic == topic and tp.partition < count})
 
-    async def _suspend(self) -> None:
+    async def revoke(self) -> None:
         self.event_streams.end()
         await each_done(*(source.close() for source in self.sources.values()))
         for rows in self._all_local:
             rows.remove_damaged()
 
-    async def _resume(self) -> None:
+    async def resume(self) -> None:
         for source in self.sources.values():
             await source.open()
 
@@ -280,9 +280,9 @@ class ReadSide:
                 self._changed.set()
                 raise
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
         await each_done(self.event_streams.close(), *map(cancel, self._tasks))
-        await each_done(self._suspend())
+        await each_done(self.revoke())
         await each_done(self.control.close(), *(tailers.close() for tailers in self.tailers.values()))
         await each_done(self.doors.close(), self.broker.stop(), self.read_model.close())
         await each_done(

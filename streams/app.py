@@ -1,19 +1,14 @@
-"""A bounded context as a Faust app: command agents, owners, journal, outbox; for a process manager a router and an
-issuer too. The wiring, and nothing else."""
+"""A bounded context as a Faust app: its command agents, the owners of its logs, its journal. The wiring, and nothing
+else."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-import socket
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from aiokafka.errors import KafkaError
-from faust.types import TP
 
 from schemas.formats import AVRO, Format
 from streams.aggregate_type import AggregateType, Kind
@@ -21,29 +16,19 @@ from streams.cli import main as command_line
 from streams.cli import owners
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
-from streams.deciding.cache import Budget, Cache
-from streams.deciding.handler import CommandHandler
-from streams.deciding.messages import message_of
-from streams.journal.port import Journal, stream_name
+from streams.deciding.cache import Budget
+from streams.journal.port import Journal
 from streams.kafka import topics
-from streams.kafka.client import KafkaClient, partition_of
-from streams.kafka.command_partition import CommandPartition
-from streams.kafka.topic_metadata import TopicMetadata
+from streams.kafka.client import KafkaClient
 from streams.kafka.topic_watch import watch_partitions
-from streams.ownership.assignment import Assignment
-from streams.ownership.owner import Owner
-from streams.ownership.replies import KafkaReplies
-from streams.processes.dispatcher import CommandDispatcher
-from streams.processes.router import Router
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
-from streams.runtime.partition_pump import ConsumerRecord
+from streams.runtime.part import Part
 from streams.runtime.preparation import prepare, stop_on_user_error
+from streams.served_type import ServedType
 from streams.settings import Settings
 from streams.web.health import add_health, json_response
 from streams.web.owners import add_owners
-
-log = logging.getLogger(__name__)
 
 YOUNG_OBJECTS = 50_000
 """A group of commands makes thousands that live until their rows are written. At 10,000 the collector took 14 % of the
@@ -61,167 +46,68 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
         settings = Settings.from_environment()
         contexts = [AggregateType(name, kind, settings, shop, format) for kind in kinds]
         journal = contexts[0].journal()
-    app = Application(module, name, settings)
+    app = Application(module, name, settings, leaves_first=True)
     broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
-        served = [_Served(app, context, journal, broker, budget) for context in contexts]
-    routers = [its.router for its in served if its.router is not None]
-    kept: list[asyncio.Task[None]] = []
-
-    async def start() -> None:
-        garbage_collector.tune(YOUNG_OBJECTS)
-        with stop_on_user_error():
-            await until_it_answers(broker.start, "Kafka", KafkaError)
-            replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions)
-            wanted = [replies, *(topic for its in served for topic in its.topics)]
-            await prepare(
-                settings, journal, contexts[0].identity(), wanted, own=[context.decider.type for context in contexts]
-            )
-            for context in contexts:
-                await journal.save_schemas(context.events.schemas)
-        watched = [topic for its in served for topic in its.topics]
-        kept.append(app.supervisor.keep("topics", lambda: watch_partitions(broker.existing, watched, app.supervisor)))
-        for its in served:
-            if its.router is not None:
-                kept.append(app.supervisor.keep(f"what {its.context.decider.type} hears", its.router.run))
-
-    async def stop() -> None:
-        await each_done(*map(cancel, kept))
-        await each_done(*(its.ownership.close() for its in served))
-        await each_done(broker.stop())
-        await each_done(journal.close())
-
-    def went_back(tp: TP) -> None:
-        for its in served:
-            its.look_back(tp)
-
-    app.starting.append(start)
-    app.stopping.append(stop)
-    app.leaves_first = True
-    app.serves = lambda: all(its.ownership.ready for its in served)
-    app.partitions_served = lambda: sorted(set().union(*(its.ownership.served for its in served)))
-    app.went_back = went_back
-    types = {its.context.decider.type: its for its in served}
+        served = [ServedType(app, context, journal, broker, budget) for context in contexts]
+    app.add(_Context(app, served, journal, broker))
+    for part in served:
+        app.receive(part.context.commands_topic, part, f"{name}-{part.type}-commands")
+        app.add(part)
     add_health(app)
-    add_owners(app, {type: its.ownership for type, its in types.items()})
-    if routers:
-        _add_inputs(app, routers)
-    command_line.register(app, {type: its.context for type, its in types.items()})
-    owners.register(app, settings, list(types))
+    add_owners(app, [part.ownership for part in served])
+    if any(part.router for part in served):
+        _add_inputs(app, served)
+    command_line.register(app, {part.type: part.context for part in served})
+    owners.register(app, settings, [part.type for part in served])
     return app
 
 
-class _Served:
-    """One aggregate type of an app: its agent, its owners, and its router if it is a process manager's."""
+class _Context(Part):
+    """The part of a command app that its aggregate types share: Kafka, the journal, and the tasks of the worker."""
 
-    def __init__(
-        self, app: Application, context: AggregateType, journal: Journal, broker: KafkaClient, budget: Budget
-    ) -> None:
-        self.context = context
-        settings, type = context.settings, context.decider.type
-        source = f"/{settings.namespace}{context.name}"
-        issuer = self.router = None
-        self.topics = topics.type_topics(settings.namespace, type, settings.partitions)
-        if context.process is not None:
-            issuer = CommandDispatcher(
-                context.process.sends,
-                context.events,
-                journal,
-                broker,
-                settings.namespace,
-                source,
-                context.dead_letters_topic,
-            )
-            for other in context.process.sends_to:
-                self.topics += topics.type_topics(settings.namespace, other, settings.partitions)
-            if context.process.hears:
-                group = f"{settings.namespace}{context.name}-{type}-hears"
-                self.router = Router(context.process, settings, group, source, context.shop, broker)
-                self.topics += self.router.topics
-        self.ownership = ownership = _ownership(app, context, journal, broker, issuer, budget)
-        app.receive(context.commands_topic, self, f"{context.name}-{type}-commands")
-        app.assigning.append(self._assign)
-        app.revoking.append(ownership.revoke)
-        app.resuming.append(ownership.all_served)
-        app.position_sources.append(self._positions)
+    def __init__(self, app: Application, served: Sequence[ServedType], journal: Journal, broker: KafkaClient) -> None:
+        self._app = app
+        self._served = served
+        self._journal = journal
+        self._broker = broker
+        self._topics = [topic for part in served for topic in part.topics]
+        self._tasks: list[asyncio.Task[None]] = []
 
-    async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
-        await self.ownership.deliver(partition, map(message_of, records))
+    async def start(self) -> None:
+        garbage_collector.tune(YOUNG_OBJECTS)
+        with stop_on_user_error():
+            await until_it_answers(self._broker.start, "Kafka", KafkaError)
+            await self._prepare()
+        supervisor = self._app.supervisor
+        self._tasks.append(supervisor.keep("topics", self._watch_topics))
+        for part in self._served:
+            if part.router is not None:
+                self._tasks.append(supervisor.keep(f"what {part.type} hears", part.router.run))
 
-    def covered(self, partition: int) -> int | None:
-        return self.ownership.covered(partition)
+    async def _prepare(self) -> None:
+        settings, contexts = self._app.settings, [part.context for part in self._served]
+        replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions)
+        wanted, own = [replies, *self._topics], [part.type for part in self._served]
+        await prepare(settings, self._journal, contexts[0].identity(), wanted, own=own)
+        for context in contexts:
+            await self._journal.save_schemas(context.events.schemas)
 
-    async def _assign(self, assignment: set[TP]) -> None:
-        topic, count = self.context.commands_topic, self.context.settings.partitions
-        # Partitions that were added to the topic by hand are nobody's: a key would get a second history there.
-        await self.ownership.assign({tp.partition for tp in assignment if tp.topic == topic and tp.partition < count})
+    async def _watch_topics(self) -> None:
+        await watch_partitions(self._broker.existing, self._topics, self._app.supervisor)
 
-    async def _positions(self, assignment: set[TP]) -> dict[TP, int]:
-        topic = self.context.commands_topic
-        return {TP(topic, partition): offset for partition, offset in (await self.ownership.positions()).items()}
-
-    def look_back(self, tp: TP) -> None:
-        if tp.topic == self.context.commands_topic:
-            self.ownership.look_back(tp.partition)
+    async def stop(self) -> None:
+        await each_done(*map(cancel, self._tasks))
+        await each_done(*(part.ownership.close() for part in self._served))
+        await each_done(self._broker.stop())
+        await each_done(self._journal.close())
 
 
-def _add_inputs(app: Application, routers: list[Router]) -> None:
-    """Serve `/inputs`: how far what this worker's process managers hear has been brought on."""
+def _add_inputs(app: Application, served: Sequence[ServedType]) -> None:
+    """Serve `/inputs`: how far the events are routed that this worker's process managers hear."""
 
     @app.page("/inputs")
     async def inputs(view: Any, request: Any) -> Any:
-        found = [one for router in routers for one in router.inputs()]
-        return json_response(view, {"app": app.module, "inputs": found})
-
-
-def _ownership(
-    app: Application,
-    context: AggregateType,
-    journal: Journal,
-    broker: KafkaClient,
-    issuer: CommandDispatcher | None,
-    budget: Budget,
-) -> Assignment:
-    settings, decider = context.settings, context.decider
-    outbox = KafkaReplies(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
-    limits = context.limits()
-    events = topics.events_topic(settings.namespace, decider.type)
-
-    def new_owner(partition: int, topic_id: str, count: int) -> Owner:
-        stream = stream_name(decider.type, partition)
-        cache = Cache(budget)
-        handler = CommandHandler(
-            decider, context.events, context.commands, journal, stream, cache, settings.dedupe_window, limits
-        )
-        if issuer is not None:
-            handler.check = issuer.check
-
-        return Owner(
-            stream,
-            partition,
-            topic_id,
-            f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",  # the fence tells owners apart, not workers
-            journal,
-            handler,
-            outbox,
-            limits,
-            CommandPartition(broker, context.commands_topic, partition, events),
-            lambda owner: ownership.lost(owner),
-            lambda key: partition_of(key, settings.partitions),
-            issuer.issue if issuer is not None else None,
-            lambda: app.supervisor.troubles.get(context.commands_topic, ""),
-            lambda owner, error: ownership.waiting(owner, error),
-        )
-
-    async def describe() -> TopicMetadata | None:
-        return (await broker.describe([context.commands_topic])).get(context.commands_topic)
-
-    async def seek(partition: int, offset: int) -> None:
-        await app.consumer.go_on_from(TP(context.commands_topic, partition), offset)
-
-    async def confirmed() -> None:
-        await app.consumer.confirmed()
-
-    ownership = Assignment(decider.type, new_owner, describe, seek, app.supervisor, confirmed)
-    return ownership
+        positions = [position for part in served if part.router is not None for position in part.router.inputs()]
+        return json_response(view, {"app": app.module, "inputs": positions})

@@ -44,6 +44,7 @@ from streams.deciding.messages import Reply
 from streams.kafka import topics
 from streams.kafka.client import partition_of
 from streams.kafka.topics import ensure_topics
+from streams.runtime.part import Part
 from streams.runtime.preparation import stop_on_user_error
 from streams.web.health import json_response, problem
 
@@ -64,8 +65,7 @@ def accepted_of(contexts: Iterable[AggregateType]) -> dict[str, dict[str, type]]
 def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:
     """Serve `POST /<type>s/{id}/commands` for what is accepted, and `GET /commands/{id}`."""
     gateway = Gateway(side, accepted)
-    side.app.starting.append(gateway.start)
-    side.app.stopping.insert(0, gateway.stop)  # before the producer stops
+    side.app.add(gateway)
 
     def takes(type: str) -> None:
         @side.app.page(f"/{type}s/{{id:[^/]+}}/commands", base=Post, name=f"{type}-commands")
@@ -85,7 +85,7 @@ def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:
     return gateway
 
 
-class Gateway:
+class Gateway(Part):
     """The views, and what they share. `accepted` is what may be sent, for who describes it."""
 
     def __init__(self, side: ReadSide, accepted: Accepted) -> None:

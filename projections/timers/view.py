@@ -18,6 +18,7 @@ from projections.timers.watch import TimerWatch
 from projections.views.by_key import add_by_key
 from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.tasks import cancel
+from streams.runtime.part import Part
 from streams.web.health import problem
 from streams.web.operation import describe
 
@@ -26,26 +27,28 @@ TYPE, NAME = timers.source, timers.name
 
 def add_timers(side: ReadSide) -> None:
     """Fire timers, and serve `/timers` and `/timers/{id}`."""
-    _add_watch(side)
+    side.app.add(_WatchPart(side))
     _add_list(side)
     add_by_key(side, TYPE, NAME, TimerRow)
 
 
-def _add_watch(side: ReadSide) -> None:
-    context = side.contexts[TYPE]
-    sender = f"/{context.settings.namespace}projections"
-    running: list[asyncio.Task[None]] = []
+class _WatchPart(Part):
+    """Runs the watch over the timers of this worker."""
 
-    async def start() -> None:
+    def __init__(self, side: ReadSide) -> None:
+        self._side = side
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        side, context = self._side, self._side.contexts[TYPE]
         store = side.local[TYPE].store  # not before: with it Faust chooses the event loop of the worker
+        sender = f"/{context.settings.namespace}projections"
         watch = TimerWatch(side.sources[TYPE], store, side.broker, context.commands_topic, sender)
-        running.append(side.app.supervisor.keep("timers", watch.run))
+        self._running = side.app.supervisor.keep("timers", watch.run)
 
-    async def stop() -> None:
-        await asyncio.gather(*map(cancel, running))
-
-    side.app.starting.append(start)
-    side.app.stopping.insert(0, stop)  # before what it uses
+    async def stop(self) -> None:
+        if self._running is not None:
+            await cancel(self._running)
 
 
 def _add_list(side: ReadSide) -> None:

@@ -1,4 +1,4 @@
-"""The messages of one partition that wait for their group: bounded, so that a slow journal slows the consumer."""
+"""The commands of one log that wait for their group: bounded, so that a slow journal slows the consumer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from streams.limits import Limits
 
 
 class CommandQueue:
-    """A queue that is open or closed. Up to `commands` and `queue_bytes` (and one message more) wait in it, and as much
-    is in a group."""
+    """A queue that is open or closed. At most `commands` messages wait in it, of `queue_bytes` bytes plus one message;
+    the group in work may be as large again."""
 
     def __init__(self, limits: Limits) -> None:
-        self.is_open = False
+        self.opening: object | None = None
+        """Another object each time that the queue is opened, None while it is closed."""
         self.bytes = 0
         self._limits = limits
         self._queue: deque[Message] = deque()
@@ -25,49 +26,63 @@ class CommandQueue:
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes messages."""
+        return self.opening is not None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether messages have to wait for `room`."""
+        return len(self._queue) >= self._limits.group_commands or self.bytes >= self._limits.queue_bytes
+
     def open(self) -> None:
         """Take messages (again)."""
-        self.is_open = True
+        self.opening = object()
 
     def close(self) -> None:
-        """Take no more, forget what is there, and let go of whoever waits."""
-        self.is_open = False
+        """Take no more messages, forget those that wait, and release all waiters."""
+        self.opening = None
         self._queue.clear()
         self.bytes = 0
         self._arrived.set()
         self._room.set()
 
     async def room(self) -> None:
-        """Wait while it is full, and open."""
-        while self.is_open and (
-            len(self._queue) >= self._limits.group_commands or self.bytes >= self._limits.queue_bytes
-        ):
+        """Wait while the queue is open and full."""
+        opening = self.opening
+        while self.opening is opening is not None and self.is_full:
             self._room.clear()
             await self._room.wait()
 
     def put(self, message: Message) -> None:
-        """Take the next message."""
+        """Append a message."""
         self._queue.append(message)
         self.bytes += message.size
         self._arrived.set()
 
     def put_back(self, messages: Sequence[Message]) -> None:
-        """Take back the end of a group, which comes first again."""
-        self._queue.extendleft(reversed(messages))
-        self.bytes += sum(message.size for message in messages)
-        if not self.is_open:
-            self.close()
+        """Take back the end of a group: the next group begins with it."""
+        if self.is_open:
+            self._queue.extendleft(reversed(messages))
+            self.bytes += sum(message.size for message in messages)
+
+    def wake(self) -> None:
+        """Have a waiting `group` return, although there are no messages."""
+        self._arrived.set()
 
     async def group(self, was_busy: bool) -> list[Message]:
-        """The next group, empty when the intake has been closed."""
-        while not self._queue:
+        """The next group; empty when the queue is closed, or `wake` was called.
+
+        Where the last group `was_busy`, with several commands, this one lingers for company.
+        """
+        if not self._queue:
             if not self.is_open:
                 return []
             self._arrived.clear()
             await self._arrived.wait()
-            was_busy = was_busy and bool(self._queue)
         # One command alone is not kept waiting; where many come, a few milliseconds bring more to share the commit.
-        if was_busy and len(self._queue) < self._limits.group_commands:
+        if was_busy and 0 < len(self._queue) < self._limits.group_commands:
             await asyncio.sleep(self._limits.group_linger)
         group: list[Message] = []
         size = 0

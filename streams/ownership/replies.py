@@ -1,4 +1,4 @@
-"""The outbox of the owners of one aggregate type, on Kafka."""
+"""What an owner sends to Kafka: replies, dead letters, and hints for the tailer."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from streams.deciding.messages import CONTROL, Envelope, Failure
 from streams.kafka.client import KafkaClient, ProducerRecord
 
 AROUND_BYTES = 1_024
-"""What is around a record in its batch."""
+"""Room for what a batch adds to its record."""
 TRACE_BYTES = 8 * 1024
 
 
-class KafkaReplies:
-    """The outbox of the owners of one aggregate type."""
+class Replies:
+    """Sends what the owners of one aggregate type send; all of it may be sent again after a crash."""
 
     def __init__(self, broker: KafkaClient, commits_topic: str, commands_topic: str, dead_letters_topic: str) -> None:
         self._broker = broker
@@ -27,18 +27,18 @@ class KafkaReplies:
         self._dead_letters = dead_letters_topic
 
     async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
-        """Keep the original bytes and headers, with reason, time and place added as `dl_` headers.
+        """Publish these commands as dead letters; durable on return. Waits for Kafka as long as it takes.
 
-        What is too large for a Kafka message, as it came compressed, is cut: `dl_cut` has its size. `dl_trace` is
-        where the domain raised, `dl_quarantine` says that the aggregate is in quarantine for it, `dl_id` is the
-        command's id, also when it brought none. A sender's own headers of such names are left out.
+        A letter has the original bytes and headers, with reason, time and place as `dl_` headers. One that is too large
+        for a Kafka message, as it came compressed, is cut: `dl_cut` has its size. `dl_trace` is where the domain
+        raised, `dl_quarantine` says that the aggregate is in quarantine for it, `dl_id` is the command's id, also when
+        it brought none. A sender's own headers of such names are left out.
         """
-        most = await until_it_answers(
+        largest = await until_it_answers(
             partial(self._broker.largest, self._dead_letters),
-            f"Kafka: what {self._dead_letters} takes",
+            f"Kafka: the largest record of {self._dead_letters}",
             (KafkaError, TimeoutError),
         )
-        most -= AROUND_BYTES
         time_now = str(int(time.time() * 1000)).encode()
         records: list[ProducerRecord] = []
         for envelope, failure in letters:
@@ -57,21 +57,23 @@ class KafkaReplies:
                 reason.append(("dl_quarantine", b"1"))
             if message.unreadable:  # it is on the command topic only, as long as that keeps it
                 reason.append(("dl_cut", b"0"))
-            theirs = [(name, value) for name, value in message.headers if not name.startswith(CONTROL)]
-            records.append(fitting(message.key, message.value, theirs, reason, most))
+            headers = [(name, value) for name, value in message.headers if not name.startswith(CONTROL)]
+            records.append(fitting(message.key, message.value, headers, reason, largest - AROUND_BYTES))
         await self._broker.publish(self._dead_letters, partition, records)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        """Send (topic, key, value) in the background; waits while too many are on their way."""
         await self._broker.reply(replies)
 
     def hint(self, partition: int, nr: int) -> None:
+        """Tell the tailer in the background that commit `nr` has events."""
         self._broker.hint(self._commits, partition, nr)
 
 
 def fitting(
     key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], reason: list[tuple[str, bytes]], most: int
 ) -> ProducerRecord:
-    """A record no larger than `most` bytes: without the headers, and the end of key and value, that do not fit."""
+    """A record of at most `most` bytes: headers, and the ends of key and value, that do not fit are left out."""
 
     def size(headers: list[tuple[str, bytes]]) -> int:
         return sum(len(name.encode()) + len(text or b"") + 10 for name, text in headers)

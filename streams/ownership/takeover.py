@@ -1,4 +1,4 @@
-"""How a partition changes hands: an empty commit with the next epoch, which shuts out whoever owned it before."""
+"""How a log changes hands: an empty commit with the next epoch, which fences the former owner."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class CommandSource(Protocol):
-    """The command partition itself, as Kafka has it now."""
+    """The command partition as Kafka has it now. `CommandPartition` is one; tests have others."""
 
     async def end(self) -> int:
         """The offset that its next message gets. Raises `Unavailable`."""
@@ -23,19 +23,19 @@ class CommandSource(Protocol):
         """The id of its topic, empty while there is none. Raises `Unavailable`."""
 
     async def check_unpublished(self, stream: str) -> None:
-        """Raise `Unavailable` where events of this stream were published: then a journal that has none of them is not
-        the one that they are from. For a stream that is about to begin."""
+        """Raise `Unavailable` where events of this stream, which is about to begin, were published: they are of another
+        journal then."""
 
     async def gap_is_empty(self, start: int, end: int) -> bool:
-        """Whether it has nothing with start <= offset < end. False also when that cannot be said."""
+        """Whether it has no record with start <= offset < end. False also where Kafka does not answer."""
 
 
 async def take_over(
     journal: Log, commands: CommandSource, stream: str, topic_id: str, owner: str
 ) -> tuple[Commit | None, Commit]:
-    """Make `owner` the owner of a stream: the commit that was the newest, and the one that begins the new epoch.
+    """Make `owner` the owner of a stream. Returns the former head, and the commit that begins the new epoch.
 
-    Reads the head, appends at the next number, and starts again when somebody else was faster. Raises `Unavailable`.
+    Reads the head, appends at the next number, and starts again when another owner was faster. Raises `Unavailable`.
     """
     while True:
         old, end = await journal.head(stream), await commands.end()
@@ -52,19 +52,29 @@ async def take_over(
 
 
 async def check_topic(commands: CommandSource, stream: str, topic_id: str) -> None:
-    """Raise `Unavailable` when the command topic is not the one of this id: it has been made again since.
+    """Raise `Unavailable` when the command topic has another id: it has been made again since.
 
-    Topic ids have no order, but who looks after reading from the log, or the topic, sees none that is older.
+    Topic ids have no order, but an id that is asked for after a read of the log, or of the topic, is not an older one.
     """
-    found = await commands.topic_id()
-    if found != topic_id:
-        raise Unavailable(f"{stream}: the command topic has been made again: {found}, not {topic_id}")
+    actual = await commands.topic_id()
+    if actual != topic_id:
+        raise Unavailable(f"{stream}: the command topic has been made again: {actual}, not {topic_id}")
 
 
 def first_commit(old: Commit | None, stream: str, topic_id: str, end: int, owner: str) -> Commit:
     """The commit that begins an epoch, where the command topic `topic_id` ends at offset `end`."""
     if old is None:
-        return Commit(stream, 1, 1, owner, topic_id, NOTHING_CONSUMED, 0, 0, now())
+        return Commit(
+            stream=stream,
+            nr=1,
+            epoch=1,
+            owner=owner,
+            topic_id=topic_id,
+            offset=NOTHING_CONSUMED,
+            derived_nr=0,
+            eventful_nr=0,
+            recorded_at=now(),
+        )
     offset = old.offset
     if old.topic_id != topic_id:
         if offset != NOTHING_CONSUMED:

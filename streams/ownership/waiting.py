@@ -1,4 +1,4 @@
-"""Why partitions wait: shown by health for as long as they do, and said once."""
+"""Why a log waits: shown by health for as long as it does, and logged once a minute."""
 
 from __future__ import annotations
 
@@ -15,46 +15,54 @@ from streams.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
-SAY_AGAIN = 60.0
-"""Why a stream waits is said again after so long, in seconds, if nothing else was to be said of it."""
+LOG_AGAIN_SECONDS = 60.0
+"""The same reason is logged again after so many seconds."""
 PASSING = (Unavailable, Fenced, KafkaError, TimeoutError)
-"""What is over by itself, when a server answers again."""
+"""Errors that are over by themselves, when a server answers again."""
 KNOWN = (*PASSING, JournalMissing, UnreadableCommit, NotReadableYet, SettingsError)
-"""What is said in one line. Anything else is a bug, and said with its trace."""
+"""Errors that are logged in one line. Any other error is a bug, and logged with its trace."""
 
 
-class WaitingStreams:
-    """The streams that wait are among the troubles of `supervisor`, each by its name."""
+class WaitingLog:
+    """Why one log waits. The reason is among the troubles of `supervisor`, by the name of the log's stream.
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    `changed` is set whenever the log waits no more.
+    """
+
+    def __init__(self, stream: str, supervisor: Supervisor, changed: asyncio.Event) -> None:
+        self.stream = stream
         self._supervisor = supervisor
-        self._said: dict[str, tuple[str, float]] = {}
+        self._changed = changed
+        self._logged = ""
+        self._logged_at = 0.0
 
-    def why(self, stream: str) -> str:
-        """What a stream waits for; empty where it does not."""
-        return self._supervisor.troubles.get(stream, "")
+    @property
+    def reason(self) -> str:
+        """Why the log waits; empty where it does not."""
+        return self._supervisor.troubles.get(self.stream, "")
 
-    def hold(self, stream: str, error: Exception, said: str = "") -> None:
-        """A stream waits, for this. What its owner has `said` already is not repeated, but for the trace of a bug."""
-        now, reason = asyncio.get_running_loop().time(), said or _reason(error)
-        self._supervisor.trouble(stream, reason)
-        before, at = self._said.get(stream, ("", 0.0))
-        if reason == before and now - at < SAY_AGAIN:
+    def begin(self, error: Exception, reason: str = "") -> None:
+        """The log waits, because of `error`. A `reason` that is given has been logged, but for the trace of a bug."""
+        now, is_logged = asyncio.get_running_loop().time(), bool(reason)
+        reason = reason or _reason(error)
+        self._supervisor.trouble(self.stream, reason)
+        if reason == self._logged and now - self._logged_at < LOG_AGAIN_SECONDS:
             return
-        self._said[stream] = reason, now
-        bug = not isinstance(error, KNOWN)
-        if bug or not said:
+        self._logged, self._logged_at = reason, now
+        is_bug = not isinstance(error, KNOWN)
+        if is_bug or not is_logged:
             log.log(
                 logging.WARNING if isinstance(error, PASSING) else logging.ERROR,
                 "%s waits, and is tried again by itself: %s",
-                stream,
+                self.stream,
                 reason,
-                exc_info=error if bug else None,
+                exc_info=error if is_bug else None,
             )
 
-    def over(self, stream: str) -> None:
-        """It does not wait any more."""
-        self._supervisor.well(stream)
+    def end(self) -> None:
+        """The log waits no more."""
+        self._supervisor.well(self.stream)
+        self._changed.set()
 
 
 def _reason(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """Sends the commands that the events of a process manager cause.
 
-They follow from a commit as its rows by aggregate do: behind the replies, in the order of the log, and what a former
-owner may have left out the next one sends again. A command's id is made of its event's, so it has one effect however
-often it is sent.
+Commands are dispatched as rows by aggregate are derived: behind the replies, in the order of the log. The next owner
+sends again those that a former owner may not have sent. A command's id is made of its event's id, so it has one effect
+however often it is sent.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ Sends = Callable[[str, Any], list[Send]]
 
 
 class CommandDispatcher:
-    """For all streams of one process manager.
+    """Dispatches for all logs of one process manager.
 
-    A command to a type that has no topic can reach nobody: it goes to `dead_letters_topic`, with the reason.
+    A command to an aggregate type that has no topic goes to `dead_letters_topic`, with the reason.
     """
 
     def __init__(
         self,
+        *,
         sends: Sends,
         codec: Codec,
         journal: Schemas,
@@ -57,8 +58,10 @@ class CommandDispatcher:
         self._partitions: dict[str, int] = {dead_letters_topic: 0}
 
     def check(self, row: RecordedEvent, event: Any) -> None:
-        """Make what an event causes once on trial, while it can still be refused. Raises `Failure` where no topic takes
-        it, and what that raises."""
+        """Build the commands that an event would cause, on trial, while the event can still be refused.
+
+        Raises `Failure` where one is too large for any topic, and the errors of building them.
+        """
         for send in self._sends(row.aggregate_id, event):
             key, value, headers = command_record(send, "", self._source, "", row)
             size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
@@ -69,21 +72,21 @@ class CommandDispatcher:
                     f" headers, more than {RECORD_BYTES}",
                 )
 
-    async def issue(self, commits: Sequence[Commit]) -> None:
-        """Send what these commits cause; durable on return. Raises `Unavailable`."""
+    async def dispatch(self, commits: Sequence[Commit]) -> None:
+        """Send the commands that these commits cause; durable on return. Raises `Unavailable`."""
         records: dict[str, list[ProducerRecord]] = defaultdict(list)
         for commit in commits:
             for index, event in enumerate(commit.events):
                 if event.is_event:
                     for to, record in await self._caused(f"{commit.stream}:{commit.nr}:{index}", event):
                         records[topics.commands_topic(self._namespace, to)].append(record)
-        await self._find(records.keys() - self._partitions.keys())
-        places: dict[tuple[str, int], list[ProducerRecord]] = defaultdict(list)
-        for topic, its in records.items():
-            for record in its:
-                place, record = self._place(topic, record)
-                places[place].append(record)
-        await asyncio.gather(*(self._broker.publish(*place, its) for place, its in places.items()))
+        await self._count_partitions(records.keys() - self._partitions.keys())
+        batches: dict[tuple[str, int], list[ProducerRecord]] = defaultdict(list)
+        for topic, commands in records.items():
+            for command in commands:
+                place, record = self._place(topic, command)
+                batches[place].append(record)
+        await asyncio.gather(*(self._broker.publish(*place, batch) for place, batch in batches.items()))
 
     async def _caused(self, event_id: str, event: RecordedEvent) -> list[tuple[str, ProducerRecord]]:
         try:
@@ -99,23 +102,24 @@ class CommandDispatcher:
         except Exception as bug:  # `check` had found none: other code wrote the event
             raise Unavailable(f"{event_id}, what {event.type} causes: {bug!r}: deploy a version that can say") from bug
 
-    async def _find(self, unknown: Iterable[str]) -> None:
-        """Learn how many partitions topics have. One that does not exist is looked for again the next time.
+    async def _count_partitions(self, unknown: Iterable[str]) -> None:
+        """Learn the number of partitions of topics. A topic that does not exist is looked for again the next time.
 
-        One that is only without a leader is waited for: it is there, and what is sent to it no dead letter.
+        Raises `Unavailable` for a topic that is only without a leader: commands to it are no dead letters.
         """
         if not unknown:
             return
         try:
-            found = await self._broker.existing(unknown)
+            existing = await self._broker.existing(unknown)
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: {error!r}") from None
-        for name, topic in found.items():
+        for name, topic in existing.items():
             if topic is None:
                 raise Unavailable(f"Kafka: {name} has no leader")
             self._partitions[name] = topic.partitions
 
     def _place(self, topic: str, record: ProducerRecord) -> tuple[tuple[str, int], ProducerRecord]:
+        """Topic and partition of a command, and its record: a dead letter where its topic does not exist."""
         key, value, headers = record
         count = self._partitions.get(topic)
         if count:
@@ -131,8 +135,8 @@ class CommandDispatcher:
 
 
 def command_record(send: Send, id: str, source: str, causation_id: str, cause: RecordedEvent) -> ProducerRecord:
-    """A command as a record of its topic, in the trace of the event that causes it. Raises `TypeError` for data that is
-    no JSON."""
+    """A command as a record of its topic, in the trace of the event that causes it. Raises `TypeError` for data that
+    JSON cannot hold."""
     headers = command_headers(
         send.command_id or id,
         send.command,

@@ -1,8 +1,8 @@
-"""Brings what a process manager hears into its own commands topic.
+"""Routes the events that a process manager hears into its own commands topic.
 
-A consumer group of its own reads the events topics of the types that the process manager names. What an event means is
-a command whose id is the event's, so what is read again after a crash or a rebalance has one effect. From there on a
-process is owned, decided and committed like every aggregate.
+A consumer group of its own reads the events topics of the types that the process manager names. The command that an
+event means has the event's id, so an event that is read again after a crash or a rebalance has one effect. From there
+on a process is owned, decided and committed like every aggregate.
 """
 
 from __future__ import annotations
@@ -20,19 +20,15 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from aggregates.process_manager import ForeignEvent, ProcessManager
-from schemas.codec import Codec, Undecodable
-from schemas.registry import SchemaError, Schemas
-from schemas.wire_format import from_wire
+from aggregates.process_manager import ProcessManager
+from schemas.registry import Schemas
 from streams.concurrency.retry import until_it_answers
-from streams.deciding.messages import command_headers
 from streams.journal.event_decoding import NotReadableYet
-from streams.journal.port import stream_name
 from streams.kafka import topics
-from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge, partition_of
-from streams.kafka.published_through import position_of
+from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge
 from streams.kafka.records import AIOKafkaConsumer
 from streams.ownership.replies import AROUND_BYTES, fitting
+from streams.processes.event_meaning import EventMeaning
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,106 +36,17 @@ log = logging.getLogger(__name__)
 RECORDS_AT_ONCE = 2_000
 WAIT_MS = 1_000
 FETCH_WAIT_MS = 100
-"""How long the broker keeps a request that finds nothing; a partition may have to wait for the others as long."""
+"""The broker keeps a request that finds nothing so long; one partition may have to wait for the others as long."""
 SESSION_MS = 6_000
 """A worker that was killed is missed after so long; brokers allow no less, unless told to."""
-HOLD_SECONDS = 5.0
+RETRY_SECONDS = 5.0
 """A partition whose next event cannot be read is tried again so often."""
 COMMIT_SECONDS = 1.0
 
-Routed = tuple[int, ProducerRecord]
-
-
-class EventMeaning:
-    """What the events of one aggregate type mean to a process manager. Raises `SchemaError` when one has no schema.
-
-    Names by which the events were called before are known, as far as the schemas here say. An event of another name is
-    skipped unread: new ones that nobody here has heard of keep nobody waiting.
-    """
-
-    def __init__(self, manager: ProcessManager[Any, Any, Any], source: str, schemas: Schemas) -> None:
-        self._manager = manager
-        self._source = source
-        self._heard = frozenset(manager.hears[source])
-        for name in sorted(self._heard - {schema.name for schema in schemas}):
-            raise SchemaError(
-                f"{manager.type} hears {name} of {source}, and {schemas.folder} has no schema of it: copy all its "
-                f"versions, {name}.v1.avsc and those that follow, from the context that writes it"
-            )
-        self._codec = Codec(schemas, {}, schemas.upcasters)
-        former = {
-            alias.rpartition(".")[2] for schema in schemas if schema.name in self._heard for alias in schema.aliases
-        }
-        self._foreign: dict[tuple[str, int], int] = {}
-        """By partition, the last offset that was said to be none of ours."""
-        self._read = self._heard | former | {upcaster.name for upcaster in schemas.upcasters}
-
-    def hear(self, record: Any, partitions: int, source: str) -> list[Routed]:
-        """The commands that an event means, each with its partition. Raises `NotReadableYet`.
-
-        What is no event of this source's journal is passed over: whoever may write to the topic keeps nobody waiting.
-        """
-        headers = {name: value for name, value in record.headers if value is not None}
-        if headers.get("ce_type", b"").decode(errors="replace") not in self._read:
-            return []
-        try:
-            id, event_id, correlation_id, traceparent = self._identity(record, headers)
-            parts = self._codec.decode_to_builtins(from_wire(record.value, headers))
-        except Undecodable as error:
-            raise NotReadableYet(f"{error}: deploy the version that knows it") from None
-        except Exception as error:
-            self._passed_over(record, error)
-            return []
-        try:
-            heard = [
-                it
-                for schema, fields in parts
-                if schema.name in self._heard
-                for it in self._manager.hear(ForeignEvent(self._source, id, schema.name, fields))
-            ]
-            return [
-                _route(it, number, event_id, correlation_id, traceparent, partitions, source)
-                for number, it in enumerate(heard)
-            ]
-        except Exception as bug:
-            log.exception("%s %r: what it means to %s", self._source, id, self._manager.type)
-            raise NotReadableYet(f"{headers['ce_type'].decode()} of {id!r}: {bug!r}") from None
-
-    def _identity(self, record: Any, headers: Mapping[str, bytes]) -> tuple[str, str, str, str]:
-        """The id of the aggregate and of the event, what it belongs to, and its trace. Raises `ValueError`."""
-        if not record.key or not record.value:
-            raise ValueError("it has no key, or no value")
-        event_id = headers.get("ce_id", b"").decode()
-        stream = stream_name(self._source, record.partition)
-        if position_of(headers, stream) is None:
-            raise ValueError(f"its ce_id {event_id[:100]!r} is not its ce_position, or no position of {stream}")
-        traceparent = headers.get("ce_traceparent", b"").decode()
-        return record.key.decode(), event_id, headers.get("ce_correlationid", b"").decode(), traceparent
-
-    def _passed_over(self, record: Any, error: Exception) -> None:
-        place = record.topic, record.partition
-        if self._foreign.get(place, -1) < record.offset:
-            self._foreign[place] = record.offset
-            log.error("%s-%d: offset %d is no event of ours, and is passed over: %s", *place, record.offset, error)
-
-
-def _route(
-    heard: Any, number: int, event_id: str, correlation_id: str, traceparent: str, partitions: int, source: str
-) -> Routed:
-    headers = command_headers(
-        f"{event_id}#{number}" if number else event_id,
-        type(heard.command).__name__,
-        source,
-        correlation_id=correlation_id,
-        causation_id=event_id,
-        traceparent=traceparent,
-    )
-    key = heard.process.encode()
-    return partition_of(key, partitions), (key, msgspec.json.encode(heard.command), headers)
-
 
 class InputPosition(msgspec.Struct, frozen=True):
-    """How far a partition is brought on: `behind` counts the events that are not, `held` says why it stands still."""
+    """How far a partition is routed: `behind` counts the events that are not routed yet, `held` is the reason for which
+    it stands still."""
 
     topic: str
     partition: int
@@ -149,12 +56,13 @@ class InputPosition(msgspec.Struct, frozen=True):
 
 
 class Router:
-    """All that one process manager hears, as far as Kafka has given it to this worker."""
+    """Reads all events that one process manager hears, of the partitions that Kafka has given to this worker."""
 
     def __init__(
         self,
         manager: ProcessManager[Any, Any, Any],
         settings: Settings,
+        *,
         group: str,
         source: str,
         shop: str | Path,
@@ -166,18 +74,19 @@ class Router:
         self._broker = broker
         self._commands_topic = topics.commands_topic(settings.namespace, manager.type)
         self._dead_letters_topic = topics.dead_letters_topic(settings.namespace, manager.type)
-        self._listeners = {
+        self._meanings = {
             topics.events_topic(settings.namespace, source): EventMeaning(manager, source, Schemas.load(shop, source))
             for source in manager.hears
         }
         self._held: dict[TopicPartition, tuple[float, str]] = {}
+        """When a partition that stands still is tried again, and its reason."""
         self._next: dict[TopicPartition, int] = {}
         self._consumer: AIOKafkaConsumer | None = None
 
     @property
     def topics(self) -> list[topics.Topic]:
-        """What it reads, which it makes where the other context was never started."""
-        return [topics.Topic(name, self._settings.partitions, topics.FOREVER) for name in self._listeners]
+        """The events topics that it reads; it makes them where the other context was never started."""
+        return [topics.Topic(name, self._settings.partitions, topics.FOREVER) for name in self._meanings]
 
     def inputs(self) -> list[InputPosition]:
         """How far each partition is that this worker reads."""
@@ -197,9 +106,9 @@ class Router:
         ]
 
     async def run(self) -> None:
-        """Bring on, for ever. May be called again after it has raised."""
+        """Route events for ever. May be called again after it has raised."""
         consumer = AIOKafkaConsumer(
-            *self._listeners,
+            *self._meanings,
             bootstrap_servers=self._settings.bootstrap_servers,
             group_id=self._group,
             enable_auto_commit=False,
@@ -223,48 +132,48 @@ class Router:
         committed = time.monotonic()
         while True:
             self._resume(consumer)
-            found = await consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE)
-            if found:
-                done |= await self._bring_on(consumer, found)
-            if done and (not found or time.monotonic() - committed > COMMIT_SECONDS):
+            batches = await consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE)
+            if batches:
+                done |= await self._route(consumer, batches)
+            if done and (not batches or time.monotonic() - committed > COMMIT_SECONDS):
                 await self._commit(consumer, done)
                 done, committed = {}, time.monotonic()
 
-    async def _bring_on(
-        self, consumer: AIOKafkaConsumer, found: Mapping[TopicPartition, Sequence[Any]]
+    async def _route(
+        self, consumer: AIOKafkaConsumer, batches: Mapping[TopicPartition, Sequence[Any]]
     ) -> dict[TopicPartition, int]:
-        """Send what these events mean; the offsets up to which that is done."""
+        """Send the commands that these events mean. Returns the offset behind the last event routed, by partition."""
         records: dict[int, list[ProducerRecord]] = defaultdict(list)
         done: dict[TopicPartition, int] = {}
-        for tp, events in found.items():
-            listener = self._listeners[tp.topic]
+        for tp, events in batches.items():
+            meaning = self._meanings[tp.topic]
             for event in events:
                 try:
-                    routed = listener.hear(event, self._settings.partitions, self._source)
-                except NotReadableYet as held:
-                    self._hold(consumer, tp, event.offset, str(held))
+                    commands = meaning.hear(event, self._settings.partitions, self._source)
+                except NotReadableYet as error:
+                    self._hold(consumer, tp, event.offset, str(error))
                     break
-                for partition, record in routed:
+                for partition, record in commands:
                     records[partition].append(record)
                 done[tp] = event.offset + 1
                 if self._held:
                     self._held.pop(tp, None)
-        await asyncio.gather(*(self._publish(partition, its) for partition, its in records.items()))
+        await asyncio.gather(*(self._publish(partition, commands) for partition, commands in records.items()))
         self._next |= done
         return done
 
     async def _publish(self, partition: int, records: list[ProducerRecord]) -> None:
-        """Send commands of one partition in order; durable on return. One that its topic does not take, since it is
-        larger as JSON than the event was, becomes a dead letter: what is behind it need not wait for it."""
+        """Send commands of one partition in order; durable on return. One that is too large for its topic, since it is
+        larger as JSON than the event was, becomes a dead letter, so that those behind it go on."""
         while records:
             try:
                 await self._broker.publish(self._commands_topic, partition, records, refuse=True)
                 return
             except RecordTooLarge as error:
-                large, records = records[error.sent], records[error.sent + 1 :]
-                await self._give_up(partition, large, error)
+                too_large, records = records[error.sent], records[error.sent + 1 :]
+                await self._dead_letter(partition, too_large, error)
 
-    async def _give_up(self, partition: int, record: ProducerRecord, error: RecordTooLarge) -> None:
+    async def _dead_letter(self, partition: int, record: ProducerRecord, error: RecordTooLarge) -> None:
         key, value, headers = record
         ids = {name: text.decode() for name, text in headers if name in ("ce_id", "ce_type", "ce_causationid")}
         log.error(
@@ -282,20 +191,20 @@ class Router:
             ("dl_time", str(int(time.time() * 1000)).encode()),
             ("dl_id", ids["ce_id"].encode()),
         ]
-        most = await self._broker.largest(self._dead_letters_topic) - AROUND_BYTES
-        letter = fitting(key, value, headers, reason, most)
+        largest = await self._broker.largest(self._dead_letters_topic)
+        letter = fitting(key, value, headers, reason, largest - AROUND_BYTES)
         await self._broker.publish(self._dead_letters_topic, partition, [letter])
 
-    def _hold(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int, why: str) -> None:
-        if tp not in self._held or self._held[tp][1] != why:
-            log.error("%s: %s-%d stands still at offset %d: %s", self._group, tp.topic, tp.partition, offset, why)
-        self._held[tp] = time.monotonic() + HOLD_SECONDS, why
+    def _hold(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int, reason: str) -> None:
+        if tp not in self._held or self._held[tp][1] != reason:
+            log.error("%s: %s-%d stands still at offset %d: %s", self._group, tp.topic, tp.partition, offset, reason)
+        self._held[tp] = time.monotonic() + RETRY_SECONDS, reason
         self._next[tp] = offset
         consumer.seek(tp, offset)
         consumer.pause(tp)
 
     def _resume(self, consumer: AIOKafkaConsumer) -> None:
-        """Try again what stands still."""
+        """Try again the partitions that stand still."""
         for tp, (until, _) in list(self._held.items()):
             if tp not in consumer.assignment():
                 del self._held[tp]
@@ -303,7 +212,7 @@ class Router:
                 consumer.resume(tp)
 
     async def _commit(self, consumer: AIOKafkaConsumer, done: dict[TopicPartition, int]) -> None:
-        """Say how far this is; after a rebalance that others have to say, and some of it comes again."""
+        """Commit the offsets of partitions that are still assigned; events of the others are read again elsewhere."""
         mine = {tp: offset for tp, offset in done.items() if tp in consumer.assignment()}
         try:
             if mine:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +19,7 @@ from streams.runtime.consumer import Transport
 from streams.runtime.log_lines import one_line_each
 from streams.runtime.log_throttle import quieten
 from streams.runtime.membership import Membership
+from streams.runtime.part import Part
 from streams.runtime.partition_pump import RecordHandler
 from streams.runtime.places import check_folder, check_listening
 from streams.runtime.preparation import stop_on_user_error
@@ -41,8 +41,6 @@ CHATTY = ("faust", "mode", "aiokafka")
 
 LOOPBACK, WEB_PORT = "127.0.0.1", 6066
 """Where a worker listens unless told otherwise on its command line: there is no authentication."""
-
-Positions = Callable[[set[TP]], Awaitable[dict[TP, int]]]
 
 
 class FlowControl(FlowControlEvent):  # type: ignore[misc]
@@ -66,27 +64,24 @@ class FlowControl(FlowControlEvent):  # type: ignore[misc]
 
 
 class Application(faust.App):  # type: ignore[misc]
-    """A Faust app with the hooks that exact positions need: parts add to `starting`, `assigning`, `revoking` ..."""
+    """A Faust app of parts, with the hooks around a rebalance that exact positions need.
 
-    def __init__(self, name: str, group: str, settings: Settings, **options: Any) -> None:
+    `leaves_first`: leave the group before the rest of the shutdown. Right only where a fence keeps late writes from
+    doing harm.
+    """
+
+    def __init__(
+        self, name: str, group: str, settings: Settings, *, leaves_first: bool = False, **options: Any
+    ) -> None:
         self.module = name
         self.settings = settings
         self.supervisor = Supervisor()
-        self.starting: list[Callable[[], Awaitable[None]]] = []
-        self.stopping: list[Callable[[], Awaitable[None]]] = []
-        self.revoking: list[Callable[[], Awaitable[None]]] = []
-        self.resuming: list[Callable[[], Awaitable[None]]] = []
-        self.assigning: list[Callable[[set[TP]], Awaitable[None]]] = []
-        self._resuming: asyncio.Task[None] | None = None
-        self.position_sources: list[Positions] = []
+        self.parts: list[Part] = []
         self.receivers: dict[str, RecordHandler] = {}
         """By topic: who gets its records, instead of an agent's stream. See `receive`."""
-        self.went_back: Callable[[TP], None] = lambda tp: None
-        self.serves: Callable[[], bool] = lambda: True
-        self.partitions_served: Callable[[], list[int]] = list
-        self.leaves_first = False
-        """Leave the group before the rest of the shutdown: only where a fence keeps what is late from doing harm."""
         self.rebalanced = False
+        self._leaves_first = leaves_first
+        self._resuming: asyncio.Task[None] | None = None
         options.setdefault("datadir", str(settings.data_dir / group))
         door = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
         web = dict(options.pop("web_application_options", {}))
@@ -124,6 +119,10 @@ class Application(faust.App):  # type: ignore[misc]
     def flow_control(self) -> FlowControl:
         return FlowControl(self)
 
+    def add(self, part: Part) -> None:
+        """Have a part start, stop, and take part in rebalances."""
+        self.parts.append(part)
+
     def receive(self, topic: str, receiver: RecordHandler, name: str) -> None:
         """Have the records of a topic go to `receiver` in batches, past Faust's streams: see `consumer.py`."""
         channel = self.topic(topic, key_type=bytes, value_type=bytes, partitions=self.settings.partitions)
@@ -158,34 +157,34 @@ class Application(faust.App):  # type: ignore[misc]
         self._membership = Membership(self.conf.datadir / "member", self.settings.bootstrap_servers, self.conf.id)
         with stop_on_user_error():
             await self._membership.succeed(alone=bool(self.tables))  # two cannot have the same tables open
-        for start in self.starting:
-            await start()
+        for part in self.parts:
+            await part.start()
 
     async def on_stop(self) -> None:
         # Owners let go first: Faust waits for every message in work, for as long as a store that is down lets them
         # wait, and then takes a second or two for the rest, in which nobody would serve their partitions.
         await self.before_revoke()
-        if self.leaves_first and self._consumer is not None:
+        if self._leaves_first and self._consumer is not None:
             await each_done(self._consumer.leave())
         await super().on_stop()
 
     async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:
         self.rebalanced = False
-        for stop in self.stopping:
-            await each_done(stop())
+        for part in reversed(self.parts):
+            await each_done(part.stop())
 
     async def before_assigned(self, assignment: set[TP]) -> None:
         """A rebalance has assigned these, or nothing, to this worker."""
         if not self.should_stop:  # nothing is taken over any more
-            await asyncio.gather(*(assign(assignment) for assign in self.assigning))
+            await asyncio.gather(*(part.assign(assignment) for part in self.parts))
 
     async def positions(self, assignment: set[TP]) -> dict[TP, int]:
         """Where to read the assigned partitions from, for those that do not follow Faust's commits."""
         positions: dict[TP, int] = {}
         if self.should_stop:
             return positions
-        for found in await asyncio.gather(*(source(assignment) for source in self.position_sources)):
-            positions.update(found)
+        for offsets in await asyncio.gather(*(part.positions(assignment) for part in self.parts)):
+            positions.update(offsets)
         return positions
 
     async def before_revoke(self) -> None:
@@ -194,7 +193,7 @@ class Application(faust.App):  # type: ignore[misc]
         if self._resuming is not None:
             await cancel(self._resuming)
             self._resuming = None
-        await each_done(*(revoke() for revoke in self.revoking))
+        await each_done(*(part.revoke() for part in self.parts))
 
     def on_rebalance_end(self) -> None:
         super().on_rebalance_end()
@@ -203,15 +202,25 @@ class Application(faust.App):  # type: ignore[misc]
 
     async def _resume(self) -> None:
         """A rebalance is over: what was assigned is there, and its tables are recovered."""
-        for resume in self.resuming:
-            await resume()
+        for part in self.parts:
+            await part.resume()
         self.rebalanced = True
-        print(f"ready: {self.module} partitions={self.partitions_served()}", flush=True)
+        print(f"ready: {self.module} partitions={self.partitions_served}", flush=True)
+
+    def went_back(self, tp: TP) -> None:
+        """The consumer has started over by itself on a partition."""
+        for part in self.parts:
+            part.went_back(tp)
+
+    @property
+    def partitions_served(self) -> list[int]:
+        """The partitions that this worker serves."""
+        return sorted({partition for part in self.parts for partition in part.partitions_served})
 
     @property
     def is_ready(self) -> bool:
         """Whether this worker serves all that is assigned to it, so that it can be asked."""
-        return self.rebalanced and not self.rebalancing and self.serves()
+        return self.rebalanced and not self.rebalancing and all(part.is_ready for part in self.parts)
 
     @property
     def is_well(self) -> bool:

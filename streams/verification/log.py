@@ -18,7 +18,17 @@ class LogCheck:
         """What is wrong with the next commit that can be read. Behind a hole less can be said."""
         before, self._before = self._before, commit
         if before is None:
-            before = Commit(self._stream, 0, 0, "", "", NOTHING_CONSUMED, 0, 0, commit.recorded_at)
+            before = Commit(
+                stream=self._stream,
+                nr=0,
+                epoch=0,
+                owner="",
+                topic_id="",
+                offset=NOTHING_CONSUMED,
+                derived_nr=0,
+                eventful_nr=0,
+                recorded_at=commit.recorded_at,
+            )
         adjacent = commit.nr == before.nr + 1
         yield from _ownership(before, commit, adjacent)
         yield from _offsets(before, commit, adjacent)

@@ -66,4 +66,4 @@ def add_health(app: Application) -> None:
             troubles = [f"{name}: {reason}" for name, reason in sorted(app.supervisor.troubles.items())]
             detail = "; ".join(troubles) or "a rebalance, a recovery or a takeover is under way"
             return problem(view, 503, "Not ready", detail)
-        return json_response(view, {"status": "ready", "app": app.module, "partitions": app.partitions_served()})
+        return json_response(view, {"status": "ready", "app": app.module, "partitions": app.partitions_served})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from streams.journal.port import stream_name
 from streams.ownership.assignment import Assignment
+from streams.ownership.owned_log import OwnedLog
 from streams.runtime.application import Application
 from streams.web.health import json_response
 
@@ -50,39 +50,36 @@ class OwnersAnswer(msgspec.Struct, frozen=True):
     owners: list[OwnedPartition]
 
 
-def owned(ownership: Assignment, type: str) -> list[OwnedPartition]:
-    """What this worker has, by partition."""
-    return [_owned(ownership, partition, stream_name(type, partition)) for partition in sorted(ownership.assigned)]
-
-
-def _owned(ownership: Assignment, partition: int, stream: str) -> OwnedPartition:
-    owner = ownership.owners.get(partition)
+def owned(log: OwnedLog) -> OwnedPartition:
+    """What this worker has of an assigned partition."""
+    owner, stream, waits = log.owner, log.waiting.stream, log.waiting.reason
     if owner is None or owner.head is None:
-        return OwnedPartition(partition, stream, waits=ownership.waits(partition))
+        return OwnedPartition(partition=log.partition, stream=stream, waits=waits)
     head, cache = owner.head, owner.handler.cache
     return OwnedPartition(
-        partition,
-        stream,
-        owner.identity,
-        head.epoch,
-        head.nr,
-        owner.derived_nr,
-        head.eventful_nr,
-        owner.next_offset,
-        len(cache),
-        cache.weight,
-        *owner.queued,
-        ownership.serves(partition),
-        owner.since,
-        round(owner.takeover_seconds * 1e3, 1),
-        ownership.waits(partition),
+        partition=log.partition,
+        stream=stream,
+        owner=owner.identity,
+        epoch=head.epoch,
+        head=head.nr,
+        indexed=owner.derivation.derived_nr,
+        eventful=head.eventful_nr,
+        next_offset=owner.intake.next_offset,
+        aggregates=len(cache),
+        weight=cache.weight,
+        queued=len(owner.queue),
+        queued_bytes=owner.queue.bytes,
+        serving=log.serves,
+        since=owner.since,
+        takeover_ms=round(owner.takeover_seconds * 1e3, 1),
+        waits=waits,
     )
 
 
-def add_owners(app: Application, ownerships: Mapping[str, Assignment]) -> None:
+def add_owners(app: Application, ownerships: Iterable[Assignment]) -> None:
     """Serve `/owners`, of these types."""
 
     @app.page("/owners")
     async def owners(view: Any, request: Any) -> Any:
-        found = [one for type, ownership in ownerships.items() for one in owned(ownership, type)]
-        return json_response(view, OwnersAnswer(app.module, found))
+        logs = [log for ownership in ownerships for _, log in sorted(ownership.logs.items())]
+        return json_response(view, OwnersAnswer(app.module, [owned(log) for log in logs]))

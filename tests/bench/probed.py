@@ -19,6 +19,8 @@ from collections import Counter
 from types import FrameType
 from typing import Any
 
+from streams.runtime.part import Part
+
 TICK = 0.005
 STALL = float(os.environ.get("PROBED_STALL", "50")) / 1e3
 FRAMES = 7
@@ -112,8 +114,9 @@ def _milliseconds(seconds: list[float]) -> dict[str, float]:
 probe = Probe()
 
 
-async def _start() -> None:
-    app.probing = asyncio.create_task(probe.run(), name="probe")
+class _Probing(Part):
+    async def start(self) -> None:
+        app.probing = asyncio.create_task(probe.run(), name="probe")
 
 
 @app.page("/probe")
@@ -121,4 +124,4 @@ async def _told(view: Any, request: Any) -> Any:
     return view.json(probe.told())
 
 
-app.starting.insert(0, _start)
+app.parts.insert(0, _Probing())

@@ -23,10 +23,11 @@ from streams.deciding.messages import Envelope, Failure, Message, command_header
 from streams.journal.port import Commit, Journal, RecordedEvent, StoredEvent, stream_name
 from streams.kafka.client import partition_of
 from streams.limits import Limits
-from streams.ownership.owner import Owner
+from streams.ownership.replies import Replies
 from streams.verification.repair import Finding, repair
 from streams.verification.verification import Verification
 from tests.command_log import Topic
+from tests.owners import RunningOwner
 
 PARTITIONS, WINDOW, EVERY = 2, 10, 4
 
@@ -38,8 +39,11 @@ OPEN = {"user_id": "17850", "kind": "sale", "country": "France"}
 LINE = {"sku": "85123A", "description": "HOLDER", "quantity": 6, "unit_price": "2.55"}
 
 
-class Nobody:
-    """An outbox whose messages nobody reads."""
+class Nobody(Replies):
+    """Messages that nobody reads."""
+
+    def __init__(self) -> None:
+        pass
 
     async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         raise AssertionError("no command of these fails")
@@ -91,32 +95,42 @@ class Orders:
             found += read
         return found
 
-    async def owner(self, partition: int, name: str = "a") -> Owner:
+    async def owner(self, partition: int, name: str = "a") -> RunningOwner:
         """One that serves the partition; whoever did before is fenced."""
         stream = self.stream(partition)
         handler = CommandHandler(self.decider, EVENTS, _COMMANDS, self.journal, stream, Cache(1_000_000), WINDOW)
         limits = Limits(group_commands=5, group_linger=0.001, snapshot_every=EVERY)
-        journal, outbox = self.journal, Nobody()
-        owner = Owner(
-            stream, partition, "t1", name, journal, handler, outbox, limits, Topic(), _lost, lambda key: partition
+        journal, replies = self.journal, Nobody()
+        owner = RunningOwner(
+            stream=stream,
+            partition=partition,
+            topic_id="t1",
+            identity=name,
+            journal=journal,
+            handler=handler,
+            replies=replies,
+            limits=limits,
+            commands=Topic(),
+            check_partition=lambda key: partition,
         )
         await owner.take_over()
         self.offsets[partition] = owner.next_offset
         owner.resume()
         return owner
 
-    async def send(self, owner: Owner, key: str, type: str, data: Any = None) -> None:
+    async def send(self, owner: RunningOwner, key: str, type: str, data: Any = None) -> None:
         """Give the owner a command."""
         offset = self.offsets[owner.partition]
         self.offsets[owner.partition] += 1
         headers = command_headers(f"{owner.stream}-{offset}", type, "/test")
         value = json.dumps(data or {}).encode()
-        await owner.deliver(Message(offset, key.encode(), value, headers, 1.0))
+        await owner.deliver([Message(offset, key.encode(), value, headers, 1.0)])
 
-    async def settled(self, owner: Owner) -> None:
+    async def settled(self, owner: RunningOwner) -> None:
         """Wait until commits cover all that the owner was given."""
         async with asyncio.timeout(10):
             while owner.covered < self.offsets[owner.partition]:
+                assert owner.lost is None, owner.why_lost
                 await asyncio.sleep(0.002)
 
     async def write(self) -> None:
@@ -139,7 +153,7 @@ class Orders:
                 await self.send(owner, keys[0], "AddLine", LINE)  # rejected, so there is nothing to write
                 await self.settled(owner)
                 async with asyncio.timeout(10):
-                    while owner.head is None or owner._indexer.derived_nr < owner.head.nr:
+                    while owner.head is None or owner.derivation.derived_nr < owner.head.nr:
                         await asyncio.sleep(0.005)
             await owner.close()
         await self.journal.save_schemas(EVENTS.schemas)
@@ -154,10 +168,6 @@ class Orders:
 
 def _order_of_a_type_of_its_own() -> Decider[Any, Any, Any]:
     return dataclasses.replace(order, type=f"o{uuid.uuid4().hex[:8]}")
-
-
-def _lost(owner: Owner) -> None:
-    raise AssertionError(f"{owner.stream} was lost")
 
 
 def next_commit(head: Commit, *events: RecordedEvent, **changes: Any) -> Commit:

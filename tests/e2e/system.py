@@ -93,14 +93,14 @@ class System:
         }
         return {**os.environ, **ours, **settings}
 
-    def start(self, module: str, folder: Path | None = None, **settings: str) -> Worker:
+    def start(self, module: str, folder: Path | None = None, level: str = "warn", **settings: str) -> Worker:
         """Start a worker, with these settings besides, and do not wait for it. `folder`: where it keeps its tables, a
-        new one by default."""
+        new one by default. `level`: of its log."""
         name = f"{len(self.workers)}-{module.rpartition('shop.')[2]}"
         port = free_port()
         log = self.data / f"{name}.log"
         folder = folder or self.data / name
-        command = ["worker", "--web-port", str(port), "--datadir", str(folder), "-l", "warn"]
+        command = ["worker", "--web-port", str(port), "--datadir", str(folder), "-l", level]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "faust", "-A", module, *command],

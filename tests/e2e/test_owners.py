@@ -37,7 +37,7 @@ async def test_owners_and_changes_of_hands(system: System) -> None:
     assert 2 == nobody.returncode
     assert "has no members" in nobody.stderr
 
-    first = system.start(ORDERS)
+    first = system.start(ORDERS, level="info")
     await system.all_served(first)
     everything = list(range(PARTITIONS))
     assert everything == said(first, "taken over from nobody: epoch 1 ")
@@ -57,7 +57,7 @@ async def test_owners_and_changes_of_hands(system: System) -> None:
         )
         assert (True, 0, 0) == (row["serving"], row["queued"], row["queued_bytes"])
 
-    second = system.start(ORDERS)
+    second = system.start(ORDERS, level="info")
     await system.all_served(first, second)
     moved = await system.partitions(second)
     assert moved

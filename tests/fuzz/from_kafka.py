@@ -25,7 +25,7 @@ from streams.journal.commit_codec import UnreadableCommit, decode_events, encode
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import RecordedEvent, Unavailable
-from streams.processes.router import EventMeaning
+from streams.processes.event_meaning import EventMeaning
 from tests.fuzz.hostile import Record, field_names, json_bytes, keyed, moments, mutated, raw, records, scalars, values
 from tests.fuzz.reader import Reader
 from tests.fuzz.worlds import DECIDERS, Decided, commands_of, events_of, samples, schemas_of

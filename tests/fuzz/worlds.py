@@ -28,9 +28,9 @@ from streams.journal.memory import MemoryJournal
 from streams.journal.port import stream_name
 from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.limits import Limits
-from streams.ownership.owner import Owner
-from streams.ownership.replies import KafkaReplies
+from streams.ownership.replies import Replies
 from tests.fuzz.hostile import Record
+from tests.owners import RunningOwner
 
 ROOT = Path(__file__).parents[2]
 DECIDERS: dict[str, Decider[Any, Any, Any]] = {
@@ -127,7 +127,6 @@ class Decided:
 
     def __init__(self, type: str, quarantine: bool) -> None:
         self.type = type
-        self.lost = asyncio.Event()
         self.journal = MemoryJournal()
         self.sink = Sink()
         limits = Limits(
@@ -142,18 +141,17 @@ class Decided:
         self.handler = CommandHandler(
             DECIDERS[type], events_of(type), commands_of(type), self.journal, stream, self.cache, WINDOW, limits
         )
-        self.owner = Owner(
-            stream,
-            0,
-            "topic",
-            "me",
-            self.journal,
-            self.handler,
-            KafkaReplies(self.sink, "commits", "commands", "letters"),  # type: ignore[arg-type]
-            limits,
-            _CommandLog(),
-            lambda owner: self.lost.set(),
-            lambda key: 0,
+        self.owner = RunningOwner(
+            stream=stream,
+            partition=0,
+            topic_id="topic",
+            identity="me",
+            journal=self.journal,
+            handler=self.handler,
+            replies=Replies(self.sink, "commits", "commands", "letters"),  # type: ignore[arg-type]
+            limits=limits,
+            commands=_CommandLog(),
+            check_partition=lambda key: 0,
         )
 
     async def decide(self, records: Sequence[Record]) -> None:
@@ -162,13 +160,12 @@ class Decided:
         self.owner.resume()
         try:
             for offset, it in enumerate(records):
-                await self.owner.deliver(
-                    Message(offset, it.key, it.value, it.headers, it.timestamp / 1000)  # type: ignore[arg-type]
-                )
+                message = Message(offset, it.key, it.value, it.headers, it.timestamp / 1000)  # type: ignore[arg-type]
+                await self.owner.deliver([message])
             async with asyncio.timeout(MOST_SECONDS):
-                while self.owner.covered < len(records) and not self.lost.is_set():
+                while self.owner.covered < len(records) and self.owner.lost is None:
                     await asyncio.sleep(0)
-            if self.lost.is_set():
+            if self.owner.lost is not None:
                 raise Lost(f"covered are {self.owner.covered} of {len(records)}: {self.owner.why_lost}")
         finally:
             await self.owner.close()

@@ -32,7 +32,9 @@ from streams.kafka.client import KafkaClient
 from streams.kafka.records import PartitionRecords
 from streams.ownership.assignment import Assignment
 from streams.ownership.derivation import Derivation
+from streams.ownership.owned_log import OwnedLog
 from streams.ownership.owner import Owner
+from streams.ownership.partition_intake import PartitionIntake
 from streams.ownership.takeover import first_commit, take_over
 from streams.runtime.partition_pump import PartitionPump
 from tests.memory_rows import MemoryRows
@@ -47,7 +49,7 @@ class Edit:
     new: str
 
 
-APPEND = """    derived = await until_it_answers(
+APPEND = """    is_derived = await until_it_answers(
         lambda: self._journal.append(commit, lambda: encoded(snapshots)),
         f"{self.stream}: appending commit {commit.nr}",
         Unavailable,
@@ -55,9 +57,9 @@ APPEND = """    derived = await until_it_answers(
     )
 """
 ONCE = """    try:
-        derived = await self._journal.append(commit, lambda: encoded(snapshots))
+        is_derived = await self._journal.append(commit, lambda: encoded(snapshots))
     except Unavailable:
-        derived = False
+        is_derived = False
 """
 AGAIN = """    tried = []
 
@@ -65,9 +67,9 @@ AGAIN = """    tried = []
         tried.append(commit)
         return self._journal.append(msgspec.structs.replace(commit, nr=commit.nr + len(tried) - 1), tuple)
 
-    derived = await until_it_answers(attempt, "append", Unavailable)
+    is_derived = await until_it_answers(attempt, "append", Unavailable)
 """
-REPLY = "    await self._outbox.replies(self._replies(verdicts))\n"
+REPLY = "    await self._replies.replies(_replies(verdicts))\n"
 
 PLACED = "        yield key_of(table, PLACE), _encode(change.place)\n"
 WAITING = "        yield key_of(table, QUARANTINED, key), _encode(quarantined)\n"
@@ -102,21 +104,21 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "no seek: the group's committed offset is trusted": (
         Edit(
             Assignment.positions,
-            "return {partition: self._begin(partition) for partition in self._taken_over}",
-            "[self._begin(partition) for partition in self._taken_over]\n    return {}",
+            "return {partition: offset for partition, offset in positions.items() if offset is not None}",
+            "return {}",
         ),
-        Edit(Owner.deliver, "and message.offset >= self.next_offset", ""),
+        Edit(PartitionIntake.deliver, "if message.offset >= self.next_offset:", "if True:"),
     ),
-    "a command delivered again is decided again": (Edit(Owner.deliver, "and message.offset >= self.next_offset", ""),),
-    "a gap is not looked into": (
-        Edit(Owner.deliver, "if await self._commands.gap_is_empty(due, message.offset):", "if True:"),
+    "a command delivered again is decided again": (
+        Edit(PartitionIntake.deliver, "if message.offset >= self.next_offset:", "if True:"),
     ),
+    "a gap is not looked into": (Edit(PartitionIntake._check_gap, "if not is_empty and", "if False and"),),
     "handed over: a batch that waits is forgotten": (
         Edit(PartitionPump.put, "self._waiting[tp].append(records)", "pass"),
     ),
     "failures are not kept as dead letters": (Edit(Owner._process, "if letters:", "if False:"),),
     "a commit says that all before it is indexed": (
-        Edit(Owner._process, "self._indexer.derived_nr,\n        draft", "self.head.nr,\n        draft"),
+        Edit(Owner._process, "derived_nr=self.derivation.derived_nr", "derived_nr=self.head.nr"),
     ),
     "accepted commands without an event are not remembered": (
         Edit(
@@ -250,13 +252,13 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "the tailer goes on behind a stranger's record": (Edit(Tail._find, "self._is_published)", "lambda record: True)"),),
     "what is raised over a gap ends the worker": (
-        Edit(Assignment.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),
+        Edit(Owner.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),
     "an owner that fails is not begun anew": (
-        Edit(Assignment._own, "except Exception as error:", "except Unavailable as error:"),
+        Edit(OwnedLog._own, "except Exception as error:", "except Unavailable as error:"),
     ),
     "an error that no journal declares ends the indexer unseen": (
-        Edit(Derivation._run, "self._failed(error)", "pass"),
+        Edit(Owner._derive, "self.lose(", "(lambda *why: None)("),
     ),
     "a refused batch is left out, and what is behind it is sent": (
         Edit(KafkaClient.send, "await self._was_refused(topic, batch, count, sent)", "sent += count"),

@@ -84,8 +84,8 @@ class Checks:
     def bounds(self, owner: Owner) -> None:
         """A queue holds no more than two groups; a cache beyond its limit only what could not be loaded again."""
         limits, cache = self._world.shape.limits, owner.handler.cache
-        if len(owner._intake) > 2 * limits.group_commands:
-            self.fail("queues are bounded", f"{owner.stream}: {len(owner._intake)} commands wait")
+        if len(owner.queue) > 2 * limits.group_commands:
+            self.fail("queues are bounded", f"{owner.stream}: {len(owner.queue)} commands wait")
         if owner.head is not None and cache.weight > cache.limit and not owner.handler.touched:
             # It shrinks with each commit, by what was indexed then.
             idle = [id for id, aggregate in cache._aggregates.items() if aggregate.nr <= owner.head.derived_nr]
@@ -110,11 +110,12 @@ class Checks:
             if not log or log[-1].topic_id != topic.id or log[-1].offset < commands.last_message:
                 return f"{stream}: offset {commands.last_message} of {topic.id} is not covered"
             owner = self._slot(world.command_group.owners.get(partition))
-            if owner is None or partition not in owner.worker.ownership.owners:
+            owned = owner.worker.ownership.logs.get(partition) if owner is not None else None
+            if owned is None or owned.owner is None:
                 return f"{stream}: nobody owns it"
             # A zombie may have taken over for a moment: its empty commit has no rows.
             rows_nr = max((commit.nr for commit in log if commit.events), default=0)
-            if owner.worker.ownership.owners[partition]._indexer.derived_nr < rows_nr:
+            if owned.owner.derivation.derived_nr < rows_nr:
                 return f"{stream}: derived rows are not written"
             positions = reading.positions(log)
             published = reading.published(world.kafka.history(EVENTS_TOPIC, partition))

@@ -111,7 +111,7 @@ class ProjectionWorker:
     # -- what Faust calls ------------------------------------------------------------------------------------
 
     async def _revoke(self) -> None:
-        """As `Application.before_revoke`, and `ReadSide._suspend`."""
+        """As `Application.before_revoke`, and `ReadSide.revoke`."""
         self.ready = False
         if self._resuming is not None:
             await cancel(self._resuming)
@@ -130,7 +130,7 @@ class ProjectionWorker:
 
     async def _resume(self) -> None:
         side: Any = self
-        await ReadSide._resume(side)
+        await ReadSide.resume(side)
         self.ready = True
 
     async def _deliver(self, message: Message) -> None:

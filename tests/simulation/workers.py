@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Cache
 from streams.deciding.handler import CommandHandler
 from streams.deciding.messages import Message, message_of
@@ -15,7 +16,8 @@ from streams.kafka.command_partition import CommandPartition
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
 from streams.ownership.owner import Owner
-from streams.ownership.replies import KafkaReplies
+from streams.ownership.replies import Replies
+from streams.ownership.waiting import WaitingLog
 from tests.simulation.account import COMMANDS, EVENTS, TYPE, account
 from tests.simulation.group import Consumer, Place
 from tests.simulation.kafka import Record, SimulatedBroker
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
-class WatchedOutbox(KafkaReplies):
-    """The worker's outbox; whoever watches sees the replies as the owner hands them over."""
+class WatchedReplies(Replies):
+    """The worker's replies; whoever watches sees the replies as the owner hands them over."""
 
     def __init__(self, world: World, broker: KafkaClient) -> None:
         super().__init__(broker, COMMITS_TOPIC, COMMANDS_TOPIC, DEAD_LETTERS_TOPIC)
@@ -46,8 +48,8 @@ class CommandWorker:
         self._name = name
         self._journal = world.journal()
         self._broker = SimulatedBroker(world, world.shape.partitions)
-        self._outbox = WatchedOutbox(world, self._broker)
-        self.ownership = Assignment(TYPE, self._new_owner, self._describe, self._seek, confirmed=self._confirmed)
+        self._replies = WatchedReplies(world, self._broker)
+        self.ownership = Assignment(TYPE, self, Supervisor())
         self._consumer = Consumer(
             world,
             world.command_group,
@@ -70,40 +72,39 @@ class CommandWorker:
         await self._consumer.leave()
         serving.cancel()
 
-    def _new_owner(self, partition: int, topic_id: str, count: int) -> Owner:
+    def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Owner:
         shape, stream = self._world.shape, stream_name(TYPE, partition)
         cache = Cache(shape.cache_weight)
         handler = CommandHandler(
             account, EVENTS, COMMANDS, self._journal, stream, cache, shape.dedupe_window, shape.limits
         )
         return Owner(
-            stream,
-            partition,
-            topic_id,
-            self._name,
-            self._journal,
-            handler,
-            self._outbox,
-            shape.limits,
-            CommandPartition(self._broker, COMMANDS_TOPIC, partition),
-            self.ownership.lost,
-            lambda key: partition_of(key, shape.partitions),
-            on_waits=self.ownership.waiting,
+            stream=stream,
+            partition=partition,
+            topic_id=topic_id,
+            identity=self._name,
+            journal=self._journal,
+            handler=handler,
+            replies=self._replies,
+            limits=shape.limits,
+            commands=CommandPartition(self._broker, COMMANDS_TOPIC, partition),
+            check_partition=lambda key: partition_of(key, shape.partitions),
+            waiting=waiting,
         )
 
-    async def _describe(self) -> TopicMetadata | None:
+    async def describe(self) -> TopicMetadata | None:
         return (await self._broker.describe([COMMANDS_TOPIC])).get(COMMANDS_TOPIC)
+
+    async def seek(self, partition: int, offset: int) -> None:
+        self._consumer.go_on_from(COMMANDS_TOPIC, partition, offset)
+
+    async def confirmed(self) -> None:
+        await self._consumer.confirmed()
 
     async def _positions(self, partitions: list[int]) -> dict[Place, int]:
         await self.ownership.assign(set(partitions))
         owned = await self.ownership.positions()
         return {(COMMANDS_TOPIC, p): offset for p, offset in owned.items()}
-
-    async def _seek(self, partition: int, offset: int) -> None:
-        self._consumer.go_on_from(COMMANDS_TOPIC, partition, offset)
-
-    async def _confirmed(self) -> None:
-        await self._consumer.confirmed()
 
     async def receive(self, partition: int, records: Sequence[Record]) -> None:
         await self.ownership.deliver(partition, self._messages(partition, records))
@@ -111,9 +112,9 @@ class CommandWorker:
     def _messages(self, partition: int, records: Sequence[Record]) -> Iterator[Message]:
         for record in records:
             yield message_of(record)
-            owner = self.ownership.owners.get(partition)
-            if owner is not None:
-                self._world.checks.bounds(owner)
+            log = self.ownership.logs.get(partition)
+            if log is not None and log.owner is not None:
+                self._world.checks.bounds(log.owner)
 
     def covered(self, partition: int) -> int | None:
         return self.ownership.covered(partition)

@@ -16,13 +16,14 @@ from streams.deciding.messages import RETRY_OF, Envelope, Failure, Message, comm
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot, Unavailable
 from streams.limits import Limits
-from streams.ownership.owner import Owner
+from streams.ownership.replies import Replies
 from tests.command_log import Topic
 from tests.fragile.ledger import codecs, ledger
+from tests.owners import RunningOwner
 
 
 @dataclass
-class Outbox:
+class Outbox(Replies):
     """Keeps what it is given, in order."""
 
     letters: list[tuple[Envelope, Failure]] = field(default_factory=list)
@@ -94,10 +95,18 @@ class Ledgers:
         handler = CommandHandler(
             self.decider, events, commands, self.journal, "ledger-0", Cache(self.cache), 1_000, self.limits
         )
-        self.owner = Owner(
-            "ledger-0", 0, self.topic_id, "me", self.journal, handler, self.outbox, self.limits, Topic(self.topic_id),
-            lambda owner: None, lambda key: 0,
-        )  # fmt: skip
+        self.owner = RunningOwner(
+            stream="ledger-0",
+            partition=0,
+            topic_id=self.topic_id,
+            identity="me",
+            journal=self.journal,
+            handler=handler,
+            replies=self.outbox,
+            limits=self.limits,
+            commands=Topic(self.topic_id),
+            check_partition=lambda key: 0,
+        )
         await self.owner.take_over()
         self.owner.resume()
 
@@ -134,7 +143,7 @@ class Ledgers:
     async def feed(self) -> None:
         """Hand the owner all that it has not had."""
         while (offset := self.owner.next_offset) < len(self.topic):
-            await self.owner.deliver(self.topic[offset])
+            await self.owner.deliver([self.topic[offset]])
 
     async def poisoned(self, *waiting: int, ledger: str = "a") -> None:
         """A ledger with 1 in it, in quarantine for `poison`, which posts 2; posts of `waiting` wait."""
@@ -156,7 +165,7 @@ class Ledgers:
         await self.covered()
         assert self.owner.head is not None
         async with asyncio.timeout(10):
-            while self.owner._indexer.derived_nr < self.owner.head.nr:
+            while self.owner.derivation.derived_nr < self.owner.head.nr:
                 await asyncio.sleep(0.001)
 
     async def loaded(self, ledger: str) -> Aggregate:

@@ -22,10 +22,11 @@ from streams.deciding.cache import Cache
 from streams.deciding.handler import CommandHandler, load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
 from streams.limits import Limits
-from streams.ownership.owner import Owner
+from streams.ownership.replies import Replies
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Asked, Site
 from tests.command_log import Topic
+from tests.owners import RunningOwner
 
 STREAM, PARTITION = "order-7", 7
 STEPS = 12
@@ -36,8 +37,11 @@ LOADS = 5
 SKUS = 20
 
 
-class Unheard:
-    """An outbox for those who want no reply."""
+class Unheard(Replies):
+    """For those who want no reply."""
+
+    def __init__(self) -> None:
+        pass
 
     async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         raise AssertionError(f"a command failed: {letters[0][1]}")
@@ -97,18 +101,28 @@ async def _decide(site: Site, commands: Iterable[tuple[str, int]], meter: Meter)
         Cache(settings.cache_bytes // settings.partitions),
         settings.dedupe_window,
     )
-    owner = Owner(
-        STREAM, PARTITION, "t", "bench", site.journal, handler, Unheard(), Limits(), Endless("t"), _lost, _partition
+    owner = RunningOwner(
+        stream=STREAM,
+        partition=PARTITION,
+        topic_id="t",
+        identity="bench",
+        journal=site.journal,
+        handler=handler,
+        replies=Unheard(),
+        limits=Limits(),
+        commands=Endless("t"),
+        check_partition=_partition,
     )
     await owner.take_over()
     owner.resume()
     offset = first = owner.next_offset
     for id, number in commands:
-        await owner.deliver(_message(offset, id, number))
+        await owner.deliver([_message(offset, id, number)])
         offset += 1
         if offset % 1_000 == 0:
             await asyncio.sleep(0)
     while owner.covered < offset:
+        assert owner.lost is None, owner.why_lost
         await asyncio.sleep(0.005)
     await owner.close(seconds=30)
     meter.advance(offset - first)
@@ -118,10 +132,6 @@ class Endless(Topic):
     """A topic that is longer than anybody has read."""
 
     length = 1_000_000_000
-
-
-def _lost(owner: Owner) -> None:
-    raise AssertionError("nobody else is here")
 
 
 def _partition(key: bytes) -> int:

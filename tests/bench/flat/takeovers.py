@@ -14,10 +14,10 @@ from streams.deciding.handler import CommandHandler
 from streams.journal.port import stream_name
 from streams.kafka.command_partition import CommandPartition
 from streams.limits import Limits
-from streams.ownership.owner import Owner
 from tests.bench.flat.loading import Unheard
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Asked, Site
+from tests.owners import RunningOwner
 
 TIMES = 20
 
@@ -65,18 +65,17 @@ async def _take_over(site: Site, it: Takeovers, topic_id: str) -> None:
     window = settings.dedupe_window
     handler = CommandHandler(order, context.events, context.commands, site.journal, stream, Cache(1), window)
     log = CommandPartition(site.broker, context.commands_topic, it.partition)
-    owner = Owner(
-        stream,
-        it.partition,
-        topic_id,
-        f"bench {time.monotonic_ns()}",
-        site.journal,
-        handler,
-        Unheard(),
-        Limits(),
-        log,
-        lambda owner: None,
-        lambda key: it.partition,
+    owner = RunningOwner(
+        stream=stream,
+        partition=it.partition,
+        topic_id=topic_id,
+        identity=f"bench {time.monotonic_ns()}",
+        journal=site.journal,
+        handler=handler,
+        replies=Unheard(),
+        limits=Limits(),
+        commands=log,
+        check_partition=lambda key: it.partition,
     )
     site.session.asked = asked = Asked()
     began = time.perf_counter()

@@ -42,6 +42,7 @@ streams.processes
 streams.runtime
 streams.web
 streams.cli
+streams.served_type
 streams.app
 streams.timers
 projections.projection

@@ -23,7 +23,7 @@ from aggregates.shop.email import (
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from schemas.release import samples
-from streams.processes.router import EventMeaning
+from streams.processes.event_meaning import EventMeaning
 from tests.compatibility.test_samples import FOLDER
 from tests.specification import accepted, answer, given
 

@@ -114,7 +114,7 @@ async def test_what_concerns_the_journal_is_no_failure(it: Ledgers, monkeypatch:
 
     monkeypatch.setattr(CommandHandler, "decide", away)
     it.write("a", "Post", amount=3)
-    await it.owner.deliver(it.topic[0])
-    assert it.owner._worker is not None
-    await it.owner._worker
-    assert ([], False) == (it.outbox.letters, it.owner.healthy)
+    await it.owner.deliver([it.topic[0]])
+    assert it.owner.running is not None
+    await it.owner.running
+    assert ([], False) == (it.outbox.letters, it.owner.is_owner)

@@ -68,7 +68,7 @@ async def test_slow_journal(make: Make) -> None:
     async def slow(commit: Commit) -> None:
         nonlocal fullest
         await asyncio.sleep(0.002)
-        fullest = max(fullest, it.owner._intake.bytes)
+        fullest = max(fullest, it.owner.queue.bytes)
 
     it.journal.on_append = slow
     for amount in range(200):
@@ -77,7 +77,7 @@ async def test_slow_journal(make: Make) -> None:
     # The end of a group that did not fit into its commit comes back on top of a queue that has been filled meanwhile.
     assert 10_000 <= fullest <= 2 * (10_000 + 1_200)
     assert tuple(range(200)) == await it.posted("a")
-    assert 0 == it.owner._intake.bytes
+    assert 0 == it.owner.queue.bytes
 
 
 async def test_released_by_suspension(make: Make) -> None:

@@ -26,9 +26,14 @@ async def bench() -> AsyncIterator[Bench]:
     await bench.close()
 
 
+@pytest.fixture(autouse=True)
+def all_lines(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     """The lines about changes of hands, without the figures."""
-    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO]
     return [re.split(r" \(|, in \d+ ms", line)[0] for line in lines if "taken over" in line or "given up" in line]
 
 
@@ -55,7 +60,7 @@ async def test_fenced(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """The line says who has it now; closing what was lost adds none."""
     old, _, _ = await bench.owner()
     await bench.owner()
-    await old.deliver(bench.command("OpenOrder", OPEN))
+    await old.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: bool(bench.lost))
     await old.close()
     _, taken_over, given_up = said(caplog)
@@ -80,14 +85,26 @@ async def test_what_an_owner_shows(bench: Bench) -> None:
         await go_on.wait()
 
     journal.on_append = slow
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: (0, 0) == owner.queued)
     delivery = bench.command("AddLine", LINE)
-    await owner.deliver(delivery)
+    await owner.deliver([delivery])
     assert (1, delivery.size) == owner.queued
     go_on.set()
-    await until(lambda: owner.head is not None and owner.head.nr == 3 == owner.derived_nr)
+    await until(lambda: owner.head is not None and owner.head.nr == 3 == owner.derivation.derived_nr)
     assert (0, 0) == owner.queued
+
+
+async def test_routine_is_no_warning(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Taking over, and giving up by a rebalance or at the end, are routine; being fenced asks for a look."""
+    old, _, _ = await bench.owner()
+    new, _, _ = await bench.owner()
+    await old.deliver([bench.command("OpenOrder", OPEN)])
+    await until(lambda: bool(bench.lost))
+    await new.close(why="assigned to another worker")
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert 1 == len(warnings)
+    assert warnings[0].startswith("order-0: given up: fenced")
 
 
 def test_a_partition_without_owner() -> None:

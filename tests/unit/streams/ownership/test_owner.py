@@ -22,8 +22,10 @@ from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot, Unavailable
 from streams.limits import Limits
-from streams.ownership.owner import Owner
+from streams.ownership.replies import Replies
+from streams.ownership.waiting import WaitingLog
 from tests.command_log import Topic
+from tests.owners import RunningOwner
 
 SCHEMAS = list(Schemas.load("shop", "order"))
 EVENTS = Codec([s for s in SCHEMAS if s.name not in order.commands], order.events)
@@ -33,8 +35,8 @@ LINE = {"sku": "85123A", "description": "HOLDER", "quantity": 6, "unit_price": "
 
 
 @dataclass
-class Sent:
-    """An outbox that keeps what it is given, in order."""
+class Sent(Replies):
+    """Keeps what an owner sends, in order."""
 
     log: list[tuple[str, Any]] = field(default_factory=list)
 
@@ -63,21 +65,41 @@ class Moody(MemoryJournal):
         return await super().append(commit, snapshots)
 
 
+class Waiting(WaitingLog):
+    """Keeps why an owner waits, and an empty reason where it goes on."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        self.reasons = reasons
+
+    def begin(self, error: Exception, reason: str = "") -> None:
+        self.reasons.append(reason)
+
+    def end(self) -> None:
+        self.reasons.append("")
+
+
 class Bench:
-    """Owners of `order-0` over one store, each with its outbox, and a topic that hands out offsets."""
+    """Owners of `order-0` over one store, each with what it sent, and a topic that hands out offsets."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.topic = Topic()
         self.offset = 0
-        self.lost: list[Owner] = []
         self.waits: list[str] = []
-        self.owners: list[Owner] = []
+        self.owners: list[RunningOwner] = []
+        self.waiting = Waiting(self.waits)
 
     advice = ""
     """What an owner knows of why somebody sends to a wrong partition."""
 
-    async def owner(self, topic_id: str = "t1", cache: int = 1_000_000, every: int = 100) -> tuple[Owner, Moody, Sent]:
+    @property
+    def lost(self) -> list[RunningOwner]:
+        """Those that are lost."""
+        return [owner for owner in self.owners if owner.lost is not None]
+
+    async def owner(
+        self, topic_id: str = "t1", cache: int = 1_000_000, every: int = 100
+    ) -> tuple[RunningOwner, Moody, Sent]:
         journal, sent = Moody(self.store), Sent()
         await journal.create()
         await journal.open()
@@ -85,21 +107,19 @@ class Bench:
 
         name = f"owner {len(self.owners)}"
         limits = Limits(group_commands=50, group_linger=0.001, snapshot_every=every)
-        owner = Owner(
-            "order-0",
-            0,
-            topic_id,
-            name,
-            journal,
-            handler,
-            sent,
-            limits,
-            self.topic,
-            self.lost.append,
-            lambda key: 3 if key == b"astray" else 0,
-            None,
-            lambda: self.advice,
-            lambda owner, error: self.waits.append(str(error or "")),
+        owner = RunningOwner(
+            stream="order-0",
+            partition=0,
+            topic_id=topic_id,
+            identity=name,
+            journal=journal,
+            handler=handler,
+            replies=sent,
+            limits=limits,
+            commands=self.topic,
+            check_partition=lambda key: 3 if key == b"astray" else 0,
+            waiting=self.waiting,
+            advice=lambda: self.advice,
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -136,7 +156,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_commit_then_reply(bench: Bench) -> None:
     """A reply is sent when the commit that covers its command stands in the journal, and names it."""
     owner, journal, sent = await bench.owner()
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     reply = sent.replied[0]
     assert ("accepted", ["OrderOpened"], "order-0:2") == (reply["status"], reply["events"], reply["position"])
@@ -150,8 +170,8 @@ async def test_commit_then_reply(bench: Bench) -> None:
 async def test_rejected_and_failed(bench: Bench) -> None:
     """A rejection writes no event but covers its offset; a failure is a dead letter before it is answered."""
     owner, journal, sent = await bench.owner()
-    await owner.deliver(bench.command("PlaceOrder"))
-    await owner.deliver(bench.command("Nonsense"))
+    await owner.deliver([bench.command("PlaceOrder")])
+    await owner.deliver([bench.command("Nonsense")])
     await until(lambda: len(sent.replied) == 2)
     assert ["rejected", "failed"] == [reply["status"] for reply in sent.replied]
     assert ["UnknownOrder", "UnknownCommand"] == [reply["error"]["type"] for reply in sent.replied]
@@ -165,10 +185,10 @@ async def test_rejected_and_failed(bench: Bench) -> None:
 async def test_wrong_partition(bench: Bench) -> None:
     """Who sends there is told by whose fault that is: his partitioner, or somebody has added partitions."""
     owner, _, sent = await bench.owner()
-    await owner.deliver(bench.command("OpenOrder", OPEN, order="astray"))
+    await owner.deliver([bench.command("OpenOrder", OPEN, order="astray")])
     await until(lambda: len(sent.replied) == 1)
     bench.advice = "order-commands has 12 partitions, PARTITIONS says 8"
-    await owner.deliver(bench.command("OpenOrder", OPEN, order="astray"))
+    await owner.deliver([bench.command("OpenOrder", OPEN, order="astray")])
     await until(lambda: len(sent.replied) == 2)
     one, two = (reply["error"]["message"] for reply in sent.replied)
     assert one.startswith("key 'astray' belongs to partition 3, not 0: use the murmur2 partitioner")
@@ -178,15 +198,15 @@ async def test_wrong_partition(bench: Bench) -> None:
 async def test_same_id_again(bench: Bench) -> None:
     """A command id sent again has no second effect and gets the first reply, in memory, loaded, and after takeover."""
     owner, _, sent = await bench.owner(every=2)
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     for number in range(6):
-        await owner.deliver(bench.command("AddLine", LINE, id=f"line{number}"))
-    await owner.deliver(bench.command("AddLine", LINE, id="line0"))
+        await owner.deliver([bench.command("AddLine", LINE, id=f"line{number}")])
+    await owner.deliver([bench.command("AddLine", LINE, id="line0")])
     await until(lambda: len(sent.replied) == 8)
     assert sent.replied[1] == sent.replied[7]
     await owner.close()
     newcomer, journal, sent_later = await bench.owner()
-    await newcomer.deliver(bench.command("AddLine", LINE, id="line3"))
+    await newcomer.deliver([bench.command("AddLine", LINE, id="line3")])
     await until(lambda: len(sent_later.replied) == 1)
     assert sent.replied[4] == sent_later.replied[0]
     aggregate = await load_aggregate(journal, order, EVENTS, "1", 1_000)
@@ -198,8 +218,8 @@ async def test_honoured_before(bench: Bench) -> None:
     """An accepted command without an event is remembered too, also after a takeover."""
     owner, _, sent = await bench.owner()
     for type_, data in (("OpenOrder", OPEN), ("AddLine", LINE), ("PlaceOrder", None)):
-        await owner.deliver(bench.command(type_, data))
-    await owner.deliver(bench.command("PlaceOrder", id="again"))
+        await owner.deliver([bench.command(type_, data)])
+    await owner.deliver([bench.command("PlaceOrder", id="again")])
     await until(lambda: len(sent.replied) == 4)
     assert ("accepted", [], 3) == (
         sent.replied[3]["status"],
@@ -208,8 +228,8 @@ async def test_honoured_before(bench: Bench) -> None:
     )
     await owner.close()
     newcomer, _, later = await bench.owner()
-    await newcomer.deliver(bench.command("CancelOrder", {"reason": "changed my mind"}))
-    await newcomer.deliver(bench.command("PlaceOrder", id="again"))
+    await newcomer.deliver([bench.command("CancelOrder", {"reason": "changed my mind"})])
+    await newcomer.deliver([bench.command("PlaceOrder", id="again")])
     await until(lambda: len(later.replied) == 2)
     assert sent.replied[3] == later.replied[1]
 
@@ -217,16 +237,16 @@ async def test_honoured_before(bench: Bench) -> None:
 async def test_fenced(bench: Bench) -> None:
     """The former owner's next append finds another's commit: no reply, no acknowledgement, ownership given up."""
     old, _, old_sent = await bench.owner()
-    await old.deliver(bench.command("OpenOrder", OPEN))
+    await old.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: len(old_sent.replied) == 1)
     new, journal, new_sent = await bench.owner()
-    await old.deliver(bench.command("AddLine", LINE, id="x"))
+    await old.deliver([bench.command("AddLine", LINE, id="x")])
     await until(lambda: bool(bench.lost))
     assert [old] == bench.lost
-    assert not old.healthy
+    assert not old.is_owner
     assert 1 == len(old_sent.replied)
     assert 1 == old.covered
-    await new.deliver(bench.command("AddLine", LINE, id="x", offset=1))
+    await new.deliver([bench.command("AddLine", LINE, id="x", offset=1)])
     await until(lambda: len(new_sent.replied) == 1)
     await new.close()
     assert 2 == len(await journal.events("order", "1"))
@@ -245,14 +265,14 @@ async def test_lost_response(bench: Bench) -> None:
             raise Unavailable("no answer")
 
     journal.on_append = write_but_say_nothing
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     assert [2, 2, 2] == tries
     await owner.close()
     assert 1 == len(await journal.events("order", "1"))
 
 
-async def stuck(bench: Bench) -> tuple[Owner, Sent]:
+async def stuck(bench: Bench) -> tuple[RunningOwner, Sent]:
     """An owner in the middle of a group, whose journal is down."""
     owner, journal, sent = await bench.owner()
     tried = asyncio.Event()
@@ -262,7 +282,7 @@ async def stuck(bench: Bench) -> tuple[Owner, Sent]:
         raise Unavailable("down")
 
     journal.on_append = down
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await tried.wait()
     return owner, sent
 
@@ -271,11 +291,11 @@ async def test_journal_down(bench: Bench) -> None:
     """While the journal is down an owner holds; told to let go, it does so in time, and the next one goes on."""
     owner, sent = await stuck(bench)
     await owner.suspend(0.05)
-    assert not owner.healthy
+    assert not owner.is_owner
     assert ([], 0) == (sent.replied, owner.covered)
     new, _, new_sent = await bench.owner()
     assert 0 == new.next_offset
-    await new.deliver(bench.command("OpenOrder", OPEN, offset=0))
+    await new.deliver([bench.command("OpenOrder", OPEN, offset=0)])
     await until(lambda: len(new_sent.replied) == 1)
     assert "accepted" == new_sent.replied[0]["status"]
 
@@ -302,7 +322,7 @@ async def test_what_an_owner_waits_for(bench: Bench, where: str, monkeypatch: py
             journal.on_append = down
         else:
             owner.handler.load = held  # type: ignore[method-assign]
-        await owner.deliver(bench.command("OpenOrder", OPEN))
+        await owner.deliver([bench.command("OpenOrder", OPEN)])
         await until(lambda: bool(bench.waits))
         assert bench.waits[0] in ("the journal is away", "deploy the version that knows it")
         well.set()
@@ -320,7 +340,7 @@ async def test_cut_short_while_it_lets_go(bench: Bench) -> None:
         await hang.wait()
 
     journal.on_append = hangs
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await tried.wait()
     closing = asyncio.create_task(owner.close(60))
     await asyncio.sleep(0)
@@ -332,19 +352,20 @@ async def test_cut_short_while_it_lets_go(bench: Bench) -> None:
 async def test_offsets(bench: Bench) -> None:
     """What is covered is not done twice; where messages are missing, ownership begins anew."""
     owner, _, sent = await bench.owner()
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
-    await owner.deliver(bench.command("OpenOrder", OPEN, offset=0))
+    await owner.deliver([bench.command("OpenOrder", OPEN, offset=0)])
     assert (1, (0, 0)) == (owner.next_offset, owner.queued)
-    await owner.deliver(bench.command("AddLine", LINE, offset=5))
+    await owner.deliver([bench.command("AddLine", LINE, offset=5)])
     assert [owner] == bench.lost
     assert (1, (0, 0)) == (owner.next_offset, owner.queued)
 
 
 async def test_gap_looked_into_over_a_rebalance(bench: Bench) -> None:
-    """A gap found empty says nothing once the owner has gone back: what it then skips would be lost."""
+    """A gap found empty says nothing once the owner has gone back: what it then skipped would be lost. The batch was
+    read before that, and is left out."""
     owner, _, sent = await bench.owner()
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     looked: list[tuple[int, int]] = []
 
@@ -353,22 +374,21 @@ async def test_gap_looked_into_over_a_rebalance(bench: Bench) -> None:
         if len(looked) == 1:
             await owner.suspend(1)
             owner.resume()
-            owner.next_offset = 1
             return True
         return False
 
     bench.topic.gap_is_empty = look  # type: ignore[method-assign]
-    owner.next_offset = 4
-    await owner.deliver(bench.command("AddLine", LINE, offset=6))
-    assert [(4, 6), (1, 6)] == looked
-    assert (0, 0) == owner.queued
-    assert [owner] == bench.lost
+    owner.intake.next_offset = 4
+    await owner.deliver([bench.command("AddLine", LINE, offset=6)])
+    assert [(4, 6)] == looked
+    assert (1, (0, 0)) == (owner.next_offset, owner.queued)
+    assert [] == bench.lost
 
 
 async def test_topic_made_again(bench: Bench) -> None:
     """Offsets belong to one incarnation of the topic: after it was made again, reading starts at its beginning."""
     owner, _, sent = await bench.owner("t1")
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     await owner.close()
     assert 1 == (await bench.owner("t1"))[0].next_offset
@@ -381,15 +401,15 @@ async def test_topic_that_lost_its_end(bench: Bench) -> None:
     up, and the next one goes on from the end of what is left."""
     owner, _, sent = await bench.owner()
     for number in range(4):
-        await owner.deliver(bench.command("OpenOrder", OPEN, order=str(number)))
+        await owner.deliver([bench.command("OpenOrder", OPEN, order=str(number))])
     await until(lambda: len(sent.replied) == 4)
     bench.topic.length = 2
-    await owner.look_back()
-    assert [owner] == bench.lost
+    owner.intake.went_back()
+    await until(lambda: bool(bench.lost))
     await owner.close()
     new, _, new_sent = await bench.owner()
     assert 2 == new.next_offset
-    await new.deliver(bench.command("AddLine", LINE, order="0", id="new", offset=2))
+    await new.deliver([bench.command("AddLine", LINE, order="0", id="new", offset=2)])
     await until(lambda: len(new_sent.replied) == 1)
     assert ("accepted", 2) == (new_sent.replied[0]["status"], new_sent.replied[0]["aggregate"]["sequence"])
 
@@ -397,12 +417,12 @@ async def test_topic_that_lost_its_end(bench: Bench) -> None:
 async def test_topic_that_lost_its_end_and_grew_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Where new commands have taken the old offsets, nobody can tell which: it is said, and the owner goes on."""
     owner, _, sent = await bench.owner()
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     bench.topic.length = 7
-    await owner.look_back()
-    assert "Kafka had lost commands before offset 1" in caplog.text
-    await owner.deliver(bench.command("AddLine", LINE))
+    owner.intake.went_back()
+    await until(lambda: "Kafka had lost commands before offset 1" in caplog.text)
+    await owner.deliver([bench.command("AddLine", LINE)])
     await until(lambda: len(sent.replied) == 2)
     assert [] == bench.lost
 
@@ -412,7 +432,7 @@ async def test_topic_made_again_during_takeover(bench: Bench) -> None:
     await bench.owner("t1")
     bench.topic.id = "t2"
     _, journal, sent = await bench.owner("t2")
-    await bench.owners[1].deliver(bench.command("OpenOrder", OPEN))
+    await bench.owners[1].deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     with pytest.raises(Unavailable, match="made again"):
         await bench.owner("t1")
@@ -425,7 +445,7 @@ async def test_topic_made_again_before_the_first_message(bench: Bench) -> None:
     """Kafka gives messages by the topic's name: an owner looks whether its first ones are of the topic it knows."""
     owner, journal, sent = await bench.owner("t1")
     bench.topic.id = "t2"
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: bool(bench.lost))
     assert ([owner], 0, []) == (bench.lost, owner.covered, sent.replied)
     head = await journal.head("order-0")
@@ -437,10 +457,46 @@ async def test_bounded(bench: Bench) -> None:
     """The cache stays within its weight, and what it forgot is loaded again."""
     owner, _, sent = await bench.owner(cache=20_000)
     for number in range(100):
-        await owner.deliver(bench.command("OpenOrder", OPEN, order=str(number)))
+        await owner.deliver([bench.command("OpenOrder", OPEN, order=str(number))])
     await until(lambda: len(sent.replied) == 100)
-    await until(lambda: owner._indexer.derived_nr == (owner.head.nr if owner.head else 0))
-    await owner.deliver(bench.command("AddLine", LINE, order="0"))
+    await until(lambda: owner.derivation.derived_nr == (owner.head.nr if owner.head else 0))
+    await owner.deliver([bench.command("AddLine", LINE, order="0")])
     await until(lambda: len(sent.replied) == 101)
     assert ("accepted", 2) == (sent.replied[100]["status"], sent.replied[100]["aggregate"]["sequence"])
     assert owner.handler.cache.weight <= 20_000
+
+
+@pytest.mark.parametrize("where", ["in a gap", "at the end"])
+async def test_what_is_done_for_an_owner_fails(bench: Bench, where: str) -> None:
+    """Be it in a look at a gap, or at what Kafka has lost: it is lost by that, and says so."""
+    owner, _, _ = await bench.owner()
+
+    async def fails(*offsets: int) -> Any:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a header")
+
+    bench.topic.gap_is_empty = bench.topic.end = fails  # type: ignore[method-assign]
+    if where == "in a gap":
+        await owner.deliver([bench.command("OpenOrder", OPEN, offset=3)])
+    else:
+        owner.intake.went_back()
+    await until(lambda: bench.lost == [owner])
+    assert "a header" in owner.why_lost
+
+
+async def test_a_gap_between_messages_that_were_read_together(bench: Bench) -> None:
+    """There Kafka itself had nothing: nobody looks. So it is where the first of them have come before."""
+    owner, _, sent = await bench.owner()
+    for offsets in ((0, 3), (3, 5)):
+        await owner.deliver([bench.command("OpenOrder", OPEN, order=str(at), offset=at) for at in offsets])
+    await until(lambda: len(sent.replied) == 3)
+    assert ([], 6) == (bench.lost, owner.covered)
+
+
+async def test_one_that_is_lost_in_the_middle_of_a_group(bench: Bench) -> None:
+    """Nothing is said any more of what it waits for: another reason is shown by then."""
+    owner, _ = await stuck(bench)
+    owner.lose(RuntimeError("a bug"))
+    owner._waits(Unavailable("no answer"))
+    owner._waits(None)
+    assert ([], "a bug") == (bench.waits, str(owner.lost))
+    await owner.suspend(0)

@@ -25,7 +25,8 @@ from streams.deciding.messages import Message
 from streams.journal.event_decoding import NotReadableYet
 from streams.kafka.batches import unreadable
 from streams.kafka.client import ProducerRecord, RecordTooLarge, partition_of
-from streams.processes.router import EventMeaning, Router
+from streams.processes.event_meaning import EventMeaning
+from streams.processes.router import Router
 from streams.settings import Settings
 from tests.compatibility.test_samples import FOLDER
 
@@ -240,13 +241,14 @@ async def test_what_its_topic_does_not_take_is_a_dead_letter(caplog: pytest.LogC
         return [Reaction(happened.id, Note("x" * (5_000 if large else 10))), Reaction("beside", Note(happened.id))]
 
     kafka: Any = Kafka(4_000)
-    its = Router(hears("OrderConfirmed", hear=hear), Settings(), "checkout-hears", "/checkout", "shop", kafka)
+    manager = hears("OrderConfirmed", hear=hear)
+    its = Router(manager, Settings(), group="checkout-hears", source="/checkout", shop="shop", broker=kafka)
     tp = TopicPartition("order-events", 3)
     value, places = CODEC.encode(OrderConfirmed()), [f"order-3:{n}:0" for n in range(1, 6)]
     events = [record("OrderConfirmed", value, ce_id=place, ce_position=place) for place in places]
     for n, event in enumerate(events):
         event.key, event.offset = b"%d" % n, n
-    assert {tp: 5} == await its._bring_on(Any, {tp: events})  # type: ignore[arg-type]
+    assert {tp: 5} == await its._route(Any, {tp: events})  # type: ignore[arg-type]
     sent = [
         msgspec.json.decode(value)["what"] for key, value, _ in kafka.records["checkout-commands"] if key == b"beside"
     ]

@@ -11,6 +11,8 @@ import pytest
 from faust.types import TP
 
 from streams.runtime.application import Application
+from streams.runtime.part import Part
+from streams.served_type import ServedType
 from streams.settings import Settings
 from streams.shop.orders import app as orders
 
@@ -26,45 +28,64 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.001)
 
 
-class Steps:
-    """Callbacks that are noted; some raise."""
+class Steps(Part):
+    """A part whose calls are noted; some raise."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self.done: list[str] = []
         self.failing: set[str] = set()
 
-    def step(self, name: str) -> Callable[[], object]:
-        async def step() -> None:
-            self.done.append(name)
-            if name in self.failing:
-                raise RuntimeError(f"{name} failed")
+    async def resume(self) -> None:
+        self._step("resume")
 
-        return step
+    async def revoke(self) -> None:
+        self._step("revoke")
+
+    async def stop(self) -> None:
+        self._step("stop")
+
+    def _step(self, step: str) -> None:
+        self.done.append(f"{self.name}{step}")
+        if step in self.failing:
+            raise RuntimeError(f"{step} failed")
+
+
+class Meeting(Part):
+    """A part that waits for another one in each call."""
+
+    def __init__(self, together: asyncio.Barrier) -> None:
+        self.together = together
+
+    async def revoke(self) -> None:
+        await self.together.wait()
+
+    async def assign(self, assignment: set[TP]) -> None:
+        await self.together.wait()
+
+    async def positions(self, assignment: set[TP]) -> dict[TP, int]:
+        await self.together.wait()
+        return {}
 
 
 async def test_letting_go_is_done_to_its_end(app: Application, caplog: pytest.LogCaptureFixture) -> None:
-    """Before a revocation and at the end each part lets go, although another has raised, which is said."""
-    steps = Steps()
-    steps.failing = {"first", "one"}
-    app.revoking += [steps.step("first"), steps.step("second")]  # type: ignore[list-item]
-    app.stopping += [steps.step("one"), steps.step("two")]  # type: ignore[list-item]
+    """Before a revocation and at the end each part lets go, although another has raised, which is said. What was added
+    last ends first."""
+    first, second = Steps("first "), Steps("second ")
+    first.done, first.failing, second.failing = second.done, {"revoke"}, {"stop"}
+    app.add(first)
+    app.add(second)
     await app.before_revoke()
     await app._let_go_before_shutdown()
-    assert ["first", "second", "one", "two"] == steps.done
+    assert ["first revoke", "second revoke", "second stop", "first stop"] == second.done
     assert 2 == len([record for record in caplog.records if record.levelno == logging.ERROR])
 
 
 async def test_all_are_revoked_and_assigned_side_by_side(app: Application) -> None:
     """Each type of a worker has all of the time that one may take."""
     together = asyncio.Barrier(2)
-
-    async def meet(*args: object) -> dict[TP, int]:
-        await together.wait()
-        return {}
-
-    app.revoking += [meet, meet]  # type: ignore[list-item]
-    app.assigning += [meet, meet]  # type: ignore[list-item]
-    app.position_sources += [meet, meet]
+    app.add(Meeting(together))
+    app.add(Meeting(together))
     async with asyncio.timeout(1):
         await app.before_revoke()
         await app.before_assigned(set())
@@ -74,11 +95,11 @@ async def test_all_are_revoked_and_assigned_side_by_side(app: Application) -> No
 async def test_resuming_fails(app: Application, capsys: pytest.CaptureFixture[str]) -> None:
     """It is said, the worker is not ready, and it is tried again until it works; only then is it ready."""
     steps = Steps()
-    steps.failing = {"open"}
-    app.resuming.append(steps.step("open"))  # type: ignore[arg-type]
+    steps.failing = {"resume"}
+    app.add(steps)
     app._resuming = app.supervisor.keep("resuming after a rebalance", app._resume)
     await until(lambda: len(steps.done) > 1)
-    assert ["RuntimeError: open failed"] == list(app.supervisor.troubles.values())
+    assert ["RuntimeError: resume failed"] == list(app.supervisor.troubles.values())
     assert not app.rebalanced
     steps.failing.clear()
     await until(lambda: app.rebalanced)
@@ -89,8 +110,8 @@ async def test_resuming_fails(app: Application, capsys: pytest.CaptureFixture[st
 async def test_a_rebalance_after_resuming_has_failed(app: Application) -> None:
     """The next one is not told the old error."""
     steps = Steps()
-    steps.failing = {"open"}
-    app.resuming.append(steps.step("open"))  # type: ignore[arg-type]
+    steps.failing = {"resume"}
+    app.add(steps)
     app._resuming = app.supervisor.keep("resuming after a rebalance", app._resume)
     await until(lambda: steps.done)
     await app.before_revoke()
@@ -107,7 +128,7 @@ async def test_partitions_added_by_hand_are_nobodys(monkeypatch: pytest.MonkeyPa
 
     count = orders.settings.partitions
     topic = f"{orders.settings.namespace}order-commands"
-    [served] = [hook.__self__ for hook in orders.assigning]  # type: ignore[attr-defined]
+    [served] = [part for part in orders.parts if isinstance(part, ServedType)]
     monkeypatch.setattr(served.ownership, "assign", assign)
     await orders.before_assigned({TP(topic, count - 1), TP(topic, count), TP("others", 0)})
     assert [{count - 1}] == assigned

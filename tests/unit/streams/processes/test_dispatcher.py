@@ -16,6 +16,7 @@ from aggregates.process_manager import Send
 from aggregates.shop.order import OrderConfirmed, OrderShipped, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
+from streams.concurrency.tasks import cancel
 from streams.deciding.messages import RETRY_TOPIC, Failure
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, RecordedEvent, Unavailable
@@ -69,13 +70,21 @@ ROW = commit(1, OrderConfirmed()).events[-1]
 
 
 def issuer(journal: MemoryJournal, kafka: Kafka, sends: Any = sends) -> CommandDispatcher:
-    return CommandDispatcher(sends, CODEC, journal, kafka, "ns_", "/ns_orders", "ns_order-dead-letters")  # type: ignore[arg-type]
+    return CommandDispatcher(
+        sends=sends,
+        codec=CODEC,
+        journal=journal,
+        broker=kafka,  # type: ignore[arg-type]
+        namespace="ns_",
+        source="/ns_orders",
+        dead_letters_topic="ns_order-dead-letters",
+    )
 
 
 async def test_commands_are_sent_where_they_belong() -> None:
     """To the partition of their key, with ids made of the event's, in its trace; a promised id is kept."""
     kafka = Kafka()
-    await issuer(MemoryJournal(), kafka).issue([commit(7, OrderConfirmed())])
+    await issuer(MemoryJournal(), kafka).dispatch([commit(7, OrderConfirmed())])
     place = "ns_product-commands", partition_of(b"p-a", 4)
     [(key, value, headers)] = kafka.records.pop(place)
     assert (b"p-a", {"quantity": 1}) == (key, msgspec.json.decode(value or b""))
@@ -96,7 +105,7 @@ async def test_commands_are_sent_where_they_belong() -> None:
 async def test_a_command_to_nobody_is_kept() -> None:
     """A type without a topic: the command is a dead letter that says why, and where to send it again."""
     kafka = Kafka()
-    await issuer(MemoryJournal(), kafka).issue([commit(1, OrderShipped())])
+    await issuer(MemoryJournal(), kafka).dispatch([commit(1, OrderShipped())])
     [((topic, _), [(_, _, headers)])] = kafka.records.items()
     assert "ns_order-dead-letters" == topic
     assert (b"UnknownType", b"Wave") == (dict(headers)["dl_type"], dict(headers)["ce_type"])
@@ -109,10 +118,10 @@ async def test_a_topic_without_a_leader_is_waited_for() -> None:
     kafka.leaderless.add("ns_product-commands")
     its = issuer(MemoryJournal(), kafka)
     with pytest.raises(Unavailable, match="ns_product-commands has no leader"):
-        await its.issue([commit(1, OrderConfirmed())])
+        await its.dispatch([commit(1, OrderConfirmed())])
     assert {} == kafka.records
     kafka.leaderless.clear()
-    await its.issue([commit(1, OrderConfirmed())])
+    await its.dispatch([commit(1, OrderConfirmed())])
     assert {"ns_product-commands", "ns_timer-commands"} == {topic for topic, _ in kafka.records}
 
 
@@ -124,7 +133,7 @@ async def test_a_bug_over_what_other_code_wrote_is_waited_for() -> None:
 
     its = issuer(MemoryJournal(), Kafka(), bug)
     with pytest.raises(Unavailable, match="order-0:1:1, what OrderConfirmed causes: KeyError"):
-        await its.issue([commit(1, OrderConfirmed())])
+        await its.dispatch([commit(1, OrderConfirmed())])
 
 
 async def test_a_commit_counts_as_indexed_when_its_commands_are_sent() -> None:
@@ -139,8 +148,8 @@ async def test_a_commit_counts_as_indexed_when_its_commands_are_sent() -> None:
         sent.extend(commit.nr for commit in commits)
 
     indexer = Derivation("order-0", "order", journal, issue)
-    indexer.start()
-    await indexer.put(commit(1, OrderConfirmed()), [], derived=True)
+    running = asyncio.create_task(indexer.run())
+    await indexer.put(commit(1, OrderConfirmed()), [], is_derived=True)
     await indexer.put(commit(2, OrderConfirmed()), [])
     await asyncio.sleep(0.05)
     assert 0 == indexer.derived_nr
@@ -148,7 +157,8 @@ async def test_a_commit_counts_as_indexed_when_its_commands_are_sent() -> None:
     async with asyncio.timeout(5):
         while indexer.derived_nr < 2:
             await asyncio.sleep(0.01)
-    await indexer.close(1)
+    await indexer.finish(1)
+    await cancel(running)
     assert [1, 2] == sent
 
 
@@ -159,7 +169,7 @@ async def test_the_next_owner_sends_what_may_be_missing() -> None:
     head = msgspec.structs.replace(commit(4), derived_nr=1)
     for it in [*log, head]:
         await journal.append(it)
-    indexer = Derivation("order-0", "order", journal, issuer(journal, kafka).issue)
+    indexer = Derivation("order-0", "order", journal, issuer(journal, kafka).dispatch)
     for _ in range(2):
         await indexer.repair(head)
     ids = [dict(headers)["ce_id"] for _, _, headers in kafka.records["ns_product-commands", partition_of(b"p-a", 4)]]
@@ -170,15 +180,7 @@ async def test_the_next_owner_sends_what_may_be_missing() -> None:
 @pytest.mark.parametrize("data", [{"price": object()}, {"id": "\ud800"}])
 async def test_what_cannot_be_sent_is_refused_before_it_is_written(data: dict[str, Any]) -> None:
     """`check` makes the commands on trial: what raises there is a bug of the domain, and nothing was written yet."""
-    bad = CommandDispatcher(
-        lambda process, event: [Send("product", "p", "Restock", data)],
-        CODEC,
-        MemoryJournal(),
-        Kafka(),  # type: ignore[arg-type]
-        "",
-        "/orders",
-        "dead",
-    )
+    bad = issuer(MemoryJournal(), Kafka(), lambda process, event: [Send("product", "p", "Restock", data)])
     with pytest.raises((TypeError, UnicodeEncodeError)):
         bad.check(ROW, OrderConfirmed())
     issuer(MemoryJournal(), Kafka()).check(ROW, OrderConfirmed())
@@ -202,15 +204,11 @@ async def test_what_no_topic_takes_is_refused_before_it_is_written(character: st
 async def test_decimals_are_strings() -> None:
     """Money in what is sent is a string, as everywhere in JSON."""
     kafka = Kafka()
-    its = CommandDispatcher(
-        lambda process, event: [Send("product", process, "ChangePrice", {"price": Decimal("2.50")})],
-        CODEC,
+    its = issuer(
         MemoryJournal(),
-        kafka,  # type: ignore[arg-type]
-        "ns_",
-        "/orders",
-        "dead",
+        kafka,
+        lambda process, event: [Send("product", process, "ChangePrice", {"price": Decimal("2.50")})],
     )
-    await its.issue([commit(1, OrderConfirmed())])
+    await its.dispatch([commit(1, OrderConfirmed())])
     [[(_, value, _)]] = kafka.records.values()
     assert b'{"price":"2.50"}' == value

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from streams.concurrency.supervisor import Supervisor
+from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Message
 from streams.journal.commit_codec import UnreadableCommit
 from streams.journal.port import Fenced, JournalMissing, Unavailable
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
+from streams.ownership.waiting import WaitingLog
 from streams.settings import SettingsError
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses = {"GRACE_SECONDS": 0.05, "FIRST_PAUSE": 0.001, "LONGEST_PAUSE": 0.01}
-    for name, seconds in pauses.items():
-        monkeypatch.setattr(f"streams.ownership.assignment.{name}", seconds)
+    monkeypatch.setattr("streams.ownership.assignment.GRACE_SECONDS", 0.05)
+    for name, seconds in {"FIRST_PAUSE": 0.001, "LONGEST_PAUSE": 0.01}.items():
+        monkeypatch.setattr(f"streams.ownership.owned_log.{name}", seconds)
+
+
+class Queue:
+    """Of commands: open or closed."""
+
+    is_open = False
 
 
 class Candidate:
@@ -30,70 +39,78 @@ class Candidate:
 
     def __init__(self, rig: Rig, partition: int, topic_id: str) -> None:
         self.partition, self.topic_id, self.rig = partition, topic_id, rig
-        self.healthy = False
+        self.is_owner = False
         self.head: Any = None
-        self.next_offset = self.covered = 7
-        self.why_lost, self.lost_by = "", None
+        self.covered = 7
+        self.queue = Queue()
+        self.intake = SimpleNamespace(next_offset=7, went_back=lambda: self.lose("a bug", rig.look_back))
+        self.why_lost, self.lost = "", None
         self.calls: list[str] = []
         self.closing: asyncio.Event | None = None
         self.got: list[int] = []
+        self.ended = asyncio.Event()
 
     @property
     def can_go_on(self) -> bool:
-        return self.healthy
+        return self.is_owner
 
     async def take_over(self) -> None:
         self.rig.attempts[self.partition] += 1
         trouble = self.rig.trouble.get(self.partition)
         if trouble is not None:
             await trouble()
-        self.head, self.healthy = "a commit", True
+        self.head, self.is_owner = "a commit", True
 
-    def resume(self) -> None:
-        self.calls.append("resume")
+    def open(self) -> None:
+        self.calls.append("open")
+        self.queue.is_open = True
+        self.ended.clear()
 
-    async def suspend(self, seconds: float) -> None:
-        self.calls.append("suspend")
+    async def run(self) -> Exception | None:
+        await self.ended.wait()
+        return self.lost
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+        self.queue.is_open = False
+        self.ended.set()
 
     async def close(self, why: str = "") -> None:
-        self.healthy = False
+        self.is_owner = False
         if self.closing is not None:
             await self.closing.wait()
         self.calls.append("close")
 
-    async def deliver(self, message: Message) -> None:
-        self.got.append(message.offset)
-
-    async def look_back(self) -> None:
-        raise self.rig.look_back
-
-    def fail(self, error: Exception) -> None:
-        self.lose(f"failed: {error}", error)
+    async def deliver(self, messages: Iterable[Message]) -> None:
+        self.got += [message.offset for message in messages]
 
     def lose(self, why: str, by: Exception | None = None) -> None:
         """As `Owner` does."""
-        self.healthy, self.why_lost, self.lost_by = False, why, by
-        self.rig.ownership.lost(self)  # type: ignore[arg-type]
+        self.is_owner, self.why_lost, self.lost = False, why, by or Unavailable(why)
+        self.queue.is_open = False
+        self.ended.set()
 
 
 class Rig:
-    """An ownership, its owners by partition, and where it had the consumer go on."""
+    """An ownership, its owners by partition, and where it had the consumer go on. The worker of that ownership."""
 
     def __init__(self) -> None:
         self.trouble: dict[int, Callable[[], Any]] = {}
         self.attempts: Counter[int] = Counter()
         self.made: dict[int, list[Candidate]] = {}
+        self.waiting: dict[int, WaitingLog] = {}
         self.sought: list[tuple[int, int]] = []
         self.look_back: Exception = RuntimeError("a bug")
         self.supervisor = Supervisor()
         self.topic: TopicMetadata | None = TopicMetadata("t", 4)
         self.member = asyncio.Event()
         self.member.set()
-        self.ownership = Assignment("order", self.new_owner, self.describe, self.seek, self.supervisor, self.confirmed)
+        self.ownership = Assignment("order", self, self.supervisor)
 
-    def new_owner(self, partition: int, topic_id: str, count: int) -> Any:
+    def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Any:
         owner = Candidate(self, partition, topic_id)
         self.made.setdefault(partition, []).append(owner)
+        self.waiting[partition] = waiting
         return owner
 
     async def describe(self) -> TopicMetadata | None:
@@ -193,15 +210,15 @@ async def test_one_that_cannot_be_taken_over(rig: Rig, error: Exception, caplog:
     assert {0: 7} == await rig.assigned(0, 1)
     await until(lambda: rig.attempts[1] > 5)
     assert str(error) in rig.supervisor.troubles["order-1"]
-    assert str(error) in rig.ownership.waits(1)
-    assert "" == rig.ownership.waits(0)
+    assert str(error) in rig.ownership.logs[1].waiting.reason
+    assert "" == rig.ownership.logs[0].waiting.reason
     lines = [record for record in caplog.records if str(error) in record.getMessage()]
     assert 1 == len(lines)
     assert isinstance(error, RuntimeError) == (lines[0].exc_info is not None)
     del rig.trouble[1]
     await until(lambda: rig.ownership.ready)
     assert ({}, [(1, 7)]) == (rig.supervisor.troubles, rig.sought)
-    assert ["resume"] == rig.made[0][-1].calls
+    assert ["open"] == rig.made[0][-1].calls
     assert 1 == rig.attempts[0]
 
 
@@ -209,7 +226,7 @@ async def test_topic_without_a_leader(rig: Rig) -> None:
     """It is waited for."""
     rig.topic = None
     assert {} == await rig.assigned(0)
-    assert "leader" in rig.ownership.waits(0)
+    assert "leader" in rig.ownership.logs[0].waiting.reason
     rig.topic = TopicMetadata("t", 4)
     await until(lambda: rig.ownership.ready)
 
@@ -222,13 +239,13 @@ async def test_lost(rig: Rig, by: Exception | None) -> None:
     go_on = rig.hangs(1)
     first.lose("given up for a reason", by)
     await until(lambda: len(rig.made[1]) == 2)
-    assert "given up for a reason" == rig.ownership.waits(1)
+    assert "given up for a reason" == rig.ownership.logs[1].waiting.reason
     assert {0} == rig.ownership.served
     go_on.set()
     await until(lambda: rig.ownership.ready)
     assert [(1, 7)] == rig.sought
-    assert ["resume", "close"] == first.calls
-    assert ["resume"] == rig.made[0][0].calls
+    assert ["open", "close"] == first.calls
+    assert ["open"] == rig.made[0][0].calls
 
 
 async def test_fenced_and_cut_off_from_the_group(rig: Rig) -> None:
@@ -242,7 +259,7 @@ async def test_fenced_and_cut_off_from_the_group(rig: Rig) -> None:
     assert (1, {0}, "fenced, another owner has taken over") == (
         rig.attempts[1],
         rig.ownership.served,
-        rig.ownership.waits(1),
+        rig.ownership.logs[1].waiting.reason,
     )
     rig.member.set()
     await until(lambda: rig.ownership.ready)
@@ -254,35 +271,28 @@ async def test_fenced_and_cut_off_from_the_group(rig: Rig) -> None:
 
 
 async def test_one_that_waits_in_the_middle_of_its_work(rig: Rig) -> None:
-    """It says for what, it is not served, and nobody is ready; when it goes on all is well. What an owner says that has
-    been lost counts no more."""
+    """It says for what, it is not served, and nobody is ready; when it goes on all is well."""
     await rig.assigned(0, 1)
-    owner: Any = rig.made[1][0]
-    rig.ownership.waiting(owner, Unavailable("no answer"))
-    assert (False, {0}, "no answer") == (rig.ownership.ready, rig.ownership.served, rig.ownership.waits(1))
+    rig.waiting[1].begin(Unavailable("no answer"), "no answer")
+    assert (False, {0}, "no answer") == (
+        rig.ownership.ready,
+        rig.ownership.served,
+        rig.ownership.logs[1].waiting.reason,
+    )
     assert {"order-1": "no answer"} == rig.supervisor.troubles
     waiting = asyncio.create_task(rig.ownership.all_served())
     await asyncio.sleep(0)
-    rig.ownership.waiting(owner, None)
+    rig.waiting[1].end()
     async with asyncio.timeout(1):
         await waiting
     assert (True, {}) == (rig.ownership.ready, rig.supervisor.troubles)
-    rig.ownership.waiting(owner, Unavailable("no answer"))
-    go_on = rig.hangs(1)
-    owner.lose("for a reason")
-    rig.ownership.waiting(owner, None)
-    await until(lambda: rig.ownership.waits(1) == "for a reason")
-    go_on.set()
-    await until(lambda: rig.ownership.ready)
-    rig.ownership.waiting(owner, Unavailable("no answer"))
-    assert rig.ownership.ready
 
 
 async def test_revoked_while_it_waits(rig: Rig) -> None:
     """Whether the partition stays or goes, what was waited for is over with the rebalance."""
     await rig.assigned(0, 1)
     for partition in (0, 1):
-        rig.ownership.waiting(rig.made[partition][0], Unavailable("no answer"))  # type: ignore[arg-type]
+        rig.waiting[partition].begin(Unavailable("no answer"), "no answer")
     await rig.assigned(0)
     assert (True, {}) == (rig.ownership.ready, rig.supervisor.troubles)
 
@@ -294,11 +304,12 @@ async def test_revoked_while_it_gives_up(rig: Rig, stays: bool) -> None:
     first = rig.made[0][0]
     first.closing = asyncio.Event()
     first.lose("for a reason")
-    await until(lambda: rig.ownership.waits(0) == "for a reason")
+    await until(lambda: rig.ownership.logs[0].waiting.reason == "for a reason")
     await rig.ownership.revoke()
     first.closing.set()
     await rig.ownership.assign({0} if stays else set())
-    assert ["resume", "suspend", "close"] == first.calls
+    await until(lambda: "close" in first.calls)
+    assert ["open", "stop", "close"] == first.calls
 
 
 async def test_one_that_cannot_go_on_is_ended_before_another_is_made(rig: Rig) -> None:
@@ -323,8 +334,8 @@ async def test_kept_over_a_rebalance(rig: Rig) -> None:
     """A partition that stays keeps its owner; one that goes is closed; one that comes back is taken over anew."""
     await rig.assigned(0, 1)
     await rig.assigned(0, 2)
-    assert ["resume", "suspend", "resume"] == rig.made[0][0].calls
-    assert ["resume", "suspend", "close"] == rig.made[1][0].calls
+    assert ["open", "stop", "open"] == rig.made[0][0].calls
+    assert ["open", "stop", "close"] == rig.made[1][0].calls
     await rig.assigned(0, 1)
     assert [1, 2] == [len(rig.made[partition]) for partition in (0, 1)]
 
@@ -333,7 +344,7 @@ async def test_nothing_assigned(rig: Rig) -> None:
     """A worker that is left with nothing has nothing, says so, and is ready."""
     await rig.assigned(0, 1)
     assert {} == await rig.assigned()
-    assert (set(), set(), {}) == (rig.ownership.assigned, rig.ownership.served, rig.ownership.owners)
+    assert (set(), set(), {}) == (rig.ownership.assigned, rig.ownership.served, rig.ownership.logs)
     assert rig.ownership.ready
     async with asyncio.timeout(1):
         await rig.ownership.all_served()
@@ -348,7 +359,7 @@ async def test_one_that_waits_goes_to_another_worker(rig: Rig) -> None:
     await rig.assigned(1)
     assert ["order-1"] == list(rig.supervisor.troubles)
     rig.topic = TopicMetadata("t", 4)
-    await until(lambda: "no answer" in rig.ownership.waits(1))
+    await until(lambda: "no answer" in rig.ownership.logs[1].waiting.reason)
     await rig.assigned()
     assert {} == rig.supervisor.troubles
 
@@ -359,7 +370,7 @@ async def test_asked_in_the_middle_of_a_rebalance(rig: Rig) -> None:
     await rig.ownership.revoke()
     assert {} == await rig.ownership.positions()
     assert set() == rig.ownership.served
-    assert ["resume", "suspend"] == rig.made[0][0].calls
+    assert ["open", "stop"] == rig.made[0][0].calls
 
 
 async def test_revoked_while_taking_over(rig: Rig) -> None:
@@ -371,7 +382,7 @@ async def test_revoked_while_taking_over(rig: Rig) -> None:
     go_on.set()
     for _ in range(10):
         await asyncio.sleep(0)
-    assert ([], {}) == (rig.sought, rig.ownership.owners)
+    assert ([], {}) == (rig.sought, rig.ownership.logs)
     assert {} == rig.supervisor.troubles
 
 
@@ -381,10 +392,13 @@ async def test_what_was_read_before_ownership_was_lost(rig: Rig) -> None:
     first = rig.made[0][0]
     taken = asyncio.Event()
 
-    async def deliver(message: Message) -> None:
-        first.got.append(message.offset)
-        first.lose("for a reason")
-        await taken.wait()
+    async def deliver(messages: Iterable[Message]) -> None:
+        for message in messages:
+            first.got.append(message.offset)
+            first.lose("for a reason")
+            await taken.wait()
+            if not first.queue.is_open:
+                return
 
     first.deliver = deliver  # type: ignore[method-assign]
     delivering = asyncio.create_task(
@@ -404,17 +418,25 @@ async def test_the_owner_that_the_consumer_group_hears_of(rig: Rig) -> None:
     go_on.set()
 
 
-async def test_what_is_done_for_an_owner_fails(rig: Rig) -> None:
-    """Be it in a look at a gap, or at what Kafka has lost: that partition begins anew, and nothing else is touched."""
+async def test_what_kafka_has_lost(rig: Rig) -> None:
+    """Of one partition, ends its owner, which begins anew; nothing else is touched. One that is not here has none."""
     await rig.assigned(0, 1)
+    rig.ownership.went_back(1)
+    rig.ownership.went_back(2)
+    await until(lambda: len(rig.made[1]) == 2 and rig.ownership.ready)
+    assert ("a bug", 1) == (rig.made[1][0].why_lost, len(rig.made[0]))
+    assert [(1, 7)] == rig.sought
 
-    async def deliver(message: Message) -> None:
-        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a header")
 
-    rig.made[0][0].deliver = deliver  # type: ignore[method-assign]
-    await rig.ownership.deliver(0, [Message(7, b"1", b"", (), 1.0), Message(8, b"1", b"", (), 1.0)])
-    rig.ownership.look_back(1)
-    await until(lambda: [2, 2] == [len(rig.made[p]) for p in (0, 1)] and rig.ownership.ready)
-    assert "a header" in rig.made[0][0].why_lost
-    assert "a bug" in rig.made[1][0].why_lost
-    assert {(0, 7), (1, 7)} == set(rig.sought)
+async def test_a_revocation_that_was_cut_short(rig: Rig) -> None:
+    """The next assignment ends what it has left, and the partition is served."""
+    await rig.assigned(0)
+    first: Any = rig.made[0][0]
+    stop, first.stop = first.stop, lambda: None
+    revoking = asyncio.create_task(rig.ownership.revoke())
+    await asyncio.sleep(0.01)
+    await cancel(revoking)
+    first.stop = stop
+    await rig.ownership.assign({0})
+    await rig.ownership.positions()
+    await until(lambda: rig.ownership.ready)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from streams.concurrency.tasks import cancel
 from streams.deciding.cache import PendingSnapshot
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal
@@ -78,17 +79,17 @@ def snapshots(*states: State) -> list[PendingSnapshot]:
     ],
 )
 async def test_an_indexer_that_fails(error: Exception) -> None:
-    """Whoever owns it is told, waits for it no more, and closes it at once."""
-    journal, failed = Refusing(), list[Exception]()
+    """Its owner sees the error, waits for it no more, and closes it at once."""
+    journal = Refusing()
     journal.index_error = error
-    indexer = Derivation("order-0", "order", journal, failed=failed.append)
-    indexer.start()
+    indexer = Derivation("order-0", "order", journal)
+    running = asyncio.create_task(indexer.run())
     async with asyncio.timeout(5):
         for nr in range(1, 2 * MOST_PENDING):
             await indexer.put(commit(nr), [])
-    assert [error] == failed
     async with asyncio.timeout(1):
-        await indexer.close(60)
+        await indexer.finish(60)
+    assert error is running.exception()
 
 
 async def test_an_owner_whose_rows_cannot_be_written(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -99,9 +100,9 @@ async def test_an_owner_whose_rows_cannot_be_written(bench: Bench, caplog: pytes
         raise InvalidRequest("Request is too big")
 
     journal.derive = derive  # type: ignore[method-assign]
-    await owner.deliver(bench.command("OpenOrder", OPEN))
+    await owner.deliver([bench.command("OpenOrder", OPEN)])
     await until(lambda: bool(bench.lost))
-    assert not owner.healthy
+    assert not owner.is_owner
     assert "Request is too big" in owner.why_lost
     assert any("order-0: given up: what follows" in record.getMessage() for record in caplog.records)
     async with asyncio.timeout(1):
@@ -114,11 +115,12 @@ async def test_a_snapshot_that_is_refused(caplog: pytest.LogCaptureFixture) -> N
     journal = Refusing()
     journal.too_large = ("large",)
     indexer = Derivation("order-0", "order", journal)
-    indexer.start()
+    running = asyncio.create_task(indexer.run())
     for nr in range(1, 4):
         await indexer.put(commit(nr), snapshots(State("a"), State("large"), State("odd", bad=True), State("b")))
     await until(lambda: indexer.derived_nr == 3)
-    await indexer.close(5)
+    await indexer.finish(5)
+    await cancel(running)
     assert [True, False, False, True] == [
         await journal.snapshot("order", id) is not None for id in ("a", "large", "odd", "b")
     ]

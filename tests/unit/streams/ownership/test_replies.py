@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streams.deciding.messages import Envelope, Failure, Message
-from streams.ownership.replies import KafkaReplies
+from streams.ownership.replies import Replies
 
 
 class Kept:
@@ -34,7 +34,7 @@ class Kept:
 async def kept(message: Message, failure: Failure, most: int = 1_048_588) -> list[tuple[str, bytes]]:
     """The headers of its dead letter."""
     broker = Kept(most)
-    outbox = KafkaReplies(broker, "order-commits", "order-commands", "order-dead-letters")  # type: ignore[arg-type]
+    outbox = Replies(broker, "order-commits", "order-commands", "order-dead-letters")  # type: ignore[arg-type]
     envelope = Envelope("c9", "", "", b"", "", message.offset, datetime.now(UTC), message=message)
     await outbox.dead_letters(3, [(envelope, failure)])
     ((key, value, headers),) = broker.records
@@ -78,7 +78,7 @@ async def test_what_the_dead_letters_take_is_waited_for() -> None:
             return await super().largest(topic)
 
     broker = Silent()
-    outbox = KafkaReplies(broker, "order-commits", "order-commands", "order-dead-letters")  # type: ignore[arg-type]
+    outbox = Replies(broker, "order-commits", "order-commands", "order-dead-letters")  # type: ignore[arg-type]
     message = Message(7, b"A-1", b"{}", [], 1.0)
     envelope = Envelope("c9", "", "", b"", "", message.offset, datetime.now(UTC), message=message)
     await outbox.dead_letters(3, [(envelope, Failure("Undecodable", "no"))])

@@ -1,0 +1,86 @@
+"""The way of one partition's commands into the queue of its owner: in the order of their offsets, none left out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from streams.deciding.messages import Message
+from streams.journal.port import Unavailable
+from streams.ownership.command_queue import CommandQueue
+from streams.ownership.takeover import CommandSource
+
+log = logging.getLogger(__name__)
+
+
+class CommandsMissing(Unavailable):
+    """Commands were lost, on the way from Kafka or by Kafka: the partition is to be taken over anew."""
+
+
+class PartitionIntake:
+    """Takes the messages of one partition, from `next_offset` on. An owner has one for each partition of its log."""
+
+    def __init__(self, name: str, source: CommandSource, queue: CommandQueue) -> None:
+        self.next_offset = 0
+        """The offset of the command that is due."""
+        self._name = name
+        self._source = source
+        self._queue = queue
+        self._went_back = False
+
+    async def deliver(self, messages: Iterable[Message]) -> None:
+        """Queue messages that one fetch has read; waits while the queue is full. Raises `CommandsMissing`.
+
+        Messages seen before are left out. Between the messages of one fetch Kafka itself has nothing (transaction
+        markers, retention); only before the first one messages may have been lost on the way. The messages that are
+        left when the queue is closed are left out: whoever opens it again has the consumer go back.
+        """
+        opening = self._queue.opening
+        if opening is None:
+            return
+        is_first = True
+        for message in messages:
+            if self._queue.is_full:
+                await self._queue.room()
+            if is_first and self._queue.opening is opening and message.offset > self.next_offset:
+                await self._check_gap(message.offset)
+            is_first = False
+            if self._queue.opening is not opening:
+                return
+            if message.offset >= self.next_offset:
+                self.next_offset = message.offset + 1
+                self._queue.put(message)
+
+    async def _check_gap(self, offset: int) -> None:
+        opening, due = self._queue.opening, self.next_offset
+        is_empty = await self._source.gap_is_empty(due, offset)
+        if not is_empty and self._queue.opening is opening:
+            raise CommandsMissing(f"offset {offset} came where {due} was due: reading again from there")
+
+    def went_back(self) -> None:
+        """The consumer has started over by itself, as it does when Kafka no longer has the offset that is due."""
+        self._went_back = True
+        self._queue.wake()
+
+    async def check_end(self) -> None:
+        """After the consumer `went_back`: raise `CommandsMissing` where the partition ends before the offset due."""
+        if not self._went_back:
+            return
+        due = self.next_offset
+        try:
+            end = await self._source.end()
+        except Unavailable:
+            return  # the next group looks again, or the consumer, which says once a second that it went back
+        self._went_back = False
+        if not self._queue.is_open:
+            return
+        if end < due:
+            raise CommandsMissing(
+                f"the command topic ends before offset {end}, and {due} was due: Kafka has lost commands"
+            )
+        log.error(
+            "%s: Kafka had lost commands before offset %d, and new ones have taken their places: those are "
+            "skipped. Whoever got no reply sends again; look at the brokers",
+            self._name,
+            due,
+        )

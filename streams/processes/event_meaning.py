@@ -1,0 +1,120 @@
+"""From an event of another aggregate to the commands that it means to a process manager."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from aggregates.process_manager import ForeignEvent, ProcessManager, Reaction
+from schemas.codec import Codec, Undecodable
+from schemas.registry import SchemaError, Schemas
+from schemas.wire_format import from_wire
+from streams.deciding.messages import command_headers
+from streams.journal.event_decoding import NotReadableYet
+from streams.journal.port import stream_name
+from streams.kafka.client import ProducerRecord, partition_of
+from streams.kafka.published_through import position_of
+
+log = logging.getLogger(__name__)
+
+Routed = tuple[int, ProducerRecord]
+"""A command as a record, and its partition of the commands topic."""
+
+
+class EventMeaning:
+    """The commands that the events of one aggregate type, `source`, mean to a process manager.
+
+    Former names of events are known, as far as the schemas here declare them. An event of any other name is skipped
+    unread, so that event types that are new in its context hold nothing up. Raises `SchemaError` when an event that the
+    manager hears has no schema.
+    """
+
+    def __init__(self, manager: ProcessManager[Any, Any, Any], source: str, schemas: Schemas) -> None:
+        self._manager = manager
+        self._source = source
+        self._heard = frozenset(manager.hears[source])
+        for name in sorted(self._heard - {schema.name for schema in schemas}):
+            raise SchemaError(
+                f"{manager.type} hears {name} of {source}, and {schemas.folder} has no schema of it: copy all its "
+                f"versions, {name}.v1.avsc and those that follow, from the context that writes it"
+            )
+        self._codec = Codec(schemas, {}, schemas.upcasters)
+        former = {
+            alias.rpartition(".")[2] for schema in schemas if schema.name in self._heard for alias in schema.aliases
+        }
+        self._logged: dict[tuple[str, int], int] = {}
+        """By partition the last offset that was logged as no event of ours."""
+        self._read = self._heard | former | {upcaster.name for upcaster in schemas.upcasters}
+
+    def hear(self, record: Any, partitions: int, source: str) -> list[Routed]:
+        """The commands that an event means, each with its partition among `partitions`. Raises `NotReadableYet`.
+
+        A record that is no event of this source's journal is passed over, so that others who may write to the topic
+        cannot hold it up. `source` of the command's headers is the process manager's.
+        """
+        headers = {name: value for name, value in record.headers if value is not None}
+        if headers.get("ce_type", b"").decode(errors="replace") not in self._read:
+            return []
+        try:
+            id, event_id, correlation_id, traceparent = self._identity(record, headers)
+            parts = self._codec.decode_to_builtins(from_wire(record.value, headers))
+        except Undecodable as error:
+            raise NotReadableYet(f"{error}: deploy the version that knows it") from None
+        except Exception as error:
+            self._pass_over(record, error)
+            return []
+        try:
+            reactions = [
+                reaction
+                for schema, fields in parts
+                if schema.name in self._heard
+                for reaction in self._manager.hear(ForeignEvent(self._source, id, schema.name, fields))
+            ]
+            return [
+                _command(reaction, number, event_id, correlation_id, traceparent, partitions, source)
+                for number, reaction in enumerate(reactions)
+            ]
+        except Exception as bug:
+            log.exception("%s %r: what it means to %s", self._source, id, self._manager.type)
+            raise NotReadableYet(f"{headers['ce_type'].decode()} of {id!r}: {bug!r}") from None
+
+    def _identity(self, record: Any, headers: Mapping[str, bytes]) -> tuple[str, str, str, str]:
+        """Aggregate id, event id, correlation id and traceparent. Raises `ValueError`."""
+        if not record.key or not record.value:
+            raise ValueError("it has no key, or no value")
+        event_id = headers.get("ce_id", b"").decode()
+        stream = stream_name(self._source, record.partition)
+        if position_of(headers, stream) is None:
+            raise ValueError(f"its ce_id {event_id[:100]!r} is not its ce_position, or no position of {stream}")
+        traceparent = headers.get("ce_traceparent", b"").decode()
+        return record.key.decode(), event_id, headers.get("ce_correlationid", b"").decode(), traceparent
+
+    def _pass_over(self, record: Any, error: Exception) -> None:
+        place = record.topic, record.partition
+        if self._logged.get(place, -1) < record.offset:
+            self._logged[place] = record.offset
+            log.error("%s-%d: offset %d is no event of ours, and is passed over: %s", *place, record.offset, error)
+
+
+def _command(
+    reaction: Reaction[Any],
+    number: int,
+    event_id: str,
+    correlation_id: str,
+    traceparent: str,
+    partitions: int,
+    source: str,
+) -> Routed:
+    headers = command_headers(
+        f"{event_id}#{number}" if number else event_id,
+        type(reaction.command).__name__,
+        source,
+        correlation_id=correlation_id,
+        causation_id=event_id,
+        traceparent=traceparent,
+    )
+    key = reaction.process.encode()
+    return partition_of(key, partitions), (key, msgspec.json.encode(reaction.command), headers)

@@ -1,0 +1,45 @@
+"""The parts of a worker, which its application starts, stops, and tells of rebalances."""
+
+from __future__ import annotations
+
+from faust.types import TP
+
+
+class Part:
+    """A part of a worker. A method that a part does not define does nothing.
+
+    Methods of different parts run side by side, but for `start`, `stop` and `resume`, which run one after another: in
+    the order in which parts were added, and `stop` in the opposite order, so that a part ends before those it uses.
+    """
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it serves all that is assigned to it."""
+        return True
+
+    @property
+    def partitions_served(self) -> set[int]:
+        """The partitions that it serves, for `/health/ready`."""
+        return set()
+
+    async def start(self) -> None:
+        """Prepare, before the worker joins its consumer group."""
+
+    async def stop(self) -> None:
+        """End, after `revoke`. An error is logged, and keeps no other part from ending."""
+
+    async def assign(self, assignment: set[TP]) -> None:
+        """Have these partitions, or none, from now on: a rebalance has assigned them. Cheap to repeat."""
+
+    async def positions(self, assignment: set[TP]) -> dict[TP, int]:
+        """The offsets to read assigned partitions from, of those that do not follow Faust's commits."""
+        return {}
+
+    async def resume(self) -> None:
+        """Serve: a rebalance is over, and the tables are recovered. Returns when it serves; is repeated on an error."""
+
+    async def revoke(self) -> None:
+        """Let go of all partitions: a rebalance begins, or the worker ends."""
+
+    def went_back(self, tp: TP) -> None:
+        """The consumer has started over by itself on a partition: Kafka has its offset no more."""

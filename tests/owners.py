@@ -1,0 +1,47 @@
+"""An owner that has a task of its own, as the log of a worker gives it one: for tests of one owner alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from streams.concurrency.supervisor import Supervisor
+from streams.concurrency.tasks import cancel
+from streams.ownership.owner import CLOSE_SECONDS, Owner
+from streams.ownership.waiting import WaitingLog
+
+
+class RunningOwner(Owner):
+    """It runs from `resume` to `suspend` or `close`."""
+
+    def __init__(self, *, stream: str, waiting: WaitingLog | None = None, **options: Any) -> None:
+        waiting = waiting or WaitingLog(stream, Supervisor(), asyncio.Event())
+        super().__init__(stream=stream, waiting=waiting, **options)
+        self.running: asyncio.Task[Exception | None] | None = None
+
+    @property
+    def next_offset(self) -> int:
+        """The command that is due."""
+        return self.intake.next_offset
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        """Commands that wait for a commit, and the bytes of their messages."""
+        return len(self.queue), self.queue.bytes
+
+    def resume(self) -> None:
+        """Serve (again)."""
+        self.open()
+        self.running = asyncio.create_task(self.run(), name=f"running {self.stream}")
+
+    async def suspend(self, seconds: float) -> None:
+        """Stop serving; what is not done in so many seconds is cut short."""
+        self.stop()
+        if self.running is not None:
+            await asyncio.wait({self.running}, timeout=seconds)
+            await cancel(self.running)
+            self.running = None
+
+    async def close(self, seconds: float = CLOSE_SECONDS, why: str = "this worker stops") -> None:
+        await self.suspend(seconds)
+        await super().close(seconds, why)
