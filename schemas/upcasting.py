@@ -5,7 +5,7 @@ names, so that it stays right when newer ones follow: those go on by Avro's rule
 one event at a time and has no state. What it reads may be read alone, from the middle of a stream: after a snapshot, at
 the beginning of a batch, by a projection that is made anew.
 
-They stand in `<shop>/upcasters.py` beside the folders of the schemas, as `UPCASTERS`, by aggregate type.
+They stand in `<schema root>/upcasters.py`, beside the folders of the schemas, as `UPCASTERS`, by aggregate type.
 """
 
 from __future__ import annotations

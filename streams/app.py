@@ -38,7 +38,7 @@ from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.partition_pump import ConsumerRecord
 from streams.runtime.preparation import prepare, stop_on_user_error
-from streams.settings import Settings
+from streams.settings import DATABASE, Settings
 from streams.web.health import add_health, json_response
 from streams.web.owners import add_owners
 
@@ -49,16 +49,19 @@ YOUNG_OBJECTS = 50_000
 time, at 50,000 6 %, with pauses of less than 0.1 s."""
 
 
-def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop", format: Format = AVRO) -> Application:
+def command_app(
+    module: str, name: str, *kinds: Kind, schema_root: str | Path, format: Format = AVRO, database: str = DATABASE
+) -> Application:
     """The Faust app `module` of the context `name`, whose commands these deciders and process managers decide.
 
-    A new aggregate is its decider, its schemas and one call of this. `shop` is the folder of the schemas, by its path
-    where it is in a project of one's own; a process manager finds there the schemas of what it hears, too. Events are
-    written in `format`, and read in every format, so that it may change.
+    A new aggregate is its decider, its schemas and one call of this. `schema_root` is the folder of the schemas: one in
+    `schemas/` by its name, or any by its path. A process manager has the schemas of what it hears there, too. Events
+    are written in `format`, and read in every format, so that it may change. `database` is the keyspace of the journal
+    when JOURNAL_URL is not set.
     """
     with stop_on_user_error():
-        settings = Settings.from_environment()
-        contexts = [AggregateType(name, kind, settings, shop, format) for kind in kinds]
+        settings = Settings.from_environment(database=database)
+        contexts = [AggregateType(name, kind, settings, schema_root, format) for kind in kinds]
         journal = contexts[0].journal()
     app = Application(module, name, settings)
     broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
@@ -136,7 +139,7 @@ class _Served:
                 self.topics += topics.type_topics(settings.namespace, other, settings.partitions)
             if context.process.hears:
                 group = f"{settings.namespace}{context.name}-{type}-hears"
-                self.router = Router(context.process, settings, group, source, context.shop, broker)
+                self.router = Router(context.process, settings, group, source, context.schema_root, broker)
                 self.topics += self.router.topics
         self.ownership = ownership = _ownership(app, context, journal, broker, issuer, budget)
         app.receive(context.commands_topic, self, f"{context.name}-{type}-commands")

@@ -41,6 +41,10 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 
+JOURNAL_SERVER = "cassandra://127.0.0.1:9042"
+DATABASE = "sourced"
+"""Where journals are, and the keyspace that they are in, unless an app or JOURNAL_URL says another."""
+
 
 class SettingsError(Exception):
     """A setting that cannot be used; the message names it and says what would do."""
@@ -51,7 +55,7 @@ class Settings:
     """The contract's settings; defaults are right for servers on this machine."""
 
     kafka_brokers: str = "kafka://127.0.0.1:9092"
-    journal_url: str = "cassandra://127.0.0.1:9042/shop"
+    journal_url: str = f"{JOURNAL_SERVER}/{DATABASE}"
     namespace: str = ""
     read_model_url: str = ""
     """The database of what projections keep for all workers together; that of the journals, unless set."""
@@ -101,13 +105,16 @@ class Settings:
     """The most commands of an aggregate type that came over HTTP and have no reply yet, and of requests that wait."""
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """The settings of this process. Raises `SettingsError`."""
+    def from_environment(cls, environment: Mapping[str, str] = os.environ, database: str = DATABASE) -> Settings:
+        """The settings of this process. `database` is the keyspace of a journal whose JOURNAL_URL is not set.
+
+        Raises `SettingsError`.
+        """
         if environment.get("CACHE_WEIGHT"):
             raise SettingsError(
                 "CACHE_WEIGHT is CACHE_BYTES now: say about how many bytes of memory aggregates may take"
             )
-        values: dict[str, object] = {}
+        values: dict[str, object] = {"journal_url": f"{JOURNAL_SERVER}/{database}"}
         for name, field in cls.__dataclass_fields__.items():
             setting = name.upper()
             if text := environment.get(setting):

@@ -49,7 +49,7 @@ class Contract:
         return self.decider.commands | self.decider.events
 
     def file(self, schema: Schema) -> str:
-        """Where a schema stands, below the shop's folder."""
+        """Where a schema stands, below the schema root."""
         return lock.key_of(self.type, schema)
 
     def versions(self) -> Iterator[list[Schema]]:

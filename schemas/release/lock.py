@@ -1,4 +1,4 @@
-"""The lock: which versions are released, and what they are. `<shop>/schemas.lock`, one line a version.
+"""The lock: which versions are released, and what they are. `<schema root>/schemas.lock`, one line a version.
 
 A fingerprint says how the bytes of a version are read, and leaves out what the parsing canonical form leaves out:
 defaults, aliases, logical types, declarations. The digest covers these, and leaves out documentation only. The shape of
@@ -75,7 +75,7 @@ def state_of(decider: Decider[Any, Any, Any]) -> LockedState:
 
 
 def load(path: Path) -> Lock:
-    """The lock of a shop, empty when there is none yet. Raises `msgspec.DecodeError`."""
+    """The lock of a schema root, empty when there is none yet. Raises `msgspec.DecodeError`."""
     return msgspec.json.decode(path.read_bytes(), type=Lock) if path.is_file() else Lock()
 
 

@@ -1,7 +1,8 @@
 """Samples: what each released version of each event has written, kept for ever.
 
-`<folder>/<shop>/<type>/<Event>.v<N>.json` holds the bytes in both formats, as the code of then made them, the fields as
-they were written, and what they read as today. The bytes never change; what they read as changes with newer versions.
+`<folder>/<schema root>/<type>/<Event>.v<N>.json` holds the bytes in both formats, as the code of that time made them,
+the fields as they were written, and the events that they read as today. The bytes never change; `reads_as` changes with
+newer versions.
 """
 
 from __future__ import annotations
@@ -48,9 +49,13 @@ class Sample(msgspec.Struct):
         return {AVRO.name: bytes.fromhex(self.avro), JSON.name: self.json.encode()}
 
 
-def path_of(folder: Path, shop: str | Path, type: str, schema: Schema) -> Path:
-    """Where the sample of a version is kept. A shop that is found by its path is the only one of its project."""
-    return (folder if isinstance(shop, Path) else folder / shop) / type / f"{schema.name}.v{schema.version}.json"
+def path_of(folder: Path, schema_root: str | Path, type: str, schema: Schema) -> Path:
+    """Where the sample of a version is kept. A schema root that is given by its path is the only one of its project."""
+    return (
+        (folder if isinstance(schema_root, Path) else folder / schema_root)
+        / type
+        / f"{schema.name}.v{schema.version}.json"
+    )
 
 
 def load(path: Path) -> Sample:

@@ -1,15 +1,17 @@
-"""`schemas check | lock | sample`: the schemas of an app as a contract with everybody who reads its events."""
+"""`schemas check | lock | sample`: the schemas of an app as a contract with all readers of its events."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import click
 import msgspec
 
 from schemas.codec import Undecodable
-from schemas.registry import from_here, place_of
+from schemas.registry import Schema, from_here, root_folder
 from schemas.release import check, lock, samples
 from schemas.release.contract import Contract, SchemaProblem
 from streams.aggregate_type import AggregateType
@@ -19,42 +21,43 @@ from streams.text import one_line
 SAMPLES = Path("tests/compatibility")
 
 
-def by_shop(contexts: Mapping[str, AggregateType]) -> dict[str | Path, list[Contract]]:
-    """What the types of an app have promised, by the folder that they share a lock in."""
-    found: dict[str | Path, list[Contract]] = {}
-    for context in contexts.values():
-        found.setdefault(context.shop, []).append(Contract(context.decider, context.schemas))
-    return found
+def contracts_by_root(types: Mapping[str, AggregateType]) -> dict[str | Path, list[Contract]]:
+    """The contracts of an app's types by schema root: the types of one root share a lock."""
+    contracts: dict[str | Path, list[Contract]] = {}
+    for type in types.values():
+        contracts.setdefault(type.schema_root, []).append(Contract(type.decider, type.schemas))
+    return contracts
 
 
-def lock_of(shop: str | Path) -> tuple[Path, lock.Lock]:
-    """The lock of a shop. Raises `CliError`."""
-    path = Path(str(place_of(shop).joinpath(lock.FILE)))
+def lock_of(schema_root: str | Path) -> tuple[Path, lock.Lock]:
+    """The lock of a schema root. Raises `CliError`."""
+    path = Path(str(root_folder(schema_root).joinpath(lock.FILE)))
     try:
         return path, lock.load(path)
     except msgspec.DecodeError as error:
         raise CliError(USAGE, f"{path} is damaged ({error}): take it from the history of your repository") from None
 
 
-def run_check(contexts: Mapping[str, AggregateType]) -> int:
-    """Print what is wrong, or that nothing is; the exit code."""
-    shops = by_shop(contexts)
-    problems = [it for shop, contracts in shops.items() for it in check.check(contracts, lock_of(shop)[1])]
+def run_check(types: Mapping[str, AggregateType]) -> int:
+    """Print each problem, or that there is none; the exit code."""
+    contracts = contracts_by_root(types)
+    problems = [problem for root, ours in contracts.items() for problem in check.check(ours, lock_of(root)[1])]
     if problems:
-        return _told(problems)
-    click.echo(f"{_counted(shops)}: nothing would break anybody")
+        return _print_problems(problems)
+    click.echo(f"{_counted(contracts)}: nothing would break anybody")
     return DONE
 
 
-def run_lock(contexts: Mapping[str, AggregateType]) -> int:
-    """Release what is new, if nothing is wrong; the exit code."""
-    shops = by_shop(contexts)
-    locks = {shop: lock_of(shop) for shop in shops}
-    if problems := [it for shop, its in shops.items() for it in check.may_be_locked(its, locks[shop][1])]:
-        return _told(problems)
+def run_lock(types: Mapping[str, AggregateType]) -> int:
+    """Release all new versions, if there is no problem; the exit code."""
+    contracts = contracts_by_root(types)
+    locks = {root: lock_of(root) for root in contracts}
+    problems = [problem for root, ours in contracts.items() for problem in check.may_be_locked(ours, locks[root][1])]
+    if problems:
+        return _print_problems(problems)
     nothing_new = True
-    for shop, (path, released) in locks.items():
-        locked, new = check.release(shops[shop], released)
+    for root, (path, released) in locks.items():
+        locked, new = check.release(contracts[root], released)
         if new:
             nothing_new = False
             lock.save(path, locked)
@@ -62,42 +65,44 @@ def run_lock(contexts: Mapping[str, AggregateType]) -> int:
                 click.echo(f"released: {name}")
             click.echo(f"{from_here(path)}: {len(new)} new; commit it")
     if nothing_new:
-        click.echo(f"{_counted(shops)}: all released before")
+        click.echo(f"{_counted(contracts)}: all released before")
     return DONE
 
 
-def run_sample(contexts: Mapping[str, AggregateType], folder: Path, update: bool) -> int:
-    """Write the samples that are missing, and with `update` what those that are there read as now; the exit code."""
-    missing = written = changed = 0
-    for context in contexts.values():
-        newest = {schema.name: schema for schema in context.schemas}
-        for schema in context.schemas:
-            if schema.name in context.decider.commands:
-                continue
-            path = samples.path_of(folder, context.shop, context.decider.type, schema)
+def run_sample(types: Mapping[str, AggregateType], folder: Path, update: bool) -> int:
+    """Write the samples that are missing, and with `update` how the existing ones read today; the exit code."""
+    outcomes: Counter[str] = Counter()
+    for type in types.values():
+        for schema in type.event_schemas:
+            path = samples.path_of(folder, type.schema_root, type.decider.type, schema)
             try:
-                if path.is_file():
-                    changed += update and _update(path, context)
-                elif newest[schema.name] is schema and schema.name in context.decider.events:
-                    samples.save(path, samples.make(schema, context.decider.events[schema.name], context.events))
-                    click.echo(f"written: {path}")
-                    written += 1
-                else:
-                    missing += 1
-                    why = (
-                        "this code no longer writes that version: check out the commit that did, and take it from there"
-                    )
-                    click.echo(f"missing: {path}: {why}", err=True)
+                outcomes[_sample(path, type, schema, update)] += 1
             except (Undecodable, msgspec.ValidationError, msgspec.DecodeError, OSError) as error:
                 raise CliError(ERROR, f"{path}: {one_line(error)}") from None
-    click.echo(f"{written} written, {changed} updated, {missing} missing")
-    return ERROR if missing else DONE
+    click.echo(f"{outcomes['written']} written, {outcomes['updated']} updated, {outcomes['missing']} missing")
+    return ERROR if outcomes["missing"] else DONE
 
 
-def _update(path: Path, context: AggregateType) -> bool:
-    """Bring up to date what a sample reads as, never its bytes; whether that changed."""
+def _sample(
+    path: Path, type: AggregateType, schema: Schema, update: bool
+) -> Literal["written", "updated", "missing", ""]:
+    """Write or update the sample of one version of an event; the outcome, empty when there was nothing to do."""
+    if path.is_file():
+        return "updated" if update and _update(path, type) else ""
+    event = type.decider.events.get(schema.name)
+    if event is None or type.schemas.newest(schema.name) is not schema:
+        why = "this code no longer writes that version: check out the commit that did, and take it from there"
+        click.echo(f"missing: {path}: {why}", err=True)
+        return "missing"
+    samples.save(path, samples.make(schema, event, type.events))
+    click.echo(f"written: {path}")
+    return "written"
+
+
+def _update(path: Path, type: AggregateType) -> bool:
+    """Update how a sample reads today, never its bytes; whether that changed."""
     sample = samples.load(path)
-    today = samples.reads_as(context.events, bytes.fromhex(sample.avro))
+    today = samples.reads_as(type.events, bytes.fromhex(sample.avro))
     if today == sample.reads_as:
         return False
     sample.reads_as = today
@@ -106,15 +111,15 @@ def _update(path: Path, context: AggregateType) -> bool:
     return True
 
 
-def _told(problems: list[SchemaProblem]) -> int:
+def _print_problems(problems: list[SchemaProblem]) -> int:
     for problem in problems:
         click.echo(str(problem), err=True)
     click.echo(f"{len(problems)} problem{'s'[: len(problems) != 1]}", err=True)
     return ERROR
 
 
-def _counted(shops: Mapping[str | Path, list[Contract]]) -> str:
-    contracts = [contract for its in shops.values() for contract in its]
+def _counted(contracts_by_root: Mapping[str | Path, list[Contract]]) -> str:
+    contracts = [contract for contracts in contracts_by_root.values() for contract in contracts]
     events = sum(len(contract.decider.events) for contract in contracts)
     commands = sum(len(contract.decider.commands) for contract in contracts)
     versions = sum(len(contract.schemas) for contract in contracts)

@@ -233,7 +233,7 @@ BAD: dict[str, tuple[Callable[[Shop], object], str, str]] = {
                                                                     it["fields"].append(field("x", "int", default=0))),
                                  "user/Mailed.v1"),
         r"user/Mailed\.v1\.avsc: the namespace is shop\.order",
-        r'write "namespace": "<shop>\.user"',
+        r'write "namespace": "<project>\.user"',
     ),
     "no documentation": (
         lambda shop: added(shop, lambda it: it["fields"].append({"name": "tax", "type": "int", "default": 0}), *ALL,
