@@ -120,7 +120,7 @@ class ReadSide:
         app.serves = self._serves
         app.partitions_served = lambda: sorted(self._here(kept[0]))
         add_health(app)
-        command_line.register(app, contexts, self._set_up_read_model if self._listings else None)
+        command_line.register(app, contexts, also_set_up=self._set_up_read_model if self._listings else None)
 
     def backlog(self, stream: str) -> Backlog:
         """What of a stream is not done yet."""

@@ -18,7 +18,7 @@ from faust.types import TP
 from schemas.formats import AVRO, Format
 from streams.aggregate_type import AggregateType, Kind
 from streams.cli import main as command_line
-from streams.cli import owners
+from streams.cli.owners import owners
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.deciding.cache import Budget, Cache
@@ -109,8 +109,7 @@ def command_app(
     add_owners(app, {type: its.ownership for type, its in types.items()})
     if routers:
         _add_inputs(app, routers)
-    command_line.register(app, {type: its.context for type, its in types.items()})
-    owners.register(app, settings, list(types))
+    command_line.register(app, {type: its.context for type, its in types.items()}, owners)
     return app
 
 

@@ -27,7 +27,7 @@ from schemas.release import check, lock
 from schemas.release.contract import Contract
 from schemas.release.samples import example
 from streams.aggregate_type import AggregateType
-from streams.cli.contract import run_check, run_lock
+from streams.cli.schemas import run_check, run_lock
 from streams.settings import Settings
 
 SHOP = Path(__file__).parents[3] / "schemas" / "shop"
