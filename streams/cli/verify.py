@@ -20,7 +20,6 @@ from streams.kafka.published_through import JournalBehind, check_not_behind, las
 from streams.kafka.topics import events_topic
 from streams.text import one_line, printable
 from streams.verification.patience import patiently
-from streams.verification.repair import repair
 from streams.verification.verification import Verification
 
 KAFKA_SECONDS = 10.0
@@ -115,15 +114,14 @@ async def verify(journal: Journal, type: AggregateType, partition: int | None, m
             type.events,
             type.settings.partitions,
             type.settings.dedupe_window,
-            partition,
-            progress,
+            only=partition,
+            progress=progress,
         )
-        async for found in verification.run():
-            click.echo(f"{'note: ' if found.note else ''}{printable(f'{found.where}: {found.what}')}")
-            wrong, notes = wrong + (not found.note), notes + found.note
-            if mend and (wanted := found.repair) is not None:
-                done = await patiently(partial(repair, journal, wanted))
-                click.echo(f"  repaired: {printable(done)}")
+        async for finding in verification.run():
+            click.echo(f"{'note: ' if finding.note else ''}{printable(f'{finding.where}: {finding.what}')}")
+            wrong, notes = wrong + (not finding.note), notes + finding.note
+            if mend and finding.repair is not None:
+                click.echo(f"  repaired: {printable(await patiently(finding.repair))}")
     counts, seconds = verification.counts, time.monotonic() - began
     older = f", {counts.older_snapshots:,} of another version" if counts.older_snapshots else ""
     click.echo(
