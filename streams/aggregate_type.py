@@ -13,7 +13,7 @@ from schemas.formats import AVRO, Format
 from schemas.registry import SchemaError, Schemas
 from schemas.release.check_form import classes
 from schemas.release.contract import Contract
-from schemas.release.lock import state_of
+from schemas.release.lock import locked_state
 from streams.journal.port import Identity, Journal
 from streams.kafka import topics
 from streams.limits import Limits
@@ -47,7 +47,7 @@ class AggregateType:
         schemas.require([*decider.commands, *decider.events])
         if problems := list(classes(Contract(decider, schemas))):
             raise SchemaError("\n".join(str(replace(it, where=f"{schemas.folder}/{it.file}")) for it in problems))
-        state_of(decider)
+        locked_state(decider)
         upcasters = schemas.upcasters
         self.name = name
         self.schema_root = schema_root

@@ -49,7 +49,7 @@ class Sample(msgspec.Struct):
         return {AVRO.name: bytes.fromhex(self.avro), JSON.name: self.json.encode()}
 
 
-def path_of(folder: Path, schema_root: str | Path, type: str, schema: Schema) -> Path:
+def sample_path(folder: Path, schema_root: str | Path, type: str, schema: Schema) -> Path:
     """Where the sample of a version is kept. A schema root that is given by its path is the only one of its project."""
     return (
         (folder if isinstance(schema_root, Path) else folder / schema_root)
@@ -58,18 +58,18 @@ def path_of(folder: Path, schema_root: str | Path, type: str, schema: Schema) ->
     )
 
 
-def load(path: Path) -> Sample:
+def read_sample(path: Path) -> Sample:
     """A sample. Raises `OSError`, `msgspec.DecodeError`."""
     return msgspec.json.decode(path.read_bytes(), type=Sample)
 
 
-def save(path: Path, sample: Sample) -> None:
+def write_sample(path: Path, sample: Sample) -> None:
     """Write a sample, in a form that shows well in a difference."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(sample), indent=2) + b"\n")
 
 
-def make(schema: Schema, class_: type, codec: Codec) -> Sample:
+def make_sample(schema: Schema, class_: type, codec: Codec) -> Sample:
     """The sample of a newest version, by the code as it is. `class_` is its class, `codec` reads it."""
     value: Any = msgspec.convert(example(schema), type=class_)
     fields = msgspec.to_builtins(value, builtin_types=AVRO_NATIVE)
@@ -96,7 +96,7 @@ def example(schema: Schema) -> Fields:
     return fields
 
 
-def value_of(schema: Any, name: str, named: dict[str, Any]) -> Any:
+def example_value(schema: Any, name: str, named: dict[str, Any]) -> Any:
     """A value that says something, of a type within a schema whose other types are `named`."""
     numbers = count(1)
     return _value(schema, name, dict(named), lambda: next(numbers))

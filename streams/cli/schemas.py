@@ -97,7 +97,7 @@ def lock_of(schema_root: str | Path) -> tuple[Path, lock.Lock]:
     """The lock of a schema root. Raises `CliError`."""
     path = Path(str(root_folder(schema_root).joinpath(lock.FILE)))
     try:
-        return path, lock.load(path)
+        return path, lock.read_lock(path)
     except msgspec.DecodeError as error:
         raise CliError(USAGE, f"{path} is damaged ({error}): take it from the history of your repository") from None
 
@@ -124,7 +124,7 @@ def run_lock(types: Mapping[str, AggregateType]) -> int:
         locked, new = check.release(contracts[root], released)
         if new:
             nothing_new = False
-            lock.save(path, locked)
+            lock.write_lock(path, locked)
             for name in new:
                 click.echo(f"released: {name}")
             click.echo(f"{from_here(path)}: {len(new)} new; commit it")
@@ -138,7 +138,7 @@ def run_sample(types: Mapping[str, AggregateType], folder: Path, update: bool) -
     outcomes: Counter[str] = Counter()
     for type in types.values():
         for schema in type.event_schemas:
-            path = samples.path_of(folder, type.schema_root, type.decider.type, schema)
+            path = samples.sample_path(folder, type.schema_root, type.decider.type, schema)
             try:
                 outcomes[_sample(path, type, schema, update)] += 1
             except (Undecodable, msgspec.ValidationError, msgspec.DecodeError, OSError) as error:
@@ -158,19 +158,19 @@ def _sample(
         why = "this code no longer writes that version: check out the commit that did, and take it from there"
         click.echo(f"missing: {path}: {why}", err=True)
         return "missing"
-    samples.save(path, samples.make(schema, event, type.events))
+    samples.write_sample(path, samples.make_sample(schema, event, type.events))
     click.echo(f"written: {path}")
     return "written"
 
 
 def _update(path: Path, type: AggregateType) -> bool:
     """Update how a sample reads today, never its bytes; whether that changed."""
-    sample = samples.load(path)
+    sample = samples.read_sample(path)
     today = samples.reads_as(type.events, bytes.fromhex(sample.avro))
     if today == sample.reads_as:
         return False
     sample.reads_as = today
-    samples.save(path, sample)
+    samples.write_sample(path, sample)
     click.echo(f"updated: {path} reads as {', '.join(part.type for part in today) or 'nothing'}")
     return True
 
