@@ -19,7 +19,7 @@ S = TypeVar("S")
 
 
 class Rejected(Exception):
-    """The domain says no. Nothing is written; the sender gets the reason.
+    """The domain refuses a command. Nothing is written; the sender gets the reason.
 
     `type` is a stable name for programs (`OutOfStock`), `message` is for people.
     """
@@ -34,13 +34,12 @@ class Rejected(Exception):
 class Decider(Generic[C, E, S]):
     """An aggregate type: its name, its initial state and its two pure functions.
 
-    `decide(command, state)` returns the events that follow, `[]` for a command that was honoured
-    before, or raises `Rejected`. `evolve(state, event)` returns the next state and never fails:
-    an event is a fact. Both annotate their first and second argument with the unions of commands
-    and events, from which the engine learns which there are. So does `evolve` with the state, which
-    may be a union of classes too: as that a snapshot is read. Raise `state_version` when `State`
-    changes its meaning: older snapshots are then ignored and rebuilt from the events. `internal` has the names of the
-    commands that process managers send and clients may not.
+    `decide(command, state)` returns the events that follow, `[]` for a command that was honoured before, or raises
+    `Rejected`. `evolve(state, event)` returns the next state and never fails: an event is a fact. The annotations of
+    `command` and `event` are the unions of the classes, from which the engine learns them. The annotation of `state` in
+    `evolve` is the type that a snapshot is read as, and may be a union of classes, too. Raise `state_version` when the
+    state changes its meaning: older snapshots are then ignored, and made again from the events. `internal` has the
+    names of the commands that process managers send and clients may not.
     """
 
     type: str
@@ -67,7 +66,7 @@ class Decider(Generic[C, E, S]):
 
     @cached_property
     def state_types(self) -> tuple[Any, ...]:
-        """What a state may be: the type that `evolve` takes, or the parts of that union."""
+        """The types that a state may have: the annotation of `evolve`, or the members of that union."""
         annotation = _first_hint(self.evolve)
         if annotation is None or annotation is Any or isinstance(annotation, TypeVar):
             return (builtins.type(self.initial),)
@@ -75,7 +74,7 @@ class Decider(Generic[C, E, S]):
         return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
     def fold(self, events: Iterable[E], state: S | None = None) -> S:
-        """The state after `events`, from `state` or else from the beginning."""
+        """The state after `events`, starting from `state` or else from the initial state."""
         return reduce(self.evolve, events, self.initial if state is None else state)
 
 

@@ -1,9 +1,8 @@
-"""A process manager: a decider that hears the events of others, and whose own events cause commands.
+"""A process manager: a decider that hears the events of other aggregates, and whose own events send commands.
 
-It coordinates what no aggregate can decide alone. What it hears becomes a command to itself, and so an event in its
-own journal, or nothing; what follows for others is said by that event alone. So its state is rebuilt like any other,
-a repeat of what it heard has no second effect, and the commands that an event causes are the same whenever they are
-sent again.
+It coordinates work that no aggregate can decide alone. An event that it hears becomes a command to itself, or nothing.
+That command becomes an event in its own journal, and this event alone determines the commands that are sent. So its
+state is rebuilt like any other, a repeated event has no second effect, and commands that are sent again are the same.
 
 Source: G. Hohpe, B. Woolf, "Enterprise Integration Patterns" (2003), "Process Manager"; C. Reijn and others for its
 event-sourced form.
@@ -25,7 +24,7 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class ForeignEvent:
-    """An event of another aggregate, as it stands on that type's events topic.
+    """An event of another aggregate, from the events topic of its type.
 
     `source` is the aggregate type and `id` the aggregate. `data` has the fields of the newest version as JSON has them:
     decimals as strings, times in ISO 8601 with `Z`, nested records as mappings.
@@ -39,7 +38,7 @@ class ForeignEvent:
 
 @dataclass(frozen=True, slots=True)
 class Reaction(Generic[C]):
-    """What an event means here: a command to the process of this id."""
+    """The meaning of a foreign event: a command to the process of this id."""
 
     process: str
     command: C
@@ -49,8 +48,8 @@ class Reaction(Generic[C]):
 class Send:
     """A command to another aggregate: its type, its id, the command's name, and its fields as JSON has them.
 
-    The command's id is made of the event that causes it, so that sending it again has no second effect; `command_id` is
-    for who has promised another.
+    The command's id is derived from the event that causes it, so that sending it again has no second effect.
+    `command_id` is for a sender that has announced another id.
     """
 
     to: str
@@ -62,13 +61,13 @@ class Send:
 
 @dataclass(frozen=True)
 class ProcessManager(Generic[C, E, S]):
-    """A decider, what it hears, and what its events send.
+    """A decider, the events that it hears, and the commands that its events send.
 
-    hears     by aggregate type the names of the events that concern it; others are skipped unread
-    hear      an event of these to what it means, `[]` for nothing. Pure, and never raises
-    sends     an event of its own, of the process of this id, to the commands that it causes. Pure, and never raises
-    accepts   the names of its commands that clients may send themselves; the others follow from events only
-    sends_to  the aggregate types that its commands go to, where they are known: these need not be there yet
+    hears     the names of the foreign events that concern it, by aggregate type; others are skipped unread
+    hear      maps such an event to reactions, `[]` for none. Pure, and never raises
+    sends     maps a process id and an event of that process to the commands to send. Pure, and never raises
+    accepts   the names of its commands that clients may send; the others follow from events only
+    sends_to  the aggregate types that its commands go to, as far as known: their topics need not exist yet
     """
 
     decider: Decider[C, E, S]
@@ -85,7 +84,7 @@ class ProcessManager(Generic[C, E, S]):
 
     @property
     def commands(self) -> dict[str, builtins.type]:
-        """The classes of what it is told, by name."""
+        """The classes of its commands, by name."""
         return self.decider.commands
 
     @property

@@ -1,9 +1,9 @@
-"""given / when / then: what a decider or a process manager does, said in the words of the domain.
+"""given / when / then: the behaviour of a decider or a process manager in the words of the domain.
 
 given(order, OrderOpened(...)).when(PlaceOrder()).then_rejected("EmptyOrder")
-given(checkout, Happened("order", "17", "OrderPlaced", {...})).then_sends(Send("product", ...))
+given(checkout, ForeignEvent("order", "17", "OrderPlaced", {...})).then_sends(Send("product", ...))
 
-Pure, as they are: no server, no file, no clock.
+No server, file or clock is used: both are pure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aggregates.decider import Decider, Rejected
 from aggregates.process_manager import ForeignEvent, ProcessManager, Send
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-"""When a process hears of events: what the engine fills into the `time_field` of its commands."""
+"""The time at which a process hears of events: the engine puts it into the `time_field` of its commands."""
 
 
 def given(subject: Any, *events: object) -> Given:
@@ -25,7 +25,7 @@ def given(subject: Any, *events: object) -> Given:
 
 
 class Given:
-    """A decider or a process manager, and what has happened to it."""
+    """A decider or a process manager, and the events before the test."""
 
     def __init__(self, subject: Any, events: tuple[object, ...]) -> None:
         self.subject, self.events = subject, events
@@ -37,30 +37,33 @@ class Given:
             return Outcome(rejected)
 
     def then_sends(self, *expected: Send) -> None:
-        """Of a process manager: the commands that follow from the last of the events, all of them having been heard in
-        this order. Its own commands may stand among the events, as (process id, command)."""
-        told = Told(self.subject)
+        """The commands that a process manager sends after the last event, having heard all of them in this order.
+
+        Commands to itself may stand among the events, as (process id, command).
+        """
+        ours = Processes(self.subject)
         sent: list[Send] = []
         for event in self.events:
-            sent = told.hear(event) if isinstance(event, ForeignEvent) else told.tell(*event)  # type: ignore[misc]
+            sent = ours.hear(event) if isinstance(event, ForeignEvent) else ours.decide(*event)  # type: ignore[misc]
         _same(list(expected), sent)
 
 
-class Told:
-    """A process manager and its processes, in memory."""
+class Processes:
+    """The processes of a process manager, in memory."""
 
     def __init__(self, manager: ProcessManager[Any, Any, Any]) -> None:
         self.manager = manager
         self.states: dict[str, Any] = {}
 
     def hear(self, event: ForeignEvent) -> list[Send]:
-        """What follows from an event of another."""
+        """The commands that are sent because of an event of another aggregate."""
         if event.type not in self.manager.hears.get(event.source, ()):
             return []
-        return [send for heard in self.manager.hear(event) for send in self.tell(heard.process, heard.command)]
+        reactions = self.manager.hear(event)
+        return [send for reaction in reactions for send in self.decide(reaction.process, reaction.command)]
 
-    def tell(self, process: str, command: object) -> list[Send]:
-        """What follows from a command of its own; nothing when it is rejected."""
+    def decide(self, process: str, command: object) -> list[Send]:
+        """The commands that are sent because of a command to this process; none when it is rejected."""
         decider = self.manager.decider
         field = getattr(command, "time_field", None)
         if field is not None and getattr(command, field) is None:
@@ -72,7 +75,7 @@ class Told:
 
 
 class Outcome:
-    """The events that a command has led to, or its rejection, or the answer to a question (of a projection)."""
+    """The events of a command, its rejection, or a projection's answer to a question."""
 
     def __init__(self, result: Any) -> None:
         self.result = result
@@ -91,7 +94,7 @@ class Outcome:
 
 
 def answer(decider: Decider[Any, Any, Any], command: object, state: Any) -> list[Any] | None:
-    """The events that `command` leads to, or None when it is rejected; whatever else is raised goes through."""
+    """The events of a command, or None when it is rejected. Raises any other exception of `decide`."""
     try:
         return decider.decide(command, state)
     except Rejected:
@@ -99,7 +102,7 @@ def answer(decider: Decider[Any, Any, Any], command: object, state: Any) -> list
 
 
 def accepted(decider: Decider[Any, Any, Any], commands: Iterable[object]) -> Iterator[tuple[Any, list[Any], Any]]:
-    """Of a sequence of commands each accepted one, with its events and the state after it."""
+    """Each accepted command of a sequence, with its events and the state after it."""
     state = decider.initial
     for command in commands:
         events = answer(decider, command, state)

@@ -1,9 +1,9 @@
 """A timer: a command that is sent to another aggregate when its time has come, once, unless it is cancelled before.
 
-It knows no clock. Who watches the time says `FireTimer` with the due time that it has seen, as often as it likes: only
-the first that is of the due time of today fires the timer. Its id is chosen by who schedules it, who moves and cancels
-it by that. Scheduled again with something else it is moved, also after it has ended; with the same it is left as it is,
-since that is a repeat, unless it was cancelled.
+It knows no clock. The timer watch sends `FireTimer` with the due time that it has seen, as often as it likes: only the
+first one with the timer's present due time fires it. The caller chooses the id, and uses it to move or cancel the
+timer. Scheduling again with other values moves it, even after it fired or was cancelled. With equal values it is a
+repeat, which changes nothing unless the timer was cancelled.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COMMAND = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
 @dataclass(frozen=True, slots=True)
 class ScheduleTimer:
     """Send `command` to the aggregate `id` of type `to` at `due`. `data` has its fields: the text of a JSON object.
-    `command_id` is the id that it gets; None: one that is made of the event."""
+    `command_id` is the command's id; None for one that is derived from the event."""
 
     due: datetime
     to: str
@@ -46,7 +46,7 @@ class CancelTimer:
 
 @dataclass(frozen=True, slots=True)
 class FireTimer:
-    """The time `due` has come. Of the engine's own."""
+    """The time `due` has come. Sent by the engine, never by clients."""
 
     due: datetime
 
@@ -56,7 +56,7 @@ Command = ScheduleTimer | CancelTimer | FireTimer
 
 @dataclass(frozen=True, slots=True)
 class TimerScheduled:
-    """`data` is in one form, whatever was typed, so that equal data is equal text."""
+    """`data` is in one canonical form, so that equal data is equal text."""
 
     due: datetime
     to: str
@@ -73,7 +73,7 @@ class TimerCancelled:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """What it was scheduled for, of which the command is made."""
+    """The values of the schedule, from which the command is made."""
 
     due: datetime
     to: str
@@ -88,7 +88,7 @@ Event = TimerScheduled | TimerCancelled | TimerFired
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`last`: what it was scheduled for last."""
+    """`last` is the latest schedule."""
 
     status: Literal["new", "pending", "fired", "cancelled"] = "new"
     last: TimerScheduled | None = None
@@ -171,7 +171,7 @@ def _time(due: datetime) -> datetime:
 
 
 def _object(data: str) -> str:
-    """The text of a JSON object in one form. What it holds must be such that every writer of JSON can write it."""
+    """The text of a JSON object in canonical form. It holds only values that every writer of JSON can write."""
     if len(data) > MAX_DATA:
         raise Rejected("InvalidData", f"`data` has {len(data)} characters, not up to {MAX_DATA}")
     try:

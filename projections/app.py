@@ -115,7 +115,7 @@ class ReadSide(Part):
         self.control.changed = self._have_changed
         app.add(self)
         add_health(app)
-        command_line.register(app, contexts, self._set_up_read_model if self._listings else None)
+        command_line.register(app, contexts, also_set_up=self._set_up_read_model if self._listings else None)
 
     def backlog(self, stream: str) -> Backlog:
         """What of a stream is not done yet."""

@@ -1,14 +1,14 @@
-"""Objects to bytes and back, by class of the domain, whatever version wrote them.
+"""Encodes objects of the domain as bytes, and decodes bytes of every version as objects of the newest classes.
 
-An object is written with the newest version of its record, in the format of its aggregate type. It is read with the
-version that wrote it, and becomes the newest one on the way: by Avro's resolution, and by the upcasters where that
-cannot say it. So one record that was stored may be several objects today, or none. All code behind this sees only the
-newest versions.
+An object is written with the newest version of its record, in the format of its aggregate type. Bytes are read with the
+version that wrote them, and brought to the newest version by Avro's resolution, and by upcasters where resolution does
+not suffice. So one stored record may be several objects today, or none. All other code sees the newest versions only.
 
-What is written can be read: `write` gives the value back as a reader will have it, and refuses what no reader could.
-Decimals come back with exactly the scale of their schema, `Decimal("2.55")` as `Decimal("2.5500")`, which is equal:
-zeros beyond it are dropped, other digits refused instead of being rounded. Times must be aware, come back as UTC, and
-are cut to the millisecond. Whole numbers have the range of their schema, and other numbers are finite.
+Written bytes can always be read: `write` returns the value as a reader will have it, and refuses a value that no reader
+could have. Decimals come back with exactly the scale of their schema, `Decimal("2.55")` as the equal
+`Decimal("2.5500")`: zeros beyond the scale are dropped, other digits refused instead of being rounded. Times must be
+aware; they come back in UTC, cut to the millisecond. Whole numbers are within the range of their schema, and floats
+are finite.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from schemas.upcasting import Fields, Upcasted, Upcaster
 from schemas.writer import Writer
 
 MOST_STEPS = 100
-"""Upcasters that an event may pass through."""
+"""The most upcasters that an event may pass through."""
 
 
 class Undecodable(ValueError):
-    """These bytes are not an encoded object, or not of a class known here."""
+    """The bytes are not an encoded object, or not one of a known class."""
 
 
 class UnknownSchema(Undecodable):
@@ -44,9 +44,11 @@ class UnknownSchema(Undecodable):
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """How what one schema wrote is read: as `target`, the next version that has an upcaster, or else the newest.
+    """How the bytes of the schema `written` are read: as `target`, the next version with an upcaster, or the newest.
 
-    `onwards` makes the target's fields of the written version's; None where they are the same.
+    onwards    turns fields of the written version into those of the target; None where they are the same
+    too_new    written by a newer version that this code must not read
+    by_format  the functions that read the bytes, made at their first use
     """
 
     written: Schema
@@ -134,14 +136,14 @@ class Codec:
         return objects[0]
 
     def decode_as_written(self, data: bytes) -> tuple[Schema, Fields]:
-        """For people: the schema that `data` was written with and its fields as they were then, ready for JSON:
-        decimals as strings, times as ISO 8601 with `Z`. Raises `Undecodable`."""
+        """The schema that `data` was written with, and its fields of that version, ready for JSON: decimals as strings,
+        times as ISO 8601 with `Z`. Raises `Undecodable`."""
         schema = self._reader(data).written
         as_written = _Reader(schema, schema, None, None)
         return schema, _ready(schema, self._fields(as_written, data))
 
     def decode_to_builtins(self, data: bytes) -> list[tuple[Schema, Fields]]:
-        """For readers that have no class: what `data` stands for today, each with its schema, and ready for JSON.
+        """The newest fields that `data` stands for, each with its schema and ready for JSON, without any class.
 
         Raises `Undecodable`.
         """
@@ -154,7 +156,7 @@ class Codec:
         return self._reader(data).written
 
     def target_of(self, schema: Schema) -> Schema:
-        """The version that what `schema` wrote is read as, before an upcaster has its turn or a class is made."""
+        """The version as which bytes of `schema` are read, before any upcaster."""
         return self._readers[bytes.fromhex(schema.fingerprint)].target
 
     # -- reading -----------------------------------------------------------------------------------
@@ -182,7 +184,7 @@ class Codec:
             raise Undecodable(f"not a {reader.written.full_name}: {error!r}") from error
 
     def _newest(self, reader: _Reader, fields: Fields, steps: int = 0) -> Iterator[tuple[_Reader, Fields]]:
-        """What the fields of `reader.target` become, version by version."""
+        """The newest fields that those of `reader.target` become, version by version."""
         if reader.upcast is None:
             yield reader, fields
             return
@@ -217,8 +219,10 @@ class Codec:
     # -- what is known ------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        """Decide how each schema is read. What is learned may change it for others: a newer version that must not be
-        read by code that knows only older ones bars those behind it too."""
+        """Decide how each schema is read.
+
+        A learned schema may change that of others: a newer version that older code must not read bars all later ones.
+        """
         own: dict[str, list[Schema]] = defaultdict(list)
         for schema in self._own:
             own[schema.full_name].append(schema)
@@ -241,7 +245,7 @@ class Codec:
     def _target(
         self, schema: Schema, own: Mapping[str, list[Schema]], renamed: Mapping[str, str]
     ) -> tuple[Schema, Callable[[Fields], Iterable[Upcasted]] | None]:
-        """How far Avro's rules lead: to the next version with an upcaster, by whatever name, or to the newest."""
+        """The version that Avro's rules lead to, by whatever name: the next one with an upcaster, or the newest."""
         name, at, target = schema.full_name, schema.version, schema
         while True:
             for version in own.get(name, ()):
@@ -272,7 +276,7 @@ def content_type_of(data: bytes) -> str:
 
 
 def _onwards(written: Schema, target: Schema) -> Callable[[Fields], Fields] | None:
-    """What Avro's own resolution makes of fields, which nothing else knows, by way of the bytes."""
+    """Avro's resolution of fields from one version to another. It works on bytes: fields are written and read."""
     if written.same_fields(target):
         return None
     fit, write, read = fitted(written).fit, AVRO.writer(written), AVRO.reader(written, target)

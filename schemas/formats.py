@@ -93,13 +93,13 @@ class _Json:
     content_type = "application/json"
 
     def writer(self, schema: Schema) -> Callable[[Fields], bytes]:
-        return json_format.writer(schema, AVRO.writer(schema), AVRO.reader(schema, schema))
+        return json_format.fields_writer(schema, AVRO.writer(schema), AVRO.reader(schema, schema))
 
     def fingerprint(self, data: bytes) -> bytes:
-        return json_format.fingerprint(data)
+        return json_format.schema_fingerprint(data)
 
     def reader(self, written: Schema, target: Schema) -> Callable[[bytes], Fields]:
-        read = json_format.reader(written)
+        read = json_format.fields_reader(written)
         if written.same_fields(target):
             return read
         fit, write, resolve = fitted(written).fit, AVRO.writer(written), AVRO.reader(written, target)

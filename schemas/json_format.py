@@ -46,11 +46,11 @@ _PLAIN: dict[str, Any] = {
 }
 
 
-def writer(
+def fields_writer(
     schema: Schema, to_avro: Callable[[Fields], bytes], from_avro: Callable[[bytes], Fields]
 ) -> Callable[[Fields], bytes]:
     """Writes the fields of a record. Raises what `to_avro` raises for fields that do not fit."""
-    reader(schema)  # a schema that JSON cannot say is refused when the worker starts, not at the first event
+    fields_reader(schema)  # a schema that JSON cannot say is refused when the worker starts, not at the first event
     urn = f"urn:avro:{schema.full_name}:{schema.version}:{schema.fingerprint}"
 
     def write(fields: Fields) -> bytes:
@@ -59,7 +59,7 @@ def writer(
     return write
 
 
-def fingerprint(data: bytes) -> bytes:
+def schema_fingerprint(data: bytes) -> bytes:
     """The fingerprint of the schema that `data` names. Raises `ValueError`."""
     end = data.find(b'"', len(_PREFIX), len(_PREFIX) + _LONGEST_NAME)
     if not data.startswith(_PREFIX) or end < 0:
@@ -71,7 +71,7 @@ def fingerprint(data: bytes) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def reader(schema: Schema) -> Callable[[bytes], Fields]:
+def fields_reader(schema: Schema) -> Callable[[bytes], Fields]:
     """Reads the fields of a record. Raises `SchemaError` for a schema whose values JSON cannot tell apart, and for one
     that is used within itself."""
     try:

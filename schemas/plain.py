@@ -1,5 +1,5 @@
-"""Classes whose values can be nothing but what their schema says: of these an object that has been written is the one
-that will be read, unless a field of it was changed on the way."""
+"""Plain classes: each field has the very type of its schema, so an object is read as it was written, unless one of its
+fields is changed by writing."""
 
 from __future__ import annotations
 

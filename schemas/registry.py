@@ -1,7 +1,7 @@
 """Avro schemas from files: `<folder>/<Name>.v<version>.avsc`, each one record and complete in itself.
 
-The folder of an aggregate type has the type's name. It is in the folder of a shop, which is either one beside this
-file, known by its name, or one in anybody's project, known by its path.
+The folder of an aggregate type has the type's name. It is below a schema root: a folder beside this file, known by
+its name, or a folder of any project, known by its path.
 
 The attribute `"compatibility": "BACKWARD"` of a schema says that code which knows only older versions must not read
 it; without it such code may. An alias of a record is the name that its events had before.
@@ -117,23 +117,28 @@ class Schemas:
                 )
 
     @classmethod
-    def load(cls, shop: str | Path, type: str) -> Schemas:
-        """The schemas of an aggregate type, as in `Schemas.load("shop", "order")`, with the upcasters that stand beside
-        its folder. Raises `SchemaError`."""
-        place = place_of(shop)
-        root = place.joinpath(type)
-        name = str(from_here(shop / type)) if isinstance(shop, Path) else f"schemas/{shop}/{type}"
-        if not root.is_dir():
-            elsewhere = "" if isinstance(shop, Path) else "; for one elsewhere say which, as in shop=Path(..)"
+    def load(cls, schema_root: str | Path, type: str) -> Schemas:
+        """The schemas of an aggregate type with their upcasters, as in `Schemas.load("shop", "order")`.
+
+        Raises `SchemaError`.
+        """
+        root = root_folder(schema_root)
+        folder = root.joinpath(type)
+        if isinstance(schema_root, Path):
+            name, elsewhere = str(from_here(schema_root / type)), ""
+        else:
+            name = f"schemas/{schema_root}/{type}"
+            elsewhere = "; for one elsewhere say which, as in schema_root=Path(..)"
+        if not folder.is_dir():
             raise SchemaError(
                 f"no folder {name}: it is for the schemas of {type}, one file <Name>.v1.avsc for each{elsewhere}"
             )
         schemas = [
             _read(f"{name}/{path.name}", path.read_text("utf-8"))
-            for path in root.iterdir()
+            for path in folder.iterdir()
             if path.name.endswith(".avsc")
         ]
-        upcasters = place.joinpath(UPCASTERS)
+        upcasters = root.joinpath(UPCASTERS)
         return cls(schemas, _upcasters(upcasters, type) if upcasters.is_file() else (), name)
 
     def __iter__(self) -> Iterator[Schema]:
@@ -156,9 +161,9 @@ class Schemas:
             raise SchemaError(f"no schema of {', '.join(missing)}: add {to_add}")
 
 
-def place_of(shop: str | Path) -> Traversable:
-    """The folder of a shop: one of this package by its name, or any by its path."""
-    return shop if isinstance(shop, Path) else files("schemas").joinpath(shop)
+def root_folder(schema_root: str | Path) -> Traversable:
+    """The folder of a schema root: one of this package by its name, or any by its path."""
+    return schema_root if isinstance(schema_root, Path) else files("schemas").joinpath(schema_root)
 
 
 def from_here(path: Path) -> Path:

@@ -1,11 +1,11 @@
-"""What a version of a record becomes where Avro's own resolution cannot say it: upcasters.
+"""Upcasters: they turn a version of a record into a newer one where Avro's resolution does not suffice.
 
-An upcaster is a pure function from the fields of one version to the events that they mean, each in a version that it
-names, so that it stays right when newer ones follow: those go on by Avro's rules or by upcasters of their own. It sees
-one event at a time and has no state. What it reads may be read alone, from the middle of a stream: after a snapshot, at
-the beginning of a batch, by a projection that is made anew.
+An upcaster is a pure function from the fields of one version to events, each in a version that it names. So it stays
+right when newer versions follow: its results go on by Avro's rules or by other upcasters. It sees one event at a time
+and has no state, since an event may be read alone from the middle of a stream: after a snapshot, at the beginning of a
+batch, by a projection that is built anew.
 
-They stand in `<shop>/upcasters.py` beside the folders of the schemas, as `UPCASTERS`, by aggregate type.
+They stand in `<schema root>/upcasters.py`, beside the folders of the schemas, as `UPCASTERS`, by aggregate type.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Fields = dict[str, Any]
 
 
 class Upcasted(NamedTuple):
-    """Fields of version `version` of the record `name`, which is in the namespace of what was upcasted."""
+    """Fields of version `version` of the record `name`, in the namespace of the upcasted record."""
 
     name: str
     version: int
@@ -28,7 +28,7 @@ class Upcasted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Upcaster:
-    """What version `version` of the record `name` becomes: one event, several in their order, or none."""
+    """Turns version `version` of the record `name` into one event, several in their order, or none."""
 
     name: str
     version: int
@@ -40,5 +40,5 @@ Upcasters = Mapping[str, Iterable[Upcaster]]
 
 
 def dropped(fields: Fields) -> Iterable[Upcasted]:
-    """Nothing: for an event that no code needs any more."""
+    """No events: the upcaster of an event that no code needs any more."""
     return ()

@@ -1,4 +1,4 @@
-"""Objects of one class to bytes, and what will be read from them."""
+"""Writes objects of one class as bytes, and returns the values that will be read from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AVRO_NATIVE = (Decimal, datetime, bytes)
 class Writer:
     """Writes objects of `class_` with a schema, in a format.
 
-    exact   whether `write` knows what will be read; else the bytes have to be asked
+    exact   whether `write` returns exactly the value that will be read; else the bytes must be decoded for it
     """
 
     def __init__(self, schema: Schema, format: Format, class_: type | None) -> None:
@@ -28,13 +28,13 @@ class Writer:
         self._class = class_
         self._fit, self.exact = fitted(schema)
         self._write = format.writer(schema)
-        # An object of such a class is what will be read, unless one of its fields is changed: by the schema, or because
-        # it holds what is written as something else, as a UUID is in a field of text.
+        # An object of a plain class is read as it was written, unless a field changes: by the schema, or because its
+        # value is written as another type, as a UUID is in a field of text.
         self._plain = self.exact and class_ is not None and is_plain(schema, class_)
         self._names = tuple(field["name"] for field in schema.parsed["fields"]) if self._plain else ()
 
     def write(self, value: object) -> tuple[bytes, Any]:
-        """The bytes of an object, and what it is when it is read again. Raises `Unfit`."""
+        """The bytes of an object, and the object as it is read from them. Raises `Unfit`."""
         try:
             fields = self._fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
             data = self._write(fields)
@@ -47,5 +47,5 @@ class Writer:
             return data, msgspec.convert(fields, type=self._class or type(value))
         except Unfit as why:
             raise why.under(self._name) from None
-        except Exception as error:  # whatever a value of the wrong type makes them raise
+        except Exception as error:  # a value of the wrong type may raise anything
             raise Unfit(f"{self._name}: {error}") from None

@@ -13,7 +13,7 @@ from schemas.formats import AVRO, Format
 from schemas.registry import SchemaError, Schemas
 from schemas.release.check_form import classes
 from schemas.release.contract import Contract
-from schemas.release.lock import state_of
+from schemas.release.lock import locked_state
 from streams.journal.port import Identity, Journal
 from streams.kafka import topics
 from streams.limits import RECORD_BYTES, Limits
@@ -28,8 +28,8 @@ Kind = Decider[Any, Any, Any] | ProcessManager[Any, Any, Any]
 class AggregateType:
     """One aggregate type of a bounded context, its codecs, topics and journal: what agents and command line share.
 
-    `process` is the process manager, where the type is one. `shop` has the schemas: a folder in `schemas/` by its name,
-    or any by its path. Raises `SchemaError`.
+    `process` is the process manager, where the type is one. `schema_root` is the folder with the schemas: one in
+    `schemas/` by its name, or any by its path. Raises `SchemaError`.
     """
 
     def __init__(
@@ -37,20 +37,20 @@ class AggregateType:
         name: str,
         kind: Kind,
         settings: Settings,
-        shop: str | Path,
+        schema_root: str | Path,
         format: Format = AVRO,
     ) -> None:
         self.process = kind if isinstance(kind, ProcessManager) else None
         self.accepts = tuple(kind.accepts)
         decider = kind.decider if isinstance(kind, ProcessManager) else kind
-        schemas = Schemas.load(shop, decider.type)
+        schemas = Schemas.load(schema_root, decider.type)
         schemas.require([*decider.commands, *decider.events])
         if problems := list(classes(Contract(decider, schemas))):
             raise SchemaError("\n".join(str(replace(it, where=f"{schemas.folder}/{it.file}")) for it in problems))
-        state_of(decider)
+        locked_state(decider)
         upcasters = schemas.upcasters
         self.name = name
-        self.shop = shop
+        self.schema_root = schema_root
         self.decider = decider
         self.settings = settings
         self.schemas = schemas

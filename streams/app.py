@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from schemas.formats import AVRO, Format
 from streams.aggregate_type import AggregateType, Kind
 from streams.cli import main as command_line
-from streams.cli import owners
+from streams.cli.owners import owners
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.deciding.cache import Budget
@@ -26,7 +26,7 @@ from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.preparation import prepare, stop_on_user_error
 from streams.served_type import ServedType
-from streams.settings import Settings
+from streams.settings import DATABASE, Settings
 from streams.web.health import add_health, json_response
 from streams.web.owners import add_owners
 
@@ -35,16 +35,19 @@ YOUNG_OBJECTS = 50_000
 time, at 50,000 6 %, with pauses of less than 0.1 s."""
 
 
-def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop", format: Format = AVRO) -> Application:
+def command_app(
+    module: str, name: str, *kinds: Kind, schema_root: str | Path, format: Format = AVRO, database: str = DATABASE
+) -> Application:
     """The Faust app `module` of the context `name`, whose commands these deciders and process managers decide.
 
-    A new aggregate is its decider, its schemas and one call of this. `shop` is the folder of the schemas, by its path
-    where it is in a project of one's own; a process manager finds there the schemas of what it hears, too. Events are
-    written in `format`, and read in every format, so that it may change.
+    A new aggregate is its decider, its schemas and one call of this. `schema_root` is the folder of the schemas: one in
+    `schemas/` by its name, or any by its path. A process manager has the schemas of what it hears there, too. Events
+    are written in `format`, and read in every format, so that it may change. `database` is the keyspace of the journal
+    when JOURNAL_URL is not set.
     """
     with stop_on_user_error():
-        settings = Settings.from_environment()
-        contexts = [AggregateType(name, kind, settings, shop, format) for kind in kinds]
+        settings = Settings.from_environment(database=database)
+        contexts = [AggregateType(name, kind, settings, schema_root, format) for kind in kinds]
         journal = contexts[0].journal()
     app = Application(module, name, settings, leaves_first=True)
     broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
@@ -59,8 +62,7 @@ def command_app(module: str, name: str, *kinds: Kind, shop: str | Path = "shop",
     add_owners(app, [part.ownership for part in served])
     if any(part.router for part in served):
         _add_inputs(app, served)
-    command_line.register(app, {part.type: part.context for part in served})
-    owners.register(app, settings, [part.type for part in served])
+    command_line.register(app, {part.type: part.context for part in served}, owners)
     return app
 
 

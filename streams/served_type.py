@@ -73,7 +73,9 @@ class ServedType(Part):
             self.topics += topics.type_topics(settings.namespace, other, settings.partitions)
         if process.hears:
             group = f"{settings.namespace}{context.name}-{self.type}-hears"
-            self.router = Router(process, settings, group=group, source=source, shop=context.shop, broker=self._broker)
+            self.router = Router(
+                process, settings, group=group, source=source, schema_root=context.schema_root, broker=self._broker
+            )
             self.topics += self.router.topics
 
     # -- its commands ----------------------------------------------------------------------------------

@@ -26,6 +26,10 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 _NUMBERS: dict[type, tuple[re.Pattern[str], str]] = {int: (_WHOLE, "a whole number"), float: (_DECIMAL, "seconds")}
 
+JOURNAL_SERVER = "cassandra://127.0.0.1:9042"
+DATABASE = "sourced"
+"""Where journals are, and the keyspace that they are in, unless an app or JOURNAL_URL says another."""
+
 
 class SettingsError(Exception):
     """A setting that cannot be used; the message names it and says what would do."""
@@ -36,7 +40,7 @@ class Settings(Limits):
     """The contract's settings; defaults are right for servers on this machine."""
 
     kafka_brokers: str = "kafka://127.0.0.1:9092"
-    journal_url: str = "cassandra://127.0.0.1:9042/shop"
+    journal_url: str = f"{JOURNAL_SERVER}/{DATABASE}"
     namespace: str = ""
     read_model_url: str = ""
     """The database of what projections keep for all workers together; that of the journals, unless set."""
@@ -62,13 +66,16 @@ class Settings(Limits):
     """The most commands of an aggregate type that came over HTTP and have no reply yet, and of requests that wait."""
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """The settings of this process. Raises `SettingsError`."""
+    def from_environment(cls, environment: Mapping[str, str] = os.environ, database: str = DATABASE) -> Settings:
+        """The settings of this process. `database` is the keyspace of a journal whose JOURNAL_URL is not set.
+
+        Raises `SettingsError`.
+        """
         if environment.get("CACHE_WEIGHT"):
             raise SettingsError(
                 "CACHE_WEIGHT is CACHE_BYTES now: say about how many bytes of memory aggregates may take"
             )
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"journal_url": f"{JOURNAL_SERVER}/{database}"}
         for name, hint in get_type_hints(cls, include_extras=True).items():
             if text := environment.get(name.upper()):
                 values[name] = _read(name, hint, _bare(name.upper(), text))

@@ -3,4 +3,4 @@
 from aggregates.timer import timer
 from streams.app import command_app
 
-app = command_app(__name__, "timers", timer, shop="engine")
+app = command_app(__name__, "timers", timer, schema_root="engine")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from aggregates import specification
-from aggregates.specification import NOW, Outcome, Told, accepted, answer
+from aggregates.specification import NOW, Outcome, Processes, accepted, answer
 from tests.folded import Folded
 
-__all__ = ["NOW", "Outcome", "Told", "accepted", "answer", "given"]
+__all__ = ["NOW", "Outcome", "Processes", "accepted", "answer", "given"]
 
 
 def given(subject: Any, *events: object) -> Given:

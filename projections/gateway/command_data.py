@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.door import json_reader
+from schemas.command_json import json_reader
 
 Accepted = Mapping[str, Mapping[str, type]]
 """What may be sent: by aggregate type the classes of its commands, by name."""

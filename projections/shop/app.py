@@ -33,7 +33,7 @@ Any worker answers for any key. Errors are problem details (RFC 9457); 503 says 
 string, never a float. To read your own write, send the `position` of its reply as `At-Least`."""
 
 with stop_on_user_error():
-    settings = Settings.from_environment()
+    settings = Settings.from_environment(database="shop")
     contexts = {
         kind.type: AggregateType(name, kind, settings, "shop")
         for name, kind in (

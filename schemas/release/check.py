@@ -17,24 +17,24 @@ from schemas.release.lock import Lock
 
 
 def check(contracts: Sequence[Contract], released: Lock) -> list[SchemaProblem]:
-    """All that is wrong, the lock included."""
+    """All problems, also those with the lock."""
     return [*_broken(contracts), *_unlike_the_lock(contracts, released), *_unreleased(contracts, released)]
 
 
 def may_be_locked(contracts: Sequence[Contract], released: Lock) -> list[SchemaProblem]:
-    """What must be put right before versions are released."""
+    """The problems that keep versions from being released."""
     return [*_broken(contracts), *_unlike_the_lock(contracts, released)]
 
 
 def release(contracts: Sequence[Contract], released: Lock) -> tuple[Lock, list[str]]:
-    """The lock with what is new, and what that is. What is locked stays as it is, but for states of a newer version."""
+    """The lock with the new versions and states, and their names. Locked versions stay as they are."""
     versions, states, new = dict(released.versions), dict(released.states), []
     for contract in contracts:
         for schema in contract.schemas:
             if (key := contract.file(schema)) not in versions:
-                versions[key] = lock.entry_of(schema)
+                versions[key] = lock.locked_version(schema)
                 new.append(key)
-        state = lock.state_of(contract.decider)
+        state = lock.locked_state(contract.decider)
         if states.get(contract.type) != state:
             states[contract.type] = state
             new.append(f"state {state.version} of {contract.type}")
@@ -42,7 +42,7 @@ def release(contracts: Sequence[Contract], released: Lock) -> tuple[Lock, list[s
 
 
 def _broken(contracts: Sequence[Contract]) -> Iterator[SchemaProblem]:
-    """All that is wrong whatever is released."""
+    """The problems that do not depend on the lock."""
     yield from form(contracts)
     for contract in contracts:
         yield from between_versions(contract)
@@ -57,13 +57,13 @@ def _unlike_the_lock(contracts: Iterable[Contract], released: Lock) -> Iterator[
             if key not in present:
                 do = "put it back from the history of this repository: events in journals need it"
                 yield SchemaProblem(key, "is released, and is gone", do)
-            elif lock.entry_of(present[key]) != entry:
+            elif lock.locked_version(present[key]) != entry:
                 what = "is released, and is not what it was"
-                if lock.entry_of(present[key]).fingerprint == entry.fingerprint:
+                if lock.locked_version(present[key]).fingerprint == entry.fingerprint:
                     what += " (a default, an alias, a logical type or its declaration)"
                 do = f"put it back, and make the change in {present[key].name}.v{_next(contract, present[key])}.avsc"
                 yield SchemaProblem(key, what, do)
-        state, known = lock.state_of(contract.decider), released.states.get(contract.type)
+        state, known = lock.locked_state(contract.decider), released.states.get(contract.type)
         if known is not None and state.version == known.version and state.digest != known.digest:
             yield SchemaProblem(
                 f"state of {contract.type}",
@@ -82,10 +82,10 @@ def _unreleased(contracts: Iterable[Contract], released: Lock) -> Iterator[Schem
         for schema in contract.schemas:
             if contract.file(schema) not in released.versions:
                 yield SchemaProblem(contract.file(schema), "is not released", do)
-        state = lock.state_of(contract.decider)
+        state = lock.locked_state(contract.decider)
         if contract.type not in released.states or state.version > released.states[contract.type].version:
             yield SchemaProblem(f"state of {contract.type}", f"state_version {state.version} is not released", do)
 
 
 def _next(contract: Contract, schema: Schema) -> int:
-    return max(it.version for it in contract.schemas if it.name == schema.name) + 1
+    return max(other.version for other in contract.schemas if other.name == schema.name) + 1

@@ -40,7 +40,7 @@ def _names(contracts: Iterable[Contract]) -> Iterator[SchemaProblem]:
             if not schema.namespace.endswith(expected) and schema.namespace != contract.type:
                 what = f"the namespace is {schema.namespace or 'missing'}"
                 yield SchemaProblem(
-                    where, what, f'write "namespace": "<shop>.{contract.type}", as all of this folder have it'
+                    where, what, f'write "namespace": "<project>.{contract.type}", as all of this folder have it'
                 )
                 continue
             owner = owners.setdefault(schema.namespace, contract.type)

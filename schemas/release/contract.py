@@ -1,4 +1,4 @@
-"""What one aggregate type has promised, and what can be wrong with it."""
+"""The schemas and classes of one aggregate type as a contract, and a problem with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schemas.release import lock
 
 @dataclass(frozen=True)
 class SchemaProblem:
-    """Something that must not be deployed: where it is, what it is, and what to do."""
+    """A problem that must not be deployed: its place, what it is, and what to do."""
 
     where: str
     what: str
@@ -33,7 +33,7 @@ class SchemaProblem:
 
 @dataclass(frozen=True)
 class Contract:
-    """What one aggregate type has promised: its schemas, and the code that they are for."""
+    """The schemas of one aggregate type, and the decider whose classes they describe."""
 
     decider: Decider[Any, Any, Any]
     schemas: Schemas
@@ -49,7 +49,7 @@ class Contract:
         return self.decider.commands | self.decider.events
 
     def file(self, schema: Schema) -> str:
-        """Where a schema stands, below the shop's folder."""
+        """Where a schema stands, below the schema root."""
         return lock.key_of(self.type, schema)
 
     def versions(self) -> Iterator[list[Schema]]:

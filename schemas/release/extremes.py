@@ -15,7 +15,7 @@ from uuid import UUID
 
 from schemas.registry import Schema
 from schemas.release.contract import named_types
-from schemas.release.samples import value_of
+from schemas.release.samples import example_value
 from schemas.upcasting import Fields
 
 MANY = 1_000
@@ -53,7 +53,7 @@ def _of(schema: Any, name: str, named: dict[str, Any]) -> Iterator[tuple[str, An
             yield from _of(branch, name, named)
         return
     if isinstance(schema, str):  # a named type has been looked through where it is defined
-        yield from (("", value) for value in _PLAIN.get(schema) or (value_of(schema, name, named),))
+        yield from (("", value) for value in _PLAIN.get(schema) or (example_value(schema, name, named),))
         return
     logical, kind = schema.get("logicalType", ""), schema["type"]
     if logical == "decimal":
@@ -62,7 +62,7 @@ def _of(schema: Any, name: str, named: dict[str, Any]) -> Iterator[tuple[str, An
     elif logical in _LOGICAL:
         yield from (("", value) for value in _LOGICAL[logical])
     elif kind == "record":
-        base = value_of(schema, name, named)
+        base = example_value(schema, name, named)
         for field in schema["fields"]:
             for place, value in _of(field["type"], field["name"], named):
                 yield f".{field['name']}{place}", {**base, field["name"]: value}
@@ -71,11 +71,11 @@ def _of(schema: Any, name: str, named: dict[str, Any]) -> Iterator[tuple[str, An
     elif kind == "fixed":
         yield from (("", bytes([it] * schema["size"])) for it in (0, 255))
     elif kind == "array":
-        item = value_of(schema["items"], name, named)
+        item = example_value(schema["items"], name, named)
         yield from (("", value) for value in ([], [item] * MANY))
         yield from ((f"[]{place}", [value]) for place, value in _of(schema["items"], name, named))
     elif kind == "map":
-        item = value_of(schema["values"], name, named)
+        item = example_value(schema["values"], name, named)
         yield from (("", value) for value in ({}, {"": item}, {str(at): item for at in range(MANY)}))
         yield from ((f"[]{place}", {"key": value}) for place, value in _of(schema["values"], name, named))
     else:

@@ -1,4 +1,4 @@
-"""The lock: which versions are released, and what they are. `<shop>/schemas.lock`, one line a version.
+"""The lock: which versions are released, and what they are. `<schema root>/schemas.lock`, one line a version.
 
 A fingerprint says how the bytes of a version are read, and leaves out what the parsing canonical form leaves out:
 defaults, aliases, logical types, declarations. The digest covers these, and leaves out documentation only. The shape of
@@ -48,12 +48,12 @@ def key_of(type: str, schema: Schema) -> str:
     return f"{type}/{schema.name}.v{schema.version}.avsc"
 
 
-def entry_of(schema: Schema) -> LockedVersion:
+def locked_version(schema: Schema) -> LockedVersion:
     """The line of a version."""
     return LockedVersion(schema.fingerprint, _digest(_without_docs(msgspec.json.decode(schema.json))))
 
 
-def state_of(decider: Decider[Any, Any, Any]) -> LockedState:
+def locked_state(decider: Decider[Any, Any, Any]) -> LockedState:
     """The line of an aggregate's state. Raises `SchemaError` for one that no snapshot can hold."""
     types, initial = decider.state_types, type(decider.initial)
     names = " | ".join(getattr(it, "__name__", str(it)) for it in types)
@@ -74,12 +74,12 @@ def state_of(decider: Decider[Any, Any, Any]) -> LockedState:
     return LockedState(decider.state_version, _digest(sorted(shapes, key=str)))
 
 
-def load(path: Path) -> Lock:
-    """The lock of a shop, empty when there is none yet. Raises `msgspec.DecodeError`."""
+def read_lock(path: Path) -> Lock:
+    """The lock of a schema root, empty when there is none yet. Raises `msgspec.DecodeError`."""
     return msgspec.json.decode(path.read_bytes(), type=Lock) if path.is_file() else Lock()
 
 
-def save(path: Path, lock: Lock) -> None:
+def write_lock(path: Path, lock: Lock) -> None:
     """Write the lock, sorted, one line a version."""
     text = ",\n".join(
         f'  "{name}": {{\n{_lines(entries.items())}\n  }}'

@@ -1,7 +1,8 @@
 """Samples: what each released version of each event has written, kept for ever.
 
-`<folder>/<shop>/<type>/<Event>.v<N>.json` holds the bytes in both formats, as the code of then made them, the fields as
-they were written, and what they read as today. The bytes never change; what they read as changes with newer versions.
+`<folder>/<schema root>/<type>/<Event>.v<N>.json` holds the bytes in both formats, as the code of that time made them,
+the fields as they were written, and the events that they read as today. The bytes never change; `reads_as` changes with
+newer versions.
 """
 
 from __future__ import annotations
@@ -48,23 +49,27 @@ class Sample(msgspec.Struct):
         return {AVRO.name: bytes.fromhex(self.avro), JSON.name: self.json.encode()}
 
 
-def path_of(folder: Path, shop: str | Path, type: str, schema: Schema) -> Path:
-    """Where the sample of a version is kept. A shop that is found by its path is the only one of its project."""
-    return (folder if isinstance(shop, Path) else folder / shop) / type / f"{schema.name}.v{schema.version}.json"
+def sample_path(folder: Path, schema_root: str | Path, type: str, schema: Schema) -> Path:
+    """Where the sample of a version is kept. A schema root that is given by its path is the only one of its project."""
+    return (
+        (folder if isinstance(schema_root, Path) else folder / schema_root)
+        / type
+        / f"{schema.name}.v{schema.version}.json"
+    )
 
 
-def load(path: Path) -> Sample:
+def read_sample(path: Path) -> Sample:
     """A sample. Raises `OSError`, `msgspec.DecodeError`."""
     return msgspec.json.decode(path.read_bytes(), type=Sample)
 
 
-def save(path: Path, sample: Sample) -> None:
+def write_sample(path: Path, sample: Sample) -> None:
     """Write a sample, in a form that shows well in a difference."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(sample), indent=2) + b"\n")
 
 
-def make(schema: Schema, class_: type, codec: Codec) -> Sample:
+def make_sample(schema: Schema, class_: type, codec: Codec) -> Sample:
     """The sample of a newest version, by the code as it is. `class_` is its class, `codec` reads it."""
     value: Any = msgspec.convert(example(schema), type=class_)
     fields = msgspec.to_builtins(value, builtin_types=AVRO_NATIVE)
@@ -91,7 +96,7 @@ def example(schema: Schema) -> Fields:
     return fields
 
 
-def value_of(schema: Any, name: str, named: dict[str, Any]) -> Any:
+def example_value(schema: Any, name: str, named: dict[str, Any]) -> Any:
     """A value that says something, of a type within a schema whose other types are `named`."""
     numbers = count(1)
     return _value(schema, name, dict(named), lambda: next(numbers))

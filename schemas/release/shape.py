@@ -24,7 +24,7 @@ class _Shape:
         self._met: set[type] = set()
 
     def of(self, part: Any) -> Any:
-        """What differs from msgspec's own default is said, so that a later release can add attributes."""
+        """Attributes with msgspec's default are left out, so that a later release can add attributes."""
         if isinstance(part, inspect.Metadata):
             return self.of(part.type)  # titles, descriptions, examples
         if isinstance(part, inspect.Field):

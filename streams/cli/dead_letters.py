@@ -1,10 +1,10 @@
-"""The commands that could not be processed: to list them, to look at one, to send one again, or to give one up.
+"""The dead letters of an aggregate type: the commands that could not be processed.
 
-The topic of dead letters is a log. One that is given up is followed by a marker in its partition: a record without a
-value, whose header `dl_dropped` is the offset of the dead letter.
+The topic of dead letters is a log. A marker drops a dead letter: a later record of its partition without a value, whose
+header `dl_dropped` is the offset of the dead letter.
 
-Whoever may write to a command topic may have written what is here, and older letters have the sender's own `dl_`
-headers too: ours are those from the last `dl_type` on.
+A dead letter has the headers of its command, and any sender may have set `dl_` headers himself. The engine's own
+headers are those from the last `dl_type` on.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class DeadLetterTopic:
         self._commands = topics.commands_topic(settings.namespace, type)
 
     async def newest(self, limit: int) -> tuple[list[Any], bool]:
-        """Up to `limit` records that were not dropped, newest first, and whether there are more."""
+        """Up to `limit` dead letters, newest first, and whether there are more."""
         async with kafka(self._settings):
             partitions = await self._partitions()
             async with connected(self._consumer()) as consumer:
@@ -67,7 +67,7 @@ class DeadLetterTopic:
                 while True:
                     wanted = {tp: (max(first, end - window), end) for tp, (first, end) in ends.items() if first < end}
                     async with asyncio.timeout(READ_SECONDS):
-                        records = kept(await _read(consumer, wanted))
+                        records = not_dropped(await _read(consumer, wanted))
                     all_read = all(start == ends[tp][0] for tp, (start, _) in wanted.items())
                     if all_read or len(records) >= limit:
                         break
@@ -76,17 +76,19 @@ class DeadLetterTopic:
         return records[:limit], len(records) > limit or not all_read
 
     async def quarantining(self) -> list[Any]:
-        """All records, not dropped, whose command has put its aggregate into quarantine, each partition in order."""
+        """All dead letters whose command put its aggregate into quarantine, in the order of each partition."""
         async with kafka(self._settings):
             partitions = await self._partitions()
             async with connected(self._consumer()) as consumer:
                 ends = await bounds(consumer, [TopicPartition(self._topic, p) for p in range(partitions)])
                 async with asyncio.timeout(READ_SECONDS):
-                    records = kept(await _read(consumer, {tp: its for tp, its in ends.items() if its[0] < its[1]}))
-        return [record for record in records if "dl_quarantine" in ours(record)]
+                    records = not_dropped(
+                        await _read(consumer, {tp: (first, end) for tp, (first, end) in ends.items() if first < end})
+                    )
+        return [record for record in records if "dl_quarantine" in control_headers(record)]
 
     async def get(self, position: tuple[int, int]) -> Any:
-        """The record at (partition, offset)."""
+        """The dead letter at (partition, offset)."""
         partition, offset = position
         async with kafka(self._settings):
             count = await self._partitions()
@@ -99,15 +101,15 @@ class DeadLetterTopic:
                     holds = f"holds {first} to {end - 1}" if first < end else "is empty"
                     raise CliError(ERROR, f"no dead letter {partition}:{offset}: partition {partition} {holds}")
                 async with asyncio.timeout(READ_SECONDS):  # to the end: a marker may follow
-                    records = kept(await _read(consumer, {tp: (offset, end)}))
+                    records = not_dropped(await _read(consumer, {tp: (offset, end)}))
         if not records or records[0].offset != offset:
             raise CliError(ERROR, f"no dead letter {partition}:{offset}, or it was dropped")
         return records[0]
 
     async def retry(self, position: tuple[int, int]) -> str:
-        """Send the command again as it first came; where it stands now."""
+        """Send the command again as it first came; its new place on Kafka."""
         record = await self.get(position)
-        if "dl_cut" in ours(record):
+        if "dl_cut" in control_headers(record):
             raise CliError(
                 ERROR, "this command was too large for a dead letter and was cut: its sender must send it again"
             )
@@ -122,10 +124,10 @@ class DeadLetterTopic:
         return f"{sent.topic}-{sent.partition}, offset {sent.offset}"
 
     async def drop(self, position: tuple[int, int], wait: float) -> str:
-        """Give the command up: it is not listed any more, and its aggregate leaves the quarantine that it caused."""
+        """Drop the dead letter: it is not listed any more, and its aggregate leaves the quarantine that it caused."""
         record = await self.get(position)
         released = ""
-        if "dl_quarantine" in ours(record):
+        if "dl_quarantine" in control_headers(record):
             id, poison = _text(record.key or b""), command_id(record)
             data = msgspec.json.encode({"command_id": poison})
             reply, _ = await send(self._settings, self.type, id, RELEASE, data, str(uuid.uuid4()), wait, self._known)
@@ -162,11 +164,11 @@ async def _read(consumer: AIOKafkaConsumer, ranges: dict[TopicPartition, tuple[i
     return records
 
 
-def kept(records: Iterable[Any]) -> list[Any]:
-    """The dead letters among these records that are not dropped by a marker among them."""
+def not_dropped(records: Iterable[Any]) -> list[Any]:
+    """The dead letters among these records, without those that a marker among them drops."""
     letters, dropped = [], set()
     for record in records:
-        marked = _OFFSET.fullmatch(ours(record).get("dl_dropped") or b"")
+        marked = _OFFSET.fullmatch(control_headers(record).get("dl_dropped") or b"")
         if marked is None or record.value is not None:
             letters.append(record)
         else:
@@ -183,45 +185,44 @@ def parse_position(text: str | None, action: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def ours(record: Any) -> dict[str, bytes | None]:
-    """The control headers of a record, as our own programs wrote them."""
+def control_headers(record: Any) -> dict[str, bytes | None]:
+    """The control headers of a record that the engine wrote."""
     headers = list(record.headers)
     last = max((index for index, (name, _) in enumerate(headers) if name == "dl_type"), default=0)
     return {name: value for name, value in headers[last:] if name.startswith("dl_")}
 
 
 def retry_topic(record: Any, namespace: str, commands: str) -> str:
-    """The topic to send a command to again: the one that a process manager of this system found missing, or its own."""
-    headers = ours(record)
+    """The topic for a retry: the command topic that a process manager found missing, or the type's own."""
+    headers = control_headers(record)
     topic = _text(headers.get(RETRY_TOPIC)) if headers.get("dl_type") == UNKNOWN_TYPE else ""
     return topic if types_on_kafka(namespace, [topic]) else commands
 
 
 def original_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
-    """The headers that the command came with, without the reason of its failure."""
+    """The headers of the command itself, without those that the engine added."""
     return [(name, value) for name, value in headers if name not in _OURS]
 
 
 def retry_headers(record: Any) -> Headers:
-    """The headers to send a command again with: its own, its id if it brought none, and that it is a retry, for which
-    an aggregate in quarantine has waited."""
+    """The headers for a retry: those of the command, its id if it had none, and a mark for its quarantine."""
     headers = original_headers(record.headers)
-    id = ours(record).get("dl_id")
+    id = control_headers(record).get("dl_id")
     if id and "ce_id" not in dict(headers):
         headers.append(("ce_id", id))
-    if "dl_quarantine" in ours(record):
+    if "dl_quarantine" in control_headers(record):
         headers.append((RETRY_OF, f"{record.partition}:{record.offset}".encode()))
     return headers
 
 
 def command_id(record: Any) -> str:
     """The id under which the command was decided."""
-    return _text(ours(record).get("dl_id"))
+    return _text(control_headers(record).get("dl_id"))
 
 
 def reason_of(record: Any) -> dict[str, str]:
-    """Why and when the command failed, and where it stood: `<topic>:<partition>:<offset>`."""
-    headers = ours(record)
+    """The type, message and time of the failure, and the command's place: `<topic>:<partition>:<offset>`."""
+    headers = control_headers(record)
     reason = {name.removeprefix("dl_"): _text(headers.get(name)) for name in _REASON}
     if isinstance(record, UnreadableRecord):
         reason |= {"type": "Unreadable", "message": record.reason}
@@ -236,14 +237,14 @@ def summary(record: Any) -> tuple[str, str, str, str, str, str]:
     written = value.get("type") if isinstance(value, dict) else ""
     type = _text(dict(record.headers).get("ce_type")) or (written if isinstance(written, str) else "")
     position, failure = f"{record.partition}:{record.offset}", reason["type"]
-    if "dl_quarantine" in ours(record):
+    if "dl_quarantine" in control_headers(record):
         failure += ", quarantine"
     return position, reason["time"], _text(record.key), type, failure, reason["message"]
 
 
 def details(record: Any) -> dict[str, Any]:
-    """What `show` prints: all of it. Bytes that are no text are in base64."""
-    headers = ours(record)
+    """The output of `show`: everything. Bytes that are no text are in base64."""
+    headers = control_headers(record)
     failure: dict[str, Any] = reason_of(record)
     if "dl_quarantine" in headers:
         failure["quarantine"] = True
@@ -263,7 +264,7 @@ def _text(data: bytes | None) -> str:
 
 
 def shown_value(data: bytes | None) -> Any:
-    """The value of a message for people: JSON, text, or base64."""
+    """The value of a message as JSON, text or base64, whichever it is first."""
     if data is None:
         return None
     try:

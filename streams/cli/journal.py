@@ -1,4 +1,4 @@
-"""What the command line reads from the journal, and `setup`, which makes journals and topics."""
+"""The command line's way to the journal: the state and history of an aggregate, and `setup`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OPEN_SECONDS = 9.0
 
 @asynccontextmanager
 async def errors_as_one_line(settings: Settings) -> AsyncIterator[None]:
-    """Turns what goes wrong with a journal within it into one line that names its address and the setting."""
+    """Turns the errors of a journal in this block into `CliError`, one line with the address and the setting."""
     help = "is it up (make up), is JOURNAL_URL right?"
     try:
         yield
@@ -56,33 +56,20 @@ async def errors_as_one_line(settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def journal_of(context: AggregateType) -> AsyncIterator[Journal]:
-    """The context's journal, open. Raises `CliError`."""
-    if context.settings.journal_url.startswith("memory:"):
+async def journal_of(type: AggregateType) -> AsyncIterator[Journal]:
+    """The journal of an aggregate type, open. Raises `CliError`."""
+    if type.settings.journal_url.startswith("memory:"):
         raise CliError(
             USAGE, "JOURNAL_URL: memory:// lives inside a worker's process, where the command line cannot look"
         )
-    async with errors_as_one_line(context.settings):
-        journal = context.journal()
+    async with errors_as_one_line(type.settings):
+        journal = type.journal()
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                await opened(journal, context.identity(), create=False)
+                await opened(journal, type.identity(), create=False)
             yield journal
         finally:
             await journal.close()
-
-
-def context_of(contexts: Mapping[str, AggregateType], type: str, module: str) -> AggregateType:
-    """The context of an aggregate type. Raises `CliError` when the app `module` has no such type."""
-    if type in contexts:
-        return contexts[type]
-    here = f"this app has {', '.join(sorted(contexts))}"
-    project = module.split(".")
-    if project[0] == "projections" or len(project) < 3:
-        raise CliError(USAGE, f"no aggregate type {type}: {here}")
-    raise CliError(
-        USAGE, f"no aggregate type {type} here: {here}; `faust -A projections.{project[1]}.app` has all types"
-    )
 
 
 async def read_events(journal: Aggregates, type: str, aggregate_id: str, until: int | None = None) -> list[StoredEvent]:

@@ -34,7 +34,7 @@ _TYPE = re.compile(r"[A-Za-z0-9-]+")
 
 @asynccontextmanager
 async def kafka(settings: Settings) -> AsyncIterator[None]:
-    """Turns what goes wrong with Kafka within it into one line that names the brokers and the setting."""
+    """Turns the errors of Kafka in this block into `CliError`, one line with the brokers and the setting."""
     try:
         yield
     except topics.TopicError as error:

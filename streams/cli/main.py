@@ -4,224 +4,245 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
 from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
-from streams.cli import kafka, quarantine, schemas, verify
+from streams.cli import kafka
 from streams.cli import lag as lag_client
 from streams.cli.dead_letters import DeadLetterTopic, details, parse_position, summary
-from streams.cli.journal import context_of, history_of, set_up, state_of
-from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliCommand, CliError, compact, indented, print_table, table
+from streams.cli.journal import history_of, set_up, state_of
+from streams.cli.quarantine import quarantine
+from streams.cli.run import (
+    DONE,
+    ERROR,
+    SECONDS,
+    USAGE,
+    CliError,
+    Command,
+    TypesCommand,
+    add_commands,
+    command,
+    compact,
+    indented,
+    print_table,
+    table,
+)  # fmt: skip
+from streams.cli.schemas import schemas
+from streams.cli.verify import journal
 from streams.text import printable
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def register(
-    app: Any, contexts: Mapping[str, AggregateType], also_set_up: Callable[[], AsyncIterator[str]] | None = None
+    app: Any,
+    types: Mapping[str, AggregateType],
+    *more: Command,
+    also_set_up: Callable[[], AsyncIterator[str]] | None = None,
 ) -> None:
-    """Add the commands to an app that knows these contexts, by aggregate type. There is at least one.
+    """Add the commands that every app has, and `more`, to an app that has these aggregate types, at least one.
 
-    `also_set_up` makes what else the app needs, and tells of it line by line. Raises `CliError`.
+    `also_set_up` makes what else the app needs, and yields a line for each. Raises `CliError`.
     """
-    settings = next(iter(contexts.values())).settings
-    module = getattr(app, "module", "")
-    verify.register(app, contexts)
+    add_commands(app, [*COMMANDS, *more], types, [also_set_up] if also_set_up is not None else [])
 
-    def command(*options: Any) -> Callable[[F], F]:
-        return app.command(*options, base=CliCommand)  # type: ignore[no-any-return]
 
-    @command(
-        argument("type"),
-        argument("id"),
-        argument("command"),
-        argument("data", metavar="[JSON]", default="{}"),
-        option("--id", "command_id", metavar="ID", help="The command id; a new one without it.", show_default=False),
-        option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="How long to wait for the reply."),
-    )
-    async def send(
-        self: CliCommand, type: str, id: str, command: str, data: str, command_id: str | None, wait: float
-    ) -> int:
-        """Send a command and print its reply.
+@command(
+    argument("type"),
+    argument("id"),
+    argument("command"),
+    argument("data", metavar="[JSON]", default="{}"),
+    option("--id", "command_id", metavar="ID", help="The command id; a new one without it.", show_default=False),
+    option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="How long to wait for the reply."),
+)
+async def send(
+    self: TypesCommand, type: str, id: str, command: str, data: str, command_id: str | None, wait: float
+) -> int:
+    """Send a command and print its reply.
 
-        TYPE is an aggregate type, ID the aggregate's id, COMMAND the name of the command and JSON its fields, an
-        object; without it the command has none. Any type may be sent from any app. Amounts of money are strings.
+    TYPE is an aggregate type, ID the aggregate's id, COMMAND the name of the command and JSON its fields, an
+    object; without it the command has none. Any type may be sent from any app. Amounts of money are strings.
 
-        \b
-        faust -A streams.shop.orders send order 536365 AddLine \\
-            '{"sku": "85123A", "description": "T-LIGHT HOLDER", "quantity": 6, "unit_price": "2.55"}'
+    \b
+    faust -A streams.shop.orders send order 536365 AddLine \\
+        '{"sku": "85123A", "description": "T-LIGHT HOLDER", "quantity": 6, "unit_price": "2.55"}'
 
-        A command with the same --id sent again to the same aggregate has no second effect, so after "no reply" it is
-        safe to repeat the command with the id that was printed. A reply means that the outcome is durable.
+    A command with the same --id sent again to the same aggregate has no second effect, so after "no reply" it is
+    safe to repeat the command with the id that was printed. A reply means that the outcome is durable.
 
-        Exit code: 0 accepted, 3 rejected (the domain says no), 4 failed (see dead-letters), 5 no reply in time,
-        2 wrong use, 1 Kafka does not answer.
-        """
-        command_id = str(uuid.uuid4()) if command_id is None else command_id
-        value = kafka.read_data(data)
-        kafka.check_id("aggregate id", id)
-        kafka.check_id("command id", command_id)
-        kafka.check_id("command", command)
-        reply, raw = await kafka.send(settings, type, id, command, value, command_id, wait, contexts)
-        click.echo(msgspec.json.format(raw, indent=2).decode())
-        return kafka.exit_code(reply)
+    Exit code: 0 accepted, 3 rejected (the domain says no), 4 failed (see dead-letters), 5 no reply in time,
+    2 wrong use, 1 Kafka does not answer.
+    """
+    command_id = str(uuid.uuid4()) if command_id is None else command_id
+    value = kafka.read_data(data)
+    kafka.check_id("aggregate id", id)
+    kafka.check_id("command id", command_id)
+    kafka.check_id("command", command)
+    reply, raw = await kafka.send(self.settings, type, id, command, value, command_id, wait, self.types)
+    click.echo(msgspec.json.format(raw, indent=2).decode())
+    return kafka.exit_code(reply)
 
-    @command(
-        argument("type"),
-        argument("id"),
-        option("--at", type=click.IntRange(min=1), metavar="N", help="The state after event N.", show_default=False),
-    )
-    async def show(self: CliCommand, type: str, id: str, at: int | None) -> None:
-        """Print the state of an aggregate, made from its events in the journal.
 
-        \b
-        faust -A streams.shop.orders show order 536365
-        faust -A streams.shop.orders show order 536365 --at 3
+@command(
+    argument("type"),
+    argument("id"),
+    option("--at", type=click.IntRange(min=1), metavar="N", help="The state after event N.", show_default=False),
+)
+async def show(self: TypesCommand, type: str, id: str, at: int | None) -> None:
+    """Print the state of an aggregate, made from its events in the journal.
 
-        "sequence" is the number of the last event in the state. Events are found by aggregate a moment after the reply
-        to their command, usually within milliseconds.
+    \b
+    faust -A streams.shop.orders show order 536365
+    faust -A streams.shop.orders show order 536365 --at 3
 
-        Exit code: 1 when there is no such aggregate, or the journal does not answer; 2 wrong use.
-        """
-        kafka.check_id("aggregate id", id)
-        click.echo(indented(await state_of(context_of(contexts, type, module), id, at)))
+    "sequence" is the number of the last event in the state. Events are found by aggregate a moment after the reply
+    to their command, usually within milliseconds.
 
-    @command(
-        argument("type"),
-        argument("id"),
-        option("--json", "as_json", is_flag=True, help="One JSON object a line.", show_default=False),
-    )
-    async def history(self: CliCommand, type: str, id: str, as_json: bool) -> None:
-        """Print the events of an aggregate from the journal, oldest first.
+    Exit code: 1 when there is no such aggregate, or the journal does not answer; 2 wrong use.
+    """
+    kafka.check_id("aggregate id", id)
+    click.echo(indented(await state_of(self.type_named(type), id, at)))
 
-        \b
-        faust -A streams.shop.orders history order 536365
-        faust -A streams.shop.orders history order 536365 --json | jq .data
 
-        Position is stream:commit:index; the command id says which command caused an event.
+@command(
+    argument("type"),
+    argument("id"),
+    option("--json", "as_json", is_flag=True, help="One JSON object a line.", show_default=False),
+)
+async def history(self: TypesCommand, type: str, id: str, as_json: bool) -> None:
+    """Print the events of an aggregate from the journal, oldest first.
 
-        Exit code: 1 when there is no such aggregate, or the journal does not answer; 2 wrong use.
-        """
-        kafka.check_id("aggregate id", id)
-        entries = await history_of(context_of(contexts, type, module), id)
-        if as_json or self.json:
-            for entry in entries:
-                click.echo(compact(entry))
-            return
-        columns = ("sequence", "time", "type", "position", "command_id")
-        rows = [[*(entry[column] for column in columns), compact(entry["data"])] for entry in entries]
-        print_table(table([*(column.replace("_", " ") for column in columns), "data"], rows, ["sequence"]))
+    \b
+    faust -A streams.shop.orders history order 536365
+    faust -A streams.shop.orders history order 536365 --json | jq .data
 
-    @command(
-        option("--url", default="http://127.0.0.1:6066", metavar="URL", help="The projections worker."),
-        option("--tables", is_flag=True, help="A line for each table of each stream."),
-    )
-    async def lag(self: CliCommand, url: str, tables: bool) -> int:
-        """Print how far the tables are behind the journals, stream by stream.
+    Position is stream:commit:index; the command id says which command caused an event.
 
-        \b
-        faust -A projections.shop.app lag
-        until faust -A projections.shop.app lag > /dev/null; do sleep 1; done
+    Exit code: 1 when there is no such aggregate, or the journal does not answer; 2 wrong use.
+    """
+    kafka.check_id("aggregate id", id)
+    entries = await history_of(self.type_named(type), id)
+    if as_json or self.json:
+        for entry in entries:
+            click.echo(compact(entry))
+        return
+    columns = ("sequence", "time", "type", "position", "command_id")
+    rows = [[*(entry[column] for column in columns), compact(entry["data"])] for entry in entries]
+    print_table(table([*(column.replace("_", " ") for column in columns), "data"], rows, ["sequence"]))
 
-        Head is the newest commit of a stream, eventful the newest that holds an event; published is how far its events
-        are on Kafka, applied how far they are in the tables that answer. Lag counts the commits between, events the
-        events; seconds is the age of the oldest event that is not applied.
 
-        Ahead counts the commits that the topic or a table has and the journal does not have: it is another one.
+@command(
+    option("--url", default="http://127.0.0.1:6066", metavar="URL", help="The projections worker."),
+    option("--tables", is_flag=True, help="A line for each table of each stream."),
+)
+async def lag(self: TypesCommand, url: str, tables: bool) -> int:
+    """Print how far the tables are behind the journals, stream by stream.
 
-        Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer or something is
-        ahead.
-        """
-        shown = await lag_client.get_lag(url)
-        if tables:
-            print_table(table(lag_client.TABLE_COLUMNS, lag_client.table_rows(shown), lag_client.TABLE_COLUMNS[3:]))
-        else:
-            columns = [column.replace("_", " ") for column in lag_client.COLUMNS]
-            print_table(table(columns, lag_client.rows(shown), columns[1:]))
-        if shown.ahead:
-            raise CliError(USAGE, f"{', '.join(shown.ahead)}: the journal does not have what was published of it")
-        return ERROR if shown.total else DONE
+    \b
+    faust -A projections.shop.app lag
+    until faust -A projections.shop.app lag > /dev/null; do sleep 1; done
 
-    @command()
-    async def setup(self: CliCommand) -> None:
-        """Make the topics, the journal's tables and the schemas, where they are missing, also in a schema registry.
+    Head is the newest commit of a stream, eventful the newest that holds an event; published is how far its events
+    are on Kafka, applied how far they are in the tables that answer. Lag counts the commits between, events the
+    events; seconds is the age of the oldest event that is not applied.
 
-        \b
-        KAFKA_BROKERS=kafka://k1:9092 JOURNAL_URL=cassandra://c1:9042/shop faust -A streams.shop.orders setup
+    Ahead counts the commits that the topic or a table has and the journal does not have: it is another one.
 
-        On one machine the workers do this themselves. In production, where SETUP is never or the journal is elsewhere,
-        it is run once before the workers of this app are started, and again after an update. What is there stays as it
-        is. Topics get PARTITIONS partitions, which cannot be changed later.
+    Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer or something is
+    ahead.
+    """
+    shown = await lag_client.get_lag(url)
+    if tables:
+        print_table(table(lag_client.TABLE_COLUMNS, lag_client.table_rows(shown), lag_client.TABLE_COLUMNS[3:]))
+    else:
+        columns = [column.replace("_", " ") for column in lag_client.COLUMNS]
+        print_table(table(columns, lag_client.rows(shown), columns[1:]))
+    if shown.ahead:
+        raise CliError(USAGE, f"{', '.join(shown.ahead)}: the journal does not have what was published of it")
+    return ERROR if shown.total else DONE
 
-        Exit code: 1 when a server does not answer or refuses, 2 when a topic has another number of partitions.
-        """
-        async for line in set_up(contexts):
+
+@command()
+async def setup(self: TypesCommand) -> None:
+    """Make the topics, the journal's tables and the schemas, where they are missing, also in a schema registry.
+
+    \b
+    KAFKA_BROKERS=kafka://k1:9092 JOURNAL_URL=cassandra://c1:9042/shop faust -A streams.shop.orders setup
+
+    On one machine the workers do this themselves. In production, where SETUP is never or the journal is elsewhere,
+    it is run once before the workers of this app are started, and again after an update. What is there stays as it
+    is. Topics get PARTITIONS partitions, which cannot be changed later.
+
+    Exit code: 1 when a server does not answer or refuses, 2 when a topic has another number of partitions.
+    """
+    async for line in set_up(self.types):
+        click.echo(line)
+    for set_up_more in self.more_set_up:
+        async for line in set_up_more():
             click.echo(line)
-        if also_set_up is not None:
-            async for line in also_set_up():
-                click.echo(line)
 
-    @command(
-        argument("action", type=click.Choice(["list", "show", "retry", "drop"])),
-        argument("type", required=False, metavar="[TYPE]"),
-        argument("position", required=False, metavar="[PARTITION:OFFSET]"),
-        option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="list: at most the newest N."),
-        option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="drop: how long to wait for the owner."),
-    )
-    async def dead_letters(
-        self: CliCommand, action: str, type: str | None, position: str | None, limit: int, wait: float
-    ) -> None:
-        """See the commands that could not be processed, send them again, or give them up.
 
-        \b
-        faust -A streams.shop.orders dead-letters list
-        faust -A streams.shop.orders dead-letters list order
-        faust -A streams.shop.orders dead-letters show order 3:17
-        faust -A streams.shop.orders dead-letters retry order 3:17
-        faust -A streams.shop.orders dead-letters drop order 3:17
+@command(
+    argument("action", type=click.Choice(["list", "show", "retry", "drop"])),
+    argument("type", required=False, metavar="[TYPE]"),
+    argument("position", required=False, metavar="[PARTITION:OFFSET]"),
+    option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="list: at most the newest N."),
+    option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="drop: how long to wait for the owner."),
+)
+async def dead_letters(
+    self: TypesCommand, action: str, type: str | None, position: str | None, limit: int, wait: float
+) -> None:
+    """See the commands that could not be processed, send them again, or give them up.
 
-        A command comes here when it cannot be read, came too late or hit a bug; one that the domain rejects does not.
-        After the cause is mended, retry sends it again as it first came: same id, same key, same bytes. The dead letter
-        stays listed. Retrying twice is harmless. Drop takes it off the list for good. List without a type has those of
-        all types of this app.
+    \b
+    faust -A streams.shop.orders dead-letters list
+    faust -A streams.shop.orders dead-letters list order
+    faust -A streams.shop.orders dead-letters show order 3:17
+    faust -A streams.shop.orders dead-letters retry order 3:17
+    faust -A streams.shop.orders dead-letters drop order 3:17
 
-        Where its aggregate is in quarantine for it, the commands that wait there go on: behind it after a retry that
-        the domain takes, without it after a drop, which waits for the owner of the aggregate to say so.
+    A command comes here when it cannot be read, came too late or hit a bug; one that the domain rejects does not.
+    After the cause is mended, retry sends it again as it first came: same id, same key, same bytes. The dead letter
+    stays listed. Retrying twice is harmless. Drop takes it off the list for good. List without a type has those of
+    all types of this app.
 
-        Exit code: 1 when there is no such dead letter, or Kafka does not answer; 2 wrong use; drop: 4 the owner could
-        not do it, 5 no reply from it in time, and then nothing is dropped.
-        """
-        if action == "list":
-            if position is not None:
-                raise CliError(USAGE, f"list takes no position; did you mean `dead-letters show {type} {position}`?")
-            for one in [type] if type else contexts:
-                await list_letters(DeadLetterTopic(settings, one, contexts), limit)
-            return
-        if type is None:
-            raise CliError(USAGE, f"{action} takes an aggregate type and a PARTITION:OFFSET")
-        letters = DeadLetterTopic(settings, type, contexts)
-        if action == "show":
-            click.echo(indented(details(await letters.get(parse_position(position, action)))))
-        elif action == "retry":
-            click.echo(f"sent again: {printable(await letters.retry(parse_position(position, action)))}")
-        else:
-            click.echo(f"dropped: {printable(await letters.drop(parse_position(position, action), wait))}")
+    Where its aggregate is in quarantine for it, the commands that wait there go on: behind it after a retry that
+    the domain takes, without it after a drop, which waits for the owner of the aggregate to say so.
 
-    async def list_letters(letters: DeadLetterTopic, limit: int) -> None:
-        records, more = await letters.newest(limit)
-        if not records:
-            click.echo(f"no dead letters of {letters.type}")
-            return
-        if len(contexts) > 1:
-            click.echo(f"{letters.type}:")
-        columns = ["position", "time", "id", "command", "failure", "message"]
-        print_table(table(columns, [summary(record) for record in records]))
-        if more:
-            click.echo(f"the newest {len(records)}; --limit shows more")
+    Exit code: 1 when there is no such dead letter, or Kafka does not answer; 2 wrong use; drop: 4 the owner could
+    not do it, 5 no reply from it in time, and then nothing is dropped.
+    """
+    if action == "list":
+        if position is not None:
+            raise CliError(USAGE, f"list takes no position; did you mean `dead-letters show {type} {position}`?")
+        for name in [type] if type else self.types:
+            await _list_letters(DeadLetterTopic(self.settings, name, self.types), limit, titled=len(self.types) > 1)
+        return
+    if type is None:
+        raise CliError(USAGE, f"{action} takes an aggregate type and a PARTITION:OFFSET")
+    letters = DeadLetterTopic(self.settings, type, self.types)
+    if action == "show":
+        click.echo(indented(details(await letters.get(parse_position(position, action)))))
+    elif action == "retry":
+        click.echo(f"sent again: {printable(await letters.retry(parse_position(position, action)))}")
+    else:
+        click.echo(f"dropped: {printable(await letters.drop(parse_position(position, action), wait))}")
 
-    quarantine.register(command, contexts, module)
-    schemas.register(command, contexts)
+
+async def _list_letters(letters: DeadLetterTopic, limit: int, titled: bool) -> None:
+    """Print the newest dead letters of a type, under its name if `titled`."""
+    records, more = await letters.newest(limit)
+    if not records:
+        click.echo(f"no dead letters of {letters.type}")
+        return
+    if titled:
+        click.echo(f"{letters.type}:")
+    columns = ["position", "time", "id", "command", "failure", "message"]
+    print_table(table(columns, [summary(record) for record in records]))
+    if more:
+        click.echo(f"the newest {len(records)}; --limit shows more")
+
+
+COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import click
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
@@ -14,7 +15,7 @@ from faust.cli import option
 
 from streams.cli.http import ask
 from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
-from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError, print_table, table
+from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table, table
 from streams.journal.port import stream_name, stream_type
 from streams.moments import in_utc
 from streams.settings import Settings
@@ -26,43 +27,38 @@ COLUMNS = ("type", "partition", "serving", "owner", "epoch", "head", "indexed", 
 NUMBERS = [name for name in COLUMNS if name not in ("type", "serving", "owner", "since")]
 
 
-def register(app: Any, settings: Settings, types: Sequence[str]) -> None:
-    """Add the command to a command app of these types, whose consumer group is its id."""
+@command(
+    option("--url", "urls", multiple=True, metavar="URL", help="A worker; may be repeated.", show_default=False),
+)
+async def owners(self: TypesCommand, urls: tuple[str, ...]) -> int:
+    """Print which worker owns which partition, and how far each is.
 
-    @app.command(
-        option("--url", "urls", multiple=True, metavar="URL", help="A worker; may be repeated.", show_default=False),
-        base=CliCommand,
-    )
-    async def owners(self: CliCommand, urls: tuple[str, ...]) -> int:
-        """Print which worker owns which partition, and how far each is.
+    \b
+    faust -A streams.shop.orders owners
+    faust -A streams.shop.orders owners --url http://10.0.0.7:6062 --url http://10.0.0.8:6062
 
-        \b
-        faust -A streams.shop.orders owners
-        faust -A streams.shop.orders owners --url http://10.0.0.7:6062 --url http://10.0.0.8:6062
+    Without --url, Kafka is asked where the members of the consumer group are. Head is the newest commit, indexed
+    the newest up to which all is derived, eventful the newest with an event; next offset is the command that is
+    due, queued those that wait for a commit; aggregates and weight are what the cache holds; since when, and how
+    long the takeover took. Of a partition that is not served a line says for what it waits.
 
-        Without --url, Kafka is asked where the members of the consumer group are. Head is the newest commit, indexed
-        the newest up to which all is derived, eventful the newest with an event; next offset is the command that is
-        due, queued those that wait for a commit; aggregates and weight are what the cache holds; since when, and how
-        long the takeover took. Of a partition that is not served a line says for what it waits.
-
-        Exit code: 0 when every partition is served, with --url every one that these workers have; 1 when not; 2 wrong
-        use, or somebody does not answer.
-        """
-        where = urls or await members(settings, app.conf.id)
-        answers = await asyncio.gather(*map(get_owners, where))
-        found = [owned for answer in answers for owned in answer.owners]
-        if not urls:
-            wanted = {
-                stream_name(type, partition): partition for type in types for partition in range(settings.partitions)
-            }
-            missing = wanted.keys() - {owned.stream for owned in found}
-            found += [OwnedPartition(wanted[stream], stream) for stream in missing]
-        found.sort(key=lambda owned: (stream_type(owned.stream), owned.partition))
-        print_table(table(_titles(COLUMNS), map(row, found), _titles(NUMBERS)))
-        for owned in found:
-            if owned.waits:
-                print(f"{owned.stream} waits: {owned.waits}")
-        return DONE if all(owned.serving for owned in found) else ERROR
+    Exit code: 0 when every partition is served, with --url every one that these workers have; 1 when not; 2 wrong
+    use, or somebody does not answer.
+    """
+    answers = await asyncio.gather(*map(get_owners, urls or await members(self.settings, self.app.conf.id)))
+    partitions = [partition for answer in answers for partition in answer.owners]
+    if not urls:
+        owned = {partition.stream for partition in partitions}
+        for type in self.types:
+            for number in range(self.settings.partitions):
+                if (stream := stream_name(type, number)) not in owned:
+                    partitions.append(OwnedPartition(number, stream))
+    partitions.sort(key=lambda partition: (stream_type(partition.stream), partition.partition))
+    print_table(table(_titles(COLUMNS), map(row, partitions), _titles(NUMBERS)))
+    for partition in partitions:
+        if partition.waits:
+            click.echo(f"{partition.stream} waits: {partition.waits}")
+    return DONE if all(partition.serving for partition in partitions) else ERROR
 
 
 def row(owned: OwnedPartition) -> list[Any]:
@@ -79,7 +75,7 @@ def _titles(names: Sequence[str]) -> list[str]:
 
 
 async def get_owners(url: str) -> OwnersAnswer:
-    """What a worker answers. Raises `CliError` with 2, since 1 means that a partition is not served."""
+    """The answer of a worker. Raises `CliError` with USAGE, since 1 means that a partition is not served."""
     where, status, body = await ask(url, "/owners", "is this worker up, and is it one of a command app?")
     if status != 200:
         raise CliError(USAGE, f"{where} answers {status}: is it a worker of a command app?")
@@ -90,7 +86,7 @@ async def get_owners(url: str) -> OwnersAnswer:
 
 
 async def members(settings: Settings, group: str) -> list[str]:
-    """The URLs of the workers in a consumer group, as each told it when it joined. Raises `CliError` with 2."""
+    """The URLs of the workers in a consumer group, which each gave when it joined. Raises `CliError` with USAGE."""
     try:
         async with (
             kafka(settings),

@@ -1,9 +1,9 @@
-"""The aggregates in quarantine: to list them, to see who waits, and to let those go on."""
+"""`faust -A <app> quarantine`: the aggregates in quarantine, the commands that wait there, and their release."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -13,8 +13,19 @@ from faust.cli import argument, option
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka
 from streams.cli.dead_letters import DeadLetterTopic, command_id, shown_value
-from streams.cli.journal import context_of, journal_of
-from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliCommand, CliError, indented, print_table, table
+from streams.cli.journal import journal_of
+from streams.cli.run import (
+    DONE,
+    ERROR,
+    SECONDS,
+    USAGE,
+    CliError,
+    TypesCommand,
+    command,
+    indented,
+    print_table,
+    table,
+)  # fmt: skip
 from streams.deciding.messages import Failure, read_envelope
 from streams.deciding.quarantine import RELEASE, Quarantine, WaitingCommand, follow, is_note
 from streams.journal.port import Aggregates
@@ -24,7 +35,7 @@ COLUMNS = ("id", "since", "dead letter", "waiting", "bytes", "command id", "fail
 
 
 async def quarantine_of(journal: Aggregates, type: str, aggregate_id: str) -> Quarantine | None:
-    """The quarantine of an aggregate, as its notes tell. Raises `Unavailable`."""
+    """The quarantine of an aggregate, read from its notes in the journal. Raises `Unavailable`."""
     snapshot = await journal.snapshot(type, aggregate_id)  # taken out of quarantine: what was before is over
     sequence, nr = (snapshot.sequence, snapshot.nr) if snapshot is not None else (0, 0)
     quarantine = None
@@ -34,27 +45,26 @@ async def quarantine_of(journal: Aggregates, type: str, aggregate_id: str) -> Qu
     return quarantine
 
 
-async def all_of(context: AggregateType, contexts: Mapping[str, AggregateType]) -> dict[str, tuple[Quarantine, str]]:
-    """All aggregates in quarantine by id, each with the place of the dead letter that it is for. Raises `CliError`.
+async def all_of(type: AggregateType, types: Mapping[str, AggregateType]) -> dict[str, tuple[Quarantine, str]]:
+    """All aggregates in quarantine by id, each with the place of its dead letter, oldest first. Raises `CliError`.
 
-    A dead letter is kept before the commit that starts a quarantine, so their ids are all there.
+    A dead letter is written before the commit that starts a quarantine, so the dead letters have all the ids.
     """
-    type = context.decider.type
+    name = type.decider.type
     places: dict[str, dict[str, str]] = {}
-    for record in await DeadLetterTopic(context.settings, type, contexts).quarantining():
+    for record in await DeadLetterTopic(type.settings, name, types).quarantining():
         try:
             id = (record.key or b"").decode()
         except UnicodeDecodeError:  # no aggregate has it
             continue
-        of_id = places.setdefault(id, {})
-        of_id[command_id(record)] = f"{record.partition}:{record.offset}"
-    found: dict[str, tuple[Quarantine, str]] = {}
-    async with journal_of(context) as journal:
-        for id, place_of in places.items():
-            quarantine = await quarantine_of(journal, type, id)
-            if quarantine is not None:
-                found[id] = quarantine, place_of.get(quarantine.poison, "")
-    return dict(sorted(found.items(), key=lambda item: item[1][0].reason.since))
+        places.setdefault(id, {})[command_id(record)] = f"{record.partition}:{record.offset}"
+    quarantined: dict[str, tuple[Quarantine, str]] = {}
+    async with journal_of(type) as journal:
+        for id, place_by_command in places.items():
+            state = await quarantine_of(journal, name, id)
+            if state is not None:
+                quarantined[id] = state, place_by_command.get(state.poison, "")
+    return dict(sorted(quarantined.items(), key=lambda item: item[1][0].reason.since))
 
 
 def row(id: str, quarantine: Quarantine, place: str) -> tuple[object, ...]:
@@ -103,51 +113,48 @@ def _shown(waiting: WaitingCommand) -> dict[str, Any]:
     }
 
 
-def register(command: Callable[..., Any], contexts: Mapping[str, AggregateType], module: str) -> None:
-    """Add `quarantine` to the commands of an app."""
+@command(
+    argument("action", type=click.Choice(["list", "show", "release"])),
+    argument("type"),
+    argument("id", required=False, metavar="[ID]"),
+    option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="release: how long to wait for the reply."),
+)
+async def quarantine(self: TypesCommand, action: str, type: str, id: str | None, wait: float) -> int:
+    """See the aggregates in quarantine, and let the commands that wait there go on.
 
-    @command(
-        argument("action", type=click.Choice(["list", "show", "release"])),
-        argument("type"),
-        argument("id", required=False, metavar="[ID]"),
-        option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="release: how long to wait for the reply."),
-    )
-    async def quarantine(self: CliCommand, action: str, type: str, id: str | None, wait: float) -> int:
-        """See the aggregates in quarantine, and let the commands that wait there go on.
+    \b
+    faust -A streams.shop.orders quarantine list order
+    faust -A streams.shop.orders quarantine show order 536365
+    faust -A streams.shop.orders quarantine release order 536365
 
-        \b
-        faust -A streams.shop.orders quarantine list order
-        faust -A streams.shop.orders quarantine show order 536365
-        faust -A streams.shop.orders quarantine release order 536365
+    With QUARANTINE=on an aggregate is in quarantine for a command that made the domain raise, and the later ones
+    of it wait. Mend the bug and retry the dead letter that `list` names: then they follow it, in order. Or release
+    the aggregate: they go on without that command, which stays in the dead letters. `dead-letters drop` does so too
+    and takes it off that list.
 
-        With QUARANTINE=on an aggregate is in quarantine for a command that made the domain raise, and the later ones
-        of it wait. Mend the bug and retry the dead letter that `list` names: then they follow it, in order. Or release
-        the aggregate: they go on without that command, which stays in the dead letters. `dead-letters drop` does so too
-        and takes it off that list.
-
-        Exit code: 0 done, 1 not in quarantine, or a server does not answer; 2 wrong use; release: 3 rejected (not in
-        quarantine any more), 4 failed, 5 no reply in time.
-        """
-        context = context_of(contexts, type, module)
-        if action == "list":
-            if id is not None:
-                raise CliError(USAGE, f"list takes no id; did you mean `quarantine show {type} {id}`?")
-            found = await all_of(context, contexts)
-            if not found:
-                click.echo(f"no {type} is in quarantine")
-                return DONE
-            rows = [row(id, *its) for id, its in found.items()]
-            print_table(table(COLUMNS, rows, ["waiting", "bytes"]))
+    Exit code: 0 done, 1 not in quarantine, or a server does not answer; 2 wrong use; release: 3 rejected (not in
+    quarantine any more), 4 failed, 5 no reply in time.
+    """
+    aggregates = self.type_named(type)
+    if action == "list":
+        if id is not None:
+            raise CliError(USAGE, f"list takes no id; did you mean `quarantine show {type} {id}`?")
+        quarantined = await all_of(aggregates, self.types)
+        if not quarantined:
+            click.echo(f"no {type} is in quarantine")
             return DONE
-        if id is None:
-            raise CliError(USAGE, f"{action} takes the id of an aggregate")
-        kafka.check_id("aggregate id", id)
-        if action == "show":
-            found = await all_of(context, contexts)
-            if id not in found:
-                raise CliError(ERROR, f"{type} {id} is not in quarantine")
-            click.echo(indented(details(id, *found[id])))
-            return DONE
-        reply, raw = await kafka.send(context.settings, type, id, RELEASE, b"{}", str(uuid.uuid4()), wait, contexts)
-        click.echo(msgspec.json.format(raw, indent=2).decode())
-        return kafka.exit_code(reply)
+        rows = [row(id, state, place) for id, (state, place) in quarantined.items()]
+        print_table(table(COLUMNS, rows, ["waiting", "bytes"]))
+        return DONE
+    if id is None:
+        raise CliError(USAGE, f"{action} takes the id of an aggregate")
+    kafka.check_id("aggregate id", id)
+    if action == "show":
+        quarantined = await all_of(aggregates, self.types)
+        if id not in quarantined:
+            raise CliError(ERROR, f"{type} {id} is not in quarantine")
+        click.echo(indented(details(id, *quarantined[id])))
+        return DONE
+    reply, raw = await kafka.send(self.settings, type, id, RELEASE, b"{}", str(uuid.uuid4()), wait, self.types)
+    click.echo(msgspec.json.format(raw, indent=2).decode())
+    return kafka.exit_code(reply)

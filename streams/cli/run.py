@@ -1,4 +1,4 @@
-"""What all commands of the command line share: how they run, how they end, and how they print."""
+"""What all commands of the command line share: their options, how they run and end, and how they print."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn
 
 import click
 from faust.cli import AppCommand
@@ -17,13 +18,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streams.aggregate_type import AggregateType
+from streams.settings import Settings
 from streams.text import printable
 
 DONE, ERROR, USAGE, REJECTED, FAILED, NO_REPLY = range(6)
-"""Exit codes: done; not so, or a server does not answer; wrong use; and what became of a command sent."""
+"""Exit codes. DONE: as asked. ERROR: the answer is no, or a server does not answer. USAGE: wrong use. The others
+are outcomes of a command that was sent."""
 
 SECONDS = click.FloatRange(min=0, max=86_400)
-"""The type of an option that says how long to wait."""
+"""The type of an option for a time to wait, in seconds."""
 
 _UNLIMITED_WIDTH = 10_000
 _LAST_COLUMN = 40
@@ -47,6 +51,64 @@ class CliCommand(AppCommand):  # type: ignore[misc]
         raise SystemExit(run(self.run(*self.args, *args, **{**self.kwargs, **kwargs})))
 
 
+class TypesCommand(CliCommand):
+    """A command of an app that has aggregate types.
+
+    types        the app's aggregate types by name, at least one
+    more_set_up  makes what else the app needs, and yields a line for each. Raises `CliError`
+    """
+
+    abstract = True
+    types: ClassVar[Mapping[str, AggregateType]]
+    more_set_up: ClassVar[Sequence[Callable[[], AsyncIterator[str]]]]
+
+    @property
+    def settings(self) -> Settings:
+        return next(iter(self.types.values())).settings
+
+    def type_named(self, name: str) -> AggregateType:
+        """The aggregate type of that name. Raises `CliError` when the app has no such type."""
+        return type_named(self.types, name, self.app.module)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A function that is a command of its own name, with its arguments and options."""
+
+    function: Callable[..., Coroutine[Any, Any, int | None]]
+    options: Sequence[Any]
+
+
+def command(*options: Any) -> Callable[[Callable[..., Coroutine[Any, Any, int | None]]], Command]:
+    """Makes a function, whose `self` is a `TypesCommand`, a command with these arguments and options."""
+    return lambda function: Command(function, options)
+
+
+def add_commands(
+    app: Any,
+    commands: Iterable[Command],
+    types: Mapping[str, AggregateType],
+    more_set_up: Sequence[Callable[[], AsyncIterator[str]]] = (),
+) -> None:
+    """Add these commands to an app that has these aggregate types."""
+    base = type("AppCommand", (TypesCommand,), {"abstract": True, "types": types, "more_set_up": more_set_up})
+    for command in commands:
+        app.command(*command.options, base=base)(command.function)
+
+
+def type_named(types: Mapping[str, AggregateType], name: str, module: str) -> AggregateType:
+    """One of the aggregate types of the app `module`. Raises `CliError` when it has no such type."""
+    if name in types:
+        return types[name]
+    here = f"this app has {', '.join(sorted(types))}"
+    project = module.split(".")
+    if project[0] == "projections" or len(project) < 3:
+        raise CliError(USAGE, f"no aggregate type {name}: {here}")
+    raise CliError(
+        USAGE, f"no aggregate type {name} here: {here}; `faust -A projections.{project[1]}.app` has all types"
+    )
+
+
 def run(work: Coroutine[Any, Any, int | None]) -> int:
     """Run a command to its end; its exit code. What goes wrong becomes one line, not a stack trace."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its errors reach the user as one sentence instead
@@ -63,7 +125,7 @@ def run(work: Coroutine[Any, Any, int | None]) -> int:
 
 
 def indented(value: object) -> str:
-    """JSON for people."""
+    """JSON on several lines."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 

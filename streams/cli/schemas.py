@@ -1,28 +1,77 @@
-"""The schemas of an app: whether a change of them would break somebody, and what a schema registry has of them."""
+"""`faust -A <app> schemas`: the schemas of an app as a contract with the readers of its events."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import click
+import msgspec
 from faust.cli import argument, option
 
+from schemas.codec import Undecodable
+from schemas.registry import Schema, from_here, root_folder
+from schemas.release import check, lock, samples
+from schemas.release.contract import Contract, SchemaProblem
 from streams.aggregate_type import AggregateType
-from streams.cli.contract import SAMPLES, run_check, run_lock, run_sample
-from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError
+from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command
 from streams.registry.client import RegistryDown, RegistryError
 from streams.text import one_line
 
+SAMPLES = Path("tests/compatibility")
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-async def register_schemas(contexts: Mapping[str, AggregateType]) -> AsyncIterator[str]:
-    """Register the schemas of all events of these contexts where they are missing, and say so line by line; nothing
+@command(
+    argument("action", type=click.Choice(["check", "sample", "lock", "register"])),
+    option("--folder", type=FOLDER, default=SAMPLES, metavar="FOLDER", help="sample: where the samples are kept."),
+    option("--update", is_flag=True, help="sample: also what older ones read as now.", show_default=False),
+)
+async def schemas(self: TypesCommand, action: str, folder: Path, update: bool) -> int:
+    """Change schemas without breaking anybody: check, sample, lock, register.
+
+    \b
+    faust -A projections.shop.app schemas check
+    faust -A projections.shop.app schemas sample --update
+    faust -A projections.shop.app schemas lock
+    SCHEMA_REGISTRY_URL=http://registry:8081 faust -A projections.shop.app schemas register
+
+    Check needs no server. It says what would break whom, and what to do: each version against those before and
+    behind it, the classes, the upcasters, and what is released (schemas.lock), which must not change.
+
+    Sample stores what a new version writes, by this code, for the tests of all later code. The bytes of a sample
+    that is there never change; --update changes what it reads as today, which is what a new version does to
+    history: look at the difference.
+
+    Lock releases what is new, when nothing else is wrong.
+
+    Register brings the schemas of this app's events to the schema registry: all versions, each under the subject
+    <topic>-<full name>, where they are missing. Where SETUP is never, or the registry is not on this machine, run
+    it before workers that write a new version are started; `setup` does it too. When the registry refuses a version
+    as incompatible that is a declared exception, the compatibility of its subject is set to NONE.
+
+    Exit code: 1 when something is wrong or missing, the registry does not answer or refuses, 2 wrong use.
+    """
+    if action == "check":
+        return run_check(self.types)
+    if action == "sample":
+        return run_sample(self.types, folder, update)
+    if action == "lock":
+        return run_lock(self.types)
+    if all(type.registry is None for type in self.types.values()):
+        raise CliError(USAGE, "SCHEMA_REGISTRY_URL is not set: say which registry")
+    async for line in register_schemas(self.types):
+        click.echo(line)
+    return DONE
+
+
+async def register_schemas(types: Mapping[str, AggregateType]) -> AsyncIterator[str]:
+    """Register the schemas of all events of these types where they are missing, and yield a line for each; nothing
     where there is no registry. Raises `CliError`."""
-    for context in contexts.values():
-        ids = context.schema_ids(may_register=True)
+    for type in types.values():
+        ids = type.schema_ids(may_register=True)
         if ids is None:
             return
         try:
@@ -36,47 +85,106 @@ async def register_schemas(contexts: Mapping[str, AggregateType]) -> AsyncIterat
             await ids.registry.close()
 
 
-def register(command: Callable[..., Any], contexts: Mapping[str, AggregateType]) -> None:
-    """Add `schemas` to the commands of an app."""
+def contracts_by_root(types: Mapping[str, AggregateType]) -> dict[str | Path, list[Contract]]:
+    """The contracts of an app's types by schema root: the types of one root share a lock."""
+    contracts: dict[str | Path, list[Contract]] = {}
+    for type in types.values():
+        contracts.setdefault(type.schema_root, []).append(Contract(type.decider, type.schemas))
+    return contracts
 
-    @command(
-        argument("action", type=click.Choice(["check", "sample", "lock", "register"])),
-        option("--folder", type=FOLDER, default=SAMPLES, metavar="FOLDER", help="sample: where the samples are kept."),
-        option("--update", is_flag=True, help="sample: also what older ones read as now.", show_default=False),
-    )
-    async def schemas(self: CliCommand, action: str, folder: Path, update: bool) -> int:
-        """Change schemas without breaking anybody: check, sample, lock, register.
 
-        \b
-        faust -A projections.shop.app schemas check
-        faust -A projections.shop.app schemas sample --update
-        faust -A projections.shop.app schemas lock
-        SCHEMA_REGISTRY_URL=http://registry:8081 faust -A projections.shop.app schemas register
+def lock_of(schema_root: str | Path) -> tuple[Path, lock.Lock]:
+    """The lock of a schema root. Raises `CliError`."""
+    path = Path(str(root_folder(schema_root).joinpath(lock.FILE)))
+    try:
+        return path, lock.read_lock(path)
+    except msgspec.DecodeError as error:
+        raise CliError(USAGE, f"{path} is damaged ({error}): take it from the history of your repository") from None
 
-        Check needs no server. It says what would break whom, and what to do: each version against those before and
-        behind it, the classes, the upcasters, and what is released (schemas.lock), which must not change.
 
-        Sample stores what a new version writes, by this code, for the tests of all later code. The bytes of a sample
-        that is there never change; --update changes what it reads as today, which is what a new version does to
-        history: look at the difference.
+def run_check(types: Mapping[str, AggregateType]) -> int:
+    """Print each problem, or that there is none; the exit code."""
+    contracts = contracts_by_root(types)
+    problems = [problem for root, ours in contracts.items() for problem in check.check(ours, lock_of(root)[1])]
+    if problems:
+        return _print_problems(problems)
+    click.echo(f"{_counted(contracts)}: nothing would break anybody")
+    return DONE
 
-        Lock releases what is new, when nothing else is wrong.
 
-        Register brings the schemas of this app's events to the schema registry: all versions, each under the subject
-        <topic>-<full name>, where they are missing. Where SETUP is never, or the registry is not on this machine, run
-        it before workers that write a new version are started; `setup` does it too. When the registry refuses a version
-        as incompatible that is a declared exception, the compatibility of its subject is set to NONE.
+def run_lock(types: Mapping[str, AggregateType]) -> int:
+    """Release all new versions, if there is no problem; the exit code."""
+    contracts = contracts_by_root(types)
+    locks = {root: lock_of(root) for root in contracts}
+    problems = [problem for root, ours in contracts.items() for problem in check.may_be_locked(ours, locks[root][1])]
+    if problems:
+        return _print_problems(problems)
+    nothing_new = True
+    for root, (path, released) in locks.items():
+        locked, new = check.release(contracts[root], released)
+        if new:
+            nothing_new = False
+            lock.write_lock(path, locked)
+            for name in new:
+                click.echo(f"released: {name}")
+            click.echo(f"{from_here(path)}: {len(new)} new; commit it")
+    if nothing_new:
+        click.echo(f"{_counted(contracts)}: all released before")
+    return DONE
 
-        Exit code: 1 when something is wrong or missing, the registry does not answer or refuses, 2 wrong use.
-        """
-        if action == "check":
-            return run_check(contexts)
-        if action == "sample":
-            return run_sample(contexts, folder, update)
-        if action == "lock":
-            return run_lock(contexts)
-        if all(context.registry is None for context in contexts.values()):
-            raise CliError(USAGE, "SCHEMA_REGISTRY_URL is not set: say which registry")
-        async for line in register_schemas(contexts):
-            click.echo(line)
-        return DONE
+
+def run_sample(types: Mapping[str, AggregateType], folder: Path, update: bool) -> int:
+    """Write the samples that are missing, and with `update` how the existing ones read today; the exit code."""
+    outcomes: Counter[str] = Counter()
+    for type in types.values():
+        for schema in type.event_schemas:
+            path = samples.sample_path(folder, type.schema_root, type.decider.type, schema)
+            try:
+                outcomes[_sample(path, type, schema, update)] += 1
+            except (Undecodable, msgspec.ValidationError, msgspec.DecodeError, OSError) as error:
+                raise CliError(ERROR, f"{path}: {one_line(error)}") from None
+    click.echo(f"{outcomes['written']} written, {outcomes['updated']} updated, {outcomes['missing']} missing")
+    return ERROR if outcomes["missing"] else DONE
+
+
+def _sample(
+    path: Path, type: AggregateType, schema: Schema, update: bool
+) -> Literal["written", "updated", "missing", ""]:
+    """Write or update the sample of one version of an event; the outcome, empty when there was nothing to do."""
+    if path.is_file():
+        return "updated" if update and _update(path, type) else ""
+    event = type.decider.events.get(schema.name)
+    if event is None or type.schemas.newest(schema.name) is not schema:
+        why = "this code no longer writes that version: check out the commit that did, and take it from there"
+        click.echo(f"missing: {path}: {why}", err=True)
+        return "missing"
+    samples.write_sample(path, samples.make_sample(schema, event, type.events))
+    click.echo(f"written: {path}")
+    return "written"
+
+
+def _update(path: Path, type: AggregateType) -> bool:
+    """Update how a sample reads today, never its bytes; whether that changed."""
+    sample = samples.read_sample(path)
+    today = samples.reads_as(type.events, bytes.fromhex(sample.avro))
+    if today == sample.reads_as:
+        return False
+    sample.reads_as = today
+    samples.write_sample(path, sample)
+    click.echo(f"updated: {path} reads as {', '.join(part.type for part in today) or 'nothing'}")
+    return True
+
+
+def _print_problems(problems: list[SchemaProblem]) -> int:
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    click.echo(f"{len(problems)} problem{'s'[: len(problems) != 1]}", err=True)
+    return ERROR
+
+
+def _counted(contracts_by_root: Mapping[str | Path, list[Contract]]) -> str:
+    contracts = [contract for contracts in contracts_by_root.values() for contract in contracts]
+    events = sum(len(contract.decider.events) for contract in contracts)
+    commands = sum(len(contract.decider.commands) for contract in contracts)
+    versions = sum(len(contract.schemas) for contract in contracts)
+    return f"{versions} versions of {events} events, {commands} commands and what they were before"

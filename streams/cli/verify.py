@@ -1,92 +1,87 @@
-"""`faust -A <app> journal verify TYPE`: a journal held against itself, and what is derived made again from the log."""
+"""`faust -A <app> journal verify TYPE`: compare what is derived from a log with the log, and repair it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
 
 import click
 from aiokafka.errors import KafkaError
 from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
-from streams.cli.journal import context_of, journal_of
+from streams.cli.journal import journal_of
 from streams.cli.progress import Meter
-from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError
+from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command
 from streams.journal.port import Journal, Log, stream_name
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.kafka.topics import events_topic
 from streams.text import one_line, printable
 from streams.verification.patience import patiently
-from streams.verification.repair import repair
 from streams.verification.verification import Verification
 
 KAFKA_SECONDS = 10.0
 
 
-def register(app: Any, contexts: Mapping[str, AggregateType]) -> None:
-    """Add the command to an app that knows these contexts, by aggregate type."""
-    module = getattr(app, "module", "")
+@command(
+    argument("action", type=click.Choice(["verify"])),
+    argument("type"),
+    option("--repair", "mend", is_flag=True, help="Make what is derived again from the log.", show_default=False),
+    option("--partition", type=click.IntRange(min=0), metavar="N", help="Of one stream only.", show_default=False),
+)
+async def journal(self: TypesCommand, action: str, type: str, mend: bool, partition: int | None) -> int:
+    """Hold the journal of a type against itself: the log, and all that is derived from it.
 
-    @app.command(
-        argument("action", type=click.Choice(["verify"])),
-        argument("type"),
-        option("--repair", "mend", is_flag=True, help="Make what is derived again from the log.", show_default=False),
-        option("--partition", type=click.IntRange(min=0), metavar="N", help="Of one stream only.", show_default=False),
-        base=CliCommand,
-    )
-    async def journal(self: CliCommand, action: str, type: str, mend: bool, partition: int | None) -> int:
-        """Hold the journal of a type against itself: the log, and all that is derived from it.
+    \b
+    faust -A streams.shop.orders journal verify order
+    faust -A streams.shop.orders journal verify order --partition 3 --repair
 
-        \b
-        faust -A streams.shop.orders journal verify order
-        faust -A streams.shop.orders journal verify order --partition 3 --repair
+    Walks the log of every stream, compares the rows by aggregate and the snapshots with it, and prints a line for
+    each disagreement: where, and what. It only reads, and may run while the workers do; what they write meanwhile
+    is left for the next run. With --repair rows and snapshots are made again from the log, or removed where the
+    log does not have them, and all is verified once more. The log itself is never touched. It takes about 100 bytes
+    of disk per event in the folder for temporary files. Last the end of each log is held against the events topic.
 
-        Walks the log of every stream, compares the rows by aggregate and the snapshots with it, and prints a line for
-        each disagreement: where, and what. It only reads, and may run while the workers do; what they write meanwhile
-        is left for the next run. With --repair rows and snapshots are made again from the log, or removed where the
-        log does not have them, and all is verified once more. The log itself is never touched. It takes about 100 bytes
-        of disk per event in the folder for temporary files. Last the end of each log is held against the events topic.
-
-        Exit code: 0 nothing disagrees, 1 something does (with --repair: still does), 2 wrong use, or the journal does
-        not answer.
-        """
-        context = context_of(contexts, type, module)
-        try:
-            async with journal_of(context) as opened:
-                await _check_partitions(opened, context, partition)
-                wrong = await verify(opened, context, partition, mend)
-                if mend and wrong:
-                    wrong = await verify(opened, context, partition, False)
-                wrong += await compare_with_topic(opened, context, partition)
-        except CliError as stop:
-            raise CliError(USAGE, str(stop)) from None  # 1 would mean that the journal is damaged
-        return ERROR if wrong else DONE
+    Exit code: 0 nothing disagrees, 1 something does (with --repair: still does), 2 wrong use, or the journal does
+    not answer.
+    """
+    aggregates = self.type_named(type)
+    try:
+        async with journal_of(aggregates) as opened:
+            await _check_partitions(opened, aggregates, partition)
+            wrong = await verify(opened, aggregates, partition, mend)
+            if mend and wrong:
+                wrong = await verify(opened, aggregates, partition, False)
+            wrong += await compare_with_topic(opened, aggregates, partition)
+    except CliError as stop:
+        raise CliError(USAGE, str(stop)) from None  # 1 would mean that the journal is damaged
+    return ERROR if wrong else DONE
 
 
-async def _check_partitions(journal: Log, context: AggregateType, partition: int | None) -> None:
-    count = context.settings.partitions
+async def _check_partitions(journal: Log, type: AggregateType, partition: int | None) -> None:
+    """Raise `CliError` for a partition beyond PARTITIONS, and where the journal has more streams than that."""
+    count = type.settings.partitions
     if partition is not None and partition >= count:
         raise CliError(USAGE, f"no partition {partition}: PARTITIONS={count}, so they are 0 to {count - 1}")
-    beyond = stream_name(context.decider.type, count)
+    beyond = stream_name(type.decider.type, count)
     if await patiently(lambda: journal.head(beyond)) is not None:
         raise CliError(
             USAGE, f"PARTITIONS={count}, but there is a stream {beyond}: set PARTITIONS as the workers have it"
         )
 
 
-async def compare_with_topic(journal: Log, context: AggregateType, partition: int | None) -> int:
-    """Print where the log ends before what was published from it; the number of such streams. Where Kafka does not
-    answer a note says so."""
-    settings, type = context.settings, context.decider.type
-    topic = events_topic(settings.namespace, type)
+async def compare_with_topic(journal: Log, type: AggregateType, partition: int | None) -> int:
+    """Print the streams whose log ends before the last event published from it; the number of them.
+
+    Prints a note where Kafka does not answer.
+    """
+    settings, name = type.settings, type.decider.type
+    topic = events_topic(settings.namespace, name)
     try:
         async with asyncio.timeout(KAFKA_SECONDS):
-            published = await last_positions(settings.bootstrap_servers, type, topic, settings.partitions)
+            published = await last_positions(settings.bootstrap_servers, name, topic, settings.partitions)
     except (KafkaError, OSError) as error:
         click.echo(f"note: {topic} was not looked at: Kafka: {one_line(error)}")
         return 0
@@ -94,15 +89,15 @@ async def compare_with_topic(journal: Log, context: AggregateType, partition: in
     for number, position in sorted(published.items()):
         if partition in (None, number):
             try:
-                await patiently(partial(check_not_behind, journal, type, {number: position}))
+                await patiently(partial(check_not_behind, journal, name, {number: position}))
             except JournalBehind as error:
                 click.echo(str(error))
                 wrong += 1
     return wrong
 
 
-async def verify(journal: Journal, context: AggregateType, partition: int | None, mend: bool) -> int:
-    """Verify, print, and repair what can be as it is found; the number of disagreements, notes not among them."""
+async def verify(journal: Journal, type: AggregateType, partition: int | None, mend: bool) -> int:
+    """Verify and print each finding, with `mend` repair it at once; the number of disagreements, without the notes."""
     began, wrong, notes = time.monotonic(), 0, 0
     meters: dict[str, Meter] = {}
     with ExitStack() as shown:
@@ -113,26 +108,24 @@ async def verify(journal: Journal, context: AggregateType, partition: int | None
                 meters[kind] = shown.enter_context(Meter("verifying", total, kind))
             meters[kind].at(done)
 
-        settings = context.settings
         verification = Verification(
             journal,
-            context.decider,
-            context.events,
-            settings.partitions,
-            settings.dedupe_window,
-            partition,
-            progress,
+            type.decider,
+            type.events,
+            type.settings.partitions,
+            type.settings.dedupe_window,
+            only=partition,
+            progress=progress,
         )
-        async for found in verification.run():
-            click.echo(f"{'note: ' if found.note else ''}{printable(f'{found.where}: {found.what}')}")
-            wrong, notes = wrong + (not found.note), notes + found.note
-            if mend and (wanted := found.repair) is not None:
-                done = await patiently(partial(repair, journal, wanted))
-                click.echo(f"  repaired: {printable(done)}")
+        async for finding in verification.run():
+            click.echo(f"{'note: ' if finding.note else ''}{printable(f'{finding.where}: {finding.what}')}")
+            wrong, notes = wrong + (not finding.note), notes + finding.note
+            if mend and finding.repair is not None:
+                click.echo(f"  repaired: {printable(await patiently(finding.repair))}")
     counts, seconds = verification.counts, time.monotonic() - began
     older = f", {counts.older_snapshots:,} of another version" if counts.older_snapshots else ""
     click.echo(
-        f"verified {context.decider.type}: {counts.commits:,} commits, {counts.events:,} events,"
+        f"verified {type.decider.type}: {counts.commits:,} commits, {counts.events:,} events,"
         f" {counts.aggregates:,} aggregates, {counts.snapshots:,} snapshots{older} in {seconds:.1f} s"
         f" ({counts.events / max(seconds, 0.001):,.0f} events/s): {wrong:,} disagreements, {notes:,} notes"
     )

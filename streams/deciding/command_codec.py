@@ -14,7 +14,7 @@ import msgspec
 
 from aggregates.decider import Decider
 from schemas.codec import Codec, Undecodable
-from schemas.door import Check, json_reader, time_check, variants_in
+from schemas.command_json import Check, json_reader, time_check, variants_in
 from schemas.writer import AVRO_NATIVE
 from streams.deciding.messages import AVRO, JSON, Envelope, Failure
 from streams.moments import EPOCH

@@ -65,7 +65,7 @@ class Router:
         *,
         group: str,
         source: str,
-        shop: str | Path,
+        schema_root: str | Path,
         broker: KafkaClient,
     ) -> None:
         self._settings = settings
@@ -75,7 +75,9 @@ class Router:
         self._commands_topic = topics.commands_topic(settings.namespace, manager.type)
         self._dead_letters_topic = topics.dead_letters_topic(settings.namespace, manager.type)
         self._meanings = {
-            topics.events_topic(settings.namespace, source): EventMeaning(manager, source, Schemas.load(shop, source))
+            topics.events_topic(settings.namespace, source): EventMeaning(
+                manager, source, Schemas.load(schema_root, source)
+            )
             for source in manager.hears
         }
         self._held: dict[TopicPartition, tuple[float, str]] = {}

@@ -12,4 +12,4 @@ DAY = 86_400
 with stop_on_user_error():
     deadline = timedelta(seconds=whole_number("CHECKOUT_DEADLINE", DAY, 365 * DAY))
 
-app = command_app(__name__, "checkout", checkout_within(deadline))
+app = command_app(__name__, "checkout", checkout_within(deadline), schema_root="shop", database="shop")

@@ -3,4 +3,4 @@
 from aggregates.shop.order import order
 from streams.app import command_app
 
-app = command_app(__name__, "orders", order)
+app = command_app(__name__, "orders", order, schema_root="shop", database="shop")

@@ -1,9 +1,9 @@
-"""Holds what is derived of one aggregate, its rows and its snapshot, against what the log implies."""
+"""Compares the rows and the snapshot of one aggregate with the log that they are derived from."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -17,14 +17,14 @@ from streams.journal.port import LAST_SEQUENCE, Journal, Schemas, Snapshot, Stor
 from streams.journal.snapshots import form_of
 from streams.verification.expected_rows import ExpectedRow, digest_of
 from streams.verification.patience import PAUSE, patiently
-from streams.verification.repair import Finding, Reindex, RemoveRow, RemoveSnapshot, commit_at
+from streams.verification.repair import Finding, commit_at, derive_again, remove_row, remove_snapshot
 
 Place = tuple[int, int, int]
 
 
 @dataclass
 class Counts:
-    """What was looked at. Snapshots of an older version are not: this program would not use them."""
+    """How much was checked. Snapshots of another version are only counted: this program does not use them."""
 
     commits: int = 0
     events: int = 0
@@ -35,9 +35,9 @@ class Counts:
 
 @dataclass
 class LogHead:
-    """A stream as it was when the verification began.
+    """The head of a stream when the verification began.
 
-    nr, derived_nr   of the head: commits up to these are in the log, and are derived
+    nr, derived_nr   the newest commit, and the newest up to which all rows were derived
     lost             commits up to nr that are missing or cannot be read
     """
 
@@ -48,7 +48,7 @@ class LogHead:
 
 
 class AggregateCheck:
-    """Checks aggregates of one type, one by one or several at once."""
+    """Checks aggregates of one type, also several at once."""
 
     def __init__(
         self, journal: Journal, decider: Decider[Any, Any, Any], codec: Codec, dedupe_window: int, counts: Counts
@@ -60,21 +60,21 @@ class AggregateCheck:
         self._counts = counts
         self._ends: dict[str, int] = {}
 
-    async def check(self, aggregate_id: str, implied: Sequence[ExpectedRow], head: LogHead) -> list[Finding]:
-        """All that disagrees; `implied` is in the order of the log. Raises `Unavailable`."""
+    async def check(self, aggregate_id: str, expected: Sequence[ExpectedRow], head: LogHead) -> list[Finding]:
+        """All disagreements; `expected` is in the order of the log. Raises `Unavailable`."""
         type = self._decider.type
-        # The snapshot first: the rows up to it stood there when it was written, so they do when they are read.
+        # The snapshot is read first: the rows up to it were there when it was written, so they are read behind it.
         snapshot = await patiently(lambda: self._journal.snapshot(type, aggregate_id))
         stored = await patiently(lambda: self._journal.events(type, aggregate_id))
-        wrong = [found async for found in self._rows(aggregate_id, implied, stored, head)]
-        if wrong:  # what was on its way is there now
+        wrong, right, absent = await self._rows(aggregate_id, expected, stored, head)
+        if wrong:  # rows that were just being written are there now
             await asyncio.sleep(PAUSE)
             stored = await patiently(lambda: self._journal.events(type, aggregate_id))
-            wrong = [found async for found in self._rows(aggregate_id, implied, stored, head)]
-        history = await self._history(implied, stored, head) if wrong else stored
+            wrong, right, absent = await self._rows(aggregate_id, expected, stored, head)
+        history = await self._with_absent(right, absent, head.stream) if wrong else stored
         self._counts.aggregates += 1
         return [
-            *self._sequence(aggregate_id, implied, head),
+            *self._sequence(aggregate_id, expected, head),
             *self._repeats(history, head),
             *wrong,
             *await self._snapshot(aggregate_id, snapshot, history, head),
@@ -82,16 +82,18 @@ class AggregateCheck:
 
     # -- the log ---------------------------------------------------------------------------------------
 
-    def _sequence(self, aggregate_id: str, implied: Sequence[ExpectedRow], head: LogHead) -> Iterator[Finding]:
+    def _sequence(self, aggregate_id: str, expected: Sequence[ExpectedRow], head: LogHead) -> Iterator[Finding]:
+        """Sequences are dense, except where commits are lost."""
         sequence = 0
-        for it in implied:
-            due = sequence + it.is_event
-            if it.sequence != due and not (head.lost and it.sequence > due):
-                what = f"{aggregate_id}: has sequence {it.sequence} where {due} is due"
-                yield Finding(_where(head, it.nr, it.index), what)
-            sequence = it.sequence
+        for row in expected:
+            due = sequence + row.is_event
+            if row.sequence != due and not (head.lost and row.sequence > due):
+                what = f"{aggregate_id}: has sequence {row.sequence} where {due} is due"
+                yield Finding(_where(head, row.nr, row.index), what)
+            sequence = row.sequence
 
     def _repeats(self, history: Sequence[StoredEvent], head: LogHead) -> Iterator[Finding]:
+        """No command is accepted twice within the window of remembered ids; beyond it that is a note."""
         accepted: dict[str, int] = {}
         in_order = sorted(history, key=lambda row: (row.nr, row.index))
         effects = (row for row in in_order if row.event.is_event or not row.event.type)
@@ -105,22 +107,34 @@ class AggregateCheck:
     # -- derived rows ----------------------------------------------------------------------------------
 
     async def _rows(
-        self, name: str, implied: Sequence[ExpectedRow], stored: Sequence[StoredEvent], head: LogHead
-    ) -> AsyncIterator[Finding]:
+        self, name: str, expected: Sequence[ExpectedRow], stored: Sequence[StoredEvent], head: LogHead
+    ) -> tuple[list[Finding], list[StoredEvent], list[ExpectedRow]]:
+        """The disagreements, the rows that may stay, and the expected rows that are missing or differ."""
+        findings: list[Finding] = []
+        right: list[StoredEvent] = []
+        absent: list[ExpectedRow] = []
         present = {_place(row): row for row in stored}
-        for it in implied:
-            row = present.pop((it.sequence, it.nr, it.index), None)
-            where, repair = _where(head, it.nr, it.index), Reindex(head.stream, it.nr, it.index)
-            if row is None and it.nr <= head.derived_nr:
-                yield Finding(where, f"{name}: row {it.sequence} is missing", repair)
-            elif row is not None and digest_of(row) != it.digest:
-                yield Finding(where, f"{name}: row {it.sequence} is not what the log has", repair)
+        for due in expected:
+            row = present.pop((due.sequence, due.nr, due.index), None)
+            if row is not None and digest_of(row) == due.digest:
+                right.append(row)
+                continue
+            absent.append(due)
+            if row is not None or due.nr <= head.derived_nr:
+                what = f"{name}: row {due.sequence} is {'missing' if row is None else 'not what the log has'}"
+                repair = partial(derive_again, self._journal, head.stream, due.nr, due.index)
+                findings.append(Finding(_where(head, due.nr, due.index), what, repair))
         for row in present.values():
             where, what = _where(head, row.nr, row.index), f"{name}: row {row.event.sequence}"
             if row.nr in head.lost:
-                yield Finding(where, f"{what} is all that is left of this commit, and stays", note=True)
-            elif not await self._written_since(row.nr, head):
-                yield Finding(where, f"{what} is not in the log", RemoveRow(head.stream, row))
+                right.append(row)
+                findings.append(Finding(where, f"{what} is all that is left of this commit, and stays", note=True))
+            elif await self._written_since(row.nr, head):
+                right.append(row)
+            else:
+                repair = partial(remove_row, self._journal, head.stream, row)
+                findings.append(Finding(where, f"{what} is not in the log", repair))
+        return findings, right, absent
 
     async def _written_since(self, nr: int, head: LogHead) -> bool:
         """Whether the log has grown to this commit since the verification began."""
@@ -129,22 +143,15 @@ class AggregateCheck:
             self._ends[head.stream] = now.nr if now else 0
         return head.nr < nr <= self._ends.get(head.stream, 0)
 
-    async def _history(
-        self, implied: Sequence[ExpectedRow], stored: Sequence[StoredEvent], head: LogHead
+    async def _with_absent(
+        self, right: Sequence[StoredEvent], absent: Sequence[ExpectedRow], stream: str
     ) -> list[StoredEvent]:
-        """The rows as they should be: those of the log, and of commits that it lost or that came later."""
-        present = {_place(row): row for row in stored}
-        rows: list[StoredEvent] = []
-        for it in implied:
-            row = present.pop((it.sequence, it.nr, it.index), None)
-            if row is None or digest_of(row) != it.digest:
-                commit = await patiently(partial(commit_at, self._journal, head.stream, it.nr))
-                row = StoredEvent(commit.events[it.index], it.nr, it.index, commit.recorded_at) if commit else None
-            if row is not None:
-                rows.append(row)
-        for row in present.values():
-            if row.nr in head.lost or await self._written_since(row.nr, head):
-                rows.append(row)
+        """The rows as they should be: those that are right, and those that are absent as the log has them."""
+        rows = [*right]
+        for due in absent:
+            commit = await patiently(partial(commit_at, self._journal, stream, due.nr))
+            if commit is not None:
+                rows.append(StoredEvent(commit.events[due.index], due.nr, due.index, commit.recorded_at))
         return sorted(rows, key=_place)
 
     # -- snapshots -------------------------------------------------------------------------------------
@@ -161,36 +168,37 @@ class AggregateCheck:
         self._counts.snapshots += 1
         where = f"{decider.type} {aggregate_id}"
         try:
-            what = await self._differs(aggregate_id, snapshot, [row for row in history if row.nr <= snapshot.nr])
+            difference = await self._differs(aggregate_id, snapshot, [row for row in history if row.nr <= snapshot.nr])
         except Unavailable:
             raise
-        except Exception as error:  # a schema that this program lacks, or events over which the domain itself raises
+        except Exception as error:  # this program lacks a schema, or the domain raises
             return [Finding(where, f"its events cannot be folded: {error!r}")]
-        if not what:
+        if not difference:
             return []
-        what = f"the snapshot of commit {snapshot.nr} {what}"
-        return [Finding(where, what, RemoveSnapshot(decider.type, aggregate_id))]
+        repair = partial(remove_snapshot, self._journal, decider.type, aggregate_id)
+        return [Finding(where, f"the snapshot of commit {snapshot.nr} {difference}", repair)]
 
     async def _differs(self, aggregate_id: str, snapshot: Snapshot, rows: Sequence[StoredEvent]) -> str:
-        """How the snapshot differs from what these rows give; empty when it does not.
+        """How the snapshot differs from the state that these rows give; empty when it does not.
 
         Raises what `load_aggregate` raises.
         """
         decider = self._decider
-        kept = Aggregate(decider.initial)
+        restored = Aggregate(decider.initial)
         try:
-            kept.restore(snapshot, form_of(decider))
-        except Exception as error:  # a state may raise what it likes, as it is made
+            restored.restore(snapshot, form_of(decider))
+        except Exception as error:  # the constructor of a state may raise anything
             return f"cannot be read: {error}"
-        window = max(self._window, len(kept.outcomes))
+        window = max(self._window, len(restored.outcomes))
         history = _History(self._journal, rows)
-        right = await load_aggregate(history, decider, self._codec, aggregate_id, window)
-        if (kept.sequence, kept.nr) != (right.sequence, right.nr):
-            return f"has sequence {kept.sequence}, the log gives {right.sequence} after commit {right.nr}"
-        if kept.state != right.state:
+        expected = await load_aggregate(history, decider, self._codec, aggregate_id, window)
+        if (restored.sequence, restored.nr) != (expected.sequence, expected.nr):
+            return f"has sequence {restored.sequence}, the log gives {expected.sequence} after commit {expected.nr}"
+        if restored.state != expected.state:
             return "has another state than the log gives"
-        # It may have been written with a smaller window of remembered ids; then it holds the newest of them.
-        if list(kept.outcomes.items()) != list(right.outcomes.items())[-len(kept.outcomes) or len(right.outcomes) :]:
+        # A snapshot written with a smaller window of remembered ids holds only the newest of them.
+        remembered, due = list(restored.outcomes.items()), list(expected.outcomes.items())
+        if remembered != due[-len(remembered) or len(due) :]:
             return "remembers other commands than the log has"
         return ""
 

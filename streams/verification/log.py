@@ -1,4 +1,4 @@
-"""What must hold between one commit of a log and the next."""
+"""The rules that hold between one commit of a log and the next."""
 
 from __future__ import annotations
 
@@ -7,32 +7,24 @@ from collections.abc import Iterator
 from streams.journal.port import NOTHING_CONSUMED, Commit
 
 
-class LogCheck:
-    """Takes the commits of one stream in order, and says what is wrong with each."""
-
-    def __init__(self, stream: str) -> None:
-        self._before: Commit | None = None
-        self._stream = stream
-
-    def check(self, commit: Commit) -> Iterator[str]:
-        """What is wrong with the next commit that can be read. Behind a hole less can be said."""
-        before, self._before = self._before, commit
-        if before is None:
-            before = Commit(
-                stream=self._stream,
-                nr=0,
-                epoch=0,
-                owner="",
-                topic_id="",
-                offset=NOTHING_CONSUMED,
-                derived_nr=0,
-                eventful_nr=0,
-                recorded_at=commit.recorded_at,
-            )
-        adjacent = commit.nr == before.nr + 1
-        yield from _ownership(before, commit, adjacent)
-        yield from _offsets(before, commit, adjacent)
-        yield from _pointers(before, commit, adjacent)
+def broken_rules(before: Commit | None, commit: Commit) -> Iterator[str]:
+    """The rules that a commit breaks behind the one before it, or as the first. Behind a hole only some are checked."""
+    if before is None:
+        before = Commit(
+            stream=commit.stream,
+            nr=0,
+            epoch=0,
+            owner="",
+            topic_id="",
+            offset=NOTHING_CONSUMED,
+            derived_nr=0,
+            eventful_nr=0,
+            recorded_at=commit.recorded_at,
+        )
+    adjacent = commit.nr == before.nr + 1
+    yield from _ownership(before, commit, adjacent)
+    yield from _offsets(before, commit, adjacent)
+    yield from _pointers(before, commit, adjacent)
 
 
 def _ownership(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
@@ -50,8 +42,8 @@ def _ownership(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
 
 def _offsets(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
     if commit.topic_id == before.topic_id:
-        # The same again is right for commands that had waited in the journal; a takeover goes back where the topic had
-        # lost its end.
+        # The offset stays when a commit holds commands that had waited in the journal. A takeover goes back where the
+        # topic had lost its end.
         if commit.offset < before.offset and commit.epoch == before.epoch:
             yield f"covers command offset {commit.offset}, commit {before.nr} covers {before.offset} already"
     elif adjacent and commit.epoch == before.epoch:

@@ -1,4 +1,4 @@
-"""For work that has an end, and a user who waits for it: ask a store again for some seconds, then give up."""
+"""Retries for a command that a user waits for: a store is asked again for some seconds, then the error is raised."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ PAUSE = 0.2
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """What the store says; it may be out of reach for a few seconds. Raises `Unavailable`."""
+    """The answer of a store, asked up to `ATTEMPTS` times while it is unavailable. Raises `Unavailable`."""
     return await retried(ask, [PAUSE * 2**attempt for attempt in range(ATTEMPTS - 1)], Unavailable)

@@ -1,9 +1,9 @@
-"""Holds a journal against itself: the log against its own rules, and what is derived against the log.
+"""Verifies a journal: the log against its own rules (`log.py`), and what is derived against the log.
 
-Pure over the port, and safe while owners write. First the log of each stream is walked to the head that it had at the
-beginning, and sorted by aggregate (`verify_ledger.py`); then each aggregate's rows and snapshot are held against that
-(`verify_aggregate.py`). What must be derived is what the head said was (`derived_nr`); what was written since is left
-alone. Memory holds one window of commits, and the histories of `AGGREGATES_AT_ONCE` aggregates.
+It uses the port alone, only reads, and is safe while owners write. First the log of each stream is read up to the head
+that it had at the beginning, and sorted by aggregate (`expected_rows.py`). Then the rows and the snapshot of each
+aggregate are compared with it (`aggregate.py`). Rows must be there of commits up to the head's `derived_nr`; those of
+later commits may be. Memory holds one page of commits, and the histories of `AGGREGATES_AT_ONCE` aggregates.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from aggregates.decider import Decider
@@ -21,15 +21,15 @@ from streams.journal.port import Commit, Journal, Published, RecordedEvent, stre
 from streams.kafka.client import partition_of
 from streams.verification.aggregate import AggregateCheck, Counts, LogHead
 from streams.verification.expected_rows import ExpectedRows
-from streams.verification.log import LogCheck
+from streams.verification.log import broken_rules
 from streams.verification.patience import ATTEMPTS, PAUSE, patiently
-from streams.verification.repair import Finding, SetPublished
+from streams.verification.repair import Finding, set_published
 
 COMMITS_AT_ONCE = 100
 AGGREGATES_AT_ONCE = 32
 
 Progress = Callable[[str, int, int], None]
-"""Told the kind of work, how much of it is done, and how much there is."""
+"""Takes the kind of work, how much of it is done, and how much there is."""
 
 
 class Verification:
@@ -42,6 +42,7 @@ class Verification:
         codec: Codec,
         partitions: int,
         dedupe_window: int,
+        *,
         only: int | None = None,
         progress: Progress = lambda kind, done, total: None,
     ) -> None:
@@ -52,41 +53,46 @@ class Verification:
         self._only = only
         self._progress = progress
         self._heads: dict[int, LogHead] = {}
-        self._ledger = ExpectedRows()
+        self._expected = ExpectedRows()
         self._schemas: set[str] = set()
         self._unknown: dict[str, tuple[str, int]] = {}
         self._aggregates = AggregateCheck(journal, decider, codec, dedupe_window, self.counts)
 
     async def run(self) -> AsyncIterator[Finding]:
-        """Everything that disagrees, as it is found. Raises `Unavailable` when the journal does not answer for long."""
+        """All findings, one by one. Raises `Unavailable` when the journal does not answer for some seconds."""
         try:
             self._schemas = set(await patiently(self._journal.schemas))
             for partition in range(self._partitions) if self._only is None else [self._only]:
-                async for found in self._begin(partition):
-                    yield found
+                if (ahead := await self._begin(partition)) is not None:
+                    yield ahead
             for partition, head in self._heads.items():
-                async for found in self._walk(partition, head):
-                    yield found
+                async for finding in self._walk(partition, head):
+                    yield finding
             for fingerprint, (where, times) in self._unknown.items():
                 yield Finding(where, f"needs schema {fingerprint}, which the journal lacks, as do {times} events")
-            async for found in self._compare():
-                yield found
+            async for finding in self._compare():
+                yield finding
         finally:
-            self._ledger.close()
+            self._expected.close()
 
-    async def _begin(self, partition: int) -> AsyncIterator[Finding]:
+    async def _begin(self, partition: int) -> Finding | None:
+        """Remember the head of a stream; whether more is said to be published than the log has."""
         stream = stream_name(self._type, partition)
         published = await patiently(lambda: self._journal.published(stream))  # before the head, which only moves on
         head = await patiently(lambda: self._journal.head(stream))
-        self._heads[partition] = LogHead(stream, head.nr if head else 0, head.derived_nr if head else 0)
-        if published is not None and published.nr > (end := head.nr if head else 0):
-            what = f"is said to be published up to commit {published.nr}, but the log ends at {end}"
-            yield Finding(stream, what, SetPublished(stream, Published(end, -1)))
+        end = head.nr if head else 0
+        self._heads[partition] = LogHead(stream, end, head.derived_nr if head else 0)
+        if published is None or published.nr <= end:
+            return None
+        what = f"is said to be published up to commit {published.nr}, but the log ends at {end}"
+        return Finding(stream, what, partial(set_published, self._journal, stream, Published(end, -1)))
 
     # -- the log ---------------------------------------------------------------------------------------
 
     async def _walk(self, partition: int, head: LogHead) -> AsyncIterator[Finding]:
-        stream, check, at = head.stream, LogCheck(head.stream), 0
+        """Read the log of a stream up to its head, and check each commit."""
+        stream, at = head.stream, 0
+        before: Commit | None = None
         total = sum(head.nr for head in self._heads.values())
         while at < head.nr:
             try:
@@ -105,9 +111,10 @@ class Verification:
                 at = end - 1
                 continue
             for commit in commits[: head.nr - at]:
-                for what in check.check(commit):
+                for what in broken_rules(before, commit):
                     yield Finding(f"{stream}:{commit.nr}", what)
-                self._take_in(partition, commit)
+                self._add(partition, commit)
+                before = commit
             at = min(commits[-1].nr, head.nr)
             self._progress("commits", self.counts.commits, total)
 
@@ -134,9 +141,10 @@ class Verification:
                 return nr
         return head.nr
 
-    def _take_in(self, partition: int, commit: Commit) -> None:
+    def _add(self, partition: int, commit: Commit) -> None:
+        """Add a commit to the expected rows and the counts, and look for the schemas of its events."""
         self.counts.commits += 1
-        self._ledger.add(partition, commit)
+        self._expected.add(partition, commit)
         for index, event in enumerate(commit.events):
             if event.is_event:
                 self.counts.events += 1
@@ -147,36 +155,38 @@ class Verification:
     # -- what is derived -------------------------------------------------------------------------------
 
     async def _compare(self) -> AsyncIterator[Finding]:
-        total = self._ledger.sort()
-        for batch in _batches(self._ledger.ids()):
-            async for found in self._check(batch):
-                yield found
+        """Check all aggregates: those of the log first, then those that only have rows or a snapshot."""
+        total = self._expected.sort()
+        for batch in _batches(self._expected.ids()):
+            for finding in await self._check(batch):
+                yield finding
             self._progress("aggregates", self.counts.aggregates, total)
-        unheard: list[str] = []
+        unknown: list[str] = []
         async for aggregate_id in self._journal.aggregate_ids(self._type):
-            if self._home(aggregate_id) in self._heads and aggregate_id not in self._ledger:
-                unheard.append(aggregate_id)
-                if len(unheard) == AGGREGATES_AT_ONCE:
-                    async for found in self._check(unheard):
-                        yield found
-                    unheard.clear()
-        async for found in self._check(unheard):
-            yield found
+            if self._home(aggregate_id) in self._heads and aggregate_id not in self._expected:
+                unknown.append(aggregate_id)
+                if len(unknown) == AGGREGATES_AT_ONCE:
+                    for finding in await self._check(unknown):
+                        yield finding
+                    unknown.clear()
+        for finding in await self._check(unknown):
+            yield finding
 
-    async def _check(self, ids: Iterable[str]) -> AsyncIterator[Finding]:
-        for found in await asyncio.gather(*map(self._check_one, ids)):
-            for disagreement in found:
-                yield disagreement
+    async def _check(self, ids: Iterable[str]) -> list[Finding]:
+        """Check these aggregates at once."""
+        findings = await asyncio.gather(*map(self._check_one, ids))
+        return list(chain.from_iterable(findings))
 
     async def _check_one(self, aggregate_id: str) -> list[Finding]:
-        implied, home = self._ledger.rows(aggregate_id), self._home(aggregate_id)
-        if strays := [it for it in implied if it.partition != home]:
-            where = f"{stream_name(self._type, strays[0].partition)}:{strays[0].nr}:{strays[0].index}"
-            what = f"{aggregate_id} belongs to partition {home} of {self._partitions}"
-            return [Finding(where, what)]
-        return await self._aggregates.check(aggregate_id, implied, self._heads[home])
+        expected, home = self._expected.rows(aggregate_id), self._home(aggregate_id)
+        for row in expected:
+            if row.partition != home:
+                where = f"{stream_name(self._type, row.partition)}:{row.nr}:{row.index}"
+                return [Finding(where, f"{aggregate_id} belongs to partition {home} of {self._partitions}")]
+        return await self._aggregates.check(aggregate_id, expected, self._heads[home])
 
     def _home(self, aggregate_id: str) -> int:
+        """The partition that an aggregate belongs to."""
         return partition_of(aggregate_id.encode(), self._partitions)
 
 

@@ -31,20 +31,20 @@ def problem(
 
 
 def no_answer(view: Any, who: str, error: Exception) -> Any:
-    """The answer while a store does not answer. What it says of itself, with its address, is for the log."""
+    """The answer while a store does not answer. Its error, which has its address, goes to the log only."""
     log.info("%s does not answer: %s", who, error)
     return problem(view, 503, "Not now", f"{who} does not answer")
 
 
 class Liveness(TypedDict):
-    """The event loop turns."""
+    """The event loop runs."""
 
     status: Literal["live"]
     app: str
 
 
 class Readiness(TypedDict):
-    """All that is assigned to this worker is served: these partitions."""
+    """Every partition that is assigned to this worker is served."""
 
     status: Literal["ready"]
     app: str
@@ -52,7 +52,7 @@ class Readiness(TypedDict):
 
 
 def add_health(app: Application) -> None:
-    """Serve both: live while the event loop turns, ready while all assigned partitions are served."""
+    """Serve both pages: live while the event loop runs, ready while all assigned partitions are served."""
 
     @app.page("/health/live")
     @describe("health", "Whether the worker lives: its event loop turns", Liveness)

@@ -15,14 +15,14 @@ from streams.web.health import json_response
 
 
 class OwnedPartition(msgspec.Struct, frozen=True):
-    """One partition that is assigned to a worker. Without an `owner` it could not be taken over yet.
+    """A partition that is assigned to a worker. Without an `owner` it is not taken over yet.
 
     head, indexed, eventful   the newest commit; the newest up to which all is derived; the newest with an event
     next_offset               the command that is due
     aggregates, weight        in the cache: how many, and about how many bytes of CACHE_BYTES they take
     queued, queued_bytes      commands that wait for a commit
     since, takeover_ms        when this worker took over (UTC), and how long reading the head to repair took
-    waits                     why it is not served; empty where it is, and where nothing has failed
+    waits                     the reason why it is not served; empty when it is, or when nothing has failed
     """
 
     partition: int
@@ -44,14 +44,14 @@ class OwnedPartition(msgspec.Struct, frozen=True):
 
 
 class OwnersAnswer(msgspec.Struct, frozen=True):
-    """The answer of `/owners`: every partition that is assigned to the worker that was asked."""
+    """The answer of `/owners`: every partition that is assigned to the worker."""
 
     app: str
     owners: list[OwnedPartition]
 
 
-def owned(log: OwnedLog) -> OwnedPartition:
-    """What this worker has of an assigned partition."""
+def owned_partition(log: OwnedLog) -> OwnedPartition:
+    """A partition that is assigned to this worker."""
     owner, stream, waits = log.owner, log.waiting.stream, log.waiting.reason
     if owner is None or owner.head is None:
         return OwnedPartition(partition=log.partition, stream=stream, waits=waits)
@@ -77,9 +77,9 @@ def owned(log: OwnedLog) -> OwnedPartition:
 
 
 def add_owners(app: Application, ownerships: Iterable[Assignment]) -> None:
-    """Serve `/owners`, of these types."""
+    """Serve `/owners` of these aggregate types."""
 
     @app.page("/owners")
     async def owners(view: Any, request: Any) -> Any:
         logs = [log for ownership in ownerships for _, log in sorted(ownership.logs.items())]
-        return json_response(view, OwnersAnswer(app.module, [owned(log) for log in logs]))
+        return json_response(view, OwnersAnswer(app.module, [owned_partition(log) for log in logs]))

@@ -51,4 +51,4 @@ shipping = ProcessManager(
     Decider("shipping", State(), decide, evolve), {"order": ("OrderConfirmed",)}, hear, sends, sends_to=("order",)
 )
 
-app = command_app(__name__, "shipping", shipping, shop=SCHEMAS)
+app = command_app(__name__, "shipping", shipping, schema_root=SCHEMAS)

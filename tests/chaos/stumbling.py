@@ -67,4 +67,4 @@ def _stumbling(*args: Any) -> Any:
 
 
 aggregate_type.open_journal = _stumbling
-app = command_app.command_app(__name__, "orders", order)
+app = command_app.command_app(__name__, "orders", order, schema_root="shop")

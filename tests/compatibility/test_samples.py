@@ -47,11 +47,11 @@ RELEASED = [(type, schema) for type in DECIDERS for schema in events_of(type)]
 )
 def test_sample(of: str, schema: Schema) -> None:
     """There is a sample, of this very schema, and its bytes are read as it says, in each format and by the classes."""
-    path = samples.path_of(FOLDER, FOLDERS.get(of, "shop"), of, schema)
+    path = samples.sample_path(FOLDER, FOLDERS.get(of, "shop"), of, schema)
     assert path.is_file(), (
         f"no sample of {schema.full_name}.v{schema.version}: run `{COMMAND}` with the code that writes this version"
     )
-    sample, codec = samples.load(path), CODECS[of]
+    sample, codec = samples.read_sample(path), CODECS[of]
     assert (f"{schema.full_name}:{schema.version}", schema.fingerprint) == (sample.schema, sample.fingerprint)
     assert BY_NAME.keys() == sample.encoded.keys()
     for data in sample.encoded.values():
@@ -68,5 +68,5 @@ def as_json(value: object) -> Any:
 
 def test_nothing_else_is_a_sample() -> None:
     """A sample whose schema is gone would be tested by nobody."""
-    known = {samples.path_of(FOLDER, FOLDERS.get(type, "shop"), type, schema) for type, schema in RELEASED}
+    known = {samples.sample_path(FOLDER, FOLDERS.get(type, "shop"), type, schema) for type, schema in RELEASED}
     assert set() == set(FOLDER.glob("*/*/*.json")) - known

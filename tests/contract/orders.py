@@ -24,7 +24,7 @@ from streams.journal.port import Commit, Journal, RecordedEvent, StoredEvent, st
 from streams.kafka.client import partition_of
 from streams.limits import Limits
 from streams.ownership.replies import Replies
-from streams.verification.repair import Finding, repair
+from streams.verification.repair import Finding
 from streams.verification.verification import Verification
 from tests.command_log import Topic
 from tests.owners import RunningOwner
@@ -85,7 +85,7 @@ class Orders:
         """What disagrees after all that can be repaired was."""
         for disagreement in found:
             if disagreement.repair is not None:
-                assert await repair(self.journal, disagreement.repair)
+                assert await disagreement.repair()
         return await self.verify()
 
     async def log(self, partition: int) -> list[Commit]:
@@ -159,7 +159,7 @@ class Orders:
         await self.journal.save_schemas(EVENTS.schemas)
 
     def verification(self, only: int | None = None) -> Verification:
-        return Verification(self.journal, self.decider, EVENTS, PARTITIONS, WINDOW, only)
+        return Verification(self.journal, self.decider, EVENTS, PARTITIONS, WINDOW, only=only)
 
     async def verify(self, only: int | None = None) -> list[Finding]:
         """All that disagrees."""

@@ -12,7 +12,6 @@ import pytest
 from msgspec.structs import replace
 
 from streams.journal.port import Journal, Published, RecordedEvent, Snapshot, StoredEvent
-from streams.verification.repair import repair
 from tests.contract.orders import LINE, OPEN, PARTITIONS, Orders, next_commit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -209,7 +208,7 @@ async def test_repair_looks_once_more(orders: Orders) -> None:
     [found] = await orders.verify()
     assert found.repair is not None
     await orders.journal.append(next_commit(head, ahead.event, recorded_at=row.recorded_at))
-    assert "has it by now" in await repair(orders.journal, found.repair)
+    assert "has it by now" in await found.repair()
     assert [] == await orders.verify()
 
 

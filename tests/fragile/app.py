@@ -6,4 +6,6 @@ from pathlib import Path
 from streams.app import command_app
 from tests.fragile.ledger import SCHEMAS, ledger
 
-app = command_app(__name__, "ledgers", ledger(Path(os.environ.get("LEDGER_MENDED", "/nowhere")).exists), shop=SCHEMAS)
+app = command_app(
+    __name__, "ledgers", ledger(Path(os.environ.get("LEDGER_MENDED", "/nowhere")).exists), schema_root=SCHEMAS
+)

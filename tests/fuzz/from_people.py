@@ -47,7 +47,7 @@ _letters = records(
 
 
 def _letter(its: list[Record]) -> None:
-    for it in dead_letters.kept(its):
+    for it in dead_letters.not_dropped(its):
         dead_letters.summary(it)
         as_json(dead_letters.details(it))
         dead_letters.retry_headers(it)

@@ -70,4 +70,4 @@ def evolve(state: State, event: Event) -> State:
 
 parcel = Decider("parcel", State(), decide, evolve, state_version=2)
 
-app = command_app(__name__, "parcels", parcel, shop=SCHEMAS, format=JSON)
+app = command_app(__name__, "parcels", parcel, schema_root=SCHEMAS, format=JSON)

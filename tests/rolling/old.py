@@ -60,4 +60,4 @@ def evolve(state: State, event: Event) -> State:
 
 parcel = Decider("parcel", State(), decide, evolve)
 
-app = command_app(__name__, "parcels", parcel, shop=SCHEMAS)
+app = command_app(__name__, "parcels", parcel, schema_root=SCHEMAS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -171,6 +172,17 @@ def test_engine_knows_no_shop(file: Path) -> None:
     assert [] == [name for name in imports(file) if "shop" in name.split(".")[:3]]
 
 
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[1] != "shop"], ids=str)
+def test_engine_does_not_say_shop(file: Path) -> None:
+    """Nor does it know the word, in names, texts and comments; the examples in docstrings may."""
+    scopes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    documented = [node.body[0] for node in ast.walk(tree(file)) if isinstance(node, scopes) and ast.get_docstring(node)]
+    docstrings = {statement.lineno for statement in documented}
+    with (ROOT / file).open("rb") as source:
+        said = [token for token in tokenize.tokenize(source.readline) if "shop" in token.string.lower()]
+    assert [] == [(token.start, token.string) for token in said if token.start[0] not in docstrings]
+
+
 @pytest.mark.parametrize(
     "file",
     [file for file in FILES if file.parts[0] in ("aggregates", "streams") and context(file.with_suffix("").parts)],
@@ -253,7 +265,9 @@ def test_settings_name_servers_only() -> None:
     addresses -= {"http_allowed_hosts"}  # by which others call this worker: it asks nobody there
     assert {"kafka_brokers", "journal_url", "read_model_url", "schema_registry_url"} == addresses
     defaults = (str(field.default) for field in Settings.__dataclass_fields__.values())
-    assert {"kafka://127.0.0.1:9092", "cassandra://127.0.0.1:9042/shop"} == {text for text in defaults if "://" in text}
+    assert {"kafka://127.0.0.1:9092", "cassandra://127.0.0.1:9042/sourced"} == {
+        text for text in defaults if "://" in text
+    }
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "aggregates"], ids=str)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import os
+import re
 import signal
 import socket
 import struct
@@ -357,6 +358,20 @@ def test_a_folder_with_a_space_in_its_name(tmp_path: Path, set_to: str, folder: 
         )
         arguments = shown.stdout.splitlines()
         assert f"{folder}/{worker.name}" == arguments[arguments.index("--datadir") + 1]
+
+
+@pytest.mark.parametrize("told", ["", "sqlite:///x.db"])
+def test_all_journals_of_the_shop_are_in_one_place(tmp_path: Path, told: str) -> None:
+    """The apps of the shop name its keyspace; the engine's timers, which know no shop, are told it by the Procfile."""
+    text = (Path(__file__).parents[3] / "Procfile").read_text()
+    show = "import importlib, sys; print(importlib.import_module(sys.argv[1]).app.settings.journal_url)"
+    for worker in workers.from_procfile(text, tmp_path, tmp_path, ""):
+        command = re.sub(r"faust -A (\S+) .*", rf"{sys.executable} -c '{show}' \1", worker.command)
+        environment = {**os.environ, "JOURNAL_URL": told, "DATA_DIR": str(tmp_path)}
+        shown = subprocess.run(
+            ["/bin/sh", "-c", f"exec {command}"], env=environment, capture_output=True, text=True, check=True
+        )
+        assert (told or "cassandra://127.0.0.1:9042/shop") == shown.stdout.strip()
 
 
 def test_workers_see_the_users_settings_first() -> None:

@@ -27,7 +27,7 @@ from schemas.release import check, lock
 from schemas.release.contract import Contract
 from schemas.release.samples import example
 from streams.aggregate_type import AggregateType
-from streams.cli.contract import run_check, run_lock
+from streams.cli.schemas import run_check, run_lock
 from streams.settings import Settings
 
 SHOP = Path(__file__).parents[3] / "schemas" / "shop"
@@ -70,7 +70,7 @@ class Shop:
     def problems(self) -> list[str]:
         """What is wrong, but for what is not released yet."""
         contracts = [Contract(it, Schemas.load(self.folder, type)) for type, it in self.deciders.items()]
-        return [str(it) for it in check.may_be_locked(contracts, lock.load(self.folder / lock.FILE))]
+        return [str(it) for it in check.may_be_locked(contracts, lock.read_lock(self.folder / lock.FILE))]
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ BAD: dict[str, tuple[Callable[[Shop], object], str, str]] = {
                                                                     it["fields"].append(field("x", "int", default=0))),
                                  "user/Mailed.v1"),
         r"user/Mailed\.v1\.avsc: the namespace is shop\.order",
-        r'write "namespace": "<shop>\.user"',
+        r'write "namespace": "<project>\.user"',
     ),
     "no documentation": (
         lambda shop: added(shop, lambda it: it["fields"].append({"name": "tax", "type": "int", "default": 0}), *ALL,
@@ -456,14 +456,14 @@ def test_what_is_not_released_is_said(shop: Shop) -> None:
     """A version that is not in the lock is for the command that releases it; then it is as fixed as the others."""
     added(shop, lambda it: it["fields"].append(field("tax", "int", default=0)), *ALL, "tax")
     contracts = [Contract(it, Schemas.load(shop.folder, type)) for type, it in shop.deciders.items()]
-    released = lock.load(shop.folder / lock.FILE)
+    released = lock.read_lock(shop.folder / lock.FILE)
     [problem] = check.check(contracts, released)
     assert ("order/LineAdded.v2.avsc", "is not released") == (problem.where, problem.what)
     assert "schemas lock" in problem.do
     locked, new = check.release(contracts, released)
     assert (["order/LineAdded.v2.avsc"], []) == (new, check.check(contracts, locked))
-    lock.save(shop.folder / lock.FILE, locked)
-    assert locked == lock.load(shop.folder / lock.FILE)
+    lock.write_lock(shop.folder / lock.FILE, locked)
+    assert locked == lock.read_lock(shop.folder / lock.FILE)
     shop.change("order/LineAdded.v2", lambda it: it["fields"][4].update(default=1))
     assert any("is released, and is not what it was" in problem for problem in shop.problems())
 

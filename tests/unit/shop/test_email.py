@@ -89,7 +89,7 @@ def test_older_events() -> None:
 @pytest.mark.parametrize(("event", "version"), [("UserRegistered", 1), ("EmailChanged", 1), ("EmailChanged", 2)])
 def test_bytes_of_older_events(event: str, version: int) -> None:
     """An email that an older version has written is claimed, in whichever event it stands."""
-    stored = samples.load(FOLDER / "shop" / "user" / f"{event}.v{version}.json")
+    stored = samples.read_sample(FOLDER / "shop" / "user" / f"{event}.v{version}.json")
     fields: Any = stored.written
     address = fields.get("email", fields.get("address")).lower()
     headers = [("ce_type", event.encode()), ("ce_id", b"user-1:1:0"), ("ce_position", b"user-1:1:0")]

@@ -145,6 +145,13 @@ def test_words_as_people_write_them() -> None:
     assert Settings().data_dir == found.data_dir
 
 
+def test_an_app_names_the_keyspace_of_its_journals() -> None:
+    """Where JOURNAL_URL says nothing; what it says goes before."""
+    found = [Settings.from_environment(environment, "shop").journal_url for environment in ({}, {"JOURNAL_URL": "x:y"})]
+    assert ["cassandra://127.0.0.1:9042/shop", "x:y"] == found
+    assert Settings().journal_url == read().journal_url == "cassandra://127.0.0.1:9042/sourced"
+
+
 def test_a_folder_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     """`~` is the folder of the user, as in a shell, which does not see it in a file of settings."""
     monkeypatch.setenv("HOME", "/home/me")

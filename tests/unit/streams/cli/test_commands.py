@@ -24,7 +24,7 @@ from schemas.registry import Schemas
 from streams.cli import dead_letters, journal, kafka, quarantine, verify
 from streams.cli import lag as lag_client
 from streams.cli.main import register
-from streams.cli.run import CliError, indented, print_table, run, table
+from streams.cli.run import CliError, indented, print_table, run, table, type_named
 from streams.deciding.messages import AggregateRef, Message, Reply, encode_reply
 from streams.deciding.quarantine import QuarantineReason, pack
 from streams.journal import event_view
@@ -288,7 +288,7 @@ async def test_missing_journal() -> None:
 def test_type_of_another_app(module: str, words: str) -> None:
     """A type that this app has not is wrong use, and the app that has it is named."""
     with pytest.raises(CliError, match=words) as stopped:
-        journal.context_of({"order": None}, "product", module)  # type: ignore[dict-item]
+        type_named({"order": None}, "product", module)  # type: ignore[dict-item]
     assert 2 == stopped.value.code
 
 
@@ -393,7 +393,7 @@ def test_dropped_dead_letters() -> None:
     """A marker takes the dead letter at that offset of its partition off the list, and is none itself."""
     letters = [record(), record(partition=2), record(offset=18)]
     marker = record(offset=19, value=None, headers=[("dl_dropped", b"17"), ("dl_time", b"1")])
-    assert letters[1:] == dead_letters.kept([*letters, marker])
+    assert letters[1:] == dead_letters.not_dropped([*letters, marker])
 
 
 HOSTILE = [
@@ -414,7 +414,7 @@ HOSTILE = [
 def test_every_listing_survives_every_record(changes: dict[str, Any]) -> None:
     """Whatever stands on the topic is listed, shown and could be sent again; one of them hides no other."""
     hostile = record(**changes)
-    letters = dead_letters.kept([record(offset=1), hostile, record(offset=18)])
+    letters = dead_letters.not_dropped([record(offset=1), hostile, record(offset=18)])
     assert [1, 17, 18] == [letter.offset for letter in letters]
     assert "3:17" == dead_letters.summary(hostile)[0]
     assert indented(dead_letters.details(hostile))
@@ -424,7 +424,7 @@ def test_every_listing_survives_every_record(changes: dict[str, Any]) -> None:
 def test_a_letter_that_could_not_be_read() -> None:
     """What stands on the topic and cannot be read is listed with the reason."""
     lost = unreadable(TopicPartition("order-dead-letters", 3), 17, 17, -1, "its checksum is wrong")
-    assert [lost] == dead_letters.kept([lost])
+    assert [lost] == dead_letters.not_dropped([lost])
     assert ("3:17", "", "", "", "Unreadable", "its checksum is wrong") == dead_letters.summary(lost)
 
 
@@ -432,7 +432,7 @@ def test_control_headers_of_a_stranger() -> None:
     """What a sender wrote into control headers counts for nothing, in letters that are kept from before as well."""
     strange = [("dl_topic", b"projections-control"), ("dl_dropped", b"5"), ("dl_quarantine", b"1"), ("dl_cut", b"9")]
     letter = record(headers=[*strange, ("dl_type", b"Unreadable"), ("dl_id", b"c9"), ("dl_position", b"t:3:9")])
-    assert [letter] == dead_letters.kept([letter])
+    assert [letter] == dead_letters.not_dropped([letter])
     assert "Unreadable" == dead_letters.summary(letter)[4]
     assert [("ce_id", b"c9")] == dead_letters.retry_headers(letter)
     assert "order-commands" == dead_letters.retry_topic(letter, "", "order-commands")

@@ -12,7 +12,7 @@ import pytest
 
 from aggregates.decider import Decider
 from schemas.registry import SchemaError
-from schemas.release.lock import state_of
+from schemas.release.lock import locked_state
 from streams.deciding.cache import Aggregate
 from streams.deciding.handler import load_aggregate
 from streams.journal import snapshots
@@ -192,13 +192,13 @@ def _unknown(state: type[int], event: Event) -> Any: ...
 def test_refused_at_start(initial: Any, evolve: Any, says: str) -> None:
     """A state that no snapshot could be read as is refused when the worker starts, with how to write it."""
     with pytest.raises(SchemaError, match=says):
-        state_of(of(initial, evolve))
+        locked_state(of(initial, evolve))
 
 
 def test_the_shape_of_a_union_is_locked_class_by_class() -> None:
     """Another class of the union is another shape."""
     union = of(Empty(), evolve_union)
-    assert state_of(union) != state_of(of(Empty(), lambda state, event: state))
+    assert locked_state(union) != locked_state(of(Empty(), lambda state, event: state))
     assert (Empty, Opened) == union.state_types
-    assert state_of(replace(union, state_version=2)).version == 2
+    assert locked_state(replace(union, state_version=2)).version == 2
     assert SetAmount in moment.commands.values()

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from schemas.codec import Codec
-from schemas.door import json_reader
+from schemas.command_json import json_reader
 from schemas.formats import AVRO, JSON, Format
 from streams.deciding.messages import AVRO as AVRO_BINARY
 from streams.limits import Limits

@@ -68,7 +68,7 @@ def record(type: str, value: bytes, **headers: str) -> Any:
 
 def stored(type: str, name: str, version: int) -> bytes:
     """The bytes of an event as a version of then wrote it."""
-    return samples.load(FOLDER / "shop" / type / f"{name}.v{version}.json").encoded["avro"]
+    return samples.read_sample(FOLDER / "shop" / type / f"{name}.v{version}.json").encoded["avro"]
 
 
 def test_an_event_becomes_commands() -> None:
@@ -208,7 +208,7 @@ def test_events_of_then_are_heard_as_those_of_today(type: str, name: str, versio
     EventMeaning(manager, type, ORDERS if type == "order" else PRODUCTS).hear(
         record(name, stored(type, name, version), ce_id=f"{type}-3:17:0", ce_position=f"{type}-3:17:0"), 8, "/checkout"
     )
-    sample = samples.load(FOLDER / "shop" / type / f"{name}.v{version}.json")
+    sample = samples.read_sample(FOLDER / "shop" / type / f"{name}.v{version}.json")
     assert [ForeignEvent(type, "17", part.type, part.data) for part in sample.reads_as if part.type == heard] == found
     assert found
 
@@ -242,7 +242,7 @@ async def test_what_its_topic_does_not_take_is_a_dead_letter(caplog: pytest.LogC
 
     kafka: Any = Kafka(4_000)
     manager = hears("OrderConfirmed", hear=hear)
-    its = Router(manager, Settings(), group="checkout-hears", source="/checkout", shop="shop", broker=kafka)
+    its = Router(manager, Settings(), group="checkout-hears", source="/checkout", schema_root="shop", broker=kafka)
     tp = TopicPartition("order-events", 3)
     value, places = CODEC.encode(OrderConfirmed()), [f"order-3:{n}:0" for n in range(1, 6)]
     events = [record("OrderConfirmed", value, ce_id=place, ce_position=place) for place in places]

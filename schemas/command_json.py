@@ -1,7 +1,7 @@
-"""The data of commands in JSON, read as their class, and as other languages would read the same text.
+"""Reads the JSON of commands as objects of their classes, as other languages would read the same text.
 
-What a class leaves open is not left to the machine that reads: a time without a zone would mean another moment at each
-worker, and Python takes numbers, `2_5` or `٢٥`, that nobody else does.
+It is stricter than Python and msgspec: a time without a zone would be another moment at each worker, and Python reads
+`2_5` and `٢٥` as numbers, which no other language does.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _OF_NUMBERS = frozenset(b'0123456789.+-"')
 _BACKSLASH, _UNDERSCORE = b"\\_"  # as numbers, which are found sooner
 
 Check = Callable[[Any, str], None]
-"""Looks at a value, or completes it, at a path; raises `msgspec.ValidationError`."""
+"""Checks or completes a value at a path. Raises `msgspec.ValidationError`."""
 _Own = Callable[[Any], Check | None]
-"""What values of a form have to go through themselves, without their parts."""
+"""The check of a type itself, without its parts; None when it needs none."""
 
 
 def json_reader(class_: type) -> Callable[[bytes], Any]:
@@ -52,7 +52,7 @@ def json_reader(class_: type) -> Callable[[bytes], Any]:
 
 
 def _has_underscored_number(data: bytes) -> bool:
-    """Whether there may be one in it; some texts look so, and are looked through."""
+    """Whether the data may have a number with an underscore. Texts that look like one count, too."""
     at = data.find(b"_")
     while at >= 0:
         if data[at - 1] in _OF_NUMBERS or data[at + 1] in _OF_NUMBERS:
