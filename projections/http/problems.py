@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.http.bodies import BROKEN
 from streams.runtime.web_guard import PROBLEM, problem_body, problem_response
 
@@ -30,7 +30,7 @@ async def problems(request: web.Request, handler: Any) -> Any:
     """Answers for views that raise."""
     try:
         return await handler(request)
-    except BadPosition as error:
+    except BadPositionHeader as error:
         return problem_response(400, "Bad position", str(error))
     except BROKEN as error:
         return problem_response(400, "Bad request", f"the body is not what its headers say: {type(error).__name__}")

@@ -12,10 +12,10 @@ from faust.cli import argument, option
 from projections.operations.cli_status import COLUMNS, NUMBERS, ProjectionState, get_states, order, path_of, rows, watch
 from projections.operations.cli_status import until_it_answers as wait_for
 from projections.stores.declaration import projection_name
-from projections.stores.rows import read_position
 from streams.cli.dead_letters import DeadLetterTopic
 from streams.cli.http import SECONDS
 from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError, compact, print_table, table
+from streams.journal.position import BadPosition, Position
 from streams.settings import Settings
 from streams.text import printable
 
@@ -137,8 +137,8 @@ def _check_use(action: str, name: str | None, position: str | None, **given: Any
         raise CliError(USAGE, "dead-letters takes no name: those of all projections are listed")
     if action == "skip":
         try:
-            read_position(position or "")
-        except ValueError:
+            Position.parse(position or "")
+        except BadPosition:
             raise CliError(
                 USAGE, "skip takes the POSITION of an event, as in the dead letters: order-3:125:0"
             ) from None

@@ -7,6 +7,7 @@ themselves.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -20,10 +21,11 @@ from projections.http.bodies import HttpProblem, Post, Reason, read_body
 from projections.http.forwarding import HOP, HOP_SECONDS, NotNow
 from projections.operations import answers, status
 from projections.stores.declaration import Table, projection_name, version_of
-from projections.stores.rows import StoreDown, canonical, read_position
+from projections.stores.rows import StoreDown
 from schemas.codec import Undecodable
 from streams.journal.event_decoding import NotReadableYet
-from streams.journal.port import Unavailable
+from streams.journal.port import Unavailable, stream_name
+from streams.journal.position import PATTERN, BadPosition, Position
 from streams.kafka.published_through import JournalBehind
 from streams.web.health import json_response, no_answer, problem
 from streams.web.operation import Response, describe
@@ -33,7 +35,7 @@ log = logging.getLogger(__name__)
 FOLD_SECONDS = 600.0
 """For so long another worker may fold rows anew: a local one from the whole log of a partition."""
 
-Position = Annotated[str, msgspec.Meta(pattern=r"^[^/\s]+-[0-9]{1,9}:[0-9]{1,18}:[0-9]{1,9}$", max_length=300)]
+PositionText = Annotated[str, msgspec.Meta(pattern=f"^{PATTERN}$", max_length=300)]
 
 
 class RebuildOrder(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,7 +49,7 @@ class PauseOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SkipOrder(msgspec.Struct, forbid_unknown_fields=True):
-    position: Position
+    position: PositionText
     reason: Reason
 
 
@@ -173,12 +175,11 @@ class Operations:
         if HOP in request.headers:
             return await self._follow(view, request, name)
         body = await read_body(request, SkipOrder)
-        body = msgspec.structs.replace(body, position=canonical(body.position))  # as events are compared with it
-        await self._require_event(source, body.position)
-        offset = await self._side.control.skip(name, body.position, body.reason)
-        _say(request, "skip", name, position=body.position, reason=body.reason)
-        told = {"projection": name, "position": body.position, "reason": body.reason}
-        return await self._ordered(view, request, name, offset, told, body.position)
+        position = str(await self._event(source, body.position))
+        offset = await self._side.control.skip(name, position, body.reason)
+        _say(request, "skip", name, position=position, reason=body.reason)
+        told = {"projection": name, "position": position, "reason": body.reason}
+        return await self._ordered(view, request, name, offset, told, position)
 
     async def drop(self, view: Any, request: Any, name: str) -> Any:
         found = await self._status(name)
@@ -255,7 +256,7 @@ class Operations:
         await source.follow()
         found: list[RefoldedRow] = []
         if skipped in self._side.control.skips(name):
-            partition = _partition_of(skipped)
+            partition = Position.parse(skipped).partition
             if partition in self._side.doors.here(name):
                 its = self._partition(source, partition)
                 found = await its.while_open(fold_waiting(its, name, skipped))
@@ -285,21 +286,20 @@ class Operations:
             raise NotNow(f"{source.type}-{number} has just moved")
         return source.partitions[number]
 
-    async def _require_event(self, source: ProjectionGroup, position: str) -> None:
-        """An event that does not exist yet must not be left out by mistake. Raises `HttpProblem`, `Unavailable`."""
-        stream = position.rpartition(":")[0].rpartition(":")[0]
-        nr, index = read_position(position)
-        if stream in [f"{source.type}-{number}" for number in self._side.doors.all_partitions]:
-            for commit in await self._side.journals[source.type].commits(stream, nr - 1, 1):
-                if commit.nr == nr and index < len(commit.events) and commit.events[index].is_event:
-                    return
-        raise HttpProblem(422, "Not valid", f"there is no {source.type} event at {position} - at `$.position`")
+    async def _event(self, source: ProjectionGroup, text: str) -> Position:
+        """The position of an event that there is: one to come must not be left out by mistake. Raises `HttpProblem`,
+        `Unavailable`."""
+        with contextlib.suppress(BadPosition):
+            position = Position.parse(text)
+            if position.stream in [stream_name(source.type, number) for number in self._side.doors.all_partitions]:
+                for commit in await self._side.journals[source.type].commits(position.stream, position.nr - 1, 1):
+                    if commit.nr == position.nr and any(
+                        event.is_event for event in commit.events[position.index :][:1]
+                    ):
+                        return position
+        raise HttpProblem(422, "Not valid", f"there is no {source.type} event at {text} - at `$.position`")
 
 
 def _say(request: Any, order: str, name: str, **of: object) -> None:
     """Who has changed what: there is no access log, and nobody else says so."""
     log.warning("%s of %s, ordered by %s: %s", order, name, request.remote, of or "")
-
-
-def _partition_of(position: str) -> int:
-    return int(position.rpartition(":")[0].rpartition(":")[0].rpartition("-")[2])

@@ -17,7 +17,9 @@ from projections.applying.partition import PartitionProcessor
 from projections.operations.answers import HowFar, PartState, ProjectionStatus, TableState, TableStatus, WaitingKey
 from projections.routing.cutover import kept_from_answering, newly_waiting
 from projections.stores.declaration import Table, projection_name, version_of
-from projections.stores.rows import Checkpoint, Quarantined, StoreDown, read_position
+from projections.stores.rows import Checkpoint, Quarantined, StoreDown
+from streams.journal.port import stream_type
+from streams.journal.position import Position
 
 MOST_KEYS = 100
 """Keys in quarantine that are shown."""
@@ -134,7 +136,7 @@ def _left_part(
 
 def _first(table: str, waiting: Mapping[str, Quarantined]) -> list[WaitingKey]:
     keys = [WaitingKey(table, key, its.position, its.error, its.events) for key, its in waiting.items()]
-    return sorted(keys, key=lambda it: read_position(it.position))[:MOST_KEYS]
+    return sorted(keys, key=lambda it: Position.parse(it.position))[:MOST_KEYS]
 
 
 # -- all of them ------------------------------------------------------------------------------------------------
@@ -178,25 +180,21 @@ def _projection(
     return {
         "name": name,
         "version": code.version if code is not None else None,
-        "source": code.source if code is not None else partitions[0].stream.rpartition("-")[0],
+        "source": code.source if code is not None else stream_type(partitions[0].stream),
         "store": code.store if code is not None else None,
         "serving": serving,
         "paused": side.control.paused(name),
         "skips": [
             {"position": position, "reason": reason}
-            for position, reason in sorted(side.control.skips(name).items(), key=lambda it: _in_order(it[0]))
+            for position, reason in sorted(side.control.skips(name).items(), key=lambda it: Position.parse(it[0]))
         ],
         "quarantined_keys": sum(part.quarantined for part in partitions),
-        "quarantined": sorted(keys, key=lambda it: _in_order(it.position))[:MOST_KEYS],
+        "quarantined": sorted(keys, key=lambda it: Position.parse(it.position))[:MOST_KEYS],
         "tables": [
             _table(table, its, serving == table, code is not None, side.doors.all_partitions)
             for table, its in sorted(tables.items(), key=lambda it: _age(it[0]))
         ],
     }
-
-
-def _in_order(position: str) -> tuple[str, int, int]:
-    return (position.rpartition(":")[0].rpartition(":")[0], *read_position(position))
 
 
 def _age(table: str) -> tuple[int, int]:

@@ -21,8 +21,9 @@ from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.port import Commit, Journal, Published, RecordedEvent, Unavailable, stream_name
+from streams.journal.position import BEGINNING, Position, position_text
 from streams.kafka.client import KafkaClient, Record, RecordTooLarge
-from streams.kafka.published_through import behind, position_of
+from streams.kafka.published_through import behind, published_place
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +41,8 @@ LOOK_AGAIN_SECONDS = 10.0
 """Between two looks at a log that may not be the one that was published, or at what the topic takes."""
 PREVIOUS = "ce_previous"
 """The position of the event before this one in its stream: who has not had that one misses something."""
-NOTHING_BEFORE = "0:0"
-"""Commit number and index of it for the first event."""
+NOTHING_BEFORE = 0, 0
+"""The place of it for the first event."""
 
 _ERRORS = (Unavailable, KafkaError, TimeoutError)
 
@@ -177,25 +178,25 @@ class Tail:
         record = await self._broker.last_record(self._topic, self._partition, self._is_published)
         if record is None:
             published = await self._journal.published(self.stream) or Published(0, -1)
-            self._newest = f"{self.stream}:{NOTHING_BEFORE}" if published.nr == 0 else None
+            self._newest = position_text(self.stream, *NOTHING_BEFORE) if published.nr == 0 else None
         else:
             self.end = record.offset + 1
-            published = read_position(record.headers)[1]
+            published = Published(*(published_place(record.headers, self.stream) or BEGINNING))
         head = await self._journal.head(self.stream)
         nr = head.nr if head is not None else 0
         if nr < published.nr:
-            return published, behind(self.stream, (published.nr, published.index), nr)
+            return published, behind(Position(self.stream, published.nr, published.index), nr)
         if record is not None and not await self._has(published, dict(record.headers)):
-            place = f"{self.stream}:{published.nr}:{published.index}"
+            position = Position(self.stream, published.nr, published.index)
             return published, (
-                f"{self._topic} has another event {place} than the journal: is JOURNAL_URL right, was the journal"
+                f"{self._topic} has another event {position} than the journal: is JOURNAL_URL right, was the journal"
                 ' restored? See "What belongs together" in docs/operations.md'
             )
         return published, ""
 
     def _is_published(self, record: Any) -> bool:
         """Whether this tail, here or elsewhere, has made a record; others may write to the topic too."""
-        return position_of(record.headers, self.stream) is not None
+        return published_place(record.headers, self.stream) is not None
 
     async def _send(self, records: Sequence[Record]) -> int:
         """The offset of the last of them. One that is too large for the topic is waited for: readers would miss it."""
@@ -239,7 +240,7 @@ class Tail:
             await yield_if_due()
             done = at.index if commit.nr == at.nr else -1
             for index, headers, event in event_headers(commit, self._source, self._codec, newest):
-                newest = f"{commit.stream}:{commit.nr}:{index}"
+                newest = position_text(commit.stream, commit.nr, index)
                 if index > done:
                     records.append((event.aggregate_id.encode(), event.data, headers))
         if records and self._wire is not None:
@@ -271,11 +272,12 @@ def event_headers(
     of them, where the commit is only a part.
     """
     found: list[tuple[int, list[tuple[str, bytes]], RecordedEvent]] = []
+    previous = newest.encode() if newest is not None else None
     moment = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
     for index, event in enumerate(commit.events, first):
         if not event.is_event:
             continue
-        position = f"{commit.stream}:{commit.nr}:{index}".encode()
+        position = position_text(commit.stream, commit.nr, index).encode()
         headers = [
             ("ce_specversion", b"1.0"),
             ("ce_id", position),
@@ -290,12 +292,12 @@ def event_headers(
             ("ce_dataschema", _dataschema(codec, event.data)),
             ("content-type", content_type_of(event.data).encode()),
         ]
-        if newest is not None:
-            headers.append((PREVIOUS, newest.encode()))
+        if previous is not None:
+            headers.append((PREVIOUS, previous))
         if event.traceparent:
             headers.append(("ce_traceparent", event.traceparent.encode()))
         found.append((index, headers, event))
-        newest = position.decode()
+        previous = position
     if found:
         # Who waits for a commit wants all of it, and one commit may come in several batches.
         found[-1][1].append(COMMIT_END)
@@ -357,9 +359,3 @@ class Tailers:
         tasks = list(self._tasks.values())
         self.assign(set())
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def read_position(headers: Any) -> tuple[str, Published]:
-    """The stream and the place in it that an event was published from. Raises `KeyError`, `ValueError`."""
-    stream, nr, index = dict(headers)["ce_position"].decode().rsplit(":", 2)
-    return stream, Published(int(nr), int(index))

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.stores.declaration import projection_name
 from projections.streaming.sse import read_place
+from streams.journal.position import Place, position_text
 
 
 class ListCursor:
     """The table that the client has seen, and by stream the last change."""
 
-    def __init__(self, table: str, at: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(self, table: str, at: Mapping[str, Place]) -> None:
         self.table = table
         self._at = dict(at)
         self._text = {stream: self._write(stream, at) for stream, at in self._at.items()}
 
-    def __getitem__(self, stream: str) -> tuple[int, int]:
+    def __getitem__(self, stream: str) -> Place:
         return self._at[stream]
 
     def __str__(self) -> str:
@@ -31,7 +32,7 @@ class ListCursor:
         """Those that it says something of."""
         return set(self._at)
 
-    def advance(self, stream: str, at: tuple[int, int]) -> None:
+    def advance(self, stream: str, at: Place) -> None:
         """The client has seen this change, and all before it."""
         self._at[stream] = at
         self._text[stream] = self._write(stream, at)
@@ -42,17 +43,17 @@ class ListCursor:
         self._text.update(other._text)
 
     @staticmethod
-    def _write(stream: str, at: tuple[int, int]) -> str:
+    def _write(stream: str, at: Place) -> str:
         nr, index = at
-        return f"{stream}:{nr}:{max(index, 0)}"  # before the first event it is -1
+        return position_text(stream, nr, max(index, 0))  # before the first event it is -1
 
 
 def read_mark(text: str, projection: str) -> ListCursor:
-    """The opposite of `str(mark)`. Raises `BadPosition`."""
+    """The opposite of `str(mark)`. Raises `BadPositionHeader`."""
     table, *places = text.split(",")
     if ":" in table or projection_name(table) != projection:
-        raise BadPosition(f"Last-Event-ID: {text!r} names no table of {projection}")
-    at: dict[str, tuple[int, int]] = {}
+        raise BadPositionHeader(f"Last-Event-ID: {text!r} names no table of {projection}")
+    at: dict[str, Place] = {}
     for place in places:
         stream = place.partition(":")[0]
         at[stream] = read_place(place, stream)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import aiohttp
 from aiohttp import web
 
-from projections.http.at_least import BadPosition
-from projections.stores.rows import read_position
+from projections.http.at_least import BadPositionHeader
+from streams.journal.position import BadPosition, Place, Position
 
 EVENT_STREAM = "text/event-stream"
 HEADERS = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
@@ -57,13 +57,17 @@ def wants_events(request: Any) -> bool:
     return any(EVENT_STREAM == kind.partition(";")[0].strip().lower() for kind in kinds)
 
 
-def read_place(text: str, stream: str) -> tuple[int, int]:
-    """Commit number and index of a place in a stream, as an `id` says it. Raises `BadPosition`."""
-    parts = text.split(":")
-    known = len(parts) == 3 and parts[0] == stream and all(part.isascii() and part.isdecimal() for part in parts[1:])
-    if not (known and len(parts[1]) < 19 and len(parts[2]) < 10):
-        raise BadPosition(f"Last-Event-ID: {text!r} is not a position like {stream}:12:0, as the id of an event says")
-    return read_position(text)
+def read_place(text: str, stream: str) -> Place:
+    """The place that an `id` names in a stream. Raises `BadPositionHeader`."""
+    try:
+        position = Position.parse(text)
+    except BadPosition:
+        position = None
+    if position is None or position.stream != stream:
+        raise BadPositionHeader(
+            f"Last-Event-ID: {text!r} is not a position like {stream}:12:0, as the id of an event says"
+        )
+    return position.place
 
 
 class EventStream:

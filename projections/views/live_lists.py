@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from projections.app import ReadSide
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.http.forwarding import HOP, HOP_SECONDS, NotNow, worker_of
 from projections.stores.changes import ChangeListener
 from projections.stores.declaration import Indexes
@@ -28,6 +28,7 @@ from projections.views.listing import ListOfRows
 from projections.views.live_rows import gone_frame
 from streams.concurrency.tasks import until_one_ends
 from streams.journal.port import stream_name
+from streams.journal.position import Place
 
 AT_ONCE = 100
 """Rows that are read and sent together."""
@@ -43,7 +44,7 @@ async def stream_list(side: ReadSide, view: Any, request: Any, listing: ListOfRo
     if last_event_id := request.headers.get("Last-Event-ID"):
         seen = read_mark(last_event_id, name)
         if seen.streams != {stream_name(listing.type, partition) for partition in doors.all_partitions}:
-            raise BadPosition(f"Last-Event-ID: {last_event_id!r} does not name every partition of {name}")
+            raise BadPositionHeader(f"Last-Event-ID: {last_event_id!r} does not name every partition of {name}")
 
     async def work(stream: EventStream) -> None:
         if HOP in request.headers:
@@ -103,7 +104,7 @@ class _Following:
     def _name(self, partition: int) -> str:
         return stream_name(self._listing.type, partition)
 
-    def _begin(self, partition: int) -> tuple[int, int]:
+    def _begin(self, partition: int) -> Place:
         # Of one that is not here there is no place: its worker says it.
         return self._seen[self._name(partition)] if self._seen else place(self._store, partition, self._table).at
 

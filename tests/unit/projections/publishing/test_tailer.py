@@ -13,13 +13,14 @@ import pytest
 
 from aggregates.shop.order import OrderConfirmed, order
 from projections.publishing import tailer
-from projections.publishing.tailer import COMMIT_END, Tail, read_position
+from projections.publishing.tailer import COMMIT_END, Tail
 from schemas.codec import Codec
 from schemas.formats import JSON
 from schemas.registry import Schemas
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, Published, RecordedEvent
+from streams.journal.position import Place, parse_place
 from streams.kafka.client import Record, RecordTooLarge
 
 CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
@@ -41,8 +42,8 @@ class Topic:
         return len(self.records) - 1
 
     @property
-    def positions(self) -> list[tuple[int, int]]:
-        return [(at.nr, at.index) for at in (read_position(headers)[1] for _, _, headers in self.records)]
+    def positions(self) -> list[Place]:
+        return [parse_place(dict(headers)["ce_position"].decode()) for _, _, headers in self.records]
 
 
 async def journal_of(*sizes: int) -> MemoryJournal:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.projection import Projection
 from projections.stores.declaration import Indexes, Table
 from projections.streaming.list_cursor import ListCursor, read_mark
@@ -146,5 +146,5 @@ def test_marks() -> None:
     assert "orders-1,order-0:9:1,order-1:3:2,order-2:0:0" == str(mark)
     assert {"order-0", "order-1", "order-2"} == mark.streams
     for text in ("", "orders", "orders-1,", "orders-1,order-0", "users-1,order-0:1:0", "order-0:1:0,orders-1"):
-        with pytest.raises(BadPosition):
+        with pytest.raises(BadPositionHeader):
             read_mark(text, "orders")
