@@ -17,9 +17,9 @@ from projections.applying.source import ProjectionGroup
 from projections.http.problems import ExpectDispatcher, problems
 from projections.publishing.backlog import Backlog
 from projections.publishing.heads import Heads
-from projections.publishing.hints import Hints
+from projections.publishing.publication import Publication
 from projections.publishing.registry_framing import RegistryFraming
-from projections.publishing.tailer import Tailers
+from projections.publishing.tail_assignment import Hints, Tailers
 from projections.routing.cutover import Cutover
 from projections.routing.query_router import QueryRouter
 from projections.routing.signature import HopSignature
@@ -167,8 +167,11 @@ class ReadSide:
         ids = context.schema_ids(may_create(context.settings, context.settings.schema_registry_url))
         if ids is not None:
             self._registered[type_] = RegistryFraming(ids, journal)
-        wire = self._registered.get(type_)
-        tailers = Tailers(type_, events, source, journal, self.broker, context.events, wire, self.app.supervisor)
+        publication = Publication(
+            type=type_, topic=events, source=source, journal=journal, broker=self.broker, codec=context.events,
+            framing=self._registered.get(type_), supervisor=self.app.supervisor,
+        )  # fmt: skip
+        tailers = Tailers(publication)
         self.tailers[type_] = tailers
         self._hints[type_] = Hints(self.app, context.commits_topic, tailers)
 

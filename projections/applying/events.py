@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
 from projections.projection import PublishedEvent
-from projections.publishing.tailer import COMMIT_END, PREVIOUS, event_headers
+from projections.publishing.publication import COMMIT_END, PREVIOUS, event_headers
 from schemas.codec import Codec, Undecodable
 from schemas.wire_format import from_wire
 from streams.concurrency.fairness import chunks, yield_if_due

@@ -13,7 +13,8 @@ import pytest
 
 from aggregates.shop.order import OrderConfirmed, order
 from projections.publishing import tailer
-from projections.publishing.tailer import COMMIT_END, Tail
+from projections.publishing.publication import COMMIT_END, Publication
+from projections.publishing.tailer import Tail
 from schemas.codec import Codec
 from schemas.formats import JSON
 from schemas.registry import Schemas
@@ -57,8 +58,16 @@ async def journal_of(*sizes: int) -> MemoryJournal:
     return journal
 
 
+def tail_of(journal: MemoryJournal, topic: Any, supervisor: Supervisor | None = None) -> Tail:
+    publication = Publication(
+        type="order", topic="order-events", source="/orders", journal=journal, broker=topic, codec=CODEC,
+        supervisor=supervisor or Supervisor(),
+    )  # fmt: skip
+    return Tail(publication, 0)
+
+
 async def tail_until(journal: MemoryJournal, topic: Any, done: Callable[[Tail], bool]) -> Tail:
-    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC)
+    tail = tail_of(journal, topic)
     task = asyncio.create_task(tail.run())
     async with asyncio.timeout(5):
         while not done(tail):
@@ -143,7 +152,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def tailing(journal: MemoryJournal, topic: Topic, supervisor: Supervisor) -> AsyncIterator[Tail]:
-    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC, None, supervisor)  # type: ignore[arg-type]
+    tail = tail_of(journal, topic, supervisor)
     task = asyncio.create_task(tail.run())
     yield tail
     task.cancel()
@@ -244,7 +253,7 @@ async def test_an_event_that_is_too_large(monkeypatch: pytest.MonkeyPatch, caplo
             return await super().publish(topic, partition, records)
 
     topic = Narrow()
-    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC, None, supervisor)  # type: ignore[arg-type]
+    tail = tail_of(journal, topic, supervisor)
     task = asyncio.create_task(tail.run())
     async with asyncio.timeout(5):
         while not supervisor.troubles:
