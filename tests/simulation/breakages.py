@@ -154,7 +154,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(EventProcessor._missing, "newest = event.at", "pass"),
     ),
     "a batch counts as applied before it is kept": (
-        Edit(TableFold.fold, "    return Folded(", "    self.place = place\n    return Folded("),
+        Edit(TableFold.fold, "    return FoldResult(", "    self.place = place\n    return FoldResult("),
     ),
     "an event that waits is counted again": (
         Edit(_Batch._wait, "if waits.events and event.at <= waits.at:", "if False:"),
@@ -240,7 +240,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         ),
         Edit(Admission.steps, "if _state(aggregate) != before:", "if True:"),
     ),
-    "a stranger's record is taken for an event": (Edit(EventReader.read, "if place is None:", "if False:"),),
+    "a stranger's record is taken for an event": (Edit(EventReader.read, "if published is None:", "if False:"),),
     "a stranger's record ends the following of orders": (
         Edit(Control._take, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),
