@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from aiohttp import hdrs, web
 
@@ -12,6 +12,23 @@ from projections.http.bodies import BROKEN
 from streams.runtime.web_guard import PROBLEM, problem_body, problem_response
 
 log = logging.getLogger(__name__)
+
+
+class Fault(TypedDict):
+    """What is wrong with a body, and where: `pointer` is a JSON Pointer (RFC 6901)."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(TypedDict):
+    """An error as RFC 9457 has it. `detail` says what to do about it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[Fault]]
 
 
 class ExpectDispatcher(web.UrlDispatcher):

@@ -10,16 +10,54 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from projections.app import ReadSide
 from projections.http.forwarding import HOP, NotNow, not_now
-from projections.operations.answers import Lag, StreamLag, TableLag
 from projections.routing.cutover import first_projection
 from projections.stores.rows import StoreDown
 from streams.journal.port import Commit, Unavailable, stream_type
 from streams.web.health import json_response, no_answer
 from streams.web.operation import describe
+
+
+class TableLag(TypedDict):
+    """How far a table is behind the journal in one stream, in commits, in events, and in seconds."""
+
+    table: str
+    serving: bool
+    applied: int
+    commits: int
+    events: int
+    seconds: float
+
+
+class StreamLag(TypedDict):
+    """A stream: the newest commit of its journal (`head`), the newest that holds an event (`eventful`), how far its
+    events are on Kafka and in the tables that answer, and `lag`, the commits between. `ahead` are the commits that
+    topic or tables have and the journal does not: then it is not the journal that they are from."""
+
+    stream: str
+    committed_offset: int | None
+    epoch: int
+    owner: str | None
+    head: int
+    eventful: int
+    published: int | None
+    applied: int | None
+    lag: int
+    ahead: int
+    events: int
+    seconds: float
+    unpublished_events: int
+    projections: list[TableLag]
+
+
+class Lag(TypedDict):
+    """All streams, and the sum of their lags."""
+
+    streams: list[StreamLag]
+    total: int
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from projections.app import ReadSide
-from projections.operations.answers import StreamLag
-from projections.operations.lag import lag_of, progress_here
+from projections.operations.lag import StreamLag, lag_of, progress_here
 from streams.journal.port import Unavailable
 from streams.web.health import no_answer
 from streams.web.operation import Response, describe
