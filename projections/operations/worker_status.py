@@ -11,6 +11,7 @@ import msgspec
 from projections.app import ReadSide
 from projections.applying.fold import TableFold
 from projections.applying.partition import PartitionProcessor
+from projections.operations.lag import reach_here
 from projections.routing.cutover import newly_waiting
 from projections.stores.declaration import Table, projection_name
 from projections.stores.rows import Checkpoint, Quarantined, StoreDown
@@ -89,8 +90,8 @@ async def tell(side: ReadSide, names: Collection[str]) -> WorkerStatus:
                     serving = side.control.serving(table.projection.name)
                     parts.append(await _kept(partition, table, serving))
             parts += await _left(side, partition, its)
-    ends = {tail.stream: tail.end for tailers in side.tailers.values() for tail in tailers.tails.values()}
-    return WorkerStatus(code, parts, ends)
+    published = reach_here(side).published
+    return WorkerStatus(code, parts, {stream: reach.offset for stream, reach in published.items()})
 
 
 async def _kept(partition: PartitionProcessor, table: TableFold, serving: str | None) -> TablePart:

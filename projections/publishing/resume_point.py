@@ -44,7 +44,9 @@ async def find_resume_point(publication: Publication, partition: int) -> ResumeP
         published = await journal.published(stream) or Published(*BEGINNING)
         newest = Position(stream, *NOTHING_BEFORE) if published.nr == 0 else None
     else:
-        published = Published(*(published_place(record.headers, stream) or BEGINNING))
+        place = published_place(record.headers, stream)
+        assert place is not None, f"{stream}: the record at offset {record.offset} is none of its events"
+        published = Published(*place)
         end = record.offset + 1
     head = await journal.head(stream)
     nr = head.nr if head is not None else 0
