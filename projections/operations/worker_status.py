@@ -68,7 +68,7 @@ class DeployedProjection(msgspec.Struct, frozen=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """What one worker says. `ends` has by stream the end of its events on the topic."""
+    """The answer of one worker. `ends` has by stream the offset behind its last event on the topic."""
 
     code: Sequence[DeployedProjection]
     parts: Sequence[TablePart]
@@ -76,7 +76,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 async def tell(side: ReadSide, names: Collection[str]) -> WorkerStatus:
-    """Of these projections, in the partitions that are here."""
+    """The tables of these projections in the partitions that this worker has."""
     parts: list[TablePart] = []
     code: list[DeployedProjection] = []
     for source in side.sources.values():

@@ -21,6 +21,18 @@ class ListCursor:
         self._at = dict(at)
         self._text = {stream: self._write(stream, at) for stream, at in self._at.items()}
 
+    @classmethod
+    def parse(cls, text: str, projection: str) -> ListCursor:
+        """The opposite of `str(cursor)`. Raises `BadPositionHeader`."""
+        table, *places = text.split(",")
+        if ":" in table or projection_name(table) != projection:
+            raise BadPositionHeader(f"Last-Event-ID: {text!r} names no table of {projection}")
+        at: dict[str, Place] = {}
+        for place in places:
+            stream = place.partition(":")[0]
+            at[stream] = read_place(place, stream)
+        return cls(table, at)
+
     def __getitem__(self, stream: str) -> Place:
         return self._at[stream]
 
@@ -29,7 +41,7 @@ class ListCursor:
 
     @property
     def streams(self) -> set[str]:
-        """Those that it says something of."""
+        """The streams that it names."""
         return set(self._at)
 
     def advance(self, stream: str, at: Place) -> None:
@@ -38,7 +50,7 @@ class ListCursor:
         self._text[stream] = self._write(stream, at)
 
     def add(self, other: ListCursor) -> None:
-        """Where another worker's streams are, it knows best."""
+        """Take over another worker's cursor of the streams that it has."""
         self._at.update(other._at)
         self._text.update(other._text)
 
@@ -46,15 +58,3 @@ class ListCursor:
     def _write(stream: str, at: Place) -> str:
         nr, index = at
         return position_text(stream, nr, max(index, 0))  # before the first event it is -1
-
-
-def read_mark(text: str, projection: str) -> ListCursor:
-    """The opposite of `str(mark)`. Raises `BadPositionHeader`."""
-    table, *places = text.split(",")
-    if ":" in table or projection_name(table) != projection:
-        raise BadPositionHeader(f"Last-Event-ID: {text!r} names no table of {projection}")
-    at: dict[str, Place] = {}
-    for place in places:
-        stream = place.partition(":")[0]
-        at[stream] = read_place(place, stream)
-    return ListCursor(table, at)

@@ -22,7 +22,7 @@ from projections.stores.changes import ChangeListener
 from projections.stores.declaration import Indexes
 from projections.stores.local.queries import changes, place, raw, refolded
 from projections.stores.rows import decode_stored, encode_row, shown
-from projections.streaming.list_cursor import ListCursor, read_mark
+from projections.streaming.list_cursor import ListCursor
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_frames
 from projections.views.listing import ListOfRows
 from projections.views.live_rows import gone_frame
@@ -42,7 +42,7 @@ async def stream_list(side: ReadSide, view: Any, request: Any, listing: ListOfRo
     doors, name = side.doors, listing.projection
     seen = None
     if last_event_id := request.headers.get("Last-Event-ID"):
-        seen = read_mark(last_event_id, name)
+        seen = ListCursor.parse(last_event_id, name)
         if seen.streams != {stream_name(listing.type, partition) for partition in doors.all_partitions}:
             raise BadPositionHeader(f"Last-Event-ID: {last_event_id!r} does not name every partition of {name}")
 
@@ -167,7 +167,7 @@ class _Following:
         except TimeoutError:
             raise NotNow(f"{worker} has not answered in time") from None
         begin, *first = frames
-        mark = read_mark(begin.id, self._listing.projection)
+        mark = ListCursor.parse(begin.id, self._listing.projection)
         if mark.streams != set(map(self._name, partitions)):
             raise NotNow(f"{worker} has others now")
         self._mark.add(mark)
@@ -183,5 +183,5 @@ class _Following:
             frames = list(read_frames(events))
 
     def _of_worker(self, frame: Frame) -> Frame:
-        self._mark.add(read_mark(frame.id, self._listing.projection))
+        self._mark.add(ListCursor.parse(frame.id, self._listing.projection))
         return frame._replace(id=str(self._mark))

@@ -19,7 +19,7 @@ from projections.http.bodies import HttpProblem
 from projections.http.etags import is_known
 from projections.http.preconditions import expected_sequence
 from projections.routing.signature import SIGNATURE, HopSignature
-from projections.streaming import list_cursor
+from projections.streaming.list_cursor import ListCursor
 from projections.views.live_rows import read_seen_row
 from streams.cli import dead_letters
 from streams.cli.run import CliError
@@ -162,7 +162,7 @@ READERS = [
     Reader("Last-Event-ID of a row", _positions, lambda it: read_seen_row(it, "order-3"), (BadPositionHeader,)),
     Reader("positions to wait for", st.lists(_positions, max_size=3),
            lambda it: read_all_at_least(it, 8, ("order", "product")), (BadPositionHeader,)),
-    Reader("Last-Event-ID of a list", _positions, lambda it: list_cursor.read_mark(it, "orders"), (BadPositionHeader,)),
+    Reader("Last-Event-ID of a list", _positions, lambda it: ListCursor.parse(it, "orders"), (BadPositionHeader,)),
     Reader("a page", st.fixed_dictionaries({}, optional={"limit": texts, "after": texts}), pages.read_page,
            (ValueError,)),
     Reader("how far a hop has read", _positions, lambda it: forwarding.read_seen({forwarding.SEEN: it})),
