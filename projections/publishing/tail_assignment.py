@@ -12,20 +12,29 @@ from collections.abc import Sequence
 
 from projections.publishing.publication import Publication
 from projections.publishing.tailer import Tail
-from streams.runtime.application import Application
 from streams.runtime.partition_pump import ConsumerRecord
 
 
 class Tailers:
-    """The tails of one aggregate type in this worker: those of the hint partitions that Kafka gave it."""
+    """The tails of one aggregate type in this worker: those of the hint partitions that Kafka gave it. It is the
+    receiver of the topic of hints."""
 
     def __init__(self, publication: Publication) -> None:
         self.tails: dict[int, Tail] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._covered: dict[int, int] = {}
         self._publication = publication
+
+    async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
+        self._covered[partition] = records[-1].offset + 1
+        self.wake(partition, records[-1].value)  # the newest commit number covers the others
+
+    def covered(self, partition: int) -> int | None:
+        return self._covered.get(partition)
 
     def assign(self, partitions: set[int]) -> None:
         """Tail exactly these. Cheap to repeat."""
+        self._covered = {partition: offset for partition, offset in self._covered.items() if partition in partitions}
         for partition in self._tasks.keys() - partitions:
             self._tasks.pop(partition).cancel()
             del self.tails[partition]
@@ -41,26 +50,8 @@ class Tailers:
     async def close(self) -> None:
         """Tail nothing any more."""
         tasks = list(self._tasks.values())
-        self.assign(set())
+        for task in tasks:
+            task.cancel()
+        self._tasks.clear()
+        self.tails.clear()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class Hints:
-    """Wakes the tailers of one aggregate type. `topic` has the hints."""
-
-    def __init__(self, app: Application, topic: str, tailers: Tailers) -> None:
-        self._tailers = tailers
-        self._covered: dict[int, int] = {}
-        app.receive(topic, self, f"{topic}-hints")
-
-    async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
-        self._covered[partition] = records[-1].offset + 1
-        self._tailers.wake(partition, records[-1].value)  # the newest says it all
-
-    def covered(self, partition: int) -> int | None:
-        return self._covered.get(partition)
-
-    def assign(self, partitions: set[int]) -> None:
-        """Exactly these are tailed here from now on. Cheap to repeat."""
-        self._covered = {partition: offset for partition, offset in self._covered.items() if partition in partitions}
-        self._tailers.assign(partitions)
