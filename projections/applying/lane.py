@@ -17,8 +17,9 @@ from projections.applying.events import Event, EventReader, EventRecord, place_o
 from projections.applying.feed import TopicReading
 from projections.applying.fold import FoldResult, MissingEvents, TableFold
 from projections.applying.progress import Progress
-from projections.stores.rows import Checkpoint, Rows
+from projections.stores.rows import Rows
 from streams.journal.port import Unavailable
+from streams.journal.position import BEGINNING, Place, Position
 from streams.kafka.published_through import JournalBehind, behind
 from streams.kafka.records import UnreadableRecord
 
@@ -58,7 +59,7 @@ class EventProcessor:
         self.tables = list(tables)
         self.changing = asyncio.Lock()
         """Held while a batch is applied: who holds it may change `tables`."""
-        self.at = max((table.place.at for table in tables), default=Checkpoint().at)
+        self.at = max((table.place.at for table in tables), default=BEGINNING)
         """The newest event that was applied to one of them."""
         self._whole = max(min((table.place.at for table in tables), default=(0, 0)), (0, 0))
         """Up to here no event is missing in any table."""
@@ -67,7 +68,7 @@ class EventProcessor:
         """Why nothing is applied at the moment."""
         self.knows_log: bool | None = None
         """Whether the log has what the tables and the topic have; None until somebody has looked."""
-        self._last: tuple[int, int] | None = None
+        self._last: Place | None = None
         self._behind_last = 0
         """The offset behind the newest event that was read; what is none may stand from there on."""
         self._goal = 0
@@ -114,7 +115,7 @@ class EventProcessor:
     async def _check_log(self, reading: TopicReading) -> None:
         """Raise `JournalBehind` where the log ends before what the tables have, or the topic: it is not the one that
         they are from. While nobody can say, what was published goes on into the tables."""
-        newest = max((table.place.at for table in self.tables), default=Checkpoint().at)
+        newest = max((table.place.at for table in self.tables), default=BEGINNING)
         with suppress(TimeoutError):  # where a transaction ends the topic, no record stands there
             async with asyncio.timeout(LOOK_SECONDS):
                 if self._goal > await reading.first() and (last := await reading.at(self._goal - 1)) is not None:
@@ -125,7 +126,7 @@ class EventProcessor:
                 head = await self._reader.last_commit(self.stream)
         self.knows_log = head >= newest[0]
         if not self.knows_log:
-            raise JournalBehind(behind(self.stream, newest, head))
+            raise JournalBehind(behind(Position(self.stream, *newest), head))
         await self._moved()
 
     async def _seek(self, reading: TopicReading, offset: int) -> None:
@@ -147,17 +148,17 @@ class EventProcessor:
         """Whether a table of this lane has all that was on the topic when it began, and all that the others have."""
         return self._begun and table.place.at >= self.at
 
-    async def _before(self, reading: TopicReading, offset: int) -> tuple[int, int] | None:
+    async def _before(self, reading: TopicReading, offset: int) -> Place | None:
         """The event that stands right before an offset, if one does: the topic may be another one by now."""
         if offset == 0 or not await reading.first() < offset <= await reading.end():
             return None
         record = await reading.at(offset - 1)
         return self._at(record) if record is not None and record.offset == offset - 1 else None
 
-    def _at(self, record: EventRecord) -> tuple[int, int] | None:
+    def _at(self, record: EventRecord) -> Place | None:
         return place_of(record, self.stream)
 
-    async def apply_from_log(self, before: tuple[int, int] | None, progress: Progress | None = None) -> None:
+    async def apply_from_log(self, before: Place | None, progress: Progress | None = None) -> None:
         """Apply what the log has between the tables and an event, or to its end."""
         after = min(table.place.at for table in self.tables)
         async for events in self._reader.from_log(self.stream, after, before):
@@ -217,7 +218,7 @@ class EventProcessor:
 
     async def _step(self, records: Sequence[EventRecord]) -> None:
         events = await self._reader.read(
-            records, self.stream, min((table.place.at for table in self.tables), default=(0, -1))
+            records, self.stream, min((table.place.at for table in self.tables), default=BEGINNING)
         )
         async with self.changing:
             # Some are removed, or the topic is another one; and the first may follow anything.
@@ -269,7 +270,7 @@ class EventProcessor:
             await self.apply_from_log(error.at)
             await self._apply(events)
 
-    def _missing(self, events: Sequence[Event]) -> tuple[int, int] | None:
+    def _missing(self, events: Sequence[Event]) -> Place | None:
         """The first event before which some are missing, as the events themselves say."""
         newest = self._whole
         for event in events:

@@ -6,34 +6,39 @@ import re
 from collections.abc import Container, Iterable
 
 from projections.http.etags import read_tag
+from streams.journal.port import stream_name, stream_type
+from streams.journal.position import BadPosition, parse_commit, stream_partition
 
 DEFAULT_WAIT = 5.0
 LONGEST_WAIT = 60.0
 
-_POSITION = re.compile(r"(?P<type>.+)-(?P<partition>[0-9]{1,9}):(?P<nr>[0-9]{1,18})(?::[0-9]{1,18})?")
 _WAIT = re.compile(r'[ \t]*wait[ \t]*=[ \t]*("?)([0-9]+)\1[ \t]*', re.IGNORECASE)
 _SHOWN = 100
 """Characters of what a client has sent that an answer repeats."""
 
 
-class BadPosition(Exception):
-    """A header `At-Least` that names no stream and commit; the message says how one looks."""
+class BadPositionHeader(Exception):
+    """A header `At-Least` or `Last-Event-ID` that names no position of what is read; the message says how one looks."""
 
 
 def read_at_least(text: str, partitions: int, types: Container[str]) -> tuple[str, int]:
     """Stream and commit number of a position, or of an ETag, which names that of its row; a weak one, as a proxy that
-    compresses makes it, does too. Raises `BadPosition`."""
+    compresses makes it, does too. Raises `BadPositionHeader`."""
     tag = read_tag(text.removeprefix("W/").strip('"'))
-    found = _POSITION.fullmatch(text if tag is None else tag.position)
-    if found is None or found["type"] not in types or int(found["partition"]) >= partitions:
-        shown = text if len(text) <= _SHOWN else text[:_SHOWN] + ".."
-        raise BadPosition(f"At-Least: {shown!r} is not a position like order-3:125, as a reply names it")
-    return f"{found['type']}-{int(found['partition'])}", int(found["nr"])
+    try:
+        stream, nr = parse_commit(text if tag is None else tag.position)
+        type, partition = stream_type(stream), stream_partition(stream)
+        if type in types and partition < partitions:
+            return stream_name(type, partition), nr
+    except BadPosition:
+        pass
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + ".."
+    raise BadPositionHeader(f"At-Least: {shown!r} is not a position like order-3:125, as a reply names it")
 
 
 def read_all_at_least(values: Iterable[str], partitions: int, types: Container[str]) -> dict[str, int]:
     """By stream the newest commit that the headers name, each of which is a position or several with commas between.
-    Raises `BadPosition`."""
+    Raises `BadPositionHeader`."""
     newest: dict[str, int] = {}
     for text in ",".join(values).split(","):
         stream, nr = read_at_least(text.strip(" \t"), partitions, types)

@@ -14,8 +14,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from streams.journal.position import PATTERN
+
 _ELEMENT = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\U0010ffff]*)"[ \t]*)?(?:,|\Z)')
-_TAG = re.compile(r'([^/"]+)/(([^/:"]+)-[0-9]{1,9}:[0-9]{1,18}:[0-9]{1,9})/([0-9]{1,18})/([0-9a-f]{16})')
+_TAG = re.compile(rf'([^/"]+)/({PATTERN})/([0-9]{{1,18}})/([0-9a-f]{{16}})')
 
 
 class Tag(NamedTuple):
@@ -43,7 +45,7 @@ def tag_of(table: str, position: str, sequence: int, body: bytes) -> Tag:
 def read_tag(text: str) -> Tag | None:
     """The opposite of `str(tag)`; None for what is none."""
     found = _TAG.fullmatch(text)
-    return None if found is None else Tag(found[1], found[2], int(found[4]), found[5])
+    return None if found is None else Tag(found[1], found[2], int(found[3]), found[4])
 
 
 class Entity(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any
 from projections.http.bodies import HttpProblem
 from projections.http.etags import Entity, read_entities, read_tag
 from streams.journal.port import stream_name
+from streams.journal.position import Position
 
 UNEXPECTED_SEQUENCE = "UnexpectedSequence"
 """The type of the error with which the owner rejects a command whose precondition does not hold."""
@@ -64,4 +65,4 @@ def _sequence(entity: Entity, stream: str) -> int | None:
     if _NUMBER.fullmatch(entity.tag):
         return int(entity.tag)
     tag = read_tag(entity.tag)
-    return tag.sequence if tag is not None and tag.position.partition(":")[0] == stream else None
+    return tag.sequence if tag is not None and Position.parse(tag.position).stream == stream else None

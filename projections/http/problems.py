@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from aiohttp import hdrs, web
 
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.http.bodies import BROKEN
 from streams.runtime.web_guard import PROBLEM, problem_body, problem_response
 
 log = logging.getLogger(__name__)
+
+
+class Fault(TypedDict):
+    """What is wrong with a body, and where: `pointer` is a JSON Pointer (RFC 6901)."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(TypedDict):
+    """An error as RFC 9457 has it. `detail` says what to do about it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[Fault]]
 
 
 class ExpectDispatcher(web.UrlDispatcher):
@@ -30,7 +47,7 @@ async def problems(request: web.Request, handler: Any) -> Any:
     """Answers for views that raise."""
     try:
         return await handler(request)
-    except BadPosition as error:
+    except BadPositionHeader as error:
         return problem_response(400, "Bad position", str(error))
     except BROKEN as error:
         return problem_response(400, "Bad request", f"the body is not what its headers say: {type(error).__name__}")

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
+from projections.http.problems import Problem
 from projections.openapi.parts import AT_THE_DOOR, components
 from projections.openapi.schemas import TypeSchemas, schemas_of
-from projections.operations.answers import Problem
 from projections.streaming.sse import EVENT_STREAM
 from streams.aggregate_type import AggregateType
 from streams.runtime.web_guard import ANY_HOST

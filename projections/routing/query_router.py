@@ -35,9 +35,10 @@ from projections.http.forwarding import (
 from projections.routing.read_your_writes import ReadYourWrites
 from projections.routing.workers import Workers
 from projections.stores.declaration import projection_name
-from projections.stores.rows import Quarantined, StoreDown, read_position
+from projections.stores.rows import Quarantined, StoreDown
 from streams.concurrency.tasks import all_of
 from streams.journal.port import stream_name
+from streams.journal.position import parse_place
 from streams.runtime.application import Application
 from streams.web.health import json_response, problem
 
@@ -253,7 +254,8 @@ class QueryRouter(Workers):
     # -- read your writes ------------------------------------------------------------------------------------
 
     async def read_your_writes(self, request: Any, projections: Sequence[str]) -> None:
-        """Wait for all positions of the headers `At-Least`. Raises `BadPosition`, and `NotNow` when the time is up."""
+        """Wait for all positions of the headers `At-Least`. Raises `BadPositionHeader`, and `NotNow` when the
+        time is up."""
         if "At-Least" in request.headers and HOP not in request.headers:
             await self._applied.wait(request, projections)
 
@@ -273,7 +275,7 @@ class QueryRouter(Workers):
             for partition in partitions:
                 nr = wanted.get(stream_name(type, partition), 0)
                 for key, waits in self._waits(partition, table).items():
-                    if read_position(waits.position)[0] <= nr:
+                    if parse_place(waits.position)[0] <= nr:
                         raise NotNow(f"{key} waits in {table}: {waits.error}")
 
     def _waits(self, partition: int, table: str) -> Mapping[str, Quarantined]:

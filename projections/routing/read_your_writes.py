@@ -13,12 +13,13 @@ from typing import Any
 
 from projections.applying.source import ProjectionGroup
 from projections.applying.waits import MostAtOnce
-from projections.http.at_least import LONGEST_WAIT, BadPosition, read_all_at_least, read_at_least, read_wait
+from projections.http.at_least import LONGEST_WAIT, BadPositionHeader, read_all_at_least, read_at_least, read_wait
 from projections.http.forwarding import HOP_SECONDS, Busy, NotNow, not_now, read_answer, worker_of
 from projections.routing.workers import Workers
 from projections.stores.rows import StoreDown
 from streams.concurrency.tasks import all_of
 from streams.journal.port import stream_type
+from streams.journal.position import stream_partition
 from streams.runtime.web_server import cancelled_with_client, most_outgoing
 from streams.web.health import json_response, problem
 
@@ -35,7 +36,7 @@ class ReadYourWrites:
 
     async def wait(self, request: Any, projections: Sequence[str]) -> None:
         """Wait for all positions that the headers of a request name, as long as they say and its client is there.
-        Raises `BadPosition`, `StoreDown`, and `NotNow` when the time is up."""
+        Raises `BadPositionHeader`, `StoreDown`, and `NotNow` when the time is up."""
         headers = request.headers
         wanted = self.wanted(headers)
         seconds = read_wait(",".join(headers.getall("Prefer", ())))
@@ -44,7 +45,7 @@ class ReadYourWrites:
             await all_of(self._reached(*it, seconds) for it in waits)
 
     def wanted(self, headers: Any) -> Mapping[str, int]:
-        """By stream the commit that the headers of a request name. Raises `BadPosition`."""
+        """By stream the commit that the headers of a request name. Raises `BadPositionHeader`."""
         return read_all_at_least(headers.getall("At-Least"), self._partitions, self._sources)
 
     def _together(self, stream: str, projections: Sequence[str]) -> list[list[str]]:
@@ -54,7 +55,7 @@ class ReadYourWrites:
 
     async def _reached(self, names: Sequence[str], stream: str, nr: int, seconds: float) -> None:
         """Raises `NotNow` when the tables do not have the commit in time, and when they cannot be asked."""
-        workers, partition = self._workers, int(stream.rpartition("-")[2])
+        workers, partition = self._workers, stream_partition(stream)
         if partition in workers.here(names[0]):
             return await self._reached_here(names, stream, nr, seconds)
         url = next(url for url, ps in workers.workers(names[0]).items() if partition in ps)
@@ -68,7 +69,7 @@ class ReadYourWrites:
                     raise NotNow(_detail(await read_answer(response)) or f"{worker} cannot answer now")
 
     async def _reached_here(self, names: Sequence[str], stream: str, nr: int, seconds: float) -> None:
-        source, partition = self._sources[stream_type(stream)], int(stream.rpartition("-")[2])
+        source, partition = self._sources[stream_type(stream)], stream_partition(stream)
         if not await source.wait_for(partition, nr, names, seconds, self._waiting):
             why = source.why_not(partition, names)
             raise NotNow(f"{stream}:{nr} is not applied yet" + (f": {why}" if why else ""))
@@ -83,7 +84,7 @@ class ReadYourWrites:
                 seconds = min(max(float(request.query.get("seconds", "0")), 0.0), LONGEST_WAIT)
                 if math.isnan(seconds):
                     raise ValueError("seconds=nan: a number")
-            except (BadPosition, ValueError) as error:
+            except (BadPositionHeader, ValueError) as error:
                 return problem(view, 400, "Bad position", str(error))
             known = [it.name for it in self._sources[stream_type(stream)].kept]
             names = [name for name in request.query.get("projections", "").split(",") if name in known] or known

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from itertools import islice
-from typing import Any
+from typing import Any, TypedDict
 
 from projections.app import ReadSide
 from projections.http.forwarding import Tables
 from projections.http.pages import Paging, page, read_page
-from projections.operations.answers import TimerRow, Timers
 from projections.projection import Row
 from projections.stores.local.queries import in_order
 from projections.stores.rows import decode_stored, shown
@@ -22,6 +21,28 @@ from streams.web.health import problem
 from streams.web.operation import describe
 
 TYPE, NAME = timers.source, timers.name
+
+
+class TimerRow(TypedDict):
+    """A timer that is pending, and the command that it will send."""
+
+    id: str
+    due: str
+    to: str
+    to_id: str
+    command: str
+    data: Any
+    command_id: str | None
+    correlation_id: str
+    position: str
+    sequence: int
+
+
+class Timers(TypedDict):
+    """A page of the timers that are pending."""
+
+    timers: list[TimerRow]
+    next: str | None
 
 
 def add_timers(side: ReadSide) -> None:

@@ -16,18 +16,19 @@ from typing import Any
 import msgspec
 
 from projections.app import ReadSide
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.http.forwarding import HOP, HOP_SECONDS, NotNow, worker_of
 from projections.stores.changes import ChangeListener
 from projections.stores.declaration import Indexes
 from projections.stores.local.queries import changes, place, raw, refolded
 from projections.stores.rows import decode_stored, encode_row, shown
-from projections.streaming.list_cursor import ListCursor, read_mark
+from projections.streaming.list_cursor import ListCursor
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_frames
 from projections.views.listing import ListOfRows
 from projections.views.live_rows import gone_frame
 from streams.concurrency.tasks import until_one_ends
 from streams.journal.port import stream_name
+from streams.journal.position import Place
 
 AT_ONCE = 100
 """Rows that are read and sent together."""
@@ -41,9 +42,9 @@ async def stream_list(side: ReadSide, view: Any, request: Any, listing: ListOfRo
     doors, name = side.doors, listing.projection
     seen = None
     if last_event_id := request.headers.get("Last-Event-ID"):
-        seen = read_mark(last_event_id, name)
+        seen = ListCursor.parse(last_event_id, name)
         if seen.streams != {stream_name(listing.type, partition) for partition in doors.all_partitions}:
-            raise BadPosition(f"Last-Event-ID: {last_event_id!r} does not name every partition of {name}")
+            raise BadPositionHeader(f"Last-Event-ID: {last_event_id!r} does not name every partition of {name}")
 
     async def work(stream: EventStream) -> None:
         if HOP in request.headers:
@@ -103,7 +104,7 @@ class _Following:
     def _name(self, partition: int) -> str:
         return stream_name(self._listing.type, partition)
 
-    def _begin(self, partition: int) -> tuple[int, int]:
+    def _begin(self, partition: int) -> Place:
         # Of one that is not here there is no place: its worker says it.
         return self._seen[self._name(partition)] if self._seen else place(self._store, partition, self._table).at
 
@@ -166,7 +167,7 @@ class _Following:
         except TimeoutError:
             raise NotNow(f"{worker} has not answered in time") from None
         begin, *first = frames
-        mark = read_mark(begin.id, self._listing.projection)
+        mark = ListCursor.parse(begin.id, self._listing.projection)
         if mark.streams != set(map(self._name, partitions)):
             raise NotNow(f"{worker} has others now")
         self._mark.add(mark)
@@ -182,5 +183,5 @@ class _Following:
             frames = list(read_frames(events))
 
     def _of_worker(self, frame: Frame) -> Frame:
-        self._mark.add(read_mark(frame.id, self._listing.projection))
+        self._mark.add(ListCursor.parse(frame.id, self._listing.projection))
         return frame._replace(id=str(self._mark))

@@ -11,15 +11,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from projections.app import ReadSide
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.http.etags import Tag, read_tag, tag_of
 from projections.http.forwarding import passed_on
 from projections.stores.changes import ChangeNotifier
 from projections.stores.local.queries import raw
 from projections.stores.local.rocksdb import LocalStore
-from projections.stores.rows import head_of, is_gone, read_position, shown_json
+from projections.stores.rows import head_of, is_gone, shown_json
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_place
 from streams.journal.port import stream_name
+from streams.journal.position import Place, parse_place
 
 PASSED_ON = ("Last-Event-ID", "At-Least")
 
@@ -27,21 +28,23 @@ PASSED_ON = ("Last-Event-ID", "At-Least")
 class LastSeen(NamedTuple):
     """What a client has seen last of a row: at commit number and index, and its tag, empty when it names none."""
 
-    at: tuple[int, int]
+    at: Place
     tag: str = ""
 
     def is_all(self, tag: Tag) -> bool:
         """Whether the client need not be sent the row with this tag: it is the same, or an older one."""
-        return str(tag) == self.tag or read_position(tag.position) < self.at
+        return str(tag) == self.tag or parse_place(tag.position) < self.at
 
 
 def read_seen_row(last_event_id: str, stream: str) -> LastSeen:
-    """What a `Last-Event-ID` says: the tag of a row, or its position alone. Raises `BadPosition`."""
+    """What a `Last-Event-ID` says: the tag of a row, or its position alone. Raises `BadPositionHeader`."""
     tag = read_tag(last_event_id)
     try:
         return LastSeen(read_place(last_event_id if tag is None else tag.position, stream), str(tag or ""))
-    except BadPosition:
-        raise BadPosition(f"Last-Event-ID: {last_event_id[:100]!r} is not the id of an event of {stream}") from None
+    except BadPositionHeader:
+        raise BadPositionHeader(
+            f"Last-Event-ID: {last_event_id[:100]!r} is not the id of an event of {stream}"
+        ) from None
 
 
 def tag_of_row(table: str, value: bytes) -> Tag:

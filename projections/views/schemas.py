@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypedDict
 
 from projections.app import ReadSide
-from projections.operations.answers import SchemaList
 from schemas.registry import Schema
 from streams.journal.port import Unavailable
 from streams.web.health import json_response, no_answer, problem
@@ -14,6 +13,21 @@ from streams.web.operation import Response, describe
 
 FINGERPRINT = re.compile("[0-9a-f]{16}")
 FOR_EVER = "public, max-age=31536000, immutable"
+
+
+class SchemaNamed(TypedDict):
+    """A schema by its full name, its version and its fingerprint (CRC-64-AVRO)."""
+
+    type: str
+    name: str
+    version: int
+    fingerprint: str
+
+
+class SchemaList(TypedDict):
+    """The schemas that this code knows."""
+
+    schemas: list[SchemaNamed]
 
 
 def add_schemas(side: ReadSide) -> None:

@@ -10,6 +10,7 @@ from schemas.codec import Codec, Undecodable, UnknownSchema
 from streams.journal.event_decoding import learn_schemas
 from streams.journal.paging import FIRST_PAGE, next_page
 from streams.journal.port import LAST_SEQUENCE, Journal, StoredEvent
+from streams.journal.position import position_text
 
 MOST_AT_ONCE = 1_000
 """Events of one piece."""
@@ -43,7 +44,7 @@ def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterato
             "sequence": row.event.sequence,
             "time": row.recorded_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "type": row.event.type,
-            "position": f"{stream}:{row.nr}:{row.index}",
+            "position": position_text(stream, row.nr, row.index),
             "command_id": row.event.command_id,
             "correlation_id": row.event.correlation_id,
             **_told(codec, row.event.data),

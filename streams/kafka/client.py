@@ -25,9 +25,10 @@ from aiokafka.protocol.admin import DescribeConfigsRequest
 
 from streams.concurrency.retry import until_it_answers
 from streams.journal.port import Unavailable
+from streams.journal.position import Position
 from streams.kafka.last_records import last_wanted
 from streams.kafka.murmur2 import partition_of as partition_of
-from streams.kafka.published_through import behind, position_of
+from streams.kafka.published_through import behind, published_place
 from streams.kafka.records import AIOKafkaConsumer
 from streams.kafka.sender import Record as Record
 from streams.kafka.sender import Sender
@@ -378,13 +379,13 @@ class CommandPartition:
             if await self._broker.end_offset(self._events, self._partition) == 0:
                 return
             record = await self._broker.last_record(
-                self._events, self._partition, lambda it: position_of(it.headers, stream) is not None
+                self._events, self._partition, lambda it: published_place(it.headers, stream) is not None
             )
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: the last event of {self._events}-{self._partition}: {error!r}") from None
-        position = position_of(record.headers, stream) if record is not None else None
-        if position is not None:
-            raise Unavailable(behind(stream, position, 0))
+        place = published_place(record.headers, stream) if record is not None else None
+        if place is not None:
+            raise Unavailable(behind(Position(stream, *place), 0))
 
     async def gap_is_empty(self, start: int, end: int) -> bool:
         return await self._broker.gap_is_empty(self._topic, self._partition, start, end)

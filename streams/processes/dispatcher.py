@@ -22,6 +22,7 @@ from schemas.codec import Codec
 from streams.deciding.messages import RETRY_TOPIC, UNKNOWN_TYPE, Failure, command_headers
 from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.port import Commit, Journal, RecordedEvent, Unavailable
+from streams.journal.position import position_text
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient, Record, partition_of
 from streams.settings import RECORD_BYTES
@@ -75,7 +76,7 @@ class CommandDispatcher:
         for commit in commits:
             for index, event in enumerate(commit.events):
                 if event.is_event:
-                    for to, record in await self._caused(f"{commit.stream}:{commit.nr}:{index}", event):
+                    for to, record in await self._caused(position_text(commit.stream, commit.nr, index), event):
                         records[topics.commands_topic(self._namespace, to)].append(record)
         await self._find(records.keys() - self._partitions.keys())
         places: dict[tuple[str, int], list[Record]] = defaultdict(list)

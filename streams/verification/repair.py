@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from streams.journal.port import Commit, Journal, Published, StoredEvent, stream_type
+from streams.journal.position import position_text
 
 
 class Reindex(msgspec.Struct, frozen=True):
@@ -65,7 +66,7 @@ async def repair(journal: Journal, it: Repair) -> str:
             await _derive(journal, commit, index)
             return f"derived {len(commit.events)} rows from {stream}:{nr}"
         case RemoveRow(stream, row):
-            place = f"{stream}:{row.nr}:{row.index}"
+            place = position_text(stream, row.nr, row.index)
             if await _in_log(journal, stream, row):
                 return f"kept row {row.event.sequence} of {row.event.aggregate_id}: {place} has it by now"
             await journal.remove_events(stream_type(stream), [row])

@@ -17,6 +17,7 @@ from projections.applying.lane import EventProcessor
 from projections.applying.partition import PartitionProcessor
 from projections.applying.source import ProjectionGroup
 from projections.projection import Projection
+from projections.publishing.resume_point import find_resume_point
 from projections.publishing.tailer import Tail
 from projections.routing.cutover import Cutover
 from projections.stores.changelog import is_newer, records_of
@@ -142,9 +143,9 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "the tailer resumes behind the commit of the last event": (
         Edit(
-            Tail._find,
-            'return published, ""',
-            'return Published(published.nr, -1), ""',
+            find_resume_point,
+            "return ResumePoint(published,",
+            "return ResumePoint(Published(published.nr, -1),",
         ),
     ),
     "an event is applied again": (Edit(_Batch.apply, "if row is not None and event.at <= row.at:", "if False:"),),
@@ -239,14 +240,16 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         ),
         Edit(Admission.steps, "if _state(aggregate) != before:", "if True:"),
     ),
-    "a stranger's record is taken for an event": (Edit(EventReader.read, "if place is None:", "if False:"),),
+    "a stranger's record is taken for an event": (Edit(EventReader.read, "if published is None:", "if False:"),),
     "a stranger's record ends the following of orders": (
         Edit(Control._take, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),
     "a stranger's record ends a recovery": (
         Edit(LocalStore._newer, "in ours(records, self.table_name):", "in records:"),
     ),
-    "the tailer goes on behind a stranger's record": (Edit(Tail._find, "self._is_published)", "lambda record: True)"),),
+    "the tailer goes on behind a stranger's record": (
+        Edit(find_resume_point, "partition, is_published)", "partition, lambda record: True)"),
+    ),
     "what is raised over a gap ends the worker": (
         Edit(Assignment.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),

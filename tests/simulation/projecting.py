@@ -12,7 +12,8 @@ from projections.applying.control import Control
 from projections.applying.dead_letters import ProjectionDeadLetters
 from projections.applying.events import EventReader
 from projections.applying.source import ProjectionGroup
-from projections.publishing.tailer import Tailers
+from projections.publishing.publication import Publication
+from projections.publishing.tail_assignment import Tailers
 from projections.routing.cutover import Cutover
 from projections.routing.query_router import NotNow
 from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table
@@ -50,7 +51,11 @@ class ProjectionWorker:
         self.local = {TYPE: rows}
         self.shared = ThrottledCheckpoints(SharedRows(world, world.read_model))
         self.supervisor = Supervisor()
-        self._tailers = Tailers(TYPE, EVENTS_TOPIC, "/accounts", journal, broker, EVENTS, supervisor=self.supervisor)
+        publication = Publication(
+            type=TYPE, topic=EVENTS_TOPIC, source="/accounts", journal=journal, broker=broker, codec=EVENTS,
+            supervisor=self.supervisor,
+        )  # fmt: skip
+        self._tailers = Tailers(publication)
         self.control = Control(CONTROL_TOPIC, feed, broker, self.supervisor)
         self.source = ProjectionGroup(
             TYPE,

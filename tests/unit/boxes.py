@@ -18,7 +18,7 @@ from projections.applying.events import EventReader
 from projections.applying.fold import TableFold, evolved
 from projections.applying.partition import PartitionProcessor, TableSpec
 from projections.projection import Projection, PublishedEvent, Row
-from projections.publishing.tailer import event_headers
+from projections.publishing.publication import event_headers
 from schemas.codec import Codec
 from schemas.formats import AVRO
 from schemas.upcasting import Fields, Upcasted, Upcaster, dropped
