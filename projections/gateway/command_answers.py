@@ -8,8 +8,8 @@ import msgspec
 
 from projections.gateway.command_log import ID_USED_BEFORE, CommandAggregate, KnownCommand, SentCommand, is_reply_to
 from projections.gateway.command_request import Command
-from projections.http.bodies import HttpProblem
 from projections.http.preconditions import UNEXPECTED_SEQUENCE
+from projections.http.problems import HttpProblem
 from streams.deciding.messages import Reply
 from streams.web.health import json_response, problem
 

@@ -15,8 +15,9 @@ from aiohttp import hdrs
 from aggregates.timer import ScheduleTimer, timer
 from projections.gateway.command_data import Accepted, CommandData, DataFault, Invalid, fault, read_json
 from projections.http.at_least import DEFAULT_WAIT, read_wait
-from projections.http.bodies import HttpProblem, RequestBytes, read_bytes
+from projections.http.bodies import RequestBytes, read_bytes
 from projections.http.preconditions import expected_sequence
+from projections.http.problems import HttpProblem
 from streams.deciding.messages import JSON, MAX_ID_LENGTH, command_headers
 from streams.kafka.client import partition_of
 from streams.runtime.web_guard import is_json

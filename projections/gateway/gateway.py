@@ -35,8 +35,8 @@ from projections.gateway.command_request import Command, CommandReader, command_
 from projections.gateway.openapi import takes_commands, tells_of_commands
 from projections.gateway.pending_commands import LOOK_SECONDS, LostReplies
 from projections.gateway.replies import Replies, TooMany, now_ms
-from projections.http.bodies import BodyBytes, HttpProblem, Post, RequestBytes
-from projections.http.forwarding import NotNow, not_now
+from projections.http.bodies import BodyBytes, Post, RequestBytes
+from projections.http.problems import HttpProblem, NotNow
 from streams.aggregate_type import AggregateType
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
@@ -45,7 +45,7 @@ from streams.kafka import topics
 from streams.kafka.client import partition_of
 from streams.kafka.topics import ensure_topics
 from streams.runtime.preparation import stop_on_user_error
-from streams.web.health import json_response, problem
+from streams.web.health import json_response
 
 PRODUCE_SECONDS = 5.0
 """For so long Kafka may take a command, also when its client waits for less."""
@@ -71,7 +71,7 @@ def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:
         @side.app.page(f"/{type}s/{{id:[^/]+}}/commands", base=Post, name=f"{type}-commands")
         @takes_commands(type, accepted[type])
         async def post(view: Any, request: Any, id: str) -> Any:
-            return await gateway.answered(view, lambda: gateway.post(view, request, type))
+            return await gateway.answered(lambda: gateway.post(view, request, type))
 
     for type in accepted:
         if accepted[type]:
@@ -80,7 +80,7 @@ def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:
     @side.app.page("/commands/{id:[^/]+}", name="command")
     @tells_of_commands()
     async def status(view: Any, request: Any, id: str) -> Any:
-        return await gateway.answered(view, lambda: gateway.status(view, request))
+        return await gateway.answered(lambda: gateway.status(view, request))
 
     return gateway
 
@@ -150,7 +150,7 @@ class Gateway:
             delivery.cancel()
         await self._replies.close()
 
-    async def answered(self, view: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
+    async def answered(self, answer: Callable[[], Awaitable[Any]]) -> Any:
         """The answer, or the problem that stands in its way."""
         self._in_work += 1
         self._idle.clear()
@@ -158,12 +158,8 @@ class Gateway:
             if not self._is_open:
                 raise NotNow("this worker starts, or ends")
             return await answer()
-        except HttpProblem as error:
-            return problem(view, error.status, error.title, str(error), error.headers, **error.members)
-        except TooMany as error:
-            return problem(view, 429, "Too many", str(error))
-        except (NotNow, sqlite3.Error, TimeoutError) as error:
-            return not_now(view, error)
+        except (sqlite3.Error, TimeoutError) as error:
+            raise NotNow("what this is read from does not answer") from error
         finally:
             self._in_work -= 1
             if not self._in_work:

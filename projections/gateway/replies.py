@@ -30,7 +30,7 @@ from projections.gateway.command_log import (
     read_entry,
 )
 from projections.gateway.pending_commands import PendingCommands
-from projections.http.forwarding import NotNow
+from projections.http.problems import HttpProblem, NotNow
 from projections.stores.local.sqlite_errors import is_damage
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, until_one_ends
@@ -47,8 +47,11 @@ PAUSE = 1.0
 ERRORS = (KafkaError, TimeoutError)
 
 
-class TooMany(Exception):
-    """As many requests wait as may."""
+class TooMany(HttpProblem):
+    """429: as many requests wait, or as many commands have no reply, as may."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(429, "Too many", detail)
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Container, Iterable
 
 from projections.http.etags import read_tag
+from projections.http.problems import HttpProblem
 
 DEFAULT_WAIT = 5.0
 LONGEST_WAIT = 60.0
@@ -16,8 +17,11 @@ _SHOWN = 100
 """Characters of what a client has sent that an answer repeats."""
 
 
-class BadPosition(Exception):
-    """A header `At-Least` that names no stream and commit; the message says how one looks."""
+class BadPosition(HttpProblem):
+    """400: `At-Least` or `Last-Event-ID` names no position; the detail says how one looks."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, "Bad position", detail)
 
 
 def read_at_least(text: str, partitions: int, types: Container[str]) -> tuple[str, int]:

@@ -7,36 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
-import aiohttp
 import msgspec
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from faust.web import View
+
+from projections.http.problems import BROKEN, BadRequest, HttpProblem
 
 MOST_BYTES = 16 * 1024
 BODY_SECONDS = 10.0
 """For so long the body of a request may take."""
-BROKEN = (aiohttp.ClientPayloadError, web.RequestPayloadError, HttpProcessingError)
-"""What aiohttp raises for a body that is not what its headers say."""
 
 T = TypeVar("T")
 
 Reason = Annotated[str, msgspec.Meta(pattern=r"\S", max_length=1_000)]
 """Why a person wants something, for the next one to read."""
-
-
-class HttpProblem(Exception):
-    """An order cannot be taken; with the status and title to answer, headers, and members that its problem has
-    besides."""
-
-    def __init__(
-        self, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **members: object
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.title = title
-        self.headers = headers
-        self.members = members
 
 
 class Post(View):  # type: ignore[misc]
@@ -111,8 +94,7 @@ async def read_bytes(request: Any, most: int, some: RequestBytes | None = None) 
     except TimeoutError:
         raise HttpProblem(408, "Too slow", f"the body did not come within {BODY_SECONDS:g} s") from None
     except BROKEN as error:
-        detail = f"the body is not what its headers say: {type(error).__name__}"
-        raise HttpProblem(400, "Bad request", detail) from None
+        raise BadRequest(f"the body is not what its headers say: {type(error).__name__}") from None
     return bytes(body)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from streams.web.health import no_answer, problem
+from projections.http.problems import HttpProblem, NotNow
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +50,18 @@ class Seldom:
 seldom = Seldom()
 
 
-class NotNow(Exception):
-    """This cannot be answered at the moment; the message says why."""
-
-
 class Behind(NotNow):
     """The worker that was asked knows of a newer table, and by now this one does too."""
 
 
-class OldTable(Exception):
-    """The worker that asks names a table that does not answer any more."""
+class OldTable(HttpProblem):
+    """503: the asking worker names a table that is not active any more.
+
+    `offset` is how far it must read the control topic before it asks again.
+    """
+
+    def __init__(self, detail: str, offset: int) -> None:
+        super().__init__(503, "Not now", detail, {SEEN: str(offset)})
 
 
 class Busy(NotNow):
@@ -146,13 +148,6 @@ def worker_of(partitions: Sequence[int]) -> str:
     if len(partitions) == 1:
         return f"the worker that has partition {partitions[0]}"
     return f"the worker that has partitions {', '.join(map(str, partitions[:3]))}{' ..' if partitions[3:] else ''}"
-
-
-def not_now(view: Any, error: Exception) -> Any:
-    """The 503 for what stands in the way. What a store or journal says of itself, with its address, is for the log."""
-    if isinstance(error, NotNow):
-        return problem(view, 503, "Not now", str(error))
-    return no_answer(view, "what this is read from", error)
 
 
 def read_seen(headers: Mapping[str, str]) -> int | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from projections.http.bodies import HttpProblem
 from projections.http.etags import Entity, read_entities, read_tag
+from projections.http.problems import HttpProblem
 from streams.journal.port import stream_name
 
 UNEXPECTED_SEQUENCE = "UnexpectedSequence"

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from projections.app import ReadSide
-from projections.http.forwarding import HOP, NotNow, not_now
+from projections.http.forwarding import HOP
 from projections.operations.answers import Lag, StreamLag, TableLag
 from projections.routing.cutover import first_projection
-from projections.stores.rows import StoreDown
-from streams.journal.port import Commit, Unavailable, stream_type
-from streams.web.health import json_response, no_answer
+from streams.journal.port import Commit, stream_type
+from streams.web.health import json_response
 from streams.web.operation import describe
 
 
@@ -38,17 +37,12 @@ def add_lag(side: ReadSide) -> None:
     @describe("operations", "How far published events and tables are behind the journals, by stream", Lag, reads=True)
     async def lag(view: Any, request: Any) -> Any:
         first = first_projection(side.sources)
-        try:
-            if HOP in request.headers:
-                return json_response(view, {"partitions": side.doors.here(first), "answer": progress_here(side)})
-            await side.doors.read_your_writes(request, [])
-            heads = await side.heads.of()
-            answers = await side.doors.each(first, "/lag", {}, lambda: progress_here(side))
-            streams = await asyncio.gather(*(lag_of(side, stream, head, answers) for stream, head in heads.items()))
-        except Unavailable as error:
-            return no_answer(view, "the journal", error)
-        except (NotNow, StoreDown) as error:
-            return not_now(view, error)
+        if HOP in request.headers:
+            return side.doors.part(view, first, progress_here(side))
+        await side.doors.read_your_writes(request, [])
+        heads = await side.heads.of()
+        answers = await side.doors.each(first, "/lag", {}, lambda: progress_here(side))
+        streams = await asyncio.gather(*(lag_of(side, stream, head, answers) for stream, head in heads.items()))
         shown: Lag = {"streams": streams, "total": sum(stream["lag"] for stream in streams)}
         return json_response(view, shown)
 

@@ -14,10 +14,10 @@ from typing import Any
 from projections.applying.control import Control
 from projections.applying.partition import PartitionProcessor
 from projections.applying.source import ProjectionGroup
-from projections.http.forwarding import NotNow
+from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
 from projections.stores.rows import StoreDown
-from streams.web.health import json_response, problem
+from streams.web.health import json_response
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +40,8 @@ class Cutover:
 
         @app.page(PATH)
         async def complete(view: Any, request: Any) -> Any:
-            try:
-                partitions = self._doors.here(request.query.get("of", ""))
-                answer = await self._complete()
-            except (NotNow, StoreDown, KeyError) as error:
-                return problem(view, 503, "Not now", str(error))
-            return json_response(view, {"partitions": partitions, "answer": answer})
+            partitions = self._doors.here(request.query.get("of", ""))
+            return json_response(view, {"partitions": partitions, "answer": await self._complete()})
 
     async def _complete(self) -> dict[str, list[tuple[int, int]]]:
         """By table the partitions in which it is complete here, and how many keys keep it from answering."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from projections.http.forwarding import NotNow
+from projections.http.problems import NotNow
 from streams.kafka.client import partition_of
 from streams.runtime.application import Application
 
@@ -36,10 +36,15 @@ class Placement:
         return max(len(self._app.router.tables_metadata()) - 1, 1)
 
     def here(self, projection: str) -> list[int]:
-        """The partitions of a projection that this worker has."""
+        """The partitions of a projection that this worker has. Raises `NotNow`."""
         self._require_ready()
-        topic = self._changelogs[projection]
+        topic = self._changelog(projection)
         return sorted(tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == topic)
+
+    def _changelog(self, projection: str) -> str:
+        if projection not in self._changelogs:
+            raise NotNow(f"{projection} is not kept by this version")
+        return self._changelogs[projection]
 
     def _require_ready(self) -> None:
         if not self._app.is_ready:
@@ -48,7 +53,7 @@ class Placement:
     def workers(self, projection: str) -> dict[str, list[int]]:
         """Partitions by the worker's URL. All of them, or `NotNow`."""
         self._require_ready()
-        topic = self._changelogs[projection]
+        topic = self._changelog(projection)
         workers = {
             str(url).rstrip("/"): sorted(topics[topic])
             for url, topics in self._app.router.tables_metadata().items()

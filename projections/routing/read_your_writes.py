@@ -14,13 +14,15 @@ from typing import Any
 from projections.applying.source import ProjectionGroup
 from projections.applying.waits import MostAtOnce
 from projections.http.at_least import LONGEST_WAIT, BadPosition, read_all_at_least, read_at_least, read_wait
-from projections.http.forwarding import HOP_SECONDS, Busy, NotNow, not_now, read_answer, worker_of
+from projections.http.forwarding import HOP_SECONDS, Busy, Tables, read_answer, worker_of
+from projections.http.problems import HttpProblem, NotNow
 from projections.routing.workers import Workers
-from projections.stores.rows import StoreDown
+from projections.stores.declaration import projection_name
+from projections.stores.rows import Quarantined, read_position
 from streams.concurrency.tasks import all_of
-from streams.journal.port import stream_type
+from streams.journal.port import stream_name, stream_type
 from streams.runtime.web_server import cancelled_with_client, most_outgoing
-from streams.web.health import json_response, problem
+from streams.web.health import json_response
 
 
 class ReadYourWrites:
@@ -73,28 +75,64 @@ class ReadYourWrites:
             why = source.why_not(partition, names)
             raise NotNow(f"{stream}:{nr} is not applied yet" + (f": {why}" if why else ""))
 
+    # -- rows in quarantine -------------------------------------------------------------------------------------
+
+    def refuse_quarantined_key(self, request: Any, partition: int, table: str, key: str) -> None:
+        """Raise `NotNow` where a request asks to see a write and the row of its key is in quarantine: it does not show
+        what the events of the key say."""
+        if "At-Least" in request.headers and (quarantined := self._quarantined(partition, table).get(key)) is not None:
+            raise NotNow(f"{key} waits in {table}: {quarantined.error}")
+
+    def refuse_quarantined(self, request: Any, partitions: Sequence[int], tables: Tables) -> None:
+        """Raise `NotNow` where a request asks to see a write, and some row of these partitions is in quarantine since
+        the commit that it names or an earlier one: its key may be the one that was written."""
+        if "At-Least" not in request.headers:
+            return
+        wanted = self.wanted(request.headers)
+        for table in tables.values():
+            type = self._source_of(table).type
+            for partition in partitions:
+                nr = wanted.get(stream_name(type, partition), 0)
+                for key, quarantined in self._quarantined(partition, table).items():
+                    if read_position(quarantined.position)[0] <= nr:
+                        raise NotNow(f"{key} waits in {table}: {quarantined.error}")
+
+    def _quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
+        fold = self._source_of(table).table(partition, table)
+        return {} if fold is None else fold.quarantined
+
+    def _source_of(self, table: str) -> ProjectionGroup:
+        name = projection_name(table)
+        return next(source for source in self._sources.values() if any(kept.name == name for kept in source.kept))
+
+    # -- asked by other workers ---------------------------------------------------------------------------------
+
     def add_view(self, app: Any) -> None:
         """The view that other workers use to wait for a position here."""
 
         @app.page("/applied/{stream}/{nr}")
         async def applied(view: Any, request: Any, stream: str, nr: str) -> Any:
-            try:
-                stream, number = read_at_least(f"{stream}:{nr}", self._partitions, self._sources)
-                seconds = min(max(float(request.query.get("seconds", "0")), 0.0), LONGEST_WAIT)
-                if math.isnan(seconds):
-                    raise ValueError("seconds=nan: a number")
-            except (BadPosition, ValueError) as error:
-                return problem(view, 400, "Bad position", str(error))
+            stream, number = read_at_least(f"{stream}:{nr}", self._partitions, self._sources)
+            seconds = _read_seconds(request.query.get("seconds", "0"))
             known = [it.name for it in self._sources[stream_type(stream)].kept]
             names = [name for name in request.query.get("projections", "").split(",") if name in known] or known
             try:
                 with cancelled_with_client(request):
                     await self._reached_here(names, stream, number, seconds)
             except Busy as error:
-                return problem(view, 429, "Busy", str(error))
-            except (NotNow, StoreDown) as error:
-                return not_now(view, error)
+                raise HttpProblem(429, "Busy", str(error)) from None
             return json_response(view, {"applied": True})
+
+
+def _read_seconds(text: str) -> float:
+    """Seconds to wait, `LONGEST_WAIT` at most. Raises `BadPosition`."""
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise BadPosition(str(error)) from None
+    if math.isnan(seconds):
+        raise BadPosition("seconds=nan: a number")
+    return min(max(seconds, 0.0), LONGEST_WAIT)
 
 
 def _detail(body: bytes) -> str:

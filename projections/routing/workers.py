@@ -12,7 +12,6 @@ from projections.http.forwarding import (
     HOP_SECONDS,
     SEEN,
     Behind,
-    NotNow,
     Tables,
     WorkerRequest,
     hop,
@@ -20,6 +19,7 @@ from projections.http.forwarding import (
     read_seen,
     seldom,
 )
+from projections.http.problems import NotNow
 from projections.routing.placement import Placement
 from projections.routing.signature import HopSignature
 from streams.runtime.application import Application

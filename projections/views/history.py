@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
@@ -11,15 +10,16 @@ import msgspec
 
 from projections.app import ReadSide
 from projections.http.pages import MOST_ROWS, read_page
+from projections.http.problems import HttpProblem, NotNow
 from streams.aggregate_type import AggregateType
 from streams.concurrency.fairness import yield_if_due
 from streams.deciding.cache import Aggregate
-from streams.journal.event_decoding import NotReadableYet, decode_event
+from streams.journal.event_decoding import decode_event
 from streams.journal.event_view import entries, learn_for, pieces
 from streams.journal.paging import PAGE_BYTES
-from streams.journal.port import Journal, StoredEvent, Unavailable, stream_name
+from streams.journal.port import Journal, StoredEvent, stream_name
 from streams.journal.snapshots import form_of
-from streams.web.health import json_response, no_answer, problem
+from streams.web.health import json_response, problem
 from streams.web.operation import describe
 
 
@@ -45,8 +45,11 @@ MOST_WHY = 300
 """Characters of the reason why a state is not shown."""
 
 
-class ClientLeft(Exception):
-    """Nobody waits for the answer any more."""
+class ClientLeft(NotNow):
+    """The client has closed its connection: the work is given up."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody waits for the answer")
 
 
 def add_history(side: ReadSide, type: str) -> None:
@@ -68,20 +71,17 @@ def add_history(side: ReadSide, type: str) -> None:
         except ValueError as error:
             return problem(view, 400, "Bad request", str(error))
 
-        async def page() -> Any:
-            rows, more = await _page(journal, type, id, behind, limit, request)
-            if not rows and not (behind and await journal.events(type, id, 1, 1)):
-                return problem(view, 404, "Not found", f"there is no {type} {id}")
-            await learn_for(context.events, journal, rows)
-            stream = stream_name(type, side.doors.partition(id))
-            events: list[Any] = []
-            for row in rows:
-                events += entries(context.events, stream, [row])
-                await _turn(request)
-            shown = {"type": type, "id": id, "events": events, "next": events[-1]["sequence"] if more else None}
-            return json_response(view, shown)
-
-        return await _answered(view, page())
+        rows, more = await _page(journal, type, id, behind, limit, request)
+        if not rows and not (behind and await journal.events(type, id, 1, 1)):
+            raise HttpProblem(404, "Not found", f"there is no {type} {id}")
+        await learn_for(context.events, journal, rows)
+        stream = stream_name(type, side.doors.partition(id))
+        events: list[Any] = []
+        for row in rows:
+            events += entries(context.events, stream, [row])
+            await _turn(request)
+        shown = {"type": type, "id": id, "events": events, "next": events[-1]["sequence"] if more else None}
+        return json_response(view, shown)
 
     @side.app.page(f"/{type}s/{{id}}/state", name=f"{type}-state")
     @describe(
@@ -97,24 +97,20 @@ def add_history(side: ReadSide, type: str) -> None:
         except ValueError as error:
             return problem(view, 400, "Bad request", str(error))
 
-        async def at() -> Any:
-            current, sequence = await _from_snapshot(context, journal, id, upto)
-            async with aclosing(pieces(journal, type, id, sequence, upto)) as found:
-                async for rows in found:
-                    for row in rows:
-                        events = await decode_event(context.events, journal, row.event.data)
-                        current, sequence = context.decider.fold(events, current), row.event.sequence
-                        await _turn(request)
-            if not sequence:
-                return problem(view, 404, "Not found", f"there is no {type} {id}")
-            try:
-                value = {"type": type, "id": id, "sequence": sequence, "state": as_json(current)}
-                return json_response(view, value)
-            except (TypeError, ValueError, OverflowError, RecursionError) as error:
-                why = f"the state of {type} {id} cannot be shown as JSON: {error}"
-                return problem(view, 409, "Not shown", why.encode(errors="replace").decode()[:MOST_WHY])
-
-        return await _answered(view, at())
+        current, sequence = await _from_snapshot(context, journal, id, upto)
+        async with aclosing(pieces(journal, type, id, sequence, upto)) as found:
+            async for rows in found:
+                for row in rows:
+                    events = await decode_event(context.events, journal, row.event.data)
+                    current, sequence = context.decider.fold(events, current), row.event.sequence
+                    await _turn(request)
+        if not sequence:
+            raise HttpProblem(404, "Not found", f"there is no {type} {id}")
+        try:
+            return json_response(view, {"type": type, "id": id, "sequence": sequence, "state": as_json(current)})
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            why = f"the state of {type} {id} cannot be shown as JSON: {error}"
+            raise HttpProblem(409, "Not shown", why.encode(errors="replace").decode()[:MOST_WHY]) from None
 
 
 def as_json(state: Any) -> Any:
@@ -123,17 +119,6 @@ def as_json(state: Any) -> Any:
     value = msgspec.to_builtins(state, str_keys=True)
     json.dumps(value, allow_nan=False)
     return value
-
-
-async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
-    try:
-        return await answer
-    except NotReadableYet as error:
-        return problem(view, 503, "Not now", str(error))
-    except Unavailable as error:
-        return no_answer(view, "the journal", error)
-    except ClientLeft:
-        return problem(view, 503, "Not now", "nobody waits for the answer")
 
 
 async def _page(

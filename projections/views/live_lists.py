@@ -17,7 +17,8 @@ import msgspec
 
 from projections.app import ReadSide
 from projections.http.at_least import BadPosition
-from projections.http.forwarding import HOP, HOP_SECONDS, NotNow, worker_of
+from projections.http.forwarding import HOP, HOP_SECONDS, worker_of
+from projections.http.problems import NotNow
 from projections.stores.changes import ChangeListener
 from projections.stores.declaration import Indexes
 from projections.stores.local.queries import changes, place, raw, refolded

@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 from projections.app import ReadSide
+from projections.http.problems import BadRequest
 from projections.operations.answers import SchemaList
 from schemas.registry import Schema
-from streams.journal.port import Unavailable
-from streams.web.health import json_response, no_answer, problem
+from streams.web.health import json_response, problem
 from streams.web.operation import Response, describe
 
 FINGERPRINT = re.compile("[0-9a-f]{16}")
@@ -39,11 +39,8 @@ def add_schemas(side: ReadSide) -> None:
     )
     async def schema(view: Any, request: Any, fingerprint: str) -> Any:
         if not FINGERPRINT.fullmatch(fingerprint):
-            return problem(view, 400, "Bad request", f"{fingerprint!r} is no fingerprint: 16 hex digits in lower case")
-        try:
-            json = await _find(side, fingerprint)
-        except Unavailable as error:
-            return no_answer(view, "the journal", error)
+            raise BadRequest(f"{fingerprint!r} is no fingerprint: 16 hex digits in lower case")
+        json = await _find(side, fingerprint)
         if json is None:
             return problem(view, 404, "Not found", f"there is no schema {fingerprint}")
         headers = {"ETag": f'"{fingerprint}"', "Cache-Control": FOR_EVER}
@@ -51,7 +48,7 @@ def add_schemas(side: ReadSide) -> None:
 
 
 async def _find(side: ReadSide, fingerprint: str) -> str | None:
-    """A schema as JSON: one of this code's, or one that newer code has left in a journal."""
+    """A schema as JSON: one of this code's, or one that newer code has left in a journal. Raises `Unavailable`."""
     for context in side.contexts.values():
         if json := context.events.schemas.get(fingerprint):
             return json

@@ -15,9 +15,9 @@ from projections.gateway import command_request
 from projections.gateway.command_request import CommandReader
 from projections.http import forwarding, pages
 from projections.http.at_least import BadPosition, read_all_at_least, read_at_least, read_wait
-from projections.http.bodies import HttpProblem
 from projections.http.etags import is_known
 from projections.http.preconditions import expected_sequence
+from projections.http.problems import HttpProblem
 from projections.routing.signature import SIGNATURE, HopSignature
 from projections.stores import rows
 from projections.streaming import list_cursor

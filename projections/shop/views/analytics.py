@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from projections.app import ReadSide
-from projections.http.forwarding import NotNow, Tables
+from projections.http.forwarding import Tables
+from projections.http.problems import NotNow
 from projections.shop.analytics.baskets import Baskets
 from projections.shop.analytics.question import Question
 from projections.shop.analytics.recommendation import Recommendation

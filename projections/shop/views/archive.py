@@ -12,15 +12,14 @@ from typing import Annotated, Any
 import msgspec
 
 from projections.app import ReadSide
-from projections.http.forwarding import NotNow
+from projections.http.problems import reading_from
 from projections.projection import Row
 from projections.shop.analytics.question import read_days, read_number
 from projections.shop.tables.archive import by_user, of_user, order_archive
 from projections.shop.views.answers import ArchiveOfUser
 from projections.shop.views.parameters import Days
 from projections.stores.listings import Cursor, ReadModel, Span
-from projections.stores.rows import StoreDown
-from streams.web.health import json_response, no_answer, problem
+from streams.web.health import json_response, problem
 from streams.web.operation import describe
 
 MOST, USUAL = 500, 50
@@ -112,11 +111,7 @@ def add_archive(side: ReadSide, rows: ReadModel) -> None:
             asked = UsersArchive.read(id, request.query, datetime.now(UTC).date())
         except ValueError as error:
             return problem(view, 400, "Bad request", str(error))
-        try:
-            await side.doors.read_your_writes(request, [name])
-            tables = await side.doors.serving(name)
+        await side.doors.read_your_writes(request, [name])
+        tables = await side.doors.serving(name)
+        with reading_from("the read model"):
             return json_response(view, await asked.answer(rows, tables[name]))
-        except NotNow as error:
-            return problem(view, 503, "Not now", str(error))
-        except StoreDown as error:
-            return no_answer(view, "the read model", error)

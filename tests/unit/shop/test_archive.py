@@ -19,7 +19,7 @@ from aggregates.shop.order import (
     OrderRejected,
     OrderShipped,
 )
-from projections.http.forwarding import NotNow
+from projections.http.problems import NotNow
 from projections.projection import Row
 from projections.shop.tables.archive import by_user, order_archive
 from projections.shop.views.archive import UsersArchive, add_archive
@@ -27,6 +27,7 @@ from projections.stores.rows import Changes, Checkpoint, StoreDown, StoredRow
 from projections.stores.shared.memory import MemoryRows
 from tests.folded import published
 from tests.specification import given
+from tests.unit.problems import answered
 from tests.unit.sold import DAY, placed, withdrawn
 
 TABLE = "order-archive-1"
@@ -227,7 +228,7 @@ def get(side: Side, rows: MemoryRows, user: str = "17850", **query: str) -> tupl
     """Status, body and headers of the answer."""
     add_archive(side, rows)  # type: ignore[arg-type]
     view = SimpleNamespace(bytes=lambda body, **of: SimpleNamespace(body=body, **{"status": 200, "headers": None} | of))
-    response = asyncio.run(side.pages["/users/{id}/archive"](view, SimpleNamespace(query=query), user))
+    response = asyncio.run(answered(side.pages["/users/{id}/archive"](view, SimpleNamespace(query=query), user)))
     return response.status, json.loads(response.body), response.headers or {}
 
 

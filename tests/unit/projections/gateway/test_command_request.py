@@ -26,7 +26,8 @@ from aggregates.timer import timer
 from projections.gateway.command_data import CommandData, Invalid
 from projections.gateway.command_request import CommandReader, command_id, fingerprint, read_path_id, wait_of
 from projections.gateway.gateway import accepted_of
-from projections.http.bodies import BodyBytes, HttpProblem
+from projections.http.bodies import BodyBytes
+from projections.http.problems import HttpProblem
 from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 

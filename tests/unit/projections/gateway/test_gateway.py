@@ -14,7 +14,7 @@ from yarl import URL
 
 from aggregates.shop.order import order
 from projections.gateway.gateway import Gateway
-from projections.http.bodies import HttpProblem
+from projections.http.problems import HttpProblem
 from streams.settings import Settings
 from tests.unit.boxes import until
 

@@ -20,7 +20,7 @@ from projections.gateway.command_log import (
 from projections.gateway.command_request import Command
 from projections.gateway.gateway import Gateway
 from projections.gateway.replies import Replies, TooMany, now_ms
-from projections.http.forwarding import NotNow
+from projections.http.problems import NotNow
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import AggregateRef, Error, Reply, encode_reply
 from streams.kafka.client import KafkaClient

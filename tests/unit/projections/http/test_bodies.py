@@ -13,7 +13,8 @@ import pytest_asyncio
 from aiohttp import web
 
 from projections.http import bodies
-from projections.http.bodies import BodyBytes, HttpProblem, read_body, read_bytes
+from projections.http.bodies import BodyBytes, read_body, read_bytes
+from projections.http.problems import HttpProblem
 
 Work = Callable[[web.Request], Awaitable[Any]]
 
