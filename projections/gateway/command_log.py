@@ -11,18 +11,21 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-import msgspec
-
+from projections.gateway.command_records import (
+    KnownCommand,
+    LogEntry,
+    PendingCommand,
+    SentCommand,
+    decode_reply,
+    decode_sent,
+)
 from projections.stores.local.sqlite_errors import is_damage
-from streams.deciding.messages import Reply
 from streams.kafka.topics import DAY
 
 log = logging.getLogger(__name__)
 
-ID_USED_BEFORE = "IdUsedBefore"
-"""The type of the error with which a command is refused whose id is that of another one."""
 LAYOUT = 2
 REMOVED_AT_ONCE = 10_000
 
@@ -48,106 +51,6 @@ _PUT, _PUT_OTHERS = (
 _WITHOUT_REPLY = "SELECT sent, at FROM commands WHERE reply IS NULL ORDER BY at"
 _OF_ANY_COMMAND = "SELECT 1 FROM commands WHERE (id, type, aggregate, command) = (?, ?, ?, '') AND reply IS NOT NULL"
 _REMOVE = "DELETE FROM commands WHERE rowid IN (SELECT rowid FROM commands WHERE at < ? ORDER BY at LIMIT ?)"
-
-
-class CommandAggregate(msgspec.Struct, frozen=True):
-    """The aggregate that a command is for."""
-
-    type: str
-    id: str
-
-
-class KafkaPosition(msgspec.Struct, frozen=True):
-    """Where a command stands on Kafka."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
-NOT_YET = -1
-"""The offset of a command that Kafka has not taken yet."""
-
-
-class SentCommand(msgspec.Struct, frozen=True, tag_field="status", tag="pending"):
-    """The record of a command that has been sent, JSON under its id; its reply follows on the same topic."""
-
-    command_id: str
-    aggregate: CommandAggregate
-    command: str
-    place: KafkaPosition
-    fingerprint: str
-
-
-class LogEntry(NamedTuple):
-    """A record of the topic, as it is kept: type and id of the aggregate, the command's type, `at` in milliseconds.
-    `is_anothers`: the reply is that to another command than the first with this id, which it refuses."""
-
-    id: str
-    type: str
-    aggregate: str
-    command: str
-    at: int
-    sent: bytes | None
-    reply: bytes | None
-    is_anothers: bool = False
-
-
-class PendingCommand(NamedTuple):
-    """A command without a reply."""
-
-    sent: SentCommand
-    at: int
-
-
-class KnownCommand(NamedTuple):
-    """What is known of a command: that it was sent, or its reply, or both."""
-
-    sent: SentCommand | None
-    reply: Reply | None
-
-    def after(self, reply: Reply) -> KnownCommand:
-        """What is known with a reply to a command of this id, that may be another one."""
-        if self.sent is not None and not is_reply_to(reply, self.sent.aggregate, self.sent.command):
-            return self
-        return self if self.reply is not None and is_anothers(reply) else KnownCommand(self.sent, reply)
-
-
-class _Status(msgspec.Struct):
-    status: Literal["pending", "accepted", "rejected", "failed"]
-
-
-_status_of = msgspec.json.Decoder(_Status).decode
-_decode_sent = msgspec.json.Decoder(SentCommand).decode
-_decode_reply = msgspec.json.Decoder(Reply).decode
-encode_sent = msgspec.json.Encoder().encode
-
-
-def read_entry(value: bytes, at: int) -> tuple[LogEntry, Reply | None]:
-    """A record of the topic, with the reply if it is one. Raises `ValueError`, whatever its bytes are."""
-    try:
-        return _read_entry(value, at)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _read_entry(value: bytes, at: int) -> tuple[LogEntry, Reply | None]:
-    if _status_of(value).status == "pending":
-        sent = _decode_sent(value)
-        return LogEntry(sent.command_id, sent.aggregate.type, sent.aggregate.id, sent.command, at, value, None), None
-    reply = _decode_reply(value)
-    its = reply.aggregate
-    return LogEntry(reply.command_id, its.type, its.id, reply.command, at, None, value, is_anothers(reply)), reply
-
-
-def is_reply_to(reply: Reply, aggregate: CommandAggregate, command: str) -> bool:
-    """Whether a reply is that to a command to this aggregate of this type, as far as it says so."""
-    return CommandAggregate(reply.aggregate.type, reply.aggregate.id) == aggregate and reply.command in ("", command)
-
-
-def is_anothers(reply: Reply) -> bool:
-    """Whether a reply refuses a command since its id was used before: so it is not that to the first with this id."""
-    return reply.error is not None and reply.error.type == ID_USED_BEFORE
 
 
 class CommandLog:
@@ -213,14 +116,14 @@ class CommandLog:
         if not rows:
             return None
         first = next((sent for sent, _ in rows if sent), None)
-        known = KnownCommand(_decode_sent(first) if first else None, None)
+        known = KnownCommand(decode_sent(first) if first else None, None)
         for _, reply in rows:
-            known = known.after(_decode_reply(reply)) if reply else known
+            known = known.after(decode_reply(reply)) if reply else known
         return known
 
-    def unanswered(self) -> list[PendingCommand]:
+    def pending(self) -> list[PendingCommand]:
         """The commands without a reply, the oldest first."""
-        found = [PendingCommand(_decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
+        found = [PendingCommand(decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
         return [it for it in found if self._read(_OF_ANY_COMMAND, _key_of(it.sent)).fetchone() is None]
 
     def offsets(self) -> dict[int, int]:
@@ -237,17 +140,17 @@ class CommandLog:
     def write(self, entries: Iterable[LogEntry], offsets: Mapping[int, int], now: int) -> list[PendingCommand]:
         """Write records, and where to read on; remove some of what is older than a day. Those of the commands that were
         sent and have no reply. Raises `sqlite3.Error`."""
-        unanswered = []
+        pending = []
         if self._writes is None:
             raise sqlite3.OperationalError("the file is not open")
         with _transaction(self._writes) as db:
             for entry in entries:
                 [(sent,)] = db.execute(_PUT_OTHERS if entry.is_anothers else _PUT, entry[:7]).fetchall()
                 if sent is not None and db.execute(_OF_ANY_COMMAND, entry[:3]).fetchone() is None:
-                    unanswered.append(PendingCommand(_decode_sent(sent), entry.at))
+                    pending.append(PendingCommand(decode_sent(sent), entry.at))
             db.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?)", offsets.items())
             db.execute(_REMOVE, (now - DAY, REMOVED_AT_ONCE))
-        return unanswered
+        return pending
 
 
 def _key_of(sent: SentCommand) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from projections.gateway.command_log import SentCommand, is_reply_to
+from projections.gateway.command_records import SentCommand, is_reply_to
 from streams.deciding.messages import Reply
 from streams.journal.port import Journal, Unavailable, stream_name
 
@@ -83,8 +83,8 @@ class PendingCommands:
 class LostReplies:
     """Frees the slots of commands whose reply does not come any more, as the `journals` of their types tell."""
 
-    def __init__(self, unanswered: PendingCommands, journals: Mapping[str, Journal]) -> None:
-        self._unanswered = unanswered
+    def __init__(self, pending: PendingCommands, journals: Mapping[str, Journal]) -> None:
+        self._pending = pending
         self._journals = journals
         self._past: set[tuple[str, int]] = set()
         """Id and offset of those that the log was past at the last look."""
@@ -93,13 +93,13 @@ class LostReplies:
         """Free the slots of commands that were sent before a time (in milliseconds), and that the log is past, at the
         look before this one too."""
         by_stream: defaultdict[tuple[str, int], list[SentCommand]] = defaultdict(list)
-        for sent in self._unanswered.sent_before(before):
+        for sent in self._pending.sent_before(before):
             by_stream[sent.aggregate.type, sent.place.partition].append(sent)
         found = await asyncio.gather(*(self._past_of(*stream, its) for stream, its in by_stream.items()))
         past = {(sent.command_id, sent.place.offset) for its in found for sent in its}
         lost = past & self._past
         for id, _ in lost:
-            self._unanswered.remove(id)
+            self._pending.remove(id)
         if lost:
             log.warning("%d commands have been processed without a reply coming: they do not count any more", len(lost))
         self._past = past - lost

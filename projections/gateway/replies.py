@@ -10,27 +10,25 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from projections.gateway.command_log import (
-    CommandLog,
+from projections.gateway.command_log import CommandLog
+from projections.gateway.command_records import (
     KnownCommand,
     LogEntry,
     PendingCommand,
-    SentCommand,
-    is_reply_to,
+    now_ms,
     read_entry,
 )
 from projections.gateway.pending_commands import PendingCommands
-from projections.http.problems import HttpProblem, NotNow
+from projections.gateway.waiters import ReplyWaiters
+from projections.http.problems import NotNow
 from projections.stores.local.sqlite_errors import is_damage
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, until_one_ends
@@ -47,27 +45,8 @@ PAUSE = 1.0
 ERRORS = (KafkaError, TimeoutError)
 
 
-class TooMany(HttpProblem):
-    """429: as many requests wait, or as many commands have no reply, as may."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(429, "Too many", detail)
-
-
-@dataclass(eq=False)
-class _Waiting:
-    """Who waits for the reply to a command."""
-
-    sent: SentCommand
-    reply: asyncio.Future[Reply | None]
-
-    def take(self, reply: Reply) -> None:
-        if not self.reply.done() and is_reply_to(reply, self.sent.aggregate, self.sent.command):
-            self.reply.set_result(reply)
-
-
 class FetchedReplies(NamedTuple):
-    """Records that wait for the file, by partition the offset behind the last, and by id the replies."""
+    """Records that are to be written to the file, by partition the offset behind the last, and by id the replies."""
 
     entries: list[LogEntry]
     offsets: dict[int, int]
@@ -79,26 +58,34 @@ def _nothing() -> FetchedReplies:
 
 
 class Replies:
-    """Reads `topic` into `commands`. At most `most` wait at the same time."""
+    """Reads `topic`, which has so many partitions, into `commands`.
+
+    `pending` are the commands without a reply, `waiters` the requests that wait for one.
+    """
 
     def __init__(
-        self, servers: list[str], topic: str, partitions: int, broker: KafkaClient, commands: CommandLog, most: int
+        self,
+        broker: KafkaClient,
+        commands: CommandLog,
+        waiters: ReplyWaiters,
+        *,
+        servers: list[str],
+        topic: str,
+        partitions: int,
     ) -> None:
+        self.pending = PendingCommands()
+        self.waiters = waiters
+        self._broker = broker
+        self._commands = commands
         self._servers = servers
         self._topic = topic
         self._partitions = partitions
-        self._broker = broker
-        self._commands = commands
-        self._most = most
-        self.unanswered = PendingCommands()
-        self._waiting: defaultdict[str, list[_Waiting]] = defaultdict(list)
-        self._waiters = {True: 0, False: 0}
-        """Who has sent a command, and who only asks what became of one: neither takes the place of the other."""
-        self._ended = False
         self._read_to: dict[int, int] = {}
+        """By partition the offset up to which the file has all."""
         self._ends: dict[int, int] = {}
-        """Of the partitions when this worker began to read them."""
+        """The ends of the partitions when this worker began to read them."""
         self._moved = asyncio.Condition()
+        """Notified when `_read_to` has changed, and when the worker ends."""
         self._fetched = self._in_writing = _nothing()
         self._has_fetched = asyncio.Event()
         self._is_kept = asyncio.Event()
@@ -108,13 +95,9 @@ class Replies:
         """Begin to read, and go on, whatever does not answer."""
         self._task = asyncio.create_task(self._run(), name=f"reading {self._topic}")
 
-    async def let_go(self) -> None:
-        """For all who wait, and will wait, the time is up."""
-        self._ended = True
-        for waiting in self._waiting.values():
-            for it in waiting:
-                if not it.reply.done():
-                    it.reply.set_result(None)
+    async def end_waits(self) -> None:
+        """End all waits, also those to come: the worker ends."""
+        self.waiters.end()
         async with self._moved:
             self._moved.notify_all()
 
@@ -150,7 +133,7 @@ class Replies:
 
     async def _until(self, is_so: Callable[[], bool]) -> None:
         async with self._moved:
-            await self._moved.wait_for(lambda: self._ended or is_so())
+            await self._moved.wait_for(lambda: self.waiters.ended or is_so())
         if not is_so():
             raise NotNow("this worker ends")
 
@@ -160,32 +143,6 @@ class Replies:
         return bool(self._ends) and all(
             self._read_to.get(partition, -1) >= end for partition, end in self._ends.items()
         )
-
-    @contextlib.contextmanager
-    def place(self, sends: bool) -> Iterator[None]:
-        """A place among those who wait: for who sends a command, or for who only asks. Raises `TooMany`."""
-        if self._waiters[sends] >= self._most:
-            raise TooMany(f"{self._most} requests wait for replies already")
-        self._waiters[sends] += 1
-        try:
-            yield
-        finally:
-            self._waiters[sends] -= 1
-
-    @contextlib.contextmanager
-    def waiting_for(self, sent: SentCommand) -> Iterator[asyncio.Future[Reply | None]]:
-        """The next reply to a command that is read; None when the worker ends before. Who waits has a `place`."""
-        waiting = _Waiting(sent, asyncio.get_running_loop().create_future())
-        if self._ended:
-            waiting.reply.set_result(None)
-        its = self._waiting[sent.command_id]
-        its.append(waiting)
-        try:
-            yield waiting.reply
-        finally:
-            its.remove(waiting)
-            if not its:
-                del self._waiting[sent.command_id]
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -210,8 +167,8 @@ class Replies:
         )
         self._fetched = self._in_writing = _nothing()
         self._commands.open(described[self._topic].id)
-        for command in self._commands.unanswered():
-            self.unanswered.add(*command)
+        for command in self._commands.pending():
+            self.pending.add(*command)
         async with self._consumer() as consumer:
             await until_one_ends(self._fetch(consumer), self._keep())
 
@@ -257,7 +214,7 @@ class Replies:
             found = await until_it_answers(
                 lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE), f"Kafka: reading {self._topic}", ERRORS
             )
-            self.unanswered.remove_before(now_ms() - DAY)
+            self.pending.remove_before(now_ms() - DAY)
             for records in found.values():
                 for record in records:
                     self._take(record)
@@ -288,8 +245,7 @@ class Replies:
         self._fetched.entries.append(entry)
         if reply is not None:
             self._fetched.replies[entry.id].append(reply)
-            for waiting in self._waiting.get(reply.command_id, ()):
-                waiting.take(reply)
+            self.waiters.take(reply)
 
     async def _keep(self) -> None:
         """Write what was fetched since the last time, as often as there is something. Raises `sqlite3.Error`."""
@@ -301,9 +257,9 @@ class Replies:
             if not offsets:
                 continue
             for command in await self._write(entries, offsets):
-                self.unanswered.add(*command)
+                self.pending.add(*command)
             for reply in chain.from_iterable(replies.values()):
-                self.unanswered.answered(reply)
+                self.pending.answered(reply)
             self._in_writing = _nothing()
             self._is_kept.set()
             async with self._moved:
@@ -318,8 +274,3 @@ class Replies:
         except asyncio.CancelledError:
             await asyncio.wait([writing])  # the file is closed next
             raise
-
-
-def now_ms() -> int:
-    """The time as Kafka has it in its records."""
-    return time.time_ns() // 1_000_000
