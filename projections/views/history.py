@@ -7,9 +7,11 @@ from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from projections.app import ReadSide
-from projections.http.pages import MOST_ROWS, read_page
+from projections.http.pages import MOST_ROWS, Limit
+from projections.http.parameters import read_query
 from projections.http.problems import HttpProblem, NotNow
 from streams.aggregate_type import AggregateType
 from streams.concurrency.fairness import yield_if_due
@@ -17,16 +19,16 @@ from streams.deciding.cache import Aggregate
 from streams.journal.event_decoding import decode_event
 from streams.journal.event_view import entries, learn_for, pieces
 from streams.journal.paging import PAGE_BYTES
-from streams.journal.port import Journal, StoredEvent, stream_name
+from streams.journal.port import LAST_SEQUENCE, Journal, StoredEvent, stream_name
 from streams.journal.snapshots import form_of
-from streams.web.health import json_response, problem
+from streams.web.health import json_response
 from streams.web.operation import describe
 
 
 class HistoryPage(msgspec.Struct):
     """Which events."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS, description="How many at most")] = MOST_ROWS
+    limit: Limit = MOST_ROWS
     after: Annotated[
         int, msgspec.Meta(ge=0, lt=10**18, description="The `next` of the page before, to go on behind it")
     ] = 0
@@ -37,8 +39,8 @@ class AtSequence(msgspec.Struct):
 
     sequence: (
         Annotated[int, msgspec.Meta(ge=0, lt=10**18, description="The state after this event; after all without it")]
-        | msgspec.UnsetType
-    ) = msgspec.UNSET
+        | UnsetType
+    ) = UNSET
 
 
 MOST_WHY = 300
@@ -65,14 +67,9 @@ def add_history(side: ReadSide, type: str) -> None:
         problems=(400, 404, 503),
     )
     async def history(view: Any, request: Any, id: str) -> Any:
-        try:
-            limit, after = read_page(request.query, MOST_ROWS)
-            behind = _number(after or "0", "after")
-        except ValueError as error:
-            return problem(view, 400, "Bad request", str(error))
-
-        rows, more = await _page(journal, type, id, behind, limit, request)
-        if not rows and not (behind and await journal.events(type, id, 1, 1)):
+        asked = read_query(request.query, HistoryPage)
+        rows, more = await _page(journal, type, id, asked, request)
+        if not rows and not (asked.after and await journal.events(type, id, 1, 1)):
             raise HttpProblem(404, "Not found", f"there is no {type} {id}")
         await learn_for(context.events, journal, rows)
         stream = stream_name(type, side.doors.partition(id))
@@ -92,11 +89,8 @@ def add_history(side: ReadSide, type: str) -> None:
         problems=(400, 404, 409, 503),
     )
     async def state(view: Any, request: Any, id: str) -> Any:
-        try:
-            upto = _number(request.query.get("sequence", str(10**18 - 1)), "sequence")
-        except ValueError as error:
-            return problem(view, 400, "Bad request", str(error))
-
+        asked = read_query(request.query, AtSequence)
+        upto = LAST_SEQUENCE if asked.sequence is UNSET else asked.sequence
         current, sequence = await _from_snapshot(context, journal, id, upto)
         async with aclosing(pieces(journal, type, id, sequence, upto)) as found:
             async for rows in found:
@@ -122,16 +116,16 @@ def as_json(state: Any) -> Any:
 
 
 async def _page(
-    journal: Journal, type: str, id: str, after: int, limit: int, request: Any
+    journal: Journal, type: str, id: str, asked: HistoryPage, request: Any
 ) -> tuple[list[StoredEvent], bool]:
     """The events of a page, some megabytes at most, and whether there are more."""
     rows: list[StoredEvent] = []
     size = 0
-    async with aclosing(pieces(journal, type, id, after, after + limit + 1)) as found:
+    async with aclosing(pieces(journal, type, id, asked.after, asked.after + asked.limit + 1)) as found:
         async for piece in found:
             await _turn(request)
             for row in piece:
-                if len(rows) == limit or size > PAGE_BYTES:
+                if len(rows) == asked.limit or size > PAGE_BYTES:
                     return rows, True
                 rows.append(row)
                 size += len(row.event.data)
@@ -155,12 +149,6 @@ async def _turn(request: Any) -> None:
     await yield_if_due()
     if request.transport is None:
         raise ClientLeft
-
-
-def _number(text: str, name: str) -> int:
-    if text.isascii() and text.isdecimal() and len(text) < 19:
-        return int(text)
-    raise ValueError(f"{name}={text!r}: a number of at most 18 digits")
 
 
 def history_type(context: AggregateType) -> type:
