@@ -37,6 +37,7 @@ from projections.gateway.pending_commands import LOOK_SECONDS, LostReplies
 from projections.gateway.replies import Replies
 from projections.gateway.waiters import ReplyWaiters, TooMany
 from projections.http.bodies import BodyBytes, Post
+from projections.http.paths import collection
 from projections.http.problems import HttpProblem, NotNow
 from streams.aggregate_type import AggregateType
 from streams.concurrency.retry import until_it_answers
@@ -80,7 +81,7 @@ def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:
 
 
 def _add_commands(side: ReadSide, gateway: Gateway, type: str) -> None:
-    @side.app.page(f"/{type}s/{{id:[^/]+}}/commands", base=Post, name=f"{type}-commands")
+    @side.app.page(f"/{collection(type)}/{{id:[^/]+}}/commands", base=Post, name=f"{type}-commands")
     @takes_commands(type, gateway.accepted[type])
     async def post(view: Any, request: Any, id: str) -> Any:
         with gateway.in_work():

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from projections.gateway.command_answers import CommandStatus
+from projections.http.paths import collection
 from streams.deciding.messages import Reply
 from streams.web.operation import Response, V, describe
 
@@ -20,7 +21,7 @@ def takes_commands(type: str, commands: Mapping[str, type]) -> Callable[[V], V]:
         "No reply in time: ask at `Location`, or send it again", CommandStatus, headers=("Location", "Retry-After")
     )
     return describe(
-        f"{type}s",
+        collection(type),
         f"Send a command to one {type}",
         Response("Accepted: what it has caused is durable", Reply),
         body=_body(commands),

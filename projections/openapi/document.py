@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from projections.http.paths import collection
 from projections.openapi.parts import AT_THE_DOOR, components
 from projections.openapi.schemas import TypeSchemas, schemas_of
 from projections.operations.answers import Problem
@@ -91,10 +92,11 @@ def _types(described: Operation) -> Iterator[Any]:
 
 def _tags(tags: Sequence[str], contexts: Mapping[str, AggregateType]) -> list[dict[str, str]]:
     """What they are about; an aggregate type says also what of it is not on HTTP."""
+    types = {collection(type_): type_ for type_ in contexts}
     told: list[dict[str, str]] = []
     for tag in dict.fromkeys(tags):
-        about, type_ = {"name": tag}, tag.removesuffix("s")
-        if type_ in contexts:
+        about, type_ = {"name": tag}, types.get(tag)
+        if type_ is not None:
             decider = contexts[type_].decider
             commands, events = ", ".join(sorted(decider.commands)), ", ".join(sorted(decider.events))
             about["description"] = (

@@ -7,6 +7,7 @@ from typing import Any
 from projections.app import ReadSide
 from projections.http.etags import is_known
 from projections.http.forwarding import VARY
+from projections.http.paths import collection
 from projections.stores.local.queries import raw
 from projections.stores.rows import is_gone, shown_json
 from projections.streaming.sse import wants_events
@@ -22,9 +23,9 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
     """
     local = side.local_rows(type, projection)
 
-    @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
+    @side.app.page(f"/{collection(type)}/{{id}}", name=f"{type}-by-id")
     @describe(
-        f"{type}s",
+        collection(type),
         f"One {type} as it stands now, and its changes as they come",
         Response("Found", answer_type, headers=("Position", "Sequence")),
         reads=True,

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from projections.app import ReadSide
 from projections.http.pages import MOST_ROWS, Limit
 from projections.http.parameters import read_query
+from projections.http.paths import collection
 from projections.http.problems import HttpProblem, NotNow
 from streams.aggregate_type import AggregateType
 from streams.concurrency.fairness import yield_if_due
@@ -58,9 +59,9 @@ def add_history(side: ReadSide, type: str) -> None:
     """Serve `/<type>s/{id}/history` and `/<type>s/{id}/state?sequence=N`; any worker answers."""
     context, journal = side.contexts[type], side.journals[type]
 
-    @side.app.page(f"/{type}s/{{id}}/history", name=f"{type}-history")
+    @side.app.page(f"/{collection(type)}/{{id}}/history", name=f"{type}-history")
     @describe(
-        f"{type}s",
+        collection(type),
         f"The events of one {type}, oldest first, page by page",
         history_type(context),
         query=HistoryPage,
@@ -80,9 +81,9 @@ def add_history(side: ReadSide, type: str) -> None:
         shown = {"type": type, "id": id, "events": events, "next": events[-1]["sequence"] if more else None}
         return json_response(view, shown)
 
-    @side.app.page(f"/{type}s/{{id}}/state", name=f"{type}-state")
+    @side.app.page(f"/{collection(type)}/{{id}}/state", name=f"{type}-state")
     @describe(
-        f"{type}s",
+        collection(type),
         f"The state of one {type}, now or after one of its events",
         state_type(context),
         query=AtSequence,

@@ -11,6 +11,7 @@ from projections.app import ReadSide
 from projections.http.forwarding import VARY, Tables
 from projections.http.pages import Paging, page
 from projections.http.parameters import read_query
+from projections.http.paths import collection
 from projections.stores.local.queries import listed
 from projections.stores.rows import decode_row
 from projections.streaming.sse import wants_events
@@ -22,7 +23,7 @@ from streams.web.operation import describe
 
 def add_list(side: ReadSide, listing: ListOfRows) -> None:
     """Serve `/<type>s`: pages of rows, and their changes to those who ask for a stream of events."""
-    name, local = f"{listing.type}s", side.local_rows(listing.type, listing.projection)
+    name, local = collection(listing.type), side.local_rows(listing.type, listing.projection)
 
     chosen = Literal[tuple(listing.values)] | msgspec.UnsetType  # type: ignore[valid-type]
     query: Any = msgspec.defstruct("Query", [(listing.index, chosen, msgspec.UNSET)], bases=(Paging,))
