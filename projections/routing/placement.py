@@ -63,6 +63,10 @@ class Placement:
             raise NotNow("not every partition has a worker yet")
         return workers
 
+    def url_of(self, projection: str, partition: int) -> str:
+        """The URL of the worker that has a partition of a projection. Raises `NotNow`."""
+        return next(url for url, partitions in self.workers(projection).items() if partition in partitions)
+
     def together(self, names: Collection[str]) -> list[list[str]]:
         """Projections by the topic that says where they are."""
         groups: dict[str, list[str]] = {}

@@ -13,7 +13,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from projections.applying.control import Control
 from projections.applying.source import ProjectionGroup
@@ -31,7 +31,7 @@ from projections.http.forwarding import (
     worker_of,
 )
 from projections.http.problems import NotNow
-from projections.routing.read_your_writes import ReadYourWrites
+from projections.routing.read_your_writes import ReadYourWrites, group_of
 from projections.routing.workers import Workers
 from projections.stores.declaration import projection_name
 from streams.concurrency.tasks import all_of
@@ -48,6 +48,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class RowLocation(NamedTuple):
+    """Where the row of a key is: its partition, the active table, and the URL of the worker, None for this one."""
+
+    partition: int
+    table: str
+    url: str | None = None
+
+
 async def _result(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function returns, or what is awaited of it."""
     result = function(*arguments)
@@ -55,7 +63,7 @@ async def _result(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _again_when_behind(ask: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """The same method, which asks again, `SWITCHES` times at most, when another table has become active meanwhile."""
+    """The method, called again, `SWITCHES` times at most, when another table has become active meanwhile."""
 
     @wraps(ask)
     async def asked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -68,7 +76,7 @@ def _again_when_behind(ask: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[
 
 
 class QueryRouter(Workers):
-    """Asks the workers that have what is asked for."""
+    """Answers queries here, has other workers answer them, and puts their answers together."""
 
     def __init__(
         self, app: Application, control: Control, changelogs: Mapping[str, str], sources: Mapping[str, ProjectionGroup]
@@ -80,7 +88,7 @@ class QueryRouter(Workers):
     # -- which table ------------------------------------------------------------------------------------
 
     async def serving(self, *projections: str) -> Tables:
-        """The tables that answer. Raises `NotNow` while the first one of a projection is being built."""
+        """The active tables. Raises `NotNow` while the first one of a projection is being built."""
         tables: dict[str, str] = {}
         for name in projections:
             table = self._control.serving(name)
@@ -92,53 +100,52 @@ class QueryRouter(Workers):
         return tables
 
     def _is_complete(self, projection: str) -> bool:
-        """Whether its newest table is complete in all partitions here."""
-        source = next(it for it in self._sources.values() if any(kept.name == projection for kept in it.kept))
-        table = source.newest()[projection]
-        return all(partition.is_current(table) for partition in source.partitions.values())
+        """Whether the newest table of a projection is complete in all partitions here."""
+        group = group_of(self._sources, projection)
+        table = group.newest()[projection]
+        return all(partition.is_current(table) for partition in group.partitions.values())
 
-    async def told(self, request: Any, projections: Sequence[str]) -> Tables:
-        """The tables that the asking worker named. Raises `OldTable` when this one knows better."""
-        told = dict(part.split("=", 1) for part in request.headers[HOP].split(",") if "=" in part)
-        if told.keys() != set(projections) or any(projection_name(told[name]) != name for name in projections):
+    async def tables_of_request(self, request: Any, projections: Sequence[str]) -> Tables:
+        """The tables that the asking worker names, by projection. Raises `NotNow`, and `OldTable` for one that is not
+        active any more."""
+        control = self._control
+        tables = dict(part.split("=", 1) for part in request.headers[HOP].split(",") if "=" in part)
+        if tables.keys() != set(projections) or any(projection_name(tables[name]) != name for name in projections):
             raise NotNow(f"{HOP}: the tables of {', '.join(projections)} are to be named")
         seen = read_seen(request.headers)
         if seen is not None:
             await self.read_orders(seen)
-            if self._control.offset > seen and any(self._control.serving(name) != it for name, it in told.items()):
-                raise OldTable(f"{', '.join(told.values())}: there is a newer one", self._control.offset)
-        for name, table in told.items():
+            if control.offset > seen and any(control.serving(name) != table for name, table in tables.items()):
+                raise OldTable(f"{', '.join(tables.values())}: there is a newer one", control.offset)
+        for name, table in tables.items():
             if not self._is_known(name, table):  # to look into one that is not there would make it
-                raise OldTable(f"there is no table {table}", self._control.offset)
-        return told
+                raise OldTable(f"there is no table {table}", control.offset)
+        return tables
 
     def _is_known(self, projection: str, table: str) -> bool:
-        """Whether a table answers, or is kept here."""
+        """Whether a table is active, or kept here."""
         if table == self._control.serving(projection):
             return True
-        source = next(it for it in self._sources.values() if any(kept.name == projection for kept in it.kept))
-        return any(source.table(partition, table) is not None for partition in self.here(projection))
+        group = group_of(self._sources, projection)
+        return any(group.table(partition, table) is not None for partition in self.here(projection))
 
     # -- asking -------------------------------------------------------------------------------------------
 
-    async def route(self, request: Any, projection: str, key: str) -> tuple[int, str, str | None]:
-        """Where a query by key is answered: partition, table, and the worker's URL, None for here.
-
-        Raises `NotNow` and `OldTable`.
-        """
+    async def route(self, request: Any, projection: str, key: str) -> RowLocation:
+        """Where a query by key is answered. Raises `NotNow` and `OldTable`."""
         partition = self.partition(key)
         if HOP in request.headers:
-            table = (await self.told(request, [projection]))[projection]
+            table = (await self.tables_of_request(request, [projection]))[projection]
             if partition not in self.here(projection):
                 raise NotNow("the partition has just moved")
         else:
             table = (await self.serving(projection))[projection]
             if partition not in self.here(projection):
-                return partition, table, next(url for url, ps in self.workers(projection).items() if partition in ps)
+                return RowLocation(partition, table, self.url_of(projection, partition))
         self._applied.refuse_quarantined_key(request, partition, table, key)
-        return partition, table, None
+        return RowLocation(partition, table)
 
-    async def at_owner(
+    async def ask_owner(
         self, view: Any, request: Any, projection: str, key: str, answer: Callable[[int, str], Awaitable[Any]]
     ) -> Any:
         """Answer a query by key here, or hand on the answer of its owner. `answer` gets the partition and the table.
@@ -146,10 +153,10 @@ class QueryRouter(Workers):
         Raises `NotNow`, `OldTable` and `BadPosition`.
         """
         await self.read_your_writes(request, [projection])
-        return await self._ask_owner(view, request, projection, key, answer)
+        return await self._answer_by_key(view, request, projection, key, answer)
 
     @_again_when_behind
-    async def _ask_owner(
+    async def _answer_by_key(
         self, view: Any, request: Any, projection: str, key: str, answer: Callable[[int, str], Awaitable[Any]]
     ) -> Any:
         partition, table, url = await self.route(request, projection, key)
@@ -157,7 +164,7 @@ class QueryRouter(Workers):
             return await answer(partition, table)
         headers = self.hop({projection: table}) | passed_on(request, PASSED_ON)
         async with self.get(url + request.rel_url.raw_path_qs, headers, worker=worker_of([partition])) as response:
-            await self.knows_better(response)
+            await self.raise_if_behind(response)
             if not (response.status == 200 or response.status == 304 or response.status >= 400):
                 raise BadAnswer(f"status {response.status}")
             body = await read_answer(response)
@@ -182,7 +189,7 @@ class QueryRouter(Workers):
         """
         if HOP in request.headers:
             partitions = self.here(projections[0])
-            tables = await self.told(request, projections)
+            tables = await self.tables_of_request(request, projections)
             return self.part(view, projections[0], await self._part_of(request, partitions, tables, answer))
         await self.read_your_writes(request, projections)
         parts = await self._ask_all(request, projections, answer)
@@ -242,7 +249,7 @@ class QueryRouter(Workers):
         """The part of another worker, which is to have these partitions. Raises `NotNow`."""
         worker = worker_of(partitions)
         async with self.ask(method, url, headers, seconds, worker) as response:
-            await self.knows_better(response)
+            await self.raise_if_behind(response)
             if response.status in (429, 503):
                 raise NotNow(f"{worker} cannot answer now")
             if response.status != 200:

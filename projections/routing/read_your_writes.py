@@ -25,6 +25,11 @@ from streams.runtime.web_server import cancelled_with_client, most_outgoing
 from streams.web.health import json_response
 
 
+def group_of(groups: Mapping[str, ProjectionGroup], projection: str) -> ProjectionGroup:
+    """The group that a projection is in."""
+    return next(group for group in groups.values() if any(table.name == projection for table in group.kept))
+
+
 class ReadYourWrites:
     """Who waits at this worker, for partitions here and elsewhere; `most` at the same time."""
 
@@ -59,7 +64,7 @@ class ReadYourWrites:
         workers, partition = self._workers, int(stream.rpartition("-")[2])
         if partition in workers.here(names[0]):
             return await self._reached_here(names, stream, nr, seconds)
-        url = next(url for url, ps in workers.workers(names[0]).items() if partition in ps)
+        url = workers.url_of(names[0], partition)
         path = f"{url}/applied/{stream}/{nr}?seconds={seconds}&projections={','.join(names)}"
         worker = worker_of([partition])
         with self._waiting.one_more(), self._asking.one_more():
@@ -90,7 +95,7 @@ class ReadYourWrites:
             return
         wanted = self.wanted(request.headers)
         for table in tables.values():
-            type = self._source_of(table).type
+            type = group_of(self._sources, projection_name(table)).type
             for partition in partitions:
                 nr = wanted.get(stream_name(type, partition), 0)
                 for key, quarantined in self._quarantined(partition, table).items():
@@ -98,12 +103,8 @@ class ReadYourWrites:
                         raise NotNow(f"{key} waits in {table}: {quarantined.error}")
 
     def _quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
-        fold = self._source_of(table).table(partition, table)
+        fold = group_of(self._sources, projection_name(table)).table(partition, table)
         return {} if fold is None else fold.quarantined
-
-    def _source_of(self, table: str) -> ProjectionGroup:
-        name = projection_name(table)
-        return next(source for source in self._sources.values() if any(kept.name == name for kept in source.kept))
 
     # -- asked by other workers ---------------------------------------------------------------------------------
 

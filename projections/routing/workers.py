@@ -72,7 +72,7 @@ class Workers(Placement):
             self._session = new_session()
         return WorkerRequest(self._session, method, url, self.signed(method, url, headers), seconds, worker)
 
-    async def knows_better(self, response: aiohttp.ClientResponse) -> None:
+    async def raise_if_behind(self, response: aiohttp.ClientResponse) -> None:
         """Raise `Behind` if that is why another worker does not answer, `NotNow` if it does not believe that this one
         is a worker."""
         if response.status in NO_WORKER:

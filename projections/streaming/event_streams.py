@@ -134,7 +134,7 @@ class EventStreams:
         headers = self._doors.signed("GET", url, {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on})
         try:
             async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
-                await self._doors.knows_better(response)
+                await self._doors.raise_if_behind(response)
                 if response.status != 200:
                     raise NotNow("the worker that has this cannot stream it now")
                 yield response

@@ -49,4 +49,4 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
                 return view.bytes(b"", status=304, headers=headers)
             return view.bytes(shown_json(value), content_type="application/json", headers=headers)
 
-        return await side.doors.at_owner(view, request, projection, id, answer)
+        return await side.doors.ask_owner(view, request, projection, id, answer)

@@ -48,7 +48,7 @@ async def stream_list(side: ReadSide, view: Any, request: Any, listing: ListOfRo
 
     async def work(stream: EventStream) -> None:
         if HOP in request.headers:
-            tables = await doors.told(request, [name])
+            tables = await doors.tables_of_request(request, [name])
             workers = {doors.own_url: doors.here(name)}
         else:
             await doors.read_your_writes(request, [name])

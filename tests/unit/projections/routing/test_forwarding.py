@@ -97,7 +97,7 @@ class Asker:
         async def answer(partition: int, table: str) -> Any:
             raise AssertionError("it is not here")
 
-        return await answered(self.doors.at_owner(View(), request, "orders", key, answer))  # type: ignore[no-any-return]
+        return await answered(self.doors.ask_owner(View(), request, "orders", key, answer))  # type: ignore[no-any-return]
 
 
 @pytest_asyncio.fixture
@@ -272,7 +272,7 @@ async def test_a_stores_words_are_for_the_log(asker: Asker, caplog: pytest.LogCa
     request = SimpleNamespace(headers=CIMultiDict(), rel_url=URL("/orders/a"), method="GET")
     assert 0 == asker.doors.partition("a")
     with caplog.at_level(logging.INFO):
-        response = await answered(asker.doors.at_owner(View(), request, "orders", "a", answer))
+        response = await answered(asker.doors.ask_owner(View(), request, "orders", "a", answer))
     assert (503, "1") == (response.status, response.headers["Retry-After"])
     assert b"10.0.0.9" not in response.body
     assert "10.0.0.9" in caplog.text

@@ -46,7 +46,7 @@ class Doors:
     def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
         return dict(headers)
 
-    async def knows_better(self, response: aiohttp.ClientResponse) -> None:
+    async def raise_if_behind(self, response: aiohttp.ClientResponse) -> None:
         if SEEN in response.headers:
             raise Behind("another table answers now")
 
