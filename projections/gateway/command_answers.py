@@ -1,4 +1,4 @@
-"""What is answered about a command: its reply, its status, or that its id is that of another one."""
+"""Answers about a command: its reply, its status, or that its id is used for another command."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ class CommandStatus(TypedDict):
 
 
 def is_another(command: Command, sent: SentCommand | None, reply: Reply | None) -> bool:
-    """Whether what is known under the id of a command is another one: of another type, to another aggregate, with other
-    data, or with another precondition."""
+    """Whether the id of a command is known for another one: of another type, to another aggregate, with other data, or
+    with another precondition."""
     if sent is not None:
         return sent.fingerprint != command.fingerprint
-    its = CommandAggregate(command.type, command.aggregate_id)
-    return reply is not None and not is_reply_to(reply, its, command.name)
+    aggregate = CommandAggregate(command.type, command.aggregate_id)
+    return reply is not None and not is_reply_to(reply, aggregate, command.name)
 
 
 def used_before(id: str, sent: SentCommand | None, reply: Reply | None) -> HttpProblem:
-    """The refusal, which says what the id was used for."""
+    """The refusal of a command, which says what its id was used for."""
     used_for: dict[str, object] = {}
     if sent is not None:
         used_for = {"command": sent.command, "aggregate": sent.aggregate}
@@ -70,7 +70,7 @@ def used_before(id: str, sent: SentCommand | None, reply: Reply | None) -> HttpP
 
 
 def answer_of(view: Any, reply: Reply) -> Any:
-    """The answer to who has sent a command: its reply, a problem unless it was accepted."""
+    """The answer to the sender of a command: the reply, as a problem unless the command was accepted."""
     status = STATUS[reply.status]
     if reply.error is None:
         return json_response(view, reply, status)

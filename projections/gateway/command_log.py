@@ -1,7 +1,7 @@
-"""What became of the commands that came over HTTP, in an SQLite file: a copy of the last day of a topic.
+"""The status of commands that came over HTTP, in an SQLite file: a copy of the last day of a topic.
 
-What one call writes is written whole or not at all, with the offsets from which to read on. What a machine that loses
-its power may lose is read again from the topic, as is all of it when the file is damaged.
+One call writes its records and the offsets from which to read on, all or nothing. Records that a machine loses with its
+power are read again from the topic, and so are all of them when the file is damaged.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ _REMOVE = "DELETE FROM commands WHERE rowid IN (SELECT rowid FROM commands WHERE
 
 
 class CommandLog:
-    """The file at `path()`, which is asked for once, when it is opened.
+    """The file at `path()`, which is called once, when the file is opened.
 
-    Opened by one process; written in one thread while another reads.
+    One process opens it; one thread writes while another reads.
     """
 
     def __init__(self, path: Callable[[], Path]) -> None:
@@ -66,7 +66,7 @@ class CommandLog:
         self._writes: sqlite3.Connection | None = None
 
     def open(self, topic_id: str) -> None:
-        """Open the file, or make it. What was read from another topic of that name is forgotten."""
+        """Open the file, or make it. Records of another topic of that name are removed."""
         self._path = self._place()
         try:
             self._open(topic_id)
@@ -84,8 +84,8 @@ class CommandLog:
             writes.execute(f"PRAGMA {setting}")
         with _transaction(writes):
             (layout,) = writes.execute("PRAGMA user_version").fetchone()
-            its = writes.execute("SELECT id FROM topic").fetchone() if layout == LAYOUT else None
-            if its is None or its[0] != topic_id:
+            row = writes.execute("SELECT id FROM topic").fetchone() if layout == LAYOUT else None
+            if row is None or row[0] != topic_id:
                 for table in ("commands", "topic", "offsets"):
                     writes.execute(f"DROP TABLE IF EXISTS {table}")
                 for statement in _LAYOUT:
@@ -123,8 +123,8 @@ class CommandLog:
 
     def pending(self) -> list[PendingCommand]:
         """The commands without a reply, the oldest first."""
-        found = [PendingCommand(decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
-        return [it for it in found if self._read(_OF_ANY_COMMAND, _key_of(it.sent)).fetchone() is None]
+        commands = [PendingCommand(decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
+        return [each for each in commands if self._read(_OF_ANY_COMMAND, _key_of(each.sent)).fetchone() is None]
 
     def offsets(self) -> dict[int, int]:
         """By partition the offset of the record to read next."""
@@ -138,8 +138,8 @@ class CommandLog:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def write(self, entries: Iterable[LogEntry], offsets: Mapping[int, int], now: int) -> list[PendingCommand]:
-        """Write records, and where to read on; remove some of what is older than a day. Those of the commands that were
-        sent and have no reply. Raises `sqlite3.Error`."""
+        """Write records, and where to read on; remove some of those that are older than a day. Returns the commands
+        among them that have no reply. Raises `sqlite3.Error`."""
         pending = []
         if self._writes is None:
             raise sqlite3.OperationalError("the file is not open")

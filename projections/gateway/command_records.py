@@ -43,8 +43,8 @@ class SentCommand(msgspec.Struct, frozen=True, tag_field="status", tag="pending"
 
 
 class LogEntry(NamedTuple):
-    """A record of the topic, as it is kept: type and id of the aggregate, the command's type, `at` in milliseconds.
-    `is_anothers`: the reply is that to another command than the first with this id, which it refuses."""
+    """A record of the topic, as the file keeps it: type and id of the aggregate, the command's type, `at` in
+    milliseconds. `is_anothers`: the reply refuses another command than the first with this id."""
 
     id: str
     type: str
@@ -70,7 +70,7 @@ class KnownCommand(NamedTuple):
     reply: Reply | None
 
     def after(self, reply: Reply) -> KnownCommand:
-        """What is known with a reply to a command of this id, that may be another one."""
+        """What is known after a reply to a command of this id, which may be another command."""
         if self.sent is not None and not is_reply_to(reply, self.sent.aggregate, self.sent.command):
             return self
         return self if self.reply is not None and is_anothers(reply) else KnownCommand(self.sent, reply)
@@ -97,19 +97,37 @@ def read_entry(value: bytes, at: int) -> tuple[LogEntry, Reply | None]:
 def _read_entry(value: bytes, at: int) -> tuple[LogEntry, Reply | None]:
     if _status_of(value).status == "pending":
         sent = decode_sent(value)
-        return LogEntry(sent.command_id, sent.aggregate.type, sent.aggregate.id, sent.command, at, value, None), None
+        return _entry(sent, at, sent=value), None
     reply = decode_reply(value)
-    its = reply.aggregate
-    return LogEntry(reply.command_id, its.type, its.id, reply.command, at, None, value, is_anothers(reply)), reply
+    return _entry(reply, at, reply=value, is_anothers=is_anothers(reply)), reply
+
+
+def _entry(
+    record: SentCommand | Reply,
+    at: int,
+    sent: bytes | None = None,
+    reply: bytes | None = None,
+    is_anothers: bool = False,
+) -> LogEntry:
+    return LogEntry(
+        id=record.command_id,
+        type=record.aggregate.type,
+        aggregate=record.aggregate.id,
+        command=record.command,
+        at=at,
+        sent=sent,
+        reply=reply,
+        is_anothers=is_anothers,
+    )
 
 
 def is_reply_to(reply: Reply, aggregate: CommandAggregate, command: str) -> bool:
-    """Whether a reply is that to a command to this aggregate of this type, as far as it says so."""
+    """Whether a reply is one to a command of this type to this aggregate; a reply may not name the type."""
     return CommandAggregate(reply.aggregate.type, reply.aggregate.id) == aggregate and reply.command in ("", command)
 
 
 def is_anothers(reply: Reply) -> bool:
-    """Whether a reply refuses a command since its id was used before: so it is not that to the first with this id."""
+    """Whether a reply refuses a command whose id was used before: it says nothing of the first with this id."""
     return reply.error is not None and reply.error.type == ID_USED_BEFORE
 
 

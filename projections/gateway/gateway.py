@@ -1,7 +1,7 @@
-"""Commands over HTTP: any worker takes a command for any type, by producing it, and says what became of it.
+"""Commands over HTTP: any worker takes a command for any type, produces it, and says what became of it.
 
-A request in work is bounded in every respect: requests that wait, commands that have no reply, bytes that Kafka has not
-taken. What is beyond is refused at once, with 429 or 503, and changes nothing; nothing is queued.
+All work is bounded: requests that wait, commands without a reply, bytes that Kafka has not taken. A request beyond a
+bound is refused at once, with 429 or 503, and changes nothing; nothing is queued.
 """
 
 from __future__ import annotations
@@ -49,17 +49,19 @@ from streams.runtime.preparation import stop_on_user_error
 from streams.web.health import json_response
 
 PRODUCE_SECONDS = 5.0
-"""For so long Kafka may take a command, also when its client waits for less."""
+"""Kafka may take this long to take a command, also when the client waits for less."""
 FIND_SECONDS = 5.0
-"""For so long a worker may look for a command that it does not know, likewise."""
+"""`GET /commands/{id}` may read the topic this long, also when the client waits for less."""
 LEAVE_SECONDS = 3.0
 MOST_BYTES = 64 * 1024 * 1024
-"""Of all commands that are being read, or that Kafka has not taken yet."""
+"""Of all commands together that are being read, or that Kafka has not taken yet."""
 
 
 def accepted_of(contexts: Iterable[AggregateType]) -> dict[str, dict[str, type]]:
     """What clients may send: the classes by type and name."""
-    return {it.decider.type: {name: it.decider.commands[name] for name in it.accepts} for it in contexts}
+    return {
+        context.decider.type: {name: context.decider.commands[name] for name in context.accepts} for context in contexts
+    }
 
 
 def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:
@@ -178,7 +180,7 @@ class Gateway:
         id, most = command_id(request.headers), self._settings.http_pending
         if self._pending[type] >= most and id not in self._pending:
             raise TooMany(f"{most} commands of {type} have no reply yet")
-        with self._room.some() as room:
+        with self._room.of_request() as room:
             command, data = await self._reader.read(request, type, id, room)
             first = self._first_reply(command)
             if first is not None:
@@ -191,7 +193,7 @@ class Gateway:
                 fingerprint=command.fingerprint,
             )
             with self._waiters.place(sends=True), self._waiters.waiting_for(sent) as next_reply:
-                # It counts before anybody else has his turn: who comes with the same id is told at once.
+                # It counts before any await: a request with the same id and another command is refused at once.
                 delivery = self._deliveries.start(command, data, sent, room.hand_on())
                 del data
                 reply = await self._reply(command, delivery, next_reply, wait_of(request.headers))
@@ -203,10 +205,10 @@ class Gateway:
         sent, reply = known.sent or self._replies.pending.sent(command.id), known.reply
         if is_another(command, sent, reply):
             raise used_before(command.id, sent, reply)
-        # Of a reply alone it cannot be told to which data it is: its owner knows.
+        # A reply alone does not say for which data it is: the owner knows.
         if sent is None or reply is None or not is_reply_to(reply, sent.aggregate, sent.command):
             return None
-        # Who is asked again here need not remember it any more; one that was refused may be decided otherwise.
+        # The owner may have forgotten an accepted command by now; one that was refused may be decided otherwise.
         return reply if reply.status == "accepted" else None
 
     async def _reply(
@@ -243,10 +245,10 @@ class Gateway:
     # -- what became of it --------------------------------------------------------------------------------------------
 
     async def status(self, view: Any, request: Any) -> Any:
-        """What is known of a command; a client that wants to wait does so while it is pending."""
+        """What is known of a command. While it is pending, a client may wait. Raises `HttpProblem`."""
         id, seconds = read_path_id(request.rel_url.raw_path, 2), wait_of(request.headers, 0.0)
         known = self._replies.find(id)
-        if known is None or known.reply is None:  # who need not wait is in nobody's way, and nobody in his
+        if known is None or known.reply is None:  # a request that need not wait takes no place
             known = await self._found(id, seconds)
         return json_response(view, status_of(known), headers={"Cache-Control": "no-store"})
 

@@ -1,7 +1,7 @@
-"""Replies to commands that came over HTTP: the topic on which they come, read by every worker and kept by each.
+"""Replies to commands that came over HTTP: every worker reads all of their topic, and keeps it in a file.
 
-So any worker knows what became of a command, whoever has sent it. Where this one stands is in its file: started anew it
-goes on there, and with an empty folder it reads the last day.
+So any worker knows what became of a command, whichever took it. The file says where to read on: a worker that starts
+anew goes on there, and with an empty folder it reads the last day.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _nothing() -> FetchedReplies:
 
 
 class Replies:
-    """Reads `topic`, which has so many partitions, into `commands`.
+    """Reads `topic`, which has `partitions`, into the file `commands`.
 
     `pending` are the commands without a reply, `waiters` the requests that wait for one.
     """
@@ -110,7 +110,7 @@ class Replies:
     # -- what is known ------------------------------------------------------------------------------------------------
 
     def find(self, id: str) -> KnownCommand | None:
-        """What is known of a command here and now. Raises `sqlite3.Error`."""
+        """What is known of a command now. Raises `sqlite3.Error`."""
         known = self._commands.find(id)
         for fetched in (self._in_writing, self._fetched):
             for reply in fetched.replies.get(id, ()):
@@ -118,8 +118,10 @@ class Replies:
         return known
 
     async def find_for_sure(self, id: str) -> KnownCommand | None:
-        """What is known of a command, after reading all that was there at the call, as far as that may matter. Raises
-        `sqlite3.Error`, `KafkaError`, and `NotNow` when the worker ends meanwhile."""
+        """What is known of a command, after reading all records that were there at the call and may be about it.
+
+        Raises `sqlite3.Error`, `KafkaError`, and `NotNow` when the worker ends meanwhile.
+        """
         known = self.find(id)
         if known is None:
             partition = partition_of(id.encode(), self._partitions)
@@ -139,7 +141,7 @@ class Replies:
 
     @property
     def _is_up_to_date(self) -> bool:
-        """Whether all is read that came before this worker."""
+        """Whether all records are read that came before this worker."""
         return bool(self._ends) and all(
             self._read_to.get(partition, -1) >= end for partition, end in self._ends.items()
         )
@@ -201,21 +203,21 @@ class Replies:
         in_time = await consumer.offsets_for_times(dict.fromkeys(tps, now_ms() - DAY))
         starts = {}
         for tp in tps:
-            found, next = in_time[tp], stored.get(tp.partition, 0)
-            oldest = ends[tp] if found is None else found.offset
+            first, next = in_time[tp], stored.get(tp.partition, 0)
+            oldest = ends[tp] if first is None else first.offset
             starts[tp] = max(oldest, next if next <= ends[tp] else 0)
         self._ends = {tp.partition: end for tp, end in ends.items()}
         return starts
 
     async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
-        """Take what has come at once, whatever the file does: of a partition whose records lie there aiokafka asks the
-        broker for nothing, and then for as long as the broker keeps that request."""
+        """Take records as they come, also while the file is written: while records of one partition are not taken,
+        aiokafka does not ask the broker for more, and then waits as long as the broker keeps that request."""
         while True:
-            found = await until_it_answers(
+            batches = await until_it_answers(
                 lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE), f"Kafka: reading {self._topic}", ERRORS
             )
             self.pending.remove_before(now_ms() - DAY)
-            for records in found.values():
+            for records in batches.values():
                 for record in records:
                     self._take(record)
             for tp in consumer.assignment():  # where it reads on, also behind the mark of a transaction
@@ -248,7 +250,7 @@ class Replies:
             self.waiters.take(reply)
 
     async def _keep(self) -> None:
-        """Write what was fetched since the last time, as often as there is something. Raises `sqlite3.Error`."""
+        """Write the records that were fetched since the last time, whenever there are some. Raises `sqlite3.Error`."""
         while True:
             await self._has_fetched.wait()
             self._has_fetched.clear()

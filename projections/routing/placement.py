@@ -10,7 +10,7 @@ from streams.runtime.application import Application
 
 
 class Placement:
-    """`changelogs` has by projection the topic that is assigned together with its tables."""
+    """`changelogs` is by projection the topic that is assigned together with its tables."""
 
     def __init__(self, app: Application, changelogs: Mapping[str, str]) -> None:
         self._app = app
@@ -22,17 +22,17 @@ class Placement:
 
     @property
     def all_partitions(self) -> list[int]:
-        """All that there are."""
+        """The numbers of all partitions."""
         return list(range(self._app.settings.partitions))
 
     @property
     def own_url(self) -> str:
-        """That of this worker, as others know it."""
+        """The URL of this worker, as others know it."""
         return str(self._app.conf.canonical_url).rstrip("/")
 
     @property
     def others(self) -> int:
-        """How many other workers there are, at least one: who comes just now is not known yet."""
+        """The number of other workers, at least one: a worker that joins just now is not known yet."""
         return max(len(self._app.router.tables_metadata()) - 1, 1)
 
     def here(self, projection: str) -> list[int]:
@@ -51,7 +51,7 @@ class Placement:
             raise NotNow("a rebalance or a recovery is under way")
 
     def workers(self, projection: str) -> dict[str, list[int]]:
-        """Partitions by the worker's URL. All of them, or `NotNow`."""
+        """All partitions of a projection, by the URL of their worker. Raises `NotNow`."""
         self._require_ready()
         topic = self._changelog(projection)
         workers = {
@@ -68,7 +68,7 @@ class Placement:
         return next(url for url, partitions in self.workers(projection).items() if partition in partitions)
 
     def together(self, names: Collection[str]) -> list[list[str]]:
-        """Projections by the topic that says where they are."""
+        """Projections in groups that are on the same workers."""
         groups: dict[str, list[str]] = {}
         for name in dict.fromkeys(names):
             groups.setdefault(self._changelogs[name], []).append(name)

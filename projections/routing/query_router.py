@@ -1,9 +1,10 @@
-"""Any worker answers: queries go to the worker that has the partition, or to all and are put together.
+"""Any worker answers any query: the worker that has the partition is asked, or all workers, whose parts are put
+together.
 
-A worker in the middle of a rebalance or a recovery, or one that cannot be reached, gives 503 with Retry-After, never a
-wrong or empty answer. The worker that is asked first says which table of a projection is to answer, and those that it
-asks do as it says: so all of an answer is of one table, also while a new one takes over. It says, too, how far it has
-read the orders, and who is behind reads on first: so whoever has seen the new table does not see the old one again.
+A rebalance, a recovery and a worker that cannot be reached give 503 with Retry-After, never a wrong or empty answer.
+The worker that a client asks names the tables that answer, and the workers that it asks use these: so an answer is of
+one table, also in a cutover. It also says how far it has read the control topic, and a worker that is behind reads on
+first: so a client that has seen the new table does not see the old one again.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ from streams.web.health import json_response
 
 PASSED_ON = ("If-None-Match", "At-Least")
 FIRST_SECONDS = 3.0
-"""For so long a query waits for the very first table of a projection to be put in charge."""
+"""A query waits this long for the first table of a projection to become active."""
 SWITCHES = 3
-"""So often a query is asked again because another table has come to answer."""
+"""A query is asked again at most this often because another table has become active."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -168,8 +169,8 @@ class QueryRouter(Workers):
             if not (response.status == 200 or response.status == 304 or response.status >= 400):
                 raise BadAnswer(f"status {response.status}")
             body = await read_answer(response)
-            kept = {name: response.headers[name] for name in HANDED_BACK if name in response.headers}
-            return view.bytes(body, content_type=response.content_type, status=response.status, headers=kept)
+            headers = {name: response.headers[name] for name in HANDED_BACK if name in response.headers}
+            return view.bytes(body, content_type=response.content_type, status=response.status, headers=headers)
 
     async def gather(
         self,
@@ -180,12 +181,11 @@ class QueryRouter(Workers):
         put: Callable[[list[Any]], Any],
         headers: dict[str, str] | None = None,
     ) -> Any:
-        """Have each worker answer for its partitions, and `put` the answers together, with these headers. All of them,
-        or `NotNow`. A worker that asks gets the part of this one.
+        """Have each worker `answer` for its partitions, and `put` the parts together as JSON, with these headers. A
+        worker that asks gets the part of this one. Raises `NotNow` unless all parts are there.
 
-        `answer` and `put` may be awaited: what takes longer than some milliseconds is to be.
-
-        The projections are of one aggregate type, and kept in one kind of store.
+        `answer` and `put` may return awaitables, and are to do so where they take more than some milliseconds. The
+        projections are of one aggregate type, and kept in one kind of store.
         """
         if HOP in request.headers:
             partitions = self.here(projections[0])
@@ -211,7 +211,7 @@ class QueryRouter(Workers):
     async def _part_of(
         self, request: Any, partitions: list[int], tables: Tables, answer: Callable[[list[int], Tables], Any]
     ) -> Any:
-        """The answer of these partitions, which are all that are here, and stay here meanwhile."""
+        """The answer for these partitions, which are all that are here. Raises `NotNow` when they move meanwhile."""
         part = await _result(answer, partitions, tables)
         self._applied.refuse_quarantined(request, partitions, tables)
         if self.here(next(iter(tables))) != partitions:  # one that has left has no rows any more, and raises nothing
@@ -232,10 +232,11 @@ class QueryRouter(Workers):
         seconds: float = HOP_SECONDS,
         headers: Mapping[str, str] | None = None,
     ) -> list[Any]:
-        """The answer of every worker that has partitions of a projection; this one's own is `here()`, or awaited of it.
+        """The part of every worker that has partitions of a projection; this worker's is `here()`, which may be
+        awaited.
 
-        The others are asked for `path` with `X-Hop` and these headers, and answer with their `part`. All of them,
-        within so many seconds, or `NotNow`.
+        The others are asked for `path` with `X-Hop` and these headers, and answer with their `part`. Raises `NotNow`
+        unless all parts are there within `seconds`.
         """
         asked = self.hop(tables) | dict(headers or {})
         return await all_of(
@@ -271,5 +272,5 @@ class QueryRouter(Workers):
             await self._applied.wait(request, projections)
 
     def add_views(self) -> None:
-        """The view that other workers use to wait for a position here."""
+        """Serve the path at which other workers wait for a position here."""
         self._applied.add_view(self._app)

@@ -1,6 +1,6 @@
 """Reading one's writes: a query waits until the tables that answer it have all positions of its headers `At-Least`.
 
-Here, or at the worker that has the partition. As many requests may wait at a worker as `HTTP_PENDING` says; one more is
+It waits here, or at the worker that has the partition. At most `HTTP_PENDING` requests wait at a worker; one more is
 told at once that the worker is busy.
 """
 
@@ -31,7 +31,7 @@ def group_of(groups: Mapping[str, ProjectionGroup], projection: str) -> Projecti
 
 
 class ReadYourWrites:
-    """Who waits at this worker, for partitions here and elsewhere; `most` at the same time."""
+    """The requests that wait at this worker, for partitions here and elsewhere; `most` at the same time."""
 
     def __init__(self, workers: Workers, partitions: int, sources: Mapping[str, ProjectionGroup], most: int) -> None:
         self._workers = workers
@@ -41,26 +41,29 @@ class ReadYourWrites:
         self._asking = MostAtOnce(max(most_outgoing() // 2, 1))  # each has a connection; event streams have as many
 
     async def wait(self, request: Any, projections: Sequence[str]) -> None:
-        """Wait for all positions that the headers of a request name, as long as they say and its client is there.
-        Raises `BadPosition`, `StoreDown`, and `NotNow` when the time is up."""
+        """Wait for all positions that the headers of a request name, as long as they say, and while its client is
+        there.
+
+        Raises `BadPosition`, `StoreDown`, and `NotNow` when the time is up.
+        """
         headers = request.headers
         wanted = self.wanted(headers)
         seconds = read_wait(",".join(headers.getall("Prefer", ())))
         waits = [(names, stream, nr) for stream, nr in wanted.items() for names in self._together(stream, projections)]
         with cancelled_with_client(request):
-            await all_of(self._reached(*it, seconds) for it in waits)
+            await all_of(self._reached(*wait, seconds) for wait in waits)
 
     def wanted(self, headers: Any) -> Mapping[str, int]:
         """By stream the commit that the headers of a request name. Raises `BadPosition`."""
         return read_all_at_least(headers.getall("At-Least"), self._partitions, self._sources)
 
     def _together(self, stream: str, projections: Sequence[str]) -> list[list[str]]:
-        """Those of the projections that are made of a stream, or all if none is, by where they are."""
-        kept = [it.name for it in self._sources[stream_type(stream)].kept]
-        return self._workers.together([name for name in kept if name in projections] or kept)
+        """The projections that read a stream, of those that are asked or else all, in groups on the same workers."""
+        names = [table.name for table in self._sources[stream_type(stream)].kept]
+        return self._workers.together([name for name in names if name in projections] or names)
 
     async def _reached(self, names: Sequence[str], stream: str, nr: int, seconds: float) -> None:
-        """Raises `NotNow` when the tables do not have the commit in time, and when they cannot be asked."""
+        """Wait until the tables have a commit. Raises `NotNow` when the time is up, and when they cannot be asked."""
         workers, partition = self._workers, int(stream.rpartition("-")[2])
         if partition in workers.here(names[0]):
             return await self._reached_here(names, stream, nr, seconds)
@@ -115,7 +118,7 @@ class ReadYourWrites:
         async def applied(view: Any, request: Any, stream: str, nr: str) -> Any:
             stream, number = read_at_least(f"{stream}:{nr}", self._partitions, self._sources)
             seconds = _read_seconds(request.query.get("seconds", "0"))
-            known = [it.name for it in self._sources[stream_type(stream)].kept]
+            known = [table.name for table in self._sources[stream_type(stream)].kept]
             names = [name for name in request.query.get("projections", "").split(",") if name in known] or known
             try:
                 with cancelled_with_client(request):
@@ -137,7 +140,7 @@ def _read_seconds(text: str) -> float:
 
 
 def _detail(body: bytes) -> str:
-    """What a problem says; nothing for what is none."""
+    """The detail of a problem, empty for a body that is no problem."""
     try:
         return str(json.loads(body)["detail"])
     except (ValueError, TypeError, KeyError, RecursionError):

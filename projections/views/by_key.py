@@ -19,7 +19,7 @@ from streams.web.operation import Response, describe
 def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = dict[str, Any]) -> None:
     """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events.
 
-    `answer_type` is what the document says of a row.
+    `answer_type` is the type of a row in the document. Raises `ValueError` where the projection has no rows by key.
     """
     local = side.local_rows(type, projection)
 

@@ -46,15 +46,15 @@ def add_list(side: ReadSide, listing: ListOfRows) -> None:
         under = None if value is None else (listing.index, value)
 
         async def here(partitions: list[int], tables: Tables) -> list[Any]:
-            found = listed(local.store, partitions, tables[listing.projection], under, asked.after, asked.limit + 1)
+            rows = listed(local.store, partitions, tables[listing.projection], under, asked.after, asked.limit + 1)
             shown: list[Any] = []
-            for some in chunks(found):
+            for chunk in chunks(rows):
                 await yield_if_due()
-                shown += ({"key": key, "row": listing.shown(decode_row(row))} for key, row in some)
+                shown += ({"key": key, "row": listing.shown(decode_row(row))} for key, row in chunk)
             return shown
 
-        def put(answers: list[Any]) -> Any:
-            found, more = page(answers, asked.limit, itemgetter("key"))
-            return {name: [it["row"] for it in found], "next": found[-1]["key"] if more else None}
+        def put(parts: list[Any]) -> Any:
+            entries, more = page(parts, asked.limit, itemgetter("key"))
+            return {name: [entry["row"] for entry in entries], "next": entries[-1]["key"] if more else None}
 
         return await side.doors.gather(view, request, [listing.projection], here, put, VARY)

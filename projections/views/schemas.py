@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import itemgetter
 from typing import Any
 
 from projections.app import ReadSide
@@ -23,11 +24,11 @@ def add_schemas(side: ReadSide) -> None:
     @describe("schemas", "The Avro schemas of all events", SchemaList)
     async def schemas(view: Any, request: Any) -> Any:
         known = [
-            {"type": type, **_told(Schema.parse(json))}
+            {"type": type, **_summary(Schema.parse(json))}
             for type, context in side.contexts.items()
             for json in context.events.schemas.values()
         ]
-        return json_response(view, {"schemas": sorted(known, key=lambda it: (it["type"], it["name"], it["version"]))})
+        return json_response(view, {"schemas": sorted(known, key=itemgetter("type", "name", "version"))})
 
     @side.app.page("/schemas/{fingerprint}")
     @describe(
@@ -58,5 +59,5 @@ async def _find(side: ReadSide, fingerprint: str) -> str | None:
     return None
 
 
-def _told(schema: Schema) -> dict[str, Any]:
+def _summary(schema: Schema) -> dict[str, Any]:
     return {"name": schema.full_name, "version": schema.version, "fingerprint": schema.fingerprint}

@@ -42,11 +42,11 @@ def _add_users_orders(side: ReadSide) -> None:
         asked = read_query(request.query, UsersOrders)
 
         async def here(partitions: list[int], tables: Tables) -> list[Any]:
-            found: list[Any] = []
+            rows: list[Any] = []
             for partition in partitions:
                 await yield_if_due()
-                found += orders_of(local.store, partition, tables["users-orders"], id, asked.limit, asked.after)
-            return found
+                rows += orders_of(local.store, partition, tables["users-orders"], id, asked.limit, asked.after)
+            return rows
 
         return await side.doors.gather(
             view, request, ["users-orders"], here, lambda answers: orders_page(id, answers, asked.limit)
@@ -62,11 +62,11 @@ def _add_catalogue(side: ReadSide) -> None:
         asked = read_query(request.query, Search)
 
         async def here(partitions: list[int], tables: Tables) -> list[Any]:
-            found: list[Any] = []
+            rows: list[Any] = []
             for partition in partitions:
                 await yield_if_due()
-                found += search(local.store, partition, tables["catalogue"], asked.search, asked.limit, asked.after)
-            return found
+                rows += search(local.store, partition, tables["catalogue"], asked.search, asked.limit, asked.after)
+            return rows
 
         return await side.doors.gather(
             view, request, ["catalogue"], here, lambda answers: products_page(answers, asked.limit)

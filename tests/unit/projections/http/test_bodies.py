@@ -125,7 +125,7 @@ async def test_slow_senders_are_in_nobodys_way(server: Server, monkeypatch: pyte
     reserved = BodyBytes(most)
 
     async def read(request: web.Request) -> int:
-        with reserved.some() as some:
+        with reserved.of_request() as some:
             return len(await read_bytes(request, 5_000, some))
 
     server.work = read
@@ -150,7 +150,7 @@ async def test_no_room(server: Server) -> None:
     reserved = BodyBytes(100)
 
     async def read(request: web.Request) -> int:
-        with reserved.some() as some:
+        with reserved.of_request() as some:
             return len(await read_bytes(request, 1_000, some))
 
     server.work = read
