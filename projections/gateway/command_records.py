@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -51,8 +51,8 @@ class LogEntry(NamedTuple):
     aggregate: str
     command: str
     at: int
-    sent: bytes | None
-    reply: bytes | None
+    sent: bytes | None = None
+    reply: bytes | None = None
     is_anothers: bool = False
 
 
@@ -102,23 +102,9 @@ def _read_entry(value: bytes, at: int) -> tuple[LogEntry, Reply | None]:
     return _entry(reply, at, reply=value, is_anothers=is_anothers(reply)), reply
 
 
-def _entry(
-    record: SentCommand | Reply,
-    at: int,
-    sent: bytes | None = None,
-    reply: bytes | None = None,
-    is_anothers: bool = False,
-) -> LogEntry:
-    return LogEntry(
-        id=record.command_id,
-        type=record.aggregate.type,
-        aggregate=record.aggregate.id,
-        command=record.command,
-        at=at,
-        sent=sent,
-        reply=reply,
-        is_anothers=is_anothers,
-    )
+def _entry(record: SentCommand | Reply, at: int, **values: Any) -> LogEntry:
+    aggregate = record.aggregate
+    return LogEntry(record.command_id, aggregate.type, aggregate.id, record.command, at, **values)
 
 
 def is_reply_to(reply: Reply, aggregate: CommandAggregate, command: str) -> bool:

@@ -164,7 +164,8 @@ class QueryRouter(Workers):
         if url is None:
             return await answer(partition, table)
         headers = self.hop({projection: table}) | passed_on(request, PASSED_ON)
-        async with self.get(url + request.rel_url.raw_path_qs, headers, worker=worker_of([partition])) as response:
+        path = request.rel_url.raw_path_qs
+        async with self.ask("GET", url + path, headers, worker=worker_of([partition])) as response:
             await self.raise_if_behind(response)
             if not (response.status == 200 or response.status == 304 or response.status >= 400):
                 raise BadAnswer(f"status {response.status}")
@@ -249,7 +250,7 @@ class QueryRouter(Workers):
     ) -> Any:
         """The part of another worker, which is to have these partitions. Raises `NotNow`."""
         worker = worker_of(partitions)
-        async with self.ask(method, url, headers, seconds, worker) as response:
+        async with self.ask(method, url, headers, seconds, worker=worker) as response:
             await self.raise_if_behind(response)
             if response.status in (429, 503):
                 raise NotNow(f"{worker} cannot answer now")

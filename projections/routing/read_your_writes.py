@@ -71,7 +71,7 @@ class ReadYourWrites:
         path = f"{url}/applied/{stream}/{nr}?seconds={seconds}&projections={','.join(names)}"
         worker = worker_of([partition])
         with self._waiting.one_more(), self._asking.one_more():
-            async with workers.get(path, workers.hop({}), seconds + HOP_SECONDS, worker) as response:
+            async with workers.ask("GET", path, workers.hop({}), seconds + HOP_SECONDS, worker=worker) as response:
                 if response.status == 429:
                     raise Busy(f"{worker} is busy: as many requests wait there for positions as may")
                 if response.status != 200:

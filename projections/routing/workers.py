@@ -54,21 +54,16 @@ class Workers(Placement):
             headers = {**headers, hdrs.CONTENT_TYPE: JSON}
         return self._signature.signed(method, url, headers)
 
-    def get(
-        self, url: str, headers: dict[str, str], seconds: float | None = HOP_SECONDS, worker: str = "another worker"
-    ) -> WorkerRequest:
-        """A GET to another worker, which problems call `worker`. Raises `NotNow` for whatever goes wrong."""
-        return self.ask("GET", url, headers, seconds, worker)
-
     def ask(
         self,
         method: str,
         url: str,
         headers: dict[str, str],
         seconds: float | None = HOP_SECONDS,
-        worker: str = "another worker",
+        *,
+        worker: str,
     ) -> WorkerRequest:
-        """A request to another worker by any method, as `get`."""
+        """A request to another worker, which problems call `worker`. Raises `NotNow` for whatever goes wrong."""
         if self._session is None:
             self._session = new_session()
         return WorkerRequest(self._session, method, url, self.signed(method, url, headers), seconds, worker)

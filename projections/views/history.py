@@ -48,13 +48,6 @@ MOST_WHY = 300
 """Characters of the reason why a state is not shown."""
 
 
-class ClientLeft(NotNow):
-    """The client has closed its connection: the work is given up."""
-
-    def __init__(self) -> None:
-        super().__init__("nobody waits for the answer")
-
-
 def add_history(side: ReadSide, type: str) -> None:
     """Serve `/<type>s/{id}/history` and `/<type>s/{id}/state?sequence=N`; any worker answers."""
     context, journal = side.contexts[type], side.journals[type]
@@ -146,10 +139,10 @@ async def _from_snapshot(context: AggregateType, journal: Journal, id: str, upto
 
 
 async def _turn(request: Any) -> None:
-    """Let others have theirs. Raises `ClientLeft`."""
+    """Let other requests have a turn. Raises `NotNow` when the client has left: the work is given up."""
     await yield_if_due()
     if request.transport is None:
-        raise ClientLeft
+        raise NotNow("nobody waits for the answer")
 
 
 def history_type(context: AggregateType) -> type:
