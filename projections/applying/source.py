@@ -14,7 +14,7 @@ from projections.applying.feed import TopicReader
 from projections.applying.fold import TableFold
 from projections.applying.partition import PartitionProcessor, TableSpec
 from projections.applying.waits import MostAtOnce, Waits
-from projections.http.forwarding import NotNow
+from projections.http.problems import NotNow
 from projections.stores.declaration import Table, version_of
 from projections.stores.rows import Rows
 from streams.concurrency.tasks import cancel, each_done

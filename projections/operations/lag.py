@@ -14,12 +14,11 @@ from typing import Any
 import msgspec
 
 from projections.app import ReadSide
-from projections.http.forwarding import HOP, NotNow, not_now
+from projections.http.forwarding import HOP
 from projections.publishing.backlog import Backlog
 from projections.routing.cutover import first_projection
-from projections.stores.rows import StoreDown
-from streams.journal.port import Commit, Unavailable, stream_type
-from streams.web.health import json_response, no_answer
+from streams.journal.port import Commit, stream_type
+from streams.web.health import json_response
 from streams.web.operation import describe
 
 
@@ -84,18 +83,13 @@ def add_lag(side: ReadSide) -> None:
     @describe("operations", "How far published events and tables are behind the journals, by stream", Lag, reads=True)
     async def lag(view: Any, request: Any) -> Any:
         first = first_projection(side.sources)
-        try:
-            if HOP in request.headers:
-                return json_response(view, {"partitions": side.doors.here(first), "answer": reach_here(side)})
-            await side.doors.read_your_writes(request, [])
-            heads = await side.heads.of()
-            answers = await side.doors.each(first, "/lag", {}, lambda: reach_here(side))
-            workers = [msgspec.convert(answer, WorkerReach) for answer in answers]
-            streams = await asyncio.gather(*(lag_of(side, stream, head, workers) for stream, head in heads.items()))
-        except Unavailable as error:
-            return no_answer(view, "the journal", error)
-        except (NotNow, StoreDown) as error:
-            return not_now(view, error)
+        if HOP in request.headers:
+            return side.doors.part(view, first, reach_here(side))
+        await side.doors.read_your_writes(request, [])
+        heads = await side.heads.of()
+        answers = await side.doors.each(first, "/lag", {}, lambda: reach_here(side))
+        workers = [msgspec.convert(answer, WorkerReach) for answer in answers]
+        streams = await asyncio.gather(*(lag_of(side, stream, head, workers) for stream, head in heads.items()))
         return json_response(view, Lag(streams, sum(stream.lag for stream in streams)))
 
 

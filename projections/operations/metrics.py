@@ -19,8 +19,6 @@ from prometheus_client.registry import Collector
 
 from projections.app import ReadSide
 from projections.operations.lag import StreamLag, lag_of, reach_here
-from streams.journal.port import Unavailable
-from streams.web.health import no_answer
 from streams.web.operation import Response, describe
 
 
@@ -75,11 +73,8 @@ def add_metrics(side: ReadSide) -> None:
     )
     async def metrics(view: Any, request: Any) -> Any:
         here = reach_here(side)
-        try:
-            heads = await side.heads.of({*here.published, *here.applied})
-            streams = await asyncio.gather(*(lag_of(side, stream, head, [here]) for stream, head in heads.items()))
-        except Unavailable as error:
-            return no_answer(view, "the journal", error)
+        heads = await side.heads.of({*here.published, *here.applied})
+        streams = await asyncio.gather(*(lag_of(side, stream, head, [here]) for stream, head in heads.items()))
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

@@ -17,8 +17,9 @@ import msgspec
 from projections.app import ReadSide
 from projections.applying.refolding import RefoldedRow, fold_key, fold_waiting
 from projections.applying.source import ProjectionGroup
-from projections.http.bodies import HttpProblem, Post, read_body
-from projections.http.forwarding import HOP, HOP_SECONDS, NotNow
+from projections.http.bodies import Post, read_body
+from projections.http.forwarding import HOP, HOP_SECONDS
+from projections.http.problems import HttpProblem, NotNow, reading_from
 from projections.operations import status
 from projections.operations.orders import (
     DropOrder,
@@ -37,11 +38,10 @@ from projections.operations.worker_status import tell
 from projections.stores.declaration import Table, projection_name, version_of
 from projections.stores.rows import StoreDown
 from schemas.codec import Undecodable
-from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import Unavailable, stream_name
 from streams.journal.position import BadPosition, Position
 from streams.kafka.published_through import JournalBehind
-from streams.web.health import json_response, no_answer, problem
+from streams.web.health import json_response
 from streams.web.operation import Response, describe
 
 log = logging.getLogger(__name__)
@@ -57,12 +57,12 @@ def add_operations(side: ReadSide) -> None:
     @side.app.page("/projections", name="projections")
     @describe("projections", "What every projection is doing", status.Projections, reads=True)
     async def all_of_them(view: Any, request: Any) -> Any:
-        return await _answered(view, operations.all(view, request))
+        return await _answered(operations.all(view, request))
 
     @side.app.page("/projections/{name}", name="projection")
     @describe("projections", "What one projection is doing", status.ProjectionStatus, reads=True, problems=(404,))
     async def one(view: Any, request: Any, name: str) -> Any:
-        return await _answered(view, operations.one(view, request, name))
+        return await _answered(operations.one(view, request, name))
 
     def takes(
         order: str, take: Callable[..., Awaitable[Any]], summary: str, body: type, answer: type, done: bool = True
@@ -79,7 +79,7 @@ def add_operations(side: ReadSide) -> None:
             problems=(404, 409, 503) if order == "drop" else (404, 503),
         )
         async def ordered(view: Any, request: Any, **of: str) -> Any:
-            return await _answered(view, take(view, request, **of))
+            return await _answered(take(view, request, **of))
 
     takes("rebuild", operations.rebuild, "Build its table anew", RebuildOrder, Rebuilt, done=False)
     takes("pause", operations.pause, "Let it stand still", PauseOrder, Paused)
@@ -90,21 +90,19 @@ def add_operations(side: ReadSide) -> None:
     @side.app.page("/projections/{name}/rows/{key}/rebuild", base=Post, name="row-rebuild")
     @describe("projections", "Fold one row anew", RowRebuilt, body=NoParameters, problems=(404, 409, 503))
     async def row_rebuild(view: Any, request: Any, name: str, key: str) -> Any:
-        return await _answered(view, operations.rebuild_row(view, request, name, key))
+        return await _answered(operations.rebuild_row(view, request, name, key))
 
 
-async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
+async def _answered(answer: Awaitable[Any]) -> Any:
+    """The answer. Raises `NotNow` where an order cannot be followed, or is not known to have arrived."""
     try:
-        return await answer
-    except HttpProblem as error:
-        return problem(view, error.status, error.title, str(error))
-    except (NotNow, NotReadableYet, Undecodable, JournalBehind) as error:
-        return problem(view, 503, "Not now", str(error))
-    except (StoreDown, Unavailable) as error:
-        return no_answer(view, "a store", error)
+        with reading_from("a store"):
+            return await answer
+    except (Undecodable, JournalBehind) as error:
+        raise NotNow(str(error)) from None
     except TimeoutError:
         detail = "Kafka does not answer; the order may have arrived all the same: /projections says so"
-        return problem(view, 503, "Not now", detail)
+        raise NotNow(detail) from None
 
 
 class Operations:
@@ -119,8 +117,7 @@ class Operations:
             name = request.query.get("of", "")
             self._find(name)
             [names] = [its for its in doors.together(self._names) if name in its]
-            here = doors.here(name)
-            return json_response(view, {"partitions": here, "answer": await tell(side, names)})
+            return doors.part(view, name, await tell(side, names))
         await doors.read_your_writes(request, [])
         return json_response(view, status.Projections(await status.gather(side)))
 
@@ -200,7 +197,7 @@ class Operations:
             return found
 
         if HOP in request.headers:
-            return json_response(view, {"partitions": doors.here(name), "answer": await here()})
+            return doors.part(view, name, await here())
         await read_body(request, NoParameters)
         answers = await doors.each(name, request.rel_url.raw_path, {}, here, "POST", FOLD_SECONDS)
         rows = [msgspec.convert(row, RefoldedRow) for answer in answers for row in answer]
@@ -236,8 +233,7 @@ class Operations:
         offset, skipped = request.query.get("offset", ""), request.query.get("skipped", "")
         if not (offset.isdecimal() and len(offset) < 19):
             raise HttpProblem(400, "Bad request", f"offset={offset!r}: the offset of an order")
-        here = self._side.doors.here(name)
-        return json_response(view, {"partitions": here, "answer": await self._followed(name, int(offset), skipped)})
+        return self._side.doors.part(view, name, await self._followed(name, int(offset), skipped))
 
     async def _followed(self, name: str, offset: int, skipped: str) -> list[RefoldedRow]:
         """This worker does as it was ordered; the rows that it has folded anew for that."""

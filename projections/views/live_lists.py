@@ -1,7 +1,7 @@
 """A list as it changes: every change of a row from a moment on, from all partitions of all workers.
 
-The change index is the queue: a client is a position in each partition, and what is behind it is read when the client
-has taken what came before. So a slow client costs no memory, and one that comes again goes on exactly where it was,
+The change index is the queue: a client is a position in each partition, and later changes are read when the client has
+taken the earlier ones. So a slow client costs no memory, and one that comes again goes on exactly where it was,
 whichever workers have the partitions by then.
 """
 
@@ -17,7 +17,8 @@ import msgspec
 
 from projections.app import ReadSide
 from projections.http.at_least import BadPositionHeader
-from projections.http.forwarding import HOP, HOP_SECONDS, NotNow, worker_of
+from projections.http.forwarding import HOP, HOP_SECONDS, worker_of
+from projections.http.problems import NotNow
 from projections.stores.changes import ChangeListener
 from projections.stores.declaration import Indexes
 from projections.stores.local.queries import changes, place, raw, refolded
@@ -48,7 +49,7 @@ async def stream_list(side: ReadSide, view: Any, request: Any, listing: ListOfRo
 
     async def work(stream: EventStream) -> None:
         if HOP in request.headers:
-            tables = await doors.told(request, [name])
+            tables = await doors.tables_of_request(request, [name])
             workers = {doors.own_url: doors.here(name)}
         else:
             await doors.read_your_writes(request, [name])
@@ -65,7 +66,7 @@ async def stream_list(side: ReadSide, view: Any, request: Any, listing: ListOfRo
 
 
 class _Following:
-    """One client: the partitions that are here, and what the workers stream that have the others."""
+    """One client: the changes of the partitions that are here, and the streams of the workers that have the others."""
 
     def __init__(
         self,
@@ -85,15 +86,15 @@ class _Following:
         self._seen = seen
         self._table = stream.table
         self._store = side.local[listing.type].store
-        how = next(it for it in side.sources[listing.type].kept if it.name == listing.projection).how
-        assert isinstance(how, Indexes)
-        self._indexes = how
+        table = next(table for table in side.sources[listing.type].kept if table.name == listing.projection)
+        assert isinstance(table.how, Indexes)
+        self._indexes = table.how
 
     async def run(self, others: Mapping[str, Sequence[int]], says_begin: bool) -> None:
-        """Until the stream of another worker ends. Raises `NotNow`, `Gone`, `StoreDown` ..."""
+        """Stream until the stream of another worker ends. Raises `NotNow`, `Gone`, `StoreDown` and `TooSlow`."""
         with self._side.local[self._listing.type].live.listening(self._table, self._here) as listener:
             partitions = sorted([*self._here, *chain.from_iterable(others.values())])
-            self._mark = ListCursor(self._table, {self._name(it): self._begin(it) for it in partitions})
+            self._mark = ListCursor(self._table, {self._name(number): self._begin(number) for number in partitions})
             async with AsyncExitStack() as opened:
                 streams = [await self._open(opened, url, partitions) for url, partitions in others.items()]
                 await self._stream.open()
@@ -105,7 +106,7 @@ class _Following:
         return stream_name(self._listing.type, partition)
 
     def _begin(self, partition: int) -> Place:
-        # Of one that is not here there is no place: its worker says it.
+        # A partition that is not here has no checkpoint here: its worker says where it begins.
         return self._seen[self._name(partition)] if self._seen else place(self._store, partition, self._table).at
 
     # -- the partitions that are here -----------------------------------------------------------------------
@@ -118,21 +119,21 @@ class _Following:
                 await self._send(partition, again)
 
     async def _send(self, partition: int, keys: Collection[str]) -> None:
-        """What has changed in a partition, and the rows of these keys."""
+        """Send the changes of a partition that the client has not seen, and the rows of these keys."""
         again, is_behind = list(keys), True
         while is_behind:
-            # Read in one go: what has changed up to a position is sent when that position is said.
+            # Read without an await: an event that says a position comes behind all changes up to it.
             async with self._stream.turn:
                 rows = [(key, self._raw(partition, key)) for key in again[:AT_ONCE]]
                 frames = [self._frame(key, row) for key, row in rows if row is not None]
                 again = again[AT_ONCE:]
-                found = changes(self._store, partition, self._table, self._mark[self._name(partition)], AT_ONCE)
-                for change in found:
+                batch = changes(self._store, partition, self._table, self._mark[self._name(partition)], AT_ONCE)
+                for change in batch:
                     self._mark.advance(self._name(partition), change.at)
                     frames.append(self._frame(change.key, change.row))
                 if frames:
                     await self._stream.send(b"".join(frame.encode() for frame in frames))
-            is_behind = len(found) == AT_ONCE or bool(again)
+            is_behind = len(batch) == AT_ONCE or bool(again)
             await asyncio.sleep(0)
 
     def _raw(self, partition: int, key: str) -> bytes | None:
@@ -151,7 +152,7 @@ class _Following:
     async def _open(
         self, opened: AsyncExitStack, url: str, partitions: Sequence[int]
     ) -> tuple[FrameReader, Sequence[Frame]]:
-        """The stream of another worker, and what came with its `begin`."""
+        """The stream of another worker, and the events that came with its `begin`. Raises `NotNow`."""
         tables = {self._listing.projection: self._table}
         passed_on = {"Last-Event-ID": str(self._seen)} if self._seen else {}
         worker = worker_of(partitions)

@@ -15,6 +15,7 @@ from aggregates.shop.checkout import checkout
 from projections.applying import events
 from projections.applying.control import Control
 from projections.gateway.replies import Replies
+from projections.gateway.waiters import ReplyWaiters
 from projections.publishing.publication import Publication
 from projections.publishing.resume_point import find_resume_point
 from projections.publishing.tail_assignment import Tailers
@@ -187,7 +188,8 @@ _reply_fields = keyed(
 
 def _reply(it: Record) -> None:
     async def take() -> None:
-        replies = Replies([], "replies", 8, None, None, 10)  # type: ignore[arg-type]
+        nothing: Any = None
+        replies = Replies(nothing, nothing, ReplyWaiters(10), servers=[], topic="replies", partitions=8)
         replies._take(it)
         with sqlite3.connect(":memory:") as file:
             for entry in replies._fetched.entries:

@@ -13,11 +13,13 @@ from multidict import CIMultiDict
 
 from projections.gateway import command_request
 from projections.gateway.command_request import CommandReader
-from projections.http import forwarding, pages
+from projections.http import forwarding
 from projections.http.at_least import BadPositionHeader, read_all_at_least, read_at_least, read_wait
-from projections.http.bodies import HttpProblem
 from projections.http.etags import is_known
+from projections.http.pages import Paging
+from projections.http.parameters import read_query
 from projections.http.preconditions import expected_sequence
+from projections.http.problems import BadRequest, HttpProblem
 from projections.routing.signature import SIGNATURE, HopSignature
 from projections.streaming.list_cursor import ListCursor
 from projections.views.live_rows import read_seen_row
@@ -163,8 +165,8 @@ READERS = [
     Reader("positions to wait for", st.lists(_positions, max_size=3),
            lambda it: read_all_at_least(it, 8, ("order", "product")), (BadPositionHeader,)),
     Reader("Last-Event-ID of a list", _positions, lambda it: ListCursor.parse(it, "orders"), (BadPositionHeader,)),
-    Reader("a page", st.fixed_dictionaries({}, optional={"limit": texts, "after": texts}), pages.read_page,
-           (ValueError,)),
+    Reader("a page", st.fixed_dictionaries({}, optional={"limit": texts, "after": texts}),
+           lambda it: read_query(it, Paging), (BadRequest,)),
     Reader("how far a hop has read", _positions, lambda it: forwarding.read_seen({forwarding.SEEN: it})),
     Reader("a position in a row", _positions, Position.parse, (BadPosition,)),
     Reader("the settings", _settings, _read_settings, (SettingsError,)),

@@ -12,10 +12,10 @@ from projections.applying.control import Control
 from projections.applying.dead_letters import ProjectionDeadLetters
 from projections.applying.events import EventReader
 from projections.applying.source import ProjectionGroup
+from projections.http.problems import NotNow
 from projections.publishing.publication import Publication
 from projections.publishing.tail_assignment import Tailers
 from projections.routing.cutover import Cutover
-from projections.routing.query_router import NotNow
 from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table
 from projections.stores.rows import Rows
 from projections.stores.shared.lazy_places import ThrottledCheckpoints

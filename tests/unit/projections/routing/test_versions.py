@@ -13,7 +13,8 @@ import pytest
 from projections.applying.control import Control
 from projections.applying.source import ProjectionGroup
 from projections.applying.waits import MostAtOnce
-from projections.http.forwarding import Busy, NotNow
+from projections.http.forwarding import Busy
+from projections.http.problems import NotNow
 from projections.projection import Projection, PublishedEvent, Row
 from projections.routing.cutover import Cutover, first_projection
 from projections.stores.declaration import Table
