@@ -34,6 +34,9 @@ class Progress:
 
     def in_log(self, nr: int, events: int) -> None:
         """So many more events are done, the last of them of this commit."""
+        if self.reads_topic:  # it lacks them, or has not brought them: its offsets count them all the same
+            self.offset = min(self.offset + events, max(self.end, self.offset))
+            return
         self._nr, self._events = nr, self._events + events
         self._last_nr = max(self._last_nr, nr)
 

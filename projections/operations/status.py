@@ -12,8 +12,7 @@ from typing import Final
 import msgspec
 
 from projections.app import ReadSide
-from projections.applying.fold import TableFold
-from projections.applying.partition import PartitionProcessor
+from projections.applying.partition import PartitionProcessor, PartitionTable
 from projections.operations.answers import HowFar, PartState, ProjectionStatus, TableState, TableStatus, WaitingKey
 from projections.routing.cutover import kept_from_answering, newly_waiting
 from projections.stores.declaration import Table, projection_name, version_of
@@ -87,11 +86,11 @@ async def tell(side: ReadSide, names: Collection[str]) -> WorkerStatus:
     return WorkerStatus(code, parts, ends)
 
 
-async def _kept(partition: PartitionProcessor, table: TableFold, serving: str | None) -> TablePart:
+async def _kept(partition: PartitionProcessor, table: PartitionTable, serving: str | None) -> TablePart:
     name, progress, error = table.table, partition.progress(table.table), partition.held(table.table)
     done = total = end = table.place.offset
     rate = 0.0
-    state: PartState = PAUSED if name in partition.paused else BEHIND
+    state: PartState = PAUSED if table.paused else BEHIND
     if progress is not None:
         current = partition.is_current(name)
         # A lane that has not begun knows nothing yet, and one of several begins at the table that is furthest behind.

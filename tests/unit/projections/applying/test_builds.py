@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from projections.applying import lane as lane_module
 from projections.applying import partition as partition_module
+from projections.applying import processor as processor_module
 from projections.applying.partition import PartitionProcessor
 from projections.stores.rows import Changes, StoreDown
 from tests.memory_rows import MemoryRows
@@ -21,7 +21,7 @@ NEW = "boxes-1.1"
 @pytest.fixture
 async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Boxes]:
     """Boxes, where a table is near when it is three records behind."""
-    monkeypatch.setattr(lane_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(processor_module, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(partition_module, "NEAR", 3)
     monkeypatch.setattr(partition_module, "BATCH_BEHIND", 10)
     boxes = Boxes()
