@@ -154,8 +154,10 @@ class EventSource:
         except TimeoutError:
             # The topic has no more, or has been made anew, or lost its end; or its broker is slow.
             end = await self._reading.end()
+            self._show_topic()
             async for batch in self._rest_of_journal():
                 yield batch
+            self.end = self.progress.end = end
             yield self._topic_read_to(end)
             return
         run: list[Event] = []
@@ -198,7 +200,8 @@ class EventSource:
 
     async def _gap_before(self, event: Event) -> AsyncGenerator[Batch]:
         """What the journal has between the events handed out and this one."""
-        log.warning("%s: the topic lacks what is before event %d:%d: reading the journal", self._stream, *event.at)
+        level = logging.WARNING if self._joined else logging.INFO  # that it does not reach back is no news
+        log.log(level, "%s: the topic lacks what is before event %d:%d: reading the journal", self._stream, *event.at)
         async for batch in self._from_journal(event.at):
             yield batch
         if event.follows is not None and event.follows > self._at:

@@ -33,7 +33,7 @@ NEAR = 1_000
 BATCH = 500
 """Records that are applied together: few enough that queries need not wait long for their turn."""
 BATCH_BEHIND = 2_000
-"""Likewise, to a table that catches up: a row that many of them touch is written once."""
+"""To a table that catches up: a row that many of them touch is written once."""
 
 
 @dataclass(frozen=True)
@@ -256,23 +256,19 @@ class PartitionProcessor:
         self._start(build, self._build(table, build))
 
     async def _build(self, table: PartitionTable, build: EventProcessor) -> None:
-        async def bring_near() -> None:
-            # One at a time of so many, but not for as long as a store is down: others may want to catch up.
-            async with self._at_once:
-                await self._bring_near(table, build)
-
-        await build.until_done(bring_near)
+        await build.until_done(lambda: self._bring_near(table, build))
         await build.until_done(lambda: self._join(table, build))
         await self.moved()
 
     async def _bring_near(self, table: PartitionTable, build: EventProcessor) -> None:
-        if not table.is_read:
-            await self._read_place(table)
-        async with build.batches(BATCH_BEHIND) as batches:
-            async for batch in batches:
-                await self._apply(build, batch)
-                if batch.offset is not None and await build.distance() <= NEAR:
-                    return
+        async with self._at_once:  # left at each failure: others may want to catch up while a store is down
+            if not table.is_read:
+                await self._read_place(table)
+            async with build.batches(BATCH_BEHIND) as batches:
+                async for batch in batches:
+                    await self._apply(build, batch)
+                    if batch.offset is not None and await build.distance() <= NEAR:
+                        return
 
     async def _join(self, table: PartitionTable, build: EventProcessor) -> None:
         """Let a table that is near go with the others. They wait until it stands where they do."""
@@ -291,7 +287,6 @@ class PartitionProcessor:
             table.processor = main
 
     async def _come_to(self, main: EventProcessor, table: PartitionTable, build: EventProcessor) -> None:
-        """Apply what the journal has up to where the others are."""
         nr, index = main.at
         if main.tables and table.place.at < main.at:
             async for events in self.reader.from_log(self.stream, table.place.at, (nr, index + 1)):

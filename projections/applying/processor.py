@@ -126,7 +126,7 @@ class EventProcessor:
         not: they are not among `tables` any more. Raises what is raised for all tables.
         """
         failed = await self._apply(batch.events) if batch.events else []
-        at_goal = batch.offset is not None and batch.offset >= self._goal
+        at_goal = batch.offset is not None and batch.offset >= self._end_at_first()
         if batch.offset is not None:
             self.offset = self.progress.offset = batch.offset
         self._caught_up = self._caught_up or at_goal
@@ -134,6 +134,10 @@ class EventProcessor:
             log.info("%s: events are applied again", self._stream.name)
             self.held = ""
         return failed
+
+    def _end_at_first(self) -> int:
+        """Where the topic ended when it was begun, or ends now if it has lost that: the journal had the rest."""
+        return min(self._goal, self._source.end) if self._source is not None else self._goal
 
     async def _apply(self, events: Sequence[Event]) -> Sequence[TableFold]:
         stores: defaultdict[Rows, list[tuple[TableFold, FoldResult]]] = defaultdict(list)

@@ -211,7 +211,7 @@ class ProjectionGroup:
     def _wake(self, partition: int, name: str) -> None:
         """Wake those for whom the table that answers is far enough. It goes on only where it is kept up to date.
 
-        A place that was recovered is no position of the log before the lane has held it against that.
+        A place that was recovered is no position of the log before its processor has held it against that.
         """
         if (here := self.partitions.get(partition)) is None or not here.knows_log:
             return

@@ -93,7 +93,7 @@ async def _kept(partition: PartitionProcessor, table: PartitionTable, serving: s
     state: PartState = PAUSED if table.paused else BEHIND
     if progress is not None:
         current = partition.is_current(name)
-        # A lane that has not begun knows nothing yet, and one of several begins at the table that is furthest behind.
+        # Before it has begun it knows nothing yet, and one of several tables is the furthest behind: it begins there.
         done, total, end = max(progress.done, done), progress.total, max(progress.end, progress.offset)
         rate = 0.0 if current else progress.rate
         state = HELD if error else CURRENT if current else BEHIND
@@ -160,7 +160,7 @@ async def gather(side: ReadSide) -> list[ProjectionStatus]:
 
 
 def _with_end(part: TablePart, end: int) -> TablePart:
-    """Count what has been published since the lane has looked."""
+    """Count what has been published since somebody has looked."""
     return msgspec.structs.replace(part, total=part.total + max(end - part.end, 0))
 
 
