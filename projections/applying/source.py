@@ -36,6 +36,7 @@ class ProjectionGroup:
         type: str,
         topic: str,
         kept: Sequence[Table],
+        *,
         rows_of: Callable[[Table], Rows],
         here: Callable[[Table], Collection[int]],
         control: Control,
