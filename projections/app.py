@@ -184,13 +184,13 @@ class ReadSide:
             type_,
             topics.events_topic(context.settings.namespace, type_),
             kept,
-            self.rows_of,
-            self._here,
-            self.control,
-            self._feed,
-            EventReader(context.events, self.journals[type_], f"/{context.settings.namespace}{context.name}"),
-            ProjectionDeadLetters(self.dead_letters_topic, self.broker),
-            self._at_once,
+            rows_of=self.rows_of,
+            here=self._here,
+            control=self.control,
+            feed=self._feed,
+            reader=EventReader(context.events, self.journals[type_], f"/{context.settings.namespace}{context.name}"),
+            dead_letters=ProjectionDeadLetters(self.dead_letters_topic, self.broker),
+            at_once=self._at_once,
         )
 
     async def _start(self) -> None:

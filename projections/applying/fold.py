@@ -49,7 +49,7 @@ class FoldResult:
     waiting: Sequence[tuple[Event, str, str]] = ()
 
 
-@dataclass
+@dataclass(eq=False)
 class TableFold:
     """One table in one partition of the events: how far it is, which keys wait, which positions are skipped."""
 

@@ -11,7 +11,7 @@ import msgspec
 
 from projections.applying.events import Event, EventReader
 from projections.applying.fold import FoldResult, TableFold, encoded, evolved, reason_of, require_unchanged
-from projections.applying.partition import PartitionProcessor
+from projections.applying.partition import PartitionProcessor, PartitionTable
 from projections.projection import PublishedEvent
 from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, encode_row
 from streams.journal.position import BEGINNING, parse_place
@@ -104,7 +104,7 @@ async def fold_waiting(partition: PartitionProcessor, projection: str, position:
     return [row for row in found if row is not None]
 
 
-async def _fold(partition: PartitionProcessor, table: TableFold, key: str) -> RefoldedRow | None:
+async def _fold(partition: PartitionProcessor, table: PartitionTable, key: str) -> RefoldedRow | None:
     fold = RowRefold(partition.reader, partition.stream, table, key)
     await fold.to(table.place)
     async with partition.standing(table):

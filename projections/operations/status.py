@@ -118,7 +118,7 @@ async def gather(side: ReadSide) -> list[ProjectionStatus]:
 
 
 def _with_end(part: TablePart, end: int) -> TablePart:
-    """Count what has been published since the lane has looked."""
+    """Count what has been published since somebody has looked."""
     return msgspec.structs.replace(part, total=part.total + max(end - part.end, 0))
 
 

@@ -9,8 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from projections.app import ReadSide
-from projections.applying.fold import TableFold
-from projections.applying.partition import PartitionProcessor
+from projections.applying.partition import PartitionProcessor, PartitionTable
 from projections.operations.lag import reach_here
 from projections.routing.cutover import newly_waiting
 from projections.stores.declaration import Table, projection_name
@@ -94,14 +93,14 @@ async def tell(side: ReadSide, names: Collection[str]) -> WorkerStatus:
     return WorkerStatus(code, parts, {stream: reach.offset for stream, reach in published.items()})
 
 
-async def _kept(partition: PartitionProcessor, table: TableFold, serving: str | None) -> TablePart:
+async def _kept(partition: PartitionProcessor, table: PartitionTable, serving: str | None) -> TablePart:
     name, progress, error = table.table, partition.progress(table.table), partition.held(table.table)
     done = total = end = table.place.offset
     rate = 0.0
-    state: PartState = PAUSED if name in partition.paused else BEHIND
+    state: PartState = PAUSED if table.paused else BEHIND
     if progress is not None:
         current = partition.is_current(name)
-        # A lane that has not begun knows nothing yet, and one of several begins at the table that is furthest behind.
+        # Before it has begun it knows nothing yet, and one of several tables is the furthest behind: it begins there.
         done, total, end = max(progress.done, done), progress.total, max(progress.end, progress.offset)
         rate = 0.0 if current else progress.rate
         state = HELD if error else CURRENT if current else BEHIND

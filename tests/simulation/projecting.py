@@ -61,13 +61,13 @@ class ProjectionWorker:
             TYPE,
             EVENTS_TOPIC,
             KEPT,
-            self._rows_of,
-            lambda kept: self.here,
-            self.control,
-            feed,
-            EventReader(EVENTS, journal, "/accounts"),
-            ProjectionDeadLetters(PROJECTION_LETTERS_TOPIC, broker),
-            asyncio.Semaphore(world.shape.catch_ups),
+            rows_of=self._rows_of,
+            here=lambda kept: self.here,
+            control=self.control,
+            feed=feed,
+            reader=EventReader(EVENTS, journal, "/accounts"),
+            dead_letters=ProjectionDeadLetters(PROJECTION_LETTERS_TOPIC, broker),
+            at_once=asyncio.Semaphore(world.shape.catch_ups),
         )
         self.sources = {TYPE: self.source}
         self.doors = SimulatedDoors(world, self)
