@@ -17,9 +17,9 @@ from projections.applying.source import ProjectionGroup
 from projections.http.problems import ExpectDispatcher, problems
 from projections.publishing.backlog import Backlog
 from projections.publishing.heads import Heads
-from projections.publishing.hints import Hints
+from projections.publishing.publication import Publication
 from projections.publishing.registry_framing import RegistryFraming
-from projections.publishing.tailer import Tailers
+from projections.publishing.tail_assignment import Tailers
 from projections.routing.cutover import Cutover
 from projections.routing.query_router import QueryRouter
 from projections.routing.signature import HopSignature
@@ -96,7 +96,6 @@ class ReadSide(Part):
         self._may_create_read_model = may_create(settings, url)
         self.sources: dict[str, ProjectionGroup] = {}
         self.tailers: dict[str, Tailers] = {}
-        self._hints: dict[str, Hints] = {}
         self._backlogs: dict[str, Backlog] = {}
         self._registered: dict[str, RegistryFraming] = {}
         self._at_once = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
@@ -167,10 +166,12 @@ class ReadSide(Part):
         ids = context.schema_ids(may_create(context.settings, context.settings.schema_registry_url))
         if ids is not None:
             self._registered[type_] = RegistryFraming(ids, journal)
-        wire = self._registered.get(type_)
-        tailers = Tailers(type_, events, source, journal, self.broker, context.events, wire, self.app.supervisor)
-        self.tailers[type_] = tailers
-        self._hints[type_] = Hints(self.app, context.commits_topic, tailers)
+        publication = Publication(
+            type=type_, topic=events, source=source, journal=journal, broker=self.broker, codec=context.events,
+            framing=self._registered.get(type_), supervisor=self.app.supervisor,
+        )  # fmt: skip
+        tailers = self.tailers[type_] = Tailers(publication)
+        self.app.receive(context.commits_topic, tailers, f"{context.commits_topic}-hints")
 
     def _add_source(self, type_: str, context: AggregateType, kept: Sequence[Table]) -> None:
         indexes = {it.name: it.how for it in kept if isinstance(it.how, Indexes) and it.how != NO_INDEXES}
@@ -183,13 +184,13 @@ class ReadSide(Part):
             type_,
             topics.events_topic(context.settings.namespace, type_),
             kept,
-            self.rows_of,
-            self._here,
-            self.control,
-            self._feed,
-            EventReader(context.events, self.journals[type_], f"/{context.settings.namespace}{context.name}"),
-            ProjectionDeadLetters(self.dead_letters_topic, self.broker),
-            self._at_once,
+            rows_of=self.rows_of,
+            here=self._here,
+            control=self.control,
+            feed=self._feed,
+            reader=EventReader(context.events, self.journals[type_], f"/{context.settings.namespace}{context.name}"),
+            dead_letters=ProjectionDeadLetters(self.dead_letters_topic, self.broker),
+            at_once=self._at_once,
         )
 
     async def start(self) -> None:
@@ -251,9 +252,9 @@ class ReadSide(Part):
     async def assign(self, assignment: set[TP]) -> None:
         """Where to read hints is what Faust has committed; which ones there are says what is to be tailed."""
         count = self.app.settings.partitions
-        for type_, hints in self._hints.items():
+        for type_, tailers in self.tailers.items():
             topic = self.contexts[type_].commits_topic
-            hints.assign({tp.partition for tp in assignment if tp.topic == topic and tp.partition < count})
+            tailers.assign({tp.partition for tp in assignment if tp.topic == topic and tp.partition < count})
 
     async def revoke(self) -> None:
         self.event_streams.end()

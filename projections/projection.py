@@ -9,6 +9,8 @@ from typing import Any, is_typeddict
 
 import msgspec
 
+from streams.journal.position import position_text
+
 Row = dict[str, Any]
 """In plain JSON values: None, bool, int, finite float, str, list, and dict with str as keys."""
 
@@ -33,7 +35,7 @@ class PublishedEvent(msgspec.Struct, frozen=True, gc=False):
     @property
     def position(self) -> str:
         """Its place in the journal, `<stream>:<commit number>:<index>`."""
-        return f"{self.stream}:{self.nr}:{self.index}"
+        return position_text(self.stream, self.nr, self.index)
 
 
 def _by_aggregate(event: PublishedEvent) -> Iterable[str]:

@@ -19,10 +19,11 @@ from aiokafka.errors import KafkaError
 
 from projections.applying.feed import TopicReader, TopicReading
 from projections.stores.declaration import projection_name, table_name, version_of
-from projections.stores.rows import FORMAT, canonical
+from projections.stores.rows import FORMAT
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
+from streams.journal.position import Position
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.kafka.records import UnreadableRecord
 
@@ -271,7 +272,7 @@ class Control:
         if kind in (Generation, Dropped):
             version_of(of[0])
         if kind is Skipped:
-            of[1] = canonical(of[1])
+            of[1] = str(Position.parse(of[1]))
         projection = projection_name(of[0]) if kind in (Generation, Dropped) else of[0]
         if self._of is not None and kind is not Secret and projection not in self._of:
             return  # of other code: a worker that has it reads it when it starts

@@ -8,15 +8,15 @@ from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
 from projections.projection import PublishedEvent
-from projections.publishing.tailer import COMMIT_END, PREVIOUS, event_headers
-from projections.stores.rows import read_position
+from projections.publishing.publication import COMMIT_END, PREVIOUS, event_headers
 from schemas.codec import Codec, Undecodable
 from schemas.wire_format import from_wire
 from streams.concurrency.fairness import chunks, yield_if_due
 from streams.journal.event_decoding import decode_event
 from streams.journal.event_view import pieces
 from streams.journal.port import Commit, Journal, Unavailable, stream_type
-from streams.kafka.published_through import JournalBehind, behind, position_of
+from streams.journal.position import BEGINNING, Place, Position, parse_place
+from streams.kafka.published_through import JournalBehind, behind, published_place
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +49,13 @@ class Event(NamedTuple):
     of the record behind it, or -1 when it was not read from the topic. `source` is what it was read from.
     """
 
-    at: tuple[int, int]
+    at: Place
     ends: bool
     origin: PublishedEvent
     parts: Sequence[PublishedEvent]
     next_offset: int
     source: EventRecord
-    follows: tuple[int, int] | None = None
+    follows: Place | None = None
 
     @property
     def offset(self) -> int:
@@ -77,42 +77,37 @@ class _FromLog(NamedTuple):
     offset: int = -2
 
 
-_Place = tuple[str, int, str, str, int, int, str]
-"""What `PublishedEvent` has behind its event and type."""
+_Published = tuple[Place, Place | None, tuple[str, int, str, str, int, int, str]]
+"""What the headers of a record say: the place of its event, that of the one before, and what `PublishedEvent` has
+behind its event and type."""
 
 
-def _place_of(record: EventRecord, attributes: Mapping[str, bytes], stream: str) -> _Place | None:
+def _published(record: EventRecord, attributes: Mapping[str, bytes], stream: str) -> _Published | None:
     """None for a record that the tailer of this stream has not made."""
-    at = position_of(attributes, stream)
+    at = published_place(attributes, stream)
     if at is None or record.value is None:
         return None
-    if PREVIOUS in attributes and ((previous := _previous(attributes)) is None or previous >= at):
-        return None
     try:
+        follows = parse_place(attributes[PREVIOUS].decode()) if PREVIOUS in attributes else None
+        if follows is not None and follows >= at:
+            return None
         correlation_id = attributes.get("ce_correlationid", b"").decode()
         sequence, moment = int(attributes["ce_sequence"]), attributes["ce_time"].decode()
-        return record.key.decode(), sequence, moment, stream, *at, correlation_id
+        return at, follows, (record.key.decode(), sequence, moment, stream, *at, correlation_id)
     except (KeyError, ValueError, AttributeError):
         return None
 
 
-def place_of(record: EventRecord, stream: str) -> tuple[int, int] | None:
-    """Commit number and index of the event that a record is of, None for a record that is none of this stream's."""
-    place = _place_of(record, dict(record.headers), stream)
-    return None if place is None else (place[4], place[5])
+def place_of(record: EventRecord, stream: str) -> Place | None:
+    """The place of the event that a record is of, None for a record that is none of this stream's."""
+    published = _published(record, dict(record.headers), stream)
+    return None if published is None else published[0]
 
 
-def _previous(attributes: Mapping[str, bytes]) -> tuple[int, int] | None:
-    try:
-        return read_position(attributes[PREVIOUS].decode())
-    except (KeyError, ValueError, AttributeError):
-        return None
-
-
-def _event(record: EventRecord, attributes: Mapping[str, bytes], place: _Place, values: Sequence[Any]) -> Event:
-    parts = [PublishedEvent(value, type(value).__name__, *place) for value in values]
-    origin = parts[0] if parts else PublishedEvent(None, attributes.get("ce_type", b"").decode(), *place)
-    at, follows = (place[4], place[5]), _previous(attributes)
+def _event(record: EventRecord, attributes: Mapping[str, bytes], published: _Published, values: Sequence[Any]) -> Event:
+    at, follows, envelope = published
+    parts = [PublishedEvent(value, type(value).__name__, *envelope) for value in values]
+    origin = parts[0] if parts else PublishedEvent(None, attributes.get("ce_type", b"").decode(), *envelope)
     return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record, follows)
 
 
@@ -126,7 +121,7 @@ class EventReader:
         self.passed_over: dict[str, int] = {}
         """By stream the records of its events partition that are no events of it."""
 
-    async def read(self, records: Sequence[EventRecord], stream: str, after: tuple[int, int] = (0, -1)) -> list[Event]:
+    async def read(self, records: Sequence[EventRecord], stream: str, after: Place = BEGINNING) -> list[Event]:
         """The events of a stream in records, in their order. What else stands there (of a mirror, of another producer,
         or unreadable) is passed over: what is missing for that shows, and comes from the log.
 
@@ -138,14 +133,15 @@ class EventReader:
             await yield_if_due()
             for record in some:
                 attributes = dict(record.headers)
-                place = _place_of(record, attributes, stream)
-                if place is None:
+                published = _published(record, attributes, stream)
+                if published is None:
                     self._pass_over(record, stream)
                     continue
-                at = place[4], place[5]
-                values = await self._decoded(record, attributes) if at > after else ()
-                events.append(_event(record, attributes, place, values))
-                after = max(after, at)
+                values: Sequence[Any] = ()
+                if published[0] > after:
+                    after = published[0]
+                    values = await self._decoded(record, attributes)
+                events.append(_event(record, attributes, published, values))
         return events
 
     def _pass_over(self, record: EventRecord, stream: str) -> None:
@@ -165,9 +161,7 @@ class EventReader:
             values = await decode_event(self._codec, self._journal, data)
         return values
 
-    async def from_log(
-        self, stream: str, after: tuple[int, int], before: tuple[int, int] | None = None
-    ) -> AsyncIterator[list[Event]]:
+    async def from_log(self, stream: str, after: Place, before: Place | None = None) -> AsyncIterator[list[Event]]:
         """The events of a log behind one place and before another, in batches, to its end where that is None.
 
         All of them: a read of the log that ends early is not its end. Raises what `read` raises, and `JournalBehind`
@@ -182,7 +176,7 @@ class EventReader:
             commits = await self._journal.commits(stream, nr, min(most, last - nr))
             if not commits:
                 if (head_nr := await self.last_commit(stream)) < last:
-                    raise JournalBehind(behind(stream, before, head_nr))
+                    raise JournalBehind(behind(Position(stream, *before), head_nr))
                 raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
             records = []
             for commit in commits:
@@ -200,7 +194,7 @@ class EventReader:
         head = await self._journal.head(stream)
         return head.nr if head is not None else 0
 
-    async def of_aggregate(self, stream: str, aggregate_id: str, before: tuple[int, int]) -> AsyncIterator[list[Event]]:
+    async def of_aggregate(self, stream: str, aggregate_id: str, before: Place) -> AsyncIterator[list[Event]]:
         """The events of one aggregate, whose stream this is, before a place, in pieces of some megabytes.
 
         Raises what `from_log` raises.

@@ -1,6 +1,6 @@
-"""Where lanes read: partitions of events topics, by consumers without a group.
+"""Where events are read: partitions of events topics, by consumers without a group.
 
-A lane knows itself where it stands, so it needs none of what a Faust stream does for a message: acknowledgement,
+A table knows itself where it stands, so it needs none of what a Faust stream does for a message: acknowledgement,
 commit, back-pressure by queue, an event object. Records come in batches as Kafka sent them.
 """
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 500
 """Records that are unpacked together."""
 BUFFERED, BUFFERED_BYTES = 2_000, 8 << 20
-"""Records of a partition that wait for their lane, and the bytes of their values; with more it is not read."""
+"""Records of a partition that wait for their reader, and the bytes of their values; with more it is not read."""
 AT_SECONDS = 2.0
 """So long it may take to have one record."""
 ERRORS = (KafkaError, TimeoutError)

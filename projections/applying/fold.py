@@ -19,6 +19,7 @@ from projections.applying.events import Event
 from projections.projection import Projection, PublishedEvent, Row, RowError
 from projections.stores.rows import Changes, Checkpoint, Quarantined, Rows, StoredRow, encode_row, encode_stored
 from streams.concurrency.fairness import chunks, yield_if_due
+from streams.journal.position import Place
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class TooManyWait(Exception):
 class MissingEvents(Exception):
     """An aggregate's sequence jumps: events are missing on the way, before `at`, and the row would be wrong."""
 
-    def __init__(self, text: str, at: tuple[int, int]) -> None:
+    def __init__(self, text: str, at: Place) -> None:
         super().__init__(text)
         self.at = at
 
@@ -48,7 +49,7 @@ class FoldResult:
     waiting: Sequence[tuple[Event, str, str]] = ()
 
 
-@dataclass
+@dataclass(eq=False)
 class TableFold:
     """One table in one partition of the events: how far it is, which keys wait, which positions are skipped."""
 
@@ -146,7 +147,8 @@ class _Batch:
                     event.at,
                 )
         value = row.row if row is not None else None
-        if origin.position not in table.skips:
+        position = origin.position
+        if position not in table.skips:
             try:
                 if value is not None and key not in self._given and projection.row is None:
                     self._given[key] = value, encode_row(value)
@@ -155,7 +157,7 @@ class _Batch:
                 self._set_aside(event, key, error)
                 return
         sequence = 0 if projection.local else origin.sequence
-        self._rows[key] = self.changed[key] = StoredRow(origin.position, sequence, 0, value)
+        self._rows[key] = self.changed[key] = StoredRow(position, sequence, 0, value)
 
     def encode(self, key: str, largest: int) -> None:
         """Encode a row that has changed; where that cannot be, or the store would not take it, its key waits."""

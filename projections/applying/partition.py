@@ -1,7 +1,8 @@
 """All tables of one partition of the events: those that are up to date go together, and who is behind catches up alone.
 
-A table is behind when it is built anew, was paused, or when its store failed while the others went on. It has a lane
-of its own then, and joins the others when it stands where they do: they wait for that moment, so none misses an event.
+A table is behind when it is built anew, was paused, or when its store failed while the others went on. It has a
+processor of its own then, and joins the others when it stands where they do: they wait for that moment, so none misses
+an event.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from projections.applying.events import EventReader
-from projections.applying.feed import TopicReader
+from projections.applying.event_source import Batch, PublishedStream
 from projections.applying.fold import TableFold
-from projections.applying.lane import BATCH, FIRST_PAUSE, LONGEST_PAUSE, DeadLetterSink, EventProcessor
+from projections.applying.processor import DeadLetterSink, EventProcessor
 from projections.applying.progress import Progress
 from projections.projection import Projection
 from projections.stores.rows import Changes, Rows, StoreDown
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 NEAR = 1_000
 """Records between two tables that may still go together: the one that is ahead leaves out what it has."""
+BATCH = 500
+"""Records that are applied together: few enough that queries need not wait long for their turn."""
 BATCH_BEHIND = 2_000
-"""Records that are applied together to a table that catches up: a row that many of them touch is written once."""
-MAIN = ""
-"""The task of those that are up to date."""
+"""To a table that catches up: a row that many of them touch is written once."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,17 @@ class TableSpec:
     skips: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
+class PartitionTable(TableFold):
+    """A table in one partition, and who applies events to it."""
+
+    paused: bool = False
+    is_read: bool = False
+    """Whether its store has said how far it is."""
+    processor: EventProcessor | None = None
+    """None when it is paused."""
+
+
 class PartitionProcessor:
     """Keeps tables up to date with one partition of a topic of events, from `open` to `close`.
 
@@ -56,121 +67,123 @@ class PartitionProcessor:
 
     def __init__(
         self,
-        stream: str,
-        topic: str,
-        partition: int,
-        feed: TopicReader,
-        reader: EventReader,
+        events: PublishedStream,
+        *,
         dead_letters: DeadLetterSink,
         at_once: asyncio.Semaphore,
         moved: Callable[[], Awaitable[None]],
     ) -> None:
-        self.stream = stream
-        self.tables: dict[str, TableFold] = {}
-        self.paused: set[str] = set()
-        self.number = partition
+        self.stream = events.name
+        self.number = events.partition
+        self.reader = events.reader
+        self.tables: dict[str, PartitionTable] = {}
         self.moved = moved
-        self.reader = reader
-        self._topic = topic
-        self._feed = feed
+        self._events = events
         self._dead_letters = dead_letters
         self._at_once = at_once
-        self._main = self._lane([])
-        self._behind: dict[str, EventProcessor] = {}
-        self._unread: set[str] = set()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._main = self._processor([])
+        """Of the tables that are up to date."""
         self._work: set[asyncio.Task[Any]] = set()
         self._following = asyncio.Lock()
         self._closed = False
 
-    def _lane(self, tables: Sequence[TableFold], behind: bool = False) -> EventProcessor:
-        batch, letters = BATCH_BEHIND if behind else BATCH, self._dead_letters
-        return EventProcessor(self.stream, self.number, self.reader, tables, letters, self.moved, self._catch_up, batch)
+    def _processor(self, tables: Sequence[PartitionTable]) -> EventProcessor:
+        processor = EventProcessor(self._events, self._dead_letters, tables)
+        for table in tables:
+            table.processor = processor
+        return processor
+
+    # -- how it is -----------------------------------------------------------------------------------------
 
     def is_current(self, table: str) -> bool:
         """Whether a table has all events that the others have, and those that were there when this worker began."""
-        return self._goes_along(table) and self._main.has_all(self.tables[table])
+        return self._goes_along(self.tables.get(table)) and self._main.has_all(self.tables[table])
 
-    def _goes_along(self, table: str) -> bool:
-        return any(it.table == table for it in self._main.tables)
+    def _goes_along(self, table: PartitionTable | None) -> bool:
+        return table is not None and table.processor is self._main
 
     def held(self, table: str) -> str:
         """Why nothing is applied to a table; empty when nothing keeps it."""
-        lane = self._lane_of(table)
-        return "" if lane is None else lane.held
+        processor = self.tables[table].processor if table in self.tables else None
+        return "" if processor is None else processor.held
+
+    def progress(self, table: str) -> Progress | None:
+        """How far the processor of a table is; None when it has none: it is paused."""
+        processor = self.tables[table].processor if table in self.tables else None
+        return None if processor is None else processor.progress
 
     @property
     def knows_log(self) -> bool:
         """Whether the log has what the topic and the tables have, so that a place in one is the same in the others."""
-        said = [lane.knows_log for lane in (self._main, *self._behind.values()) if lane.tables]
-        return not said or (True in said and False not in said)
+        processors = {table.processor for table in self.tables.values() if table.processor is not None}
+        known = [processor.knows_log for processor in processors]
+        return not known or (True in known and False not in known)
 
-    def progress(self, table: str) -> Progress | None:
-        """How far the lane of a table is; None when it has none: it is paused."""
-        lane = self._lane_of(table)
-        return None if lane is None else lane.progress
-
-    def _lane_of(self, table: str) -> EventProcessor | None:
-        return self._main if self._goes_along(table) else self._behind.get(table)
+    # -- which tables --------------------------------------------------------------------------------------
 
     async def open(self, wanted: Sequence[TableSpec]) -> None:
         """Begin with these tables."""
-        for it in wanted:
-            await self._add(it)
-        running = [table for table in self.tables.values() if table.table not in self.paused]
+        running = [table for table in [await self._add(spec) for spec in wanted] if not table.paused]
         furthest = max((table.place.offset for table in running), default=0)
-        together = [
-            table for table in running if table.place.offset >= furthest - NEAR and table.table not in self._unread
-        ]
+        together = [table for table in running if table.is_read and table.place.offset >= furthest - NEAR]
         if together:
             self._start_main(together)
         for table in running:
-            if table not in together:
+            if table.processor is None:
                 self._catch_up(table)
 
-    async def _add(self, wanted: TableSpec) -> TableFold:
-        table = TableFold(wanted.table, wanted.projection, wanted.rows, self.number, skips=wanted.skips)
+    async def _add(self, wanted: TableSpec) -> PartitionTable:
+        table = PartitionTable(
+            wanted.table, wanted.projection, wanted.rows, self.number, skips=wanted.skips, paused=wanted.paused
+        )
         self.tables[table.table] = table
-        if wanted.paused:
-            self.paused.add(table.table)
-        self._unread.add(table.table)
         try:
             await self._read_place(table)
         except Exception as error:  # the others need not wait for this store
             log.error("%s: how far %s is cannot be read: %s", self.stream, table.table, error)
         return table
 
-    async def _read_place(self, table: TableFold) -> None:
+    async def _read_place(self, table: PartitionTable) -> None:
         places = await table.rows.places(self.number)
         table.quarantined = dict(await table.rows.quarantined(self.number, table.table))
         table.place = places.get(table.table, table.place)
-        self._unread.discard(table.table)
+        table.is_read = True
 
     async def follow(self, wanted: Sequence[TableSpec]) -> None:
         """Keep exactly these tables from now on: new ones are built, paused ones stand still."""
         async with self._following:
-            names = {it.table for it in wanted}
+            names = {spec.table for spec in wanted}
             for name in [name for name in self.tables if name not in names]:
-                await self._stop(name)
+                await self._stop(self.tables[name])
                 del self.tables[name]
-                self.paused.discard(name)
-                self._unread.discard(name)
-            for it in wanted:
-                table = self.tables.get(it.table) or await self._add(it)
-                table.skips = it.skips
-                if it.paused:
-                    self.paused.add(it.table)
-                    await self._stop(it.table)
-                else:
-                    self.paused.discard(it.table)
-                    if self._lane_of(it.table) is None:
-                        self._catch_up(table)
+            for spec in wanted:
+                table = self.tables.get(spec.table) or await self._add(spec)
+                table.skips, table.paused = spec.skips, spec.paused
+                if table.paused:
+                    await self._stop(table)
+                elif table.processor is None:
+                    self._catch_up(table)
 
     async def close(self) -> None:
         """Apply nothing any more."""
         self._closed = True
-        tasks, self._tasks = [*self._tasks.values(), *self._work], {}
-        await asyncio.gather(*map(cancel, tasks), return_exceptions=True)
+        processors = {self._main, *(table.processor for table in self.tables.values() if table.processor is not None)}
+        tasks = [processor.task for processor in processors if processor.task is not None]
+        await asyncio.gather(*map(cancel, [*tasks, *self._work]), return_exceptions=True)
+
+    async def _stop(self, table: PartitionTable) -> None:
+        """Apply nothing to a table any more. Before its processor has ended the table may have changed to another."""
+        while (processor := table.processor) is not None:
+            if processor is not self._main:
+                table.processor = None
+                await _end(processor)
+                continue
+            async with self._main_stands() as main:
+                if table.processor is main:
+                    main.tables.remove(table)
+                    table.processor = None
+            if not main.tables:
+                await _end(main)
 
     async def while_open(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something that `close` breaks off: it raises `StoreDown` then."""
@@ -185,54 +198,25 @@ class PartitionProcessor:
             raise StoreDown(f"{self.stream} has just moved to another worker")
         return task.result()
 
-    async def _stop(self, table: str) -> None:
-        await self._stop_behind(table)
-        async with self._main_stands() as main:
-            main.tables = [it for it in main.tables if it.table != table]
-        await self._stop_behind(table)  # it may have been set aside before the lane stood
-        if not self._main.tables and (running := self._tasks.pop(MAIN, None)) is not None:
-            await cancel(running)
-
-    async def _stop_behind(self, table: str) -> None:
-        self._behind.pop(table, None)
-        if (task := self._tasks.pop(table, None)) is not None:
-            await cancel(task)
-
     @contextlib.asynccontextmanager
-    async def standing(self, table: TableFold) -> AsyncIterator[None]:
+    async def standing(self, table: PartitionTable) -> AsyncIterator[None]:
         """Nothing is applied to a table meanwhile."""
-        if self._goes_along(table.table):
+        if self._goes_along(table):
             async with self._main_stands():
                 yield
             return
         async with self._following:
-            behind = table.table in self._behind
-            await self._stop(table.table)
+            behind = table.processor is not None
+            await self._stop(table)
             try:
-                if table.table in self._unread:
+                if not table.is_read:
                     await self._read_place(table)
                 yield
             finally:
                 if behind:
                     self._catch_up(table)
 
-    # -- the lane of those that are up to date --------------------------------------------------------------
-
-    def _run(self, name: str, lane: EventProcessor, work: Callable[[], Awaitable[None]]) -> None:
-        async def again() -> None:
-            said = ""
-            while True:
-                try:
-                    return await work()
-                except Exception as error:
-                    lane.held = f"{type(error).__name__}: {error}"
-                    if lane.held != said:
-                        log.exception("%s: a lane failed, and begins again", self.stream)
-                    said = lane.held
-                    await asyncio.sleep(LONGEST_PAUSE)
-
-        if not self._closed:
-            self._tasks[name] = asyncio.create_task(again(), name=f"lane {self.stream} {name}")
+    # -- those that are up to date ---------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
     async def _main_stands(self) -> AsyncIterator[EventProcessor]:
@@ -243,76 +227,72 @@ class PartitionProcessor:
                     yield main
                     return
 
-    def _start_main(self, tables: Sequence[TableFold]) -> None:
-        self._main = main = self._lane(tables)
-        self._run(MAIN, main, lambda: self._run_main(main))
+    def _start(self, processor: EventProcessor, work: Coroutine[Any, Any, None]) -> None:
+        if self._closed:
+            work.close()
+        else:
+            processor.task = asyncio.create_task(work, name=f"events of {self.stream}")
 
-    async def _run_main(self, lane: EventProcessor) -> None:
-        reading = await self._feed.open(self._topic, self.number)
+    def _start_main(self, tables: Sequence[PartitionTable]) -> None:
+        self._main = main = self._processor(tables)
+        self._start(main, main.until_done(lambda: self._keep_up(main)))
 
-        async def begin() -> None:
-            async with lane.changing:
-                await lane.begin(reading)
+    async def _keep_up(self, main: EventProcessor) -> None:
+        async with main.batches(BATCH) as batches:
+            await self.moved()  # what the tables have is known to be of this log
+            async for batch in batches:
+                await self._apply(main, batch)
 
-        try:
-            await lane.patiently(begin)
-            await self.moved()
-            await lane.run(reading)
-        finally:
-            await reading.close()
-
-    # -- those that are behind ------------------------------------------------------------------------------
-
-    def _catch_up(self, table: TableFold) -> None:
-        self._behind[table.table] = lane = self._lane([table], behind=True)
-        self._run(table.table, lane, lambda: self._run_behind(table, lane))
-
-    async def _run_behind(self, table: TableFold, lane: EventProcessor) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            async with self._at_once:
-                if await self._bring_near(table, lane):
-                    break
-            # Not for as long as its store is down: others may want to catch up.
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-        await lane.patiently(lambda: self._join(table, lane))
+    async def _apply(self, processor: EventProcessor, batch: Batch) -> None:
+        async with processor.changing:
+            for table in await processor.apply(batch):
+                self._catch_up(self.tables[table.table])
         await self.moved()
 
-    async def _bring_near(self, table: TableFold, lane: EventProcessor) -> bool:
-        """False when it must be tried again."""
-        if table.table in self._unread and not await lane.attempt(lambda: self._read_place(table), settles=False):
-            return False
-        reading = await self._feed.open(self._topic, self.number)
-        try:
-            if not await lane.attempt(lambda: lane.begin(reading), settles=False):
-                return False
-            while (end := await reading.end()) - lane.offset > NEAR:
-                lane.progress.end = end
-                while end - lane.offset > NEAR:
-                    if not await lane.try_step(reading):
-                        return False
-            return True
-        finally:
-            await reading.close()
+    # -- those that are behind -------------------------------------------------------------------------------
 
-    async def _join(self, table: TableFold, lane: EventProcessor) -> None:
+    def _catch_up(self, table: PartitionTable) -> None:
+        build = self._processor([table])
+        self._start(build, self._build(table, build))
+
+    async def _build(self, table: PartitionTable, build: EventProcessor) -> None:
+        await build.until_done(lambda: self._bring_near(table, build))
+        await build.until_done(lambda: self._join(table, build))
+        await self.moved()
+
+    async def _bring_near(self, table: PartitionTable, build: EventProcessor) -> None:
+        async with self._at_once:  # left at each failure: others may want to catch up while a store is down
+            if not table.is_read:
+                await self._read_place(table)
+            async with build.batches(BATCH_BEHIND) as batches:
+                async for batch in batches:
+                    await self._apply(build, batch)
+                    if batch.offset is not None and await build.distance() <= NEAR:
+                        return
+
+    async def _join(self, table: PartitionTable, build: EventProcessor) -> None:
         """Let a table that is near go with the others. They wait until it stands where they do."""
-        await self._come_to(self._main, lane)  # most of the way, so that they do not wait for long, nor for its store
+        # Most of the way beforehand, so that the others do not wait for long, nor for its store.
+        await self._come_to(self._main, table, build)
         async with self._main_stands() as main:
-            if main.tables:
-                await self._come_to(main, lane)
-                if table.place.at == main.at and table.place.offset < main.offset:
-                    # What it has from the log it need not look for in the topic when it begins again.
-                    table.place = msgspec.structs.replace(table.place, offset=main.offset)
-                    await table.rows.save(self.number, {table.table: Changes(table.place)})
-                main.join(table)
-            else:
+            if not main.tables:
                 self._start_main([table])
-            self._tasks.pop(table.table, None)
-            self._behind.pop(table.table, None)
+                return
+            await self._come_to(main, table, build)
+            if table.place.at == main.at and table.place.offset < main.offset:
+                # What it has from the log it need not look for in the topic when it begins again.
+                table.place = msgspec.structs.replace(table.place, offset=main.offset)
+                await table.rows.save(self.number, {table.table: Changes(table.place)})
+            main.join(table)
+            table.processor = main
 
-    async def _come_to(self, main: EventProcessor, lane: EventProcessor) -> None:
-        if main.tables:
-            nr, index = main.at
-            await lane.apply_from_log((nr, index + 1))
+    async def _come_to(self, main: EventProcessor, table: PartitionTable, build: EventProcessor) -> None:
+        nr, index = main.at
+        if main.tables and table.place.at < main.at:
+            async for events in self.reader.from_log(self.stream, table.place.at, (nr, index + 1)):
+                await build.apply(Batch(events, None))
+
+
+async def _end(processor: EventProcessor) -> None:
+    if processor.task is not None:
+        await cancel(processor.task)

@@ -1,4 +1,4 @@
-"""How far a lane has come, in events: those that only the log has, then those of the topic.
+"""How far a processor has come, in events: those that only the log has, then those of the topic.
 
 A record of the topic is an event, so offsets count them, also those that the topic has had once. Where it has been made
 anew they do not: then what the log holds is estimated by how much its commits have held so far.
@@ -10,13 +10,13 @@ import time
 
 
 class Progress:
-    """Of one lane. What was done before it began counts as done, but not for its rate."""
+    """Of one processor. What was done before it began counts as done, but not for its rate."""
 
     def __init__(self) -> None:
         self.offset = 0
         """Of the next record to be read."""
         self.end = 0
-        """The offset behind the last record, when the lane looked."""
+        """The offset behind the last record, when somebody looked."""
         self.reads_topic = False
         """Whether what only the log has is done."""
         self._began: float | None = None
@@ -34,6 +34,9 @@ class Progress:
 
     def in_log(self, nr: int, events: int) -> None:
         """So many more events are done, the last of them of this commit."""
+        if self.reads_topic:  # it lacks them, or has not brought them: its offsets count them all the same
+            self.offset = min(self.offset + events, max(self.end, self.offset))
+            return
         self._nr, self._events = nr, self._events + events
         self._last_nr = max(self._last_nr, nr)
 
@@ -67,7 +70,7 @@ class Progress:
 
     @property
     def total(self) -> int:
-        """Events in all, as far as the lane has looked."""
+        """Events in all, as far as somebody has looked."""
         return self._in_log[1] + max(self.end, self.offset) - self._first
 
     @property

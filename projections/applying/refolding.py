@@ -11,9 +11,10 @@ import msgspec
 
 from projections.applying.events import Event, EventReader
 from projections.applying.fold import FoldResult, TableFold, encoded, evolved, reason_of, require_unchanged
-from projections.applying.partition import PartitionProcessor
+from projections.applying.partition import PartitionProcessor, PartitionTable
 from projections.projection import PublishedEvent
-from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, encode_row, read_position
+from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, encode_row
+from streams.journal.position import BEGINNING, parse_place
 
 
 class RefoldedRow(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ class RowRefold:
         self._stream = stream
         self._table = table
         self._key = key
-        self._at = (0, -1)
+        self._at = BEGINNING
 
     async def to(self, place: Checkpoint) -> None:
         """Fold the events up to this place. Raises what the journal raises."""
@@ -103,7 +104,7 @@ async def fold_waiting(partition: PartitionProcessor, projection: str, position:
     return [row for row in found if row is not None]
 
 
-async def _fold(partition: PartitionProcessor, table: TableFold, key: str) -> RefoldedRow | None:
+async def _fold(partition: PartitionProcessor, table: PartitionTable, key: str) -> RefoldedRow | None:
     fold = RowRefold(partition.reader, partition.stream, table, key)
     await fold.to(table.place)
     async with partition.standing(table):
@@ -127,7 +128,7 @@ async def _fold(partition: PartitionProcessor, table: TableFold, key: str) -> Re
         if row is None and was is None and fold.waits is None:
             return None
         result = RefoldedRow(table.table, partition.number, key, row.position if row is not None else None, fold.waits)
-        if fold.waits is not None and (was is None or _at(fold.waits) < _at(was)):
+        if fold.waits is not None and (was is None or parse_place(fold.waits.position) < parse_place(was.position)):
             return result
         released = row.position if row is not None else was.last or was.position if was is not None else ""
         waits = fold.waits or Quarantined(released, "", 0, released)
@@ -143,7 +144,3 @@ def _revised(row: StoredRow, present: StoredRow | None) -> StoredRow:
     if present is None or row.position != present.position:
         return row
     return msgspec.structs.replace(row, revision=present.revision + (row.row != present.row))
-
-
-def _at(waits: Quarantined) -> tuple[int, int]:
-    return read_position(waits.position)

@@ -9,12 +9,12 @@ from functools import partial
 
 from projections.applying.control import Control
 from projections.applying.dead_letters import ProjectionDeadLetters
+from projections.applying.event_source import PublishedStream
 from projections.applying.events import EventReader
 from projections.applying.feed import TopicReader
-from projections.applying.fold import TableFold
-from projections.applying.partition import PartitionProcessor, TableSpec
+from projections.applying.partition import PartitionProcessor, PartitionTable, TableSpec
 from projections.applying.waits import MostAtOnce, Waits
-from projections.http.forwarding import NotNow
+from projections.http.problems import NotNow
 from projections.stores.declaration import Table, version_of
 from projections.stores.rows import Rows
 from streams.concurrency.tasks import cancel, each_done
@@ -36,6 +36,7 @@ class ProjectionGroup:
         type: str,
         topic: str,
         kept: Sequence[Table],
+        *,
         rows_of: Callable[[Table], Rows],
         here: Callable[[Table], Collection[int]],
         control: Control,
@@ -68,15 +69,14 @@ class ProjectionGroup:
             found = {partition for kept in self.kept for partition in self._here(kept)}
             await self._feed.share(self._topic, found)
             for number in sorted(found):
+                name = stream_name(self.type, number)
                 partition = PartitionProcessor(
-                    stream_name(self.type, number),
-                    self._topic,
-                    number,
-                    self._feed,
-                    self._reader,
-                    self._dead_letters,
-                    self._at_once,
-                    partial(self._has_moved, number),
+                    PublishedStream(
+                        name=name, topic=self._topic, partition=number, topics=self._feed, reader=self._reader
+                    ),
+                    dead_letters=self._dead_letters,
+                    at_once=self._at_once,
+                    moved=partial(self._has_moved, number),
                 )
                 self.partitions[number] = partition
                 await partition.open(self._wanted(number))
@@ -150,7 +150,7 @@ class ProjectionGroup:
                 wanted[table] = TableSpec(table, projection, rows, paused, self._control.skips(kept.name))
         return list(wanted.values())
 
-    def table(self, partition: int, table: str) -> TableFold | None:
+    def table(self, partition: int, table: str) -> PartitionTable | None:
         """A table that this worker keeps up to date."""
         here = self.partitions.get(partition)
         return None if here is None else here.tables.get(table)
@@ -201,14 +201,18 @@ class ProjectionGroup:
         here = self.partitions.get(partition)
         for name in names:
             table = self._control.serving(name)
-            if here is not None and table is not None and (table in here.paused or here.held(table)):
-                return f"{table} is paused" if table in here.paused else f"{table} waits: /projections/{name} says why"
+            if table is None or (kept := self.table(partition, table)) is None:
+                continue
+            if kept.paused:
+                return f"{table} is paused"
+            if here is not None and here.held(table):
+                return f"{table} waits: /projections/{name} says why"
         return ""
 
     def _wake(self, partition: int, name: str) -> None:
         """Wake those for whom the table that answers is far enough. It goes on only where it is kept up to date.
 
-        A place that was recovered is no position of the log before the lane has held it against that.
+        A place that was recovered is no position of the log before its processor has held it against that.
         """
         if (here := self.partitions.get(partition)) is None or not here.knows_log:
             return

@@ -12,7 +12,8 @@ import heapq
 from collections.abc import Iterator
 from itertools import count
 
-from projections.http.forwarding import Busy, NotNow
+from projections.http.forwarding import Busy
+from projections.http.problems import NotNow
 
 
 class MostAtOnce:

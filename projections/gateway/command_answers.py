@@ -1,32 +1,61 @@
-"""What is answered about a command: its reply, its status, or that its id is that of another one."""
+"""Answers about a command: its reply, its status, or that its id is used for another command."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
-from projections.gateway.command_log import ID_USED_BEFORE, CommandAggregate, KnownCommand, SentCommand, is_reply_to
+from projections.gateway.command_records import ID_USED_BEFORE, CommandAggregate, KnownCommand, SentCommand, is_reply_to
 from projections.gateway.command_request import Command
-from projections.http.bodies import HttpProblem
 from projections.http.preconditions import UNEXPECTED_SEQUENCE
-from streams.deciding.messages import Reply
+from projections.http.problems import HttpProblem
+from streams.deciding.messages import Error, Reply
 from streams.web.health import json_response, problem
 
 STATUS = {"accepted": 200, "rejected": 409, "failed": 422}
 
 
+class CommandTarget(TypedDict):
+    """The aggregate of a command; `sequence` is that after it, once it has a reply."""
+
+    type: str
+    id: str
+    sequence: NotRequired[int]
+
+
+class CommandPlace(TypedDict):
+    """Where a command stands on Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class CommandStatus(TypedDict):
+    """What is known of a command: `pending`, or its reply."""
+
+    command_id: str
+    status: Literal["pending", "accepted", "rejected", "failed"]
+    aggregate: CommandTarget
+    events: NotRequired[list[str]]
+    position: NotRequired[str]
+    error: NotRequired[Error | None]
+    command: NotRequired[str]
+    sent: NotRequired[CommandPlace]
+
+
 def is_another(command: Command, sent: SentCommand | None, reply: Reply | None) -> bool:
-    """Whether what is known under the id of a command is another one: of another type, to another aggregate, with other
-    data, or with another precondition."""
+    """Whether the id of a command is known for another one: of another type, to another aggregate, with other data, or
+    with another precondition."""
     if sent is not None:
         return sent.fingerprint != command.fingerprint
-    its = CommandAggregate(command.type, command.aggregate_id)
-    return reply is not None and not is_reply_to(reply, its, command.name)
+    aggregate = CommandAggregate(command.type, command.aggregate_id)
+    return reply is not None and not is_reply_to(reply, aggregate, command.name)
 
 
 def used_before(id: str, sent: SentCommand | None, reply: Reply | None) -> HttpProblem:
-    """The refusal, which says what the id was used for."""
+    """The refusal of a command, which says what its id was used for."""
     used_for: dict[str, object] = {}
     if sent is not None:
         used_for = {"command": sent.command, "aggregate": sent.aggregate}
@@ -41,7 +70,7 @@ def used_before(id: str, sent: SentCommand | None, reply: Reply | None) -> HttpP
 
 
 def answer_of(view: Any, reply: Reply) -> Any:
-    """The answer to who has sent a command: its reply, a problem unless it was accepted."""
+    """The answer to the sender of a command: the reply, as a problem unless the command was accepted."""
     status = STATUS[reply.status]
     if reply.error is None:
         return json_response(view, reply, status)
@@ -52,11 +81,17 @@ def answer_of(view: Any, reply: Reply) -> Any:
     return problem(view, status, reply.error.type, reply.error.message, outcome=reply.status, **members)
 
 
-def status_of(known: KnownCommand) -> dict[str, Any]:
-    """What became of a command, for who asks."""
+def status_of(known: KnownCommand) -> CommandStatus:
+    """What became of a command, for a client that asks."""
     sent, reply = known
-    about: dict[str, Any] = {} if sent is None else {"command": sent.command, "sent": sent.place}
+    status: CommandStatus
     if reply is not None:
-        return {**msgspec.to_builtins(reply), **about}
-    assert sent is not None, "what is known is one of both"
-    return {"command_id": sent.command_id, "status": "pending", "aggregate": sent.aggregate, **about}
+        status = msgspec.to_builtins(reply)
+    else:
+        assert sent is not None, "one of both is known"
+        aggregate = msgspec.to_builtins(sent.aggregate)
+        status = {"command_id": sent.command_id, "status": "pending", "aggregate": aggregate}
+    if sent is not None:
+        status["command"] = sent.command
+        status["sent"] = msgspec.to_builtins(sent.place)
+    return status

@@ -73,17 +73,17 @@ def fault(error: msgspec.ValidationError, within: str = "") -> DataFault:
     A field that is missing is pointed at where it should stand. Keys of mappings are not in that path: the pointer ends
     at the mapping.
     """
-    found = _PATH.fullmatch(str(error))
-    assert found is not None, "it matches any text"
+    parts = _PATH.fullmatch(str(error))
+    assert parts is not None, "it matches any text"
     pointer = within
-    path = found["path"] or ""
+    path = parts["path"] or ""
     at = 0
     while step := _STEP.match(path, at):
         pointer += "/" + (step["name"] or step["index"])
         at = step.end()
-    if at == len(path) and (field := _MISSING.fullmatch(found["detail"])):
+    if at == len(path) and (field := _MISSING.fullmatch(parts["detail"])):
         pointer += "/" + escaped(field["name"])
-    return DataFault(pointer, found["detail"])
+    return DataFault(pointer, parts["detail"])
 
 
 def escaped(name: str) -> str:
@@ -92,25 +92,25 @@ def escaped(name: str) -> str:
 
 
 def _unknown(form: Any, value: Any, pointer: str) -> Iterator[tuple[str, str]]:
-    """Pointers to fields that no type has, each with those that there are. Values of another type are passed over."""
+    """Pointers to fields that no type has, each with the fields that there are. Values of other types are ignored."""
     if isinstance(form, msgspec.inspect.UnionType):
-        records = [it for it in form.types if _is_record(it)]
-        others = [it for it in form.types if not _is_record(it)]
-        for it in [*others, *(records if len(records) == 1 else ())]:  # of several records any may be meant
-            yield from _unknown(it, value, pointer)
+        records = [branch for branch in form.types if _is_record(branch)]
+        others = [branch for branch in form.types if not _is_record(branch)]
+        for branch in [*others, *(records if len(records) == 1 else ())]:  # of several records any may be meant
+            yield from _unknown(branch, value, pointer)
     elif isinstance(value, dict) and _is_record(form):
         fields = {field.encode_name: field.type for field in form.fields}
-        for name, its in value.items():
+        for name, item in value.items():
             if name in fields:
-                yield from _unknown(fields[name], its, f"{pointer}/{escaped(name)}")
+                yield from _unknown(fields[name], item, f"{pointer}/{escaped(name)}")
             else:
                 yield f"{pointer}/{escaped(name)}", _known(fields)
     elif isinstance(value, dict) and isinstance(form, msgspec.inspect.DictType):
-        for name, its in value.items():
-            yield from _unknown(form.value_type, its, f"{pointer}/{escaped(name)}")
+        for name, item in value.items():
+            yield from _unknown(form.value_type, item, f"{pointer}/{escaped(name)}")
     elif isinstance(value, list) and hasattr(form, "item_type"):
-        for index, its in enumerate(value):
-            yield from _unknown(form.item_type, its, f"{pointer}/{index}")
+        for index, item in enumerate(value):
+            yield from _unknown(form.item_type, item, f"{pointer}/{index}")
 
 
 def _is_record(form: Any) -> bool:

@@ -1,7 +1,7 @@
-"""What became of the commands that came over HTTP, in an SQLite file: a copy of the last day of a topic.
+"""The status of commands that came over HTTP, in an SQLite file: a copy of the last day of a topic.
 
-What one call writes is written whole or not at all, with the offsets from which to read on. What a machine that loses
-its power may lose is read again from the topic, as is all of it when the file is damaged.
+One call writes its records and the offsets from which to read on, all or nothing. Records that a machine loses with its
+power are read again from the topic, and so are all of them when the file is damaged.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-import msgspec
-
+from projections.gateway.command_records import (
+    KnownCommand,
+    LogEntry,
+    PendingCommand,
+    SentCommand,
+    decode_reply,
+    decode_sent,
+)
 from projections.stores.local.sqlite_errors import is_damage
-from streams.deciding.messages import Reply
 from streams.kafka.topics import DAY
 
 log = logging.getLogger(__name__)
 
-ID_USED_BEFORE = "IdUsedBefore"
-"""The type of the error with which a command is refused whose id is that of another one."""
 LAYOUT = 2
 REMOVED_AT_ONCE = 10_000
 
@@ -50,110 +53,10 @@ _OF_ANY_COMMAND = "SELECT 1 FROM commands WHERE (id, type, aggregate, command) =
 _REMOVE = "DELETE FROM commands WHERE rowid IN (SELECT rowid FROM commands WHERE at < ? ORDER BY at LIMIT ?)"
 
 
-class CommandAggregate(msgspec.Struct, frozen=True):
-    """The aggregate that a command is for."""
-
-    type: str
-    id: str
-
-
-class KafkaPosition(msgspec.Struct, frozen=True):
-    """Where a command stands on Kafka."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
-NOT_YET = -1
-"""The offset of a command that Kafka has not taken yet."""
-
-
-class SentCommand(msgspec.Struct, frozen=True, tag_field="status", tag="pending"):
-    """The record of a command that has been sent, JSON under its id; its reply follows on the same topic."""
-
-    command_id: str
-    aggregate: CommandAggregate
-    command: str
-    place: KafkaPosition
-    fingerprint: str
-
-
-class LogEntry(NamedTuple):
-    """A record of the topic, as it is kept: type and id of the aggregate, the command's type, `at` in milliseconds.
-    `is_anothers`: the reply is that to another command than the first with this id, which it refuses."""
-
-    id: str
-    type: str
-    aggregate: str
-    command: str
-    at: int
-    sent: bytes | None
-    reply: bytes | None
-    is_anothers: bool = False
-
-
-class PendingCommand(NamedTuple):
-    """A command without a reply."""
-
-    sent: SentCommand
-    at: int
-
-
-class KnownCommand(NamedTuple):
-    """What is known of a command: that it was sent, or its reply, or both."""
-
-    sent: SentCommand | None
-    reply: Reply | None
-
-    def after(self, reply: Reply) -> KnownCommand:
-        """What is known with a reply to a command of this id, that may be another one."""
-        if self.sent is not None and not is_reply_to(reply, self.sent.aggregate, self.sent.command):
-            return self
-        return self if self.reply is not None and is_anothers(reply) else KnownCommand(self.sent, reply)
-
-
-class _Status(msgspec.Struct):
-    status: Literal["pending", "accepted", "rejected", "failed"]
-
-
-_status_of = msgspec.json.Decoder(_Status).decode
-_decode_sent = msgspec.json.Decoder(SentCommand).decode
-_decode_reply = msgspec.json.Decoder(Reply).decode
-encode_sent = msgspec.json.Encoder().encode
-
-
-def read_entry(value: bytes, at: int) -> tuple[LogEntry, Reply | None]:
-    """A record of the topic, with the reply if it is one. Raises `ValueError`, whatever its bytes are."""
-    try:
-        return _read_entry(value, at)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _read_entry(value: bytes, at: int) -> tuple[LogEntry, Reply | None]:
-    if _status_of(value).status == "pending":
-        sent = _decode_sent(value)
-        return LogEntry(sent.command_id, sent.aggregate.type, sent.aggregate.id, sent.command, at, value, None), None
-    reply = _decode_reply(value)
-    its = reply.aggregate
-    return LogEntry(reply.command_id, its.type, its.id, reply.command, at, None, value, is_anothers(reply)), reply
-
-
-def is_reply_to(reply: Reply, aggregate: CommandAggregate, command: str) -> bool:
-    """Whether a reply is that to a command to this aggregate of this type, as far as it says so."""
-    return CommandAggregate(reply.aggregate.type, reply.aggregate.id) == aggregate and reply.command in ("", command)
-
-
-def is_anothers(reply: Reply) -> bool:
-    """Whether a reply refuses a command since its id was used before: so it is not that to the first with this id."""
-    return reply.error is not None and reply.error.type == ID_USED_BEFORE
-
-
 class CommandLog:
-    """The file at `path()`, which is asked for once, when it is opened.
+    """The file at `path()`, which is called once, when the file is opened.
 
-    Opened by one process; written in one thread while another reads.
+    One process opens it; one thread writes while another reads.
     """
 
     def __init__(self, path: Callable[[], Path]) -> None:
@@ -163,7 +66,7 @@ class CommandLog:
         self._writes: sqlite3.Connection | None = None
 
     def open(self, topic_id: str) -> None:
-        """Open the file, or make it. What was read from another topic of that name is forgotten."""
+        """Open the file, or make it. Records of another topic of that name are removed."""
         self._path = self._place()
         try:
             self._open(topic_id)
@@ -181,8 +84,8 @@ class CommandLog:
             writes.execute(f"PRAGMA {setting}")
         with _transaction(writes):
             (layout,) = writes.execute("PRAGMA user_version").fetchone()
-            its = writes.execute("SELECT id FROM topic").fetchone() if layout == LAYOUT else None
-            if its is None or its[0] != topic_id:
+            row = writes.execute("SELECT id FROM topic").fetchone() if layout == LAYOUT else None
+            if row is None or row[0] != topic_id:
                 for table in ("commands", "topic", "offsets"):
                     writes.execute(f"DROP TABLE IF EXISTS {table}")
                 for statement in _LAYOUT:
@@ -213,15 +116,15 @@ class CommandLog:
         if not rows:
             return None
         first = next((sent for sent, _ in rows if sent), None)
-        known = KnownCommand(_decode_sent(first) if first else None, None)
+        known = KnownCommand(decode_sent(first) if first else None, None)
         for _, reply in rows:
-            known = known.after(_decode_reply(reply)) if reply else known
+            known = known.after(decode_reply(reply)) if reply else known
         return known
 
-    def unanswered(self) -> list[PendingCommand]:
+    def pending(self) -> list[PendingCommand]:
         """The commands without a reply, the oldest first."""
-        found = [PendingCommand(_decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
-        return [it for it in found if self._read(_OF_ANY_COMMAND, _key_of(it.sent)).fetchone() is None]
+        commands = [PendingCommand(decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
+        return [each for each in commands if self._read(_OF_ANY_COMMAND, _key_of(each.sent)).fetchone() is None]
 
     def offsets(self) -> dict[int, int]:
         """By partition the offset of the record to read next."""
@@ -235,19 +138,19 @@ class CommandLog:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def write(self, entries: Iterable[LogEntry], offsets: Mapping[int, int], now: int) -> list[PendingCommand]:
-        """Write records, and where to read on; remove some of what is older than a day. Those of the commands that were
-        sent and have no reply. Raises `sqlite3.Error`."""
-        unanswered = []
+        """Write records, and where to read on; remove some of those that are older than a day. Returns the commands
+        among them that have no reply. Raises `sqlite3.Error`."""
+        pending = []
         if self._writes is None:
             raise sqlite3.OperationalError("the file is not open")
         with _transaction(self._writes) as db:
             for entry in entries:
                 [(sent,)] = db.execute(_PUT_OTHERS if entry.is_anothers else _PUT, entry[:7]).fetchall()
                 if sent is not None and db.execute(_OF_ANY_COMMAND, entry[:3]).fetchone() is None:
-                    unanswered.append(PendingCommand(_decode_sent(sent), entry.at))
+                    pending.append(PendingCommand(decode_sent(sent), entry.at))
             db.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?)", offsets.items())
             db.execute(_REMOVE, (now - DAY, REMOVED_AT_ONCE))
-        return unanswered
+        return pending
 
 
 def _key_of(sent: SentCommand) -> tuple[str, str, str]:

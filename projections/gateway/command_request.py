@@ -15,8 +15,9 @@ from aiohttp import hdrs
 from aggregates.timer import ScheduleTimer, timer
 from projections.gateway.command_data import Accepted, CommandData, DataFault, Invalid, fault, read_json
 from projections.http.at_least import DEFAULT_WAIT, read_wait
-from projections.http.bodies import HttpProblem, RequestBytes, read_bytes
+from projections.http.bodies import RequestBytes, read_bytes
 from projections.http.preconditions import expected_sequence
+from projections.http.problems import BadRequest, HttpProblem
 from streams.deciding.messages import JSON, MAX_ID_LENGTH, command_headers
 from streams.kafka.client import partition_of
 from streams.runtime.web_guard import is_json
@@ -106,14 +107,16 @@ class CommandReader:
         """What a timer is to send is such as may be sent now. Raises `Invalid`."""
         forms = self._forms.get(to)
         if not forms:
-            known = ", ".join(type for type, its in self._forms.items() if its)
+            known = ", ".join(type for type, forms_of_type in self._forms.items() if forms_of_type)
             raise Invalid([DataFault("/data/to", f"there is no type {to!r}; there are {known}")])
         if command not in forms:
             raise Invalid([DataFault("/data/command", f"{to} has no command {command!r}; it has {', '.join(forms)}")])
         try:
             forms[command].check(data.encode())
         except Invalid as invalid:
-            faults = [f"{it.pointer.removeprefix('/data') or 'the text'}: {it.detail}" for it in invalid.faults]
+            faults = [
+                f"{fault.pointer.removeprefix('/data') or 'the text'}: {fault.detail}" for fault in invalid.faults
+            ]
             raise Invalid([DataFault("/data/data", detail) for detail in faults]) from None
         except ValueError as error:
             raise Invalid([DataFault("/data/data", f"not JSON: {error}")]) from None
@@ -131,7 +134,7 @@ def command_id(headers: Any) -> str:
     elif not text and "Idempotency-Key" not in headers:
         return str(uuid.uuid4())
     if text in ("", ".", ".."):  # the path of its status would be another one's
-        raise HttpProblem(400, "Bad request", f"Idempotency-Key: {text!r} is no id; leave the header out for a new one")
+        raise BadRequest(f"Idempotency-Key: {text!r} is no id; leave the header out for a new one")
     return text
 
 
@@ -148,9 +151,9 @@ def read_path_id(raw_path: str, part: int) -> str:
     try:
         id = unquote_to_bytes(raw_path.split("/")[part]).decode()
     except UnicodeError:
-        raise HttpProblem(400, "Bad request", "the id in the path is not percent-encoded UTF-8") from None
+        raise BadRequest("the id in the path is not percent-encoded UTF-8") from None
     if not 0 < len(id) <= MAX_ID_LENGTH:
-        raise HttpProblem(400, "Bad request", f"the id in the path has {len(id)} characters: use 1 to {MAX_ID_LENGTH}")
+        raise BadRequest(f"the id in the path has {len(id)} characters: use 1 to {MAX_ID_LENGTH}")
     return id
 
 
@@ -164,14 +167,12 @@ def fingerprint(type: str, aggregate_id: str, name: str, value: Any, expected: s
 def _text(headers: Any, name: str) -> str:
     values = headers.getall(name, [""])
     if len(values) > 1:
-        raise HttpProblem(400, "Bad request", f"{name}: it stands there {len(values)} times, once is allowed")
+        raise BadRequest(f"{name}: it stands there {len(values)} times, once is allowed")
     [text] = values
     if len(text) > MAX_ID_LENGTH:
-        raise HttpProblem(
-            400, "Bad request", f"{name}: it has {len(text)} characters, at most {MAX_ID_LENGTH} are allowed"
-        )
+        raise BadRequest(f"{name}: it has {len(text)} characters, at most {MAX_ID_LENGTH} are allowed")
     if text and not _READABLE.fullmatch(text):
-        raise HttpProblem(400, "Bad request", f"{name}: use printable ASCII characters")
+        raise BadRequest(f"{name}: use printable ASCII characters")
     return str(text)
 
 
@@ -182,5 +183,5 @@ def _check_content_type(headers: Any) -> None:
 
 
 def _not_valid(faults: list[DataFault]) -> HttpProblem:
-    where = "; ".join(f"{it.pointer or 'the body'}: {it.detail}" for it in faults)
+    where = "; ".join(f"{each.pointer or 'the body'}: {each.detail}" for each in faults)
     return HttpProblem(422, "Not valid", where, errors=faults)

@@ -5,41 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import or_
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any
 
 import msgspec
 
-from streams.deciding.messages import Error, Reply
+from projections.gateway.command_answers import CommandStatus
+from projections.http.paths import collection
+from streams.deciding.messages import Reply
 from streams.web.operation import Response, V, describe
-
-
-class CommandTarget(TypedDict):
-    """The aggregate of a command; `sequence` is that after it, once it has a reply."""
-
-    type: str
-    id: str
-    sequence: NotRequired[int]
-
-
-class CommandPlace(TypedDict):
-    """Where a command stands on Kafka."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
-class CommandStatus(TypedDict):
-    """What is known of a command: `pending`, or its reply."""
-
-    command_id: str
-    status: Literal["pending", "accepted", "rejected", "failed"]
-    aggregate: CommandTarget
-    events: NotRequired[list[str]]
-    position: NotRequired[str]
-    error: NotRequired[Error | None]
-    command: NotRequired[str]
-    sent: NotRequired[CommandPlace]
 
 
 def takes_commands(type: str, commands: Mapping[str, type]) -> Callable[[V], V]:
@@ -48,7 +21,7 @@ def takes_commands(type: str, commands: Mapping[str, type]) -> Callable[[V], V]:
         "No reply in time: ask at `Location`, or send it again", CommandStatus, headers=("Location", "Retry-After")
     )
     return describe(
-        f"{type}s",
+        collection(type),
         f"Send a command to one {type}",
         Response("Accepted: what it has caused is durable", Reply),
         body=_body(commands),

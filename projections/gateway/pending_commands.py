@@ -1,8 +1,8 @@
-"""The commands that have no reply yet: how many there are of each aggregate type, and what each of them is.
+"""The commands without a reply: how many there are of each aggregate type, and which.
 
-A command has one slot of those that a type may have, from being sent until its reply. A reply may be lost, as when the
-owner dies between its commit and the reply: then the slot is free when the log is past the command, for its owner will
-not reply any more.
+A command takes one of the slots of its type from being sent until its reply. A reply may be lost, as when the owner
+dies between its commit and the reply: then the slot is free when the log is past the command, as no reply comes any
+more.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from projections.gateway.command_log import SentCommand, is_reply_to
+from projections.gateway.command_records import SentCommand, is_reply_to
 from streams.deciding.messages import Reply
 from streams.journal.port import Log, Unavailable, stream_name
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
-"""So often the log is asked about commands that wait for longer than this. A reply comes long before a second look."""
+"""The log is asked this often about commands that are older than this. A reply comes long before the second look."""
 
 
 class PendingCommands:
-    """Each command counts once, from the first that is known of it until its reply, or until it is too old."""
+    """Each command counts once, from the first record or request with its id until its reply, or for a day."""
 
     def __init__(self) -> None:
         self._commands: dict[str, tuple[SentCommand, int]] = {}
@@ -38,7 +38,7 @@ class PendingCommands:
         return id in self._commands
 
     def sent(self, id: str) -> SentCommand | None:
-        """What a command is that has no reply yet: the first that was sent with its id."""
+        """The command without a reply that was sent first with this id."""
         return self._commands[id][0] if id in self._commands else None
 
     def add(self, sent: SentCommand, at: int) -> bool:
@@ -59,47 +59,47 @@ class PendingCommands:
             self.remove(sent.command_id)
 
     def remove(self, id: str) -> None:
-        """Nobody waits for its reply any more, or it was not sent after all."""
+        """Count a command no longer: its reply is lost, or it was not sent after all."""
         if (command := self._commands.pop(id, None)) is not None:
             self._count[command[0].aggregate.type] -= 1
 
     def remove_before(self, at: int) -> None:
-        """Nobody waits any more for those that were sent before."""
+        """Count no longer the commands that were sent before a time."""
         while self._commands:
-            id, (_, its) = next(iter(self._commands.items()))
-            if its >= at:
+            id, (_, sent_at) = next(iter(self._commands.items()))
+            if sent_at >= at:
                 return
             self.remove(id)
 
     def sent_before(self, at: int) -> Iterator[SentCommand]:
-        """Those that were sent before, and that Kafka has."""
-        for sent, its in self._commands.values():
-            if its >= at:
+        """The commands that were sent before a time, and that Kafka has."""
+        for sent, sent_at in self._commands.values():
+            if sent_at >= at:
                 return
             if sent.place.offset >= 0:
                 yield sent
 
 
 class LostReplies:
-    """Frees the slots of commands whose reply does not come any more, as the `journals` of their types tell."""
+    """Frees the slots of commands whose replies are lost, as the `journals` of their types tell."""
 
-    def __init__(self, unanswered: PendingCommands, journals: Mapping[str, Log]) -> None:
-        self._unanswered = unanswered
+    def __init__(self, pending: PendingCommands, journals: Mapping[str, Log]) -> None:
+        self._pending = pending
         self._journals = journals
         self._past: set[tuple[str, int]] = set()
-        """Id and offset of those that the log was past at the last look."""
+        """Id and offset of the commands that the log was past at the last look."""
 
     async def look(self, before: int) -> None:
         """Free the slots of commands that were sent before a time (in milliseconds), and that the log is past, at the
         look before this one too."""
         by_stream: defaultdict[tuple[str, int], list[SentCommand]] = defaultdict(list)
-        for sent in self._unanswered.sent_before(before):
+        for sent in self._pending.sent_before(before):
             by_stream[sent.aggregate.type, sent.place.partition].append(sent)
-        found = await asyncio.gather(*(self._past_of(*stream, its) for stream, its in by_stream.items()))
-        past = {(sent.command_id, sent.place.offset) for its in found for sent in its}
+        lists = await asyncio.gather(*(self._past_of(*stream, commands) for stream, commands in by_stream.items()))
+        past = {(sent.command_id, sent.place.offset) for commands in lists for sent in commands}
         lost = past & self._past
         for id, _ in lost:
-            self._unanswered.remove(id)
+            self._pending.remove(id)
         if lost:
             log.warning("%d commands have been processed without a reply coming: they do not count any more", len(lost))
         self._past = past - lost

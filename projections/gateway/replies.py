@@ -1,7 +1,7 @@
-"""Replies to commands that came over HTTP: the topic on which they come, read by every worker and kept by each.
+"""Replies to commands that came over HTTP: every worker reads all of their topic, and keeps it in a file.
 
-So any worker knows what became of a command, whoever has sent it. Where this one stands is in its file: started anew it
-goes on there, and with an empty folder it reads the last day.
+So any worker knows what became of a command, whichever took it. The file says where to read on: a worker that starts
+anew goes on there, and with an empty folder it reads the last day.
 """
 
 from __future__ import annotations
@@ -10,27 +10,25 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from projections.gateway.command_log import (
-    CommandLog,
+from projections.gateway.command_log import CommandLog
+from projections.gateway.command_records import (
     KnownCommand,
     LogEntry,
     PendingCommand,
-    SentCommand,
-    is_reply_to,
+    now_ms,
     read_entry,
 )
 from projections.gateway.pending_commands import PendingCommands
-from projections.http.forwarding import NotNow
+from projections.gateway.waiters import ReplyWaiters
+from projections.http.problems import NotNow
 from projections.stores.local.sqlite_errors import is_damage
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, until_one_ends
@@ -47,24 +45,8 @@ PAUSE = 1.0
 ERRORS = (KafkaError, TimeoutError)
 
 
-class TooMany(Exception):
-    """As many requests wait as may."""
-
-
-@dataclass(eq=False)
-class _Waiting:
-    """Who waits for the reply to a command."""
-
-    sent: SentCommand
-    reply: asyncio.Future[Reply | None]
-
-    def take(self, reply: Reply) -> None:
-        if not self.reply.done() and is_reply_to(reply, self.sent.aggregate, self.sent.command):
-            self.reply.set_result(reply)
-
-
 class FetchedReplies(NamedTuple):
-    """Records that wait for the file, by partition the offset behind the last, and by id the replies."""
+    """Records that are to be written to the file, by partition the offset behind the last, and by id the replies."""
 
     entries: list[LogEntry]
     offsets: dict[int, int]
@@ -76,26 +58,34 @@ def _nothing() -> FetchedReplies:
 
 
 class Replies:
-    """Reads `topic` into `commands`. At most `most` wait at the same time."""
+    """Reads `topic`, which has `partitions`, into the file `commands`.
+
+    `pending` are the commands without a reply, `waiters` the requests that wait for one.
+    """
 
     def __init__(
-        self, servers: list[str], topic: str, partitions: int, broker: KafkaClient, commands: CommandLog, most: int
+        self,
+        broker: KafkaClient,
+        commands: CommandLog,
+        waiters: ReplyWaiters,
+        *,
+        servers: list[str],
+        topic: str,
+        partitions: int,
     ) -> None:
+        self.pending = PendingCommands()
+        self.waiters = waiters
+        self._broker = broker
+        self._commands = commands
         self._servers = servers
         self._topic = topic
         self._partitions = partitions
-        self._broker = broker
-        self._commands = commands
-        self._most = most
-        self.unanswered = PendingCommands()
-        self._waiting: defaultdict[str, list[_Waiting]] = defaultdict(list)
-        self._waiters = {True: 0, False: 0}
-        """Who has sent a command, and who only asks what became of one: neither takes the place of the other."""
-        self._ended = False
         self._read_to: dict[int, int] = {}
+        """By partition the offset up to which the file has all."""
         self._ends: dict[int, int] = {}
-        """Of the partitions when this worker began to read them."""
+        """The ends of the partitions when this worker began to read them."""
         self._moved = asyncio.Condition()
+        """Notified when `_read_to` has changed, and when the worker ends."""
         self._fetched = self._in_writing = _nothing()
         self._has_fetched = asyncio.Event()
         self._is_kept = asyncio.Event()
@@ -105,13 +95,9 @@ class Replies:
         """Begin to read, and go on, whatever does not answer."""
         self._task = asyncio.create_task(self._run(), name=f"reading {self._topic}")
 
-    async def let_go(self) -> None:
-        """For all who wait, and will wait, the time is up."""
-        self._ended = True
-        for waiting in self._waiting.values():
-            for it in waiting:
-                if not it.reply.done():
-                    it.reply.set_result(None)
+    async def end_waits(self) -> None:
+        """End all waits, also those to come: the worker ends."""
+        self.waiters.end()
         async with self._moved:
             self._moved.notify_all()
 
@@ -124,7 +110,7 @@ class Replies:
     # -- what is known ------------------------------------------------------------------------------------------------
 
     def find(self, id: str) -> KnownCommand | None:
-        """What is known of a command here and now. Raises `sqlite3.Error`."""
+        """What is known of a command now. Raises `sqlite3.Error`."""
         known = self._commands.find(id)
         for fetched in (self._in_writing, self._fetched):
             for reply in fetched.replies.get(id, ()):
@@ -132,8 +118,10 @@ class Replies:
         return known
 
     async def find_for_sure(self, id: str) -> KnownCommand | None:
-        """What is known of a command, after reading all that was there at the call, as far as that may matter. Raises
-        `sqlite3.Error`, `KafkaError`, and `NotNow` when the worker ends meanwhile."""
+        """What is known of a command, after reading all records that were there at the call and may be about it.
+
+        Raises `sqlite3.Error`, `KafkaError`, and `NotNow` when the worker ends meanwhile.
+        """
         known = self.find(id)
         if known is None:
             partition = partition_of(id.encode(), self._partitions)
@@ -147,42 +135,16 @@ class Replies:
 
     async def _until(self, is_so: Callable[[], bool]) -> None:
         async with self._moved:
-            await self._moved.wait_for(lambda: self._ended or is_so())
+            await self._moved.wait_for(lambda: self.waiters.ended or is_so())
         if not is_so():
             raise NotNow("this worker ends")
 
     @property
     def _is_up_to_date(self) -> bool:
-        """Whether all is read that came before this worker."""
+        """Whether all records are read that came before this worker."""
         return bool(self._ends) and all(
             self._read_to.get(partition, -1) >= end for partition, end in self._ends.items()
         )
-
-    @contextlib.contextmanager
-    def place(self, sends: bool) -> Iterator[None]:
-        """A place among those who wait: for who sends a command, or for who only asks. Raises `TooMany`."""
-        if self._waiters[sends] >= self._most:
-            raise TooMany(f"{self._most} requests wait for replies already")
-        self._waiters[sends] += 1
-        try:
-            yield
-        finally:
-            self._waiters[sends] -= 1
-
-    @contextlib.contextmanager
-    def waiting_for(self, sent: SentCommand) -> Iterator[asyncio.Future[Reply | None]]:
-        """The next reply to a command that is read; None when the worker ends before. Who waits has a `place`."""
-        waiting = _Waiting(sent, asyncio.get_running_loop().create_future())
-        if self._ended:
-            waiting.reply.set_result(None)
-        its = self._waiting[sent.command_id]
-        its.append(waiting)
-        try:
-            yield waiting.reply
-        finally:
-            its.remove(waiting)
-            if not its:
-                del self._waiting[sent.command_id]
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -207,8 +169,8 @@ class Replies:
         )
         self._fetched = self._in_writing = _nothing()
         self._commands.open(described[self._topic].id)
-        for command in self._commands.unanswered():
-            self.unanswered.add(*command)
+        for command in self._commands.pending():
+            self.pending.add(*command)
         async with self._consumer() as consumer:
             await until_one_ends(self._fetch(consumer), self._keep())
 
@@ -241,21 +203,21 @@ class Replies:
         in_time = await consumer.offsets_for_times(dict.fromkeys(tps, now_ms() - DAY))
         starts = {}
         for tp in tps:
-            found, next = in_time[tp], stored.get(tp.partition, 0)
-            oldest = ends[tp] if found is None else found.offset
+            first, next = in_time[tp], stored.get(tp.partition, 0)
+            oldest = ends[tp] if first is None else first.offset
             starts[tp] = max(oldest, next if next <= ends[tp] else 0)
         self._ends = {tp.partition: end for tp, end in ends.items()}
         return starts
 
     async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
-        """Take what has come at once, whatever the file does: of a partition whose records lie there aiokafka asks the
-        broker for nothing, and then for as long as the broker keeps that request."""
+        """Take records as they come, also while the file is written: while records of one partition are not taken,
+        aiokafka does not ask the broker for more, and then waits as long as the broker keeps that request."""
         while True:
-            found = await until_it_answers(
+            batches = await until_it_answers(
                 lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE), f"Kafka: reading {self._topic}", ERRORS
             )
-            self.unanswered.remove_before(now_ms() - DAY)
-            for records in found.values():
+            self.pending.remove_before(now_ms() - DAY)
+            for records in batches.values():
                 for record in records:
                     self._take(record)
             for tp in consumer.assignment():  # where it reads on, also behind the mark of a transaction
@@ -285,11 +247,10 @@ class Replies:
         self._fetched.entries.append(entry)
         if reply is not None:
             self._fetched.replies[entry.id].append(reply)
-            for waiting in self._waiting.get(reply.command_id, ()):
-                waiting.take(reply)
+            self.waiters.take(reply)
 
     async def _keep(self) -> None:
-        """Write what was fetched since the last time, as often as there is something. Raises `sqlite3.Error`."""
+        """Write the records that were fetched since the last time, whenever there are some. Raises `sqlite3.Error`."""
         while True:
             await self._has_fetched.wait()
             self._has_fetched.clear()
@@ -298,9 +259,9 @@ class Replies:
             if not offsets:
                 continue
             for command in await self._write(entries, offsets):
-                self.unanswered.add(*command)
+                self.pending.add(*command)
             for reply in chain.from_iterable(replies.values()):
-                self.unanswered.answered(reply)
+                self.pending.answered(reply)
             self._in_writing = _nothing()
             self._is_kept.set()
             async with self._moved:
@@ -315,8 +276,3 @@ class Replies:
         except asyncio.CancelledError:
             await asyncio.wait([writing])  # the file is closed next
             raise
-
-
-def now_ms() -> int:
-    """The time as Kafka has it in its records."""
-    return time.time_ns() // 1_000_000

@@ -6,34 +6,47 @@ import re
 from collections.abc import Container, Iterable
 
 from projections.http.etags import read_tag
+from projections.http.problems import HttpProblem
+from streams.journal.port import stream_name, stream_type
+from streams.journal.position import BadPosition, parse_commit, stream_partition
 
 DEFAULT_WAIT = 5.0
 LONGEST_WAIT = 60.0
 
-_POSITION = re.compile(r"(?P<type>.+)-(?P<partition>[0-9]{1,9}):(?P<nr>[0-9]{1,18})(?::[0-9]{1,18})?")
 _WAIT = re.compile(r'[ \t]*wait[ \t]*=[ \t]*("?)([0-9]+)\1[ \t]*', re.IGNORECASE)
 _SHOWN = 100
-"""Characters of what a client has sent that an answer repeats."""
+"""Characters of a header that an answer repeats."""
 
 
-class BadPosition(Exception):
-    """A header `At-Least` that names no stream and commit; the message says how one looks."""
+class BadPositionHeader(HttpProblem):
+    """400: `At-Least` or `Last-Event-ID` names no position; the detail says how one looks."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, "Bad position", detail)
 
 
 def read_at_least(text: str, partitions: int, types: Container[str]) -> tuple[str, int]:
-    """Stream and commit number of a position, or of an ETag, which names that of its row; a weak one, as a proxy that
-    compresses makes it, does too. Raises `BadPosition`."""
+    """Stream and commit number of a position, or of an ETag, strong or weak: it has the position of its row.
+
+    Raises `BadPositionHeader`.
+    """
     tag = read_tag(text.removeprefix("W/").strip('"'))
-    found = _POSITION.fullmatch(text if tag is None else tag.position)
-    if found is None or found["type"] not in types or int(found["partition"]) >= partitions:
-        shown = text if len(text) <= _SHOWN else text[:_SHOWN] + ".."
-        raise BadPosition(f"At-Least: {shown!r} is not a position like order-3:125, as a reply names it")
-    return f"{found['type']}-{int(found['partition'])}", int(found["nr"])
+    try:
+        stream, nr = parse_commit(text if tag is None else tag.position)
+        type, partition = stream_type(stream), stream_partition(stream)
+        if type in types and partition < partitions:
+            return stream_name(type, partition), nr
+    except BadPosition:
+        pass
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + ".."
+    raise BadPositionHeader(f"At-Least: {shown!r} is not a position like order-3:125, as a reply names it")
 
 
 def read_all_at_least(values: Iterable[str], partitions: int, types: Container[str]) -> dict[str, int]:
-    """By stream the newest commit that the headers name, each of which is a position or several with commas between.
-    Raises `BadPosition`."""
+    """By stream the newest commit that the headers name. Each header is a position, or several with commas between.
+
+    Raises `BadPositionHeader`.
+    """
     newest: dict[str, int] = {}
     for text in ",".join(values).split(","):
         stream, nr = read_at_least(text.strip(" \t"), partitions, types)
@@ -42,12 +55,12 @@ def read_all_at_least(values: Iterable[str], partitions: int, types: Container[s
 
 
 def read_wait(prefer: str, default: float = DEFAULT_WAIT) -> float:
-    """Seconds of a header `Prefer: wait=SECONDS`: 60 at most, however many are asked for.
+    """Seconds of a header `Prefer: wait=SECONDS`, 60 at most; the default without one.
 
-    What is no whole number of seconds (`nan`, `-1`, `1.5`, `3x`) is passed over, as RFC 7240 wants of a preference that
-    a server does not know: then it is the default, 5 unless told otherwise.
+    Anything but a whole number of seconds (`nan`, `-1`, `1.5`, `3x`) is ignored, as RFC 7240 wants of a preference that
+    a server does not know.
     """
     for part in prefer.replace(";", ",").split(","):
-        if (found := _WAIT.fullmatch(part)) is not None:
-            return min(float(found[2]), LONGEST_WAIT)
+        if (wait := _WAIT.fullmatch(part)) is not None:
+            return min(float(wait[2]), LONGEST_WAIT)
     return default

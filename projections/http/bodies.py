@@ -1,4 +1,4 @@
-"""What is sent with a `POST`: read within bounds, and checked, so that what is wrong with it is said by name."""
+"""The body of a `POST`: read within bounds, and checked; a problem names what is wrong with it."""
 
 from __future__ import annotations
 
@@ -7,36 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
-import aiohttp
 import msgspec
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from faust.web import View
+
+from projections.http.problems import BROKEN, BadRequest, HttpProblem
 
 MOST_BYTES = 16 * 1024
 BODY_SECONDS = 10.0
-"""For so long the body of a request may take."""
-BROKEN = (aiohttp.ClientPayloadError, web.RequestPayloadError, HttpProcessingError)
-"""What aiohttp raises for a body that is not what its headers say."""
+"""The body of a request may take this long."""
 
 T = TypeVar("T")
 
 Reason = Annotated[str, msgspec.Meta(pattern=r"\S", max_length=1_000)]
-"""Why a person wants something, for the next one to read."""
-
-
-class HttpProblem(Exception):
-    """An order cannot be taken; with the status and title to answer, headers, and members that its problem has
-    besides."""
-
-    def __init__(
-        self, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **members: object
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.title = title
-        self.headers = headers
-        self.members = members
+"""Why a person gives an order, for others to read."""
 
 
 class Post(View):  # type: ignore[misc]
@@ -47,56 +30,58 @@ class Post(View):  # type: ignore[misc]
         return type(fun.__name__, (cls,), {"post": fun, "__doc__": fun.__doc__, "__module__": fun.__module__})
 
     def get_methods(self) -> set[str]:
-        """All that a route is made for."""
+        """The methods that a route is made for."""
         return {"POST"}
 
 
 class BodyBytes:
-    """Room for at most so many bytes, of all requests in work."""
+    """At most `most` bytes of bodies, of all requests in work together."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.size = 0
 
     @contextmanager
-    def some(self) -> Iterator[RequestBytes]:
-        """Room for one of them, which is given back at the end, unless somebody else does that."""
-        some = RequestBytes(self)
+    def of_request(self) -> Iterator[RequestBytes]:
+        """The bytes of one request, given back at the end, unless they were handed on."""
+        room = RequestBytes(self)
         try:
-            yield some
+            yield room
         finally:
-            some.give_back()
+            room.give_back()
 
 
 class RequestBytes:
-    """What one request has taken."""
+    """The bytes that one request has taken."""
 
     def __init__(self, reserved: BodyBytes) -> None:
         self._reserved = reserved
         self.size = 0
 
     def take(self, size: int) -> None:
-        """Take more of it. Raises `HttpProblem` when there is none."""
+        """Take more bytes. Raises `HttpProblem` when there are none left."""
         if self._reserved.size + size > self._reserved.most:
             raise HttpProblem(503, "Not now", "Kafka is slow to take commands, or their senders are slow to send them")
         self._reserved.size += size
         self.size += size
 
     def give_back(self) -> None:
-        """All that was taken; once more is nothing."""
+        """Give back all that was taken. A second call does nothing."""
         self._reserved.size -= self.size
         self.size = 0
 
     def hand_on(self) -> RequestBytes:
-        """The same room for another one to give back, at another time."""
+        """The same bytes, for somebody else to give back later."""
         other = RequestBytes(self._reserved)
         other.size, self.size = self.size, 0
         return other
 
 
-async def read_bytes(request: Any, most: int, some: RequestBytes | None = None) -> bytes:
-    """The body of a request, `most` bytes of it, for which room is taken as they come: one that is announced and does
-    not come takes none. Raises `HttpProblem`."""
+async def read_bytes(request: Any, most: int, room: RequestBytes | None = None) -> bytes:
+    """The body of a request, `most` bytes at most. Room is taken as bytes come: an announced size takes none.
+
+    Raises `HttpProblem`.
+    """
     if (request.content_length or 0) > most:
         raise HttpProblem(413, "Too large", f"the body has more than {most} bytes")
     body = bytearray()
@@ -105,19 +90,18 @@ async def read_bytes(request: Any, most: int, some: RequestBytes | None = None) 
             while part := await request.content.read(most + 1):
                 if len(body) + len(part) > most:
                     raise HttpProblem(413, "Too large", f"the body has more than {most} bytes")
-                if some is not None:
-                    some.take(len(part))
+                if room is not None:
+                    room.take(len(part))
                 body += part
     except TimeoutError:
         raise HttpProblem(408, "Too slow", f"the body did not come within {BODY_SECONDS:g} s") from None
     except BROKEN as error:
-        detail = f"the body is not what its headers say: {type(error).__name__}"
-        raise HttpProblem(400, "Bad request", detail) from None
+        raise BadRequest(f"the body is not what its headers say: {type(error).__name__}") from None
     return bytes(body)
 
 
 async def read_body(request: Any, type: type[T]) -> T:
-    """The body, JSON of this type; none at all is `{}`. Raises `HttpProblem`."""
+    """The body, JSON of this type; an empty body is `{}`. Raises `HttpProblem`."""
     body = await read_bytes(request, MOST_BYTES)
     try:
         return msgspec.json.decode(body if body.strip() else b"{}", type=type)

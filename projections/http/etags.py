@@ -1,4 +1,4 @@
-"""What tells one representation of a row from another, and what clients say of those that they have.
+"""ETags: what tells one representation of a row from another, and which ones a client has.
 
 An ETag names the table, the row's position, the aggregate's sequence and a hash of the bytes:
 `"orders-1/order-3:125:0/9/5f1c2ab34d5e6f70"`. So another version of a projection, and a row that was corrected without
@@ -14,8 +14,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from streams.journal.position import PATTERN
+
 _ELEMENT = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\U0010ffff]*)"[ \t]*)?(?:,|\Z)')
-_TAG = re.compile(r'([^/"]+)/(([^/:"]+)-[0-9]{1,9}:[0-9]{1,18}:[0-9]{1,9})/([0-9]{1,18})/([0-9a-f]{16})')
+_TAG = re.compile(rf'([^/"]+)/({PATTERN})/([0-9]{{1,18}})/([0-9a-f]{{16}})')
 
 
 class Tag(NamedTuple):
@@ -41,9 +43,9 @@ def tag_of(table: str, position: str, sequence: int, body: bytes) -> Tag:
 
 
 def read_tag(text: str) -> Tag | None:
-    """The opposite of `str(tag)`; None for what is none."""
-    found = _TAG.fullmatch(text)
-    return None if found is None else Tag(found[1], found[2], int(found[4]), found[5])
+    """The tag that `str(tag)` has written; None for any other text."""
+    parts = _TAG.fullmatch(text)
+    return None if parts is None else Tag(parts[1], parts[2], int(parts[3]), parts[4])
 
 
 class Entity(NamedTuple):
@@ -54,24 +56,24 @@ class Entity(NamedTuple):
 
 
 def read_entities(values: Iterable[str]) -> list[Entity] | None:
-    """The entity tags in all headers of one name, None for `*`. Raises `ValueError` for what is no list of them."""
+    """The entity tags in all headers of one name, None for `*`. Raises `ValueError` for anything but a list of tags."""
     text = ",".join(values)
     if text.strip(" \t") == "*":
         return None
-    found: list[Entity] = []
+    entities: list[Entity] = []
     at = 0
     while at < len(text):
         element = _ELEMENT.match(text, at)
         if element is None:
             raise ValueError(f'{text!r} is no list of entity tags like "a", W/"b"')
         if element[2] is not None:
-            found.append(Entity(element[2], element[1] is not None))
+            entities.append(Entity(element[2], element[1] is not None))
         at = element.end()
-    return found
+    return entities
 
 
 def is_known(headers: Any, etag: str) -> bool:
-    """Whether `If-None-Match` says that the client has what this strong entity tag names: then the answer is 304.
+    """Whether `If-None-Match` names this strong entity tag: the client has this representation, the answer is 304.
 
     Weak tags count, as a proxy that compresses makes them. A header that cannot be read counts as none.
     """
@@ -79,4 +81,4 @@ def is_known(headers: Any, etag: str) -> bool:
         known = read_entities(headers.getall("If-None-Match", ()))
     except ValueError:
         return False
-    return known is None or any(f'"{it.tag}"' == etag for it in known)
+    return known is None or any(f'"{entity.tag}"' == etag for entity in known)

@@ -1,4 +1,4 @@
-"""How one worker asks another: with which headers, and what may come of it."""
+"""One worker asks another: the headers, the request, and what can go wrong."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from streams.web.health import no_answer, problem
+from projections.http.problems import HttpProblem, NotNow
 
 log = logging.getLogger(__name__)
 
 HOP = "X-Hop"
-"""Says that a worker asks, and which table of each projection is to answer: `orders=orders-2,..`, or nothing."""
+"""The asker is a worker, and wants these tables to answer: `orders=orders-2,..`, or `1` where it names none."""
 SEEN = "X-Control-Offset"
-"""How far a worker that asks, or that cannot do as it is told, has read the orders."""
+"""How far a worker has read the control topic: the asker, or one that refuses the tables of the asker."""
 HOP_SECONDS = 5.0
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that one worker reads of another."""
 HANDED_BACK = ("ETag", "Vary", "Cache-Control", "Retry-After", "Position", "Sequence")
 """The headers of an owner's answer that are part of it, whoever hands it on."""
 VARY = {"Vary": "Accept"}
-"""Of what comes as JSON or as a stream of events, as it is asked for."""
+"""Of a path that answers with JSON or with a stream of events."""
 SELDOM_SECONDS = 10.0
-"""The same is said so often of what may fail with every query."""
+"""The same warning is logged once in this time."""
 
 Tables = Mapping[str, str]
-"""The table that answers, by projection."""
+"""By projection the table that answers."""
 
 
 class Seldom:
-    """Says the same at most once in a while: it may be the same for a thousand queries a second."""
+    """Logs the same warning once in `SELDOM_SECONDS`, as a thousand queries a second may fail alike."""
 
     def __init__(self) -> None:
         self._said: dict[str, float] = {}
 
     def warn(self, text: str, *parts: str) -> None:
-        """Log it, if it was not just said."""
+        """Log a warning, unless the same was just logged."""
         said, now = text % parts, time.monotonic()
-        self._said = {it: at for it, at in self._said.items() if now < at + SELDOM_SECONDS}
+        self._said = {text: at for text, at in self._said.items() if now < at + SELDOM_SECONDS}
         if said not in self._said:
             self._said[said] = now
             log.warning("%s", said)
@@ -50,31 +50,33 @@ class Seldom:
 seldom = Seldom()
 
 
-class NotNow(Exception):
-    """This cannot be answered at the moment; the message says why."""
-
-
 class Behind(NotNow):
-    """The worker that was asked knows of a newer table, and by now this one does too."""
+    """The worker that was asked knows of a newer active table, and by now this one does, too."""
 
 
-class OldTable(Exception):
-    """The worker that asks names a table that does not answer any more."""
+class OldTable(HttpProblem):
+    """503: the asking worker names a table that is not active any more.
+
+    `offset` is how far it must read the control topic before it asks again.
+    """
+
+    def __init__(self, detail: str, offset: int) -> None:
+        super().__init__(503, "Not now", detail, {SEEN: str(offset)})
 
 
 class Busy(NotNow):
-    """As many wait here, or at the worker that was asked, as may."""
+    """As many requests wait here, or at the worker that was asked, as may."""
 
 
 class BadAnswer(Exception):
-    """Another worker has answered what no worker answers; the message says what, for the log."""
+    """Another worker has answered something that no worker answers. The message is for the log."""
 
 
 class WorkerRequest:
-    """A request to `worker`, as problems name it; what goes wrong on the way is `NotNow`.
+    """A request to another worker, which problems call `worker`. Raises `NotNow` for whatever goes wrong.
 
-    The path is sent as it is, so that every worker reads the same ids in it, and a redirect is not followed. Where the
-    worker is goes to the log, and not into an answer.
+    The path is sent as it came, so that every worker reads the same ids in it. Redirects are not followed. The address
+    of the worker is logged, and in no answer.
     """
 
     def __init__(
@@ -116,8 +118,8 @@ class WorkerRequest:
 
 
 def new_session(timeout: aiohttp.ClientTimeout | None = None, most: int = 0) -> aiohttp.ClientSession:
-    """For asking other workers, without cookies. Where all connections are for the same, there are at most so many of
-    them; else those who wait for long would be in the way of the others."""
+    """A session for asking other workers, without cookies. 0 is no limit of connections: where requests of all kinds
+    share a session, long waits must not keep the others from a connection."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=most),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -136,27 +138,21 @@ async def read_answer(response: aiohttp.ClientResponse) -> bytes:
 
 
 def passed_on(request: Any, names: Sequence[str]) -> dict[str, str]:
-    """Those headers of a request, each as one. Bytes that are no UTF-8, which aiohttp would not send, are of no use."""
-    found = {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}
-    return {name: value.encode(errors="replace").decode() for name, value in found.items()}
+    """These headers of a request, several of one name as one. Bytes that are no UTF-8 are replaced, as aiohttp does not
+    send them."""
+    headers = {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}
+    return {name: value.encode(errors="replace").decode() for name, value in headers.items()}
 
 
 def worker_of(partitions: Sequence[int]) -> str:
-    """How a problem names another worker, by what it has: its address is nobody's business."""
+    """The name of another worker in problems, by its partitions: its address is for the log alone."""
     if len(partitions) == 1:
         return f"the worker that has partition {partitions[0]}"
     return f"the worker that has partitions {', '.join(map(str, partitions[:3]))}{' ..' if partitions[3:] else ''}"
 
 
-def not_now(view: Any, error: Exception) -> Any:
-    """The 503 for what stands in the way. What a store or journal says of itself, with its address, is for the log."""
-    if isinstance(error, NotNow):
-        return problem(view, 503, "Not now", str(error))
-    return no_answer(view, "what this is read from", error)
-
-
 def read_seen(headers: Mapping[str, str]) -> int | None:
-    """How far another worker has read the orders, if it says so."""
+    """How far another worker has read the control topic, if it says so."""
     text = headers.get(SEEN, "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 

@@ -6,7 +6,7 @@ then a row that is there all the time is shown on one page, and on one only, wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -31,11 +31,3 @@ class Paging(msgspec.Struct):
 
     limit: Limit = DEFAULT_LIMIT
     after: After = ""
-
-
-def read_page(query: Mapping[str, str], default: int = DEFAULT_LIMIT) -> tuple[int, str]:
-    """`limit` and the cursor `after` of a query. Raises `ValueError`."""
-    limit = query.get("limit", str(default))
-    if not (limit.isascii() and limit.isdecimal() and len(limit) < 6 and 1 <= int(limit) <= MOST_ROWS):
-        raise ValueError(f"limit={limit!r}: a number from 1 to {MOST_ROWS}")
-    return int(limit), query.get("after", "")

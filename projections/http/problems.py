@@ -1,22 +1,89 @@
-"""Errors of aiohttp itself, and bugs, as RFC 9457 problem details."""
+"""Exceptions as RFC 9457 problem details: a handler raises, and one middleware answers."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NotRequired, TypedDict
 
+import aiohttp
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from projections.http.at_least import BadPosition
-from projections.http.bodies import BROKEN
+from projections.stores.rows import StoreDown
+from streams.journal.event_decoding import NotReadableYet
+from streams.journal.port import Unavailable
 from streams.runtime.web_guard import PROBLEM, problem_body, problem_response
+from streams.web.health import RETRY_SECONDS
 
 log = logging.getLogger(__name__)
 
+BROKEN = (aiohttp.ClientPayloadError, web.RequestPayloadError, HttpProcessingError)
+"""Raised by aiohttp for a body that is not what its headers say."""
+
+
+class HttpProblem(Exception):
+    """A request cannot be answered: the status, title and detail of the problem, its headers, and further members.
+
+    The exception that it was raised from, if any, is for the log alone: it may name addresses.
+    """
+
+    def __init__(
+        self, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **members: object
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = title
+        self.headers = headers
+        self.members = members
+
+
+class BadRequest(HttpProblem):
+    """400: a header, a parameter or an id cannot be read."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, "Bad request", detail)
+
+
+class NotNow(HttpProblem):
+    """503: the request cannot be answered at the moment."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(503, "Not now", detail)
+
+
+@contextmanager
+def reading_from(store: str) -> Iterator[None]:
+    """Raise `NotNow` where a store or a journal does not answer, which the problem calls by this name."""
+    try:
+        yield
+    except (StoreDown, Unavailable) as error:
+        raise NotNow(f"{store} does not answer") from error
+
+
+class Fault(TypedDict):
+    """What is wrong with a body, and where: `pointer` is a JSON Pointer (RFC 6901)."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(TypedDict):
+    """An error as RFC 9457 has it. `detail` says what to do about it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[Fault]]
+
 
 class ExpectDispatcher(web.UrlDispatcher):
-    """Refuses what a client expects in vain. aiohttp would show it in its answer, and raise when that cannot be
-    encoded, before any middleware."""
+    """Answers 417 to any `Expect` other than 100-continue.
+
+    aiohttp echoes the value in its own 417, and raises before any middleware where the value cannot be encoded.
+    """
 
     async def resolve(self, request: web.Request) -> web.UrlMappingMatchInfo:
         if request.headers.get(hdrs.EXPECT, "100-continue").lower() != "100-continue":
@@ -27,15 +94,43 @@ class ExpectDispatcher(web.UrlDispatcher):
 
 @web.middleware
 async def problems(request: web.Request, handler: Any) -> Any:
-    """Answers for views that raise."""
+    """Answer for handlers that raise."""
     try:
         return await handler(request)
-    except BadPosition as error:
-        return problem_response(400, "Bad position", str(error))
-    except BROKEN as error:
-        return problem_response(400, "Bad request", f"the body is not what its headers say: {type(error).__name__}")
     except web.HTTPException:
-        raise  # the door of every worker makes a problem of it
-    except Exception:
-        log.exception("%s %r raised", request.method, request.raw_path)
-        return problem_response(500, "Internal error", "a bug; the log of this worker has its trace")
+        raise  # the guard of every worker makes a problem of it
+    except Exception as error:
+        return _response(_problem_of(request, error))
+
+
+def _problem_of(request: web.Request, error: Exception) -> HttpProblem:
+    match error:
+        case HttpProblem():
+            if error.__cause__ is not None:
+                log.info("%s: %s", error, error.__cause__)
+            return error
+        case Unavailable():
+            return _no_answer("the journal", error)
+        case StoreDown():
+            return _no_answer("what this is read from", error)
+        case NotReadableYet():
+            return NotNow(str(error))
+        case _ if isinstance(error, BROKEN):
+            return BadRequest(f"the body is not what its headers say: {type(error).__name__}")
+        case _:
+            log.error("%s %r raised", request.method, request.raw_path, exc_info=error)
+            return HttpProblem(500, "Internal error", "a bug; the log of this worker has its trace")
+
+
+def _no_answer(store: str, error: Exception) -> NotNow:
+    """The problem of a store that does not answer. What it says of itself, with its address, is for the log."""
+    log.info("%s does not answer: %s", store, error)
+    return NotNow(f"{store} does not answer")
+
+
+def _response(problem: HttpProblem) -> web.Response:
+    """The problem as an answer; 429 and 503 say when to try again."""
+    retry = {"Retry-After": RETRY_SECONDS} if problem.status in (429, 503) else {}
+    headers = {**retry, **(problem.headers or {})}
+    detail = str(problem).encode(errors="replace").decode()
+    return problem_response(problem.status, problem.title, detail, headers, **problem.members)

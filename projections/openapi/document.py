@@ -9,13 +9,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
+from projections.http.paths import collection
+from projections.http.problems import Problem
 from projections.openapi.parts import AT_THE_DOOR, components
 from projections.openapi.schemas import TypeSchemas, schemas_of
-from projections.operations.answers import Problem
 from projections.streaming.sse import EVENT_STREAM
 from streams.aggregate_type import AggregateType
 from streams.runtime.web_guard import ANY_HOST
@@ -26,15 +28,15 @@ INTERNAL: Mapping[str, str] = {
     "/switching": "the leader asks the others whether a table is complete; people have /projections",
     "/docs/{file}": "parts of the page /docs",
 }
-"""The routes that are left out, and why."""
+"""The routes that the document leaves out, and why."""
 
 VARIABLE = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
-"""Of a path as aiohttp has it: `{id}`, or `{id:[^/]+}` with what it matches."""
+"""A variable in a path of aiohttp: `{id}`, or `{id:[^/]+}` with a pattern."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path, its name, which is for ever, and what it says of itself."""
+    """One method of one path, its name, which never changes, and what its view says of itself."""
 
     path: str
     method: str
@@ -54,31 +56,32 @@ def routes_of(app: Any) -> Iterator[Route]:
 def document(
     title: str, version: str, about: str, routes: Iterable[Route], contexts: Mapping[str, AggregateType]
 ) -> dict[str, Any]:
-    """The document. Raises `KeyError` for a header or a problem that `openapi_parts` does not know."""
-    told = [(route, route.described) for route in routes if route.described is not None]
+    """The document. Raises `KeyError` for a header or a problem that `parts` does not know."""
+    operations = [(route, route.described) for route in routes if route.described is not None]
     events = {type_: list(context.decider.events.values()) for type_, context in contexts.items()}
     known = schemas_of(
-        [Problem, *chain.from_iterable(_types(it) for _, it in told), *chain(*events.values())], contexts
+        [Problem, *chain.from_iterable(_types(operation) for _, operation in operations), *chain(*events.values())],
+        contexts,
     )
     paths: dict[str, dict[str, Any]] = {}
-    for route, described in told:
+    for route, described in operations:
         paths.setdefault(route.path, {})[route.method] = _operation(route, described, known)
-    problems = {status for route, it in told for status in _problems(route, it)}
-    request = {name for _, it in told for name in it.headers}
-    response = {name for _, it in told for answer in it.answers.values() for name in answer.headers}
+    problems = {status for route, operation in operations for status in _problems(route, operation)}
+    request = {name for _, operation in operations for name in operation.headers}
+    response = {name for _, operation in operations for answer in operation.answers.values() for name in answer.headers}
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": about, "license": {"name": "Apache-2.0"}},
         "servers": [{"url": "/"}],
-        "tags": _tags([it.tag for _, it in told], contexts),
+        "tags": _tags([operation.tag for _, operation in operations], contexts),
         "paths": paths,
         "components": {"schemas": known.components, **components(problems, request, response, sorted(contexts))},
         "x-events": {
             type_: {
                 "topic": f"{type_}-events",
-                "schemas": {event.__name__: known.of(event) for event in sorted(its, key=lambda it: it.__name__)},
+                "schemas": {event.__name__: known.of(event) for event in sorted(classes, key=attrgetter("__name__"))},
             }
-            for type_, its in events.items()
+            for type_, classes in events.items()
         },
     }
 
@@ -90,19 +93,20 @@ def _types(described: Operation) -> Iterator[Any]:
 
 
 def _tags(tags: Sequence[str], contexts: Mapping[str, AggregateType]) -> list[dict[str, str]]:
-    """What they are about; an aggregate type says also what of it is not on HTTP."""
-    told: list[dict[str, str]] = []
+    """The tags, of which that of an aggregate type names its topics, commands and events."""
+    types = {collection(type_): type_ for type_ in contexts}
+    described: list[dict[str, str]] = []
     for tag in dict.fromkeys(tags):
-        about, type_ = {"name": tag}, tag.removesuffix("s")
-        if type_ in contexts:
+        about, type_ = {"name": tag}, types.get(tag)
+        if type_ is not None:
             decider = contexts[type_].decider
             commands, events = ", ".join(sorted(decider.commands)), ", ".join(sorted(decider.events))
             about["description"] = (
                 f"Commands are taken on the topic `{type_}-commands` ({commands}), and events are published on "
                 f"`{type_}-events` ({events}), as CloudEvents."
             )
-        told.append(about)
-    return told
+        described.append(about)
+    return described
 
 
 def _operation(route: Route, described: Operation, known: TypeSchemas) -> dict[str, Any]:
@@ -149,8 +153,8 @@ def _query(query: type | None) -> list[dict[str, Any]]:
     """The fields of a struct as parameters."""
     if query is None:
         return []
-    _, found = msgspec.json.schema_components([query])
-    fields = found[query.__name__]
+    _, schemas = msgspec.json.schema_components([query])
+    fields = schemas[query.__name__]
     parameters = []
     for name, schema in fields["properties"].items():
         about = schema.pop("description", "")
@@ -167,12 +171,12 @@ def _query(query: type | None) -> list[dict[str, Any]]:
 
 
 def _answer(answer: Response, described: Operation, known: TypeSchemas) -> dict[str, Any]:
-    told: dict[str, Any] = {"description": answer.description}
+    response: dict[str, Any] = {"description": answer.description}
     if answer.headers:
-        told["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in answer.headers}
+        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in answer.headers}
     if answer.media:
         schema = {"type": "string"} if answer.type is None else known.of(answer.type)
-        told["content"] = {answer.media: {"schema": schema}}
+        response["content"] = {answer.media: {"schema": schema}}
         if described.stream and answer.type is not None:
-            told["content"][EVENT_STREAM] = {"schema": {"type": "string", "description": described.stream}}
-    return told
+            response["content"][EVENT_STREAM] = {"schema": {"type": "string", "description": described.stream}}
+    return response

@@ -31,13 +31,13 @@ class TypeSchemas:
 def schemas_of(types: Iterable[Any], contexts: Mapping[str, AggregateType]) -> TypeSchemas:
     """The schemas of all these types. Where two of them have one name, the module that they are in goes before it."""
     wanted = list(dict.fromkeys(types))
-    schemas, found = msgspec.json.schema_components(wanted, ref_template=_REF)
-    names = {name: _short(name) for name in found}
-    known: dict[str, Any] = {names[name]: _tidy(schema, names) for name, schema in sorted(found.items())}
+    schemas, components = msgspec.json.schema_components(wanted, ref_template=_REF)
+    names = {name: _short(name) for name in components}
+    known: dict[str, Any] = {names[name]: _tidy(schema, names) for name, schema in sorted(components.items())}
     for context in contexts.values():
         for name in {**context.decider.commands, **context.decider.events}:
             _document(known, context.schemas.newest(name))
-    return TypeSchemas({type_: _tidy(it, names) for type_, it in zip(wanted, schemas, strict=True)}, known)
+    return TypeSchemas({type_: _tidy(schema, names) for type_, schema in zip(wanted, schemas, strict=True)}, known)
 
 
 def _short(name: str) -> str:
@@ -50,7 +50,7 @@ def _short(name: str) -> str:
 def _tidy(schema: Any, names: Mapping[str, str]) -> Any:
     """Other names for what is referred to, docs without the margins of code, and the form of decimals."""
     if isinstance(schema, list | tuple):
-        return [_tidy(it, names) for it in schema]
+        return [_tidy(item, names) for item in schema]
     if not isinstance(schema, dict):
         return schema
     tidy = {key: _tidy(value, names) for key, value in schema.items()}
@@ -81,13 +81,13 @@ def _document(known: dict[str, Any], schema: Schema) -> None:
         if about := record.get("doc"):
             own["description"] = about
         for field in record["fields"]:
-            its = own["properties"].get(field["name"])
-            if its is None:
+            shown = own["properties"].get(field["name"])
+            if shown is None:
                 continue
             if about := field.get("doc"):
-                its["description"] = about
+                shown["description"] = about
             if "timestamp-millis" in json.dumps(field["type"]):
-                for branch in its.get("anyOf", [its]):
+                for branch in shown.get("anyOf", [shown]):
                     if branch.get("type") == "string":
                         branch["format"] = "date-time"
 

@@ -63,12 +63,11 @@ START = b"""SwaggerUIBundle({
 
 
 def add_openapi(side: ReadSide, title: str, about: str) -> None:
-    """Serve both, for all views of the app, also those that are added later."""
+    """Serve `/openapi.json` and `/docs` for all views of the app, also those that are added later."""
 
     @cache
     def built() -> tuple[bytes, str]:
-        told = document(title, version(DISTRIBUTION), about, routes_of(side.app), side.contexts)
-        body = msgspec.json.encode(told)
+        body = msgspec.json.encode(document(title, version(DISTRIBUTION), about, routes_of(side.app), side.contexts))
         return body, f'"{hashlib.sha256(body).hexdigest()[:16]}"'
 
     @side.app.page("/openapi.json", name="openapi")

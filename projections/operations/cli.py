@@ -9,13 +9,15 @@ import click
 import msgspec
 from faust.cli import argument, option
 
-from projections.operations.cli_status import COLUMNS, NUMBERS, ProjectionState, get_states, order, path_of, rows, watch
+from projections.operations.cli_status import COLUMNS, NUMBERS, get_states, order, path_of, rows, watch
 from projections.operations.cli_status import until_it_answers as wait_for
+from projections.operations.orders import Dropped, Paused, Rebuilt, RowRebuilt, Skipped
+from projections.operations.status import ProjectionStatus
 from projections.stores.declaration import projection_name
-from projections.stores.rows import read_position
 from streams.cli.dead_letters import DeadLetterTopic
 from streams.cli.http import SECONDS
 from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError, compact, print_table, table
+from streams.journal.position import BadPosition, Position
 from streams.settings import Settings
 from streams.text import printable
 
@@ -101,28 +103,31 @@ def register(app: Any, settings: Settings, app_name: str = "projections") -> Non
             return await _dead_letters(settings, app_name, limit)
         assert name is not None
         if action == "rebuild" and key is not None:
-            done = await order(url, path_of(name, "rows", key, "rebuild"), {}, FOLD_SECONDS)
-            for row in done["rows"]:
-                click.echo(printable(f"{row['table']}: {key} is folded anew, up to {row['position']}"))
+            rebuilt, _ = await order(url, path_of(name, "rows", key, "rebuild"), {}, FOLD_SECONDS, RowRebuilt)
+            for row in rebuilt.rows:
+                click.echo(printable(f"{row.table}: {key} is folded anew, up to {row.position}"))
         elif action == "rebuild":
-            done = await order(url, path_of(name, "rebuild"), {"again": again}, SECONDS)
-            click.echo(printable(f"{done['table']} is being built; {done['serving'] or 'nothing'} answers meanwhile"))
+            building, _ = await order(url, path_of(name, "rebuild"), {"again": again}, SECONDS, Rebuilt)
+            click.echo(printable(f"{building.table} is being built; {building.serving or 'nothing'} answers meanwhile"))
             if wait:
-                await wait_for(url, name, done["table"])
-                click.echo(printable(f"{done['table']} answers now"))
+                await wait_for(url, name, building.table)
+                click.echo(printable(f"{building.table} answers now"))
         elif action == "pause":
-            _say(await order(url, path_of(name, "pause"), {"reason": reason}, SECONDS), f"{name} stands still")
+            _, followed = await order(url, path_of(name, "pause"), {"reason": reason}, SECONDS, Paused)
+            _say(f"{name} stands still", followed)
         elif action == "resume":
-            _say(await order(url, path_of(name, "resume"), {}, SECONDS), f"{name} goes on")
+            _, followed = await order(url, path_of(name, "resume"), {}, SECONDS, Paused)
+            _say(f"{name} goes on", followed)
         elif action == "skip":
             body = {"position": position, "reason": reason}
-            done = await order(url, path_of(name, "skip"), body, FOLD_SECONDS)
-            _say(done, f"{name} leaves out {position}")
-            for row in done.get("rows", ()):
-                still = f"waits still, at {row['waits']['position']}: {row['waits']['error']}" if row["waits"] else ""
-                click.echo(printable(f"{row['table']}: {row['key']} {still or 'is folded anew'}"))
+            skipped, followed = await order(url, path_of(name, "skip"), body, FOLD_SECONDS, Skipped)
+            _say(f"{name} leaves out {position}", followed)
+            for folded in skipped.rows or ():
+                waits = folded.waits
+                still = f"waits still, at {waits.position}: {waits.error}" if waits is not None else "is folded anew"
+                click.echo(printable(f"{folded.table}: {folded.key} {still}"))
         else:
-            await order(url, path_of(projection_name(name), "drop"), {"table": name}, SECONDS)
+            await order(url, path_of(projection_name(name), "drop"), {"table": name}, SECONDS, Dropped)
             click.echo(printable(f"{name} is being removed"))
         return DONE
 
@@ -137,8 +142,8 @@ def _check_use(action: str, name: str | None, position: str | None, **given: Any
         raise CliError(USAGE, "dead-letters takes no name: those of all projections are listed")
     if action == "skip":
         try:
-            read_position(position or "")
-        except ValueError:
+            Position.parse(position or "")
+        except BadPosition:
             raise CliError(
                 USAGE, "skip takes the POSITION of an event, as in the dead letters: order-3:125:0"
             ) from None
@@ -155,8 +160,8 @@ def _check_use(action: str, name: str | None, position: str | None, **given: Any
         raise CliError(USAGE, "--key rebuilds one row, at once: without --wait and --again")
 
 
-def _say(done: dict[str, Any], what: str) -> None:
-    later = " (the workers that cannot be reached now will follow)" if done["status"] == 202 else ""
+def _say(what: str, followed: bool) -> None:
+    later = "" if followed else " (the workers that cannot be reached now will follow)"
     click.echo(printable(what + later))
 
 
@@ -172,7 +177,7 @@ async def _status(url: str, name: str | None, watching: bool, as_json: bool) -> 
     return DONE if all(state.is_well for state in states) else ERROR
 
 
-def _print_details(state: ProjectionState) -> None:
+def _print_details(state: ProjectionStatus) -> None:
     if state.quarantined:
         click.echo()
         waiting = [[its.key, its.table, its.position, its.events, its.error] for its in state.quarantined]

@@ -6,15 +6,18 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
+from projections.operations.status import Projections, ProjectionStatus, TableStatus
 from streams.cli.http import ask, post
 from streams.cli.progress import Meter
 from streams.cli.run import ERROR, USAGE, CliError
 from streams.text import one_line
+
+T = TypeVar("T")
 
 COLUMNS = ("projection", "table", "state", "done", "to go", "rate", "left", "waiting", "note")
 NUMBERS = ("done", "to go", "rate", "left", "waiting")
@@ -23,56 +26,6 @@ LOOK_SECONDS = 0.5
 PATIENCE = 60.0
 """Seconds without an answer after which a bar gives up: workers may be changing hands."""
 UNDER_WAY = ("building", "complete")
-
-
-class TableState(msgspec.Struct):
-    """One build of a projection."""
-
-    table: str
-    state: str
-    done: int
-    total: int
-    rate: float
-    seconds_left: float | None
-    error: str | None
-    quarantined_keys: int
-
-
-class SkipShown(msgspec.Struct):
-    position: str
-    reason: str
-
-
-class WaitingKeyShown(msgspec.Struct):
-    """A key in quarantine."""
-
-    table: str
-    key: str
-    position: str
-    error: str
-    events: int
-
-
-class ProjectionState(msgspec.Struct):
-    """An entry of `/projections`."""
-
-    name: str
-    serving: str | None
-    paused: str | None
-    skips: list[SkipShown]
-    quarantined_keys: int
-    quarantined: list[WaitingKeyShown]
-    tables: list[TableState]
-
-    @property
-    def is_well(self) -> bool:
-        """Whether there is nothing to be done or waited for."""
-        fine = all(table.state in ("serving", "complete", "to drop") and not table.error for table in self.tables)
-        return fine and self.quarantined_keys == 0
-
-
-class _All(msgspec.Struct):
-    projections: list[ProjectionState]
 
 
 class _Problem(msgspec.Struct):
@@ -84,7 +37,7 @@ def path_of(*parts: str) -> str:
     return "/".join(["/projections", *(quote(part, safe="") for part in parts)])
 
 
-async def get_states(url: str, name: str | None) -> list[ProjectionState]:
+async def get_states(url: str, name: str | None) -> list[ProjectionStatus]:
     """Of one projection, or of all. Raises `CliError`: with 1 when there is none, with 2 when there is no answer."""
     where, status, body = await ask(url, path_of(name) if name is not None else "/projections", HELP)
     if status != 200:
@@ -92,23 +45,24 @@ async def get_states(url: str, name: str | None) -> list[ProjectionState]:
     return read(where, body, name is None)
 
 
-def read(where: str, body: bytes, is_all: bool) -> list[ProjectionState]:
+def read(where: str, body: bytes, is_all: bool) -> list[ProjectionStatus]:
     """An answer. Raises `CliError` for what is none."""
     try:
         if is_all:
-            return msgspec.json.decode(body, type=_All).projections
-        return [msgspec.json.decode(body, type=ProjectionState)]
+            return msgspec.json.decode(body, type=Projections).projections
+        return [msgspec.json.decode(body, type=ProjectionStatus)]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CliError(USAGE, f"{where} is not the /projections of a projections worker: {one_line(error)}") from None
 
 
-async def order(url: str, path: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """What a worker answers to an order. Raises `CliError`: 1 when it cannot be done, 2 for wrong use, or no answer."""
-    where, status, answer = await post(url, path, HELP, body, seconds)
+async def order(url: str, path: str, body: dict[str, Any], seconds: float, answer: type[T]) -> tuple[T, bool]:
+    """What a worker answers to an order, and whether all workers have followed it. Raises `CliError`: 1 when it cannot
+    be done, 2 for wrong use, or no answer."""
+    where, status, text = await post(url, path, HELP, body, seconds)
     if status not in (200, 202):
-        raise refused(where, status, answer)
+        raise refused(where, status, text)
     try:
-        return msgspec.json.decode(answer, type=dict[str, Any]) | {"status": status}
+        return msgspec.json.decode(text, type=answer), status == 200
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise CliError(USAGE, f"{where} is no projections worker") from None
 
@@ -127,12 +81,12 @@ def refused(where: str, status: int, body: bytes) -> CliError:
 # -- as a table ---------------------------------------------------------------------------------------------------
 
 
-def rows(states: Iterable[ProjectionState]) -> list[list[object]]:
+def rows(states: Iterable[ProjectionStatus]) -> list[list[object]]:
     """A row by table."""
     return [[state.name, *_row(state, table)] for state in states for table in state.tables]
 
 
-def _row(state: ProjectionState, table: TableState) -> list[object]:
+def _row(state: ProjectionStatus, table: TableStatus) -> list[object]:
     rate = f"{table.rate:,.0f}/s" if table.rate else ""
     left = duration(table.seconds_left) if table.seconds_left else ""
     note = table.error or (state.paused if table.state == "paused" else "") or ""
@@ -150,7 +104,7 @@ def duration(seconds: float) -> str:
 # -- as a bar -----------------------------------------------------------------------------------------------------
 
 
-async def watch(url: str, name: str | None) -> list[ProjectionState]:
+async def watch(url: str, name: str | None) -> list[ProjectionStatus]:
     """Show a bar for as long as tables are being built; how things are then."""
     with _Bar() as bar:
         while True:
@@ -180,7 +134,7 @@ async def until_it_answers(url: str, name: str, table: str) -> None:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _patiently(url: str, name: str | None) -> list[ProjectionState]:
+async def _patiently(url: str, name: str | None) -> list[ProjectionStatus]:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -204,7 +158,7 @@ class _Bar:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def show(self, tables: Sequence[TableState]) -> None:
+    def show(self, tables: Sequence[TableStatus]) -> None:
         if not tables:
             return
         done, total = sum(table.done for table in tables), sum(table.total for table in tables)

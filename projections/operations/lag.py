@@ -9,26 +9,71 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from projections.app import ReadSide
-from projections.http.forwarding import HOP, NotNow, not_now
-from projections.operations.answers import Lag, StreamLag, TableLag
+from projections.http.forwarding import HOP
+from projections.publishing.backlog import Backlog
 from projections.routing.cutover import first_projection
-from projections.stores.rows import StoreDown
-from streams.journal.port import Commit, Unavailable, stream_type
-from streams.web.health import json_response, no_answer
+from streams.journal.port import Commit, stream_type
+from streams.web.health import json_response
 from streams.web.operation import describe
 
 
-@dataclass(frozen=True)
-class AppliedTo:
-    """How far a table is in one stream."""
+class TableLag(msgspec.Struct, frozen=True):
+    """How far a table is behind the journal in one stream, in commits, in events, and in seconds."""
 
     table: str
-    complete: int
+    serving: bool
+    applied: int
+    commits: int
+    events: int
+    seconds: float
+
+
+class StreamLag(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream: the newest commit of its journal (`head`), the newest that holds an event (`eventful`), how far its
+    events are on Kafka and in the tables that answer, and `lag`, the commits between. `ahead` are the commits that
+    topic or tables have and the journal does not: then it is not the journal that they are from."""
+
+    stream: str
+    committed_offset: int | None
+    epoch: int
+    owner: str | None
+    head: int
+    eventful: int
+    published: int | None
+    applied: int | None
+    lag: int
+    ahead: int
+    events: int
+    seconds: float
+    unpublished_events: int
+    projections: list[TableLag]
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """All streams, and the sum of their lags."""
+
+    streams: list[StreamLag]
+    total: int
+
+
+class Reach(msgspec.Struct, frozen=True, array_like=True):
+    """How far a topic or a table has come: the newest commit that it has whole, and the offset behind that event on the
+    events topic."""
+
+    nr: int
     offset: int
+
+
+class WorkerReach(msgspec.Struct, frozen=True):
+    """What one worker has published, by stream, and applied, by stream and table."""
+
+    published: Mapping[str, Reach]
+    applied: Mapping[str, Mapping[str, Reach]]
 
 
 def add_lag(side: ReadSide) -> None:
@@ -38,80 +83,75 @@ def add_lag(side: ReadSide) -> None:
     @describe("operations", "How far published events and tables are behind the journals, by stream", Lag, reads=True)
     async def lag(view: Any, request: Any) -> Any:
         first = first_projection(side.sources)
-        try:
-            if HOP in request.headers:
-                return json_response(view, {"partitions": side.doors.here(first), "answer": progress_here(side)})
-            await side.doors.read_your_writes(request, [])
-            heads = await side.heads.of()
-            answers = await side.doors.each(first, "/lag", {}, lambda: progress_here(side))
-            streams = await asyncio.gather(*(lag_of(side, stream, head, answers) for stream, head in heads.items()))
-        except Unavailable as error:
-            return no_answer(view, "the journal", error)
-        except (NotNow, StoreDown) as error:
-            return not_now(view, error)
-        shown: Lag = {"streams": streams, "total": sum(stream["lag"] for stream in streams)}
-        return json_response(view, shown)
+        if HOP in request.headers:
+            return side.doors.part(view, first, reach_here(side))
+        await side.doors.read_your_writes(request, [])
+        heads = await side.heads.of()
+        answers = await side.doors.each(first, "/lag", {}, lambda: reach_here(side))
+        workers = [msgspec.convert(answer, WorkerReach) for answer in answers]
+        streams = await asyncio.gather(*(lag_of(side, stream, head, workers) for stream, head in heads.items()))
+        return json_response(view, Lag(streams, sum(stream.lag for stream in streams)))
 
 
-def progress_here(side: ReadSide) -> dict[str, Any]:
-    """What this worker has published and applied: of each stream commit and offset, by table."""
-    return {
-        "published": {
-            tail.stream: [tail.published.nr, tail.end] for ts in side.tailers.values() for tail in ts.tails.values()
+def reach_here(side: ReadSide) -> WorkerReach:
+    """What this worker has published and applied."""
+    tails = [tail for tailers in side.tailers.values() for tail in tailers.tails.values()]
+    partitions = [partition for source in side.sources.values() for partition in source.partitions.values()]
+    return WorkerReach(
+        {tail.stream: Reach(tail.published.nr, tail.end) for tail in tails},
+        {
+            partition.stream: {
+                name: Reach(table.place.complete, table.place.offset) for name, table in partition.tables.items()
+            }
+            for partition in partitions
         },
-        "applied": {
-            partition.stream: {name: [it.place.complete, it.place.offset] for name, it in partition.tables.items()}
-            for source in side.sources.values()
-            for partition in source.partitions.values()
-        },
-    }
+    )
 
 
-async def lag_of(side: ReadSide, stream: str, head: Commit | None, answers: Sequence[Mapping[str, Any]]) -> StreamLag:
-    """How far a stream and its tables are, from what workers say in `progress_here`. Raises `Unavailable`."""
-    published, end = next((its[stream] for answer in answers if stream in (its := answer["published"])), (None, None))
-    tables = [
-        AppliedTo(table, *its) for answer in answers for table, its in sorted(answer["applied"].get(stream, {}).items())
-    ]
-    furthest = max([published or 0, *(it.complete for it in tables)])
+async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequence[WorkerReach]) -> StreamLag:
+    """How far a stream and its tables are, from what workers say in `reach_here`. Raises `Unavailable`."""
+    published = next((worker.published[stream] for worker in workers if stream in worker.published), None)
+    tables = [item for worker in workers for item in sorted(worker.applied.get(stream, {}).items())]
+    furthest = max([published.nr if published else 0, *(applied.nr for _, applied in tables)])
     if head is None or furthest > head.nr:  # it may have grown since it was read
         head = (await side.heads.of([stream]))[stream] if furthest else head
-    ahead = max(furthest - (head.nr if head else 0), 0)
     eventful = head.eventful_nr if head else 0
-    backlog = side.backlog(stream)
-    serving = {side.control.serving(kept.name) for kept in side.sources[stream_type(stream)].kept}
-    unpublished = await backlog.events(published or 0, eventful)
-    projections: list[TableLag] = []
-    for it in tables:
-        # What is applied beyond the newest event is as far as one can be.
-        commits = eventful - min(it.complete, eventful)
-        projections.append(
-            {
-                "table": it.table,
-                "serving": it.table in serving,
-                "applied": it.complete,
-                "commits": commits,
-                "events": (max((end or 0) - it.offset, 0) + unpublished) if commits else 0,
-                "seconds": await backlog.age(it.complete) if commits else 0.0,
-            }
+    backlog, kept = side.backlog(stream), side.sources[stream_type(stream)].kept
+    unpublished = await backlog.events(published.nr if published else 0, eventful)
+    serving = {side.control.serving(table.name) for table in kept}
+    end = published.offset if published else 0
+    projections = [
+        await _table_lag(
+            backlog, table, table in serving, applied, eventful, max(end - applied.offset, 0) + unpublished
         )
-    answering = [it for it in projections if it["serving"]]
-    applied: int | None = min((it["applied"] for it in answering), default=None)
+        for table, applied in tables
+    ]
+    answering = [table for table in projections if table.serving]
+    applied_nr = min((table.applied for table in answering), default=None)
     # A type of which there is no table is done when its events are on their topic.
-    reached = applied if side.sources[stream_type(stream)].kept else published
-    return {
-        "stream": stream,
-        "committed_offset": head.offset if head and head.offset >= 0 else None,
-        "epoch": head.epoch if head else 0,
-        "owner": head.owner if head else None,
-        "head": head.nr if head else 0,
-        "eventful": eventful,
-        "published": published,
-        "applied": applied,
-        "lag": eventful - min(reached or 0, eventful),
-        "ahead": ahead,
-        "events": max((it["events"] for it in answering), default=0),
-        "seconds": max((it["seconds"] for it in answering), default=0.0),
-        "unpublished_events": unpublished,
-        "projections": projections,
-    }
+    reached = applied_nr if kept else published and published.nr
+    return StreamLag(
+        stream=stream,
+        committed_offset=head.offset if head and head.offset >= 0 else None,
+        epoch=head.epoch if head else 0,
+        owner=head.owner if head else None,
+        head=head.nr if head else 0,
+        eventful=eventful,
+        published=published.nr if published else None,
+        applied=applied_nr,
+        lag=eventful - min(reached or 0, eventful),
+        ahead=max(furthest - (head.nr if head else 0), 0),
+        events=max((table.events for table in answering), default=0),
+        seconds=max((table.seconds for table in answering), default=0.0),
+        unpublished_events=unpublished,
+        projections=projections,
+    )
+
+
+async def _table_lag(
+    backlog: Backlog, table: str, serves: bool, applied: Reach, eventful: int, events: int
+) -> TableLag:
+    # What is applied beyond the newest event is as far as one can be.
+    commits = max(eventful - applied.nr, 0)
+    seconds = await backlog.age(applied.nr) if commits else 0.0
+    return TableLag(table, serves, applied.nr, commits, events if commits else 0, seconds)

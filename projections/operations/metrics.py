@@ -18,10 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from projections.app import ReadSide
-from projections.operations.answers import StreamLag
-from projections.operations.lag import lag_of, progress_here
-from streams.journal.port import Unavailable
-from streams.web.health import no_answer
+from projections.operations.lag import StreamLag, lag_of, reach_here
 from streams.web.operation import Response, describe
 
 
@@ -42,17 +39,17 @@ class _Lags(Collector):
         commits = _gauge("table_lag_commits", "Commits that a table is behind the journal", table)
         events = _gauge("table_lag_events", "Events that a table is behind the journal", table)
         seconds = _gauge("table_lag_seconds", "Age of the oldest event that is not applied", table)
-        for it in self._streams:
-            head.add_metric([it["stream"]], it["eventful"])
-            waiting.add_metric([it["stream"]], it["unpublished_events"])
-            if it["published"] is not None:
-                published.add_metric([it["stream"]], it["published"])
-            for kept in it["projections"]:
-                labels = [it["stream"], kept["table"], str(kept["serving"]).lower()]
-                applied.add_metric(labels, kept["applied"])
-                commits.add_metric(labels, kept["commits"])
-                events.add_metric(labels, kept["events"])
-                seconds.add_metric(labels, kept["seconds"])
+        for lag in self._streams:
+            head.add_metric([lag.stream], lag.eventful)
+            waiting.add_metric([lag.stream], lag.unpublished_events)
+            if lag.published is not None:
+                published.add_metric([lag.stream], lag.published)
+            for behind in lag.projections:
+                labels = [lag.stream, behind.table, str(behind.serving).lower()]
+                applied.add_metric(labels, behind.applied)
+                commits.add_metric(labels, behind.commits)
+                events.add_metric(labels, behind.events)
+                seconds.add_metric(labels, behind.seconds)
         quarantined = _gauge("table_quarantined_keys", "Keys whose events wait", ["stream", "table"])
         for source in self._side.sources.values():
             for partition in source.partitions.values():
@@ -75,12 +72,9 @@ def add_metrics(side: ReadSide) -> None:
         "operations", "The figures of this worker for Prometheus", Response("Text", media="text/plain"), problems=(503,)
     )
     async def metrics(view: Any, request: Any) -> Any:
-        here = progress_here(side)
-        try:
-            heads = await side.heads.of({*here["published"], *here["applied"]})
-            streams = await asyncio.gather(*(lag_of(side, stream, head, [here]) for stream, head in heads.items()))
-        except Unavailable as error:
-            return no_answer(view, "the journal", error)
+        here = reach_here(side)
+        heads = await side.heads.of({*here.published, *here.applied})
+        streams = await asyncio.gather(*(lag_of(side, stream, head, [here]) for stream, head in heads.items()))
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

@@ -7,25 +7,41 @@ themselves.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from projections.app import ReadSide
 from projections.applying.refolding import RefoldedRow, fold_key, fold_waiting
 from projections.applying.source import ProjectionGroup
-from projections.http.bodies import HttpProblem, Post, Reason, read_body
-from projections.http.forwarding import HOP, HOP_SECONDS, NotNow
-from projections.operations import answers, status
+from projections.http.bodies import Post, read_body
+from projections.http.forwarding import HOP, HOP_SECONDS
+from projections.http.problems import HttpProblem, NotNow, reading_from
+from projections.operations import status
+from projections.operations.orders import (
+    DropOrder,
+    Dropped,
+    NoParameters,
+    Paused,
+    PauseOrder,
+    RebuildOrder,
+    Rebuilt,
+    RowOfTable,
+    RowRebuilt,
+    SkipOrder,
+    Skipped,
+)
+from projections.operations.worker_status import tell
 from projections.stores.declaration import Table, projection_name, version_of
-from projections.stores.rows import StoreDown, canonical, read_position
+from projections.stores.rows import StoreDown
 from schemas.codec import Undecodable
-from streams.journal.event_decoding import NotReadableYet
-from streams.journal.port import Unavailable
+from streams.journal.port import Unavailable, stream_name
+from streams.journal.position import BadPosition, Position
 from streams.kafka.published_through import JournalBehind
-from streams.web.health import json_response, no_answer, problem
+from streams.web.health import json_response
 from streams.web.operation import Response, describe
 
 log = logging.getLogger(__name__)
@@ -33,45 +49,20 @@ log = logging.getLogger(__name__)
 FOLD_SECONDS = 600.0
 """For so long another worker may fold rows anew: a local one from the whole log of a partition."""
 
-Position = Annotated[str, msgspec.Meta(pattern=r"^[^/\s]+-[0-9]{1,9}:[0-9]{1,18}:[0-9]{1,9}$", max_length=300)]
-
-
-class RebuildOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """`again`: also when a new table is being built already."""
-
-    again: bool = False
-
-
-class PauseOrder(msgspec.Struct, forbid_unknown_fields=True):
-    reason: Reason
-
-
-class SkipOrder(msgspec.Struct, forbid_unknown_fields=True):
-    position: Position
-    reason: Reason
-
-
-class DropOrder(msgspec.Struct, forbid_unknown_fields=True):
-    table: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
-
-
-class NoParameters(msgspec.Struct, forbid_unknown_fields=True):
-    pass
-
 
 def add_operations(side: ReadSide) -> None:
     """Serve `/projections`, and take orders beneath it."""
     operations = Operations(side)
 
     @side.app.page("/projections", name="projections")
-    @describe("projections", "What every projection is doing", answers.Projections, reads=True)
+    @describe("projections", "What every projection is doing", status.Projections, reads=True)
     async def all_of_them(view: Any, request: Any) -> Any:
-        return await _answered(view, operations.all(view, request))
+        return await _answered(operations.all(view, request))
 
     @side.app.page("/projections/{name}", name="projection")
-    @describe("projections", "What one projection is doing", answers.ProjectionStatus, reads=True, problems=(404,))
+    @describe("projections", "What one projection is doing", status.ProjectionStatus, reads=True, problems=(404,))
     async def one(view: Any, request: Any, name: str) -> Any:
-        return await _answered(view, operations.one(view, request, name))
+        return await _answered(operations.one(view, request, name))
 
     def takes(
         order: str, take: Callable[..., Awaitable[Any]], summary: str, body: type, answer: type, done: bool = True
@@ -88,32 +79,30 @@ def add_operations(side: ReadSide) -> None:
             problems=(404, 409, 503) if order == "drop" else (404, 503),
         )
         async def ordered(view: Any, request: Any, **of: str) -> Any:
-            return await _answered(view, take(view, request, **of))
+            return await _answered(take(view, request, **of))
 
-    takes("rebuild", operations.rebuild, "Build its table anew", RebuildOrder, answers.Rebuilt, done=False)
-    takes("pause", operations.pause, "Let it stand still", PauseOrder, answers.Paused)
-    takes("resume", operations.resume, "Let it go on", NoParameters, answers.Paused)
-    takes("skip", operations.skip, "Leave out an event that cannot be applied", SkipOrder, answers.Skipped)
-    takes("drop", operations.drop, "Remove a table that nobody needs", DropOrder, answers.Dropped, done=False)
+    takes("rebuild", operations.rebuild, "Build its table anew", RebuildOrder, Rebuilt, done=False)
+    takes("pause", operations.pause, "Let it stand still", PauseOrder, Paused)
+    takes("resume", operations.resume, "Let it go on", NoParameters, Paused)
+    takes("skip", operations.skip, "Leave out an event that cannot be applied", SkipOrder, Skipped)
+    takes("drop", operations.drop, "Remove a table that nobody needs", DropOrder, Dropped, done=False)
 
     @side.app.page("/projections/{name}/rows/{key}/rebuild", base=Post, name="row-rebuild")
-    @describe("projections", "Fold one row anew", answers.RowRebuilt, body=NoParameters, problems=(404, 409, 503))
+    @describe("projections", "Fold one row anew", RowRebuilt, body=NoParameters, problems=(404, 409, 503))
     async def row_rebuild(view: Any, request: Any, name: str, key: str) -> Any:
-        return await _answered(view, operations.rebuild_row(view, request, name, key))
+        return await _answered(operations.rebuild_row(view, request, name, key))
 
 
-async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
+async def _answered(answer: Awaitable[Any]) -> Any:
+    """The answer. Raises `NotNow` where an order cannot be followed, or is not known to have arrived."""
     try:
-        return await answer
-    except HttpProblem as error:
-        return problem(view, error.status, error.title, str(error))
-    except (NotNow, NotReadableYet, Undecodable, JournalBehind) as error:
-        return problem(view, 503, "Not now", str(error))
-    except (StoreDown, Unavailable) as error:
-        return no_answer(view, "a store", error)
+        with reading_from("a store"):
+            return await answer
+    except (Undecodable, JournalBehind) as error:
+        raise NotNow(str(error)) from None
     except TimeoutError:
         detail = "Kafka does not answer; the order may have arrived all the same: /projections says so"
-        return problem(view, 503, "Not now", detail)
+        raise NotNow(detail) from None
 
 
 class Operations:
@@ -128,10 +117,9 @@ class Operations:
             name = request.query.get("of", "")
             self._find(name)
             [names] = [its for its in doors.together(self._names) if name in its]
-            here = doors.here(name)
-            return json_response(view, {"partitions": here, "answer": await status.tell(side, names)})
+            return doors.part(view, name, await tell(side, names))
         await doors.read_your_writes(request, [])
-        return json_response(view, {"projections": await status.gather(side)})
+        return json_response(view, status.Projections(await status.gather(side)))
 
     async def one(self, view: Any, request: Any, name: str) -> Any:
         await self._side.doors.read_your_writes(request, [])
@@ -147,8 +135,8 @@ class Operations:
             if former != serving:  # it would never be complete, and nobody would name it
                 await control.drop(former)
             _say(request, "rebuild", name, again=body.again)
-        told = {"projection": name, "table": control.wanted(name, version), "serving": serving}
-        return json_response(view, told, 202, {"Location": f"/projections/{name}"})
+        rebuilt = Rebuilt(name, control.wanted(name, version), serving)
+        return json_response(view, rebuilt, 202, {"Location": f"/projections/{name}"})
 
     async def pause(self, view: Any, request: Any, name: str) -> Any:
         self._find(name)
@@ -157,7 +145,7 @@ class Operations:
         body = await read_body(request, PauseOrder)
         offset = await self._side.control.pause(name, body.reason)
         _say(request, "pause", name, reason=body.reason)
-        return await self._ordered(view, request, name, offset, {"projection": name, "paused": body.reason})
+        return await self._ordered(view, request, name, offset, Paused(name, body.reason))
 
     async def resume(self, view: Any, request: Any, name: str) -> Any:
         self._find(name)
@@ -166,22 +154,20 @@ class Operations:
         await read_body(request, NoParameters)
         offset = await self._side.control.resume(name)
         _say(request, "resume", name)
-        return await self._ordered(view, request, name, offset, {"projection": name, "paused": None})
+        return await self._ordered(view, request, name, offset, Paused(name, None))
 
     async def skip(self, view: Any, request: Any, name: str) -> Any:
         source, _ = self._find(name)
         if HOP in request.headers:
             return await self._follow(view, request, name)
         body = await read_body(request, SkipOrder)
-        body = msgspec.structs.replace(body, position=canonical(body.position))  # as events are compared with it
-        await self._require_event(source, body.position)
-        offset = await self._side.control.skip(name, body.position, body.reason)
-        _say(request, "skip", name, position=body.position, reason=body.reason)
-        told = {"projection": name, "position": body.position, "reason": body.reason}
-        return await self._ordered(view, request, name, offset, told, body.position)
+        position = str(await self._event(source, body.position))
+        offset = await self._side.control.skip(name, position, body.reason)
+        _say(request, "skip", name, position=position, reason=body.reason)
+        return await self._ordered(view, request, name, offset, Skipped(name, position, body.reason), position)
 
     async def drop(self, view: Any, request: Any, name: str) -> Any:
-        found = await self._status(name)
+        projection = await self._status(name)
         table = (await read_body(request, DropOrder)).table
         try:
             is_its = projection_name(table) == name and version_of(table) >= 0
@@ -189,14 +175,14 @@ class Operations:
             is_its = False
         if not is_its:
             raise HttpProblem(422, "Not valid", f"{table!r} is no table of {name} - at `$.table`")
-        state = next((its["state"] for its in found["tables"] if its["table"] == table), None)
+        state = next((it.state for it in projection.tables if it.table == table), None)
         if state is None and table not in self._side.control.dropped():
             raise HttpProblem(404, "Not found", f"there is no table {table}")
         if state not in (None, "to drop"):
             raise HttpProblem(409, "Still needed", f"{table} is {state}: only what nobody needs any more is removed")
         await self._side.control.drop(table)
         _say(request, "drop", name, table=table)
-        return json_response(view, {"projection": name, "table": table}, 202, {"Location": f"/projections/{name}"})
+        return json_response(view, Dropped(name, table), 202, {"Location": f"/projections/{name}"})
 
     async def rebuild_row(self, view: Any, request: Any, name: str, key: str) -> Any:
         source, kept = self._find(name)
@@ -211,7 +197,7 @@ class Operations:
             return found
 
         if HOP in request.headers:
-            return json_response(view, {"partitions": doors.here(name), "answer": await here()})
+            return doors.part(view, name, await here())
         await read_body(request, NoParameters)
         answers = await doors.each(name, request.rel_url.raw_path, {}, here, "POST", FOLD_SECONDS)
         rows = [msgspec.convert(row, RefoldedRow) for answer in answers for row in answer]
@@ -221,13 +207,13 @@ class Operations:
         if waiting:
             raise HttpProblem(409, "It raises still", "; ".join(waiting))
         _say(request, "rebuild", name, key=key)
-        told = [{"table": row.table, "partition": row.partition, "position": row.position} for row in rows]
-        return json_response(view, {"projection": name, "key": key, "rows": told})
+        rebuilt = [RowOfTable(row.table, row.partition, row.position) for row in rows]
+        return json_response(view, RowRebuilt(name, key, rebuilt))
 
     # -- following ------------------------------------------------------------------------------------------------
 
     async def _ordered(
-        self, view: Any, request: Any, name: str, offset: int, told: dict[str, Any], skipped: str = ""
+        self, view: Any, request: Any, name: str, offset: int, answer: Paused | Skipped, skipped: str = ""
     ) -> Any:
         """Have all follow an order, and answer."""
         path = f"{request.rel_url.raw_path}?offset={offset}&skipped={skipped}"
@@ -237,16 +223,17 @@ class Operations:
                 name, path, {}, lambda: self._followed(name, offset, skipped), "POST", seconds
             )
         except (NotNow, StoreDown, Unavailable, JournalBehind, TimeoutError):
-            return json_response(view, told, 202, {"Location": f"/projections/{name}"})
-        rows = [msgspec.convert(row, RefoldedRow) for answer in answers for row in answer]
-        return json_response(view, told | ({"rows": rows} if skipped else {}))
+            return json_response(view, answer, 202, {"Location": f"/projections/{name}"})
+        if isinstance(answer, Skipped):
+            rows = [msgspec.convert(row, RefoldedRow) for of_worker in answers for row in of_worker]
+            answer = msgspec.structs.replace(answer, rows=rows)
+        return json_response(view, answer)
 
     async def _follow(self, view: Any, request: Any, name: str) -> Any:
         offset, skipped = request.query.get("offset", ""), request.query.get("skipped", "")
         if not (offset.isdecimal() and len(offset) < 19):
             raise HttpProblem(400, "Bad request", f"offset={offset!r}: the offset of an order")
-        here = self._side.doors.here(name)
-        return json_response(view, {"partitions": here, "answer": await self._followed(name, int(offset), skipped)})
+        return self._side.doors.part(view, name, await self._followed(name, int(offset), skipped))
 
     async def _followed(self, name: str, offset: int, skipped: str) -> list[RefoldedRow]:
         """This worker does as it was ordered; the rows that it has folded anew for that."""
@@ -255,7 +242,7 @@ class Operations:
         await source.follow()
         found: list[RefoldedRow] = []
         if skipped in self._side.control.skips(name):
-            partition = _partition_of(skipped)
+            partition = Position.parse(skipped).partition
             if partition in self._side.doors.here(name):
                 its = self._partition(source, partition)
                 found = await its.while_open(fold_waiting(its, name, skipped))
@@ -274,10 +261,10 @@ class Operations:
             raise HttpProblem(404, "Not found", f"there is no projection {name}")
         return max(found, key=lambda its: its[1].projection.version)
 
-    async def _status(self, name: str) -> answers.ProjectionStatus:
-        for found in await status.gather(self._side):
-            if found["name"] == name:
-                return found
+    async def _status(self, name: str) -> status.ProjectionStatus:
+        for projection in await status.gather(self._side):
+            if projection.name == name:
+                return projection
         raise HttpProblem(404, "Not found", f"there is no projection {name}")
 
     def _partition(self, source: ProjectionGroup, number: int) -> Any:
@@ -285,21 +272,20 @@ class Operations:
             raise NotNow(f"{source.type}-{number} has just moved")
         return source.partitions[number]
 
-    async def _require_event(self, source: ProjectionGroup, position: str) -> None:
-        """An event that does not exist yet must not be left out by mistake. Raises `HttpProblem`, `Unavailable`."""
-        stream = position.rpartition(":")[0].rpartition(":")[0]
-        nr, index = read_position(position)
-        if stream in [f"{source.type}-{number}" for number in self._side.doors.all_partitions]:
-            for commit in await self._side.journals[source.type].commits(stream, nr - 1, 1):
-                if commit.nr == nr and index < len(commit.events) and commit.events[index].is_event:
-                    return
-        raise HttpProblem(422, "Not valid", f"there is no {source.type} event at {position} - at `$.position`")
+    async def _event(self, source: ProjectionGroup, text: str) -> Position:
+        """The position of an event that there is: one to come must not be left out by mistake. Raises `HttpProblem`,
+        `Unavailable`."""
+        with contextlib.suppress(BadPosition):
+            position = Position.parse(text)
+            if position.stream in [stream_name(source.type, number) for number in self._side.doors.all_partitions]:
+                for commit in await self._side.journals[source.type].commits(position.stream, position.nr - 1, 1):
+                    if commit.nr == position.nr and any(
+                        event.is_event for event in commit.events[position.index :][:1]
+                    ):
+                        return position
+        raise HttpProblem(422, "Not valid", f"there is no {source.type} event at {text} - at `$.position`")
 
 
 def _say(request: Any, order: str, name: str, **of: object) -> None:
     """Who has changed what: there is no access log, and nobody else says so."""
     log.warning("%s of %s, ordered by %s: %s", order, name, request.remote, of or "")
-
-
-def _partition_of(position: str) -> int:
-    return int(position.rpartition(":")[0].rpartition(":")[0].rpartition("-")[2])

@@ -1,9 +1,9 @@
 """The newest commits of streams, for those who ask again and again: people, programs and Prometheus, who look at lags.
 
-A head is read so that no append can be missed, which costs a store what an append does (Cassandra a round of Paxos in
-the same partition), and so would slow the owners down. All who come before a reading begins share it, and readings of a
-stream are some time apart. An answer is never older than its question: a lag of nothing must not be told of what was
-written before one has asked.
+A head is read so that no append can be missed. That costs a store as much as an append (in Cassandra a round of Paxos
+in the same partition), and would slow the owners down. So all who ask before a reading begins share it, and readings of
+a stream are some time apart. An answer is never older than its question: the lag must not be 0 for what was written
+before one has asked.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Collection, Mapping
 from streams.journal.port import Commit, Log, stream_name, stream_type
 
 APART_SECONDS = 0.5
-"""Between the beginnings of two readings of a stream. Who asks more seldom does not wait."""
+"""Seconds between the beginnings of two readings of a stream. Those who ask more seldom do not wait."""
 
 
 class Heads:
-    """Of all streams of some journals, by type."""
+    """The heads of all streams of journals, which are given by aggregate type."""
 
     def __init__(self, journals: Mapping[str, Log], partitions: int) -> None:
         self._journals = journals

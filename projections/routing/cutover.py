@@ -1,7 +1,7 @@
-"""When a new table is complete in every partition, it answers from then on: the leader says so to all.
+"""The cutover: when a new table is complete in every partition, the leader makes it the active one.
 
-It does not while keys are in quarantine that are not so in the table that answers: their rows would go back. The events
-that they wait for are to be skipped, or the projection is to be mended, first.
+It waits while keys are in quarantine that are not so in the active table: their rows would go back. First the events
+that they wait for are to be skipped, or the projection is to be mended.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 from projections.applying.control import Control
 from projections.applying.partition import PartitionProcessor
 from projections.applying.source import ProjectionGroup
-from projections.http.forwarding import NotNow
+from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
 from projections.stores.rows import StoreDown
-from streams.web.health import json_response, problem
+from streams.web.health import json_response
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ LONGEST_LOOK = 2.0
 
 
 class Cutover:
-    """Looks whether tables are complete. The leader is the worker that has partition 0 of the first projection."""
+    """Looks whether new tables are complete. The leader is the worker that has partition 0 of the first projection."""
 
     def __init__(self, sources: Mapping[str, ProjectionGroup], control: Control, doors: QueryRouter) -> None:
         self._sources = sources
@@ -36,30 +36,28 @@ class Cutover:
         self._said = ("", 0)
 
     def add_view(self, app: Any) -> None:
-        """Serve what the leader asks the others for."""
+        """Serve `/switching`, where the leader asks the other workers."""
 
         @app.page(PATH)
         async def complete(view: Any, request: Any) -> Any:
-            try:
-                partitions = self._doors.here(request.query.get("of", ""))
-                answer = await self._complete()
-            except (NotNow, StoreDown, KeyError) as error:
-                return problem(view, 503, "Not now", str(error))
-            return json_response(view, {"partitions": partitions, "answer": answer})
+            partitions = self._doors.here(request.query.get("of", ""))
+            return json_response(view, {"partitions": partitions, "answer": await self._complete()})
 
     async def _complete(self) -> dict[str, list[tuple[int, int]]]:
-        """By table the partitions in which it is complete here, and how many keys keep it from answering."""
-        found: dict[str, list[tuple[int, int]]] = {}
+        """By table the partitions in which it is complete here, each with the number of keys that keep it from
+        answering. Raises `StoreDown`."""
+        complete: dict[str, list[tuple[int, int]]] = {}
         for source in self._sources.values():
             for number, partition in list(source.partitions.items()):
                 for name, table in list(partition.tables.items()):
                     if partition.is_current(name):
                         serving = self._control.serving(table.projection.name)
-                        found.setdefault(name, []).append((number, await newly_waiting(partition, name, serving)))
-        return found
+                        waiting = await newly_waiting(partition, name, serving)
+                        complete.setdefault(name, []).append((number, waiting))
+        return complete
 
     async def run(self) -> None:
-        """Look for ever; slower while there is nothing to wait for."""
+        """Look for ever, more seldom while every newest table is active."""
         pause = LOOK_SECONDS
         while True:
             try:
@@ -69,7 +67,7 @@ class Cutover:
             await asyncio.sleep(pause)
 
     async def _look(self) -> bool:
-        """Whether some table is still to be waited for."""
+        """Whether some newest table is not active yet."""
         due = {
             name: table
             for source in self._sources.values()
@@ -81,8 +79,8 @@ class Cutover:
         if 0 not in self._doors.here(first_projection(self._sources)):
             return True
         for name, table in due.items():
-            found = await self._doors.each(name, f"{PATH}?of={name}", {}, self._complete)
-            complete = [tuple(its) for answer in found for its in answer.get(table, ())]
+            answers = await self._doors.each(name, f"{PATH}?of={name}", {}, self._complete)
+            complete = [tuple(part) for answer in answers for part in answer.get(table, ())]
             if sorted(partition for partition, _ in complete) == self._doors.all_partitions:
                 await self._switch(name, table, sum(waiting for _, waiting in complete))
         return True
@@ -98,20 +96,20 @@ class Cutover:
 
 
 def first_projection(sources: Mapping[str, ProjectionGroup]) -> str:
-    """The projection by whose partitions the leader is found. Not every type has one."""
+    """The projection whose partition 0 the leader has. Not every type has a projection."""
     return next(kept.name for source in sources.values() for kept in source.kept)
 
 
 async def newly_waiting(partition: PartitionProcessor, table: str, serving: str | None) -> int:
-    """How many keys are in quarantine in a table that are not so in the one that answers. Raises `StoreDown`."""
-    its = partition.tables[table]
-    if serving is None or serving == table or not its.quarantined:
+    """The number of keys in quarantine in a table that are not so in the active one, `serving`. Raises `StoreDown`."""
+    fold = partition.tables[table]
+    if serving is None or serving == table or not fold.quarantined:
         return 0
-    answering = partition.tables.get(serving)
-    known = await its.rows.quarantined(partition.number, serving) if answering is None else answering.quarantined
-    return len(its.quarantined.keys() - known.keys())
+    active = partition.tables.get(serving)
+    known = await fold.rows.quarantined(partition.number, serving) if active is None else active.quarantined
+    return len(fold.quarantined.keys() - known.keys())
 
 
 def kept_from_answering(table: str, waiting: int) -> str:
-    """What it means that so many keys wait in a table that is complete."""
+    """Why a complete table is not active: this number of keys waits in it."""
     return f"{table} is complete, but {waiting} keys wait in it that do not wait in the table that answers"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from projections.http.forwarding import NotNow
+from projections.http.problems import NotNow
 from streams.kafka.client import partition_of
 from streams.runtime.application import Application
 
 
 class Placement:
-    """`changelogs` has by projection the topic that is assigned together with its tables."""
+    """`changelogs` is by projection the topic that is assigned together with its tables."""
 
     def __init__(self, app: Application, changelogs: Mapping[str, str]) -> None:
         self._app = app
@@ -22,33 +22,38 @@ class Placement:
 
     @property
     def all_partitions(self) -> list[int]:
-        """All that there are."""
+        """The numbers of all partitions."""
         return list(range(self._app.settings.partitions))
 
     @property
     def own_url(self) -> str:
-        """That of this worker, as others know it."""
+        """The URL of this worker, as others know it."""
         return str(self._app.conf.canonical_url).rstrip("/")
 
     @property
     def others(self) -> int:
-        """How many other workers there are, at least one: who comes just now is not known yet."""
+        """The number of other workers, at least one: a worker that joins just now is not known yet."""
         return max(len(self._app.router.tables_metadata()) - 1, 1)
 
     def here(self, projection: str) -> list[int]:
-        """The partitions of a projection that this worker has."""
+        """The partitions of a projection that this worker has. Raises `NotNow`."""
         self._require_ready()
-        topic = self._changelogs[projection]
+        topic = self._changelog(projection)
         return sorted(tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == topic)
+
+    def _changelog(self, projection: str) -> str:
+        if projection not in self._changelogs:
+            raise NotNow(f"{projection} is not kept by this version")
+        return self._changelogs[projection]
 
     def _require_ready(self) -> None:
         if not self._app.is_ready:
             raise NotNow("a rebalance or a recovery is under way")
 
     def workers(self, projection: str) -> dict[str, list[int]]:
-        """Partitions by the worker's URL. All of them, or `NotNow`."""
+        """All partitions of a projection, by the URL of their worker. Raises `NotNow`."""
         self._require_ready()
-        topic = self._changelogs[projection]
+        topic = self._changelog(projection)
         workers = {
             str(url).rstrip("/"): sorted(topics[topic])
             for url, topics in self._app.router.tables_metadata().items()
@@ -58,8 +63,12 @@ class Placement:
             raise NotNow("not every partition has a worker yet")
         return workers
 
+    def url_of(self, projection: str, partition: int) -> str:
+        """The URL of the worker that has a partition of a projection. Raises `NotNow`."""
+        return next(url for url, partitions in self.workers(projection).items() if partition in partitions)
+
     def together(self, names: Collection[str]) -> list[list[str]]:
-        """Projections by the topic that says where they are."""
+        """Projections in groups that are on the same workers."""
         groups: dict[str, list[str]] = {}
         for name in dict.fromkeys(names):
             groups.setdefault(self._changelogs[name], []).append(name)

@@ -1,4 +1,4 @@
-"""What one worker asks of another is signed: a header alone makes nobody a worker.
+"""Requests of one worker to another are signed: a header alone makes no worker.
 
 All workers of a system know a secret, which the first of them makes and the control topic keeps. A signature is an
 HMAC of what is asked (method, path, tables, how far the asker has read the orders) and of the time, so it is of no use
@@ -22,9 +22,9 @@ from streams.runtime.web_guard import problem_response
 SIGNATURE = "X-Hop-Signature"
 """`<seconds since 1970>:<hex>`"""
 SKEW_SECONDS = 60
-"""By so much the clocks of two workers may differ, and so long may a question be under way."""
+"""The clocks of two workers may differ by this, together with the time that a request is under way."""
 WORKERS_ONLY = ("/applied/", "/switching")
-"""Where these paths begin, workers ask each other, and nobody else."""
+"""The beginnings of paths that are for workers alone."""
 
 
 class HopSignature:
@@ -34,7 +34,7 @@ class HopSignature:
         self._secrets = secrets
 
     def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
-        """The headers of a question to another worker, with its signature; without one while there is no secret."""
+        """The headers of a request to another worker, with a signature; without one while there is no secret."""
         secrets = self._secrets()
         if not secrets:
             return dict(headers)
@@ -43,7 +43,7 @@ class HopSignature:
         return {**headers, SIGNATURE: f"{at}:{_sign(secrets[0], method, path, headers, at)}"}
 
     def holds(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Whether a worker of this system asks this, and now. `path` with its query, as it was sent."""
+        """Whether a worker of this system has just signed this request. `path` is with its query, as it was sent."""
         at, _, signature = headers.get(SIGNATURE, "").partition(":")
         # No worker writes anything else, and what is no UTF-8 cannot even be compared.
         if not all(text.isascii() for text in (signature, headers.get(HOP, ""), headers.get(SEEN, ""))):
@@ -57,7 +57,7 @@ class HopSignature:
 
     @property
     def middleware(self) -> Any:
-        """Refuses questions in the name of a worker that are not signed: behind it, who has `X-Hop` is one."""
+        """Refuses requests in the name of a worker that are not signed: behind it, a request with `X-Hop` is of one."""
 
         @web.middleware
         async def door(request: web.Request, handler: Any) -> web.StreamResponse:

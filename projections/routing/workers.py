@@ -1,4 +1,4 @@
-"""The other workers, and what one of them is asked: where they are, and how they know that a worker asks."""
+"""The other workers: where they are, and how they are asked in the name of this one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from projections.http.forwarding import (
     HOP_SECONDS,
     SEEN,
     Behind,
-    NotNow,
     Tables,
     WorkerRequest,
     hop,
@@ -20,17 +19,18 @@ from projections.http.forwarding import (
     read_seen,
     seldom,
 )
+from projections.http.problems import NotNow
 from projections.routing.placement import Placement
 from projections.routing.signature import HopSignature
 from streams.runtime.application import Application
 from streams.runtime.web_guard import JSON
 
 NO_WORKER = (403, 421)
-"""What a worker answers that does not believe that it is asked by one."""
+"""The statuses of a worker that does not believe that a worker asks."""
 
 
 class Workers(Placement):
-    """Asks other workers in the name of this one."""
+    """Asks other workers in the name of this one, with signed requests."""
 
     def __init__(self, app: Application, changelogs: Mapping[str, str], control: Control) -> None:
         super().__init__(app, changelogs)
@@ -49,15 +49,10 @@ class Workers(Placement):
         return hop(tables) | {SEEN: str(self._control.offset)}
 
     def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
-        """These headers, so that another worker believes them; an order is JSON, also without a body."""
-        its = {**headers, hdrs.CONTENT_TYPE: JSON} if method == "POST" else headers
-        return self._signature.signed(method, url, its)
-
-    def get(
-        self, url: str, headers: dict[str, str], seconds: float | None = HOP_SECONDS, worker: str = "another worker"
-    ) -> WorkerRequest:
-        """Ask another worker, which problems name so; what goes wrong on the way is `NotNow`."""
-        return self.ask("GET", url, headers, seconds, worker)
+        """These headers with a signature, which other workers ask for. A POST is JSON, also without a body."""
+        if method == "POST":
+            headers = {**headers, hdrs.CONTENT_TYPE: JSON}
+        return self._signature.signed(method, url, headers)
 
     def ask(
         self,
@@ -65,16 +60,17 @@ class Workers(Placement):
         url: str,
         headers: dict[str, str],
         seconds: float | None = HOP_SECONDS,
-        worker: str = "another worker",
+        *,
+        worker: str,
     ) -> WorkerRequest:
-        """Likewise, by another method."""
+        """A request to another worker, which problems call `worker`. Raises `NotNow` for whatever goes wrong."""
         if self._session is None:
             self._session = new_session()
         return WorkerRequest(self._session, method, url, self.signed(method, url, headers), seconds, worker)
 
-    async def knows_better(self, response: aiohttp.ClientResponse) -> None:
-        """Raise `Behind` if that is why another worker does not answer, `NotNow` if it does not believe that this one
-        is a worker."""
+    async def raise_if_behind(self, response: aiohttp.ClientResponse) -> None:
+        """Raise `Behind` where another worker refuses since it knows of a newer active table, after reading of it;
+        raise `NotNow` where it does not believe that a worker asks."""
         if response.status in NO_WORKER:
             origin, status = str(response.url.origin()), str(response.status)
             seldom.warn("%s answered %s: are the clocks right, and its names?", origin, status)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from projections.projection import Row
+from streams.journal.position import Place, parse_place
 
 FORMAT = 2
 """Of what stores keep. What is of another one is not read: tables are built anew."""
@@ -41,9 +42,9 @@ class StoredRow(msgspec.Struct, frozen=True):
     row: Row | None = None
 
     @property
-    def at(self) -> tuple[int, int]:
-        """Commit number and index of the last event in the row."""
-        return read_position(self.position)
+    def at(self) -> Place:
+        """The place of the last event in the row."""
+        return parse_place(self.position)
 
 
 class RowHead(msgspec.Struct, frozen=True, array_like=True):
@@ -54,9 +55,9 @@ class RowHead(msgspec.Struct, frozen=True, array_like=True):
     revision: int = 0
 
     @property
-    def at(self) -> tuple[int, int]:
-        """Commit number and index of the last event in the row."""
-        return read_position(self.position)
+    def at(self) -> Place:
+        """The place of the last event in the row."""
+        return parse_place(self.position)
 
 
 _decode_head = msgspec.json.Decoder(RowHead).decode
@@ -131,8 +132,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     offset: int = 0
 
     @property
-    def at(self) -> tuple[int, int]:
-        """To compare with an event's commit number and index."""
+    def at(self) -> Place:
+        """The place of the last event applied."""
         return self.nr, self.index
 
 
@@ -149,9 +150,9 @@ class Quarantined(msgspec.Struct, frozen=True):
     last: str = ""
 
     @property
-    def at(self) -> tuple[int, int]:
-        """The last event that waits, or at which the key was released: commit number and index."""
-        return read_position(self.last or self.position)
+    def at(self) -> Place:
+        """The place of the last event that waits, or at which the key was released."""
+        return parse_place(self.last or self.position)
 
     def replaces(self, present: Quarantined | None) -> bool:
         """Whether this is newer than what is known of the key, or the same."""
@@ -202,15 +203,3 @@ class Rows(Protocol):
 
 class StoreDown(Exception):
     """A store cannot be read or written at the moment; the message says which and why."""
-
-
-def canonical(position: str) -> str:
-    """A position as events have it, however its numbers were written. Raises `ValueError` for what is none."""
-    stream, nr, index = position.rsplit(":", 2)
-    return f"{stream}:{int(nr)}:{int(index)}"
-
-
-def read_position(position: str) -> tuple[int, int]:
-    """Commit number and index in `<stream>:<commit number>:<index>`."""
-    _, nr, index = position.rsplit(":", 2)
-    return int(nr), int(index)

@@ -18,7 +18,8 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from projections.http.forwarding import HOP, HOP_SECONDS, Behind, NotNow, OldTable, Tables, new_session, not_now, seldom
+from projections.http.forwarding import HOP, HOP_SECONDS, Behind, OldTable, Tables, new_session, seldom
+from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
 from projections.stores.changes import TooSlow
 from projections.stores.rows import StoreDown
@@ -95,7 +96,7 @@ class EventStreams:
     async def _ended(self, view: Any, request: Any, stream: EventStream, error: BaseException | None) -> Any:
         match error:
             case OldTable():
-                return self._doors.old_table(view, error)
+                raise error
             case NotNow() | StoreDown() | TooSlow():
                 log.debug("%r: the stream ends: %s", request.raw_path, error)
             case None | Gone():
@@ -105,7 +106,7 @@ class EventStreams:
             case _:
                 log.error("%r: the stream ends", request.raw_path, exc_info=error)
         if HOP in request.headers and not stream.is_open:
-            return not_now(view, error if isinstance(error, Exception) else NotNow("a rebalance is under way"))
+            raise error if isinstance(error, NotNow | StoreDown) else NotNow("a rebalance is under way")
         return await stream.close()
 
     def end(self) -> None:
@@ -133,7 +134,7 @@ class EventStreams:
         headers = self._doors.signed("GET", url, {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on})
         try:
             async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
-                await self._doors.knows_better(response)
+                await self._doors.raise_if_behind(response)
                 if response.status != 200:
                     raise NotNow("the worker that has this cannot stream it now")
                 yield response

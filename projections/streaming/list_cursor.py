@@ -7,20 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.stores.declaration import projection_name
 from projections.streaming.sse import read_place
+from streams.journal.position import Place, position_text
 
 
 class ListCursor:
     """The table that the client has seen, and by stream the last change."""
 
-    def __init__(self, table: str, at: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(self, table: str, at: Mapping[str, Place]) -> None:
         self.table = table
         self._at = dict(at)
         self._text = {stream: self._write(stream, at) for stream, at in self._at.items()}
 
-    def __getitem__(self, stream: str) -> tuple[int, int]:
+    @classmethod
+    def parse(cls, text: str, projection: str) -> ListCursor:
+        """The opposite of `str(cursor)`. Raises `BadPositionHeader`."""
+        table, *places = text.split(",")
+        if ":" in table or projection_name(table) != projection:
+            raise BadPositionHeader(f"Last-Event-ID: {text!r} names no table of {projection}")
+        at: dict[str, Place] = {}
+        for place in places:
+            stream = place.partition(":")[0]
+            at[stream] = read_place(place, stream)
+        return cls(table, at)
+
+    def __getitem__(self, stream: str) -> Place:
         return self._at[stream]
 
     def __str__(self) -> str:
@@ -28,32 +41,20 @@ class ListCursor:
 
     @property
     def streams(self) -> set[str]:
-        """Those that it says something of."""
+        """The streams that it names."""
         return set(self._at)
 
-    def advance(self, stream: str, at: tuple[int, int]) -> None:
+    def advance(self, stream: str, at: Place) -> None:
         """The client has seen this change, and all before it."""
         self._at[stream] = at
         self._text[stream] = self._write(stream, at)
 
     def add(self, other: ListCursor) -> None:
-        """Where another worker's streams are, it knows best."""
+        """Take over another worker's cursor of the streams that it has."""
         self._at.update(other._at)
         self._text.update(other._text)
 
     @staticmethod
-    def _write(stream: str, at: tuple[int, int]) -> str:
+    def _write(stream: str, at: Place) -> str:
         nr, index = at
-        return f"{stream}:{nr}:{max(index, 0)}"  # before the first event it is -1
-
-
-def read_mark(text: str, projection: str) -> ListCursor:
-    """The opposite of `str(mark)`. Raises `BadPosition`."""
-    table, *places = text.split(",")
-    if ":" in table or projection_name(table) != projection:
-        raise BadPosition(f"Last-Event-ID: {text!r} names no table of {projection}")
-    at: dict[str, tuple[int, int]] = {}
-    for place in places:
-        stream = place.partition(":")[0]
-        at[stream] = read_place(place, stream)
-    return ListCursor(table, at)
+        return position_text(stream, nr, max(index, 0))  # before the first event it is -1

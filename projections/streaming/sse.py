@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import aiohttp
 from aiohttp import web
 
-from projections.http.at_least import BadPosition
-from projections.stores.rows import read_position
+from projections.http.at_least import BadPositionHeader
+from streams.journal.position import BadPosition, Place, Position
 
 EVENT_STREAM = "text/event-stream"
 HEADERS = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
@@ -23,12 +23,12 @@ BEAT_SECONDS = 15.0
 MOST_EVENT = 64 * 1024 * 1024
 """Bytes of an event that one worker reads of another."""
 END_SECONDS = 1.0
-"""For so long a stream that ends may take to say so."""
+"""Seconds that the end of a stream may take to be sent."""
 
 _RETRY = b"retry: %d\n\n"
 RETRY_MS = 1_000
 COME_AGAIN_MS = 1_000, 3_000
-"""Of clients that were sent away all together, so that they do not come again all together."""
+"""The range of `retry:` for clients that are sent away together, so that they do not come again together."""
 _BEAT = b":\n\n"
 _FORGET = b"id:\n\n"
 """The client comes again as if it had seen nothing."""
@@ -57,27 +57,30 @@ def wants_events(request: Any) -> bool:
     return any(EVENT_STREAM == kind.partition(";")[0].strip().lower() for kind in kinds)
 
 
-def read_place(text: str, stream: str) -> tuple[int, int]:
-    """Commit number and index of a place in a stream, as an `id` says it. Raises `BadPosition`."""
-    parts = text.split(":")
-    known = len(parts) == 3 and parts[0] == stream and all(part.isascii() and part.isdecimal() for part in parts[1:])
-    if not (known and len(parts[1]) < 19 and len(parts[2]) < 10):
-        raise BadPosition(f"Last-Event-ID: {text!r} is not a position like {stream}:12:0, as the id of an event says")
-    return read_position(text)
+def read_place(text: str, stream: str) -> Place:
+    """The place that an `id` names in a stream. Raises `BadPositionHeader`."""
+    try:
+        position = Position.parse(text)
+    except BadPosition:
+        position = None
+    if position is None or position.stream != stream:
+        raise BadPositionHeader(
+            f"Last-Event-ID: {text!r} is not a position like {stream}:12:0, as the id of an event says"
+        )
+    return position.place
 
 
 class EventStream:
-    """The stream of one client. Who writes has its `turn`, so that what it says of where it is holds when it is sent.
-
-    Who takes nothing for `seconds` is sent away.
+    """The stream of one client. A writer holds `turn` from reading a position to sending it, so that the order of what
+    is sent is that of the positions. A client that takes nothing for `seconds` is sent away.
     """
 
     def __init__(self, request: Any, seconds: float) -> None:
         self.turn = asyncio.Lock()
         self.table: str | None = None
-        """The table that it is of."""
+        """The table whose rows are sent."""
         self.forget = False
-        """When it ends: what its client has seen does not count any more."""
+        """Whether the client is told, when the stream ends, to begin anew without `Last-Event-ID`."""
         self._request = request
         self._seconds = seconds
         self._response = web.StreamResponse(headers=HEADERS)
@@ -87,7 +90,7 @@ class EventStream:
 
     @property
     def is_open(self) -> bool:
-        """Whether something was sent: it is too late for another status."""
+        """Whether the status is sent already: it is too late for another one."""
         return self._response.prepared
 
     @property
@@ -116,7 +119,7 @@ class EventStream:
         self._sent = time.monotonic()
 
     async def beat(self) -> None:
-        """For ever: say that the stream is alive when nothing else was sent for a while. Raises `Gone`."""
+        """Send a comment, for ever, when nothing else was sent for `BEAT_SECONDS`. Raises `Gone`."""
         while True:
             await asyncio.sleep(max(self._sent + BEAT_SECONDS - time.monotonic(), 0.0))
             async with self.turn:
@@ -128,8 +131,8 @@ class EventStream:
                     self._sent = time.monotonic()
 
     async def close(self) -> Any:
-        """End it, also when the client does not take it; what a handler returns. One that was not even open says no
-        more than that the client is to come again, which a browser does after nothing but 200."""
+        """End the response and return it; abort the connection of a client that does not read. If nothing was sent yet,
+        answer 200 with `retry:` alone: an EventSource reconnects after a 200, and gives up after an error."""
         try:
             # What waits behind a client that is stuck would wait for ever, and keep the worker from ending.
             if self._sending:
@@ -154,8 +157,8 @@ class FrameReader:
         self._rest = b""
 
     async def read(self) -> bytes:
-        """Some events, as they were sent; nothing when it has ended. Raises what aiohttp raises, also for an event that
-        does not end."""
+        """The next events as they were sent; empty at the end of the stream. Raises what aiohttp raises, and
+        `ClientPayloadError` for an event that does not end."""
         while chunk := await self._content.readany():
             whole, end, rest = (self._rest + chunk).rpartition(_END)
             self._rest = rest
@@ -167,7 +170,7 @@ class FrameReader:
 
 
 def read_frames(data: bytes) -> Iterator[Frame]:
-    """The events in what `FrameReader` has read; what else there is says nothing."""
+    """The events in what `FrameReader` has read. Comments and `retry:` are passed over."""
     for text in data.split(_END):
         fields = dict(line.split(b": ", 1) for line in text.split(b"\n") if b": " in line)
         if b"event" in fields:

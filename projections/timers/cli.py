@@ -15,6 +15,7 @@ from faust.cli import argument, option
 from projections.http.pages import DEFAULT_LIMIT, MOST_ROWS
 from projections.operations.cli_status import HELP, refused
 from projections.timers.projection import time_text, timers
+from projections.timers.view import TimerRow, Timers
 from streams.cli import kafka
 from streams.cli.http import ask
 from streams.cli.run import DONE, SECONDS, USAGE, CliCommand, CliError, compact, print_table, table
@@ -26,14 +27,8 @@ TAKES = {
     "cancel": (1, 1, "ID"),
 }
 COLUMNS = ("id", "due", "type", "aggregate", "command", "data")
-SHOWN = ("id", "due", "to", "to_id", "command")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _FROM_NOW = re.compile(r"\+(\d{1,9})([smhd])", re.ASCII)
-
-
-class _Page(msgspec.Struct):
-    timers: list[dict[str, Any]]
-    next: str | None
 
 
 def register(app: Any, settings: Settings) -> None:
@@ -108,16 +103,20 @@ async def _list(url: str, limit: int, as_json: bool) -> int:
     if status != 200:
         raise refused(where, status, body)
     try:
-        page = msgspec.json.decode(body, type=_Page)
+        page = msgspec.json.decode(body, type=Timers)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise CliError(USAGE, f"{where} is not the list of timers of a projections worker") from None
     if as_json:
-        for row in page.timers:
+        for row in page["timers"]:
             click.echo(compact(row))
-    elif not page.timers:
+    elif not page["timers"]:
         click.echo("no timer is pending")
     else:
-        print_table(table(COLUMNS, [[*(row[it] for it in SHOWN), compact(row["data"])] for row in page.timers]))
-        if page.next is not None:
-            click.echo(f"the next {len(page.timers)}; --limit shows more")
+        print_table(table(COLUMNS, [_shown(row) for row in page["timers"]]))
+        if page["next"] is not None:
+            click.echo(f"the next {len(page['timers'])}; --limit shows more")
     return DONE
+
+
+def _shown(row: TimerRow) -> list[object]:
+    return [row["id"], row["due"], row["to"], row["to_id"], row["command"], compact(row["data"])]

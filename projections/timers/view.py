@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from itertools import islice
-from typing import Any
+from typing import Any, TypedDict
 
 from projections.app import ReadSide
 from projections.http.forwarding import Tables
-from projections.http.pages import Paging, page, read_page
-from projections.operations.answers import TimerRow, Timers
+from projections.http.pages import Paging, page
+from projections.http.parameters import read_query
 from projections.projection import Row
 from projections.stores.local.queries import in_order
 from projections.stores.rows import decode_stored, shown
@@ -19,10 +19,31 @@ from projections.views.by_key import add_by_key
 from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.tasks import cancel
 from streams.runtime.part import Part
-from streams.web.health import problem
 from streams.web.operation import describe
 
 TYPE, NAME = timers.source, timers.name
+
+
+class TimerRow(TypedDict):
+    """A timer that is pending, and the command that it will send."""
+
+    id: str
+    due: str
+    to: str
+    to_id: str
+    command: str
+    data: Any
+    command_id: str | None
+    correlation_id: str
+    position: str
+    sequence: int
+
+
+class Timers(TypedDict):
+    """A page of the timers that are pending."""
+
+    timers: list[TimerRow]
+    next: str | None
 
 
 def add_timers(side: ReadSide) -> None:
@@ -63,24 +84,24 @@ def _add_list(side: ReadSide) -> None:
         reads=True,
     )
     async def pending(view: Any, request: Any) -> Any:
-        try:
-            limit, cursor = read_page(request.query)
-        except ValueError as error:
-            return problem(view, 400, "Bad request", str(error))
-        due, _, id = cursor.partition(" ")
-        after = (due, id) if cursor else None
+        asked = read_query(request.query, Paging)
+        due, _, id = asked.after.partition(" ")
+        after = (due, id) if asked.after else None
 
         async def here(partitions: list[int], tables: Tables) -> list[Any]:
             found: list[Row] = []
             for partition in partitions:
                 await yield_if_due()
-                keys = [key for _, key in islice(in_order(local.store, partition, tables[NAME], DUE, after), limit + 1)]
+                keys = [
+                    key
+                    for _, key in islice(in_order(local.store, partition, tables[NAME], DUE, after), asked.limit + 1)
+                ]
                 rows = local.store.get_many(partition, tables[NAME], keys)
                 found += [shown(decode_stored(row)) for row in rows.values()]
             return found
 
         def put(answers: list[Any]) -> Any:
-            rows, more = page(answers, limit, lambda row: (row["due"], row["id"]))
+            rows, more = page(answers, asked.limit, lambda row: (row["due"], row["id"]))
             return {NAME: rows, "next": f"{rows[-1]['due']} {rows[-1]['id']}" if more else None}
 
         return await side.doors.gather(view, request, [NAME], here, put)

@@ -24,6 +24,7 @@ from projections.stores.local.rocksdb import LocalStore
 from projections.stores.rows import decode_stored
 from projections.timers.projection import DUE, time_text, timers
 from streams.deciding.messages import command_headers
+from streams.journal.position import BEGINNING, Place
 from streams.kafka.client import KafkaClient, ProducerRecord
 
 log = logging.getLogger(__name__)
@@ -60,12 +61,12 @@ class PartitionLook:
 
     partition: PartitionProcessor
     table: str
-    place: tuple[int, int] = (0, -1)
+    place: Place = BEGINNING
     asked: dict[str, AskedTimer] = field(default_factory=dict)
     until: datetime = AT_ONCE
 
     @property
-    def now(self) -> tuple[int, int]:
+    def now(self) -> Place:
         """Where the table is at this moment."""
         kept = self.partition.tables.get(self.table)
         return self.place if kept is None else kept.place.at

@@ -7,6 +7,7 @@ from typing import Any
 from projections.app import ReadSide
 from projections.http.etags import is_known
 from projections.http.forwarding import VARY
+from projections.http.paths import collection
 from projections.stores.local.queries import raw
 from projections.stores.rows import is_gone, shown_json
 from projections.streaming.sse import wants_events
@@ -18,13 +19,13 @@ from streams.web.operation import Response, describe
 def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = dict[str, Any]) -> None:
     """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events.
 
-    `answer_type` is what the document says of a row.
+    `answer_type` is the type of a row in the document. Raises `ValueError` where the projection has no rows by key.
     """
     local = side.local_rows(type, projection)
 
-    @side.app.page(f"/{type}s/{{id}}", name=f"{type}-by-id")
+    @side.app.page(f"/{collection(type)}/{{id}}", name=f"{type}-by-id")
     @describe(
-        f"{type}s",
+        collection(type),
         f"One {type} as it stands now, and its changes as they come",
         Response("Found", answer_type, headers=("Position", "Sequence")),
         reads=True,
@@ -48,4 +49,4 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
                 return view.bytes(b"", status=304, headers=headers)
             return view.bytes(shown_json(value), content_type="application/json", headers=headers)
 
-        return await side.doors.at_owner(view, request, projection, id, answer)
+        return await side.doors.ask_owner(view, request, projection, id, answer)

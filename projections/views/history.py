@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from projections.app import ReadSide
-from projections.http.pages import MOST_ROWS, read_page
+from projections.http.pages import MOST_ROWS, Limit
+from projections.http.parameters import read_query
+from projections.http.paths import collection
+from projections.http.problems import HttpProblem, NotNow
 from streams.aggregate_type import AggregateType
 from streams.concurrency.fairness import yield_if_due
 from streams.deciding.cache import Aggregate
-from streams.journal.event_decoding import NotReadableYet, decode_event
+from streams.journal.event_decoding import decode_event
 from streams.journal.event_view import entries, learn_for, pieces
-from streams.journal.port import PAGE_BYTES, Aggregates, StoredEvent, Unavailable, stream_name
+from streams.journal.port import LAST_SEQUENCE, PAGE_BYTES, Aggregates, StoredEvent, stream_name
 from streams.journal.snapshots import form_of
-from streams.web.health import json_response, no_answer, problem
+from streams.web.health import json_response
 from streams.web.operation import describe
 
 
 class HistoryPage(msgspec.Struct):
     """Which events."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS, description="How many at most")] = MOST_ROWS
+    limit: Limit = MOST_ROWS
     after: Annotated[
         int, msgspec.Meta(ge=0, lt=10**18, description="The `next` of the page before, to go on behind it")
     ] = 0
@@ -36,84 +39,65 @@ class AtSequence(msgspec.Struct):
 
     sequence: (
         Annotated[int, msgspec.Meta(ge=0, lt=10**18, description="The state after this event; after all without it")]
-        | msgspec.UnsetType
-    ) = msgspec.UNSET
+        | UnsetType
+    ) = UNSET
 
 
 MOST_WHY = 300
 """Characters of the reason why a state is not shown."""
 
 
-class ClientLeft(Exception):
-    """Nobody waits for the answer any more."""
-
-
 def add_history(side: ReadSide, type: str) -> None:
     """Serve `/<type>s/{id}/history` and `/<type>s/{id}/state?sequence=N`; any worker answers."""
     context, journal = side.contexts[type], side.journals[type]
 
-    @side.app.page(f"/{type}s/{{id}}/history", name=f"{type}-history")
+    @side.app.page(f"/{collection(type)}/{{id}}/history", name=f"{type}-history")
     @describe(
-        f"{type}s",
+        collection(type),
         f"The events of one {type}, oldest first, page by page",
         history_type(context),
         query=HistoryPage,
         problems=(400, 404, 503),
     )
     async def history(view: Any, request: Any, id: str) -> Any:
-        try:
-            limit, after = read_page(request.query, MOST_ROWS)
-            behind = _number(after or "0", "after")
-        except ValueError as error:
-            return problem(view, 400, "Bad request", str(error))
+        asked = read_query(request.query, HistoryPage)
+        rows, more = await _page(journal, type, id, asked, request)
+        if not rows and not (asked.after and await journal.events(type, id, 1, 1)):
+            raise HttpProblem(404, "Not found", f"there is no {type} {id}")
+        await learn_for(context.events, journal, rows)
+        stream = stream_name(type, side.doors.partition(id))
+        events: list[Any] = []
+        for row in rows:
+            events += entries(context.events, stream, [row])
+            await _turn(request)
+        shown = {"type": type, "id": id, "events": events, "next": events[-1]["sequence"] if more else None}
+        return json_response(view, shown)
 
-        async def page() -> Any:
-            rows, more = await _page(journal, type, id, behind, limit, request)
-            if not rows and not (behind and await journal.events(type, id, 1, 1)):
-                return problem(view, 404, "Not found", f"there is no {type} {id}")
-            await learn_for(context.events, journal, rows)
-            stream = stream_name(type, side.doors.partition(id))
-            events: list[Any] = []
-            for row in rows:
-                events += entries(context.events, stream, [row])
-                await _turn(request)
-            shown = {"type": type, "id": id, "events": events, "next": events[-1]["sequence"] if more else None}
-            return json_response(view, shown)
-
-        return await _answered(view, page())
-
-    @side.app.page(f"/{type}s/{{id}}/state", name=f"{type}-state")
+    @side.app.page(f"/{collection(type)}/{{id}}/state", name=f"{type}-state")
     @describe(
-        f"{type}s",
+        collection(type),
         f"The state of one {type}, now or after one of its events",
         state_type(context),
         query=AtSequence,
         problems=(400, 404, 409, 503),
     )
     async def state(view: Any, request: Any, id: str) -> Any:
+        asked = read_query(request.query, AtSequence)
+        upto = LAST_SEQUENCE if asked.sequence is UNSET else asked.sequence
+        current, sequence = await _from_snapshot(context, journal, id, upto)
+        async with aclosing(pieces(journal, type, id, sequence, upto)) as found:
+            async for rows in found:
+                for row in rows:
+                    events = await decode_event(context.events, journal, row.event.data)
+                    current, sequence = context.decider.fold(events, current), row.event.sequence
+                    await _turn(request)
+        if not sequence:
+            raise HttpProblem(404, "Not found", f"there is no {type} {id}")
         try:
-            upto = _number(request.query.get("sequence", str(10**18 - 1)), "sequence")
-        except ValueError as error:
-            return problem(view, 400, "Bad request", str(error))
-
-        async def at() -> Any:
-            current, sequence = await _from_snapshot(context, journal, id, upto)
-            async with aclosing(pieces(journal, type, id, sequence, upto)) as found:
-                async for rows in found:
-                    for row in rows:
-                        events = await decode_event(context.events, journal, row.event.data)
-                        current, sequence = context.decider.fold(events, current), row.event.sequence
-                        await _turn(request)
-            if not sequence:
-                return problem(view, 404, "Not found", f"there is no {type} {id}")
-            try:
-                value = {"type": type, "id": id, "sequence": sequence, "state": as_json(current)}
-                return json_response(view, value)
-            except (TypeError, ValueError, OverflowError, RecursionError) as error:
-                why = f"the state of {type} {id} cannot be shown as JSON: {error}"
-                return problem(view, 409, "Not shown", why.encode(errors="replace").decode()[:MOST_WHY])
-
-        return await _answered(view, at())
+            return json_response(view, {"type": type, "id": id, "sequence": sequence, "state": as_json(current)})
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            why = f"the state of {type} {id} cannot be shown as JSON: {error}"
+            raise HttpProblem(409, "Not shown", why.encode(errors="replace").decode()[:MOST_WHY]) from None
 
 
 def as_json(state: Any) -> Any:
@@ -124,28 +108,17 @@ def as_json(state: Any) -> Any:
     return value
 
 
-async def _answered(view: Any, answer: Awaitable[Any]) -> Any:
-    try:
-        return await answer
-    except NotReadableYet as error:
-        return problem(view, 503, "Not now", str(error))
-    except Unavailable as error:
-        return no_answer(view, "the journal", error)
-    except ClientLeft:
-        return problem(view, 503, "Not now", "nobody waits for the answer")
-
-
 async def _page(
-    journal: Aggregates, type: str, id: str, after: int, limit: int, request: Any
+    journal: Aggregates, type: str, id: str, asked: HistoryPage, request: Any
 ) -> tuple[list[StoredEvent], bool]:
     """The events of a page, some megabytes at most, and whether there are more."""
     rows: list[StoredEvent] = []
     size = 0
-    async with aclosing(pieces(journal, type, id, after, after + limit + 1)) as found:
+    async with aclosing(pieces(journal, type, id, asked.after, asked.after + asked.limit + 1)) as found:
         async for piece in found:
             await _turn(request)
             for row in piece:
-                if len(rows) == limit or size > PAGE_BYTES:
+                if len(rows) == asked.limit or size > PAGE_BYTES:
                     return rows, True
                 rows.append(row)
                 size += len(row.event.data)
@@ -165,16 +138,10 @@ async def _from_snapshot(context: AggregateType, journal: Aggregates, id: str, u
 
 
 async def _turn(request: Any) -> None:
-    """Let others have theirs. Raises `ClientLeft`."""
+    """Let other requests have a turn. Raises `NotNow` when the client has left: the work is given up."""
     await yield_if_due()
     if request.transport is None:
-        raise ClientLeft
-
-
-def _number(text: str, name: str) -> int:
-    if text.isascii() and text.isdecimal() and len(text) < 19:
-        return int(text)
-    raise ValueError(f"{name}={text!r}: a number of at most 18 digits")
+        raise NotNow("nobody waits for the answer")
 
 
 def history_type(context: AggregateType) -> type:

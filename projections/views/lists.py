@@ -9,23 +9,24 @@ import msgspec
 
 from projections.app import ReadSide
 from projections.http.forwarding import VARY, Tables
-from projections.http.pages import Paging, page, read_page
+from projections.http.pages import Paging, page
+from projections.http.parameters import read_query
+from projections.http.paths import collection
 from projections.stores.local.queries import listed
 from projections.stores.rows import decode_row
 from projections.streaming.sse import wants_events
 from projections.views.listing import ListOfRows
 from projections.views.live_lists import stream_list
 from streams.concurrency.fairness import chunks, yield_if_due
-from streams.web.health import problem
 from streams.web.operation import describe
 
 
 def add_list(side: ReadSide, listing: ListOfRows) -> None:
     """Serve `/<type>s`: pages of rows, and their changes to those who ask for a stream of events."""
-    name, local = f"{listing.type}s", side.local_rows(listing.type, listing.projection)
+    name, local = collection(listing.type), side.local_rows(listing.type, listing.projection)
 
     chosen = Literal[tuple(listing.values)] | msgspec.UnsetType  # type: ignore[valid-type]
-    query = msgspec.defstruct("Query", [(listing.index, chosen, msgspec.UNSET)], bases=(Paging,))
+    query: Any = msgspec.defstruct("Query", [(listing.index, chosen, msgspec.UNSET)], bases=(Paging,))
 
     @side.app.page(f"/{name}", name=f"{listing.type}-list")
     @describe(
@@ -38,28 +39,22 @@ def add_list(side: ReadSide, listing: ListOfRows) -> None:
         "`begin` says where it begins",
     )
     async def rows(view: Any, request: Any) -> Any:
-        value = request.query.get(listing.index)
-        if value is not None and value not in listing.values:
-            detail = f"{listing.index}={value!r}: use one of {', '.join(listing.values)}"
-            return problem(view, 400, "Bad request", detail)
+        asked = read_query(request.query, query)
+        value = getattr(asked, listing.index) or None
         if wants_events(request):
             return await stream_list(side, view, request, listing, value)
-        try:
-            limit, after = read_page(request.query)
-        except ValueError as error:
-            return problem(view, 400, "Bad request", str(error))
         under = None if value is None else (listing.index, value)
 
         async def here(partitions: list[int], tables: Tables) -> list[Any]:
-            found = listed(local.store, partitions, tables[listing.projection], under, after, limit + 1)
+            rows = listed(local.store, partitions, tables[listing.projection], under, asked.after, asked.limit + 1)
             shown: list[Any] = []
-            for some in chunks(found):
+            for chunk in chunks(rows):
                 await yield_if_due()
-                shown += ({"key": key, "row": listing.shown(decode_row(row))} for key, row in some)
+                shown += ({"key": key, "row": listing.shown(decode_row(row))} for key, row in chunk)
             return shown
 
-        def put(answers: list[Any]) -> Any:
-            found, more = page(answers, limit, itemgetter("key"))
-            return {name: [it["row"] for it in found], "next": found[-1]["key"] if more else None}
+        def put(parts: list[Any]) -> Any:
+            entries, more = page(parts, asked.limit, itemgetter("key"))
+            return {name: [entry["row"] for entry in entries], "next": entries[-1]["key"] if more else None}
 
         return await side.doors.gather(view, request, [listing.projection], here, put, VARY)

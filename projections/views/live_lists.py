@@ -1,7 +1,7 @@
 """A list as it changes: every change of a row from a moment on, from all partitions of all workers.
 
-The change index is the queue: a client is a position in each partition, and what is behind it is read when the client
-has taken what came before. So a slow client costs no memory, and one that comes again goes on exactly where it was,
+The change index is the queue: a client is a position in each partition, and later changes are read when the client has
+taken the earlier ones. So a slow client costs no memory, and one that comes again goes on exactly where it was,
 whichever workers have the partitions by then.
 """
 
@@ -16,18 +16,20 @@ from typing import Any
 import msgspec
 
 from projections.app import ReadSide
-from projections.http.at_least import BadPosition
-from projections.http.forwarding import HOP, HOP_SECONDS, NotNow, worker_of
+from projections.http.at_least import BadPositionHeader
+from projections.http.forwarding import HOP, HOP_SECONDS, worker_of
+from projections.http.problems import NotNow
 from projections.stores.changes import ChangeListener
 from projections.stores.declaration import Indexes
 from projections.stores.local.queries import changes, place, raw, refolded
 from projections.stores.rows import decode_stored, encode_row, shown
-from projections.streaming.list_cursor import ListCursor, read_mark
+from projections.streaming.list_cursor import ListCursor
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_frames
 from projections.views.listing import ListOfRows
 from projections.views.live_rows import gone_frame
 from streams.concurrency.tasks import until_one_ends
 from streams.journal.port import stream_name
+from streams.journal.position import Place
 
 AT_ONCE = 100
 """Rows that are read and sent together."""
@@ -41,13 +43,13 @@ async def stream_list(side: ReadSide, view: Any, request: Any, listing: ListOfRo
     doors, name = side.doors, listing.projection
     seen = None
     if last_event_id := request.headers.get("Last-Event-ID"):
-        seen = read_mark(last_event_id, name)
+        seen = ListCursor.parse(last_event_id, name)
         if seen.streams != {stream_name(listing.type, partition) for partition in doors.all_partitions}:
-            raise BadPosition(f"Last-Event-ID: {last_event_id!r} does not name every partition of {name}")
+            raise BadPositionHeader(f"Last-Event-ID: {last_event_id!r} does not name every partition of {name}")
 
     async def work(stream: EventStream) -> None:
         if HOP in request.headers:
-            tables = await doors.told(request, [name])
+            tables = await doors.tables_of_request(request, [name])
             workers = {doors.own_url: doors.here(name)}
         else:
             await doors.read_your_writes(request, [name])
@@ -64,7 +66,7 @@ async def stream_list(side: ReadSide, view: Any, request: Any, listing: ListOfRo
 
 
 class _Following:
-    """One client: the partitions that are here, and what the workers stream that have the others."""
+    """One client: the changes of the partitions that are here, and the streams of the workers that have the others."""
 
     def __init__(
         self,
@@ -84,15 +86,15 @@ class _Following:
         self._seen = seen
         self._table = stream.table
         self._store = side.local[listing.type].store
-        how = next(it for it in side.sources[listing.type].kept if it.name == listing.projection).how
-        assert isinstance(how, Indexes)
-        self._indexes = how
+        table = next(table for table in side.sources[listing.type].kept if table.name == listing.projection)
+        assert isinstance(table.how, Indexes)
+        self._indexes = table.how
 
     async def run(self, others: Mapping[str, Sequence[int]], says_begin: bool) -> None:
-        """Until the stream of another worker ends. Raises `NotNow`, `Gone`, `StoreDown` ..."""
+        """Stream until the stream of another worker ends. Raises `NotNow`, `Gone`, `StoreDown` and `TooSlow`."""
         with self._side.local[self._listing.type].live.listening(self._table, self._here) as listener:
             partitions = sorted([*self._here, *chain.from_iterable(others.values())])
-            self._mark = ListCursor(self._table, {self._name(it): self._begin(it) for it in partitions})
+            self._mark = ListCursor(self._table, {self._name(number): self._begin(number) for number in partitions})
             async with AsyncExitStack() as opened:
                 streams = [await self._open(opened, url, partitions) for url, partitions in others.items()]
                 await self._stream.open()
@@ -103,8 +105,8 @@ class _Following:
     def _name(self, partition: int) -> str:
         return stream_name(self._listing.type, partition)
 
-    def _begin(self, partition: int) -> tuple[int, int]:
-        # Of one that is not here there is no place: its worker says it.
+    def _begin(self, partition: int) -> Place:
+        # A partition that is not here has no checkpoint here: its worker says where it begins.
         return self._seen[self._name(partition)] if self._seen else place(self._store, partition, self._table).at
 
     # -- the partitions that are here -----------------------------------------------------------------------
@@ -117,21 +119,21 @@ class _Following:
                 await self._send(partition, again)
 
     async def _send(self, partition: int, keys: Collection[str]) -> None:
-        """What has changed in a partition, and the rows of these keys."""
+        """Send the changes of a partition that the client has not seen, and the rows of these keys."""
         again, is_behind = list(keys), True
         while is_behind:
-            # Read in one go: what has changed up to a position is sent when that position is said.
+            # Read without an await: an event that says a position comes behind all changes up to it.
             async with self._stream.turn:
                 rows = [(key, self._raw(partition, key)) for key in again[:AT_ONCE]]
                 frames = [self._frame(key, row) for key, row in rows if row is not None]
                 again = again[AT_ONCE:]
-                found = changes(self._store, partition, self._table, self._mark[self._name(partition)], AT_ONCE)
-                for change in found:
+                batch = changes(self._store, partition, self._table, self._mark[self._name(partition)], AT_ONCE)
+                for change in batch:
                     self._mark.advance(self._name(partition), change.at)
                     frames.append(self._frame(change.key, change.row))
                 if frames:
                     await self._stream.send(b"".join(frame.encode() for frame in frames))
-            is_behind = len(found) == AT_ONCE or bool(again)
+            is_behind = len(batch) == AT_ONCE or bool(again)
             await asyncio.sleep(0)
 
     def _raw(self, partition: int, key: str) -> bytes | None:
@@ -150,7 +152,7 @@ class _Following:
     async def _open(
         self, opened: AsyncExitStack, url: str, partitions: Sequence[int]
     ) -> tuple[FrameReader, Sequence[Frame]]:
-        """The stream of another worker, and what came with its `begin`."""
+        """The stream of another worker, and the events that came with its `begin`. Raises `NotNow`."""
         tables = {self._listing.projection: self._table}
         passed_on = {"Last-Event-ID": str(self._seen)} if self._seen else {}
         worker = worker_of(partitions)
@@ -166,7 +168,7 @@ class _Following:
         except TimeoutError:
             raise NotNow(f"{worker} has not answered in time") from None
         begin, *first = frames
-        mark = read_mark(begin.id, self._listing.projection)
+        mark = ListCursor.parse(begin.id, self._listing.projection)
         if mark.streams != set(map(self._name, partitions)):
             raise NotNow(f"{worker} has others now")
         self._mark.add(mark)
@@ -182,5 +184,5 @@ class _Following:
             frames = list(read_frames(events))
 
     def _of_worker(self, frame: Frame) -> Frame:
-        self._mark.add(read_mark(frame.id, self._listing.projection))
+        self._mark.add(ListCursor.parse(frame.id, self._listing.projection))
         return frame._replace(id=str(self._mark))

@@ -1,7 +1,7 @@
-"""One row as it changes: what a GET of it gives to those who ask for a stream of events.
+"""One row as it changes, for a GET that accepts a stream of events.
 
-Rows are states, so only the newest is sent: whoever is slow, or was away, is spared those in between. The `id` of an
-event is the tag of the row, which a GET has as its ETag: it names the table, the position, and the bytes.
+Rows are states, so only the newest is sent: a client that is slow, or was away, is spared those in between. The `id` of
+an event is the tag of the row, the ETag of a GET: it names the table, the position, and the bytes.
 """
 
 from __future__ import annotations
@@ -11,50 +11,56 @@ from typing import Any, NamedTuple
 import msgspec
 
 from projections.app import ReadSide
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.http.etags import Tag, read_tag, tag_of
 from projections.http.forwarding import passed_on
 from projections.stores.changes import ChangeNotifier
 from projections.stores.local.queries import raw
 from projections.stores.local.rocksdb import LocalStore
-from projections.stores.rows import head_of, is_gone, read_position, shown_json
+from projections.stores.rows import head_of, is_gone, shown_json
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_place
 from streams.journal.port import stream_name
+from streams.journal.position import Place, parse_place
 
 PASSED_ON = ("Last-Event-ID", "At-Least")
 
 
 class LastSeen(NamedTuple):
-    """What a client has seen last of a row: at commit number and index, and its tag, empty when it names none."""
+    """The last state of a row that a client has seen: commit number and index, and the tag, empty without one."""
 
-    at: tuple[int, int]
+    at: Place
     tag: str = ""
 
     def is_all(self, tag: Tag) -> bool:
-        """Whether the client need not be sent the row with this tag: it is the same, or an older one."""
-        return str(tag) == self.tag or read_position(tag.position) < self.at
+        """Whether the client has seen the row with this tag, or a newer one."""
+        return str(tag) == self.tag or parse_place(tag.position) < self.at
 
 
 def read_seen_row(last_event_id: str, stream: str) -> LastSeen:
-    """What a `Last-Event-ID` says: the tag of a row, or its position alone. Raises `BadPosition`."""
+    """The state that a `Last-Event-ID` names: by the tag of a row, or its position alone.
+
+    Raises `BadPositionHeader`.
+    """
     tag = read_tag(last_event_id)
     try:
         return LastSeen(read_place(last_event_id if tag is None else tag.position, stream), str(tag or ""))
-    except BadPosition:
-        raise BadPosition(f"Last-Event-ID: {last_event_id[:100]!r} is not the id of an event of {stream}") from None
+    except BadPositionHeader:
+        raise BadPositionHeader(
+            f"Last-Event-ID: {last_event_id[:100]!r} is not the id of an event of {stream}"
+        ) from None
 
 
 def tag_of_row(table: str, value: bytes) -> Tag:
-    """The tag of a row as it is stored, which says also how often it was folded anew."""
+    """The tag of a row as it is stored; its digest differs also where the row was folded anew."""
     head = head_of(value)
     return tag_of(table, head.position, head.sequence, value)
 
 
 async def stream_row(side: ReadSide, view: Any, request: Any, type: str, projection: str, key: str) -> Any:
-    """Send the row now and then each change of it, here or by the worker that has it.
+    """Send the row now, and each change of it as it comes; the worker that has the row streams it.
 
-    A key that does not exist yet is waited for. With `Last-Event-ID` nothing is sent until the row is another one: it
-    is newer, or was corrected, or another table answers.
+    A row that does not exist yet is sent when it does. With `Last-Event-ID` nothing is sent until the row is another
+    one: newer, corrected, or of another table.
     """
     last_event_id = request.headers.get("Last-Event-ID")
     seen = read_seen_row(last_event_id, stream_name(type, side.doors.partition(key))) if last_event_id else None

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypedDict
 
 from projections.app import ReadSide
-from projections.operations.answers import SchemaList
+from projections.http.problems import BadRequest
 from schemas.registry import Schema
-from streams.journal.port import Unavailable
-from streams.web.health import json_response, no_answer, problem
+from streams.web.health import json_response, problem
 from streams.web.operation import Response, describe
 
 FINGERPRINT = re.compile("[0-9a-f]{16}")
 FOR_EVER = "public, max-age=31536000, immutable"
+
+
+class SchemaNamed(TypedDict):
+    """A schema by its full name, its version and its fingerprint (CRC-64-AVRO)."""
+
+    type: str
+    name: str
+    version: int
+    fingerprint: str
+
+
+class SchemaList(TypedDict):
+    """The schemas that this code knows."""
+
+    schemas: list[SchemaNamed]
 
 
 def add_schemas(side: ReadSide) -> None:
@@ -23,11 +38,11 @@ def add_schemas(side: ReadSide) -> None:
     @describe("schemas", "The Avro schemas of all events", SchemaList)
     async def schemas(view: Any, request: Any) -> Any:
         known = [
-            {"type": type, **_told(Schema.parse(json))}
+            {"type": type, **_summary(Schema.parse(json))}
             for type, context in side.contexts.items()
             for json in context.events.schemas.values()
         ]
-        return json_response(view, {"schemas": sorted(known, key=lambda it: (it["type"], it["name"], it["version"]))})
+        return json_response(view, {"schemas": sorted(known, key=itemgetter("type", "name", "version"))})
 
     @side.app.page("/schemas/{fingerprint}")
     @describe(
@@ -39,11 +54,8 @@ def add_schemas(side: ReadSide) -> None:
     )
     async def schema(view: Any, request: Any, fingerprint: str) -> Any:
         if not FINGERPRINT.fullmatch(fingerprint):
-            return problem(view, 400, "Bad request", f"{fingerprint!r} is no fingerprint: 16 hex digits in lower case")
-        try:
-            json = await _find(side, fingerprint)
-        except Unavailable as error:
-            return no_answer(view, "the journal", error)
+            raise BadRequest(f"{fingerprint!r} is no fingerprint: 16 hex digits in lower case")
+        json = await _find(side, fingerprint)
         if json is None:
             return problem(view, 404, "Not found", f"there is no schema {fingerprint}")
         headers = {"ETag": f'"{fingerprint}"', "Cache-Control": FOR_EVER}
@@ -51,7 +63,7 @@ def add_schemas(side: ReadSide) -> None:
 
 
 async def _find(side: ReadSide, fingerprint: str) -> str | None:
-    """A schema as JSON: one of this code's, or one that newer code has left in a journal."""
+    """A schema as JSON: one of this code's, or one that newer code has left in a journal. Raises `Unavailable`."""
     for context in side.contexts.values():
         if json := context.events.schemas.get(fingerprint):
             return json
@@ -61,5 +73,5 @@ async def _find(side: ReadSide, fingerprint: str) -> str | None:
     return None
 
 
-def _told(schema: Schema) -> dict[str, Any]:
+def _summary(schema: Schema) -> dict[str, Any]:
     return {"name": schema.full_name, "version": schema.version, "fingerprint": schema.fingerprint}

@@ -154,7 +154,7 @@ async def _check_journal(context: AggregateType, cluster: str) -> None:
         topic = topics.events_topic(settings.namespace, type)
         async with kafka(settings):
             published = await last_positions(settings.bootstrap_servers, type, topic, settings.partitions)
-        await check_not_behind(journal if is_there else None, type, published)
+        await check_not_behind(journal if is_there else None, published)
     finally:
         await journal.close()
 

@@ -86,10 +86,10 @@ async def compare_with_topic(journal: Log, type: AggregateType, partition: int |
         click.echo(f"note: {topic} was not looked at: Kafka: {one_line(error)}")
         return 0
     wrong = 0
-    for number, position in sorted(published.items()):
-        if partition in (None, number):
+    for position in sorted(published):
+        if partition in (None, position.partition):
             try:
-                await patiently(partial(check_not_behind, journal, name, {number: position}))
+                await patiently(partial(check_not_behind, journal, [position]))
             except JournalBehind as error:
                 click.echo(str(error))
                 wrong += 1

@@ -34,9 +34,12 @@ class Supervisor:
         """What is not well now: reason by name."""
         return self._troubles
 
-    def trouble(self, name: str, reason: str) -> None:
-        """Say that something is not well, for those that begin again by a rule of their own."""
+    def trouble(self, name: str, reason: str) -> bool:
+        """Say that something is not well, for those that begin again by a rule of their own. Returns whether that is
+        news, and so to be logged: it was well, or the reason is another one."""
+        is_new = self._troubles.get(name) != reason
         self._troubles[name] = reason
+        return is_new
 
     def well(self, name: str) -> None:
         """Say that it is well again."""

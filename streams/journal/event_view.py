@@ -8,6 +8,7 @@ from typing import Any
 from schemas.codec import Codec, Undecodable, UnknownSchema
 from streams.journal.event_decoding import learn_schemas
 from streams.journal.port import FIRST_PAGE, LAST_SEQUENCE, Aggregates, Schemas, StoredEvent, next_page
+from streams.journal.position import position_text
 from streams.moments import in_utc
 
 MOST_AT_ONCE = 1_000
@@ -42,7 +43,7 @@ def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterato
             "sequence": row.event.sequence,
             "time": in_utc(row.recorded_at),
             "type": row.event.type,
-            "position": f"{stream}:{row.nr}:{row.index}",
+            "position": position_text(stream, row.nr, row.index),
             "command_id": row.event.command_id,
             "correlation_id": row.event.correlation_id,
             **_told(codec, row.event.data),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from aiokafka.errors import KafkaError
 
 from streams.journal.port import Unavailable
+from streams.journal.position import Position
 from streams.kafka.client import KafkaClient
-from streams.kafka.published_through import behind, position_of
+from streams.kafka.published_through import behind, published_place
 
 
 class CommandPartition:
@@ -42,13 +43,13 @@ class CommandPartition:
             if await self._client.end_offset(self._events, self._partition) == 0:
                 return
             record = await self._client.last_record(
-                self._events, self._partition, lambda record: position_of(record.headers, stream) is not None
+                self._events, self._partition, lambda record: published_place(record.headers, stream) is not None
             )
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: the last event of {self._events}-{self._partition}: {error!r}") from None
-        position = position_of(record.headers, stream) if record is not None else None
-        if position is not None:
-            raise Unavailable(behind(stream, position, 0))
+        place = published_place(record.headers, stream) if record is not None else None
+        if place is not None:
+            raise Unavailable(behind(Position(stream, *place), 0))
 
     async def gap_is_empty(self, start: int, end: int) -> bool:
         """Whether no command has start <= offset < end; False also when Kafka does not answer."""

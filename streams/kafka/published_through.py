@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
 
-from streams.journal.port import Log, stream_name
+from streams.journal.port import Commit, Log, stream_name
+from streams.journal.position import Place, Position, parse_place
 from streams.kafka.probes import last_wanted
 from streams.kafka.records import AIOKafkaConsumer
 from streams.kafka.topic_metadata import read_metadata
 
 LOOK_SECONDS = 5.0
-
-_PLACE = re.compile(rb"([0-9]{1,18}):([0-9]{1,9})")
-
-Position = tuple[int, int]
-"""Commit number and index of an event in its stream."""
 
 
 class JournalBehind(Exception):
@@ -29,38 +24,41 @@ class JournalBehind(Exception):
     until somebody has looked."""
 
 
-def behind(stream: str, published: Position, head: int) -> str:
-    """The one line that says so."""
-    place, ends = "{}:{}".format(*published), f"ends at commit {head}" if head else "has nothing of it"
+def behind(published: Position, head: int) -> str:
+    """Why nothing may be appended to a stream whose newest commit is `head`, 0 for none, in one line."""
+    ends = f"ends at commit {head}" if head else "has nothing of it"
     return (
-        f"{stream}: its events are published up to {place}, and the journal {ends}: is JOURNAL_URL right, was the"
-        ' journal restored? See "What belongs together" in docs/operations.md'
+        f"{published.stream}: its events are published up to {published.nr}:{published.index}, and the journal {ends}:"
+        ' is JOURNAL_URL right, was the journal restored? See "What belongs together" in docs/operations.md'
     )
 
 
-def position_of(
+def published_place(
     headers: Iterable[tuple[str, bytes | None]] | Mapping[str, bytes | None], stream: str
-) -> Position | None:
+) -> Place | None:
     """The place in `stream` that a record was published from; None for a record that the tailer has not written.
 
     An event has its position as its id: who copies the headers of one, to make another of it, gives that its own id.
     """
-    attributes = dict(headers)
-    position, start = attributes.get("ce_position"), f"{stream}:".encode()
-    if position is None or position != attributes.get("ce_id") or not position.startswith(start):
+    attributes = headers if isinstance(headers, dict) else dict(headers)
+    position = attributes.get("ce_position")
+    if position is None or position != attributes.get("ce_id"):
         return None
-    place = _PLACE.fullmatch(position, len(start))
-    nr, index = (int(place[1]), int(place[2])) if place else (0, 0)
-    return (nr, index) if nr else None
+    try:
+        text = position.decode()
+        place = parse_place(text)
+    except ValueError:
+        return None
+    return place if place[0] and text.startswith(f"{stream}:") else None
 
 
 def _is_of(stream: str, record: Any) -> bool:
-    return position_of(record.headers, stream) is not None
+    return published_place(record.headers, stream) is not None
 
 
-async def last_positions(bootstrap_servers: list[str], type: str, topic: str, partitions: int) -> dict[int, Position]:
-    """By partition the place that its last event was published from, where it has one that can be read; whatever
-    others have put behind it is passed over.
+async def last_positions(bootstrap_servers: list[str], type: str, topic: str, partitions: int) -> list[Position]:
+    """The position of the last event of each partition that has one which can be read; whatever others have put behind
+    it is passed over.
 
     Raises `KafkaError`, `TimeoutError`.
     """
@@ -74,12 +72,12 @@ async def last_positions(bootstrap_servers: list[str], type: str, topic: str, pa
         present = (await read_metadata(consumer._client, [topic])).get(topic)
         wanted = [TopicPartition(topic, it) for it in range(min(partitions, present.partitions if present else 0))]
         if not wanted:
-            return {}
+            return []
         firsts, ends = await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
         missing = {tp for tp in wanted if firsts[tp] < ends[tp]}
         others = set(missing)
         """Partitions that do not end with an event."""
-        found: dict[int, Position] = {}
+        positions: list[Position] = []
         if missing:
             consumer.assign(list(missing))
             for tp in missing:
@@ -89,30 +87,33 @@ async def last_positions(bootstrap_servers: list[str], type: str, topic: str, pa
             for tp, records in (await consumer.getmany(*missing, timeout_ms=1000)).items():
                 if records:
                     missing.discard(tp)
-                    position = position_of(records[-1].headers, stream_name(type, tp.partition))
-                    if position is not None:
-                        found[tp.partition] = position
+                    stream = stream_name(type, tp.partition)
+                    place = published_place(records[-1].headers, stream)
+                    if place is not None:
+                        positions.append(Position(stream, *place))
                         others.discard(tp)
         for tp in others:
             stream = stream_name(type, tp.partition)
             consumer.assign([tp])
             record = await last_wanted(consumer, tp, partial(_is_of, stream))
-            position = position_of(record.headers, stream) if record is not None else None
-            if position is not None:
-                found[tp.partition] = position
-        return found
+            place = published_place(record.headers, stream) if record is not None else None
+            if place is not None:
+                positions.append(Position(stream, *place))
+        return positions
     finally:
         await consumer.stop()
 
 
-async def check_not_behind(journal: Log | None, type: str, published: Mapping[int, Position]) -> None:
+async def check_not_behind(journal: Log | None, published: Collection[Position]) -> None:
     """Raise `JournalBehind` where a stream of the journal, of which there may be none yet, ends before what its topic
     says. That was read before: an event is published after its commit.
 
     Raises `Unavailable`.
     """
-    streams = [stream_name(type, partition) for partition in published]
-    heads = await asyncio.gather(*map(journal.head, streams)) if journal is not None else [None] * len(streams)
-    for stream, position, head in zip(streams, published.values(), heads, strict=True):
-        if head is None or head.nr < position[0]:
-            raise JournalBehind(behind(stream, position, head.nr if head else 0))
+    if journal is None:
+        heads: list[Commit | None] = [None] * len(published)
+    else:
+        heads = await asyncio.gather(*(journal.head(position.stream) for position in published))
+    for position, head in zip(published, heads, strict=True):
+        if head is None or head.nr < position.nr:
+            raise JournalBehind(behind(position, head.nr if head else 0))

@@ -43,6 +43,5 @@ async def watch_partitions(
                 f"{name} has {described.partitions} partitions, PARTITIONS says {topic.partitions}: nobody reads the "
                 "others, and who sends by that number misses the owner of a key"
             )
-            if supervisor.troubles.get(name) != reason:
+            if supervisor.trouble(name, reason):
                 log.error("%s. Kafka cannot take partitions away: see docs/operations.md", reason)
-            supervisor.trouble(name, reason)

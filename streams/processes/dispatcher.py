@@ -22,6 +22,7 @@ from schemas.codec import Codec
 from streams.deciding.messages import RETRY_TOPIC, UNKNOWN_TYPE, Failure, command_headers
 from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.port import Commit, RecordedEvent, Schemas, Unavailable
+from streams.journal.position import position_text
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient, ProducerRecord, partition_of
 from streams.limits import RECORD_BYTES
@@ -78,7 +79,7 @@ class CommandDispatcher:
         for commit in commits:
             for index, event in enumerate(commit.events):
                 if event.is_event:
-                    for to, record in await self._caused(f"{commit.stream}:{commit.nr}:{index}", event):
+                    for to, record in await self._caused(position_text(commit.stream, commit.nr, index), event):
                         records[topics.commands_topic(self._namespace, to)].append(record)
         await self._count_partitions(records.keys() - self._partitions.keys())
         batches: dict[tuple[str, int], list[ProducerRecord]] = defaultdict(list)

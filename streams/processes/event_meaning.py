@@ -16,7 +16,7 @@ from streams.deciding.messages import command_headers
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import stream_name
 from streams.kafka.client import ProducerRecord, partition_of
-from streams.kafka.published_through import position_of
+from streams.kafka.published_through import published_place
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class EventMeaning:
             raise ValueError("it has no key, or no value")
         event_id = headers.get("ce_id", b"").decode()
         stream = stream_name(self._source, record.partition)
-        if position_of(headers, stream) is None:
+        if published_place(headers, stream) is None:
             raise ValueError(f"its ce_id {event_id[:100]!r} is not its ce_position, or no position of {stream}")
         traceparent = headers.get("ce_traceparent", b"").decode()
         return record.key.decode(), event_id, headers.get("ce_correlationid", b"").decode(), traceparent

@@ -69,7 +69,7 @@ async def prepare(
         )
         if published and not is_there:  # another worker may have made it since, and published
             is_there = await until_it_answers(open_it, "journal", Unavailable)
-        check = partial(check_not_behind, journal if is_there else None, type, published)
+        check = partial(check_not_behind, journal if is_there else None, published)
         await until_it_answers(check, "journal", Unavailable)
     if not is_there:
         await until_it_answers(partial(made, journal), "journal: making tables", Unavailable)

@@ -117,9 +117,12 @@ def problem_body(status: int, title: str, detail: str, **members: object) -> byt
     return msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": detail, **members})
 
 
-def problem_response(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> web.Response:
+def problem_response(
+    status: int, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: object
+) -> web.Response:
     """The answer of a middleware that has found an error."""
-    return web.Response(body=problem_body(status, title, detail), status=status, content_type=PROBLEM, headers=headers)
+    body = problem_body(status, title, detail, **members)
+    return web.Response(body=body, status=status, content_type=PROBLEM, headers=headers)
 
 
 def is_json(content_type: str) -> bool:

@@ -14,6 +14,7 @@ from schemas.codec import Codec
 from streams.deciding.cache import Aggregate
 from streams.deciding.handler import load_aggregate
 from streams.journal.port import LAST_SEQUENCE, Journal, Schemas, Snapshot, StoredEvent, Unavailable
+from streams.journal.position import position_text
 from streams.journal.snapshots import form_of
 from streams.verification.expected_rows import ExpectedRow, digest_of
 from streams.verification.patience import PAUSE, patiently
@@ -227,4 +228,4 @@ def _place(row: StoredEvent) -> Place:
 
 
 def _where(head: LogHead, nr: int, index: int) -> str:
-    return f"{head.stream}:{nr}:{index}"
+    return position_text(head.stream, nr, index)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from streams.journal.port import Commit, Journal, Log, Published, StoredEvent, stream_type
+from streams.journal.position import position_text
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ async def derive_again(journal: Journal, stream: str, nr: int, index: int) -> st
 
 async def remove_row(journal: Journal, stream: str, row: StoredEvent) -> str:
     """Remove a derived row that the log does not have."""
-    place, name = f"{stream}:{row.nr}:{row.index}", f"row {row.event.sequence} of {row.event.aggregate_id}"
+    place, name = position_text(stream, row.nr, row.index), f"row {row.event.sequence} of {row.event.aggregate_id}"
     commit = await commit_at(journal, stream, row.nr)
     if commit is not None and row.event in commit.events[row.index : row.index + 1]:
         return f"kept {name}: {place} has it by now"

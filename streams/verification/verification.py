@@ -18,6 +18,7 @@ from aggregates.decider import Decider
 from schemas.codec import Codec, Undecodable, fingerprint_of
 from streams.journal.commit_codec import UnreadableCommit
 from streams.journal.port import Commit, Journal, Published, RecordedEvent, stream_name
+from streams.journal.position import position_text
 from streams.kafka.client import partition_of
 from streams.verification.aggregate import AggregateCheck, Counts, LogHead
 from streams.verification.expected_rows import ExpectedRows
@@ -149,7 +150,7 @@ class Verification:
             if event.is_event:
                 self.counts.events += 1
                 if (fingerprint := _fingerprint(event)) not in self._schemas:
-                    where, times = self._unknown.get(fingerprint, (f"{commit.stream}:{commit.nr}:{index}", 0))
+                    where, times = self._unknown.get(fingerprint, (position_text(commit.stream, commit.nr, index), 0))
                     self._unknown[fingerprint] = where, times + 1
 
     # -- what is derived -------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ class Verification:
         expected, home = self._expected.rows(aggregate_id), self._home(aggregate_id)
         for row in expected:
             if row.partition != home:
-                where = f"{stream_name(self._type, row.partition)}:{row.nr}:{row.index}"
+                where = position_text(stream_name(self._type, row.partition), row.nr, row.index)
                 return [Finding(where, f"{aggregate_id} belongs to partition {home} of {self._partitions}")]
         return await self._aggregates.check(aggregate_id, expected, self._heads[home])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Literal, TypedDict
 
 import msgspec
@@ -10,8 +9,6 @@ import msgspec
 from streams.runtime.application import Application
 from streams.runtime.web_guard import PROBLEM, problem_body
 from streams.web.operation import describe
-
-log = logging.getLogger(__name__)
 
 RETRY_SECONDS = "1"
 
@@ -28,12 +25,6 @@ def problem(
     extra = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else {}
     body = problem_body(status, title, detail, **members)
     return view.bytes(body, content_type=PROBLEM, status=status, headers={**extra, **(headers or {})})
-
-
-def no_answer(view: Any, who: str, error: Exception) -> Any:
-    """The answer while a store does not answer. Its error, which has its address, goes to the log only."""
-    log.info("%s does not answer: %s", who, error)
-    return problem(view, 503, "Not now", f"{who} does not answer")
 
 
 class Liveness(TypedDict):

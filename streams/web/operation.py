@@ -88,8 +88,16 @@ def describe(
     if body is not None:
         wrong |= {400, 403, 408, 413, 415, 422}
     described = Operation(
-        tag, summary, {**answers, **(others or {})}, wrong, path or {}, query, asked, body, stream
-    )  # fmt: skip
+        tag=tag,
+        summary=summary,
+        answers={**answers, **(others or {})},
+        problems=wrong,
+        path=path or {},
+        query=query,
+        headers=asked,
+        body=body,
+        stream=stream,
+    )
 
     def mark(view: V) -> V:
         vars(view)["described"] = described

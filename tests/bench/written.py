@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from aggregates.shop.order import Event, Line, LineAdded, OrderOpened, OrderPlaced, order
-from projections.publishing.tailer import Tailers
+from projections.publishing.publication import Publication
+from projections.publishing.tail_assignment import Tailers
 from streams.aggregate_type import AggregateType
 from streams.journal.port import Commit, RecordedEvent, stream_name
 from streams.kafka import topics
@@ -152,7 +153,11 @@ class Written:
     async def publish(self) -> Tailed:
         """Publish all of it here, with the product's own tailer, from the first event on."""
         source, partitions = f"/{self.settings.namespace}orders", set(self._ends)
-        tailers = Tailers("order", self.topic, source, self._journal, self._broker, self.context.events)
+        publication = Publication(
+            type="order", topic=self.topic, source=source, journal=self._journal, broker=self._broker,
+            codec=self.context.events,
+        )  # fmt: skip
+        tailers = Tailers(publication)
         began, cpu = time.perf_counter(), time.process_time()
         tailers.assign(partitions)
         try:

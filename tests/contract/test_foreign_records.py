@@ -18,6 +18,7 @@ from projections.applying.control import Control
 from projections.applying.feed import KafkaTopicReader
 from projections.gateway.command_log import CommandLog
 from projections.gateway.replies import Replies
+from projections.gateway.waiters import ReplyWaiters
 from servers.where import HOST
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka import batches
@@ -141,7 +142,8 @@ async def test_a_reply_in_a_transaction(topic: str, broker: KafkaClient, tmp_pat
     """Who asks for a command while the mark of a transaction is the last on the topic gets an answer."""
     reply = encode_reply(Reply("c1", "accepted", AggregateRef("order", "1", 1)))
     await transaction(topic, reply, commit=True)
-    replies = Replies(SERVERS, topic, 1, broker, CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
+    commands, waiters = CommandLog(lambda: tmp_path / "commands.sqlite"), ReplyWaiters(2)
+    replies = Replies(broker, commands, waiters, servers=SERVERS, topic=topic, partitions=1)
     replies.start()
     try:
         async with asyncio.timeout(10):

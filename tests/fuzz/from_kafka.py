@@ -15,7 +15,10 @@ from aggregates.shop.checkout import checkout
 from projections.applying import events
 from projections.applying.control import Control
 from projections.gateway.replies import Replies
-from projections.publishing.tailer import Tail, Tailers
+from projections.gateway.waiters import ReplyWaiters
+from projections.publishing.publication import Publication
+from projections.publishing.resume_point import find_resume_point
+from projections.publishing.tail_assignment import Tailers
 from projections.stores import changelog
 from projections.stores.local import rocksdb
 from schemas.codec import Undecodable
@@ -137,14 +140,20 @@ class _LastRecord:
         return self._record if wanted(self._record) else None
 
 
+def _publication(type: str, broker: Any) -> Publication:
+    return Publication(
+        type=type, topic="events", source="/source", journal=MemoryJournal(), broker=broker, codec=events_of(type)
+    )
+
+
 def _last_event(given: tuple[str, list[Record]]) -> None:
     type, its = given
     broker: Any = _LastRecord(its[0])
-    asyncio.run(Tail(f"{type}-0", 0, "events", "/source", MemoryJournal(), broker, events_of(type))._find())
+    asyncio.run(find_resume_point(_publication(type, broker), 0))
 
 
 def _hint(data: bytes) -> None:
-    tailers = Tailers("order", "events", "/source", MemoryJournal(), None, events_of("order"))  # type: ignore[arg-type]
+    tailers = Tailers(_publication("order", None))
     tailers.tails[0] = SimpleNamespace(wake=lambda nr: nr + 1)  # type: ignore[assignment]
     tailers.wake(0, data)
 
@@ -179,7 +188,8 @@ _reply_fields = keyed(
 
 def _reply(it: Record) -> None:
     async def take() -> None:
-        replies = Replies([], "replies", 8, None, None, 10)  # type: ignore[arg-type]
+        nothing: Any = None
+        replies = Replies(nothing, nothing, ReplyWaiters(10), servers=[], topic="replies", partitions=8)
         replies._take(it)
         with sqlite3.connect(":memory:") as file:
             for entry in replies._fetched.entries:

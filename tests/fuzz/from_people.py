@@ -13,17 +13,19 @@ from multidict import CIMultiDict
 
 from projections.gateway import command_request
 from projections.gateway.command_request import CommandReader
-from projections.http import forwarding, pages
-from projections.http.at_least import BadPosition, read_all_at_least, read_at_least, read_wait
-from projections.http.bodies import HttpProblem
+from projections.http import forwarding
+from projections.http.at_least import BadPositionHeader, read_all_at_least, read_at_least, read_wait
 from projections.http.etags import is_known
+from projections.http.pages import Paging
+from projections.http.parameters import read_query
 from projections.http.preconditions import expected_sequence
+from projections.http.problems import BadRequest, HttpProblem
 from projections.routing.signature import SIGNATURE, HopSignature
-from projections.stores import rows
-from projections.streaming import list_cursor
+from projections.streaming.list_cursor import ListCursor
 from projections.views.live_rows import read_seen_row
 from streams.cli import dead_letters
 from streams.cli.run import CliError
+from streams.journal.position import BadPosition, Position
 from streams.open_journal import open_journal
 from streams.settings import Settings, SettingsError
 from streams.shop.sales_file import COLUMNS, SalesError, read_rows
@@ -157,16 +159,16 @@ READERS = [
     Reader("an id in a path", texts.map(lambda it: "/orders/" + it), lambda it: command_request.read_path_id(it, 2),
            (HttpProblem,)),
     Reader("the signature of a hop", _signed, _check_signature),
-    Reader("At-Least", _positions, lambda it: read_at_least(it, 8, ("order", "product")), (BadPosition,)),
+    Reader("At-Least", _positions, lambda it: read_at_least(it, 8, ("order", "product")), (BadPositionHeader,)),
     Reader("Prefer", _positions | st.just("wait=nan, wait=inf, wait=" + "9" * 400), read_wait),
-    Reader("Last-Event-ID of a row", _positions, lambda it: read_seen_row(it, "order-3"), (BadPosition,)),
+    Reader("Last-Event-ID of a row", _positions, lambda it: read_seen_row(it, "order-3"), (BadPositionHeader,)),
     Reader("positions to wait for", st.lists(_positions, max_size=3),
-           lambda it: read_all_at_least(it, 8, ("order", "product")), (BadPosition,)),
-    Reader("Last-Event-ID of a list", _positions, lambda it: list_cursor.read_mark(it, "orders"), (BadPosition,)),
-    Reader("a page", st.fixed_dictionaries({}, optional={"limit": texts, "after": texts}), pages.read_page,
-           (ValueError,)),
+           lambda it: read_all_at_least(it, 8, ("order", "product")), (BadPositionHeader,)),
+    Reader("Last-Event-ID of a list", _positions, lambda it: ListCursor.parse(it, "orders"), (BadPositionHeader,)),
+    Reader("a page", st.fixed_dictionaries({}, optional={"limit": texts, "after": texts}),
+           lambda it: read_query(it, Paging), (BadRequest,)),
     Reader("how far a hop has read", _positions, lambda it: forwarding.read_seen({forwarding.SEEN: it})),
-    Reader("a position in a row", _positions, rows.read_position, (ValueError,)),
+    Reader("a position in a row", _positions, Position.parse, (BadPosition,)),
     Reader("the settings", _settings, _read_settings, (SettingsError,)),
     Reader("a dead letter's place", texts, lambda it: dead_letters.parse_position(it, "show"), (CliError,)),
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from aggregates.shop.product import product
 from aggregates.shop.user import user
 from aggregates.timer import timer
 from projections.applying.events import EventReader
-from projections.publishing.tailer import event_headers
+from projections.publishing.publication import event_headers
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.cache import Aggregate, Cache

@@ -11,12 +11,14 @@ from types import CodeType
 from typing import Any
 
 from projections.applying.control import Control
+from projections.applying.event_source import EventSource
 from projections.applying.events import EventReader
 from projections.applying.fold import TableFold, _Batch
-from projections.applying.lane import EventProcessor
 from projections.applying.partition import PartitionProcessor
+from projections.applying.processor import EventProcessor
 from projections.applying.source import ProjectionGroup
 from projections.projection import Projection
+from projections.publishing.resume_point import find_resume_point
 from projections.publishing.tailer import Tail
 from projections.routing.cutover import Cutover
 from projections.stores.changelog import is_newer, records_of
@@ -146,15 +148,15 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "the tailer resumes behind the commit of the last event": (
         Edit(
-            Tail._find,
-            'return published, ""',
-            'return Published(published.nr, -1), ""',
+            find_resume_point,
+            "return ResumePoint(published,",
+            "return ResumePoint(Published(published.nr, -1),",
         ),
     ),
     "an event is applied again": (Edit(_Batch.apply, "if row is not None and event.at <= row.at:", "if False:"),),
     "a late duplicate takes a table back": (
         Edit(TableFold.fold, "if event.at > newest:", "if True:"),
-        Edit(EventProcessor._missing, "newest = event.at", "pass"),
+        Edit(EventSource._next, "if event.at <= self._at:", "if False:"),
     ),
     "a batch counts as applied before it is kept": (
         Edit(TableFold.fold, "    return FoldResult(", "    self.place = place\n    return FoldResult("),
@@ -163,30 +165,40 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(_Batch._wait, "if waits.events and event.at <= waits.at:", "if False:"),
     ),
     "what waits is kept after the place, or never": (Edit(EventProcessor._save, "if folded.waiting:", "if False:"),),
-    "a gap in the events is not looked into": (Edit(EventProcessor._missing, "return event.at", "pass"),),
+    "a gap in the events is not looked into": (Edit(EventSource._next, "if not self._follows(event):", "if False:"),),
     "a log that ends early is taken for its end": (
         Edit(EventReader.from_log, "raise Unavailable(", "return\n            raise Unavailable("),
     ),
     "a topic that does not reach back is not completed from the log": (
-        Edit(EventProcessor.begin, "await self.apply_from_log(before, self.progress)", "pass"),
-        Edit(EventProcessor._missing, "return event.at", "pass"),
+        Edit(EventSource._next, "if not self._follows(event):", "if self._joined and not self._follows(event):"),
     ),
-    "a lane begins where the first of its tables is": (Edit(EventProcessor.begin, "place = min((", "place = max(("),),
+    "a topic that has lost its end is not completed from the log": (
+        Edit(EventSource._rest_of_journal, "head = await self._head()", "head = 0"),
+    ),
+    "events are read from where the first of several tables is": (
+        Edit(EventProcessor.batches, "min(places,", "max(places,"),
+    ),
     "a table joins the others without what is in between": (
-        Edit(PartitionProcessor._join, "await self._come_to(main, lane)", "pass"),
+        Edit(PartitionProcessor._join, "await self._come_to(main, table, build)", "pass"),
     ),
     "a store that fails is taken for done": (
-        Edit(EventProcessor._save, "        return {table.table: error for table, _ in its}\n", "        pass\n"),
+        Edit(EventProcessor._save, "        return {table.table: error for table, _ in results}\n", "        pass\n"),
     ),
-    "a table that was set aside stays there": (Edit(EventProcessor._apply, "        self._aside(table)\n", ""),),
-    "a lane waits for ever on a topic that is another by now": (
-        Edit(EventProcessor._look, "        await self.begin(reading)\n", "        pass\n"),
+    "a table that was set aside stays there": (
+        Edit(PartitionProcessor._apply, "self._catch_up(self.tables[table.table])", "pass"),
     ),
-    "a lane goes on after its partition is lost": (
-        Edit(PartitionProcessor.close, "await asyncio.gather(*map(cancel, tasks), return_exceptions=True)", "pass"),
+    "a reader waits for ever on a topic that is another by now": (
+        Edit(EventSource._next, "LOOK_SECONDS if self._offset < self.end else IDLE_SECONDS", "None"),
+    ),
+    "events are applied after their partition is lost": (
+        Edit(
+            PartitionProcessor.close,
+            "await asyncio.gather(*map(cancel, [*tasks, *self._work]), return_exceptions=True)",
+            "pass",
+        ),
     ),
     "a table answers before it has all": (
-        Edit(EventProcessor.has_all, "return self._begun and table.place.at >= self.at", "return True"),
+        Edit(EventProcessor.has_all, "return self._caught_up and table.place.at >= self.at", "return True"),
     ),
     "a table answers before it is complete in all partitions": (
         Edit(
@@ -243,14 +255,16 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         ),
         Edit(Admission.steps, "if _state(aggregate) != before:", "if True:"),
     ),
-    "a stranger's record is taken for an event": (Edit(EventReader.read, "if place is None:", "if False:"),),
+    "a stranger's record is taken for an event": (Edit(EventReader.read, "if published is None:", "if False:"),),
     "a stranger's record ends the following of orders": (
         Edit(Control._take, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),
     "a stranger's record ends a recovery": (
         Edit(LocalStore._newer, "in ours(records, self.table_name):", "in records:"),
     ),
-    "the tailer goes on behind a stranger's record": (Edit(Tail._find, "self._is_published)", "lambda record: True)"),),
+    "the tailer goes on behind a stranger's record": (
+        Edit(find_resume_point, "partition, is_published)", "partition, lambda record: True)"),
+    ),
     "what is raised over a gap ends the worker": (
         Edit(Owner.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),

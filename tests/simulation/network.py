@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from aiokafka.errors import BrokerResponseError, KafkaConnectionError, UnknownError
 
-from projections.routing.query_router import NotNow
+from projections.http.problems import NotNow
 from projections.stores.rows import StoreDown
 from streams.journal.commit_codec import UnreadableCommit
 from streams.journal.port import Unavailable

@@ -12,9 +12,10 @@ from projections.applying.control import Control
 from projections.applying.dead_letters import ProjectionDeadLetters
 from projections.applying.events import EventReader
 from projections.applying.source import ProjectionGroup
-from projections.publishing.tailer import Tailers
+from projections.http.problems import NotNow
+from projections.publishing.publication import Publication
+from projections.publishing.tail_assignment import Tailers
 from projections.routing.cutover import Cutover
-from projections.routing.query_router import NotNow
 from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table
 from projections.stores.rows import Rows
 from projections.stores.shared.lazy_places import ThrottledCheckpoints
@@ -50,19 +51,23 @@ class ProjectionWorker:
         self.local = {TYPE: rows}
         self.shared = ThrottledCheckpoints(SharedRows(world, world.read_model))
         self.supervisor = Supervisor()
-        self._tailers = Tailers(TYPE, EVENTS_TOPIC, "/accounts", journal, broker, EVENTS, supervisor=self.supervisor)
+        publication = Publication(
+            type=TYPE, topic=EVENTS_TOPIC, source="/accounts", journal=journal, broker=broker, codec=EVENTS,
+            supervisor=self.supervisor,
+        )  # fmt: skip
+        self._tailers = Tailers(publication)
         self.control = Control(CONTROL_TOPIC, feed, broker, self.supervisor)
         self.source = ProjectionGroup(
             TYPE,
             EVENTS_TOPIC,
             KEPT,
-            self._rows_of,
-            lambda kept: self.here,
-            self.control,
-            feed,
-            EventReader(EVENTS, journal, "/accounts"),
-            ProjectionDeadLetters(PROJECTION_LETTERS_TOPIC, broker),
-            asyncio.Semaphore(world.shape.catch_ups),
+            rows_of=self._rows_of,
+            here=lambda kept: self.here,
+            control=self.control,
+            feed=feed,
+            reader=EventReader(EVENTS, journal, "/accounts"),
+            dead_letters=ProjectionDeadLetters(PROJECTION_LETTERS_TOPIC, broker),
+            at_once=asyncio.Semaphore(world.shape.catch_ups),
         )
         self.sources = {TYPE: self.source}
         self.doors = SimulatedDoors(world, self)

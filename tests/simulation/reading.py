@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from projections.applying.fold import evolved, reason_of
 from projections.projection import PublishedEvent, RowError
-from projections.publishing.tailer import read_position
 from projections.stores.changelog import (
     PLACE,
     QUARANTINED,
@@ -25,14 +24,13 @@ from projections.stores.changelog import (
 from projections.stores.declaration import ReadModelRows, Table, projection_name
 from projections.stores.rows import Checkpoint, Quarantined, StoredRow, decode_stored
 from streams.journal.port import Commit, RecordedEvent, stream_name
+from streams.journal.position import Place, parse_place
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.topics import CHANGELOG
 
 if TYPE_CHECKING:
     from tests.simulation.kafka import Record
     from tests.simulation.world import World
-
-Position = tuple[int, int]
 
 
 def logs(world: World) -> dict[int, Sequence[Commit]]:
@@ -48,20 +46,20 @@ def events(log: Iterable[Commit]) -> Iterable[tuple[Commit, int, RecordedEvent]]
                 yield commit, index, event
 
 
-def positions(log: Iterable[Commit]) -> list[Position]:
+def positions(log: Iterable[Commit]) -> list[Place]:
     """Commit number and index of every event."""
     return [(commit.nr, index) for commit, index, _ in events(log)]
 
 
-def published(records: Iterable[Record]) -> list[Position]:
+def published(records: Iterable[Record]) -> list[Place]:
     """Positions on an events topic, in the order of their first appearance above all before: what readers count."""
-    found: list[Position] = []
+    found: list[Place] = []
     for record in records:
         if record.foreign:
             continue
-        at = read_position(record.headers)[1]
-        if not found or (at.nr, at.index) > found[-1]:
-            found.append((at.nr, at.index))
+        place = parse_place(dict(record.headers)["ce_position"].decode())
+        if not found or place > found[-1]:
+            found.append(place)
     return found
 
 
@@ -137,7 +135,7 @@ def shared(world: World, partition: int, table: str) -> TableContents:
     return TableContents(rows, kept.place or Checkpoint(), waiting)
 
 
-def durable_place(world: World, partition: int, table: str) -> Position:
+def durable_place(world: World, partition: int, table: str) -> Place:
     """How far a table is for whoever takes it over."""
     kept = next(kept for kept in KEPT if kept.name == projection_name(table))
     if isinstance(kept.how, ReadModelRows):

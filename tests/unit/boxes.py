@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from aggregates.decider import Decider
+from projections.applying.event_source import PublishedStream
 from projections.applying.events import Event as Read
 from projections.applying.events import EventReader
 from projections.applying.fold import TableFold, evolved
 from projections.applying.partition import PartitionProcessor, TableSpec
 from projections.projection import Projection, PublishedEvent, Row
-from projections.publishing.tailer import event_headers
+from projections.publishing.publication import event_headers
 from schemas.codec import Codec
 from schemas.formats import AVRO
 from schemas.upcasting import Fields, Upcasted, Upcaster, dropped
@@ -312,10 +313,14 @@ class Boxes:
     def partition(self, at_once: int = 4) -> PartitionProcessor:
         """Who keeps tables, not opened yet."""
         partition = PartitionProcessor(
-            STREAM, "box-events", 0, self.topic, self.reader, self.letters, asyncio.Semaphore(at_once), self._moved
+            self.published_stream, dead_letters=self.letters, at_once=asyncio.Semaphore(at_once), moved=self._moved
         )
         self._partitions.append(partition)
         return partition
+
+    @property
+    def published_stream(self) -> PublishedStream:
+        return PublishedStream(name=STREAM, topic="box-events", partition=0, topics=self.topic, reader=self.reader)
 
     async def _moved(self) -> None:
         async with self.moved:

@@ -7,14 +7,14 @@ A basket is a sale, with the lines that it was placed with; credits are none. Wh
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
 
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.analytics.counted import basket, by_product, month
-from projections.shop.analytics.question import EVER, Keys, Window, read_months
+from projections.shop.analytics.question import EVER, Keys, Window
 from projections.shop.analytics.recommendation import MOST_PRODUCTS
 from projections.shop.money import amount, ratio
 
@@ -89,11 +89,6 @@ class Baskets:
     """The size of baskets by month, in a window or of all time. A month without a sale that counts is left out."""
 
     window: Window = EVER
-
-    @classmethod
-    def read(cls, query: Mapping[str, str]) -> Baskets:
-        """`from` and `to`. Raises `ValueError`."""
-        return cls(read_months(query))
 
     @property
     def table(self) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.analytics.counted import Counted, basket, by_product, month
-from projections.shop.analytics.question import EVER, SEPARATOR, Keys, Window, read_months, read_number
+from projections.shop.analytics.question import EVER, SEPARATOR, Keys, Window
 from projections.shop.money import ratio
 
 MOST_PRODUCTS = 50
@@ -64,11 +64,6 @@ class Recommendation:
     sku: str
     n: int = 10
     window: Window = EVER
-
-    @classmethod
-    def read(cls, sku: str, query: Mapping[str, str]) -> Recommendation:
-        """`n`, `from` and `to`. Raises `ValueError`."""
-        return cls(sku, read_number(query, "n", cls.n, MOST_RECOMMENDED), read_months(query))
 
     @property
     def table(self) -> str:

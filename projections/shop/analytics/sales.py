@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
+from typing import Literal
 
 from projections.projection import Projection, PublishedEvent, Row
 from projections.shop.analytics.counted import by_product, counted, day, month
@@ -20,16 +21,12 @@ from projections.shop.analytics.question import (
     SEPARATOR,
     Keys,
     Window,
-    read_choice,
-    read_days,
-    read_months,
-    read_number,
 )
 from projections.shop.money import amount
 
 NO_COUNTRY = "-"
 """Where an order does not say its country."""
-BY = ("day", "month", "country")
+By = Literal["day", "month", "country"]
 MOST_PRODUCTS = 1_000
 """How many may be asked for at once."""
 
@@ -147,14 +144,9 @@ def top(rows: Iterable[Row], n: int) -> list[Row]:
 class Revenue:
     """Revenue by day, month or country; of one country or all, of a window or all time."""
 
-    by: str = "month"
+    by: By = "month"
     country: str | None = None
     window: Window = EVER
-
-    @classmethod
-    def read(cls, query: Mapping[str, str]) -> Revenue:
-        """`by`, `country`, `from` and `to`. Raises `ValueError`."""
-        return cls(read_choice(query, "by", cls.by, BY), query.get("country"), read_days(query))
 
     @property
     def table(self) -> str:
@@ -180,11 +172,6 @@ class TopProducts:
 
     n: int = 10
     window: Window = EVER
-
-    @classmethod
-    def read(cls, query: Mapping[str, str]) -> TopProducts:
-        """`n`, `from` and `to`. Raises `ValueError`."""
-        return cls(read_number(query, "n", cls.n, MOST_PRODUCTS), read_months(query))
 
     @property
     def table(self) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from projections.app import ReadSide
-from projections.http.forwarding import NotNow, Tables
-from projections.shop.analytics.baskets import Baskets
+from projections.http.forwarding import Tables
+from projections.http.parameters import read_query
+from projections.http.problems import NotNow
 from projections.shop.analytics.question import Question
-from projections.shop.analytics.recommendation import Recommendation
-from projections.shop.analytics.sales import Revenue, TopProducts
 from projections.shop.tables.order_status import by_status
 from projections.shop.views import answers, parameters
 from projections.stores.local.queries import counts, scan_in_turns
 from projections.stores.rows import decode_row
-from streams.web.health import problem
 from streams.web.operation import describe
 
 _one_at_a_time = asyncio.Lock()
@@ -24,24 +21,18 @@ _one_at_a_time = asyncio.Lock()
 seconds."""
 
 
+QUESTIONS: tuple[tuple[str, str, Any, Any], ...] = (
+    ("revenue", "Revenue by day, month or country", answers.RevenueBy, parameters.RevenueQuery),
+    ("top-products", "The products that earn the most", answers.TopProducts, parameters.TopProductsQuery),
+    ("baskets", "How large the baskets are, by month", answers.Baskets, parameters.BasketsQuery),
+)
+"""Name, summary, type of the answer and parameters of what is asked at `/analytics/<name>`."""
+
+
 def add_analytics(side: ReadSide) -> None:
     """Serve `/analytics/..` and `/recommendations/{sku}`."""
-    about = describe(
-        "analytics", "Revenue by day, month or country", answers.RevenueBy, query=parameters.Revenue, reads=True
-    )
-    _add_question(side, "/analytics/revenue", Revenue.read, about)
-    about = describe(
-        "analytics",
-        "The products that earn the most",
-        answers.TopProducts,
-        query=parameters.TopProducts,
-        reads=True,
-    )
-    _add_question(side, "/analytics/top-products", TopProducts.read, about)
-    about = describe(
-        "analytics", "How large the baskets are, by month", answers.Baskets, query=parameters.Months, reads=True
-    )
-    _add_question(side, "/analytics/baskets", Baskets.read, about)
+    for name, summary, answer, query in QUESTIONS:
+        _add_question(side, name, summary, answer, query)
 
     @side.app.page("/recommendations/{sku}", name="recommendations")
     @describe(
@@ -49,11 +40,12 @@ def add_analytics(side: ReadSide) -> None:
         "What is bought together with a product",
         answers.Recommendations,
         path={"sku": "The stock code of a product"},
-        query=parameters.Recommended,
+        query=parameters.RecommendationQuery,
         reads=True,
     )
     async def recommendations(view: Any, request: Any, sku: str) -> Any:
-        return await _ask(side, view, request, lambda query: Recommendation.read(sku, query))
+        asked = read_query(request.query, parameters.RecommendationQuery)
+        return await _ask(side, view, request, asked.question(sku))
 
     @side.app.page("/analytics/orders-by-status", name="orders-by-status")
     @describe("analytics", "How many orders there are of each status", answers.OrdersByStatus, reads=True)
@@ -68,18 +60,14 @@ def add_analytics(side: ReadSide) -> None:
         )
 
 
-def _add_question(side: ReadSide, path: str, read: Callable[[Any], Question], about: Callable[[Any], Any]) -> None:
-    @side.app.page(path, name=path.rpartition("/")[2])
-    @about
-    async def question(view: Any, request: Any) -> Any:
-        return await _ask(side, view, request, read)
+def _add_question(side: ReadSide, name: str, summary: str, answer: Any, query: Any) -> None:
+    @side.app.page(f"/analytics/{name}", name=name)
+    @describe("analytics", summary, answer, query=query, reads=True)
+    async def asked(view: Any, request: Any) -> Any:
+        return await _ask(side, view, request, read_query(request.query, query).question())
 
 
-async def _ask(side: ReadSide, view: Any, request: Any, read: Callable[[Any], Question]) -> Any:
-    try:
-        question = read(request.query)
-    except ValueError as error:
-        return problem(view, 400, "Bad request", str(error))
+async def _ask(side: ReadSide, view: Any, request: Any, question: Question) -> Any:
     store = side.local["order"].store
 
     async def here(partitions: list[int], tables: Tables) -> Any:

@@ -3,41 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from projections.app import ReadSide
-from projections.http.forwarding import NotNow
+from projections.http.parameters import EXAMPLE, read_query
+from projections.http.problems import BadRequest, reading_from
 from projections.projection import Row
-from projections.shop.analytics.question import read_days, read_number
 from projections.shop.tables.archive import by_user, of_user, order_archive
 from projections.shop.views.answers import ArchiveOfUser
 from projections.shop.views.parameters import Days
 from projections.stores.listings import Cursor, ReadModel, Span
-from projections.stores.rows import StoreDown
-from streams.web.health import json_response, no_answer, problem
+from streams.web.health import json_response
 from streams.web.operation import describe
 
 MOST, USUAL = 500, 50
 MOST_YEARS = 50
 """Between `from` and `to`: each is a group to look into."""
 
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 
-class Archive(Days):
+class ArchiveQuery(Days):
     """The parameters: a page of some days."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST, description="How many at most")] = USUAL
     after: (
-        Annotated[str, msgspec.Meta(pattern=f"^{_DAY.pattern}:.", description="The `next` of the page before")]
-        | msgspec.UnsetType
-    ) = msgspec.UNSET
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=f"^{_DAY}:.",
+                description="The `next` of the page before",
+                extra={EXAMPLE: "use what the page before has as `next`"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.after is not UNSET:
+            self.after.encode()
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The day and the id of the last order on the page before."""
+        if self.after is UNSET:
+            return None
+        day, _, id = self.after.partition(":")
+        return day, id
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +70,19 @@ class UsersArchive:
     after: Cursor | None = None
 
     @classmethod
-    def read(cls, user_id: str, query: Mapping[str, str], today: date) -> UsersArchive:
-        """Up to today and as far back as it goes, unless `from` and `to` say otherwise. Raises `ValueError`."""
-        user_id.encode()
-        days = read_days(query)
-        last = days.last if "to" in query else max(today.isoformat(), days.first)
+    def of(cls, user_id: str, asked: ArchiveQuery, today: date) -> UsersArchive:
+        """Up to today and as far back as it goes, unless `from` and `to` say otherwise. Raises `BadRequest`."""
+        try:
+            user_id.encode()
+        except UnicodeEncodeError as error:
+            raise BadRequest(str(error)) from None
+        days = asked.window
+        last = max(today.isoformat(), days.first) if asked.to is UNSET else days.last
         oldest = max(int(last[:4]) - MOST_YEARS + 1, 1)
-        first = days.first if "from" in query else f"{oldest:04}-01-01"
+        first = f"{oldest:04}-01-01" if asked.from_ is UNSET else days.first
         if int(first[:4]) < oldest:
-            raise ValueError(f"from={query['from']!r}: more than {MOST_YEARS} years up to {last}")
-        after = _read_cursor(query["after"]) if "after" in query else None
-        return cls(user_id, first, last, read_number(query, "limit", USUAL, MOST), after)
+            raise BadRequest(f"from={asked.from_!r}: more than {MOST_YEARS} years up to {last}")
+        return cls(user_id, first, last, asked.limit, asked.cursor)
 
     async def answer(self, rows: ReadModel, table: str) -> Row:
         """The page. Raises `StoreDown`."""
@@ -91,32 +112,21 @@ def _cursor(row: Row) -> str:
     return f"{row['day']}:{row['id']}"
 
 
-def _read_cursor(text: str) -> Cursor:
-    day, _, id = text.partition(":")
-    if not _DAY.fullmatch(day) or not id:
-        raise ValueError(f"after={text!r}: use what the page before has as `next`")
-    id.encode()
-    return day, id
-
-
 def add_archive(side: ReadSide, rows: ReadModel) -> None:
     """Serve it, from the read model that keeps `order_archive` and its listing `by_user`."""
     name = order_archive.name
 
     @side.app.page("/users/{id}/archive", name="users-archive")
     @describe(
-        "users", "The placed orders of a user, newest first, page by page", ArchiveOfUser, query=Archive, reads=True
+        "users",
+        "The placed orders of a user, newest first, page by page",
+        ArchiveOfUser,
+        query=ArchiveQuery,
+        reads=True,
     )
     async def users_archive(view: Any, request: Any, id: str) -> Any:
-        try:
-            asked = UsersArchive.read(id, request.query, datetime.now(UTC).date())
-        except ValueError as error:
-            return problem(view, 400, "Bad request", str(error))
-        try:
-            await side.doors.read_your_writes(request, [name])
-            tables = await side.doors.serving(name)
+        asked = UsersArchive.of(id, read_query(request.query, ArchiveQuery), datetime.now(UTC).date())
+        await side.doors.read_your_writes(request, [name])
+        tables = await side.doors.serving(name)
+        with reading_from("the read model"):
             return json_response(view, await asked.answer(rows, tables[name]))
-        except NotNow as error:
-            return problem(view, 503, "Not now", str(error))
-        except StoreDown as error:
-            return no_answer(view, "the read model", error)

@@ -6,7 +6,7 @@ from typing import Any
 
 from projections.app import ReadSide
 from projections.http.forwarding import Tables
-from projections.http.pages import MOST_ROWS, read_page
+from projections.http.parameters import read_query
 from projections.shop.tables.catalogue import products_page, search
 from projections.shop.tables.order_status import STATUSES
 from projections.shop.tables.orders import in_list
@@ -17,7 +17,6 @@ from projections.views.by_key import add_by_key
 from projections.views.listing import ListOfRows
 from projections.views.lists import add_list
 from streams.concurrency.fairness import yield_if_due
-from streams.web.health import problem
 from streams.web.operation import describe
 
 
@@ -40,20 +39,17 @@ def _add_users_orders(side: ReadSide) -> None:
         "users", "The orders of a user, oldest first, page by page", answers.OrdersOfUser, query=UsersOrders, reads=True
     )
     async def users_orders(view: Any, request: Any, id: str) -> Any:
-        try:
-            limit, after = read_page(request.query, MOST_ROWS)
-        except ValueError as error:
-            return problem(view, 400, "Bad request", str(error))
+        asked = read_query(request.query, UsersOrders)
 
         async def here(partitions: list[int], tables: Tables) -> list[Any]:
-            found: list[Any] = []
+            rows: list[Any] = []
             for partition in partitions:
                 await yield_if_due()
-                found += orders_of(local.store, partition, tables["users-orders"], id, limit, after)
-            return found
+                rows += orders_of(local.store, partition, tables["users-orders"], id, asked.limit, asked.after)
+            return rows
 
         return await side.doors.gather(
-            view, request, ["users-orders"], here, lambda answers: orders_page(id, answers, limit)
+            view, request, ["users-orders"], here, lambda answers: orders_page(id, answers, asked.limit)
         )
 
 
@@ -63,19 +59,15 @@ def _add_catalogue(side: ReadSide) -> None:
     @side.app.page("/products", name="catalogue")
     @describe("products", "The catalogue: products by words, page by page", answers.Catalogue, query=Search, reads=True)
     async def products(view: Any, request: Any) -> Any:
-        try:
-            limit, after = read_page(request.query)
-        except ValueError as error:
-            return problem(view, 400, "Bad request", str(error))
-        words = request.query.get("search", "")
+        asked = read_query(request.query, Search)
 
         async def here(partitions: list[int], tables: Tables) -> list[Any]:
-            found: list[Any] = []
+            rows: list[Any] = []
             for partition in partitions:
                 await yield_if_due()
-                found += search(local.store, partition, tables["catalogue"], words, limit, after)
-            return found
+                rows += search(local.store, partition, tables["catalogue"], asked.search, asked.limit, asked.after)
+            return rows
 
         return await side.doors.gather(
-            view, request, ["catalogue"], here, lambda answers: products_page(answers, limit)
+            view, request, ["catalogue"], here, lambda answers: products_page(answers, asked.limit)
         )

@@ -14,6 +14,7 @@ from projections.projection import Row
 from projections.stores.changelog import prefix_of, read_key
 from projections.stores.declaration import Indexes, projection_name
 from projections.stores.rows import StoredRow, decode_stored
+from streams.journal.position import Place
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +38,12 @@ def count_prefix(table: str, index: str) -> bytes:
     return prefix_of(table, COUNT) + index.encode() + _END
 
 
-def change_key(table: str, at: tuple[int, int]) -> bytes:
+def change_key(table: str, at: Place) -> bytes:
     """What the entry of the row that changed at this commit number and index begins with; its key follows."""
     return prefix_of(table, CHANGE) + _place.pack(at[0], at[1] + 1)
 
 
-def read_change(table: str, entry: bytes) -> tuple[tuple[int, int], str]:
+def read_change(table: str, entry: bytes) -> tuple[Place, str]:
     """The opposite: commit number and index, and the key of the row."""
     start = len(prefix_of(table, CHANGE))
     nr, index = _place.unpack_from(entry, start)

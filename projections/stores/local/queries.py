@@ -11,6 +11,7 @@ from projections.stores.local.indexes import CHANGE, change_key, count_prefix, e
 from projections.stores.local.rocksdb import LocalStore, TableError
 from projections.stores.rows import Checkpoint, is_gone, shown_json, split
 from streams.concurrency.fairness import yield_if_due
+from streams.journal.position import Place
 
 AT_ONCE = 500
 """Rows that are read between two looks at the clock."""
@@ -19,7 +20,7 @@ AT_ONCE = 500
 class Change(NamedTuple):
     """A row that has changed, at commit number and index, as it is kept now, also when it was removed."""
 
-    at: tuple[int, int]
+    at: Place
     key: str
     row: bytes
 
@@ -118,7 +119,7 @@ def place(store: LocalStore, partition: int, table: str) -> Checkpoint:
     return Checkpoint() if value is None else decode_place(value)
 
 
-def changes(store: LocalStore, partition: int, table: str, after: tuple[int, int], most: int) -> list[Change]:
+def changes(store: LocalStore, partition: int, table: str, after: Place, most: int) -> list[Change]:
     """Up to so many rows that have changed since commit number and index, the one that has changed first at the
     beginning.
 
@@ -126,7 +127,7 @@ def changes(store: LocalStore, partition: int, table: str, after: tuple[int, int
     of it there and others not. The others come when the batch is applied again, with older positions.
     """
     upto = place(store, partition, table).at
-    found: list[tuple[tuple[int, int], str]] = []
+    found: list[tuple[Place, str]] = []
     for entry, _ in store.items(partition, prefix_of(table, CHANGE), change_key(table, (after[0], after[1] + 1))):
         at, key = read_change(table, entry)
         if at > upto or len(found) == most:

@@ -11,6 +11,7 @@ from statistics import median
 
 from msgspec.structs import replace
 
+from projections.publishing.publication import Publication
 from projections.publishing.tailer import Tail
 from streams.concurrency.tasks import cancel
 from streams.journal.port import Published, stream_name
@@ -88,16 +89,11 @@ async def _tail(site: Site, it: Tails) -> None:
         first.append(time.perf_counter())
         return records
 
-    tail = Tail(
-        stream,
-        it.partition,
-        events_topic(namespace, "order"),
-        "/bench",
-        site.journal,
-        site.broker,
-        site.context.events,
-        wire,
-    )
+    publication = Publication(
+        type="order", topic=events_topic(namespace, "order"), source="/bench", journal=site.journal,
+        broker=site.broker, codec=site.context.events, framing=wire,
+    )  # fmt: skip
+    tail = Tail(publication, it.partition)
     began = time.perf_counter()
     task = asyncio.create_task(tail.run())
     while tail.published.nr < head.nr:

@@ -11,7 +11,7 @@ import pytest
 from aggregates.shop.order import OrderCancelled, OrderOpened, order
 from projections.applying.events import EventReader
 from projections.applying.fold import TableFold
-from projections.publishing.tailer import COMMIT_END
+from projections.publishing.publication import COMMIT_END
 from projections.shop.tables.orders import orders
 from schemas.codec import Codec, Undecodable
 from schemas.formats import JSON

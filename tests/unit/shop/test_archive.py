@@ -19,14 +19,16 @@ from aggregates.shop.order import (
     OrderRejected,
     OrderShipped,
 )
-from projections.http.forwarding import NotNow
+from projections.http.parameters import read_query
+from projections.http.problems import BadRequest, NotNow
 from projections.projection import Row
 from projections.shop.tables.archive import by_user, order_archive
-from projections.shop.views.archive import UsersArchive, add_archive
+from projections.shop.views.archive import ArchiveQuery, UsersArchive, add_archive
 from projections.stores.rows import Changes, Checkpoint, StoreDown, StoredRow
 from projections.stores.shared.memory import MemoryRows
 from tests.folded import published
 from tests.specification import given
+from tests.unit.problems import answered
 from tests.unit.sold import DAY, placed, withdrawn
 
 TABLE = "order-archive-1"
@@ -105,7 +107,7 @@ def archive_of(days: dict[str, str]) -> MemoryRows:
 def answer(rows: MemoryRows, user: str = "17850", **query: str) -> Row:
     """The page that is asked for on TODAY."""
     given_ = {name.rstrip("_"): value for name, value in query.items()}
-    return asyncio.run(UsersArchive.read(user, given_, TODAY).answer(rows, TABLE))
+    return asyncio.run(UsersArchive.of(user, read_query(given_, ArchiveQuery), TODAY).answer(rows, TABLE))
 
 
 def ids(page: Row) -> str:
@@ -191,8 +193,8 @@ def test_how_far_back_it_goes() -> None:
 )
 def test_what_cannot_be_meant_is_said(query: dict[str, str]) -> None:
     """The message names what is wrong, which is a bad request."""
-    with pytest.raises(ValueError, match=r"^(from|to|limit|after)=|surrogates"):
-        UsersArchive.read("17850", query, TODAY)
+    with pytest.raises(BadRequest, match=r"^(from|to|limit|after)=|surrogates"):
+        UsersArchive.of("17850", read_query(query, ArchiveQuery), TODAY)
 
 
 # -- over HTTP -------------------------------------------------------------------------------------------------------
@@ -227,7 +229,7 @@ def get(side: Side, rows: MemoryRows, user: str = "17850", **query: str) -> tupl
     """Status, body and headers of the answer."""
     add_archive(side, rows)  # type: ignore[arg-type]
     view = SimpleNamespace(bytes=lambda body, **of: SimpleNamespace(body=body, **{"status": 200, "headers": None} | of))
-    response = asyncio.run(side.pages["/users/{id}/archive"](view, SimpleNamespace(query=query), user))
+    response = asyncio.run(answered(side.pages["/users/{id}/archive"](view, SimpleNamespace(query=query), user)))
     return response.status, json.loads(response.body), response.headers or {}
 
 

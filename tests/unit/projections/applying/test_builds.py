@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from projections.applying import lane as lane_module
+from projections.applying import event_source, events
 from projections.applying import partition as partition_module
+from projections.applying import processor as processor_module
 from projections.applying.partition import PartitionProcessor
 from projections.stores.rows import Changes, StoreDown
 from tests.memory_rows import MemoryRows
-from tests.unit.boxes import Boxes, by_type, put, until
+from tests.unit.boxes import Boxes, Reading, by_type, put, until
 
 NEW = "boxes-1.1"
 
@@ -21,7 +22,7 @@ NEW = "boxes-1.1"
 @pytest.fixture
 async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Boxes]:
     """Boxes, where a table is near when it is three records behind."""
-    monkeypatch.setattr(lane_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(processor_module, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(partition_module, "NEAR", 3)
     monkeypatch.setattr(partition_module, "BATCH_BEHIND", 10)
     boxes = Boxes()
@@ -72,6 +73,29 @@ async def test_how_far_it_is(here: Boxes, removed: int) -> None:
     progress = partition.progress(NEW)
     assert progress is not None
     assert (60, 60) == (progress.done, progress.total)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_topic_that_falls_silent(here: Boxes, monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
+    """The rest comes from the journal: in batches between which others may change the tables, and as events done."""
+    monkeypatch.setattr(event_source, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(events, "EVENTS_AT_ONCE", 5)
+    for number in range(30):
+        await here.write(("1", put(f"{number}")))
+
+    async def never(reading: Reading, most: int) -> Any:
+        if lost:  # while it is read
+            here.topic.records.clear()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Reading, "read", never)
+    rows = Watched()
+    rows.partition = partition = await opened(here, here.wanted(name=NEW, rows=rows))
+    await current(partition, NEW)
+    assert here.expected() == rows.rows(NEW)
+    assert len(rows.saves) > 3
+    assert rows.seen == sorted(rows.seen)
+    assert (0, 25, 30) == (rows.seen[0][0], rows.seen[-1][0], rows.seen[0][1])
 
 
 async def test_a_table_from_the_log_begins_at_the_topic_next_time(here: Boxes) -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.applying import lane as lane_module
+from projections.applying import event_source
 from projections.applying import partition as partition_module
+from projections.applying import processor as processor_module
 from projections.applying.partition import PartitionProcessor
 from projections.applying.refolding import fold_key
 from projections.projection import Projection, PublishedEvent, Row
@@ -24,7 +25,7 @@ from tests.unit.boxes import BANG, Boxes, Put, Reading, boxes, by_type, contents
 @pytest.fixture
 async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Boxes]:
     """Boxes, where a table is near when it is three records behind."""
-    monkeypatch.setattr(lane_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(processor_module, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(partition_module, "NEAR", 3)
     boxes = Boxes()
     yield boxes
@@ -93,7 +94,7 @@ async def test_a_new_table_catches_up_and_joins(here: Boxes) -> None:
     await fill(here, 5)
     await current(here, partition)
     assert here.rows.rows("boxes-1") == here.rows.rows("boxes-1.1") == here.expected()
-    assert (1, {}) == (here.topic.readings, partition._behind)
+    assert (1, {partition._main}) == (here.topic.readings, {it.processor for it in partition.tables.values()})
 
 
 async def never_answers_too_early(here: Boxes, partition: PartitionProcessor, table: str) -> None:
@@ -427,8 +428,8 @@ async def test_no_table_misses_or_doubles_an_event(steps: list[str], turns: list
     """Whatever is ordered, and whenever: in the end each table that is kept is a fold of the log, and one that is said
     to be current had all that the others had."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(lane_module, "FIRST_PAUSE", 0.001)
-        patched.setattr(lane_module, "LONGEST_PAUSE", 0.005)
+        patched.setattr(processor_module, "FIRST_PAUSE", 0.001)
+        patched.setattr(processor_module, "LONGEST_PAUSE", 0.005)
         patched.setattr(partition_module, "NEAR", near)
         here = Boxes()
         rounds = 0
@@ -532,7 +533,7 @@ async def test_a_log_that_is_empty_beside_a_full_topic(here: Boxes) -> None:
 
 async def test_a_journal_that_does_not_answer_holds_no_table(here: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was published goes on into the tables while nobody can say where the log ends."""
-    monkeypatch.setattr(lane_module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(event_source, "LOOK_SECONDS", 0.01)
     await fill(here, 3)
     expected = here.expected()
 
@@ -548,7 +549,7 @@ async def test_a_journal_that_does_not_answer_holds_no_table(here: Boxes, monkey
 
 async def test_a_topic_that_ends_with_a_transaction(here: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its marker has an offset and is no record: nobody waits for one."""
-    monkeypatch.setattr(lane_module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(event_source, "LOOK_SECONDS", 0.01)
     await fill(here, 3)
     at = Reading.at
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from projections.applying.progress import Progress
-from projections.operations.status import ABSENT, BEHIND, CURRENT, HELD, LEFT, PAUSED, state_of
+from projections.operations.status import state_of
+from projections.operations.worker_status import ABSENT, BEHIND, CURRENT, HELD, LEFT, PAUSED
 
 
 def told(progress: Progress) -> tuple[int, int]:

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from projections.applying.waits import MostAtOnce, Waits
-from projections.http.forwarding import Busy, NotNow
+from projections.http.forwarding import Busy
+from projections.http.problems import NotNow
 
 
 async def wait(waits: Waits, nr: int, partition: int = 0, name: str = "orders") -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from projections.gateway.command_answers import answer_of, is_another, used_before
-from projections.gateway.command_log import CommandAggregate, KafkaPosition, SentCommand
+from projections.gateway.command_records import CommandAggregate, KafkaPosition, SentCommand
 from projections.gateway.command_request import Command
-from projections.http.bodies import HttpProblem
+from projections.http.problems import HttpProblem
 from streams.deciding.messages import AggregateRef, Error, Reply
 
 COMMAND = Command("c-1", "order", "7", "PlaceOrder", [], "same")

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from projections.gateway.command_log import (
+from projections.gateway.command_log import CommandLog
+from projections.gateway.command_records import (
     NOT_YET,
     CommandAggregate,
-    CommandLog,
     KafkaPosition,
     LogEntry,
     PendingCommand,
@@ -70,7 +70,7 @@ def test_sent_and_answered(log: CommandLog, swapped: bool) -> None:
     assert found.sent is not None
     assert found.reply is not None
     assert ("PlaceOrder", "accepted") == (found.sent.command, found.reply.status)
-    assert [] == log.unanswered()
+    assert [] == log.pending()
     assert None is log.find("b")
 
 
@@ -78,7 +78,7 @@ def test_unanswered(log: CommandLog) -> None:
     """What is written says which commands have no reply, and so does the file afterwards."""
     assert [PendingCommand(a_command("a"), 1)] == log.write([sent("a", 1), reply("b", 2)], {}, 2)
     assert [] == log.write([sent("b", 3)], {}, 3)
-    assert [PendingCommand(a_command("a"), 1)] == log.unanswered()
+    assert [PendingCommand(a_command("a"), 1)] == log.pending()
 
 
 def test_first_command_and_newest_reply(log: CommandLog) -> None:
@@ -124,8 +124,8 @@ def test_each_command_has_its_reply(log: CommandLog) -> None:
         assert found is not None
         assert found.reply is not None
         assert ("rejected", "PlaceOrder") == (found.reply.status, found.reply.command)
-    assert {1} == {command.at for command in log.unanswered()}
-    assert 24 == len(log.unanswered())
+    assert {1} == {command.at for command in log.pending()}
+    assert 24 == len(log.pending())
 
 
 def test_one_id_for_two_aggregates(log: CommandLog) -> None:
@@ -133,14 +133,14 @@ def test_one_id_for_two_aggregates(log: CommandLog) -> None:
     other = a_command("a", "product")
     entries = [reply("a", 1), read_entry(encode_sent(other), 2)[0], sent("a", 3)]
     assert [PendingCommand(other, 2)] == log.write(entries, {}, 3)
-    assert [PendingCommand(other, 2)] == log.unanswered()
+    assert [PendingCommand(other, 2)] == log.pending()
 
 
 def test_day(log: CommandLog) -> None:
     """What is older than a day is removed, a command without a reply too."""
     log.write([sent("old", 1), sent("new", DAY)], {}, 2)
     log.write([], {}, DAY + 2)
-    assert (None, [PendingCommand(a_command("new"), DAY)]) == (log.find("old"), log.unanswered())
+    assert (None, [PendingCommand(a_command("new"), DAY)]) == (log.find("old"), log.pending())
 
 
 def test_opened_again(log: CommandLog, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_opened_again(log: CommandLog, tmp_path: Path) -> None:
 
     again = CommandLog(lambda: tmp_path / "its" / "commands.sqlite")
     again.open("topic-1")
-    assert ({0: 7, 3: 2}, ["a"]) == (again.offsets(), [command.sent.command_id for command in again.unanswered()])
+    assert ({0: 7, 3: 2}, ["a"]) == (again.offsets(), [command.sent.command_id for command in again.pending()])
 
 
 def test_another_topic(log: CommandLog) -> None:

@@ -26,7 +26,8 @@ from aggregates.timer import timer
 from projections.gateway.command_data import CommandData, Invalid
 from projections.gateway.command_request import CommandReader, command_id, fingerprint, read_path_id, wait_of
 from projections.gateway.gateway import accepted_of
-from projections.http.bodies import BodyBytes, HttpProblem
+from projections.http.bodies import BodyBytes
+from projections.http.problems import HttpProblem
 from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 
@@ -186,7 +187,7 @@ def test_a_precondition_makes_another_command() -> None:
 async def test_a_precondition_goes_to_kafka() -> None:
     """The sequence that the sender has seen stands in a header, for the owner to decide."""
     for named, expected in (({"If-Match": "7"}, [b"7"]), ({"If-None-Match": "*"}, [b"0"]), ({}, [])):
-        with BodyBytes(10_000).some() as room:
+        with BodyBytes(10_000).of_request() as room:
             command, _ = await READER.read(request(**named), "order", "c-1", room)
         assert expected == [value for name, value in command.headers if name == "ce_expectedsequence"]
 

@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 from multidict import CIMultiDict
 from yarl import URL
 
 from aggregates.shop.order import order
 from projections.gateway.gateway import Gateway
-from projections.http.bodies import HttpProblem
+from projections.http.problems import HttpProblem
 from streams.settings import Settings
 from tests.unit.boxes import until
 
@@ -61,6 +62,72 @@ async def test_two_commands_with_one_id_at_once(tmp_path: Path, other: tuple[Any
         with pytest.raises(HttpProblem, match="c-1 was used for PlaceOrder of order 7"):
             await refused
     await until(lambda: len(kafka.sent) == 2)
-    for task in (first, again, *gateway._deliveries):
+    for task in (first, again, *gateway._deliveries._tasks):
         task.cancel()
     await asyncio.gather(first, again, return_exceptions=True)
+
+
+class Moment:
+    """What happens to a command, and after how many milliseconds: None for never."""
+
+    def __init__(self, delivered: int | None, replied: int | None, *, fails: bool = False, ends: bool = False) -> None:
+        self.delivered = delivered
+        self.replied = replied
+        self.fails = fails
+        self.ends = ends
+
+    async def deliver(self) -> Any:
+        """As Kafka takes it, or does not."""
+        await after(self.delivered)
+        if self.fails:
+            raise KafkaTimeoutError("no leader")
+        return "sent"
+
+    async def reply(self, future: asyncio.Future[Any]) -> None:
+        """As its owner replies, or the worker ends."""
+        await after(self.replied)
+        future.set_result(None if self.ends else "reply")
+
+
+async def after(milliseconds: int | None) -> None:
+    """Wait, or for ever."""
+    await asyncio.sleep(3_600 if milliseconds is None else milliseconds / 1_000)
+
+
+@pytest.mark.parametrize(
+    ("moment", "seconds", "expected"),
+    [
+        (Moment(10, 40), 0.5, "reply"),
+        (Moment(None, 10), 0.5, "reply"),  # it is read before the note of the command is written
+        (Moment(10, None), 0.0, None),
+        (Moment(40, None), 0.02, None),
+        (Moment(10, None), 0.1, None),
+        (Moment(10, 30, ends=True), 3_600, None),
+        (Moment(60, 10, ends=True), 3_600, None),
+        (Moment(None, 10, ends=True), 3_600, HttpProblem),
+        (Moment(None, None), 0.0, HttpProblem),
+        (Moment(None, None), 0.3, HttpProblem),
+        (Moment(10, 300, fails=True), 3_600, HttpProblem),
+    ],
+    ids=repr,
+)
+async def test_how_long_it_waits(
+    moment: Moment, seconds: float, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the reply as long as the client says, for Kafka 200 ms at least; not for what does not come any more."""
+    monkeypatch.setattr("projections.gateway.gateway.PRODUCE_SECONDS", 0.2)
+    future = asyncio.get_running_loop().create_future()
+    tasks = [asyncio.create_task(moment.deliver()), asyncio.create_task(moment.reply(future))]
+    command: Any = SimpleNamespace(id="c-1")
+    gateway: Any = None
+    async with asyncio.timeout(2):
+        work = Gateway._reply(gateway, command, tasks[0], future, seconds)
+        if expected is HttpProblem:
+            with pytest.raises(HttpProblem, match="command c-1") as refused:
+                await work
+            assert (503, {"command_id": "c-1"}) == (refused.value.status, refused.value.members)
+        else:
+            assert expected == await work
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -13,8 +13,10 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from projections.applying.control import Control
-from projections.gateway.command_log import CommandAggregate, CommandLog, KafkaPosition, SentCommand, read_entry
+from projections.gateway.command_log import CommandLog
+from projections.gateway.command_records import CommandAggregate, KafkaPosition, SentCommand, read_entry
 from projections.gateway.replies import Replies
+from projections.gateway.waiters import ReplyWaiters
 from streams.cli import kafka
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka.batches import unreadable
@@ -51,8 +53,9 @@ def test_an_entry_or_a_value_error(value: bytes | None) -> None:
 
 async def test_replies_behind_a_foreign_record(tmp_path: Path) -> None:
     """Whatever stands on the topic of replies, who waits for a reply behind it gets it."""
-    replies = Replies([], "gateway-replies", 4, KafkaClient([], 4), CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
-    with replies.waiting_for(SENT) as waiting:
+    commands, waiters = CommandLog(lambda: tmp_path / "commands.sqlite"), ReplyWaiters(2)
+    replies = Replies(KafkaClient([], 4), commands, waiters, servers=[], topic="gateway-replies", partitions=4)
+    with waiters.waiting_for(SENT) as waiting:
         for offset, value in enumerate(VALUES):
             replies._take(record(offset, value))
         replies._take(UNREADABLE)

@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 
-from projections.gateway.command_log import (
+from projections.gateway.command_log import CommandLog
+from projections.gateway.command_records import (
     CommandAggregate,
-    CommandLog,
     KafkaPosition,
     KnownCommand,
     SentCommand,
     encode_sent,
+    now_ms,
 )
 from projections.gateway.command_request import Command
 from projections.gateway.gateway import Gateway
-from projections.gateway.replies import Replies, TooMany, now_ms
-from projections.http.forwarding import NotNow
+from projections.gateway.replies import Replies
+from projections.gateway.waiters import ReplyWaiters, TooMany
+from projections.http.problems import NotNow
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import AggregateRef, Error, Reply, encode_reply
 from streams.kafka.client import KafkaClient
@@ -36,48 +38,53 @@ def sent(id: str, order: str = "7", command: str = "PlaceOrder") -> SentCommand:
 @pytest.fixture
 def replies(tmp_path: Path) -> Replies:
     """Nothing is read; two may wait."""
-    return Replies([], "gateway-replies", 4, KafkaClient([], 4), CommandLog(lambda: tmp_path / "commands.sqlite"), 2)
+    commands = CommandLog(lambda: tmp_path / "commands.sqlite")
+    return Replies(KafkaClient([], 4), commands, ReplyWaiters(2), servers=[], topic="gateway-replies", partitions=4)
 
 
 async def test_as_many_as_may_wait(replies: Replies) -> None:
     """One more is refused, until another one waits no longer."""
-    with replies.place(sends=False):
-        with replies.place(sends=False), pytest.raises(TooMany, match="2 requests"), replies.place(sends=False):
+    with replies.waiters.place(sends=False):
+        with (
+            replies.waiters.place(sends=False),
+            pytest.raises(TooMany, match="2 requests"),
+            replies.waiters.place(sends=False),
+        ):
             pass
-        with replies.place(sends=False):
+        with replies.waiters.place(sends=False):
             pass
 
 
 async def test_several_may_wait_for_one_command(replies: Replies) -> None:
     """Each gets its reply."""
-    with replies.waiting_for(sent("a")) as one, replies.waiting_for(sent("a")) as other:
+    with replies.waiters.waiting_for(sent("a")) as one, replies.waiters.waiting_for(sent("a")) as other:
         replies._take(record("a", "7"))
         assert (True, True) == (one.done(), other.done())
-    assert {} == replies._waiting
+    assert {} == replies.waiters._waiting
 
 
 async def test_who_asks_does_not_take_the_place_of_who_sends(replies: Replies) -> None:
     """As many as may ask what became of commands, and then commands are taken all the same; and the other way round."""
-    with replies.place(sends=False), replies.place(sends=False):
-        with replies.place(sends=True), replies.place(sends=True):
+    with replies.waiters.place(sends=False), replies.waiters.place(sends=False):
+        with replies.waiters.place(sends=True), replies.waiters.place(sends=True):
             for sends in (False, True):
-                with pytest.raises(TooMany), replies.place(sends):
+                with pytest.raises(TooMany), replies.waiters.place(sends):
                     pass
-        with replies.place(sends=True):
+        with replies.waiters.place(sends=True):
             pass
 
 
 async def test_a_reply_of_another_aggregate(replies: Replies) -> None:
     """Who waits for the reply of one aggregate does not get that of another to a command with its id, nor the reply to
     another command; one that does not say to which command it is is taken."""
-    with replies.waiting_for(sent("a")) as waits, replies.waiting_for(sent("a")) as also:
+    with replies.waiters.waiting_for(sent("a")) as waits, replies.waiters.waiting_for(sent("a")) as also:
         replies._take(record("a", "8"))
         replies._take(record("a", "7", command="CancelOrder"))
         assert not waits.done()
         replies._take(record("a", "7", command="PlaceOrder"))
         assert "PlaceOrder" == waits.result().command  # type: ignore[union-attr]
         assert also.done()
-    with replies.waiting_for(sent("a")) as waits:
+    with replies.waiters.waiting_for(sent("a")) as waits:
         replies._take(record("a", "7"))
         assert waits.done()
 
@@ -96,7 +103,7 @@ async def test_what_others_say_is_not_what_became_of_it(replies: Replies, kept: 
     if kept:
         await keep(replies, 3)
     assert KnownCommand(sent("a"), None) == replies.find("a")
-    assert "a" in replies.unanswered
+    assert "a" in replies.pending
 
     for each in [record("a", "7", command="PlaceOrder"), *others]:
         replies._take(each)
@@ -104,7 +111,7 @@ async def test_what_others_say_is_not_what_became_of_it(replies: Replies, kept: 
         await keep(replies, 6)
     known: Any = replies.find("a")
     assert ("7", "PlaceOrder", "accepted") == (known.reply.aggregate.id, known.reply.command, known.reply.status)
-    assert kept == ("a" not in replies.unanswered)
+    assert kept == ("a" not in replies.pending)
 
 
 async def keep(replies: Replies, to: int) -> None:
@@ -125,11 +132,11 @@ async def test_a_time_to_come(replies: Replies) -> None:
 async def test_a_refusal_of_another_command(replies: Replies) -> None:
     """That an id was used before is told to who waits, and is not what became of the first command with that id."""
     replies._commands.open("topic-1")
-    with replies.waiting_for(sent("a")) as reply:
+    with replies.waiters.waiting_for(sent("a")) as reply:
         replies._take(record("a", "7"))
         replies._take(record("a", "7", "IdUsedBefore"))
         assert "accepted" == reply.result().status  # type: ignore[union-attr]
-    with replies.waiting_for(sent("a")) as reply:
+    with replies.waiters.waiting_for(sent("a")) as reply:
         replies._take(record("a", "7", "IdUsedBefore"))
         assert "failed" == reply.result().status  # type: ignore[union-attr]
     known = replies.find("a")
@@ -157,7 +164,7 @@ async def test_who_looks_for_a_command_when_the_worker_ends(replies: Replies) ->
     finding = asyncio.create_task(replies.find_for_sure("a"))
     await asyncio.sleep(0.01)
     assert not finding.done()
-    await replies.let_go()
+    await replies.end_waits()
     async with asyncio.timeout(5):
         with pytest.raises(NotNow, match="ends"):
             await finding
@@ -170,9 +177,9 @@ async def end_offset(topic: str, partition: int) -> int:
 
 async def test_worker_ends(replies: Replies) -> None:
     """Who waits is let go without a reply, and so is who comes afterwards."""
-    with replies.waiting_for(sent("a")) as early:
-        await replies.let_go()
-        with replies.waiting_for(sent("b")) as late:
+    with replies.waiters.waiting_for(sent("a")) as early:
+        await replies.end_waits()
+        with replies.waiters.waiting_for(sent("b")) as late:
             assert (None, None) == (early.result(), late.result())
 
 
@@ -182,7 +189,7 @@ async def test_the_same_again_is_not_given_the_reply_of_another(replies: Replies
     replies._commands.open("topic-1")
     command = Command("a", "order", "7", "PlaceOrder", [], "1")
     gateway: Any = SimpleNamespace(_replies=replies)
-    replies.unanswered.add(sent("a"), now_ms())
+    replies.pending.add(sent("a"), now_ms())
     replies._take(record("a", "8", command="PlaceOrder"))
     assert None is Gateway._first_reply(gateway, command)
     replies._take(record("a", "7", command="PlaceOrder"))

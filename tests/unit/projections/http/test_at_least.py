@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from projections.http.at_least import BadPosition, read_all_at_least, read_at_least, read_wait
+from projections.http.at_least import BadPositionHeader, read_all_at_least, read_at_least, read_wait
 from projections.http.etags import tag_of
 
 TYPES = ("order", "user")
@@ -45,7 +45,7 @@ def test_an_etag_is_a_position() -> None:
 )
 def test_what_is_no_position(text: str) -> None:
     """It is said to be none, whatever it is and however long, in a text that is not long."""
-    with pytest.raises(BadPosition, match="not a position like order-3:125") as caught:
+    with pytest.raises(BadPositionHeader, match="not a position like order-3:125") as caught:
         read_all_at_least([text], 4, TYPES)
     assert len(str(caught.value)) < 250
 
@@ -54,7 +54,7 @@ def test_a_long_header_is_read_at_once() -> None:
     """A header as long as any that is let in takes no time."""
     began = time.monotonic()
     for text in ("order-1" * 1_100, "-1" * 4_000 + ":", "order-" + "0" * 8_000):
-        with pytest.raises(BadPosition):
+        with pytest.raises(BadPositionHeader):
             read_at_least(text, 4, TYPES)
     assert time.monotonic() - began < 1
 

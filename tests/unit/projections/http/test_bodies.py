@@ -13,7 +13,8 @@ import pytest_asyncio
 from aiohttp import web
 
 from projections.http import bodies
-from projections.http.bodies import BodyBytes, HttpProblem, read_body, read_bytes
+from projections.http.bodies import BodyBytes, read_body, read_bytes
+from projections.http.problems import HttpProblem
 
 Work = Callable[[web.Request], Awaitable[Any]]
 
@@ -124,7 +125,7 @@ async def test_slow_senders_are_in_nobodys_way(server: Server, monkeypatch: pyte
     reserved = BodyBytes(most)
 
     async def read(request: web.Request) -> int:
-        with reserved.some() as some:
+        with reserved.of_request() as some:
             return len(await read_bytes(request, 5_000, some))
 
     server.work = read
@@ -149,7 +150,7 @@ async def test_no_room(server: Server) -> None:
     reserved = BodyBytes(100)
 
     async def read(request: web.Request) -> int:
-        with reserved.some() as some:
+        with reserved.of_request() as some:
             return len(await read_bytes(request, 1_000, some))
 
     server.work = read

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from projections.http.bodies import HttpProblem
 from projections.http.etags import tag_of
 from projections.http.preconditions import expected_sequence
+from projections.http.problems import HttpProblem
 
 TAG = tag_of("orders-1", "order-3:125:0", 9, b"{}")
 FOREIGN = tag_of("users-1", "user-3:125:0", 9, b"{}")

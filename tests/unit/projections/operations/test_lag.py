@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from projections.operations.lag import lag_of
+from projections.operations.lag import Reach, WorkerReach, lag_of
 from projections.publishing.heads import Heads
 from streams.cli import lag as lag_client
 from streams.journal.memory import MemoryJournal
@@ -47,9 +47,9 @@ def commit(nr: int) -> Commit:
     return Commit(STREAM, nr, 1, "o", "t", nr, 0, nr, datetime.now(UTC))
 
 
-def answer(published: int, applied: int) -> dict[str, Any]:
+def answer(published: int, applied: int) -> WorkerReach:
     """What a worker says of itself."""
-    return {"published": {STREAM: [published, 0]}, "applied": {STREAM: {"orders-1": [applied, 0]}}}
+    return WorkerReach({STREAM: Reach(published, 0)}, {STREAM: {"orders-1": Reach(applied, 0)}})
 
 
 @pytest.mark.parametrize(("published", "applied", "ahead"), [(15, 15, 13), (2, 15, 13), (15, 0, 13), (2, 2, 0)])
@@ -57,14 +57,14 @@ async def test_ahead(published: int, applied: int, ahead: int) -> None:
     """The commits that topic or tables have and the journal does not."""
     side = await side_with(1, 2)
     found = await lag_of(side, STREAM, commit(2), [answer(published, applied)])
-    assert (ahead, 2) == (found["ahead"], found["head"])
+    assert (ahead, 2) == (found.ahead, found.head)
 
 
 async def test_a_head_that_was_read_before() -> None:
     """A commit that was written and applied while others were asked is not ahead of anything."""
     side = await side_with(1, 2, 3)
     found = await lag_of(side, STREAM, commit(2), [answer(3, 3)])
-    assert (0, 3) == (found["ahead"], found["head"])
+    assert (0, 3) == (found.ahead, found.head)
 
 
 async def test_who_asks_at_once_shares_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,13 +78,13 @@ async def test_who_asks_at_once_shares_a_reading(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(MemoryJournal, "head", counted)
     found = await asyncio.gather(*(lag_of(side, STREAM, commit(2), [answer(15, 15)]) for _ in range(20)))
-    assert ([13] * 20, [STREAM]) == ([it["ahead"] for it in found], reads)
+    assert ([13] * 20, [STREAM]) == ([it.ahead for it in found], reads)
 
 
 async def test_an_empty_journal() -> None:
     """All that was published is ahead of it."""
     found = await lag_of(await side_with(), STREAM, None, [answer(15, 15)])
-    assert 15 == found["ahead"]
+    assert 15 == found.ahead
 
 
 def test_the_command_line_names_the_streams() -> None:

@@ -7,17 +7,21 @@ from typing import Any
 import pytest
 
 from projections.operations import cli
-from projections.operations.cli_status import ProjectionState, TableState, duration, path_of, read, refused, rows
+from projections.operations.cli_status import duration, path_of, read, refused, rows
+from projections.operations.status import ProjectionStatus, TableStatus
 from streams.cli.run import ERROR, USAGE, CliError
 
 NOTHING = {"watch": False, "wait": False, "key": None, "again": False, "reason": None}
 
 
-def state(**changed: Any) -> ProjectionState:
+def state(**changed: Any) -> ProjectionStatus:
     """A projection that is well, but for what is changed in its table."""
     table: dict[str, Any] = {"table": "orders-1", "state": "serving", "done": 9, "total": 9}
-    table |= {"rate": 0.0, "seconds_left": 0.0, "error": None, "quarantined_keys": 0}
-    return ProjectionState("orders", "orders-1", None, [], 0, [], [TableState(**{**table, **changed})])
+    table |= {"rate": 0.0, "seconds_left": 0.0, "error": None, "quarantined_keys": 0, "partitions": {}}
+    return ProjectionStatus(
+        name="orders", version=1, source="order", store="rocksdb", serving="orders-1", paused=None, skips=[],
+        quarantined_keys=0, quarantined=[], tables=[TableStatus(**{**table, **changed})],
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

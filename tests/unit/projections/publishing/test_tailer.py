@@ -13,13 +13,15 @@ import pytest
 
 from aggregates.shop.order import OrderConfirmed, order
 from projections.publishing import tailer
-from projections.publishing.tailer import COMMIT_END, Tail, read_position
+from projections.publishing.publication import COMMIT_END, Publication
+from projections.publishing.tailer import Tail
 from schemas.codec import Codec
 from schemas.formats import JSON
 from schemas.registry import Schemas
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, Published, RecordedEvent
+from streams.journal.position import Place, parse_place
 from streams.kafka.client import ProducerRecord, RecordTooLarge
 
 CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
@@ -41,8 +43,8 @@ class Topic:
         return len(self.records) - 1
 
     @property
-    def positions(self) -> list[tuple[int, int]]:
-        return [(at.nr, at.index) for at in (read_position(headers)[1] for _, _, headers in self.records)]
+    def positions(self) -> list[Place]:
+        return [parse_place(dict(headers)["ce_position"].decode()) for _, _, headers in self.records]
 
 
 async def journal_of(*sizes: int) -> MemoryJournal:
@@ -56,8 +58,16 @@ async def journal_of(*sizes: int) -> MemoryJournal:
     return journal
 
 
+def tail_of(journal: MemoryJournal, topic: Any, supervisor: Supervisor | None = None) -> Tail:
+    publication = Publication(
+        type="order", topic="order-events", source="/orders", journal=journal, broker=topic, codec=CODEC,
+        supervisor=supervisor or Supervisor(),
+    )  # fmt: skip
+    return Tail(publication, 0)
+
+
 async def tail_until(journal: MemoryJournal, topic: Any, done: Callable[[Tail], bool]) -> Tail:
-    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC)
+    tail = tail_of(journal, topic)
     task = asyncio.create_task(tail.run())
     async with asyncio.timeout(5):
         while not done(tail):
@@ -142,7 +152,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def tailing(journal: MemoryJournal, topic: Topic, supervisor: Supervisor) -> AsyncIterator[Tail]:
-    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC, None, supervisor)  # type: ignore[arg-type]
+    tail = tail_of(journal, topic, supervisor)
     task = asyncio.create_task(tail.run())
     yield tail
     task.cancel()
@@ -245,7 +255,7 @@ async def test_an_event_that_is_too_large(monkeypatch: pytest.MonkeyPatch, caplo
             return await super().publish(topic, partition, records)
 
     topic = Narrow()
-    tail = Tail("order-0", 0, "order-events", "/orders", journal, topic, CODEC, None, supervisor)  # type: ignore[arg-type]
+    tail = tail_of(journal, topic, supervisor)
     task = asyncio.create_task(tail.run())
     async with asyncio.timeout(5):
         while not supervisor.troubles:

@@ -18,11 +18,12 @@ from yarl import URL
 
 from projections.applying.control import Control
 from projections.http import forwarding
-from projections.http.forwarding import NotNow
+from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
 from projections.stores.rows import StoreDown
 from tests.unit.boxes import until
 from tests.unit.control_topic import ControlTopic, following
+from tests.unit.problems import answered
 
 CHANGELOG = "order-rows-changelog"
 MOST = 120
@@ -96,7 +97,7 @@ class Asker:
         async def answer(partition: int, table: str) -> Any:
             raise AssertionError("it is not here")
 
-        return await self.doors.at_owner(View(), request, "orders", key, answer)  # type: ignore[no-any-return]
+        return await answered(self.doors.ask_owner(View(), request, "orders", key, answer))  # type: ignore[no-any-return]
 
 
 @pytest_asyncio.fixture
@@ -271,7 +272,7 @@ async def test_a_stores_words_are_for_the_log(asker: Asker, caplog: pytest.LogCa
     request = SimpleNamespace(headers=CIMultiDict(), rel_url=URL("/orders/a"), method="GET")
     assert 0 == asker.doors.partition("a")
     with caplog.at_level(logging.INFO):
-        response = await asker.doors.at_owner(View(), request, "orders", "a", answer)
+        response = await answered(asker.doors.ask_owner(View(), request, "orders", "a", answer))
     assert (503, "1") == (response.status, response.headers["Retry-After"])
     assert b"10.0.0.9" not in response.body
     assert "10.0.0.9" in caplog.text
@@ -356,7 +357,7 @@ async def test_who_is_waited_at(asker: Asker) -> None:
 
     async def ask(nr: str, seconds: str = "0") -> web.Response:
         request = SimpleNamespace(query={"seconds": seconds, "projections": "orders"})
-        return await pages.handler(View(), request, "order-0", nr)  # type: ignore[no-any-return]
+        return await answered(pages.handler(View(), request, "order-0", nr))  # type: ignore[no-any-return]
 
     late = await ask("9")
     assert (503, True) == (late.status, b"order-0:9 is not applied yet" in late.body)  # type: ignore[operator]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+from aiohttp import web
 from faust.types import TP
 from multidict import CIMultiDict
 
@@ -14,6 +15,7 @@ from projections.http.forwarding import HOP, Tables
 from projections.routing.query_router import QueryRouter
 from projections.stores.rows import Quarantined
 from tests.unit.control_topic import ControlTopic, following
+from tests.unit.problems import answered
 
 CHANGELOG = "order-rows-changelog"
 URL = "http://worker:1"
@@ -22,8 +24,8 @@ URL = "http://worker:1"
 class View:
     """What a view answers."""
 
-    def bytes(self, body: bytes, content_type: str = "", status: int = 200, headers: Any = None) -> Any:
-        return status, msgspec.json.decode(body)
+    def bytes(self, body: bytes, **options: Any) -> web.Response:
+        return web.Response(body=body, **options)
 
 
 class Worker:
@@ -54,7 +56,8 @@ class Worker:
     async def ask(self, answer: Any, put: Any, **headers: str) -> Any:
         named = CIMultiDict((name.replace("_", "-"), value) for name, value in headers.items())
         request = SimpleNamespace(headers=named, rel_url=SimpleNamespace(raw_path_qs="/orders"))
-        return await self.doors.gather(View(), request, ["orders"], answer, put)
+        response = await answered(self.doors.gather(View(), request, ["orders"], answer, put))
+        return response.status, msgspec.json.decode(response.body)
 
 
 async def test_parts_may_take_their_time() -> None:

@@ -74,7 +74,7 @@ class Worker:
             self.asked_by.append(HOP in request.headers)
             return web.json_response({"id": request.match_info["id"], "by": self.name})
 
-        return await self.doors.at_owner(View(), request, "orders", request.match_info["id"], answer)
+        return await self.doors.ask_owner(View(), request, "orders", request.match_info["id"], answer)
 
     async def _all(self, request: web.Request) -> Any:
         return await self.doors.gather(

@@ -15,6 +15,7 @@ from projections.applying.control import Control
 from projections.http.forwarding import HOP, SEEN, Behind
 from projections.routing.query_router import QueryRouter
 from tests.unit.control_topic import ControlTopic, following
+from tests.unit.problems import answered
 
 CHANGELOG = "order-rows-changelog"
 
@@ -46,7 +47,7 @@ class Worker:
             return SimpleNamespace(body=table.encode(), status=200, headers={})
 
         request = SimpleNamespace(headers=headers)
-        return await self.doors.at_owner(View(), request, "orders", "a", answer)
+        return await answered(self.doors.ask_owner(View(), request, "orders", "a", answer))
 
 
 @asynccontextmanager
@@ -67,7 +68,7 @@ async def test_who_asks_is_behind() -> None:
         refused = await owner.told(behind)
         assert (503, "1") == (refused.status, refused.headers[SEEN])
         with pytest.raises(Behind):
-            await asks.doors.knows_better(refused)
+            await asks.doors.raise_if_behind(refused)
         assert b"orders-2" == (await owner.told(asks.doors.hop(await asks.doors.serving("orders")))).body
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,8 @@ import pytest
 from projections.applying.control import Control
 from projections.applying.source import ProjectionGroup
 from projections.applying.waits import MostAtOnce
-from projections.http.forwarding import Busy, NotNow
+from projections.http.forwarding import Busy
+from projections.http.problems import NotNow
 from projections.projection import Projection, PublishedEvent, Row
 from projections.routing.cutover import Cutover, first_projection
 from projections.stores.declaration import Table
@@ -32,6 +33,22 @@ class Alone:
 
     async def each(self, name: str, path: str, tables: Any, here: Callable[[], Any]) -> list[Any]:
         return [await here()]
+
+
+def group(type: str, kept: Sequence[Table], boxes: Any, control: Control) -> ProjectionGroup:
+    """The tables of a type in partition 0 of the boxes."""
+    return ProjectionGroup(
+        type,
+        f"{type}-events",
+        kept,
+        rows_of=lambda kept: boxes.rows,
+        here=lambda kept: [0],
+        control=control,
+        feed=boxes.topic,
+        reader=boxes.reader,
+        dead_letters=boxes.letters,
+        at_once=asyncio.Semaphore(4),
+    )
 
 
 @dataclass
@@ -53,8 +70,7 @@ class Town:
         kept = [Table(Projection("boxes", version, "box", self._contents)) for version in versions]
         async with following(self.orders) as control:
             boxes: Any = self.boxes
-            rest = (control, boxes.topic, boxes.reader, boxes.letters, asyncio.Semaphore(4))
-            source = ProjectionGroup("box", "box-events", kept, lambda kept: boxes.rows, lambda rows: [0], *rest)
+            source = group("box", kept, boxes, control)
             await source.open()
             try:
                 yield Worker(self, control, source)
@@ -322,8 +338,7 @@ async def test_a_type_without_a_projection_comes_first(town: Town) -> None:
     """Tables are switched whatever the order of the types: the leader is found by the first projection there is."""
     async with town.worker(1) as worker:
         await worker.current("boxes-1")
-        rest = (worker.control, town.boxes.topic, town.boxes.reader, town.boxes.letters, asyncio.Semaphore(4))
-        nothing = ProjectionGroup("mail", "mail-events", [], lambda kept: town.boxes.rows, lambda rows: [0], *rest)  # type: ignore[arg-type]
+        nothing = group("mail", [], town.boxes, worker.control)
         sources = {"mail": nothing, "box": worker.source}
         assert "boxes" == first_projection(sources)
         await Cutover(sources, worker.control, worker.doors)._look()  # type: ignore[arg-type]

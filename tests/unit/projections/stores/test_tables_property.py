@@ -16,7 +16,8 @@ from projections.projection import Row
 from projections.stores.changelog import ROW, prefix_of
 from projections.stores.declaration import Indexes
 from projections.stores.local.indexes import CHANGE, COUNT, ENTRY, change_key, count_prefix, entry_prefix
-from projections.stores.rows import Checkpoint, read_position
+from projections.stores.rows import Checkpoint
+from streams.journal.position import parse_place
 from tests.flat_rows import GONE, flat
 from tests.unit.boxes import BANG, EMPTY, Boxes, Stored, boxes, put, swapped
 from tests.unit.local_machines import Changelog, Machine
@@ -36,7 +37,7 @@ def check(machine: Machine) -> None:
     rows = {key.encode(): row for key, row in rows_of(machine).items()}
     last = {key: row["in"][-1] for key, row in rows.items() if GONE not in row and row["in"][-1] != "c"}
     expected = {
-        **{change_key(TABLE, read_position(row["position"])) + key: b"" for key, row in rows.items()},
+        **{change_key(TABLE, parse_place(row["position"])) + key: b"" for key, row in rows.items()},
         **{entry_prefix(TABLE, "last", value) + key: b"" for key, value in last.items()},
         **{count_prefix(TABLE, "last") + value.encode(): b"%d" % n for value, n in Counter(last.values()).items()},
     }

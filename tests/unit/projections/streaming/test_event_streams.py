@@ -14,7 +14,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from projections.http.forwarding import HOP, Behind, NotNow, OldTable, Tables, hop
+from projections.http.forwarding import HOP, SEEN, Behind, OldTable, Tables, hop
+from projections.http.problems import NotNow, problems
 from projections.streaming import event_streams, sse
 from projections.streaming.event_streams import EventStreams
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_frames
@@ -45,12 +46,9 @@ class Doors:
     def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
         return dict(headers)
 
-    async def knows_better(self, response: aiohttp.ClientResponse) -> None:
-        if response.headers.get("Newer"):
+    async def raise_if_behind(self, response: aiohttp.ClientResponse) -> None:
+        if SEEN in response.headers:
             raise Behind("another table answers now")
-
-    def old_table(self, view: View, error: OldTable) -> web.Response:
-        return web.Response(status=503, headers={"Newer": "yes"})
 
 
 def event_streams_of(most: int, seconds: float) -> EventStreams:
@@ -68,7 +66,7 @@ class Server:
         self.handled = 0
 
     async def start(self) -> None:
-        app = web.Application()
+        app = web.Application(middlewares=[problems])
         app.router.add_get("/", self._handle)
         self.runner = web.AppRunner(app, access_log=None)
         await self.runner.setup()
@@ -320,7 +318,7 @@ async def test_another_workers_stream(server: Server) -> None:
     assert frames == found
 
     async def old_table(stream: EventStream) -> None:
-        raise OldTable("orders-1: there is a newer one")
+        raise OldTable("orders-1: there is a newer one", 7)
 
     server.work = old_table
     with pytest.raises(Behind):

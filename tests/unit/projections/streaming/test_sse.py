@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.streaming.sse import read_place, wants_events
 
 
@@ -30,5 +30,5 @@ def test_places() -> None:
     """A place is a position of that stream."""
     assert (12, 3) == read_place("order-0:12:3", "order-0")
     for text in ("order-1:12:3", "order-0:12", "order-0:12:3:4", "order-0:x:1", "order-0:1:²", f"order-0:{10**19}:0"):
-        with pytest.raises(BadPosition):
+        with pytest.raises(BadPositionHeader):
             read_place(text, "order-0")

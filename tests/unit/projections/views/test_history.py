@@ -16,6 +16,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from aggregates.decider import Decider
+from projections.http.problems import problems
 from projections.views.history import add_history
 from schemas.codec import Codec
 from streams.deciding.cache import Aggregate
@@ -87,7 +88,7 @@ class Server:
 
     def __init__(self) -> None:
         self.journal = Watched()
-        self.application = web.Application()
+        self.application = web.Application(middlewares=[problems])
         self.application.router.add_get("/", self._here)
         self.done = 0
         side: Any = SimpleNamespace(

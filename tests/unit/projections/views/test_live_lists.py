@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.projection import Projection
 from projections.stores.declaration import Indexes, Table
-from projections.streaming.list_cursor import ListCursor, read_mark
+from projections.streaming.list_cursor import ListCursor
 from projections.streaming.sse import Frame, read_frames
 from projections.views.listing import ListOfRows
 from projections.views.live_lists import AT_ONCE, _Following
@@ -66,7 +66,7 @@ async def following(orders: Orders, last_id: str = "", value: str | None = "plac
     """Someone who follows the placed orders of both partitions."""
     client: Any = Client()
     side: Any = SimpleNamespace(local={"order": orders.rows}, sources={"order": SimpleNamespace(kept=[ORDERS])})
-    seen = read_mark(last_id, "orders") if last_id else None
+    seen = ListCursor.parse(last_id, "orders") if last_id else None
     run = _Following(side, client, LISTING, value, [0, 1], seen).run({}, says_begin=not last_id)
     task = asyncio.create_task(run)
     await asyncio.sleep(0.01)
@@ -139,12 +139,12 @@ async def test_rows_folded_anew(orders: Orders) -> None:
 
 def test_marks() -> None:
     """A mark is read as it was written, and says of other streams what other workers say."""
-    mark = read_mark(BEGIN, "orders")
+    mark = ListCursor.parse(BEGIN, "orders")
     assert BEGIN == str(mark)
     mark.advance("order-1", (3, 2))
     mark.add(ListCursor(TABLE, {"order-0": (9, 1), "order-2": (0, -1)}))
     assert "orders-1,order-0:9:1,order-1:3:2,order-2:0:0" == str(mark)
     assert {"order-0", "order-1", "order-2"} == mark.streams
     for text in ("", "orders", "orders-1,", "orders-1,order-0", "users-1,order-0:1:0", "order-0:1:0,orders-1"):
-        with pytest.raises(BadPosition):
-            read_mark(text, "orders")
+        with pytest.raises(BadPositionHeader):
+            ListCursor.parse(text, "orders")

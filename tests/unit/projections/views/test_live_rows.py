@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from projections.http.at_least import BadPosition
+from projections.http.at_least import BadPositionHeader
 from projections.http.etags import read_tag
 from projections.streaming.sse import Frame, read_frames
 from projections.views.live_rows import _follow, read_seen_row
@@ -125,6 +125,6 @@ async def test_the_id_that_older_workers_gave(orders: Orders) -> None:
 )
 def test_what_is_no_id(text: str) -> None:
     """It is refused, in a text that is not long."""
-    with pytest.raises(BadPosition) as caught:
+    with pytest.raises(BadPositionHeader) as caught:
         read_seen_row(text, STREAM)
     assert len(str(caught.value)) < 250

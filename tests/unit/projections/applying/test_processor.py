@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from projections.applying import lane as lane_module
-from projections.applying.fold import MissingEvents, TableFold
-from projections.applying.lane import EventProcessor
+from projections.applying import event_source
+from projections.applying import processor as processor_module
+from projections.applying.fold import TableFold
+from projections.applying.processor import EventProcessor
 from projections.stores.rows import Checkpoint
 from streams.kafka.batches import unreadable
 from tests.memory_rows import MemoryRows
-from tests.unit.boxes import BANG, STREAM, Boxes, by_type, put, until
+from tests.unit.boxes import BANG, Boxes, by_type, put, until
 
 
 class Lanes:
@@ -27,22 +28,19 @@ class Lanes:
         self._tasks: list[asyncio.Task[None]] = []
 
     def lane(self, *tables: TableFold, batch: int = 1_000) -> EventProcessor:
-        here = self.here
-
-        def aside(table: TableFold) -> None:
-            self.aside.append(table.table)
-
-        return EventProcessor(STREAM, 0, here.reader, tables, here.letters, here._moved, aside, batch)
+        self.batch = batch
+        return EventProcessor(self.here.published_stream, self.here.letters, tables)
 
     def run(self, lane: EventProcessor) -> None:
         """Begin, and go on for ever."""
 
-        async def run() -> None:
-            reading = await self.here.topic.open("box-events", 0)
-            await lane.patiently(lambda: lane.begin(reading))
-            await lane.run(reading)
+        async def follow() -> None:
+            async with lane.batches(self.batch) as batches:
+                async for batch in batches:
+                    async with lane.changing:
+                        self.aside += [table.table for table in await lane.apply(batch)]
 
-        self._tasks.append(asyncio.create_task(run()))
+        self._tasks.append(asyncio.create_task(lane.until_done(follow)))
 
     async def reach(self, *tables: TableFold) -> None:
         """Return when these tables have the whole log."""
@@ -57,7 +55,7 @@ class Lanes:
 
 @pytest.fixture
 async def lanes(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lanes]:
-    monkeypatch.setattr(lane_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(processor_module, "FIRST_PAUSE", 0.01)
     lanes = Lanes()
     yield lanes
     await lanes.close()
@@ -411,21 +409,24 @@ async def test_an_event_beyond_the_end_of_the_log(lanes: Lanes, here: Boxes) -> 
     )
 
 
-async def test_what_the_log_cannot_give_is_asked_for_once(lanes: Lanes, here: Boxes) -> None:
+async def test_what_the_log_cannot_give_is_asked_for_once(
+    lanes: Lanes, here: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An event that follows what the log does not have is not looked for again and again without a pause."""
     await here.write(("1", put("a")), ("1", put("b")))
-    lane = lanes.lane(here.table())
-    [first, _] = await here.published()
-    reads: list[Any] = []
+    reads = 0
 
-    async def commits(stream: str, after: int, limit: int) -> Any:
-        reads.append(after)
-        assert len(reads) < 10
-        return await type(here.journal).commits(here.journal, stream, after, limit)
+    async def read(*args: Any) -> list[Any]:
+        nonlocal reads
+        reads += 1
+        first, *others = await type(here.reader).read(here.reader, *args)
+        return [first._replace(follows=(900, 0)), *others]
 
-    here.journal.commits = commits  # type: ignore[method-assign]
-    with pytest.raises(MissingEvents, match="the log lacks what is before event 1:0"):
-        await lane.apply([first._replace(follows=(900, 0))])
+    monkeypatch.setattr(here.reader, "read", read)
+    lanes.run(lane := lanes.lane(table := here.table()))
+    await until(lambda: "MissingEvents: box-0: the journal lacks what is before event 1:0" in lane.held)
+    await asyncio.sleep(0.1)
+    assert (Checkpoint(), True) == (table.place, reads < 10)
 
 
 async def test_an_event_that_cannot_be_read(lanes: Lanes, here: Boxes) -> None:
@@ -447,7 +448,7 @@ async def test_a_stranger_at_the_end_is_not_read_again_and_again(
     lanes: Lanes, here: Boxes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lane that looks whether its place is still there finds it before what is none of ours."""
-    monkeypatch.setattr(lane_module, "IDLE_SECONDS", 0.02)
+    monkeypatch.setattr(event_source, "IDLE_SECONDS", 0.02)
     await here.write(("1", put("a")))
     here.topic.append(None, b"heartbeat", [])
     lanes.run(lane := lanes.lane(table := here.table()))

@@ -1,0 +1,236 @@
+"""All events of one stream behind a checkpoint: in order, none missing, for as long as somebody reads them.
+
+The events topic brings them. Whatever it lacks is read from the journal: its beginning (removed by retention), its
+middle (lost), or its end (made anew, or not published yet). So no reader has to know which of the two an event is from.
+
+An event on the topic names the one before it. Where that has not been read yet, the journal has what is in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from projections.applying.events import Event, EventReader, place_of
+from projections.applying.feed import TopicReader, TopicReading
+from projections.applying.fold import MissingEvents
+from projections.applying.progress import Progress
+from projections.stores.rows import Checkpoint
+from streams.journal.port import Unavailable
+from streams.journal.position import Place, Position
+from streams.kafka.published_through import JournalBehind, behind
+from streams.kafka.records import UnreadableRecord
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+"""So long the topic may take to bring records that are said to be there, and the journal to say where it ends."""
+IDLE_SECONDS = 10.0
+"""When the topic has brought nothing for so long, the journal is asked whether it has more."""
+
+
+class Batch(NamedTuple):
+    """Events that follow those of the batch before, perhaps none.
+
+    `offset` is that of the record behind them on the topic; None while the journal is read.
+    """
+
+    events: Sequence[Event]
+    offset: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedStream:
+    """A stream of the journal, and the partition of an events topic that its events are published to."""
+
+    name: str
+    topic: str
+    partition: int
+    topics: TopicReader
+    reader: EventReader
+
+
+class EventSource:
+    """One reading of a stream: `begin`, then `batches`. After an error another begins, at the checkpoint of then."""
+
+    def __init__(self, stream: PublishedStream, reading: TopicReading, progress: Progress) -> None:
+        self.progress = progress
+        self.end = 0
+        """The offset of the next record to be published, when somebody has looked."""
+        self._stream = stream.name
+        self._reader = stream.reader
+        self._reading = reading
+        self._at = (0, 0)
+        """Every event up to here has been handed out."""
+        self._complete = 0
+        self._offset = 0
+        self._behind_last = -1
+        """The offset behind the event that was handed out last; -1 where that came from the journal."""
+        self._joined = False
+        """Whether it is known that nothing is missing between the events handed out and the topic from here on."""
+
+    # -- where to begin ------------------------------------------------------------------------------------
+
+    async def begin(self, after: Checkpoint, newest: Place) -> None:
+        """Go to a checkpoint. `newest` is the newest event that any table has.
+
+        Raises `JournalBehind` where the journal ends before that event, or before the last one on the topic: it is not
+        the journal that they are from. While nobody can say, what was published counts.
+        """
+        first, self.end = await self._reading.first(), await self._reading.end()
+        await self._require_journal(max(newest, await self._last_on_topic(first)))
+        before = await self._event_before(after.offset, first)
+        self._at, self._complete = max(after.at, self._at), after.complete
+        self._joined = before == after.at
+        # An earlier event is there when tables came to their checkpoint by the journal: behind it they go on as well.
+        self._offset = after.offset if before is not None and before <= after.at else first
+        self._behind_last = self._offset if self._joined else -1
+        if after.offset and self._offset != after.offset and first < self.end:
+            log.warning(
+                "%s: the topic does not have event %d:%d at offset %d: reading all of it",
+                self._stream, after.nr, after.index, after.offset - 1,
+            )  # fmt: skip
+        await self._reading.seek(self._offset)
+        if self._joined:
+            self.progress.topic(self._offset, self.end)
+        else:
+            self.progress.reads_topic = False
+
+    async def _require_journal(self, newest: Place) -> None:
+        head = await self._head()
+        if head is not None and head < newest[0]:
+            raise JournalBehind(behind(Position(self._stream, *newest), head))
+
+    async def _head(self) -> int | None:
+        """The number of the newest commit, None when the journal does not answer."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                return await self._reader.last_commit(self._stream)
+        except (Unavailable, TimeoutError):
+            return None
+
+    async def _last_on_topic(self, first: int) -> Place:
+        """The event that ends the topic; (0, 0) where none does, as behind a transaction."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                last = await self._reading.at(self.end - 1) if self.end > first else None
+        except TimeoutError:
+            return 0, 0
+        return (place_of(last, self._stream) if last is not None else None) or (0, 0)
+
+    async def _event_before(self, offset: int, first: int) -> Place | None:
+        """The event right before an offset, if the topic has one there: it may have been made anew."""
+        if not first < offset <= self.end:
+            return None
+        record = await self._reading.at(offset - 1)
+        return place_of(record, self._stream) if record is not None and record.offset == offset - 1 else None
+
+    # -- going on ------------------------------------------------------------------------------------------
+
+    async def batches(self, most: int, journal_to: Place | None = None) -> AsyncGenerator[Batch]:
+        """All batches, for ever, each of `most` records of the topic or fewer. One without events says how far the
+        topic was read. Up to the event `journal_to` the journal is read, whatever the topic says.
+
+        Raises `ReadingFailed`, `Unavailable`, `JournalBehind`, `MissingEvents`, and what `EventReader.read` raises.
+        """
+        if journal_to is not None:
+            async for batch in self._from_journal(journal_to):
+                yield batch
+        if not self._joined and self._offset >= self.end:  # there is no event that would name what is missing
+            async for batch in self._rest_of_journal():
+                yield batch
+        if self._joined:
+            yield self._topic_read_to(self._offset)
+        while True:
+            async for batch in self._next(most):
+                yield batch
+
+    async def _next(self, most: int) -> AsyncGenerator[Batch]:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS if self._offset < self.end else IDLE_SECONDS):
+                records = await self._reading.read(most)
+        except TimeoutError:
+            # The topic has no more, or has been made anew, or lost its end; or its broker is slow.
+            end = await self._reading.end()
+            self._show_topic()
+            async for batch in self._rest_of_journal():
+                yield batch
+            self.end = self.progress.end = end
+            yield self._topic_read_to(end)
+            return
+        run: list[Event] = []
+        for event in await self._reader.read(records, self._stream, self._at):
+            if event.at <= self._at:
+                continue
+            if not self._follows(event):
+                if run:
+                    yield Batch(run, run[-1].next_offset)
+                    run = []
+                async for batch in self._gap_before(event):
+                    yield batch
+            run.append(event)
+            self._at, self._behind_last, self._joined = event.at, event.next_offset, True
+            self._show_topic()
+        offset = records[-1].offset + 1
+        unreadable = any(isinstance(record, UnreadableRecord) for record in records)
+        if unreadable or (not self._joined and offset >= self.end):
+            # What cannot be read may have been an event; and perhaps none follows that names what is missing.
+            yield Batch(run, None)
+            run = []
+            async for batch in self._rest_of_journal():
+                yield batch
+        yield self._topic_read_to(offset, run)
+
+    def _topic_read_to(self, offset: int, events: Sequence[Event] = ()) -> Batch:
+        self._show_topic()
+        self._offset = offset
+        return Batch(events, offset)
+
+    def _show_topic(self) -> None:
+        if not self.progress.reads_topic:
+            self.progress.topic(self._offset, self.end)
+
+    def _follows(self, event: Event) -> bool:
+        """Whether nothing is missing between the events handed out and this one."""
+        if event.follows is not None:
+            return event.follows <= self._at
+        return event.offset == self._behind_last  # the first that a tail has published on an empty topic
+
+    async def _gap_before(self, event: Event) -> AsyncGenerator[Batch]:
+        """What the journal has between the events handed out and this one."""
+        level = logging.WARNING if self._joined else logging.INFO  # that it does not reach back is no news
+        log.log(level, "%s: the topic lacks what is before event %d:%d: reading the journal", self._stream, *event.at)
+        async for batch in self._from_journal(event.at):
+            yield batch
+        if event.follows is not None and event.follows > self._at:
+            text = "{}: the journal lacks what is before event {}:{}".format(self._stream, *event.at)
+            raise MissingEvents(text, event.at)
+
+    async def _rest_of_journal(self) -> AsyncGenerator[Batch]:
+        """What the journal has behind the events handed out. When it does not answer, that is an error only where the
+        topic has not brought yet what was published."""
+        head = await self._head()
+        if head is not None:
+            async for batch in self._from_journal((head + 1, 0)):
+                yield batch
+            self._at, self._joined = max(self._at, (head + 1, -1)), True
+        elif self._offset < self.end or not self._joined:
+            raise Unavailable(f"{self._stream}: the journal does not say where it ends")
+
+    async def _from_journal(self, before: Place) -> AsyncGenerator[Batch]:
+        if not self.progress.reads_topic:
+            last = before[0] if before[1] > 0 else before[0] - 1
+            self.progress.log(self._complete, last, self._offset, self.end)
+        async for events in self._reader.from_log(self._stream, self._at, before):
+            yield Batch(events, None)
+            self._at, self._behind_last = events[-1].at, -1
+            self.progress.in_log(events[-1].at[0], len(events))
+
+    async def distance(self, offset: int) -> int:
+        """Records between an offset and the end of the topic; asks for the end where the known one is reached."""
+        if self.end <= offset:
+            self.end = self.progress.end = await self._reading.end()
+        return self.end - offset

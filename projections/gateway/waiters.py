@@ -1,0 +1,82 @@
+"""The requests that wait for replies: how many they may be, and which reply is whose."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from projections.gateway.command_records import SentCommand, is_reply_to
+from projections.http.problems import HttpProblem
+from streams.deciding.messages import Reply
+
+
+class TooMany(HttpProblem):
+    """429: as many requests wait, or as many commands have no reply, as may."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(429, "Too many", detail)
+
+
+@dataclass(eq=False)
+class _Waiter:
+    sent: SentCommand
+    reply: asyncio.Future[Reply | None]
+
+    def take(self, reply: Reply) -> None:
+        if not self.reply.done() and is_reply_to(reply, self.sent.aggregate, self.sent.command):
+            self.reply.set_result(reply)
+
+
+class ReplyWaiters:
+    """At most `most` requests that have sent a command wait at the same time, and `most` that only ask for a status:
+    neither take the places of the others."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._places = {True: 0, False: 0}
+        self._waiting: defaultdict[str, list[_Waiter]] = defaultdict(list)
+        self.ended = False
+        """Whether nobody may wait any more."""
+
+    @contextmanager
+    def place(self, sends: bool) -> Iterator[None]:
+        """A place for a request that sends a command, or for one that only asks. Raises `TooMany`."""
+        if self._places[sends] >= self._most:
+            raise TooMany(f"{self._most} requests wait for replies already")
+        self._places[sends] += 1
+        try:
+            yield
+        finally:
+            self._places[sends] -= 1
+
+    @contextmanager
+    def waiting_for(self, sent: SentCommand) -> Iterator[asyncio.Future[Reply | None]]:
+        """The next reply to a command that is read; None when the worker ends before. A request that waits has a
+        `place`."""
+        waiter = _Waiter(sent, asyncio.get_running_loop().create_future())
+        if self.ended:
+            waiter.reply.set_result(None)
+        waiters = self._waiting[sent.command_id]
+        waiters.append(waiter)
+        try:
+            yield waiter.reply
+        finally:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiting[sent.command_id]
+
+    def take(self, reply: Reply) -> None:
+        """Hand a reply to the requests that wait for it."""
+        for waiter in self._waiting.get(reply.command_id, ()):
+            waiter.take(reply)
+
+    def end(self) -> None:
+        """End all waits without a reply, also those to come."""
+        self.ended = True
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                if not waiter.reply.done():
+                    waiter.reply.set_result(None)

@@ -1,0 +1,143 @@
+"""What one worker has of every projection: its tables in the partitions that are here, and what its code keeps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from projections.app import ReadSide
+from projections.applying.partition import PartitionProcessor, PartitionTable
+from projections.operations.lag import reach_here
+from projections.routing.cutover import newly_waiting
+from projections.stores.declaration import Table, projection_name
+from projections.stores.rows import Checkpoint, Quarantined, StoreDown
+from streams.journal.position import Position
+
+MOST_KEYS = 100
+"""Keys in quarantine that are shown."""
+
+PartState = Literal["current", "behind", "paused", "held", "left", "absent"]
+"""Of a table in one partition; `left`: no code there keeps it up to date, `absent`: nor is it there."""
+CURRENT: Final = "current"
+BEHIND: Final = "behind"
+PAUSED: Final = "paused"
+HELD: Final = "held"
+LEFT: Final = "left"
+ABSENT: Final = "absent"
+
+
+class WaitingKey(msgspec.Struct, frozen=True):
+    """A key in quarantine: its events wait since the first of them could not be applied."""
+
+    table: str
+    key: str
+    position: str
+    error: str
+    events: int
+
+
+class TablePart(msgspec.Struct, frozen=True):
+    """A table in one partition. `end` is the offset of the topic up to which `total` counts."""
+
+    table: str
+    partition: int
+    stream: str
+    state: PartState
+    applied: int
+    done: int
+    total: int
+    end: int
+    rate: float = 0.0
+    error: str = ""
+    quarantined: int = 0
+    new: int = 0
+    keys: Sequence[WaitingKey] = ()
+
+
+class DeployedProjection(msgspec.Struct, frozen=True):
+    """A projection as the code of a worker has it."""
+
+    name: str
+    version: int
+    source: str
+    store: str
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """The answer of one worker. `ends` has by stream the offset behind its last event on the topic."""
+
+    code: Sequence[DeployedProjection]
+    parts: Sequence[TablePart]
+    ends: Mapping[str, int]
+
+
+async def tell(side: ReadSide, names: Collection[str]) -> WorkerStatus:
+    """The tables of these projections in the partitions that this worker has."""
+    parts: list[TablePart] = []
+    code: list[DeployedProjection] = []
+    for source in side.sources.values():
+        its = [kept for kept in source.kept if kept.name in names]
+        code += [DeployedProjection(it.name, it.projection.version, source.type, it.store) for it in its]
+        if not its:
+            continue
+        for partition in list(source.partitions.values()):
+            for table in list(partition.tables.values()):
+                if table.projection.name in names:
+                    serving = side.control.serving(table.projection.name)
+                    parts.append(await _kept(partition, table, serving))
+            parts += await _left(side, partition, its)
+    published = reach_here(side).published
+    return WorkerStatus(code, parts, {stream: reach.offset for stream, reach in published.items()})
+
+
+async def _kept(partition: PartitionProcessor, table: PartitionTable, serving: str | None) -> TablePart:
+    name, progress, error = table.table, partition.progress(table.table), partition.held(table.table)
+    done = total = end = table.place.offset
+    rate = 0.0
+    state: PartState = PAUSED if table.paused else BEHIND
+    if progress is not None:
+        current = partition.is_current(name)
+        # Before it has begun it knows nothing yet, and one of several tables is the furthest behind: it begins there.
+        done, total, end = max(progress.done, done), progress.total, max(progress.end, progress.offset)
+        rate = 0.0 if current else progress.rate
+        state = HELD if error else CURRENT if current else BEHIND
+    try:
+        new = await newly_waiting(partition, name, serving)
+    except StoreDown as down:
+        new, state, error = 0, HELD, str(down)
+    waiting = table.quarantined
+    return TablePart(
+        name, partition.number, partition.stream, state, table.place.complete, done, total, end, rate, error,
+        len(waiting), new, _first(name, waiting),
+    )  # fmt: skip
+
+
+async def _left(side: ReadSide, partition: PartitionProcessor, kept: Sequence[Table]) -> list[TablePart]:
+    """The tables that are here, and that this code does not keep up to date."""
+    found: list[TablePart] = []
+    for rows in {side.rows_of(it): None for it in kept}:
+        with contextlib.suppress(StoreDown):  # those that are kept say so
+            for table, place in (await rows.places(partition.number)).items():
+                if table not in partition.tables:
+                    serves = side.control.serving(projection_name(table)) == table
+                    waiting = await rows.quarantined(partition.number, table) if serves else {}
+                    found.append(_left_part(partition, table, place, waiting))
+    return found
+
+
+def _left_part(
+    partition: PartitionProcessor, table: str, place: Checkpoint, waiting: Mapping[str, Quarantined]
+) -> TablePart:
+    offset = place.offset
+    return TablePart(
+        table, partition.number, partition.stream, LEFT, place.complete, offset, offset, offset,
+        quarantined=len(waiting), keys=_first(table, waiting),
+    )  # fmt: skip
+
+
+def _first(table: str, waiting: Mapping[str, Quarantined]) -> list[WaitingKey]:
+    keys = [WaitingKey(table, key, its.position, its.error, its.events) for key, its in waiting.items()]
+    return sorted(keys, key=lambda it: Position.parse(it.position))[:MOST_KEYS]
