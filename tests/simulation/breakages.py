@@ -304,13 +304,15 @@ def broken(name: str) -> Iterator[None]:
 
 def edited(edits: Sequence[Edit]) -> dict[Any, CodeType]:
     """The new code by function. Raises `ValueError` when the product no longer reads as an edit expects."""
-    sources = {edit.function: textwrap.dedent(inspect.getsource(edit.function)) for edit in edits}
-    for edit in edits:
-        source = sources[edit.function]
+    # The function itself, and not the helper that a decorator has put around it.
+    functions = {edit: inspect.unwrap(edit.function) for edit in edits}
+    sources = {function: textwrap.dedent(inspect.getsource(function)) for function in functions.values()}
+    for edit, function in functions.items():
+        source = sources[function]
         if source.count(edit.old) != 1:
-            name = edit.function.__qualname__
+            name = function.__qualname__
             raise ValueError(f"{name} has {edit.old!r} {source.count(edit.old)} times, not once: mend the breakage")
-        sources[edit.function] = source.replace(edit.old, edit.new)
+        sources[function] = source.replace(edit.old, edit.new)
     return {function: _compiled(function, source) for function, source in sources.items()}
 
 
@@ -318,4 +320,4 @@ def _compiled(function: Any, source: str) -> CodeType:
     namespace: dict[str, Any] = {}
     code = compile("from __future__ import annotations\n" + source, "<breakage>", "exec")
     exec(code, function.__globals__, namespace)
-    return namespace[function.__name__].__code__  # type: ignore[no-any-return]
+    return inspect.unwrap(namespace[function.__name__]).__code__  # type: ignore[no-any-return]
