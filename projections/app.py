@@ -24,8 +24,8 @@ from projections.routing.cutover import Cutover
 from projections.routing.query_router import QueryRouter
 from projections.routing.signature import HopSignature
 from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table, projection_name
-from projections.stores.local.sqlite import sqlite_table
-from projections.stores.local.tables import LocalRows, rocksdb_table
+from projections.stores.local.store import rocksdb_table, sqlite_table
+from projections.stores.local.tables import LocalRows
 from projections.stores.rows import Rows, StoreDown
 from projections.stores.shared.lazy_places import ThrottledCheckpoints
 from projections.stores.shared.opening import open_rows

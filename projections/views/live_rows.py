@@ -16,7 +16,7 @@ from projections.http.etags import Tag, read_tag, tag_of
 from projections.http.forwarding import passed_on
 from projections.stores.changes import ChangeNotifier
 from projections.stores.local.queries import raw
-from projections.stores.local.rocksdb import LocalStore
+from projections.stores.local.rocksdb import RocksDBStore
 from projections.stores.rows import head_of, is_gone, shown_json
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_place
 from streams.journal.port import stream_name
@@ -84,7 +84,7 @@ async def stream_row(side: ReadSide, view: Any, request: Any, type: str, project
 async def _follow(
     stream: EventStream,
     live: ChangeNotifier,
-    store: LocalStore,
+    store: RocksDBStore,
     partition: int,
     table: str,
     key: str,

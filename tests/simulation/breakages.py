@@ -23,7 +23,7 @@ from projections.publishing.tailer import Tail
 from projections.routing.cutover import Cutover
 from projections.stores.changelog import is_newer, records_of
 from projections.stores.local.indexes import IndexWriter
-from projections.stores.local.rocksdb import LocalStore
+from projections.stores.local.rocksdb import RocksDBStore
 from projections.stores.local.tables import LocalRows
 from streams.deciding import messages
 from streams.deciding.admission import Admission
@@ -260,7 +260,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(Control._take, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),
     "a stranger's record ends a recovery": (
-        Edit(LocalStore._newer, "in ours(records, self.table_name):", "in records:"),
+        Edit(RocksDBStore._newer, "in ours(records, self.table_name):", "in records:"),
     ),
     "the tailer goes on behind a stranger's record": (
         Edit(find_resume_point, "partition, is_published)", "partition, lambda record: True)"),

@@ -11,8 +11,9 @@ from faust.types import TP
 
 from projections.projection import Row
 from projections.stores.declaration import Indexes
-from projections.stores.local.rocksdb import LocalStore, Record
-from projections.stores.local.tables import LocalRows, rocksdb_table
+from projections.stores.local.rocksdb import RocksDBStore
+from projections.stores.local.store import Record, rocksdb_table
+from projections.stores.local.tables import LocalRows
 from projections.stores.rows import Quarantined
 from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.runtime.application import Application
@@ -54,7 +55,7 @@ class Machine:
         self.consumer = app._consumer = Consumer()
         self.changelog: Any = changelog or Changelog()
         self.rows = LocalRows(rocksdb_table(app, "type-rows", indexes), self.changelog)
-        self.store: LocalStore = self.rows.store
+        self.store: RocksDBStore = self.rows.store
         self.tp = TP(self.rows.changelog, 0)
 
     @property

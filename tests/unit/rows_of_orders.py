@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from projections.stores.declaration import Indexes
-from projections.stores.local.tables import LocalRows, rocksdb_table
+from projections.stores.local.store import rocksdb_table
+from projections.stores.local.tables import LocalRows
 from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow
 from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.runtime.application import Application

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from projections.stores.changelog import PLACE, QUARANTINED, ROW, decode_place, key_of, prefix_of, read_key
 from projections.stores.local.indexes import CHANGE, change_key, count_prefix, entry_prefix, index_prefix, read_change
-from projections.stores.local.rocksdb import LocalStore, TableError
+from projections.stores.local.rocksdb import RocksDBStore
+from projections.stores.local.store import TableError
 from projections.stores.rows import Checkpoint, is_gone, shown_json, split
 from streams.concurrency.fairness import yield_if_due
 from streams.journal.position import Place
@@ -25,13 +26,15 @@ class Change(NamedTuple):
     row: bytes
 
 
-def row(store: LocalStore, partition: int, table: str, key: str) -> bytes | None:
+def row(store: RocksDBStore, partition: int, table: str, key: str) -> bytes | None:
     """The row of a key as it is shown to others, as JSON; None for none, and for one that was removed."""
     value = store.get(partition, key_of(table, ROW, key))
     return None if value is None or is_gone(value) else shown_json(value)
 
 
-def scan(store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None) -> Iterator[bytes]:
+def scan(
+    store: RocksDBStore, partition: int, table: str, first: str = "", before: str | None = None
+) -> Iterator[bytes]:
     """The rows from one key on and up to another, that one not included, in the order of their keys in UTF-8: what the
     projection has returned and no more, as JSON. Not to be held over an await."""
     end = None if before is None else key_of(table, ROW, before)
@@ -42,7 +45,7 @@ def scan(store: LocalStore, partition: int, table: str, first: str = "", before:
 
 
 async def scan_in_turns(
-    store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None
+    store: RocksDBStore, partition: int, table: str, first: str = "", before: str | None = None
 ) -> list[bytes]:
     """All that `scan` finds, as it is at this moment, read in turns."""
     opened, found = store.opened(partition), list[bytes]()
@@ -55,7 +58,7 @@ async def scan_in_turns(
     return found
 
 
-def _rows(store: LocalStore, partition: int, table: str, first: str) -> Iterator[tuple[bytes, bytes]]:
+def _rows(store: RocksDBStore, partition: int, table: str, first: str) -> Iterator[tuple[bytes, bytes]]:
     for key, value in store.items(partition, prefix_of(table, ROW), key_of(table, ROW, first)):
         if not is_gone(value):
             yield key, value
@@ -66,7 +69,9 @@ def behind(key: str) -> str:
     return key + "\0"
 
 
-def indexed(store: LocalStore, partition: int, table: str, index: str, value: str, after: str, most: int) -> list[str]:
+def indexed(
+    store: RocksDBStore, partition: int, table: str, index: str, value: str, after: str, most: int
+) -> list[str]:
     """Up to so many keys of rows that stand under a value of an index, behind the key `after`, in their order."""
     prefix = entry_prefix(table, index, value)
     start = prefix + behind(after).encode() if after else b""
@@ -74,7 +79,7 @@ def indexed(store: LocalStore, partition: int, table: str, index: str, value: st
 
 
 def in_order(
-    store: LocalStore, partition: int, table: str, index: str, after: tuple[str, str] | None = None
+    store: RocksDBStore, partition: int, table: str, index: str, after: tuple[str, str] | None = None
 ) -> Iterator[tuple[str, str]]:
     """The values of an index with the keys of the rows that stand under them, behind a value and key, in the order of
     values and keys in UTF-8. Not to be held over an await."""
@@ -86,7 +91,7 @@ def in_order(
 
 
 def listed(
-    store: LocalStore, partitions: Collection[int], table: str, under: tuple[str, str] | None, after: str, most: int
+    store: RocksDBStore, partitions: Collection[int], table: str, under: tuple[str, str] | None, after: str, most: int
 ) -> list[tuple[str, bytes]]:
     """Up to so many rows with their keys, by their keys, behind the key `after`: those `under` a value of an index, or
     all that there are. As they are shown to others, as JSON."""
@@ -107,19 +112,19 @@ def listed(
     return [(key, shown_json(rows[key])) for key, _ in keys if key in rows]
 
 
-def counts(store: LocalStore, partition: int, table: str, index: str) -> dict[str, int]:
+def counts(store: RocksDBStore, partition: int, table: str, index: str) -> dict[str, int]:
     """How many rows stand under each value of an index."""
     prefix = count_prefix(table, index)
     return {key[len(prefix) :].decode(): int(count) for key, count in store.items(partition, prefix) if int(count)}
 
 
-def place(store: LocalStore, partition: int, table: str) -> Checkpoint:
+def place(store: RocksDBStore, partition: int, table: str) -> Checkpoint:
     """How far a table is."""
     value = store.get(partition, key_of(table, PLACE))
     return Checkpoint() if value is None else decode_place(value)
 
 
-def changes(store: LocalStore, partition: int, table: str, after: Place, most: int) -> list[Change]:
+def changes(store: RocksDBStore, partition: int, table: str, after: Place, most: int) -> list[Change]:
     """Up to so many rows that have changed since commit number and index, the one that has changed first at the
     beginning.
 
@@ -137,18 +142,18 @@ def changes(store: LocalStore, partition: int, table: str, after: Place, most: i
     return [Change(at, key, rows[key]) for at, key in found if key in rows]
 
 
-def refolded(store: LocalStore, partition: int, table: str) -> list[str]:
+def refolded(store: RocksDBStore, partition: int, table: str) -> list[str]:
     """The keys that are or were in quarantine, or were folded anew: their rows may have changed without a newer
     position."""
     return [read_key(key).key for key, _ in store.items(partition, prefix_of(table, QUARANTINED))]
 
 
-def raw(store: LocalStore, partition: int, table: str, key: str) -> bytes | None:
+def raw(store: RocksDBStore, partition: int, table: str, key: str) -> bytes | None:
     """What is kept under a key (see `encode_stored`), also when it is only what a removed row has left."""
     return store.get(partition, key_of(table, ROW, key))
 
 
-def keys(store: LocalStore, partition: int, table: str) -> Iterator[str]:
+def keys(store: RocksDBStore, partition: int, table: str) -> Iterator[str]:
     """The keys of all rows, those that were removed too. Not to be held over an await."""
     for key, _ in store.items(partition, prefix_of(table, ROW)):
         yield read_key(key).key

@@ -1,10 +1,5 @@
 """SQLite beneath Faust's tables: where a view looks for more than a key. Assignment, standbys and recovery are Faust's.
 
-It is a copy of the changelog: what cannot be used any more is made again from it. Damage shows when a file is opened,
-read or written. The partition is then out of service and a rebalance asked for, at the beginning of which its file is
-removed, so that Faust's recovery starts from nothing. A full disk is no damage: writes fail until there is room. Where
-there is no room to open or to recover a table the worker ends, and says so: Faust would stumble, or log each record.
-
 All runs on the thread of the loop, as with RocksDB: a query takes some tenths of a millisecond, a batch of 500 rows
 ten or twenty.
 """
@@ -13,30 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import sqlite3
-import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from faust import stores
 from faust.stores import base
 from faust.types import TP
 
-from projections.stores.local.rocksdb import NO_SPACE, NO_SPACE_STATUS, Record, TableError
 from projections.stores.local.sqlite_errors import Damaged, is_damage, is_in_use, is_not_now, is_without_room
 from projections.stores.local.sqlite_file import Parameters, SqliteFile
+from projections.stores.local.store import LocalStore, Record, TableError
 from projections.stores.rows import Changes, Checkpoint, Quarantined
 from projections.stores.sql_columns import SqlColumns
-from streams.runtime.application import Application
 
 log = logging.getLogger(__name__)
-
-stores.STORES.aliases["sqlite"] = "projections.stores.local.sqlite:SqliteStore"
 
 OPEN_TRIES, OPEN_PAUSE = 30, 1.0
 """For a file that another process still has: one that ends, and is slow to."""
@@ -44,28 +32,14 @@ OPEN_TRIES, OPEN_PAUSE = 30, 1.0
 _FILES = ("", "-wal", "-shm", "-journal")
 
 
-def sqlite_table(app: Application, name: str, columns: Mapping[str, SqlColumns]) -> Any:
-    """A Faust table whose `data` is a `SqliteStore`, as many partitions as its events. `columns` has by the names of
-    projections what their tables are looked at by."""
-    return app.Table(
-        name,
-        store=f"sqlite:{name}",  # a URL that is a scheme and nothing else is false, and Faust takes its default
-        key_type=bytes,
-        value_type=bytes,
-        partitions=app.settings.partitions,
-        options={"columns": columns},
-    )
+class SqliteStore(LocalStore, base.Store):  # type: ignore[misc]
+    """A file for each partition. Methods that take a table raise `TableError` while it cannot be read or written.
 
-
-class SqliteStore(base.Store):  # type: ignore[misc]
-    """Faust's store, a file for each partition. What asks for tables may raise `TableError`: not at the moment.
-
-    Nothing is read or written as a Faust table is: rows come in batches, with their changelog offset.
+    Rows are written in batches, with their changelog offset, and not one by one as in a Faust table.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.damaged: set[int] = set()
         self._columns: Mapping[str, SqlColumns] = (self.options or {}).get("columns", {})
         self._files: dict[int, SqliteFile] = {}
 
@@ -126,7 +100,7 @@ class SqliteStore(base.Store):  # type: ignore[misc]
         """The file of a partition. What is wrong with it, or the disk, is a `TableError`; what is wrong with the
         question is raised as it is."""
         if partition in self.damaged:
-            raise TableError(f"{self._name(partition)}: damaged")
+            raise TableError(f"{self.name_of(partition)}: damaged")
         try:
             yield self._opened(partition)
         except (sqlite3.Error, Damaged) as error:
@@ -140,41 +114,20 @@ class SqliteStore(base.Store):  # type: ignore[misc]
         return self._files[partition]
 
     def _open(self, partition: int) -> SqliteFile:
-        path = self.partition_path(partition)
-        try:
-            return _open(path, self._columns)
-        except (OSError, sqlite3.Error, Damaged) as error:
-            self._end_without_room(error)
-            if not is_damage(error):
-                raise
-            log.warning("%s: made again from the changelog: it cannot be opened: %s", self._name(partition), error)
-            _remove(path)
-            return _open(path, self._columns)
+        return self.opened_or_remade(partition, lambda: _open(self.partition_path(partition), self._columns))
 
-    def failed(self, partition: int, error: Exception) -> TableError:
-        """What to raise when SQLite has raised `error`; asks for a rebalance when the partition is damaged."""
-        if is_damage(error) and partition not in self.damaged:
-            self.damaged.add(partition)
-            log.error("%s: out of service until it is made again from the changelog: %s", self._name(partition), error)
-            self.app.consumer.rejoin()
-        return TableError(f"{self._name(partition)}: {error}")
+    def is_damage(self, error: Exception) -> bool:
+        return is_damage(error)
 
-    def remove_damaged(self) -> None:
-        """Forget the partitions that are damaged. Nobody must read or write them, and a recovery must follow."""
-        for partition in self.damaged:
-            self._close(partition)
-            _remove(self.partition_path(partition))
-            # Faust remembers how far it had read the changelog, and would go on from there.
-            self.app.tables.recovery.revoke(TP(self.table.changelog_topic_name, partition))
-        self.damaged.clear()
+    def is_without_room(self, error: Exception) -> bool:
+        return is_without_room(error)
 
-    def _end_without_room(self, error: Exception) -> None:
-        if is_without_room(error):
-            print(f"error: {self._folder}: {NO_SPACE}: make room, then start again", file=sys.stderr, flush=True)
-            os._exit(NO_SPACE_STATUS)  # nothing is lost by it, and Faust would catch anything that is raised
+    def remove_files(self, partition: int) -> None:
+        self._close(partition)
+        _remove(self.partition_path(partition))
 
-    def _name(self, partition: int) -> str:
-        return f"table {self.table_name}-{partition}"
+    def recover(self, partition: int, records: Iterable[Record], offset: int) -> None:
+        self._opened(partition).recover(records, offset)
 
     # -- what Faust asks -----------------------------------------------------------------------------
 
@@ -185,24 +138,6 @@ class SqliteStore(base.Store):  # type: ignore[misc]
     def set_persisted_offset(self, tp: TP, offset: int) -> None:
         """Say that all is here up to an offset."""
         self._opened(tp.partition).recover((), offset)
-
-    def apply_changelog_batch(
-        self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
-    ) -> None:
-        """Write what recovery and standby have read, but no record that is older than what is here."""
-        by_partition: defaultdict[int, list[Any]] = defaultdict(list)
-        for event in batch:
-            by_partition[event.message.partition].append(event.message)
-        for partition, messages in by_partition.items():
-            if partition not in self.damaged:
-                try:
-                    records = ((message.key, message.value) for message in messages)
-                    self._opened(partition).recover(records, messages[-1].offset)
-                except Exception as error:
-                    self._end_without_room(error)
-                    self.failed(partition, error)
-                    if partition not in self.damaged:
-                        raise
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
@@ -223,7 +158,7 @@ class SqliteStore(base.Store):  # type: ignore[misc]
             except sqlite3.OperationalError as error:
                 if not is_in_use(error) or tried == OPEN_TRIES - 1:
                     raise
-                log.info("%s: another process has it still", self._name(partition))
+                log.info("%s: another process has it still", self.name_of(partition))
             await asyncio.sleep(OPEN_PAUSE)
             if generation != self.app.consumer_generation_id:
                 return

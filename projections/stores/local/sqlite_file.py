@@ -30,8 +30,8 @@ from projections.stores.changelog import (
     read_key,
 )
 from projections.stores.declaration import projection_name
-from projections.stores.local.rocksdb import Record, read_up_to
 from projections.stores.local.sqlite_errors import Damaged
+from projections.stores.local.store import Record, read_up_to
 from projections.stores.rows import Checkpoint, Quarantined, head_of, is_gone, shown_json, split
 from projections.stores.sql_columns import NONE, SqlColumns, quoted, search_of, statements
 

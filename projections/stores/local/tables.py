@@ -14,44 +14,17 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
-from faust import stores
 
 from projections.stores.changelog import records_of, removal_of
 from projections.stores.changes import ChangeNotifier
-from projections.stores.declaration import Indexes
-from projections.stores.local.rocksdb import Record
+from projections.stores.local.store import Record
 from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoreDown, StoredRow, decode_stored
 from streams.concurrency.fairness import chunks, yield_if_due
 from streams.kafka.client import KafkaClient, ProducerRecord
-from streams.runtime.application import Application
-
-ROCKSDB = {
-    "driver": "rocksdict",
-    "block_cache_size": 16 << 20,
-    "write_buffer_size": 4 << 20,
-    "max_write_buffer_number": 2,
-    "bloom_filter_size": 10,
-}
-"""Per partition. Faust's default is a block cache of 2 GiB each."""
-
-stores.STORES.aliases["local"] = "projections.stores.local.rocksdb:LocalStore"
 
 DROPPED_AT_ONCE = 5_000
 RECORD_OVERHEAD = 400
 """Bytes that a record of the changelog has besides a row and its key: its batch, lengths, and the name of the table."""
-
-
-def rocksdb_table(app: Application, name: str, indexes: Mapping[str, Indexes]) -> Any:
-    """A Faust table whose `data` is a `LocalStore`, as many partitions as its events. `indexes` has by the names of
-    projections what their rows are found by."""
-    return app.Table(
-        name,
-        store=f"local:{name}",  # a URL that is a scheme and nothing else is false, and Faust takes its default
-        key_type=bytes,
-        value_type=bytes,
-        partitions=app.settings.partitions,
-        options={**ROCKSDB, "indexes": indexes},
-    )
 
 
 class LocalRows:

@@ -14,7 +14,8 @@ import pytest
 
 from aggregates.timer import TimerCancelled, TimerFired, TimerScheduled
 from projections.stores.local.queries import in_order
-from projections.stores.local.tables import LocalRows, rocksdb_table
+from projections.stores.local.store import rocksdb_table
+from projections.stores.local.tables import LocalRows
 from projections.stores.rows import Changes, Checkpoint, StoredRow
 from projections.timers import watch
 from projections.timers.projection import DUE, kept, time_text, timers
