@@ -7,16 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from projections.stores.rows import (
-    LARGEST_ROW,
-    Changes,
-    Checkpoint,
-    Quarantined,
-    StoreDown,
-    StoredRow,
-    decode_stored,
-    head_of,
-)
+from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoredRow, decode_stored, head_of
+from streams.journal.port import Unavailable
 from tests.flat_rows import flat
 
 
@@ -41,7 +33,7 @@ class MemoryRows:
 
     def _require(self) -> None:
         if self.down:
-            raise StoreDown("the store in memory is down")
+            raise Unavailable("the store in memory is down")
 
     async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         self._require()

@@ -16,7 +16,7 @@ from projections.applying.partition import PartitionProcessor
 from projections.applying.source import ProjectionGroup
 from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
-from projections.stores.rows import StoreDown
+from streams.journal.port import Unavailable
 from streams.web.health import json_response
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Cutover:
 
     async def _complete(self) -> dict[str, list[tuple[int, int]]]:
         """By table the partitions in which it is complete here, each with the number of keys that keep it from
-        answering. Raises `StoreDown`."""
+        answering. Raises `Unavailable`."""
         complete: dict[str, list[tuple[int, int]]] = {}
         for source in self._sources.values():
             for number, partition in list(source.partitions.items()):
@@ -62,7 +62,7 @@ class Cutover:
         while True:
             try:
                 pause = LOOK_SECONDS if await self._look() else min(2 * pause, LONGEST_LOOK)
-            except (NotNow, StoreDown, TimeoutError) as error:
+            except (NotNow, Unavailable, TimeoutError) as error:
                 log.debug("no switch now: %s", error)
             await asyncio.sleep(pause)
 
@@ -101,7 +101,10 @@ def first_projection(sources: Mapping[str, ProjectionGroup]) -> str:
 
 
 async def newly_waiting(partition: PartitionProcessor, table: str, serving: str | None) -> int:
-    """The number of keys in quarantine in a table that are not so in the active one, `serving`. Raises `StoreDown`."""
+    """The number of keys in quarantine in a table that are not so in the active one, `serving`.
+
+    Raises `Unavailable`.
+    """
     fold = partition.tables[table]
     if serving is None or serving == table or not fold.quarantined:
         return 0

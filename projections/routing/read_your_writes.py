@@ -45,7 +45,7 @@ class ReadYourWrites:
         """Wait for all positions that the headers of a request name, as long as they say, and while its client is
         there.
 
-        Raises `BadPositionHeader`, `StoreDown`, and `NotNow` when the time is up.
+        Raises `BadPositionHeader`, `Unavailable`, and `NotNow` when the time is up.
         """
         headers = request.headers
         wanted = self.wanted(headers)

@@ -177,7 +177,7 @@ class Changes:
 
 
 class Rows(Protocol):
-    """A store of rows. All methods may raise `StoreDown`: then nothing is lost, and the same is asked again."""
+    """A store of rows. All methods may raise `Unavailable`: then nothing is lost, and the same is asked again."""
 
     async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         """How far each table is that has something in this partition."""
@@ -199,7 +199,3 @@ class Rows(Protocol):
 
     async def drop(self, partition: int, table: str) -> None:
         """Remove all of a table in this partition, its place too. Idempotent."""
-
-
-class StoreDown(Exception):
-    """A store cannot be read or written at the moment; the message says which and why."""

@@ -22,9 +22,9 @@ from projections.http.forwarding import HOP, HOP_SECONDS, Behind, OldTable, Tabl
 from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
 from projections.stores.changes import TooSlow
-from projections.stores.rows import StoreDown
 from projections.streaming.sse import BEAT_SECONDS, EVENT_STREAM, HEADERS, EventStream, Gone
 from streams.concurrency.tasks import until_one_ends
+from streams.journal.port import Unavailable
 from streams.runtime.web_server import most_outgoing
 from streams.web.health import problem
 
@@ -86,7 +86,7 @@ class EventStreams:
         while True:
             try:
                 return await work(stream)
-            except (NotNow, StoreDown) as error:
+            except (NotNow, Unavailable) as error:
                 pause = 0.0 if isinstance(error, Behind) else random.uniform(*PAUSE)
                 if stream.is_open or not may_wait or self._is_closed or time.monotonic() + pause > deadline:
                     raise
@@ -97,7 +97,7 @@ class EventStreams:
         match error:
             case OldTable():
                 raise error
-            case NotNow() | StoreDown() | TooSlow():
+            case NotNow() | Unavailable() | TooSlow():
                 log.debug("%r: the stream ends: %s", request.raw_path, error)
             case None | Gone():
                 pass
@@ -106,7 +106,7 @@ class EventStreams:
             case _:
                 log.error("%r: the stream ends", request.raw_path, exc_info=error)
         if HOP in request.headers and not stream.is_open:
-            raise error if isinstance(error, NotNow | StoreDown) else NotNow("a rebalance is under way")
+            raise error if isinstance(error, NotNow | Unavailable) else NotNow("a rebalance is under way")
         return await stream.close()
 
     def end(self) -> None:

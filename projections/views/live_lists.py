@@ -91,7 +91,7 @@ class _Following:
         self._indexes = table.how
 
     async def run(self, others: Mapping[str, Sequence[int]], says_begin: bool) -> None:
-        """Stream until the stream of another worker ends. Raises `NotNow`, `Gone`, `StoreDown` and `TooSlow`."""
+        """Stream until the stream of another worker ends. Raises `NotNow`, `Gone`, `Unavailable` and `TooSlow`."""
         with self._side.local[self._listing.type].live.listening(self._table, self._here) as listener:
             partitions = sorted([*self._here, *chain.from_iterable(others.values())])
             self._mark = ListCursor(self._table, {self._name(number): self._begin(number) for number in partitions})

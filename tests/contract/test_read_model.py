@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.stores.listings import ReadModel
-from projections.stores.rows import Changes, Checkpoint, Quarantined, StoreDown, shown
+from projections.stores.rows import Changes, Checkpoint, Quarantined, shown
 from projections.stores.shared.opening import open_rows
 from projections.stores.shared.sql import SqlRows
 from streams.journal.port import JournalMissing, Unavailable
@@ -48,7 +48,7 @@ async def test_a_server_that_is_not_there_is_down(url: str) -> None:
     """It may come by waiting: one line says which does not answer, and where."""
     rows = open_rows(url, "t_")
     for attempt in (rows.create, rows.open):
-        with pytest.raises(StoreDown, match=r"^(Cassandra|PostgreSQL) at 127\.0\.0\.1:1: "):
+        with pytest.raises(Unavailable, match=r"^(Cassandra|PostgreSQL) at 127\.0\.0\.1:1: "):
             await attempt()
         await rows.close()
 
@@ -60,7 +60,7 @@ async def test_a_read_model_that_is_closed_is_down(kind: str, asked: str, reques
     rows = open_rows(url_of(kind, request), "t_")
     await rows.close()
     await rows.close()
-    with pytest.raises(StoreDown, match=r"not connected"):
+    with pytest.raises(Unavailable, match=r"not connected"):
         await ASKED[asked](rows)
 
 
@@ -169,7 +169,7 @@ async def test_a_drop_in_sql_that_is_cut_off_is_done_again(
             await models.two.save(3, {table: batch})
             with monkeypatch.context() as patch:
                 cut_off(models.one, patch, done)
-                with pytest.raises(StoreDown, match=r"cut off"):
+                with pytest.raises(Unavailable, match=r"cut off"):
                     await models.one.drop(3, table)
             assert Checkpoint() == (await models.two.places(3))[table]
             rows = await models.two.load(3, table, batch.rows)

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from projections.stores.listings import ReadModel
-from projections.stores.rows import Changes, Checkpoint, Quarantined, StoreDown
+from projections.stores.rows import Changes, Checkpoint, Quarantined
 from projections.stores.shared.cassandra import CassandraRows
 from projections.stores.shared.cassandra_tables import BUCKETS, REVISION_BITS
 from streams.journal.port import JournalMissing, Unavailable
@@ -129,7 +129,7 @@ async def test_a_save_that_is_cut_off_anywhere_is_done_again(
             try:
                 await models.one.save(3, {table: change})
                 break
-            except StoreDown:
+            except Unavailable:
                 pass
         for id in "abc":
             by_status = await shown(models.two, table)
@@ -196,7 +196,7 @@ async def test_a_drop_that_is_cut_off_anywhere_is_done_again(
         with monkeypatch.context() as patch:
             line = Line(models.one, patch)
             line.breaks_at, line.loses_the_answer = breaks_at, True
-            with pytest.raises(StoreDown, match=r"broken"):
+            with pytest.raises(Unavailable, match=r"broken"):
                 await models.one.drop(3, table)
         known = (await models.two.places(3)).get(table)
         if known is None:  # it was done

@@ -20,8 +20,8 @@ from faust import stores
 from faust.types import TP
 
 from projections.stores.declaration import Indexes
-from projections.stores.rows import StoreDown
 from projections.stores.sql_columns import SqlColumns
+from streams.journal.port import Unavailable
 from streams.runtime.application import Application
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ ROCKSDB = {
 """Per partition. Faust's default is a block cache of 2 GiB each."""
 
 
-class TableError(StoreDown):
+class TableError(Unavailable):
     """A partition of a table cannot be read or written at the moment."""
 
 

@@ -18,8 +18,9 @@ from aiokafka.errors import KafkaError
 from projections.stores.changelog import records_of, removal_of
 from projections.stores.changes import ChangeNotifier
 from projections.stores.local.store import Record
-from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoreDown, StoredRow, decode_stored
+from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoredRow, decode_stored
 from streams.concurrency.fairness import chunks, yield_if_due
+from streams.journal.port import Unavailable
 from streams.kafka.client import KafkaClient, ProducerRecord
 
 DROPPED_AT_ONCE = 5_000
@@ -63,7 +64,7 @@ class LocalRows:
         try:
             return min(await self._broker.largest(self.changelog) - RECORD_OVERHEAD, LARGEST_ROW)
         except (KafkaError, TimeoutError) as error:
-            raise StoreDown(f"Kafka: what {self.changelog} takes: {error!r}") from None
+            raise Unavailable(f"Kafka: what {self.changelog} takes: {error!r}") from None
 
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         rows: dict[str, StoredRow] = {}

@@ -38,7 +38,6 @@ from projections.stores.shared.cassandra_tables import (
     timestamp_of,
 )
 from projections.stores.shared.cassandra_writes import Writes, bucket_written, read_spots
-from projections.stores.store_down import raises_store_down
 from streams.concurrency.tasks import all_done
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.rows import batches
@@ -78,11 +77,9 @@ class CassandraRows:
         self._prepared: dict[str, Any] = {}
         self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
 
-    @raises_store_down
     async def create(self) -> None:
         await make_keyspace(self._address, self._keyspace, create_tables(self._keyspace))
 
-    @raises_store_down
     async def open(self) -> None:
         try:
             await self._session.connect()
@@ -98,7 +95,6 @@ class CassandraRows:
     async def close(self) -> None:
         await self._session.close()
 
-    @raises_store_down
     async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         return {table: Checkpoint(*place) for table, _, *place in await self._ask("places", partition) if place[0] >= 0}
 
@@ -108,7 +104,6 @@ class CassandraRows:
     async def largest_row(self) -> int:
         return LARGEST_ROW
 
-    @raises_store_down
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         return {key: decode_stored(it.row.encode()) for key, it in (await self._load(partition, table, keys)).items()}
 
@@ -133,7 +128,6 @@ class CassandraRows:
         row = (await self.load(partition, table, [key])).get(key)
         return None if row is None or row.row is None else shown(row)
 
-    @raises_store_down
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         bases = await self._bases(partition)
         await all_done(self._save(partition, table, bases.get(table, 0), its) for table, its in changes.items())
@@ -180,7 +174,6 @@ class CassandraRows:
         async with self._in_flight:  # the session says so when it is not open, and nothing is prepared
             return await self._session.execute(self._prepared.get(name), values)
 
-    @raises_store_down
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         found: dict[str, Quarantined] = {}
         first = ""
@@ -189,7 +182,6 @@ class CassandraRows:
             first = rows[-1][0] + "\0"
         return {key: it for key, it in found.items() if it.events}
 
-    @raises_store_down
     async def drop(self, partition: int, table: str) -> None:
         # What is deleted hides whatever is older, what is written later too. So a table that is built anew has
         # timestamps from where those of its predecessor end. If this is cut off in the middle, the table is still named
@@ -212,7 +204,6 @@ class CassandraRows:
                 writes.leave(key, read_spots(listed), at)
             await self._send(batches(writes.left, self._session.replica_finder()))
 
-    @raises_store_down
     async def listed(
         self, table: str, listing: str, group: str, after: Cursor | None = None, most: int = 100, span: Span = ALL
     ) -> Page:

@@ -29,7 +29,6 @@ from projections.stores.shared.sql_tables import (
     rows_of,
     upsert,
 )
-from projections.stores.store_down import raises_store_down
 from streams.journal.sql.session import SqlAddress, SqlSession
 from streams.journal.sql.tables import as_stored
 
@@ -54,11 +53,9 @@ class SqlRows:
         self._rows_of = rows_of(address)
         self._upserts = {table: upsert(address, table) for table in TABLES.sorted_tables}
 
-    @raises_store_down
     async def create(self) -> None:
         await self._session.create_tables()
 
-    @raises_store_down
     async def open(self) -> None:
         self._session.connect()
         try:
@@ -71,7 +68,6 @@ class SqlRows:
     async def close(self) -> None:
         await self._session.close()
 
-    @raises_store_down
     async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         rows = await self._session.rows(PLACES_OF, {"in": partition})
         return {table: Checkpoint(*place) for table, *place in rows}
@@ -79,7 +75,6 @@ class SqlRows:
     async def largest_row(self) -> int:
         return LARGEST_ROW
 
-    @raises_store_down
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         found: dict[str, StoredRow] = {}
         for some in _chunks(list(keys)):
@@ -92,7 +87,6 @@ class SqlRows:
         row = (await self.load(partition, table, [key])).get(key)
         return None if row is None or row.row is None else shown(row)
 
-    @raises_store_down
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         # All is made before the transaction begins: what it locks, it locks briefly, and two that write the same rows
         # lock them in the same order.
@@ -134,12 +128,10 @@ class SqlRows:
         yield self._upserts[QUARANTINED], quarantined
         yield self._upserts[PLACES], [{**of_table, **at_place}]
 
-    @raises_store_down
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         rows = await self._session.rows(QUARANTINED_OF, {"of": table, "in": partition})
         return {key: Quarantined(*it) for key, *it in rows}
 
-    @raises_store_down
     async def drop(self, partition: int, table: str) -> None:
         # In many short transactions. If it is cut off in the middle, the table is still named among the places, to be
         # dropped again, and at its beginning: built on instead, it would come out right.
@@ -158,7 +150,6 @@ class SqlRows:
 
         await self._session.transaction(execute)
 
-    @raises_store_down
     async def listed(
         self, table: str, listing: str, group: str, after: Cursor | None = None, most: int = 100, span: Span = ALL
     ) -> Page:
