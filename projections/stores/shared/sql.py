@@ -27,10 +27,9 @@ from projections.stores.shared.sql_tables import (
     of,
     page,
     rows_of,
-    upsert,
 )
 from streams.journal.sql.session import SqlAddress, SqlSession
-from streams.journal.sql.tables import as_stored
+from streams.journal.sql.tables import as_stored, upsert
 
 _AT_ONCE = 500
 """Rows of one statement: so many that it ends in time."""
@@ -43,6 +42,9 @@ _REMOVE_UP_TO = {table: _REMOVE[table].where(table.c.key <= bindparam("last")) f
 
 Values = dict[str, Any]
 
+_POSITION = ("nr", "idx", "released")
+"""The columns that say which of two rows is newer."""
+
 
 class SqlRows:
     """A `ReadModel` in one file or schema."""
@@ -51,7 +53,10 @@ class SqlRows:
         self._session = SqlSession(address, TABLES)
         self._listings = listings
         self._rows_of = rows_of(address)
-        self._upserts = {table: upsert(address, table) for table in TABLES.sorted_tables}
+        self._upserts = {
+            table: upsert(address, table, [name for name in _POSITION if name in table.c])
+            for table in TABLES.sorted_tables
+        }
 
     async def create(self) -> None:
         await self._session.create_tables()

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Column,
     ColumnElement,
     Index,
     Integer,
@@ -28,39 +27,30 @@ from sqlalchemy import (
 )
 
 from streams.journal.sql.session import SqlAddress
-from streams.journal.sql.tables import AnyText
-
-
-def _key(name: str, type: Any) -> Column[Any]:
-    return Column(name, type, primary_key=True, autoincrement=False)
-
-
-def _value(name: str, type: Any) -> Column[Any]:
-    return Column(name, type, nullable=False)
-
+from streams.journal.sql.tables import AnyText, key_column, value_column
 
 TABLES = MetaData()
 
 PLACES = Table(
     "places",
     TABLES,
-    _key("tbl", AnyText),  # a projection's name, version and generation; likewise below
-    _key("partition", Integer),
-    _value("nr", BigInteger),
-    _value("idx", Integer),
-    _value("complete", BigInteger),
-    _value("next_offset", BigInteger),
+    key_column("tbl", AnyText),  # a projection's name, version and generation; likewise below
+    key_column("partition", Integer),
+    value_column("nr", BigInteger),
+    value_column("idx", Integer),
+    value_column("complete", BigInteger),
+    value_column("next_offset", BigInteger),
     comment="How far each table is: the last event applied, in each partition. Goes with the rows.",
 )
 ROWS = Table(
     "rows",
     TABLES,
-    _key("tbl", AnyText),
-    _key("partition", Integer),
-    _key("key", AnyText),
-    _value("nr", BigInteger),
-    _value("idx", Integer),
-    _value("row", Text),
+    key_column("tbl", AnyText),
+    key_column("partition", Integer),
+    key_column("key", AnyText),
+    value_column("nr", BigInteger),
+    value_column("idx", Integer),
+    value_column("row", Text),
     comment="Rows of projections, two lines of JSON: [position, sequence, revision], and the row, null when removed. "
     "nr, idx: the last event in the row.",
     sqlite_with_rowid=False,
@@ -68,14 +58,14 @@ ROWS = Table(
 LISTINGS = Table(
     "listings",
     TABLES,
-    _key("tbl", AnyText),
-    _key("partition", Integer),
-    _key("key", AnyText),
-    _key("listing", AnyText),
-    _value("grp", AnyText),
-    _value("sort", AnyText),
-    _value("nr", BigInteger),
-    _value("idx", Integer),
+    key_column("tbl", AnyText),
+    key_column("partition", Integer),
+    key_column("key", AnyText),
+    key_column("listing", AnyText),
+    value_column("grp", AnyText),
+    value_column("sort", AnyText),
+    value_column("nr", BigInteger),
+    value_column("idx", Integer),
     comment="Where a row is listed, if nr and idx are those of the row.",
     sqlite_with_rowid=False,
 )
@@ -83,16 +73,16 @@ Index("listed", LISTINGS.c.tbl, LISTINGS.c.listing, LISTINGS.c.grp, LISTINGS.c.s
 QUARANTINED = Table(
     "quarantined",
     TABLES,
-    _key("tbl", AnyText),
-    _key("partition", Integer),
-    _key("key", AnyText),
-    _value("nr", BigInteger),  # of the last event that waits, or where the key was released
-    _value("idx", Integer),
-    _value("released", Integer),
-    _value("position", AnyText),
-    _value("error", AnyText),
-    _value("events", Integer),
-    _value("last", AnyText),
+    key_column("tbl", AnyText),
+    key_column("partition", Integer),
+    key_column("key", AnyText),
+    value_column("nr", BigInteger),  # of the last event that waits, or where the key was released
+    value_column("idx", Integer),
+    value_column("released", Integer),
+    value_column("position", AnyText),
+    value_column("error", AnyText),
+    value_column("events", Integer),
+    value_column("last", AnyText),
     comment="Keys whose events wait: the position of the first, why, how many, and the position of the last.",
 )
 
@@ -100,10 +90,6 @@ QUARANTINED = Table(
 def of(table: Table) -> ColumnElement[bool]:
     """What is of one table of a projection in one partition."""
     return (table.c.tbl == bindparam("of")) & (table.c.partition == bindparam("in"))
-
-
-def _position(columns: Any) -> Any:
-    return tuple_(*(columns[name] for name in ("nr", "idx", "released") if name in columns))
 
 
 PLACES_OF = select(PLACES.c.tbl, PLACES.c.nr, PLACES.c.idx, PLACES.c.complete, PLACES.c.next_offset).where(
@@ -117,7 +103,7 @@ UNLIST = delete(LISTINGS).where(
     of(LISTINGS),
     LISTINGS.c.key == bindparam("at"),
     LISTINGS.c.listing == bindparam("from"),
-    _position(LISTINGS.c) <= tuple_(bindparam("up_to_nr"), bindparam("up_to_idx")),
+    tuple_(LISTINGS.c.nr, LISTINGS.c.idx) <= tuple_(bindparam("up_to_nr"), bindparam("up_to_idx")),
 )
 RESTART = update(PLACES).where(of(PLACES)).values(nr=0, idx=-1, complete=0, next_offset=0)
 
@@ -151,14 +137,3 @@ def rows_of(address: SqlAddress) -> Select[Any]:
     keys = address.elements(bindparam("keys", type_=Text))
     row = select(ROWS.c.row).where(of(ROWS), ROWS.c.key == keys.c.value).scalar_subquery()
     return select(type_coerce(keys.c.value, AnyText), row)
-
-
-def upsert(address: SqlAddress, table: Table) -> Any:
-    """Write rows where what stands there is not newer."""
-    insert = address.insert(table)
-    values = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
-    return insert.on_conflict_do_update(
-        index_elements=list(table.primary_key),
-        set_=values,
-        where=_position(table.c) <= _position(insert.excluded),
-    )

@@ -55,6 +55,7 @@ from streams.journal.sql.tables import (
     event_from,
     event_values,
     snapshot_values,
+    upsert,
 )
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 1000, 1024 * 1024
@@ -111,9 +112,7 @@ class SqlJournal:
         self._session = SqlSession(address, TABLES)
         self._append = address.insert(COMMITS).on_conflict_do_nothing()
         self._claim = address.insert(IDENTITY).on_conflict_do_nothing()
-        self._upserts = {
-            table: _upsert(address.insert(table), table) for table in (EVENTS, SNAPSHOTS, SCHEMAS, PUBLISHED)
-        }
+        self._upserts = {table: upsert(address, table) for table in (EVENTS, SNAPSHOTS, SCHEMAS, PUBLISHED)}
 
     async def create(self) -> None:
         await self._session.create_tables()
@@ -254,11 +253,6 @@ class SqlJournal:
                 await connection.execute(statement, chunk)
 
             await self._session.transaction(execute)
-
-
-def _upsert(insert: Any, table: Table) -> Any:
-    values = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
-    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
 
 
 def _chunks(rows: Sequence[Values]) -> Iterator[Sequence[Values]]:
