@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from projections.projection import Row
-from projections.stores.rows import Rows, StoredRow
+from projections.stores.rows import LARGEST_ROW, Rows, StoredRow, shown
 
 Spot = tuple[str, str]
 """The group that a row is listed in, and by what it is sorted there."""
@@ -68,8 +68,13 @@ class ReadModel(Rows, Protocol):
     async def close(self) -> None:
         """Let go of all connections."""
 
+    async def largest_row(self) -> int:
+        return LARGEST_ROW
+
     async def row(self, partition: int, table: str, key: str) -> Row | None:
         """The row of a key as it is shown to others: None also for one that was removed."""
+        stored = (await self.load(partition, table, [key])).get(key)
+        return None if stored is None or stored.row is None else shown(stored)
 
     async def listed(
         self, table: str, listing: str, group: str, after: Cursor | None = None, most: int = 100, span: Span = ALL

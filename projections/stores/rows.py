@@ -161,14 +161,19 @@ class Quarantined(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Changes:
-    """What a batch of events has made of one table: rows as they are now, those that were removed too; keys whose
-    quarantine began, grew or ended. `before` has those rows that the others replace, if whoever made them has just
-    loaded them, and `encoded` the rows as they are kept, if they were encoded already."""
+    """The result of a batch of events in one table.
+
+    place        how far the table is now
+    rows         by key the rows as they are now, removed ones too
+    quarantined  by key the quarantines that began, grew or ended
+    before       by key the rows that `rows` replaces, as they were just loaded; a key that had none is left out
+    encoded      by key the rows as they are stored, if they were encoded already
+    """
 
     place: Checkpoint
     rows: Mapping[str, StoredRow] = field(default_factory=dict)
     quarantined: Mapping[str, Quarantined] = field(default_factory=dict)
-    before: Mapping[str, StoredRow] | None = None
+    before: Mapping[str, StoredRow] = field(default_factory=dict)
     encoded: Mapping[str, bytes] | None = field(default=None, compare=False)
 
     def value(self, key: str) -> bytes:
@@ -192,7 +197,7 @@ class Rows(Protocol):
         """Keep what became of tables. Where the place of a table is, the rows up to it are: most stores write both at
         once, and in the others what was cut off is done when the same events are applied again. What is older changes
         nothing: a row or a place whose position is, a `Quarantined` that does not replace the one that is there. A row
-        of the same position takes the other's place."""
+        of the same position and a higher revision takes the other's place."""
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         """The keys of a table whose events wait."""

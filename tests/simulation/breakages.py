@@ -25,6 +25,7 @@ from projections.stores.changelog import is_newer, records_of
 from projections.stores.local.indexes import IndexWriter
 from projections.stores.local.rocksdb import RocksDBStore
 from projections.stores.local.tables import LocalRows
+from projections.stores.shared.memory import MemoryRows
 from streams.deciding import messages
 from streams.deciding.admission import Admission
 from streams.deciding.cache import Aggregate, Cache
@@ -39,7 +40,6 @@ from streams.ownership.owner import Owner
 from streams.ownership.partition_intake import PartitionIntake
 from streams.ownership.takeover import first_commit, take_over
 from streams.runtime.partition_pump import PartitionPump
-from tests.memory_rows import MemoryRows
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "a shared store takes older rows for newer ones": (
         Edit(
             MemoryRows.save,
-            "if key not in kept.rows or row.at >= head_of(kept.rows[key]).at:",
+            "if key not in table.rows or row.at >= head_of(table.rows[key]).at:",
             "if True:",
         ),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,7 +69,8 @@ class Machine:
         self, nr: int, *, table: str = TABLE, held: Mapping[str, Quarantined] | None = None, **rows: Any
     ) -> None:
         """Save rows as of commit `nr`, None for one that is removed, and the place of the table."""
-        await self.rows.save(0, {table: changes(nr, rows, held)})
+        before = await self.rows.load(0, table, rows)
+        await self.rows.save(0, {table: replace(changes(nr, rows, held), before=before)})
 
     def recover(self, at_once: int = 1_000) -> None:
         """What Faust does when a partition is assigned."""

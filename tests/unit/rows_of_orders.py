@@ -58,6 +58,7 @@ class Orders:
             Checkpoint(*at, at[0]),
             {key: _row(partition, key, *its) for key, its in rows.items()},
             {key: Quarantined(f"order-{partition}:1:0", "", 0) for key in released},
+            await self.rows.load(partition, TABLE, rows),
         )
         await self.rows.save(partition, {TABLE: changes})
 

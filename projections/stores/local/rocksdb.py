@@ -135,15 +135,13 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
     def _write(self, db: Any, records: Iterable[Record], known: int, changes: Mapping[str, Changes]) -> None:
         batch = WriteBatch(raw_mode=True)
         indexes = IndexWriter(db.get, batch, self.indexes)
-        told = {name for name, change in changes.items() if change.before is not None or not indexes.wants(name)}
-        for name in told if self.indexes else ():
+        for name, change in changes.items():
             if indexes.wants(name):  # both rows are at hand, and need not be read and decoded again
-                change = changes[name]
                 for row_key, row in change.rows.items():
-                    indexes.change(name, row_key, (change.before or {}).get(row_key), row)
+                    indexes.change(name, row_key, change.before.get(row_key), row)
         for key, value in records:
             table, _, rest = key.partition(b"\0")
-            if rest.startswith(ROW) and (name := table.decode()) not in told and indexes.wants(name):
+            if not changes and rest.startswith(ROW) and indexes.wants(table.decode()):
                 indexes.record(key, value)
             if value is None:
                 batch.delete(key)

@@ -24,7 +24,7 @@ import msgspec
 from cassandra.query import BoundStatement
 
 from projections.projection import Row
-from projections.stores.listings import ALL, Cursor, Listings, Page, Span, Spot, none_listed, page_of, spots
+from projections.stores.listings import ALL, Cursor, Listings, Page, ReadModel, Span, Spot, none_listed, page_of, spots
 from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, decode_stored, shown
 from projections.stores.shared.cassandra_tables import (
     BUCKETS,
@@ -32,7 +32,6 @@ from projections.stores.shared.cassandra_tables import (
     bucket_of,
     create_tables,
     next_base,
-    revised,
     revised_quarantine,
     timestamp,
     timestamp_of,
@@ -59,14 +58,13 @@ _decode = msgspec.json.Decoder(Quarantined).decode
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A row as it stands: encoded, where it is listed, and its timestamp."""
+    """A row as it stands: encoded, and where it is listed."""
 
     row: str
     listed: Mapping[str, Spot]
-    timestamp: int
 
 
-class CassandraRows:
+class CassandraRows(ReadModel):
     """A `ReadModel` in one keyspace."""
 
     def __init__(self, address: CassandraAddress, keyspace: str, listings: Listings = none_listed) -> None:
@@ -114,8 +112,8 @@ class CassandraRows:
         found: dict[str, Found] = {}
 
         async def load(bucket: int, some: Sequence[str]) -> None:
-            for key, row, listed, at in await self._ask("load", table, partition, bucket, some):
-                found[key] = Found(row, read_spots(listed), at)
+            for key, row, listed in await self._ask("load", table, partition, bucket, some):
+                found[key] = Found(row, read_spots(listed))
 
         await all_done(
             load(bucket, its[at : at + _KEYS_AT_ONCE])
@@ -124,10 +122,6 @@ class CassandraRows:
         )
         return found
 
-    async def row(self, partition: int, table: str, key: str) -> Row | None:
-        row = (await self.load(partition, table, [key])).get(key)
-        return None if row is None or row.row is None else shown(row)
-
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         bases = await self._bases(partition)
         await all_done(self._save(partition, table, bases.get(table, 0), its) for table, its in changes.items())
@@ -135,18 +129,12 @@ class CassandraRows:
     async def _save(self, partition: int, table: str, base: int, change: Changes) -> None:
         listings = self._listings(table)
         writes = Writes(self._prepared, table, partition, bool(listings))
-        known = await self._load(partition, table, change.rows) if change.before is None else {}
         for key, row in change.rows.items():
-            at = timestamp(base, *row.at)
-            left: Mapping[str, Spot] = {}
-            if (before := (change.before or {}).get(key)) is not None:
-                left = spots(listings, before)
-            elif (found := known.get(key)) is not None:
-                at = revised(at, found.timestamp, found.row != change.value(key).decode())
-                if found.timestamp > at:
-                    continue  # it would lose: it needs no place in a listing
-                left = found.listed
-            writes.add(key, change.value(key), spots(listings, row), left, at)
+            before = change.before.get(key)
+            if before is None or before.at <= row.at:  # it would lose: it needs no place in a listing
+                left = {} if before is None else spots(listings, before)
+                at = timestamp(base, *row.at, row.revision)
+                writes.add(key, change.value(key), spots(listings, row), left, at)
         await all_done(self._quarantine(writes, partition, table, base, *it) for it in change.quarantined.items())
         await self._send(batches(writes.entries_by_group(), self._session.replica_finder()))
         await self._send(batches(writes.left, self._session.replica_finder()))

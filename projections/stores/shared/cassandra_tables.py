@@ -85,7 +85,7 @@ STATEMENTS = {
     "places": f"SELECT tbl, base, {_PLACE} FROM {{k}}.places WHERE partition = ?",
     "save_place": f"INSERT INTO {{k}}.places (partition, tbl, {_PLACE}) VALUES (?, ?, ?, ?, ?, ?) {_AT}",
     "restart": f"INSERT INTO {{k}}.places (partition, tbl, base, {_PLACE}) VALUES (?, ?, ?, ?, -1, 0, 0) {_AT}",
-    "load": f"SELECT key, row, listed, WRITETIME(row) FROM {{k}}.rows WHERE {_BUCKET} AND key IN ?",
+    "load": f"SELECT key, row, listed FROM {{k}}.rows WHERE {_BUCKET} AND key IN ?",
     "save_row": f"INSERT INTO {{k}}.rows (tbl, partition, bucket, key, row, listed) VALUES (?, ?, ?, ?, ?, ?) {_AT}",
     "keys": f"SELECT key, listed FROM {{k}}.rows WHERE {_BUCKET} AND key >= ? LIMIT ?",
     "drop_rows": f"DELETE FROM {{k}}.rows {_AT} WHERE {_BUCKET} AND key >= ? AND key <= ?",
@@ -116,24 +116,18 @@ def bucket_of(key: bytes) -> int:
     return crc32(key) % BUCKETS
 
 
-def timestamp(base: int, nr: int, index: int) -> int:
+def timestamp(base: int, nr: int, index: int, revision: int = 0) -> int:
     """Of what an event has left; (0, -1) comes before all events.
 
     There are 63 bits. 39 are left for the commit numbers of all builds that had the table's name: at 600 commits a
-    second in the partition that is enough for 29 years. Raises `ValueError` for an index that does not fit.
+    second in the partition that is enough for 29 years. Raises `ValueError` for an index or a revision that does not
+    fit.
     """
     if index + 1 >= 1 << INDEX_BITS:
         raise ValueError(f"commit {nr} has an event {index}: the read model has no timestamp for so many in a commit")
-    return base + ((nr << INDEX_BITS) + index + 1 << REVISION_BITS)
-
-
-def revised(first: int, present: int, differs: bool) -> int:
-    """The timestamp of a row whose own is `first`, where one stands already: just above that, if it is of the same
-    position and `differs`. Raises `ValueError` when that was done too often."""
-    end = first + (1 << REVISION_BITS)
-    if differs and present + 1 == end:
+    if revision >= 1 << REVISION_BITS:
         raise ValueError("a row cannot be folded anew so often at one position: build the table anew")
-    return present + differs if first <= present < end else first
+    return base + ((nr << INDEX_BITS) + index + 1 << REVISION_BITS) + revision
 
 
 def timestamp_of(base: int, it: Quarantined) -> int:
@@ -142,7 +136,8 @@ def timestamp_of(base: int, it: Quarantined) -> int:
 
 
 def revised_quarantine(first: int, present: int, differs: bool) -> int:
-    """Likewise. If it is done too often the longer text counts: it is only the reason that differs then."""
+    """The timestamp of a quarantine whose own is `first`, where one stands already: just above that, if it is of the
+    same position and `differs`. If that is done too often the longer text counts: only the reason differs then."""
     last = first + _RELEASED - 1
     return min(present + differs, last) if first <= present <= last else first
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from projections.stores.listings import Listings, ReadModel, none_listed
 from projections.stores.shared.cassandra import CassandraRows
-from projections.stores.shared.memory import MemoryRows, MemoryTables
+from projections.stores.shared.memory import MemoryDatabase, MemoryRows
 from projections.stores.shared.sql import SqlRows
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.tables import keyspace_name
@@ -12,7 +12,7 @@ from streams.journal.sql.postgres import PostgresAddress
 from streams.journal.sql.sqlite import SqliteAddress
 from streams.settings import SettingsError
 
-_in_memory: dict[tuple[str, str, str], MemoryTables] = {}
+_in_memory: dict[tuple[str, str, str], MemoryDatabase] = {}
 
 
 def open_rows(
@@ -34,7 +34,7 @@ def open_rows(
             address = CassandraAddress.parse(url, setting)
             return CassandraRows(address, keyspace_name(namespace, address.keyspace, name, setting), listings)
         case "memory":
-            return MemoryRows(_in_memory.setdefault((url, namespace, name), MemoryTables()), listings)
+            return MemoryRows(_in_memory.setdefault((url, namespace, name), MemoryDatabase()), listings)
         case "postgresql":
             return SqlRows(PostgresAddress.parse(url, namespace, name, setting), listings)
         case "sqlite":

@@ -10,9 +10,8 @@ import msgspec
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projections.projection import Row
-from projections.stores.listings import ALL, Cursor, Listings, Page, Span, none_listed, page_of, spots
-from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoredRow, decode_stored, shown
+from projections.stores.listings import ALL, Cursor, Listings, Page, ReadModel, Span, none_listed, page_of, spots
+from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, decode_stored, shown
 from projections.stores.shared.sql_tables import (
     LISTINGS,
     NEXT_KEYS,
@@ -46,7 +45,7 @@ _POSITION = ("nr", "idx", "released")
 """The columns that say which of two rows is newer."""
 
 
-class SqlRows:
+class SqlRows(ReadModel):
     """A `ReadModel` in one file or schema."""
 
     def __init__(self, address: SqlAddress, listings: Listings = none_listed) -> None:
@@ -77,9 +76,6 @@ class SqlRows:
         rows = await self._session.rows(PLACES_OF, {"in": partition})
         return {table: Checkpoint(*place) for table, *place in rows}
 
-    async def largest_row(self) -> int:
-        return LARGEST_ROW
-
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         found: dict[str, StoredRow] = {}
         for some in _chunks(list(keys)):
@@ -87,10 +83,6 @@ class SqlRows:
             rows = await self._session.rows(self._rows_of, {"of": table, "in": partition, "keys": array})
             found |= {key: decode_stored(row.encode()) for key, row in rows if row is not None}
         return found
-
-    async def row(self, partition: int, table: str, key: str) -> Row | None:
-        row = (await self.load(partition, table, [key])).get(key)
-        return None if row is None or row.row is None else shown(row)
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         # All is made before the transaction begins: what it locks, it locks briefly, and two that write the same rows

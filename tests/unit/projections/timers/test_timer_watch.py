@@ -98,7 +98,9 @@ class Watched:
             for index, (key, due) in enumerate(dues.items())
         }
         place = Checkpoint(self.nr, len(rows) - 1, self.nr)
-        await self.rows.save(partition, {TABLE: Changes(place, rows)})
+        await self.rows.save(
+            partition, {TABLE: Changes(place, rows, before=await self.rows.load(partition, TABLE, rows))}
+        )
         self.source.partitions[partition].tables[TABLE].place = place
         async with self.source.moved:
             self.source.moved.notify_all()
