@@ -1,7 +1,7 @@
 """The columns of a projection's table in SQLite: what a view looks for, sorts by or searches.
 
-A row is kept as its JSON, and a column is an expression over that, which SQLite computes. So a declaration may change
-without an event, or a record of the changelog, being read again: the table is made again from its own rows.
+A row is stored as its JSON, and a column is an expression over the JSON that SQLite computes. So a declaration may
+change without an event being read again: the file is made again from the changelog when it is opened.
 """
 
 from __future__ import annotations

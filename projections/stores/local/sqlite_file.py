@@ -83,12 +83,12 @@ class SqliteFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._columns = columns
-        self._made: set[str] = set()
         self._db = sqlite3.connect(path, timeout=0, isolation_level=None)
         try:
             for setting in _SETTINGS:
                 self._db.execute(f"PRAGMA {setting}")
             self._lay_out()
+            self._made = self._find_tables()
         except BaseException:
             self._db.close()
             raise
@@ -230,8 +230,11 @@ class SqliteFile:
 
     def _drop_what_is_empty(self, table: str) -> None:
         """What a dropped table's removed records, when they are recovered, leave behind."""
-        made = self._one("SELECT 1 FROM tables WHERE name = ?", (table,))
-        if made and not self._is_placed(table) and not self._one(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
+        if (
+            table in self._made
+            and not self._is_placed(table)
+            and not self._one(f"SELECT 1 FROM {quoted(table)} LIMIT 1")
+        ):
             self._drop(table)
 
     def _is_placed(self, table: str) -> bool:
@@ -239,7 +242,7 @@ class SqliteFile:
 
     def _there(self, table: str) -> str:
         """The table to look into: one of the same columns that stays empty, where this one is not there."""
-        if table in self._made or self._one("SELECT 1 FROM tables WHERE name = ?", (table,)):
+        if table in self._made:
             return table
         projection = projection_name(table)
         return f"{projection if projection in self._columns else ''}-0 {_EMPTY}"
@@ -248,31 +251,26 @@ class SqliteFile:
         return self._name(self._there(table))
 
     def _name(self, table: str) -> str:
-        """The quoted name of a table, which is made when it is not there, or was declared otherwise."""
+        """The quoted name of a table, which is made when it is not there."""
         if table not in self._made:
-            wanted = list(statements(table, self._columns.get(projection_name(table), NONE)))
-            made_by = self._one("SELECT made_by FROM tables WHERE name = ?", (table,))
-            if made_by is None or made_by[0] != ";\n".join(wanted):
-                with self._transaction():
-                    self._make(table, wanted, made_by is not None)
+            wanted = self._statements(table)
+            with self._transaction():
+                for statement in wanted:
+                    self._db.execute(statement)
+                self._db.execute("INSERT INTO tables VALUES (?, ?)", (table, ";\n".join(wanted)))
             self._made.add(table)
         return quoted(table)
 
-    def _make(self, table: str, wanted: Sequence[str], again: bool) -> None:
-        old = quoted(f"{table} old")
-        if again:
-            self._db.execute(f"DROP TABLE IF EXISTS {search_of(table)}")
-            parts = "SELECT type, name FROM sqlite_master WHERE tbl_name = ? AND type <> 'table' AND sql IS NOT NULL"
-            for type_, name in self._db.execute(parts, (table,)).fetchall():
-                self._db.execute(f"DROP {type_} {quoted(name)}")
-            self._db.execute(f"ALTER TABLE {quoted(table)} RENAME TO {old}")
-        for statement in wanted:
-            self._db.execute(statement)
-        if again:
-            own = "id, key, position_nr, position_idx, head, row, crc, gone"
-            self._db.execute(f"INSERT INTO {quoted(table)}({own}) SELECT {own} FROM {old}")
-            self._db.execute(f"DROP TABLE {old}")
-        self._db.execute("REPLACE INTO tables VALUES (?, ?)", (table, ";\n".join(wanted)))
+    def _statements(self, table: str) -> list[str]:
+        return list(statements(table, self._columns.get(projection_name(table), NONE)))
+
+    def _find_tables(self) -> set[str]:
+        """The tables that are there. Raises `Damaged` where one was made with other columns than it has now."""
+        made = dict(self._db.execute("SELECT name, made_by FROM tables").fetchall())
+        for table, made_by in made.items():
+            if made_by != ";\n".join(self._statements(table)):
+                raise Damaged(f"the columns of {table} are declared otherwise now")
+        return set(made)
 
     # -- SQLite --------------------------------------------------------------------------------------
 
@@ -289,6 +287,7 @@ class SqliteFile:
         except BaseException:
             if self._db.in_transaction:  # some errors have ended it
                 self._db.execute("ROLLBACK")
+            self._made = self._find_tables()
             raise
 
 
