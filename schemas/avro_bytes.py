@@ -105,8 +105,8 @@ def _optional(branches: list[Any]) -> Put | None:
     if len(branches) != 2 or "null" not in branches:
         return None
     at = branches.index("null")
-    put, none, some = put_of(branches[1 - at]), long(at), long(1 - at)
-    return None if put is None else lambda value: none if value is None else some + put(value)
+    put, none, other = put_of(branches[1 - at]), long(at), long(1 - at)
+    return None if put is None else lambda value: none if value is None else other + put(value)
 
 
 def _array(put: Put | None) -> Put | None:

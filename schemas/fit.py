@@ -170,11 +170,11 @@ def _values(fit: Fit | None) -> Fit | None:
             raise Unfit(f"is {a_value(value)}, not a map")
         key = None
         try:
-            kept = {}
+            fitted_items = {}
             for key, item in value.items():
-                kept[key] = fit(item)
+                fitted_items[key] = fit(item)
         except Unfit as why:
             raise why.under(f"[{key!r}]") from None
-        return kept
+        return fitted_items
 
     return values

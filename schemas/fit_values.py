@@ -64,10 +64,10 @@ def _double(value: Any) -> Any:
 
 def _float(value: Any) -> float:
     try:
-        kept: float = struct.unpack("<f", struct.pack("<f", _double(value)))[0]
+        rounded: float = struct.unpack("<f", struct.pack("<f", _double(value)))[0]
     except OverflowError:
         raise Unfit(f"{value} is beyond an Avro float: make it a double") from None
-    return kept
+    return rounded
 
 
 def decimal(precision: int, scale: int) -> Fit:
@@ -85,15 +85,15 @@ def decimal(precision: int, scale: int) -> Fit:
         if not value:
             return zero  # 0E-30 and -0 too
         try:
-            kept = value.quantize(one, context=context)
+            rounded = value.quantize(one, context=context)
         except InvalidOperation:
             what = (
                 f"{a_value(value)} has more digits than its schema keeps: {precision} in all, {scale} of them decimals"
             )
             raise Unfit(what) from None
-        if kept != value:
+        if rounded != value:
             raise Unfit(f"{a_value(value)} has more than the {scale} decimals that its schema keeps")
-        return kept
+        return rounded
 
     return quantized
 

@@ -19,13 +19,13 @@ _GOALS = {"registry": "dependency:unpack"}
 
 def java() -> Path:
     """A Java that runs the servers, installed by apt when there is none. Raises `ServersError`."""
-    found = _find_java()
-    if found is None:
+    program = _find_java()
+    if program is None:
         _apt_install("Java 17", ["openjdk-17-jre-headless", "openjdk-21-jre-headless"])
-        found = _find_java()
-    if found is None:
+        program = _find_java()
+    if program is None:
         raise ServersError(f"no Java {OLDEST_JAVA} to {NEWEST_JAVA}: install one and put it on PATH, or set JAVA_HOME")
-    return found
+    return program
 
 
 def maven() -> None:
@@ -78,13 +78,13 @@ def fetch(name: str, folder: Path) -> Path:
 def postgres(data: Path) -> Path:
     """The folder of PostgreSQL's programs, of the version that made `data` if that is there. Raises `ServersError`."""
     version = (data / "PG_VERSION").read_text().strip() if data.exists() else ""
-    found = _find_postgres(version)
-    if found is None:
+    programs = _find_postgres(version)
+    if programs is None:
         _apt_install("PostgreSQL", [f"postgresql-{version}" if version else "postgresql"])
-        found = _find_postgres(version)
-    if found is None:
+        programs = _find_postgres(version)
+    if programs is None:
         raise ServersError(f"no PostgreSQL {version} in /usr/lib/postgresql or on PATH: install it, then try again")
-    return found
+    return programs
 
 
 def _find_postgres(version: str) -> Path | None:
@@ -100,18 +100,18 @@ def _find_postgres(version: str) -> Path | None:
 
 def faketime() -> Path:
     """The library that gives a process a clock of its own; apt installs it when missing. Raises `ServersError`."""
-    if not (found := _find_faketime()):
+    if not (libraries := _find_faketime()):
         _apt_install("libfaketime", ["libfaketime"])
-        found = _find_faketime()
-    if not found:
+        libraries = _find_faketime()
+    if not libraries:
         raise ServersError("no libfaketime.so.1 below /usr/lib: install libfaketime")
-    return found[0]
+    return libraries[0]
 
 
 def java_version(banner: str) -> int:
     """The major version in what `java -version` prints; 0 when it can not be told."""
-    found = re.search(r'version "(?:1\.)?(\d+)', banner)
-    return int(found[1]) if found else 0
+    match = re.search(r'version "(?:1\.)?(\d+)', banner)
+    return int(match[1]) if match else 0
 
 
 def _find_java() -> Path | None:

@@ -97,7 +97,7 @@ class Cutover:
 
 def first_projection(sources: Mapping[str, ProjectionGroup]) -> str:
     """The projection whose partition 0 the leader has. Not every type has a projection."""
-    return next(kept.name for source in sources.values() for kept in source.kept)
+    return next(table.name for source in sources.values() for table in source.kept)
 
 
 async def newly_waiting(partition: PartitionProcessor, table: str, serving: str | None) -> int:

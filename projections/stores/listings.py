@@ -93,8 +93,8 @@ def spots(listings: Collection[SortedIndex], stored: StoredRow) -> Mapping[str, 
     if stored.row is None:
         return {}
     row = stored.row
-    found = ((listing.name, listing.of(row)) for listing in listings)
-    return {name: spot for name, spot in found if spot is not None}
+    entries = ((listing.name, listing.of(row)) for listing in listings)
+    return {name: spot for name, spot in entries if spot is not None}
 
 
 def page_of(entries: Sequence[tuple[Cursor, Any]], most: int) -> Page:

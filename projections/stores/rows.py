@@ -76,9 +76,9 @@ def encode_stored(stored: StoredRow) -> bytes:
 
 def decode_stored(value: bytes) -> StoredRow:
     """The opposite. Raises `msgspec.DecodeError` for what is none."""
-    head, row = split(value)
-    its = _decode_head(head)
-    return StoredRow(its.position, its.sequence, its.revision, None if row == b"null" else decode_row(row))
+    first_line, row = split(value)
+    head = _decode_head(first_line)
+    return StoredRow(head.position, head.sequence, head.revision, None if row == b"null" else decode_row(row))
 
 
 def head_of(value: bytes) -> RowHead:

@@ -85,8 +85,8 @@ def add_history(side: ReadSide, type: str) -> None:
         asked = read_query(request.query, AtSequence)
         upto = LAST_SEQUENCE if asked.sequence is UNSET else asked.sequence
         current, sequence = await _from_snapshot(context, journal, id, upto)
-        async with aclosing(pieces(journal, type, id, sequence, upto)) as found:
-            async for rows in found:
+        async with aclosing(pieces(journal, type, id, sequence, upto)) as pages:
+            async for rows in pages:
                 for row in rows:
                     events = await decode_event(context.events, journal, row.event.data)
                     current, sequence = context.decider.fold(events, current), row.event.sequence
@@ -114,8 +114,8 @@ async def _page(
     """The events of a page, some megabytes at most, and whether there are more."""
     rows: list[StoredEvent] = []
     size = 0
-    async with aclosing(pieces(journal, type, id, asked.after, asked.after + asked.limit + 1)) as found:
-        async for piece in found:
+    async with aclosing(pieces(journal, type, id, asked.after, asked.after + asked.limit + 1)) as found_pieces:
+        async for piece in found_pieces:
             await _turn(request)
             for row in piece:
                 if len(rows) == asked.limit or size > PAGE_BYTES:

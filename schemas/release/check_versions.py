@@ -15,8 +15,8 @@ from schemas.release.samples import example
 
 def between_versions(contract: Contract) -> Iterator[SchemaProblem]:
     """All that is wrong with it."""
-    found = [*_upcasters(contract), *_new_code_reads(contract), *_old_code_reads(contract)]
-    yield from found or _unread(contract)
+    problems = [*_upcasters(contract), *_new_code_reads(contract), *_old_code_reads(contract)]
+    yield from problems or _unread(contract)
 
 
 def _upcasters(contract: Contract) -> Iterator[SchemaProblem]:
@@ -90,10 +90,11 @@ def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterat
     """What an old value would be taken for, although it is not."""
     if schema.full_name != target.full_name:
         return
-    between = [it for it in contract.schemas if it.name == schema.name and schema.version < it.version < target.version]
+    versions = [version for version in contract.schemas if version.name == schema.name]
+    between = [version for version in versions if schema.version < version.version < target.version]
     old, new = fields_of(schema), fields_of(target)
     for name in old.keys() & new.keys():
-        if gone := [it for it in between if name not in fields_of(it)]:
+        if gone := [version for version in between if name not in fields_of(version)]:
             yield SchemaProblem(
                 contract.file(target),
                 f"the field {name} comes back, which version {gone[0].version} had removed: "
@@ -120,7 +121,7 @@ def _old_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
             yield SchemaProblem(contract.file(versions[0]), "no code is older than the first version", do)
         for (i, older), (j, newer) in combinations(enumerate(versions), 2):
             reasons = unreadable(older, newer)
-            declared = any(it.compatibility == BACKWARD for it in versions[i + 1 : j + 1])
+            declared = any(version.compatibility == BACKWARD for version in versions[i + 1 : j + 1])
             if reasons and not declared:
                 yield SchemaProblem(
                     contract.file(newer),

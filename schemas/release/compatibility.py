@@ -37,7 +37,7 @@ def _by_avro(mine: Any, theirs: Any) -> Iterator[str]:
     if result.compatibility is SchemaCompatibilityType.compatible:
         return
     details = ", ".join(sorted(str(message) for message in result.messages))
-    for kind in dict.fromkeys(found.name for found in result.incompatibilities):
+    for kind in dict.fromkeys(incompatibility.name for incompatibility in result.incompatibilities):
         yield {
             "reader_field_missing_default_value": f"the field {details} is missing there, and has no default",
             "missing_enum_symbols": f"the enum has other symbols there: {details}",

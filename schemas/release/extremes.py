@@ -42,7 +42,7 @@ _LOGICAL: dict[str, tuple[Any, ...]] = {
 
 def extremes(schema: Schema) -> Iterator[tuple[str, Fields]]:
     """Fields for a record, each with the place in which they are extreme."""
-    named = {it["name"]: it for it in named_types(schema.parsed)}
+    named = {type_["name"]: type_ for type_ in named_types(schema.parsed)}
     yield from _of(schema.parsed, schema.name, named)
 
 
@@ -58,7 +58,7 @@ def _of(schema: Any, name: str, named: dict[str, Any]) -> Iterator[tuple[str, An
     logical, kind = schema.get("logicalType", ""), schema["type"]
     if logical == "decimal":
         most = 10 ** schema["precision"] - 1
-        yield from (("", Decimal(it).scaleb(-schema.get("scale", 0))) for it in (0, -most, most))
+        yield from (("", Decimal(number).scaleb(-schema.get("scale", 0))) for number in (0, -most, most))
     elif logical in _LOGICAL:
         yield from (("", value) for value in _LOGICAL[logical])
     elif kind == "record":
@@ -69,7 +69,7 @@ def _of(schema: Any, name: str, named: dict[str, Any]) -> Iterator[tuple[str, An
     elif kind == "enum":
         yield from (("", symbol) for symbol in schema["symbols"])
     elif kind == "fixed":
-        yield from (("", bytes([it] * schema["size"])) for it in (0, 255))
+        yield from (("", bytes([number] * schema["size"])) for number in (0, 255))
     elif kind == "array":
         item = example_value(schema["items"], name, named)
         yield from (("", value) for value in ([], [item] * MANY))

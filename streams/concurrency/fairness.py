@@ -85,5 +85,5 @@ def _line_of(loop: asyncio.AbstractEventLoop) -> Turns:
 def chunks(things: Iterable[T]) -> Iterator[list[T]]:
     """Things, so many at a time as may be done between two looks at the clock."""
     rest = iter(things)
-    while some := list(islice(rest, A_FEW)):
-        yield some
+    while chunk := list(islice(rest, A_FEW)):
+        yield chunk

@@ -36,7 +36,7 @@ async def each_done(*work: Awaitable[object]) -> None:
 
 async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """What all of it gives, done side by side. Raises what fails first, after ending the others."""
-    tasks = [asyncio.ensure_future(it) for it in work]
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
         return await asyncio.gather(*tasks)
     finally:
@@ -59,7 +59,7 @@ async def cancel(task: asyncio.Task[Any]) -> None:
 
 async def until_one_ends(*work: Awaitable[None]) -> None:
     """Do all of it side by side until one ends, then end the others; raises what that one raised."""
-    tasks = [asyncio.ensure_future(it) for it in work]
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

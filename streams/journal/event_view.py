@@ -55,14 +55,14 @@ def _told(codec: Codec, data: bytes) -> dict[str, Any]:
         schema, fields = codec.decode_as_written(data)
     except Undecodable as error:
         return {"schema": None, "data": {"unreadable": str(error)}}
-    told: dict[str, Any] = {"schema": f"{schema.full_name}:{schema.version}", "data": fields}
+    entry: dict[str, Any] = {"schema": f"{schema.full_name}:{schema.version}", "data": fields}
     try:
         today = codec.decode_to_builtins(data)
     except Undecodable as error:
-        return {**told, "reads_as": {"unreadable": str(error)}}
+        return {**entry, "reads_as": {"unreadable": str(error)}}
     if [schema] != [newest for newest, _ in today]:
-        told["reads_as"] = [{"type": newest.name, "data": fields} for newest, fields in today]
-    return told
+        entry["reads_as"] = [{"type": newest.name, "data": fields} for newest, fields in today]
+    return entry
 
 
 async def learn_for(codec: Codec, journal: Schemas, stored: Sequence[StoredEvent]) -> None:

@@ -89,9 +89,9 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                     continue
                 if offset >= end:  # brokers do not look, and reading would go on far behind it
                     raise ValueError("its offset is not in its batch")
-                found = self._consumer_record(self._tp, record)
+                consumer_record = self._consumer_record(self._tp, record)
                 self.next_fetch_offset = offset + 1
-                yield found
+                yield consumer_record
             return
         except Exception as error:  # of the record that is due now: the quick parser cannot step over it
             why = _said(error)

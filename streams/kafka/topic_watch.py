@@ -29,11 +29,11 @@ async def watch_partitions(
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            found = await existing(topics)
+            present = await existing(topics)
         except (KafkaError, TimeoutError):
             continue
         for name, topic in topics.items():
-            described = found.get(name)
+            described = present.get(name)
             if described is None:  # deleted, or without a leader: whoever reads or writes it says so
                 continue
             if described.partitions == topic.partitions:

@@ -157,10 +157,10 @@ async def ensure_topics(
 async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
     """Say which of these have the senders' times, and what comes of it."""
     try:
-        found = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+        responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
     except (KafkaError, TimeoutError):  # it must not be asked, or does not answer
         return
-    for _, _, _, name, entries in (resource for response in found for resource in response.resources):
+    for _, _, _, name, entries in (resource for response in responses for resource in response.resources):
         times = {key: value for key, value, *_ in entries}.get("message.timestamp.type")
         if times not in (None, "LogAppendTime"):
             log.warning(
@@ -188,10 +188,10 @@ async def look_at_topics(bootstrap_servers: list[str], topics: Iterable[Topic], 
 
 def _check(wanted: Mapping[str, Topic], present: Mapping[str, TopicMetadata]) -> None:
     for name, topic in wanted.items():
-        found = present.get(name)
-        if found is not None and found.partitions != topic.partitions and not topic.any_partitions:
+        metadata = present.get(name)
+        if metadata is not None and metadata.partitions != topic.partitions and not topic.any_partitions:
             raise TopicError(
-                f"topic {name} has {found.partitions} partitions, PARTITIONS says {topic.partitions}: start with the"
+                f"topic {name} has {metadata.partitions} partitions, PARTITIONS says {topic.partitions}: start with the"
                 " number that the others were made with, which cannot be changed while there are aggregates; for a"
                 ' topic altered by hand see "What belongs together" in docs/operations.md'
             )

@@ -48,14 +48,14 @@ async def scan_in_turns(
     store: RocksDBStore, partition: int, table: str, first: str = "", before: str | None = None
 ) -> list[bytes]:
     """All that `scan` finds, as it is at this moment, read in turns."""
-    opened, found = store.opened(partition), list[bytes]()
+    opened, read = store.opened(partition), list[bytes]()
     rows = scan(store, partition, table, first, before)  # RocksDB's iterators show the moment in which they are made
-    while some := list(islice(rows, AT_ONCE)):
-        found += some
+    while chunk := list(islice(rows, AT_ONCE)):
+        read += chunk
         await yield_if_due()
         if store.opened(partition) is not opened:  # and keep it open: Faust waits for that
             raise TableError(f"partition {partition} has just moved")
-    return found
+    return read
 
 
 def _rows(store: RocksDBStore, partition: int, table: str, first: str) -> Iterator[tuple[bytes, bytes]]:
@@ -108,7 +108,7 @@ def listed(
     keys = sorted(keys)[:most]  # by code points, which is the order of UTF-8
     if under is not None:
         for partition in partitions:
-            rows.update(store.get_many(partition, table, [key for key, its in keys if its == partition]))
+            rows.update(store.get_many(partition, table, [key for key, of_key in keys if of_key == partition]))
     return [(key, shown_json(rows[key])) for key, _ in keys if key in rows]
 
 
@@ -132,14 +132,14 @@ def changes(store: RocksDBStore, partition: int, table: str, after: Place, most:
     of it there and others not. The others come when the batch is applied again, with older positions.
     """
     upto = place(store, partition, table).at
-    found: list[tuple[Place, str]] = []
+    changed: list[tuple[Place, str]] = []
     for entry, _ in store.items(partition, prefix_of(table, CHANGE), change_key(table, (after[0], after[1] + 1))):
         at, key = read_change(table, entry)
-        if at > upto or len(found) == most:
+        if at > upto or len(changed) == most:
             break
-        found.append((at, key))
-    rows: Mapping[str, bytes] = store.get_many(partition, table, [key for _, key in found])
-    return [Change(at, key, rows[key]) for at, key in found if key in rows]
+        changed.append((at, key))
+    rows: Mapping[str, bytes] = store.get_many(partition, table, [key for _, key in changed])
+    return [Change(at, key, rows[key]) for at, key in changed if key in rows]
 
 
 def refolded(store: RocksDBStore, partition: int, table: str) -> list[str]:

@@ -71,24 +71,24 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
 
     def places(self, partition: int) -> Mapping[str, Checkpoint]:
         """How far the tables are that have something here."""
-        found: dict[str, Checkpoint] = {}
+        places: dict[str, Checkpoint] = {}
         start = b""
         # From place to place: what stands between is jumped over.
         while (record := next(self.items(partition, b"", start), None)) is not None:
             table = read_key(record[0]).table
             place = self.get(partition, key_of(table, PLACE))
             if place is not None:
-                found[table] = decode_place(place)
+                places[table] = decode_place(place)
             start = table.encode() + b"\1"
-        return found
+        return places
 
     def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         """The keys of a table whose events wait."""
-        found = {
+        by_key = {
             read_key(key).key: decode_quarantined(value)
             for key, value in self.items(partition, prefix_of(table, QUARANTINED))
         }
-        return {key: quarantined for key, quarantined in found.items() if quarantined.events}
+        return {key: quarantined for key, quarantined in by_key.items() if quarantined.events}
 
     def record_keys(self, partition: int, table: str) -> list[bytes]:
         """The keys of all that the changelog has of a table, in the order in which to remove them: a row whose events

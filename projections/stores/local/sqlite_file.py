@@ -111,8 +111,8 @@ class SqliteFile:
     @property
     def read_up_to(self) -> int | None:
         """The offset of the changelog up to which this file has all; None for nothing."""
-        found = self._one("SELECT read_up_to FROM changelog")
-        return None if found is None else int(found[0])
+        row = self._one("SELECT read_up_to FROM changelog")
+        return None if row is None else int(row[0])
 
     def recover(self, records: Iterable[Record], offset: int) -> None:
         """Write what was read from the changelog, up to `offset`: nothing that is older than what is here."""
@@ -182,17 +182,17 @@ class SqliteFile:
         query = f"SELECT {_VALUE}, crc FROM {self._name_there(table)} WHERE key = ?"
         rows: dict[str, bytes] = {}
         for key in keys:
-            found = self._one(query, (key,))
-            if found is not None:
-                rows[key] = _checked(*found)
+            row = self._one(query, (key,))
+            if row is not None:
+                rows[key] = _checked(*row)
         return rows
 
     def rows(self, table: str, conditions: str = "", parameters: Parameters = ()) -> list[bytes]:
         """Rows as they are shown to others, in JSON, none that was removed. `conditions` is what follows the table in a
         SELECT: WHERE, ORDER BY, LIMIT; `{table}` and `{search}` in it as in `select`."""
         return [
-            shown_json(_checked(*found))
-            for found in self.select(table, f"SELECT {_VALUE}, crc FROM {{table}} {conditions}", parameters)
+            shown_json(_checked(*row))
+            for row in self.select(table, f"SELECT {_VALUE}, crc FROM {{table}} {conditions}", parameters)
         ]
 
     def select(self, table: str, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
@@ -211,9 +211,9 @@ class SqliteFile:
 
     def quarantined(self, table: str) -> dict[str, Quarantined]:
         """The keys of a table whose events wait."""
-        found = self._db.execute("SELECT key, value FROM quarantined WHERE name = ?", (table,))
-        held = {key: decode_quarantined(value) for key, value in found}
-        return {key: quarantined for key, quarantined in held.items() if quarantined.events}
+        rows = self._db.execute("SELECT key, value FROM quarantined WHERE name = ?", (table,))
+        by_key = {key: decode_quarantined(value) for key, value in rows}
+        return {key: quarantined for key, quarantined in by_key.items() if quarantined.events}
 
     def drop(self, table: str) -> None:
         """Remove all of a table."""
@@ -275,8 +275,8 @@ class SqliteFile:
     # -- SQLite --------------------------------------------------------------------------------------
 
     def _one(self, sql: str, parameters: Collection[Any] = ()) -> tuple[Any, ...] | None:
-        found: tuple[Any, ...] | None = self._db.execute(sql, tuple(parameters)).fetchone()
-        return found
+        row: tuple[Any, ...] | None = self._db.execute(sql, tuple(parameters)).fetchone()
+        return row
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -292,8 +292,9 @@ class SqliteFile:
 
 
 def _at_last(value: bytes) -> tuple[int, int]:
-    it = decode_quarantined(value)
-    return it.at[0], 2 * it.at[1] + (not it.events)  # as `replaces`: what is released is behind what waited there
+    quarantined = decode_quarantined(value)
+    nr, index = quarantined.at
+    return nr, 2 * index + (not quarantined.events)  # as `replaces`: a released key is behind one that waited there
 
 
 def _checked(row: bytes, crc: int) -> bytes:

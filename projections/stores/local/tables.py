@@ -68,9 +68,9 @@ class LocalRows:
 
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         rows: dict[str, StoredRow] = {}
-        for some in chunks(self.store.get_many(partition, table, keys).items()):
+        for chunk in chunks(self.store.get_many(partition, table, keys).items()):
             await yield_if_due()
-            rows.update((key, decode_stored(value)) for key, value in some)
+            rows.update((key, decode_stored(value)) for key, value in chunk)
         return rows
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
@@ -80,9 +80,9 @@ class LocalRows:
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         """Raises `RecordTooLarge` too, when the topic has come to take less: `largest_row` is less then."""
         records: list[Record] = []
-        for some in chunks(records_of(changes)):
+        for chunk in chunks(records_of(changes)):
             await yield_if_due()
-            records += some
+            records += chunk
         await self._keep(partition, records, changes)
         for table, change in changes.items():
             self.live.changed(table, partition, change)

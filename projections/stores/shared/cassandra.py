@@ -57,10 +57,10 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Quarantined).decode
 
 
-class Found(msgspec.Struct, frozen=True):
+class ReadRow(msgspec.Struct, frozen=True):
     """A row as it stands: encoded, and where it is listed."""
 
-    row: str
+    encoded: str
     listed: Mapping[str, Spot]
 
 
@@ -103,28 +103,29 @@ class CassandraRows(ReadModel):
         return LARGEST_ROW
 
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
-        return {key: decode_stored(it.row.encode()) for key, it in (await self._load(partition, table, keys)).items()}
+        rows = await self._load(partition, table, keys)
+        return {key: decode_stored(row.encoded.encode()) for key, row in rows.items()}
 
-    async def _load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Found]:
+    async def _load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, ReadRow]:
         buckets: dict[int, list[str]] = defaultdict(list)
         for key in keys:
             buckets[bucket_of(key.encode())].append(key)
-        found: dict[str, Found] = {}
+        rows: dict[str, ReadRow] = {}
 
-        async def load(bucket: int, some: Sequence[str]) -> None:
-            for key, row, listed in await self._ask("load", table, partition, bucket, some):
-                found[key] = Found(row, read_spots(listed))
+        async def load(bucket: int, some_keys: Sequence[str]) -> None:
+            for key, row, listed in await self._ask("load", table, partition, bucket, some_keys):
+                rows[key] = ReadRow(row, read_spots(listed))
 
         await all_done(
-            load(bucket, its[at : at + _KEYS_AT_ONCE])
-            for bucket, its in buckets.items()
-            for at in range(0, len(its), _KEYS_AT_ONCE)
+            load(bucket, bucket_keys[at : at + _KEYS_AT_ONCE])
+            for bucket, bucket_keys in buckets.items()
+            for at in range(0, len(bucket_keys), _KEYS_AT_ONCE)
         )
-        return found
+        return rows
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         bases = await self._bases(partition)
-        await all_done(self._save(partition, table, bases.get(table, 0), its) for table, its in changes.items())
+        await all_done(self._save(partition, table, bases.get(table, 0), change) for table, change in changes.items())
 
     async def _save(self, partition: int, table: str, base: int, change: Changes) -> None:
         listings = self._listings(table)
@@ -135,7 +136,7 @@ class CassandraRows(ReadModel):
                 left = {} if before is None else spots(listings, before)
                 at = timestamp(base, *row.at, row.revision)
                 writes.add(key, change.value(key), spots(listings, row), left, at)
-        await all_done(self._quarantine(writes, partition, table, base, *it) for it in change.quarantined.items())
+        await all_done(self._quarantine(writes, partition, table, base, *item) for item in change.quarantined.items())
         await self._send(batches(writes.entries_by_group(), self._session.replica_finder()))
         await self._send(batches(writes.left, self._session.replica_finder()))
         await self._send(batches(writes.rows, bucket_written, _BUCKET_ROWS, _BUCKET_BYTES))
@@ -144,9 +145,9 @@ class CassandraRows(ReadModel):
         await self._ask("save_place", partition, table, place.nr, place.index, place.complete, place.offset, at)
 
     async def _quarantine(
-        self, writes: Writes, partition: int, table: str, base: int, key: str, it: Quarantined
+        self, writes: Writes, partition: int, table: str, base: int, key: str, quarantined: Quarantined
     ) -> None:
-        value, at = _encode(it), timestamp_of(base, it)
+        value, at = _encode(quarantined), timestamp_of(base, quarantined)
         for present, present_at in await self._ask("known", table, partition, key):
             at = revised_quarantine(at, present_at, present != value.decode())
         writes.quarantine(key, value, at)
@@ -163,12 +164,12 @@ class CassandraRows(ReadModel):
             return await self._session.execute(self._prepared.get(name), values)
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
-        found: dict[str, Quarantined] = {}
+        by_key: dict[str, Quarantined] = {}
         first = ""
         while rows := await self._ask("quarantined", table, partition, first, _ROWS_AT_ONCE):
-            found |= {key: _decode(value) for key, value in rows}
+            by_key |= {key: _decode(value) for key, value in rows}
             first = rows[-1][0] + "\0"
-        return {key: it for key, it in found.items() if it.events}
+        return {key: quarantined for key, quarantined in by_key.items() if quarantined.events}
 
     async def drop(self, partition: int, table: str) -> None:
         # What is deleted hides whatever is older, what is written later too. So a table that is built anew has
@@ -195,18 +196,18 @@ class CassandraRows(ReadModel):
     async def listed(
         self, table: str, listing: str, group: str, after: Cursor | None = None, most: int = 100, span: Span = ALL
     ) -> Page:
-        lasting = any(it.name == listing and it.lasting for it in self._listings(table))
-        found: list[tuple[Cursor, Row]] = []
-        while len(found) <= most:
+        lasting = any(index.name == listing and index.lasting for index in self._listings(table))
+        shown_rows: list[tuple[Cursor, Row]] = []
+        while len(shown_rows) <= most:
             entries = await self._entries((table, listing, group), after, most + 1, span)
             if lasting:
-                found = [((sort, key), shown(decode_stored(row.encode()))) for sort, key, _, row in entries]
+                shown_rows = [((sort, key), shown(decode_stored(row.encode()))) for sort, key, _, row in entries]
             else:
-                found += await self._still_there(entries, table, listing, group)
+                shown_rows += await self._still_there(entries, table, listing, group)
             if len(entries) <= most:
                 break
             after = entries[-1][:2]
-        return page_of(found, most)
+        return page_of(shown_rows, most)
 
     async def _entries(self, group: Sequence[str], after: Cursor | None, most: int, span: Span) -> Sequence[Any]:
         if span.descending:
@@ -223,15 +224,15 @@ class CassandraRows(ReadModel):
         keys: dict[int, list[str]] = defaultdict(list)
         for _, key, partition, _ in entries:
             keys[partition].append(key)
-        loaded = await asyncio.gather(*(self._load(partition, table, its) for partition, its in keys.items()))
-        rows = {key: it for its in loaded for key, it in its.items()}
-        found: list[tuple[Cursor, Row]] = []
+        loaded = await asyncio.gather(*(self._load(partition, table, part) for partition, part in keys.items()))
+        rows = {key: present for part in loaded for key, present in part.items()}
+        shown_rows: list[tuple[Cursor, Row]] = []
         for sort, key, _, copy in entries:
-            if (it := rows.get(key)) is None:
+            if (present := rows.get(key)) is None:
                 continue
-            row, entry = decode_stored(it.row.encode()), decode_stored(copy.encode())
-            if it.listed.get(listing) == (group, sort):
-                found.append(((sort, key), shown(row)))
+            row, entry = decode_stored(present.encoded.encode()), decode_stored(copy.encode())
+            if present.listed.get(listing) == (group, sort):
+                shown_rows.append(((sort, key), shown(row)))
             elif entry.at > row.at:
-                found.append(((sort, key), shown(entry)))
-        return found
+                shown_rows.append(((sort, key), shown(entry)))
+        return shown_rows

@@ -130,9 +130,9 @@ def timestamp(base: int, nr: int, index: int, revision: int = 0) -> int:
     return base + ((nr << INDEX_BITS) + index + 1 << REVISION_BITS) + revision
 
 
-def timestamp_of(base: int, it: Quarantined) -> int:
+def timestamp_of(base: int, quarantined: Quarantined) -> int:
     """That of the last event that waits, and a little above it of a key that is released."""
-    return timestamp(base, *it.at) + (0 if it.events else _RELEASED)
+    return timestamp(base, *quarantined.at) + (0 if quarantined.events else _RELEASED)
 
 
 def revised_quarantine(first: int, present: int, differs: bool) -> int:

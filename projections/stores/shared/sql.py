@@ -77,22 +77,26 @@ class SqlRows(ReadModel):
         return {table: Checkpoint(*place) for table, *place in rows}
 
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
-        found: dict[str, StoredRow] = {}
-        for some in _chunks(list(keys)):
-            array = msgspec.json.encode([as_stored(key) for key in some]).decode()
+        stored: dict[str, StoredRow] = {}
+        for chunk in _chunks(list(keys)):
+            array = msgspec.json.encode([as_stored(key) for key in chunk]).decode()
             rows = await self._session.rows(self._rows_of, {"of": table, "in": partition, "keys": array})
-            found |= {key: decode_stored(row.encode()) for key, row in rows if row is not None}
-        return found
+            stored |= {key: decode_stored(row.encode()) for key, row in rows if row is not None}
+        return stored
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         # All is made before the transaction begins: what it locks, it locks briefly, and two that write the same rows
         # lock them in the same order.
-        work = [it for table, change in sorted(changes.items()) for it in self._statements(partition, table, change)]
+        work = [
+            statement
+            for table, change in sorted(changes.items())
+            for statement in self._statements(partition, table, change)
+        ]
 
         async def write(connection: AsyncConnection) -> None:
             for statement, values in work:
-                for some in _chunks(values):
-                    await connection.execute(statement, some)
+                for chunk in _chunks(values):
+                    await connection.execute(statement, chunk)
 
         await self._session.transaction(write)
 
@@ -114,9 +118,9 @@ class SqlRows(ReadModel):
                     entry = {"at": key, "from": listing.name, "up_to_nr": nr, "up_to_idx": index}
                     unlisted.append({"of": table, "in": partition, **entry})
         quarantined: list[Values] = []
-        for key, it in sorted(change.quarantined.items()):
-            at_last = {"nr": it.at[0], "idx": it.at[1], "released": int(not it.events)}
-            quarantined.append({**of_table, "key": key, **at_last, **msgspec.structs.asdict(it)})
+        for key, waits in sorted(change.quarantined.items()):
+            at_last = {"nr": waits.at[0], "idx": waits.at[1], "released": int(not waits.events)}
+            quarantined.append({**of_table, "key": key, **at_last, **msgspec.structs.asdict(waits)})
         place = change.place
         at_place = {"nr": place.nr, "idx": place.index, "complete": place.complete, "next_offset": place.offset}
         yield self._upserts[ROWS], rows
@@ -127,7 +131,7 @@ class SqlRows(ReadModel):
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         rows = await self._session.rows(QUARANTINED_OF, {"of": table, "in": partition})
-        return {key: Quarantined(*it) for key, *it in rows}
+        return {key: Quarantined(*values) for key, *values in rows}
 
     async def drop(self, partition: int, table: str) -> None:
         # In many short transactions. If it is cut off in the middle, the table is still named among the places, to be
@@ -135,8 +139,8 @@ class SqlRows(ReadModel):
         of_table = {"of": table, "in": partition}
         await self._execute([RESTART], of_table)
         while keys := await self._session.rows(NEXT_KEYS, {**of_table, "most": _AT_ONCE}):
-            await self._execute([_REMOVE_UP_TO[it] for it in (ROWS, LISTINGS)], {**of_table, "last": keys[-1][0]})
-        await self._execute([_REMOVE[it] for it in (LISTINGS, QUARANTINED, PLACES)], of_table)
+            await self._execute([_REMOVE_UP_TO[ROWS], _REMOVE_UP_TO[LISTINGS]], {**of_table, "last": keys[-1][0]})
+        await self._execute([_REMOVE[LISTINGS], _REMOVE[QUARANTINED], _REMOVE[PLACES]], of_table)
 
     async def _execute(self, statements: Sequence[Any], values: Values) -> None:
         """All of them with these values, in one transaction."""

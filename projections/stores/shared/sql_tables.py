@@ -110,21 +110,21 @@ RESTART = update(PLACES).where(of(PLACES)).values(nr=0, idx=-1, complete=0, next
 
 def page(descending: bool, has_after: bool) -> Select[Any]:
     """Rows of a group, each with its place there."""
-    it = LISTINGS.c
+    entry = LISTINGS.c
     query = (
-        select(it.sort, it.key, ROWS.c.row)
-        .join(ROWS, (ROWS.c.tbl == it.tbl) & (ROWS.c.partition == it.partition) & (ROWS.c.key == it.key))
-        .where(ROWS.c.nr == it.nr, ROWS.c.idx == it.idx)
-        .where(it.tbl == bindparam("of"), it.listing == bindparam("listing"), it.grp == bindparam("group"))
-        .where(it.sort >= bindparam("first"), it.sort <= bindparam("last"))
+        select(entry.sort, entry.key, ROWS.c.row)
+        .join(ROWS, (ROWS.c.tbl == entry.tbl) & (ROWS.c.partition == entry.partition) & (ROWS.c.key == entry.key))
+        .where(ROWS.c.nr == entry.nr, ROWS.c.idx == entry.idx)
+        .where(entry.tbl == bindparam("of"), entry.listing == bindparam("listing"), entry.grp == bindparam("group"))
+        .where(entry.sort >= bindparam("first"), entry.sort <= bindparam("last"))
     )
     if has_after:
         place, after = (
-            tuple_(it.sort, it.key),
+            tuple_(entry.sort, entry.key),
             tuple_(bindparam("sort", type_=AnyText), bindparam("key", type_=AnyText)),
         )
         query = query.where(place < after if descending else place > after)
-    order = (it.sort.desc(), it.key.desc()) if descending else (it.sort, it.key)
+    order = (entry.sort.desc(), entry.key.desc()) if descending else (entry.sort, entry.key)
     return query.order_by(*order).limit(bindparam("most"))
 
 

@@ -39,7 +39,7 @@ def contact_point(host: str, port: int) -> str | DefaultEndPoint:
     """A name that means one address is resolved at each connection, since its host may come back under another. What
     means several is left to the driver, which resolves it once and takes each address for a host of its own."""
     try:
-        found = {it[4][0] for it in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except OSError:  # not known yet
         return host
-    return DefaultEndPoint(host, port) if len(found) == 1 else host
+    return DefaultEndPoint(host, port) if len(addresses) == 1 else host
