@@ -148,15 +148,13 @@ def _each(fit: Fit | None) -> Fit | None:
     def array(value: Any) -> list[Any]:
         if type(value) not in (list, tuple):
             raise Unfit(f"is {a_value(value)}, not a list")
+        items: list[Any] = []
         try:
-            return [fit(item) for item in value]
-        except Unfit:
-            for at, item in enumerate(value):
-                try:
-                    fit(item)
-                except Unfit as why:
-                    raise why.under(f"[{at}]") from None
-            raise
+            for item in value:
+                items.append(fit(item))
+        except Unfit as why:
+            raise why.under(f"[{len(items)}]") from None
+        return items
 
     return array
 

@@ -72,7 +72,6 @@ class CassandraRows(ReadModel):
         self._address = address
         self._listings = listings
         self._session = CassandraSession(address)
-        self._prepared: dict[str, Any] = {}
         self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
 
     async def create(self) -> None:
@@ -81,8 +80,7 @@ class CassandraRows(ReadModel):
     async def open(self) -> None:
         try:
             await self._session.connect()
-            for name, cql in STATEMENTS.items():
-                self._prepared[name] = await self._session.prepare(cql.format(k=self._keyspace))
+            await self._session.prepare_all(self._keyspace, STATEMENTS)
         except JournalMissing as error:
             await self.close()
             raise JournalMissing(f"keyspace {self._keyspace} is missing or incomplete: {error}") from None
@@ -129,7 +127,7 @@ class CassandraRows(ReadModel):
 
     async def _save(self, partition: int, table: str, base: int, change: Changes) -> None:
         listings = self._listings(table)
-        writes = Writes(self._prepared, table, partition, bool(listings))
+        writes = Writes(self._session.statement, table, partition, bool(listings))
         for key, row in change.rows.items():
             before = change.before.get(key)
             if before is None or before.at <= row.at:  # it would lose: it needs no place in a listing
@@ -160,8 +158,8 @@ class CassandraRows(ReadModel):
         await all_done(send(batch) for batch in batches)
 
     async def _ask(self, name: str, *values: object) -> Sequence[Any]:
-        async with self._in_flight:  # the session says so when it is not open, and nothing is prepared
-            return await self._session.execute(self._prepared.get(name), values)
+        async with self._in_flight:
+            return await self._session.run(name, *values)
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         by_key: dict[str, Quarantined] = {}
@@ -188,7 +186,7 @@ class CassandraRows(ReadModel):
             # Rows before entries: an entry without its row is nothing, a row without its entry would stay unlisted.
             await self._ask("drop_rows", at, table, partition, bucket, first, last := rows[-1][0])
             first = last + "\0"
-            writes = Writes(self._prepared, table, partition, has_listings=True)
+            writes = Writes(self._session.statement, table, partition, has_listings=True)
             for key, listed in rows:
                 writes.leave(key, read_spots(listed), at)
             await self._send(batches(writes.left, self._session.replica_finder()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -31,12 +31,12 @@ class Writes:
     """Statements, each with about its size, by the step that they belong to. The values are encoded here: the driver's
     own `bind` takes longer than all the rest together."""
 
-    def __init__(self, prepared: Mapping[str, Any], table: str, partition: int, has_listings: bool) -> None:
+    def __init__(self, statement: Callable[[str], Any], table: str, partition: int, has_listings: bool) -> None:
         self.entries: list[tuple[int, BoundStatement]] = []
         self.left: list[tuple[int, BoundStatement]] = []
         self.rows: list[tuple[int, BoundStatement]] = []
         self.quarantined: list[tuple[int, BoundStatement]] = []
-        self._prepared = prepared
+        self._statement = statement
         self._table = table.encode()
         self._partition = int_(partition)
         self._has_listings = has_listings
@@ -68,6 +68,6 @@ class Writes:
         return sorted(self.entries, key=lambda entry: entry[1].values[1:3])
 
     def _bound(self, name: str, values: list[Any], size: int = 0) -> tuple[int, BoundStatement]:
-        statement = BoundStatement(self._prepared[name])
-        statement.values = values
-        return _ROW_OVERHEAD + size, statement
+        bound = BoundStatement(self._statement(name))
+        bound.values = values
+        return _ROW_OVERHEAD + size, bound
