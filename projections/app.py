@@ -27,8 +27,8 @@ from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, T
 from projections.stores.local.store import rocksdb_table, sqlite_table
 from projections.stores.local.tables import LocalRows
 from projections.stores.rows import Rows
-from projections.stores.shared.lazy_places import ThrottledCheckpoints
 from projections.stores.shared.opening import open_rows
+from projections.stores.shared.throttled_checkpoints import ThrottledCheckpoints
 from projections.stores.sql_columns import SqlColumns
 from projections.streaming.event_streams import EventStreams
 from streams.aggregate_type import AggregateType

@@ -1,4 +1,4 @@
-"""What views ask of rows in RocksDB: one table, as queries see it. All raise `TableError`."""
+"""Queries of one table in RocksDB. All of them raise `TableError`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_ONCE = 500
 
 
 class Change(NamedTuple):
-    """A row that has changed, at commit number and index, as it is kept now, also when it was removed."""
+    """A row that has changed at commit number and index, as it is stored now; it may have been removed."""
 
     at: Place
     key: str
@@ -27,7 +27,7 @@ class Change(NamedTuple):
 
 
 def row(store: RocksDBStore, partition: int, table: str, key: str) -> bytes | None:
-    """The row of a key as it is shown to others, as JSON; None for none, and for one that was removed."""
+    """The row of a key as JSON, as queries see it; None where there is no row, or it was removed."""
     value = store.get(partition, key_of(table, ROW, key))
     return None if value is None or is_gone(value) else shown_json(value)
 
@@ -35,8 +35,8 @@ def row(store: RocksDBStore, partition: int, table: str, key: str) -> bytes | No
 def scan(
     store: RocksDBStore, partition: int, table: str, first: str = "", before: str | None = None
 ) -> Iterator[bytes]:
-    """The rows from one key on and up to another, that one not included, in the order of their keys in UTF-8: what the
-    projection has returned and no more, as JSON. Not to be held over an await."""
+    """The rows from key `first` to before key `before`, in the order of UTF-8, as the JSON that the projection has
+    returned. Not to be held over an await."""
     end = None if before is None else key_of(table, ROW, before)
     for key, value in _rows(store, partition, table, first):
         if end is not None and key >= end:
@@ -47,13 +47,13 @@ def scan(
 async def scan_in_turns(
     store: RocksDBStore, partition: int, table: str, first: str = "", before: str | None = None
 ) -> list[bytes]:
-    """All that `scan` finds, as it is at this moment, read in turns."""
+    """The rows of `scan` as they are at this moment, read in turns."""
     opened, read = store.opened(partition), list[bytes]()
     rows = scan(store, partition, table, first, before)  # RocksDB's iterators show the moment in which they are made
     while chunk := list(islice(rows, AT_ONCE)):
         read += chunk
         await yield_if_due()
-        if store.opened(partition) is not opened:  # and keep it open: Faust waits for that
+        if store.opened(partition) is not opened:  # an iterator keeps the database open, and Faust waits for its end
             raise TableError(f"partition {partition} has just moved")
     return read
 
@@ -65,14 +65,14 @@ def _rows(store: RocksDBStore, partition: int, table: str, first: str) -> Iterat
 
 
 def behind(key: str) -> str:
-    """The first key that may stand behind another."""
+    """The smallest key that is greater than this one."""
     return key + "\0"
 
 
 def indexed(
     store: RocksDBStore, partition: int, table: str, index: str, value: str, after: str, most: int
 ) -> list[str]:
-    """Up to so many keys of rows that stand under a value of an index, behind the key `after`, in their order."""
+    """Up to `most` keys of rows under a value of an index, behind the key `after`, in order."""
     prefix = entry_prefix(table, index, value)
     start = prefix + behind(after).encode() if after else b""
     return [entry[len(prefix) :].decode() for entry, _ in islice(store.items(partition, prefix, start), most)]
@@ -81,8 +81,8 @@ def indexed(
 def in_order(
     store: RocksDBStore, partition: int, table: str, index: str, after: tuple[str, str] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """The values of an index with the keys of the rows that stand under them, behind a value and key, in the order of
-    values and keys in UTF-8. Not to be held over an await."""
+    """The values of an index with the keys of their rows, behind the value and key `after`, in the order of UTF-8. Not
+    to be held over an await."""
     prefix = index_prefix(table, index)
     start = entry_prefix(table, index, after[0]) + behind(after[1]).encode() if after else b""
     for entry, _ in store.items(partition, prefix, start):
@@ -93,8 +93,10 @@ def in_order(
 def listed(
     store: RocksDBStore, partitions: Collection[int], table: str, under: tuple[str, str] | None, after: str, most: int
 ) -> list[tuple[str, bytes]]:
-    """Up to so many rows with their keys, by their keys, behind the key `after`: those `under` a value of an index, or
-    all that there are. As they are shown to others, as JSON."""
+    """Up to `most` keys and rows, by key, behind the key `after`: the rows `under` an index and value, or all rows.
+
+    Rows are JSON, as queries see them.
+    """
     keys: list[tuple[str, int]] = []
     rows: dict[str, bytes] = {}
     for partition in partitions:
@@ -113,23 +115,22 @@ def listed(
 
 
 def counts(store: RocksDBStore, partition: int, table: str, index: str) -> dict[str, int]:
-    """How many rows stand under each value of an index."""
+    """The number of rows under each value of an index."""
     prefix = count_prefix(table, index)
     return {key[len(prefix) :].decode(): int(count) for key, count in store.items(partition, prefix) if int(count)}
 
 
 def place(store: RocksDBStore, partition: int, table: str) -> Checkpoint:
-    """How far a table is."""
+    """The checkpoint of a table."""
     value = store.get(partition, key_of(table, PLACE))
     return Checkpoint() if value is None else decode_place(value)
 
 
 def changes(store: RocksDBStore, partition: int, table: str, after: Place, most: int) -> list[Change]:
-    """Up to so many rows that have changed since commit number and index, the one that has changed first at the
-    beginning.
+    """Up to `most` rows that have changed since commit number and index, oldest change first.
 
-    None beyond the place of the table: a worker that died while a batch went to the changelog may have left some rows
-    of it there and others not. The others come when the batch is applied again, with older positions.
+    No row beyond the checkpoint of the table: a worker that died while a batch went to the changelog may have left only
+    some of its rows there. The others come when the batch is applied again, with older positions.
     """
     upto = place(store, partition, table).at
     changed: list[tuple[Place, str]] = []
@@ -143,17 +144,17 @@ def changes(store: RocksDBStore, partition: int, table: str, after: Place, most:
 
 
 def refolded(store: RocksDBStore, partition: int, table: str) -> list[str]:
-    """The keys that are or were in quarantine, or were folded anew: their rows may have changed without a newer
-    position."""
+    """The keys that are or were in quarantine, or were folded anew: their rows may have changed while their positions
+    stayed the same."""
     return [read_key(key).key for key, _ in store.items(partition, prefix_of(table, QUARANTINED))]
 
 
 def raw(store: RocksDBStore, partition: int, table: str, key: str) -> bytes | None:
-    """What is kept under a key (see `encode_stored`), also when it is only what a removed row has left."""
+    """The bytes under a key (see `encode_stored`), also for a row that was removed."""
     return store.get(partition, key_of(table, ROW, key))
 
 
 def keys(store: RocksDBStore, partition: int, table: str) -> Iterator[str]:
-    """The keys of all rows, those that were removed too. Not to be held over an await."""
+    """The keys of all rows, removed ones too. Not to be held over an await."""
     for key, _ in store.items(partition, prefix_of(table, ROW)):
         yield read_key(key).key

@@ -29,7 +29,7 @@ from projections.stores.local.store import NO_SPACE, LocalStore, Record, read_up
 from projections.stores.rows import Changes, Checkpoint, Quarantined
 
 _DAMAGE = ("Corruption", "No such file or directory", "Input/output error")
-"""What RocksDB's messages say then; rocksdict has no types for them."""
+"""Words in RocksDB's messages about damage; rocksdict has no types for such errors."""
 _FAUST_KEYS = b"__faust"
 
 
@@ -43,14 +43,14 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.indexes: Mapping[str, Indexes] = self.options.get("indexes", {})
 
-    # -- reading: of a partition that this worker has not there is nothing. All raise `TableError`. -----
+    # -- reading: a partition that this worker does not have is empty. All methods raise `TableError`. --------
 
     def opened(self, partition: int) -> Any:
-        """What is open of a partition: another one when it was away meanwhile, None when it is."""
+        """The open database of a partition, None where it is closed; another object after it was closed meanwhile."""
         return self._dbs.get(partition)
 
     def get(self, partition: int, key: bytes) -> bytes | None:
-        """What stands under a key."""
+        """The bytes under a key."""
         db = self._dbs.get(partition)
         try:
             return None if db is None else db.get(key)
@@ -58,7 +58,7 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
             raise self.failed(partition, error) from None
 
     def get_many(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, bytes]:
-        """The rows of a table that stand under these keys, as they are kept."""
+        """The rows of a table under these keys, as they are stored."""
         db = self._dbs.get(partition)
         if db is None or not keys:
             return {}
@@ -70,10 +70,10 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
         return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
     def places(self, partition: int) -> Mapping[str, Checkpoint]:
-        """How far the tables are that have something here."""
+        """The checkpoints of the tables that have anything here."""
         places: dict[str, Checkpoint] = {}
         start = b""
-        # From place to place: what stands between is jumped over.
+        # From table to table: all keys between two tables' first ones are jumped over.
         while (record := next(self.items(partition, b"", start), None)) is not None:
             table = read_key(record[0]).table
             place = self.get(partition, key_of(table, PLACE))
@@ -91,13 +91,13 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
         return {key: quarantined for key, quarantined in by_key.items() if quarantined.events}
 
     def record_keys(self, partition: int, table: str) -> list[bytes]:
-        """The keys of all that the changelog has of a table, in the order in which to remove them: a row whose events
-        wait must not be gone before that is."""
+        """The keys of all records of a table on the changelog, in the order in which to remove them: a quarantine is
+        removed before its row."""
         kinds = (QUARANTINED, ROW, PLACE)
         return [key for kind in kinds for key, _ in self.items(partition, prefix_of(table, kind))]
 
     def items(self, partition: int, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """What stands under keys with a prefix, from `start` on, in order. Not to be held over an await."""
+        """The keys with a prefix, from `start` on, in order, and their values. Not to be held over an await."""
         db = self._dbs.get(partition)
         if db is None:
             return
@@ -111,7 +111,7 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
                 yield key, rows.value()
             rows.next()
         try:
-            rows.status()  # rocksdict's own `items` ends early, without a word, at a block that is damaged
+            rows.status()  # raises for a damaged block, at which rocksdict's own `items` ends early without an error
         except Exception as error:
             raise self.failed(partition, error) from None
 
@@ -120,10 +120,10 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
     def write(
         self, partition: int, records: Sequence[Record], offset: int, changes: Mapping[str, Changes] | None = None
     ) -> None:
-        """Write records that are on the changelog up to `offset`; those without a value are removed.
+        """Write records that are on the changelog up to `offset`; a record without a value removes its key.
 
-        All or nothing, with the offset from which a recovery goes on. `changes` is what the records were made of, if
-        they were. Raises `TableError`.
+        All or nothing, with the offset from which a recovery goes on. `changes` are the changes that the records were
+        made of, if they were made of any. Raises `TableError`.
         """
         try:
             db = self._db_for_partition(partition)

@@ -27,7 +27,7 @@ from projections.stores.sql_columns import SqlColumns
 log = logging.getLogger(__name__)
 
 OPEN_TRIES, OPEN_PAUSE = 30, 1.0
-"""For a file that another process still has: one that ends, and is slow to."""
+"""Tries, and seconds between them, to open a file that another process still has: one that is slow to end."""
 
 _FILES = ("", "-wal", "-shm", "-journal")
 
@@ -46,12 +46,12 @@ class SqliteStore(LocalStore, base.Store):  # type: ignore[misc]
     # -- what the engine and the views ask -----------------------------------------------------------
 
     def get_many(self, partition: int, table: str, keys: Iterable[str]) -> dict[str, bytes]:
-        """The rows of these keys as they are kept, removed ones too; a key that never had one is left out."""
+        """The rows of these keys as they are stored, removed ones too; a key that never had a row is left out."""
         with self._file(partition) as file:
             return file.get_many(table, keys)
 
     def places(self, partition: int) -> dict[str, Checkpoint]:
-        """How far each table is that has something in this partition."""
+        """The checkpoints of the tables that have anything in this partition."""
         with self._file(partition) as file:
             return file.places()
 
@@ -63,33 +63,33 @@ class SqliteStore(LocalStore, base.Store):  # type: ignore[misc]
     def write(
         self, partition: int, records: Sequence[Record], offset: int, changes: Mapping[str, Changes] | None = None
     ) -> None:
-        """Write records that are on the changelog up to `offset`; those without a value are removed.
+        """Write records that are on the changelog up to `offset`; a record without a value removes its key.
 
-        All or nothing, with the offset from which a recovery goes on; but no record that is older than what is here.
-        What the records were made of, `changes`, is not needed: SQLite knows what a row was before.
+        All or nothing, with the offset from which a recovery goes on; a record that is older than the one here changes
+        nothing. `changes` is not needed: SQLite itself keeps indexes.
         """
         with self._file(partition) as file:
             file.write(records, offset)
 
     def record_keys(self, partition: int, table: str) -> list[bytes]:
-        """The keys of all that the changelog has of a table. When the last of them is removed, the table is dropped."""
+        """The keys of all records of a table on the changelog. When the last is removed, the table is dropped."""
         with self._file(partition) as file:
             return file.record_keys(table)
 
     def drop(self, partition: int, table: str) -> None:
-        """Remove all of a table here at once, but not on the changelog. Idempotent."""
+        """Remove a table from the file at once, and not from the changelog. Idempotent."""
         with self._file(partition) as file:
             file.drop(table)
 
     def rows(self, partition: int, table: str, conditions: str = "", parameters: Parameters = ()) -> list[bytes]:
-        """Rows as they are shown to others, in JSON. `conditions` is what follows the table in a SELECT: `WHERE ..
-        ORDER BY .. LIMIT ..`, with `parameters` in the places of its question marks."""
+        """Rows as JSON, as queries see them. `conditions` is the end of a SELECT, `WHERE .. ORDER BY .. LIMIT ..`, with
+        `parameters` for its question marks."""
         with self._file(partition) as file:
             return file.rows(table, conditions, parameters)
 
     def select(self, partition: int, table: str, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
-        """What a SELECT finds, for sums and the like. `{table}` in it is the table without what was removed, `{search}`
-        the index of its words: `id IN (SELECT rowid FROM {search}(?))`."""
+        """The result of a SELECT. `{table}` in it stands for the table without removed rows, `{search}` for the index
+        of its words, as in `id IN (SELECT rowid FROM {search}(?))`."""
         with self._file(partition) as file:
             return file.select(table, sql, parameters)
 
@@ -97,8 +97,8 @@ class SqliteStore(LocalStore, base.Store):  # type: ignore[misc]
 
     @contextmanager
     def _file(self, partition: int) -> Iterator[SqliteFile]:
-        """The file of a partition. What is wrong with it, or the disk, is a `TableError`; what is wrong with the
-        question is raised as it is."""
+        """The file of a partition. An error of the file or the disk becomes a `TableError`; an error of the query is
+        raised as it is."""
         if partition in self.damaged:
             raise TableError(f"{self.name_of(partition)}: damaged")
         try:
@@ -136,13 +136,13 @@ class SqliteStore(LocalStore, base.Store):  # type: ignore[misc]
         return None if tp.partition in self.damaged else self._opened(tp.partition).read_up_to
 
     def set_persisted_offset(self, tp: TP, offset: int) -> None:
-        """Say that all is here up to an offset."""
+        """Remember that the file has the changelog up to an offset."""
         self._opened(tp.partition).recover((), offset)
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Close what others have now, and open what is new here."""
+        """Close the partitions that other workers have now, and open the new ones."""
         for tp in revoked:
             if tp.topic == self.table.changelog_topic_name:
                 self._close(tp.partition)
@@ -164,7 +164,7 @@ class SqliteStore(LocalStore, base.Store):  # type: ignore[misc]
                 return
 
     async def on_stop(self) -> None:
-        """Close all."""
+        """Close all files."""
         for partition in list(self._files):
             self._close(partition)
 
@@ -174,7 +174,7 @@ class SqliteStore(LocalStore, base.Store):  # type: ignore[misc]
             file.close()
 
     def reset_state(self) -> None:
-        """Remove all that is kept here; the changelog stays."""
+        """Remove all files; the changelog stays."""
         for partition in list(self._files):
             self._close(partition)
         ours = re.compile(re.escape(self.table_name) + r"-\d+\.sqlite")
@@ -182,11 +182,11 @@ class SqliteStore(LocalStore, base.Store):  # type: ignore[misc]
             _remove(path)
 
     async def backup_partition(self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1) -> None:
-        """There is none: the changelog is what a lost file is made from."""
+        """There is no backup: a lost file is made again from the changelog."""
         raise NotImplementedError("the changelog is the backup")
 
     def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
-        """There is none."""
+        """There is no backup."""
         raise NotImplementedError("the changelog is the backup")
 
     @property
@@ -194,7 +194,7 @@ class SqliteStore(LocalStore, base.Store):  # type: ignore[misc]
         return Path(self.app.conf.tabledir)
 
     def partition_path(self, partition: int) -> Path:
-        """The file of a partition; SQLite has others beside it."""
+        """The file of a partition; SQLite has more files beside it."""
         return self._folder / f"{self.table_name}-{partition}.sqlite"
 
 

@@ -1,9 +1,9 @@
-"""Local tables beneath Faust: its assignment, standbys and recovery are Faust's, the writing is ours.
+"""Local tables beneath Faust: assignment, standbys and recovery are Faust's, the writing is done here.
 
-Faust writes a row at a time, to RocksDB and to the changelog, and again the offset when the changelog has it; its flush
-gives up after 100 ms. Here what a batch of events has made of all tables of an aggregate type is one write to each, and
-done when both are. They share one Faust table, so a new version of a projection needs no new topic, and the worker
-that has a partition has all of it.
+Faust writes one row at a time, to RocksDB and to the changelog, and again the offset when the changelog has the row;
+its flush gives up after 100 ms. Here the changes that a batch of events makes in all tables of an aggregate type are
+one write to the changelog and one to the store. The tables share one Faust table: a new version of a projection needs
+no new topic, and the worker that has a partition has all tables of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from streams.kafka.client import KafkaClient, ProducerRecord
 
 DROPPED_AT_ONCE = 5_000
 RECORD_OVERHEAD = 400
-"""Bytes that a record of the changelog has besides a row and its key: its batch, lengths, and the name of the table."""
+"""Bytes of a record of the changelog beside the row and its key: the batch, lengths, and the name of the table."""
 
 
 class LocalRows:
@@ -49,11 +49,11 @@ class LocalRows:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether part of it is out of service, until it is recovered from the changelog."""
+        """Whether a partition is out of service until it is recovered from the changelog."""
         return bool(self.store.damaged)
 
     def remove_damaged(self) -> None:
-        """At the beginning of a rebalance: what is damaged is recovered in its course."""
+        """Called at the beginning of a rebalance, in whose course damaged partitions are recovered."""
         self.store.remove_damaged()
 
     async def places(self, partition: int) -> Mapping[str, Checkpoint]:
@@ -78,7 +78,7 @@ class LocalRows:
         return quarantined
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
-        """Raises `RecordTooLarge` too, when the topic has come to take less: `largest_row` is less then."""
+        """Raises `RecordTooLarge` too, when the topic has been set to take less: then `largest_row` is less."""
         records: list[Record] = []
         for chunk in chunks(records_of(changes)):
             await yield_if_due()
@@ -99,8 +99,8 @@ class LocalRows:
         records: Sequence[Record],
         changes: Mapping[str, Changes] | None = None,
     ) -> None:
-        # The changelog first: a row that were only on this machine would be taken for applied when its events come
-        # again, and be missing wherever the table is recovered. One at a time, so that what stands there is known.
+        # The changelog first: a row that is only on this machine would be taken for applied when its events come
+        # again, and be missing wherever the table is recovered. One write at a time, so that the offset is known.
         async with self._writing[partition]:
             await yield_if_due()
             sent: list[ProducerRecord] = [(key, value, []) for key, value in records]

@@ -1,16 +1,15 @@
 """Rows in Cassandra. Tables, statements and timestamps: `cassandra_tables.py`; connection and errors:
 `streams/journal/cassandra/session.py`.
 
-There is no transaction over rows, listings and places, and none is needed. What is written carries the timestamp of its
-position, so the order in which it arrives, and how often, changes nothing of what is there in the end. In between, what
-is there follows the order of the steps: entries of listings, the deletion of those that they replace, the rows, and the
-place when all of that is there. After a crash in between, the place says to apply the same events again, which does the
-rest; readers judge rows by their own position. What replaces something of the same position, since it was folded anew,
-gets a timestamp just above that one's.
+There is no transaction over rows, listings and checkpoints, and none is needed. Each write carries the timestamp of its
+position, so the order and the number of its arrivals do not change the result. The steps of a save are: new entries of
+listings, the deletion of the entries that they replace, the rows, and the checkpoint when all of these are there. After
+a crash in between, the checkpoint says to apply the same events again, which does the rest; readers judge rows by their
+own position. A row that was folded anew at the same position has a later timestamp by its revision.
 
-A row that moves within a listing leaves an entry to be deleted; the row as it was before tells which. A late writer,
-who does not know where the row has moved on to, may add an entry that nobody deletes. Hence an entry is shown only if
-its row is listed there, or is older, and about to be written. An entry of a lasting listing is always where its row is.
+A row that moves within a listing leaves an entry to be deleted; the row before the change tells which. A late writer
+that does not know where the row has moved on to may add an entry that nobody deletes. So an entry is shown only if its
+row is listed there, or if the row is older and about to be written. An entry of a lasting listing is always right.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ from streams.journal.port import JournalMissing
 _IN_FLIGHT = 16
 _KEYS_AT_ONCE = 50
 _BUCKET_ROWS, _BUCKET_BYTES = 100, 64 * 1024
-"""Of one request. Rows of one bucket are one write to Cassandra, so they may be more than otherwise."""
+"""The most of one request. Rows of one bucket are one write to Cassandra, so there may be more of them than usual."""
 _ROWS_AT_ONCE = 1000
 LARGEST_ROW = 4 << 20
 """Bytes of a row. Cassandra takes no request of more than 16 MB, nor a write of more than half a segment of its commit
@@ -170,8 +169,8 @@ class CassandraRows(ReadModel):
         return {key: quarantined for key, quarantined in by_key.items() if quarantined.events}
 
     async def drop(self, partition: int, table: str) -> None:
-        # What is deleted hides whatever is older, what is written later too. So a table that is built anew has
-        # timestamps from where those of its predecessor end. If this is cut off in the middle, the table is still named
+        # A deletion hides all older timestamps, of later writes too. So a table that is built anew has timestamps from
+        # where those of its predecessor end. If this is cut off in the middle, the table is still named
         # among the places, to be dropped again, and at its beginning: built on instead, it would come out right.
         known = {name: (base or 0, nr) for name, base, nr, *_ in await self._ask("places", partition)}
         base = next_base(*known.get(table, (0, 0)))

@@ -1,8 +1,8 @@
-"""The tables of a read model in Cassandra, their statements, and the timestamps that order what is written.
+"""The tables of a read model in Cassandra, their statements, and the timestamps that order the writes.
 
-What is written carries the timestamp of its position in the log, not of a clock, so Cassandra itself keeps the newest:
-a replay or a late writer cannot overwrite it, on whichever replica they meet. Nothing expires, and only what has moved
-within a listing, or is dropped, is deleted.
+The timestamp of a write is made of its position in the log, not of a clock. So Cassandra itself keeps the newest row,
+on every replica, and a replay or a late writer cannot overwrite it. Nothing expires. Only entries of rows that have
+moved within a listing, and dropped tables, are deleted.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from binascii import crc32
 from projections.stores.rows import Quarantined
 
 INDEX_BITS = 20
-"""Of a timestamp, for the index in the commit: Cassandra takes no commit of 16 MB or more, which is fewer events."""
+"""Bits of a timestamp for the index in the commit. Cassandra takes no commit of 16 MB, which has fewer events."""
 REVISION_BITS = 4
-"""Of a timestamp, for what differs at one position: it was folded anew because the other was wrong."""
+"""Bits of a timestamp for the revision of a row, and for quarantines that differ at one position."""
 _RELEASED = 1 << REVISION_BITS - 1
 DROP_MARGIN = 1 << 20
-"""Commits that a drop is ahead of the place it finds: many more than a late writer has in the batch in its hands."""
+"""Commits by which a drop is ahead of the checkpoint: many more than a late writer has in its batch."""
 BUCKETS = 16
-"""Of the rows of a table in a partition of the events. Each is a partition of Cassandra's, which should stay below
-100 MB. Fixed: a row is looked for in the bucket of its key."""
+"""Buckets of the rows of a table in a partition of the events. Each is a partition in Cassandra, which should stay
+below 100 MB. The number is fixed: a row is looked for in the bucket of its key."""
 
 TABLES = {
     "places": """
@@ -112,12 +112,12 @@ def create_tables(keyspace: str) -> list[str]:
 
 
 def bucket_of(key: bytes) -> int:
-    """Where a row is, by its key in UTF-8."""
+    """The bucket of a row, by its key in UTF-8."""
     return crc32(key) % BUCKETS
 
 
 def timestamp(base: int, nr: int, index: int, revision: int = 0) -> int:
-    """Of what an event has left; (0, -1) comes before all events.
+    """The timestamp of a write by the position of its event; (0, -1) comes before all events.
 
     There are 63 bits. 39 are left for the commit numbers of all builds that had the table's name: at 600 commits a
     second in the partition that is enough for 29 years. Raises `ValueError` for an index or a revision that does not
@@ -131,7 +131,7 @@ def timestamp(base: int, nr: int, index: int, revision: int = 0) -> int:
 
 
 def timestamp_of(base: int, quarantined: Quarantined) -> int:
-    """That of the last event that waits, and a little above it of a key that is released."""
+    """The timestamp of the last event that waits; of a released key it is a little later."""
     return timestamp(base, *quarantined.at) + (0 if quarantined.events else _RELEASED)
 
 

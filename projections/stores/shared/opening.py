@@ -1,4 +1,4 @@
-"""Which global read model a URL means."""
+"""The shared read model that a URL means."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ def open_rows(
 ) -> ReadModel:
     """The read model of a name, not connected yet: `await model.open()`, after `create()` the first time.
 
-    It has a keyspace, schema or file of its own, `<namespace><keyspace>_<name>`, and names all tables therein among its
-    places. `listings` are those of a table; `setting` is what the URL is from, and is named in what is said about it.
-    `memory://` gives every caller in this process with the same URL, namespace and name the same rows.
-    Raises `SettingsError`.
+    It has a keyspace, schema or file of its own, `<namespace><keyspace>_<name>`. `listings` gives the listings of a
+    table; `setting` is the setting that the URL comes from, for messages. With `memory://` all callers in this process
+    that name the same URL, namespace and name have the same rows. Raises `SettingsError`.
     """
     match url.partition(":")[0]:
         case "cassandra":

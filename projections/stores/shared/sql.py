@@ -31,7 +31,7 @@ from streams.journal.sql.session import SqlAddress, SqlSession
 from streams.journal.sql.tables import as_stored, upsert
 
 _AT_ONCE = 500
-"""Rows of one statement: so many that it ends in time."""
+"""Rows of one statement, few enough that it ends in time."""
 
 _PAGES = {
     (descending, has_after): page(descending, has_after) for descending in (False, True) for has_after in (False, True)
@@ -85,8 +85,8 @@ class SqlRows(ReadModel):
         return stored
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
-        # All is made before the transaction begins: what it locks, it locks briefly, and two that write the same rows
-        # lock them in the same order.
+        # All statements are made before the transaction begins, so that its locks are short; they are sorted, so that
+        # two transactions that write the same rows lock them in the same order.
         work = [
             statement
             for table, change in sorted(changes.items())
@@ -134,8 +134,8 @@ class SqlRows(ReadModel):
         return {key: Quarantined(*values) for key, *values in rows}
 
     async def drop(self, partition: int, table: str) -> None:
-        # In many short transactions. If it is cut off in the middle, the table is still named among the places, to be
-        # dropped again, and at its beginning: built on instead, it would come out right.
+        # In many short transactions. If the drop is cut off, the table still has a checkpoint, so it is dropped again;
+        # the checkpoint is at the beginning, so a table that is built on instead comes out right.
         of_table = {"of": table, "in": partition}
         await self._execute([RESTART], of_table)
         while keys := await self._session.rows(NEXT_KEYS, {**of_table, "most": _AT_ONCE}):

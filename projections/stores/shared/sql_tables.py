@@ -1,8 +1,7 @@
 """The tables of a read model in SQL, the same in SQLite and PostgreSQL, and the statements on them.
 
-What is older changes nothing: each upsert is on condition that the position of what stands there is not newer. An entry
-of a listing counts only if it has the position of its row: a late writer, whose row is refused, may add one where there
-is none any more.
+An upsert changes nothing where the present row has a newer position. An entry of a listing counts only if it has the
+position of its row: a late writer, whose row is refused, may add an entry where there is none any more.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ QUARANTINED = Table(
 
 
 def of(table: Table) -> ColumnElement[bool]:
-    """What is of one table of a projection in one partition."""
+    """The rows of one table of a projection in one partition."""
     return (table.c.tbl == bindparam("of")) & (table.c.partition == bindparam("in"))
 
 
@@ -109,7 +108,7 @@ RESTART = update(PLACES).where(of(PLACES)).values(nr=0, idx=-1, complete=0, next
 
 
 def page(descending: bool, has_after: bool) -> Select[Any]:
-    """Rows of a group, each with its place there."""
+    """The query of a page of a group: sort key, key, row."""
     entry = LISTINGS.c
     query = (
         select(entry.sort, entry.key, ROWS.c.row)
@@ -129,10 +128,10 @@ def page(descending: bool, has_after: bool) -> Select[Any]:
 
 
 def rows_of(address: SqlAddress) -> Select[Any]:
-    """Keys, a JSON array, with their rows, None for one that has none.
+    """The query of rows by key: `keys` is a JSON array, and a key without a row has None.
 
-    One look into the index for each: given a list to compare with, PostgreSQL reads the whole table when it believes
-    that to be small, and of a table that has just been filled it knows no better.
+    It looks into the index once for each key. Given a list to compare with, PostgreSQL reads the whole table when it
+    believes the table to be small, as it does of a table that has just been filled.
     """
     keys = address.elements(bindparam("keys", type_=Text))
     row = select(ROWS.c.row).where(of(ROWS), ROWS.c.key == keys.c.value).scalar_subquery()
