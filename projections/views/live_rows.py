@@ -1,7 +1,7 @@
-"""One row as it changes, for a GET that accepts a stream of events.
+"""One row as a stream of its states, for a GET that accepts a stream of events.
 
-Rows are states, so only the newest is sent: a client that is slow, or was away, is spared those in between. The `id` of
-an event is the tag of the row, the ETag of a GET: it names the table, the position, and the bytes.
+Only the newest state is sent: a client that is slow, or was away, does not get the states in between. The `id` of an
+event is the tag of the row, the ETag of a GET: it names the table, the position, and the bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PASSED_ON = ("Last-Event-ID", "At-Least")
 
 
 class LastSeen(NamedTuple):
-    """The last state of a row that a client has seen: commit number and index, and the tag, empty without one."""
+    """The last state of a row that a client has seen: commit number and index, and the tag if there was one."""
 
     at: Place
     tag: str = ""
@@ -37,7 +37,7 @@ class LastSeen(NamedTuple):
 
 
 def read_seen_row(last_event_id: str, stream: str) -> LastSeen:
-    """The state that a `Last-Event-ID` names: by the tag of a row, or its position alone.
+    """The state that a `Last-Event-ID` names, which is the tag of a row, or a position alone.
 
     Raises `BadPositionHeader`.
     """
@@ -51,16 +51,16 @@ def read_seen_row(last_event_id: str, stream: str) -> LastSeen:
 
 
 def tag_of_row(table: str, value: bytes) -> Tag:
-    """The tag of a row as it is stored; its digest differs also where the row was folded anew."""
+    """The tag of a stored row; its digest differs also where the row was folded anew."""
     head = head_of(value)
     return tag_of(table, head.position, head.sequence, value)
 
 
 async def stream_row(side: ReadSide, view: Any, request: Any, type: str, projection: str, key: str) -> Any:
-    """Send the row now, and each change of it as it comes; the worker that has the row streams it.
+    """Send the row now and after each change; the worker that has the row streams it.
 
-    A row that does not exist yet is sent when it does. With `Last-Event-ID` nothing is sent until the row is another
-    one: newer, corrected, or of another table.
+    A row that does not exist yet is sent when it does. With `Last-Event-ID` nothing is sent until the row differs from
+    the state that the client has seen: it is newer, corrected, or of another table.
     """
     last_event_id = request.headers.get("Last-Event-ID")
     seen = read_seen_row(last_event_id, stream_name(type, side.doors.partition(key))) if last_event_id else None
@@ -106,7 +106,7 @@ async def _follow(
 
 
 def row_frame(value: bytes, id: str, key: str) -> Frame:
-    """The event of a row as it is stored."""
+    """The event of a stored row."""
     return gone_frame(id, key) if is_gone(value) else Frame("row", id, shown_json(value))
 
 

@@ -1,4 +1,4 @@
-"""How far events topics say that journals were published, so that a journal older than its topics is noticed."""
+"""The positions up to which events topics have journals, by which a journal older than its topics is noticed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from streams.kafka.topic_metadata import read_metadata
 
 
 class JournalBehind(Exception):
-    """A journal ends before what was published from it, so it is not the one that it was: nothing may be appended
-    until somebody has looked."""
+    """A journal ends before events that were published from it, so it is not the journal that it was: nothing may be
+    appended until somebody has looked."""
 
 
 def behind(published: Position, head: int) -> str:
-    """Why nothing may be appended to a stream whose newest commit is `head`, 0 for none, in one line."""
+    """The reason, in one line, why nothing may be appended to a stream whose newest commit is `head`, 0 for none."""
     ends = f"ends at commit {head}" if head else "has nothing of it"
     return (
         f"{published.stream}: its events are published up to {published.nr}:{published.index}, and the journal {ends}:"
@@ -34,7 +34,7 @@ def published_place(
 ) -> Place | None:
     """The place in `stream` that a record was published from; None for a record that the tailer has not written.
 
-    An event has its position as its id: who copies the headers of one, to make another of it, gives that its own id.
+    An event has its position as its id. A record made of the headers of an event has an id of its own.
     """
     attributes = headers if isinstance(headers, dict) else dict(headers)
     position = attributes.get("ce_position")
