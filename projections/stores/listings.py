@@ -32,6 +32,9 @@ class SortedIndex:
     lasting: bool = False
 
 
+LAST = "\U0010ffff"
+"""The last code point: no text that means anything comes behind it."""
+
 Listings = Callable[[str], Sequence[SortedIndex]]
 """The listings of a table."""
 
@@ -41,8 +44,14 @@ class Span:
     """A part of a group: the sort keys from `first` to `last`, both included, in one direction or the other."""
 
     first: str = ""
-    last: str = "\U0010ffff"  # the last code point: no text that means anything comes behind it
+    last: str = LAST
     descending: bool = False
+
+    def begin(self, after: Cursor | None) -> Cursor:
+        """The cursor behind which a page begins that comes after another cursor, if there is one."""
+        if self.descending:
+            return (self.last, LAST) if after is None else min(after, (self.last, LAST))
+        return (self.first, "") if after is None else max(after, (self.first, ""))
 
 
 ALL = Span()

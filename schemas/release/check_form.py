@@ -1,4 +1,4 @@
-"""What each schema has to be by itself, and beside the others of today: names, documentation, values, classes."""
+"""The checks of each schema by itself and beside the others of today: names, documentation, values, classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas.writer import AVRO_NATIVE
 
 
 def form(contracts: Sequence[Contract]) -> Iterator[SchemaProblem]:
-    """All that is wrong with it."""
+    """All problems of the form of schemas."""
     yield from _names(contracts)
     for contract in contracts:
         yield from _versions(contract)
@@ -94,7 +94,7 @@ def _values(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def _retired(contract: Contract) -> Iterator[SchemaProblem]:
-    """What has no class is retired."""
+    """A record without a class must be retired."""
     renamed = {alias for schema in contract.schemas for alias in schema.aliases}
     upcasted = {(upcaster.name, upcaster.version) for upcaster in contract.schemas.upcasters}
     for versions in contract.versions():
@@ -110,7 +110,7 @@ def _retired(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def classes(contract: Contract) -> Iterator[SchemaProblem]:
-    """A class and its newest schema say the same."""
+    """A class and its newest schema must have the same fields."""
     for versions in contract.versions():
         newest = versions[-1]
         class_ = contract.classes.get(newest.name)
@@ -161,7 +161,7 @@ def _narrower(schema: Schema, class_: builtins.type) -> str:
 
 
 def _wider(contract: Contract) -> Iterator[SchemaProblem]:
-    """What the class of an event can hold, its schema can write."""
+    """A schema must be able to write all that the class of its event can hold."""
     for versions in contract.versions():
         newest = versions[-1]
         class_ = contract.decider.events.get(newest.name)
@@ -172,7 +172,7 @@ def _wider(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def _fields(records: list[list[str]]) -> str:
-    """Of a record, and of those in it."""
+    """The fields of a record and of the records in it, for people."""
     return "; in it ".join(f"the fields {', '.join(names)}" if names else "no fields" for names in records)
 
 

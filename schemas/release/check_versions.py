@@ -1,4 +1,4 @@
-"""What the versions of a record have to be to each other: new code reads all of them, old code what it may read."""
+"""The checks between the versions of a record: new code reads all of them, old code the versions that it may read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.release.samples import example
 
 
 def between_versions(contract: Contract) -> Iterator[SchemaProblem]:
-    """All that is wrong with it."""
+    """All problems between versions."""
     problems = [*_upcasters(contract), *_new_code_reads(contract), *_old_code_reads(contract)]
     yield from problems or _unread(contract)
 
@@ -58,7 +58,7 @@ def _upcasters(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def _new_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
-    """All older versions, directly as the version that they are resolved to."""
+    """New code must read all older versions, directly as the version that they are resolved to."""
     codec = Codec(contract.schemas, {}, contract.schemas.upcasters)
     for schema in contract.schemas:
         target = codec.target_of(schema)
@@ -77,7 +77,7 @@ def _new_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def _unread(contract: Contract) -> Iterator[SchemaProblem]:
-    """What cannot be read, although each step for itself is right."""
+    """Versions that cannot be read although each single step is right."""
     codec = Codec(contract.schemas, {}, contract.schemas.upcasters)
     for schema in contract.schemas:
         try:
@@ -87,7 +87,7 @@ def _unread(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterator[SchemaProblem]:
-    """What an old value would be taken for, although it is not."""
+    """Fields whose old values would be read with another meaning."""
     if schema.full_name != target.full_name:
         return
     versions = [version for version in contract.schemas if version.name == schema.name]
@@ -113,7 +113,7 @@ def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterat
 
 
 def _old_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
-    """All newer versions that do not declare that it must not."""
+    """Old code must read all newer versions, unless they declare that it must not."""
     upcasted = {(upcaster.name, upcaster.version) for upcaster in contract.schemas.upcasters}
     for versions in contract.versions():
         if versions[0].compatibility == BACKWARD:

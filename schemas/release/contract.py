@@ -16,7 +16,7 @@ from schemas.release import lock
 
 @dataclass(frozen=True)
 class SchemaProblem:
-    """A problem that must not be deployed: its place, what it is, and what to do."""
+    """A problem that must not be deployed: `where` it is, `what` it is, and what to `do`."""
 
     where: str
     what: str
@@ -49,7 +49,7 @@ class Contract:
         return self.decider.commands | self.decider.events
 
     def file(self, schema: Schema) -> str:
-        """Where a schema stands, below the schema root."""
+        """The file of a schema, below the schema root."""
         return lock.key_of(self.type, schema)
 
     def versions(self) -> Iterator[list[Schema]]:

@@ -1,7 +1,8 @@
-"""Everything that a schema allows, by its corners: what a class has to hold, whatever was written once.
+"""The extreme values of a schema, which a class has to hold, since they may have been written once.
 
-`example` of `samples.py` says something in each field; here it is changed in one place at a time, to what is easily
-forgotten: null, every symbol, every branch, the first and the last of all numbers and times, nothing and very much.
+`example` of `samples.py` has a meaningful value in each field. Here it is changed in one place at a time, to values
+that are easily forgotten: null, every symbol, every branch, the first and the last numbers and times, nothing and very
+much.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ _LOGICAL: dict[str, tuple[Any, ...]] = {
 
 
 def extremes(schema: Schema) -> Iterator[tuple[str, Fields]]:
-    """Fields for a record, each with the place in which they are extreme."""
+    """Fields of a record with one extreme value, each with the place of that value."""
     named = {type_["name"]: type_ for type_ in named_types(schema.parsed)}
     yield from _of(schema.parsed, schema.name, named)
 
 
 def _of(schema: Any, name: str, named: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Values of a type, with the place in them."""
+    """Extreme values of a type, each with its place."""
     if isinstance(schema, list):
         for branch in schema:
             yield from _of(branch, name, named)

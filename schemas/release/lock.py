@@ -1,4 +1,4 @@
-"""The lock: which versions are released, and what they are. `<schema root>/schemas.lock`, one line a version.
+"""The lock: the released versions, in `<schema root>/schemas.lock`, one line a version.
 
 A fingerprint says how the bytes of a version are read, and leaves out what the parsing canonical form leaves out:
 defaults, aliases, logical types, declarations. The digest covers these, and leaves out documentation only. The shape of
@@ -37,14 +37,14 @@ class LockedState(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Lock(msgspec.Struct):
-    """What is released. `versions` by `<type>/<Name>.v<N>.avsc`, `states` by aggregate type."""
+    """The released versions by `<type>/<Name>.v<N>.avsc`, and states by aggregate type."""
 
     versions: dict[str, LockedVersion] = {}
     states: dict[str, LockedState] = {}
 
 
 def key_of(type: str, schema: Schema) -> str:
-    """How the lock names a version: its file."""
+    """The name of a version in the lock: its file."""
     return f"{type}/{schema.name}.v{schema.version}.avsc"
 
 

@@ -1,4 +1,4 @@
-"""Values that a class can hold and its schema cannot write: such an event would be refused when it happens."""
+"""Values that a class can hold and its schema cannot write: an event with one would be refused when it happens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INT = 2**31
 
 
 def wider(schema: Schema, class_: type) -> Iterator[tuple[str, str]]:
-    """Each such value, and what to do about it."""
+    """Each kind of such values, and the repair."""
     named = {type_["name"]: type_ for type_ in named_types(schema.parsed)}
     yield from _of(inspect.type_info(class_), schema.parsed, "", named)
 

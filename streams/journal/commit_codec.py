@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from fastavro.types import Schema
 
 from schemas.avro_bytes import long
-from streams.journal.port import RecordedEvent
+from streams.journal.port import Commit, RecordedEvent
 
 _MARKER = b"\xc3\x01"
 _HEADER = len(_MARKER) + 8
@@ -82,3 +83,23 @@ def decode_events(payload: bytes) -> tuple[RecordedEvent, ...]:
         return tuple(RecordedEvent(**event) for event in record["events"])
     except Exception as error:  # whatever the reader stumbles over in bytes that are not what their header says
         raise UnreadableCommit(f"a commit's bytes are damaged: {error!r}") from error
+
+
+def commit_from(stream: str, row: Sequence[Any], recorded_at: datetime) -> Commit:
+    """A commit from the columns of its row: nr, epoch, owner, topic id, offset, derived_nr, eventful_nr, time, payload.
+
+    Raises `UnreadableCommit`.
+    """
+    nr, epoch, owner, topic_id, offset, derived_nr, eventful_nr, _, payload = row
+    return Commit(
+        stream=stream,
+        nr=nr,
+        epoch=epoch,
+        owner=owner,
+        topic_id=topic_id,
+        offset=offset,
+        derived_nr=derived_nr,
+        eventful_nr=eventful_nr,
+        recorded_at=recorded_at,
+        events=decode_events(payload),
+    )

@@ -1,4 +1,4 @@
-"""The events of an aggregate as people see them: what was written, and what it reads as today."""
+"""The events of an aggregate for people: as they were written, and as they read today."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def pieces(
 
 def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterator[dict[str, Any]]:
     """Stored events ready for JSON: each as it was written, by the schema that it names, and where that is not the
-    newest one also as what it `reads_as` today. Data that cannot be read is its own reason."""
+    newest schema, also as it `reads_as` today. For data that cannot be read the reason is shown."""
     for row in stored:
         yield {
             "sequence": row.event.sequence,
@@ -66,7 +66,7 @@ def _told(codec: Codec, data: bytes) -> dict[str, Any]:
 
 
 async def learn_for(codec: Codec, journal: Schemas, stored: Sequence[StoredEvent]) -> None:
-    """Make known the schemas kept in the journal, when an event needs one of them. Raises `Unavailable`."""
+    """Have the codec learn the schemas of the journal when an event needs one of them. Raises `Unavailable`."""
     for row in stored:
         try:
             codec.schema_of(row.event.data)

@@ -1,4 +1,4 @@
-"""Whose a journal is: a start with one that belongs to something else is refused."""
+"""The identity of a journal: a worker does not start with a journal that belongs to something else."""
 
 from __future__ import annotations
 

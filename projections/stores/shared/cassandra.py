@@ -28,8 +28,8 @@ from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow,
 from projections.stores.shared.cassandra_tables import (
     BUCKETS,
     STATEMENTS,
+    TABLES,
     bucket_of,
-    create_tables,
     next_base,
     revised_quarantine,
     timestamp,
@@ -74,7 +74,7 @@ class CassandraRows(ReadModel):
         self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
 
     async def create(self) -> None:
-        await make_keyspace(self._address, self._keyspace, create_tables(self._keyspace))
+        await make_keyspace(self._address, self._keyspace, TABLES.values())
 
     async def open(self) -> None:
         try:
@@ -207,13 +207,10 @@ class CassandraRows(ReadModel):
         return page_of(shown_rows, most)
 
     async def _entries(self, group: Sequence[str], after: Cursor | None, most: int, span: Span) -> Sequence[Any]:
+        begin = span.begin(after)
         if span.descending:
-            if after is not None and after[0] <= span.last:
-                return await self._ask("down_after", *group, span.first, *after, most)
-            return await self._ask("down", *group, span.first, span.last, most)
-        if after is not None and after[0] >= span.first:
-            return await self._ask("up_after", *group, *after, span.last, most)
-        return await self._ask("up", *group, span.first, span.last, most)
+            return await self._ask("down", *group, span.first, *begin, most)
+        return await self._ask("up", *group, *begin, span.last, most)
 
     async def _still_there(
         self, entries: Sequence[Any], table: str, listing: str, group: str

@@ -77,7 +77,6 @@ _PLACE = "nr, idx, complete, next_offset"
 _BUCKET = "tbl = ? AND partition = ? AND bucket = ?"
 _GROUP = "tbl = ? AND listing = ? AND grp = ?"
 _ENTRIES = f"SELECT sort, key, partition, row FROM {{k}}.listings WHERE {_GROUP}"
-_DESCENDING = "ORDER BY sort DESC, key DESC LIMIT ?"
 _QUARANTINED = "{k}.quarantined WHERE tbl = ? AND partition = ?"
 _AT = "USING TIMESTAMP ?"
 
@@ -92,10 +91,8 @@ STATEMENTS = {
     "list": "INSERT INTO {k}.listings (tbl, listing, grp, sort, key, partition, row)"
     f" VALUES (?, ?, ?, ?, ?, ?, ?) {_AT}",
     "unlist": f"DELETE FROM {{k}}.listings {_AT} WHERE {_GROUP} AND sort = ? AND key = ?",
-    "up": f"{_ENTRIES} AND (sort) >= (?) AND (sort) <= (?) LIMIT ?",
-    "up_after": f"{_ENTRIES} AND (sort, key) > (?, ?) AND (sort) <= (?) LIMIT ?",
-    "down": f"{_ENTRIES} AND (sort) >= (?) AND (sort) <= (?) {_DESCENDING}",
-    "down_after": f"{_ENTRIES} AND (sort) >= (?) AND (sort, key) < (?, ?) {_DESCENDING}",
+    "up": f"{_ENTRIES} AND (sort, key) > (?, ?) AND (sort) <= (?) LIMIT ?",
+    "down": f"{_ENTRIES} AND (sort) >= (?) AND (sort, key) < (?, ?) ORDER BY sort DESC, key DESC LIMIT ?",
     "quarantined": f"SELECT key, value FROM {_QUARANTINED} AND key >= ? LIMIT ?",
     "known": f"SELECT value, WRITETIME(value) FROM {_QUARANTINED} AND key = ?",
     "quarantine": f"INSERT INTO {{k}}.quarantined (tbl, partition, key, value) VALUES (?, ?, ?, ?) {_AT}",
@@ -104,11 +101,6 @@ STATEMENTS = {
 
 int_ = struct.Struct(">i").pack
 bigint = struct.Struct(">q").pack
-
-
-def create_tables(keyspace: str) -> list[str]:
-    """The statements that make the tables."""
-    return [statement.format(keyspace=keyspace).strip() for statement in TABLES.values()]
 
 
 def bucket_of(key: bytes) -> int:

@@ -33,9 +33,7 @@ from streams.journal.sql.tables import as_stored, upsert
 _AT_ONCE = 500
 """Rows of one statement, few enough that it ends in time."""
 
-_PAGES = {
-    (descending, has_after): page(descending, has_after) for descending in (False, True) for has_after in (False, True)
-}
+_UP, _DOWN = page(descending=False), page(descending=True)
 _REMOVE = {table: delete(table).where(of(table)) for table in TABLES.sorted_tables}
 _REMOVE_UP_TO = {table: _REMOVE[table].where(table.c.key <= bindparam("last")) for table in (ROWS, LISTINGS)}
 
@@ -154,11 +152,10 @@ class SqlRows(ReadModel):
     async def listed(
         self, table: str, listing: str, group: str, after: Cursor | None = None, most: int = 100, span: Span = ALL
     ) -> Page:
-        asked: Values = {"of": table, "listing": listing, "group": group, "most": most + 1}
-        asked |= {"first": span.first, "last": span.last}
-        if after is not None:
-            asked |= {"sort": after[0], "key": after[1]}
-        rows = await self._session.rows(_PAGES[span.descending, after is not None], asked)
+        sort, key = span.begin(after)
+        asked: Values = {"of": table, "listing": listing, "group": group, "sort": sort, "key": key, "most": most + 1}
+        asked["end"] = span.first if span.descending else span.last
+        rows = await self._session.rows(_DOWN if span.descending else _UP, asked)
         return page_of([((sort, key), shown(decode_stored(row.encode()))) for sort, key, row in rows], most)
 
 

@@ -107,24 +107,25 @@ UNLIST = delete(LISTINGS).where(
 RESTART = update(PLACES).where(of(PLACES)).values(nr=0, idx=-1, complete=0, next_offset=0)
 
 
-def page(descending: bool, has_after: bool) -> Select[Any]:
-    """The query of a page of a group: sort key, key, row."""
+def page(descending: bool) -> Select[Any]:
+    """The query of a page of a group behind a cursor: sort key, key, row."""
     entry = LISTINGS.c
-    query = (
+    place = tuple_(entry.sort, entry.key)
+    begin = tuple_(bindparam("sort", type_=AnyText), bindparam("key", type_=AnyText))
+    part = (
+        (place < begin, entry.sort >= bindparam("end"))
+        if descending
+        else (place > begin, entry.sort <= bindparam("end"))
+    )
+    return (
         select(entry.sort, entry.key, ROWS.c.row)
         .join(ROWS, (ROWS.c.tbl == entry.tbl) & (ROWS.c.partition == entry.partition) & (ROWS.c.key == entry.key))
         .where(ROWS.c.nr == entry.nr, ROWS.c.idx == entry.idx)
         .where(entry.tbl == bindparam("of"), entry.listing == bindparam("listing"), entry.grp == bindparam("group"))
-        .where(entry.sort >= bindparam("first"), entry.sort <= bindparam("last"))
+        .where(*part)
+        .order_by(*((entry.sort.desc(), entry.key.desc()) if descending else (entry.sort, entry.key)))
+        .limit(bindparam("most"))
     )
-    if has_after:
-        place, after = (
-            tuple_(entry.sort, entry.key),
-            tuple_(bindparam("sort", type_=AnyText), bindparam("key", type_=AnyText)),
-        )
-        query = query.where(place < after if descending else place > after)
-    order = (entry.sort.desc(), entry.key.desc()) if descending else (entry.sort, entry.key)
-    return query.order_by(*order).limit(bindparam("most"))
 
 
 def rows_of(address: SqlAddress) -> Select[Any]:

@@ -26,11 +26,11 @@ from cassandra.query import BoundStatement
 
 from streams.concurrency.tasks import all_done
 from streams.journal.cassandra.address import CassandraAddress
-from streams.journal.cassandra.rows import batches, commit_from, event_from, event_rows
+from streams.journal.cassandra.rows import batches, commit_of, event_from, event_rows
 from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.setup import make_keyspace
 from streams.journal.cassandra.statements import COMMITS, CONDITIONAL, SERIAL, STATEMENTS
-from streams.journal.cassandra.tables import ADDED_COLUMNS, COMMITS_PER_BUCKET, create_tables
+from streams.journal.cassandra.tables import ADDED_COLUMNS, COMMITS_PER_BUCKET, TABLES
 from streams.journal.commit_codec import COMMIT_SCHEMAS, encode_events
 from streams.journal.port import (
     FIRST_PAGE,
@@ -65,7 +65,7 @@ class CassandraJournal:
         self._in_flight = asyncio.Semaphore(_STATEMENTS_IN_FLIGHT)
 
     async def create(self) -> None:
-        await make_keyspace(self._address, self._keyspace, create_tables(self._keyspace), ADDED_COLUMNS)
+        await make_keyspace(self._address, self._keyspace, TABLES.values(), ADDED_COLUMNS)
 
     async def open(self) -> None:
         await self._session.connect()
@@ -117,7 +117,7 @@ class CassandraJournal:
             rows = await self._session.run("commit", stream, bucket, commit.nr)
             if not rows:
                 raise Unavailable(f"{stream} nr {commit.nr} was taken, and yet is not there")
-            present = commit_from(stream, rows[0])
+            present = commit_of(stream, rows[0])
             if not present.same_as(commit):
                 raise Fenced.by(present, commit)
         if commit.nr == 1 or commit.nr % COMMITS_PER_BUCKET == 0:
@@ -129,7 +129,7 @@ class CassandraJournal:
         start = bucket = await self._known_bucket(stream)
         newest: Commit | None = None
         while rows := await self._session.run("newest", stream, bucket):
-            newest = commit_from(stream, rows[0])
+            newest = commit_of(stream, rows[0])
             if (newest.nr + 1) // COMMITS_PER_BUCKET == bucket:
                 break
             bucket += 1
@@ -169,7 +169,7 @@ class CassandraJournal:
                     return commits
                 after += 1
                 size += len(row[-1])
-                commits.append(commit_from(stream, row))
+                commits.append(commit_of(stream, row))
             if (after + 1) // COMMITS_PER_BUCKET > bucket:
                 bucket += 1
             elif len(rows) < page:

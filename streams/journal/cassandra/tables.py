@@ -12,7 +12,7 @@ import re
 from streams.settings import SettingsError
 
 COMMITS_PER_BUCKET = 1000
-"""A partition of `commits` holds so many rows: at 100 KB each 100 MB, which is as large as a partition should be."""
+"""Rows of a partition of `commits`: at 100 KB each they are 100 MB, which is as large as a partition should be."""
 
 TABLES = {
     "identity": """
@@ -114,8 +114,3 @@ def create_keyspace(keyspace: str, datacenter: str, replication: int) -> str:
     else:
         options = f"'class': 'SimpleStrategy', 'replication_factor': {replication}"
     return f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {{{options}}}"
-
-
-def create_tables(keyspace: str) -> list[str]:
-    """The statements that make the tables."""
-    return [statement.format(keyspace=keyspace).strip() for statement in TABLES.values()]

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, Table, Text, TypeDecorator, tuple_
 
-from streams.journal.commit_codec import decode_events, encode_events
+from streams.journal.commit_codec import commit_from, encode_events
 from streams.journal.port import Commit, RecordedEvent, Snapshot, StoredEvent, stream_type
 from streams.journal.sql.session import SqlAddress
 from streams.moments import milliseconds, moment
@@ -17,7 +17,7 @@ Values = dict[str, Any]
 
 
 def as_stored(text: str) -> str:
-    """A text as it stands in a column of `AnyText`."""
+    """A text in the form of a column of `AnyText`."""
     return text.replace("\\", "\\\\").replace("\0", "\\0")
 
 
@@ -152,21 +152,9 @@ def commit_values(commit: Commit) -> Values:
     }
 
 
-def commit_from(stream: str, row: Sequence[Any]) -> Commit:
+def commit_of(stream: str, row: Sequence[Any]) -> Commit:
     """A commit from its `COMMIT_COLUMNS`."""
-    nr, epoch, owner, topic_id, offset, derived_nr, eventful_nr, recorded_at, payload = row
-    return Commit(
-        stream=stream,
-        nr=nr,
-        epoch=epoch,
-        owner=owner,
-        topic_id=topic_id,
-        offset=offset,
-        derived_nr=derived_nr,
-        eventful_nr=eventful_nr,
-        recorded_at=moment(recorded_at),
-        events=decode_events(payload),
-    )
+    return commit_from(stream, row, moment(row[-2]))
 
 
 def event_values(commits: Iterable[Commit]) -> list[Values]:
