@@ -21,8 +21,6 @@ from projections.stores.rows import Changes, Checkpoint, Quarantined, head_of
 log = logging.getLogger(__name__)
 
 ROW, PLACE, QUARANTINED = b"R", b"P", b"Q"
-"""In the first format these letters were small: such records are left alone."""
-_FORMER = (b"r", b"p", b"q")
 _END = b"\0"
 
 _encode = msgspec.json.Encoder().encode
@@ -108,7 +106,7 @@ def ours(records: Iterable[tuple[bytes, bytes | None]], where: str) -> Iterator[
     for key, value in records:
         if is_ours(key, value):
             yield key, value
-        elif (key or b"").partition(_END)[2][:1] not in _FORMER:
+        else:
             strange += 1
     if strange:
         log.warning("%s: %d records of the changelog are none of a table, and are left out", where, strange)

@@ -24,40 +24,32 @@ encode_row = msgspec.json.Encoder().encode
 decode_row = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class StoredRow(msgspec.Struct, frozen=True):
-    """A row as a store keeps it, with the fields of the engine beside it.
+class RowHead(msgspec.Struct, frozen=True, array_like=True):
+    """The engine's part of a stored row.
 
     position   of the last event applied to the row
     sequence   that event's number in its aggregate; 0 where the table does not count it
     revision   how often the row was folded anew at this position with another result
-    row        the row that the projection has returned, in plain JSON values; None when it has removed the row, which
-               no query sees then
-
-    Position and revision together name one content of a row.
     """
 
     position: str
     sequence: int = 0
     revision: int = 0
+
+    @property
+    def at(self) -> Place:
+        """The place of the last event in the row."""
+        return parse_place(self.position)
+
+
+class StoredRow(RowHead, frozen=True):
+    """A row as a store keeps it. Position and revision together name one content of a row.
+
+    row   the row that the projection has returned, in plain JSON values; None when it has removed the row, which no
+          query sees then
+    """
+
     row: Row | None = None
-
-    @property
-    def at(self) -> Place:
-        """The place of the last event in the row."""
-        return parse_place(self.position)
-
-
-class RowHead(msgspec.Struct, frozen=True, array_like=True):
-    """A `StoredRow` without its row."""
-
-    position: str
-    sequence: int = 0
-    revision: int = 0
-
-    @property
-    def at(self) -> Place:
-        """The place of the last event in the row."""
-        return parse_place(self.position)
 
 
 _decode_head = msgspec.json.Decoder(RowHead).decode
