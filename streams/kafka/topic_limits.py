@@ -63,10 +63,6 @@ class TopicLimits:
         """Take this limit for right for 30 s."""
         self._known[topic] = limit, time.monotonic() + LIMIT_SECONDS
 
-    def clear(self) -> None:
-        """Forget all limits."""
-        self._known.clear()
-
 
 async def ask_largest(client: Any, topic: str) -> int:
     """`max.message.bytes` of a topic, Kafka's default where that may not be asked, through an AIOKafkaClient.
