@@ -14,9 +14,8 @@ from projections.app import ReadSide
 from projections.http.at_least import BadPositionHeader
 from projections.http.etags import Tag, read_tag, tag_of
 from projections.http.forwarding import passed_on
-from projections.stores.changes import ChangeNotifier
 from projections.stores.local.queries import raw
-from projections.stores.local.rocksdb import RocksDBStore
+from projections.stores.local.tables import LocalRows
 from projections.stores.rows import head_of, is_gone, shown_json
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_place
 from streams.journal.port import stream_name
@@ -70,8 +69,7 @@ async def stream_row(side: ReadSide, view: Any, request: Any, type: str, project
         partition, table, url = await side.doors.route(request, projection, key)
         stream.table = table
         if url is None:
-            local = side.local[type]
-            await _follow(stream, local.live, local.store, partition, table, key, seen)
+            await _follow(stream, side.local[type], partition, table, key, seen)
         else:
             path = url + request.rel_url.raw_path_qs
             headers = passed_on(request, PASSED_ON)
@@ -82,19 +80,13 @@ async def stream_row(side: ReadSide, view: Any, request: Any, type: str, project
 
 
 async def _follow(
-    stream: EventStream,
-    live: ChangeNotifier,
-    store: RocksDBStore,
-    partition: int,
-    table: str,
-    key: str,
-    seen: LastSeen | None,
+    stream: EventStream, local: LocalRows, partition: int, table: str, key: str, seen: LastSeen | None
 ) -> None:
-    with live.listening(table, [partition], key) as listener:
+    with local.live.listening(table, [partition], key) as listener:
         await stream.open()
         sent: bytes | None = None
         while True:
-            value = raw(store, partition, table, key)
+            value = raw(local.store, partition, table, key)
             if value is not None and value != sent:
                 tag = tag_of_row(table, value)
                 if seen is None or not seen.is_all(tag):

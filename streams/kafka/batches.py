@@ -165,14 +165,14 @@ def read_batch(tp: TopicPartition, batch: Bytes) -> Iterator[ConsumerRecord[Any,
             tp.topic,
             tp.partition,
             offset,
-            max_time if append_time else first_time + time_delta,
-            int(append_time),
-            key,
-            value,
-            None,
-            -1 if key is None else len(key),
-            -1 if value is None else len(value),
-            headers,
+            timestamp=max_time if append_time else first_time + time_delta,
+            timestamp_type=int(append_time),
+            key=key,
+            value=value,
+            checksum=None,
+            serialized_key_size=-1 if key is None else len(key),
+            serialized_value_size=-1 if value is None else len(value),
+            headers=headers,
         )
 
 
@@ -204,9 +204,11 @@ def _bytes(record: memoryview, at: int) -> tuple[bytes | None, int]:
 
 
 def unreadable(tp: TopicPartition, first: int, offset: int, time: int, reason: str) -> UnreadableRecord:
+    """A record that stands for those with offsets `first` to `offset`. `time` is in milliseconds."""
     return UnreadableRecord(
-        tp.topic, tp.partition, offset, time, 0, None, None, None, -1, -1, (), reason=reason, first=first
-    )
+        *tp, offset, timestamp=time, timestamp_type=0, key=None, value=None, checksum=None, serialized_key_size=-1,
+        serialized_value_size=-1, headers=(), reason=reason, first=first,
+    )  # fmt: skip
 
 
 class Batches:

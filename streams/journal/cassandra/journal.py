@@ -26,7 +26,7 @@ from cassandra.query import BoundStatement
 
 from streams.concurrency.tasks import all_done
 from streams.journal.cassandra.address import CassandraAddress
-from streams.journal.cassandra.rows import batches, commit_of, event_from, event_rows
+from streams.journal.cassandra.rows import batches, commit_of, event_of, event_rows
 from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.setup import make_keyspace
 from streams.journal.cassandra.statements import COMMITS, CONDITIONAL, SERIAL, STATEMENTS
@@ -202,7 +202,7 @@ class CassandraJournal:
         place = (from_sequence, -1, -1)
         while True:
             rows = await self._session.run("events", type, aggregate_id, *place, to_sequence, page)
-            events += [event_from(aggregate_id, row) for row in rows]
+            events += [event_of(aggregate_id, row) for row in rows]
             if len(rows) < page:
                 return events
             place = rows[-1][:3]

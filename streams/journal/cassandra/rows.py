@@ -11,8 +11,8 @@ from typing import Any
 from cassandra.query import UNSET_VALUE, BoundStatement
 
 from streams.journal.cassandra.session import Row
-from streams.journal.commit_codec import commit_from
-from streams.journal.port import Commit, RecordedEvent, StoredEvent, stream_type
+from streams.journal.commit_codec import commit_from, event_from
+from streams.journal.port import Commit, StoredEvent, stream_type
 from streams.moments import milliseconds
 
 COMMIT_COLUMNS = "nr, epoch, owner, topic_id, command_offset, indexed_nr, eventful_nr, recorded_at, payload"
@@ -33,20 +33,9 @@ def commit_of(stream: str, row: Row) -> Commit:
     return commit_from(stream, row, row[-2].replace(tzinfo=UTC))
 
 
-def event_from(aggregate_id: str, row: Row) -> StoredEvent:
+def event_of(aggregate_id: str, row: Row) -> StoredEvent:
     """An event from its `EVENT_COLUMNS`."""
-    sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, recorded_at = row
-    event = RecordedEvent(
-        aggregate_id,
-        sequence,
-        type or "",
-        data or b"",
-        command_id,
-        correlation_id or "",
-        traceparent or "",
-        command or "",
-    )
-    return StoredEvent(event, nr, index, recorded_at.replace(tzinfo=UTC))
+    return event_from(aggregate_id, row, row[-1].replace(tzinfo=UTC))
 
 
 def event_rows(prepared: Any, commits: Iterable[Commit]) -> Iterator[tuple[int, BoundStatement]]:

@@ -52,7 +52,7 @@ from streams.journal.sql.tables import (
     Values,
     commit_of,
     commit_values,
-    event_from,
+    event_of,
     event_values,
     snapshot_values,
     upsert,
@@ -201,7 +201,7 @@ class SqlJournal:
             rows = await self._session.rows(
                 _EVENTS_AFTER, {"of": type, "aggregate": aggregate_id, **place, "last": to_sequence, "most": page}
             )
-            events += [event_from(aggregate_id, row) for row in rows]
+            events += [event_of(aggregate_id, row) for row in rows]
             if len(rows) < page:
                 return events
             place = {"sequence": rows[-1].sequence, "nr": rows[-1].nr, "idx": rows[-1].idx}

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, Table, Text, TypeDecorator, tuple_
 
-from streams.journal.commit_codec import commit_from, encode_events
-from streams.journal.port import Commit, RecordedEvent, Snapshot, StoredEvent, stream_type
+from streams.journal.commit_codec import commit_from, encode_events, event_from
+from streams.journal.port import Commit, Snapshot, StoredEvent, stream_type
 from streams.journal.sql.session import SqlAddress
 from streams.moments import milliseconds, moment
 
@@ -180,11 +180,9 @@ def event_values(commits: Iterable[Commit]) -> list[Values]:
     return sorted(rows, key=lambda row: (row["id"], row["sequence"], row["nr"], row["idx"]))
 
 
-def event_from(aggregate_id: str, row: Sequence[Any]) -> StoredEvent:
+def event_of(aggregate_id: str, row: Sequence[Any]) -> StoredEvent:
     """An event from its `EVENT_COLUMNS`."""
-    sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, recorded_at = row
-    event = RecordedEvent(aggregate_id, sequence, type, data, command_id, correlation_id, traceparent, command)
-    return StoredEvent(event, nr, index, moment(recorded_at))
+    return event_from(aggregate_id, row, moment(row[-1]))
 
 
 _SNAPSHOT_VALUES = ("sequence", "nr", "version", "state")
