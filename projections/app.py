@@ -24,11 +24,11 @@ from projections.routing.cutover import Cutover
 from projections.routing.query_router import QueryRouter
 from projections.routing.signature import HopSignature
 from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table, projection_name
-from projections.stores.local.sqlite import sqlite_table
-from projections.stores.local.tables import LocalRows, rocksdb_table
-from projections.stores.rows import Rows, StoreDown
-from projections.stores.shared.lazy_places import ThrottledCheckpoints
+from projections.stores.local.store import rocksdb_table, sqlite_table
+from projections.stores.local.tables import LocalRows
+from projections.stores.rows import Rows
 from projections.stores.shared.opening import open_rows
+from projections.stores.shared.throttled_checkpoints import ThrottledCheckpoints
 from projections.stores.sql_columns import SqlColumns
 from projections.streaming.event_streams import EventStreams
 from streams.aggregate_type import AggregateType
@@ -36,7 +36,7 @@ from streams.cli import main as command_line
 from streams.cli.run import ERROR, USAGE, CliError
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
-from streams.journal.port import Journal, stream_type
+from streams.journal.port import Journal, Unavailable, stream_type
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.topic_watch import watch_partitions
@@ -230,12 +230,12 @@ class ReadSide(Part):
 
         async def in_the_end() -> None:
             with stop_on_user_error():
-                await until_it_answers(prepare_it, "read model", StoreDown)
+                await until_it_answers(prepare_it, "read model", Unavailable)
 
         try:
             with stop_on_user_error():
                 await prepare_it()
-        except StoreDown as error:
+        except Unavailable as error:
             log.warning("read model: %s: its tables wait for it", error)
             self._tasks.append(self.app.supervisor.keep("opening the read model", in_the_end))
 
@@ -243,7 +243,7 @@ class ReadSide(Part):
         """Make its tables where they are missing. Raises `CliError`."""
         try:
             await self.read_model.create()
-        except StoreDown as error:
+        except Unavailable as error:
             raise CliError(ERROR, f"the read model does not answer: {error}; is READ_MODEL_URL right?") from None
         except SettingsError as error:
             raise CliError(USAGE, str(error)) from None

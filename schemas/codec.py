@@ -114,8 +114,8 @@ class Codec:
         writer = self._writers.get(name)
         if writer is None:
             raise SchemaError(f"no schema of {name}")
-        data, kept = writer.write(value)
-        return data, kept if writer.exact else self.decode_one(data)
+        data, as_read = writer.write(value)
+        return data, as_read if writer.exact else self.decode_one(data)
 
     def decode(self, data: bytes) -> tuple[Any, ...]:
         """The objects that `data` stands for today, in the newest version of their classes, mostly one.

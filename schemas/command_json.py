@@ -31,7 +31,7 @@ def json_reader(class_: type) -> Callable[[bytes], Any]:
     """Reads JSON as an object of a class. Raises `msgspec.DecodeError`, and `UnicodeDecodeError`."""
     decode: Callable[[bytes], Any] = msgspec.json.Decoder(class_).decode
     form = inspect.type_info(class_)
-    checks = [it for own in (_defaults, _time) if (it := _check(form, own, getattr, {})) is not None]
+    checks = [check for own in (_defaults, _time) if (check := _check(form, own, getattr, {})) is not None]
     numbers = _check(form, _number, _key, {})
     # Those of the fields that are always there; mostly there are no others.
     in_names = sum(field.encode_name.count("_") for field in _fields(form) if field.required)
@@ -104,7 +104,7 @@ def _defaults(form: Any) -> Check | None:
     """msgspec leaves what was left out to the class, and then writes an object of a class without slots without it."""
     if not isinstance(form, inspect.DataclassType) or not form.cls.__dictoffset__:
         return None
-    defaults = {it.name: it.default for it in form.fields if it.default is not msgspec.NODEFAULT}
+    defaults = {field.name: field.default for field in form.fields if field.default is not msgspec.NODEFAULT}
 
     def complete(value: Any, path: str) -> None:
         if isinstance(value, form.cls):
@@ -126,19 +126,19 @@ def _check(form: Any, own: _Own, get: Callable[..., Any], seen: dict[type, list[
             return partial(_record, seen[form.cls], get)
         seen[form.cls] = fields = [("", itself)] if (itself := own(form)) is not None else []
         for field in form.fields:
-            if (its := within(field.type)) is not None:
-                fields.append((field.name if get is getattr else field.encode_name, its))
+            if (check_of_field := within(field.type)) is not None:
+                fields.append((field.name if get is getattr else field.encode_name, check_of_field))
         return partial(_record, fields, get) if fields else None
     if (check := own(form)) is not None:
         return check
     if isinstance(form, inspect.UnionType):
-        checks = [it for part in form.types if (it := within(part)) is not None]
+        checks = [inner for part in form.types if (inner := within(part)) is not None]
         return partial(_all, checks) if checks else None
     if isinstance(form, inspect.DictType):
         values = within(form.value_type)
         return partial(_values, values) if values is not None else None
     items = [*getattr(form, "item_types", ())] or [getattr(form, "item_type", None)]
-    checks = [it for part in items if part is not None and (it := within(part)) is not None]
+    checks = [inner for part in items if part is not None and (inner := within(part)) is not None]
     return partial(_items, partial(_all, checks)) if checks else None
 
 
@@ -159,11 +159,11 @@ def _record(fields: list[tuple[str, Check]], get: Callable[..., Any], value: Any
 
 def _values(check: Check, value: Any, path: str) -> None:
     if isinstance(value, dict):
-        for its in value.values():
-            check(its, f"{path}[...]")
+        for item in value.values():
+            check(item, f"{path}[...]")
 
 
 def _items(check: Check, value: Any, path: str) -> None:
     if isinstance(value, list | tuple | set | frozenset):
-        for index, its in enumerate(value):
-            check(its, f"{path}[{index}]")
+        for index, item in enumerate(value):
+            check(item, f"{path}[{index}]")

@@ -1,8 +1,8 @@
 """Values as their schema keeps them: what a reader gets back, before anything is written.
 
 A schema keeps less than a class can hold: milliseconds, a scale, 32 bits. What is cut off, or cannot be kept at all,
-has to be known before it is written: the state that a worker has in memory is the one that it will read back. So fields
-are brought into the form that reading gives, and what would come back as another value is refused.
+has to be known before an event is written: the state in a worker's memory must be the state that it will read back. So
+fields are brought into the form that reading gives, and a value that would come back as another one is refused.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from schemas.upcasting import Fields
 
 
 class Fitted(NamedTuple):
-    """How the fields of a record are brought into the form that reading gives.
+    """The way in which the fields of a record are brought into the form that reading gives.
 
-    fit     does so, in place; raises `Unfit`. What it does not look at, the writer and the class refuse.
-    exact   whether that is the form to the letter; False for a union whose branch only the writer chooses
+    fit     changes the fields in place; raises `Unfit`. Values that it does not look at are checked by the writer and
+            the class.
+    exact   whether the result is exactly the form of reading; False for a union whose branch the writer chooses
     """
 
     fit: Callable[[Fields], Fields]
@@ -29,7 +30,7 @@ class Fitted(NamedTuple):
 
 
 def fitted(schema: Schema) -> Fitted:
-    """How values of a schema are kept. Made once for a schema."""
+    """The way in which values of a schema are fitted. Made once for a schema."""
     compiler = _Compiler()
     fit = compiler.of(schema.parsed)
     return Fitted(fit or (lambda fields: fields), compiler.exact)
@@ -41,7 +42,7 @@ class _Compiler:
         self._named: dict[str, Fit | None] = {}
 
     def of(self, schema: Any) -> Fit | None:
-        """What a value has to go through; None where it is kept as it is."""
+        """The function that fits a value of a schema; None where values stay as they are."""
         if isinstance(schema, list):
             return self._union(schema)
         if isinstance(schema, str):
@@ -72,7 +73,7 @@ class _Compiler:
                 return self.of(other)
 
     def _reference(self, name: str) -> Fit:
-        # Of a record within itself there is nothing yet but its name.
+        # A record within itself is known only by its name as yet.
         return lambda value: value if (fit := self._named[name]) is None else fit(value)
 
     def _record(self, schema: Any) -> Fit | None:
@@ -102,7 +103,7 @@ class _Compiler:
             if fit is None or not optional:
                 return fit
             return lambda value: None if value is None else fit(value)
-        # Which branch a value is written as is the writer's choice: what it makes of it is known by reading it.
+        # The writer chooses the branch of a value: the result is known only by reading it.
         self.exact = False
         choices = [(_types(branch), self.of(branch)) for branch in others]
 
@@ -148,15 +149,13 @@ def _each(fit: Fit | None) -> Fit | None:
     def array(value: Any) -> list[Any]:
         if type(value) not in (list, tuple):
             raise Unfit(f"is {a_value(value)}, not a list")
+        items: list[Any] = []
         try:
-            return [fit(item) for item in value]
-        except Unfit:
-            for at, item in enumerate(value):
-                try:
-                    fit(item)
-                except Unfit as why:
-                    raise why.under(f"[{at}]") from None
-            raise
+            for item in value:
+                items.append(fit(item))
+        except Unfit as why:
+            raise why.under(f"[{len(items)}]") from None
+        return items
 
     return array
 
@@ -170,11 +169,11 @@ def _values(fit: Fit | None) -> Fit | None:
             raise Unfit(f"is {a_value(value)}, not a map")
         key = None
         try:
-            kept = {}
+            fitted_items = {}
             for key, item in value.items():
-                kept[key] = fit(item)
+                fitted_items[key] = fit(item)
         except Unfit as why:
             raise why.under(f"[{key!r}]") from None
-        return kept
+        return fitted_items
 
     return values

@@ -11,17 +11,17 @@ from typing import Any
 from uuid import UUID
 
 Fit = Callable[[Any], Any]
-"""Brings a value into that form. Raises `Unfit`."""
+"""Brings a value into the form of reading. Raises `Unfit`."""
 
 _INT, _LONG = 2**31, 2**63
 _MOST_SHOWN = 60
 
 
 class Unfit(ValueError):
-    """A value that its schema cannot keep; the message says which, why, and what would do."""
+    """A value that its schema cannot keep; the message says which value, why, and what would be right."""
 
     def under(self, name: str) -> Unfit:
-        """The same of a field that holds the value."""
+        """The same error, of the field that holds the value."""
         text = str(self)
         return Unfit(f"{name}{text}" if text.startswith((".", "[")) else f"{name}: {text}")
 
@@ -64,14 +64,14 @@ def _double(value: Any) -> Any:
 
 def _float(value: Any) -> float:
     try:
-        kept: float = struct.unpack("<f", struct.pack("<f", _double(value)))[0]
+        rounded: float = struct.unpack("<f", struct.pack("<f", _double(value)))[0]
     except OverflowError:
         raise Unfit(f"{value} is beyond an Avro float: make it a double") from None
-    return kept
+    return rounded
 
 
 def decimal(precision: int, scale: int) -> Fit:
-    """With exactly the scale: what is equal to such a one."""
+    """Decimals with exactly the scale; an equal value with another scale is brought to it."""
     one, context, zero = Decimal(1).scaleb(-scale), Context(prec=max(precision, 1)), Decimal(0).scaleb(-scale)
     whole = precision - scale
 
@@ -85,15 +85,15 @@ def decimal(precision: int, scale: int) -> Fit:
         if not value:
             return zero  # 0E-30 and -0 too
         try:
-            kept = value.quantize(one, context=context)
+            rounded = value.quantize(one, context=context)
         except InvalidOperation:
             what = (
                 f"{a_value(value)} has more digits than its schema keeps: {precision} in all, {scale} of them decimals"
             )
             raise Unfit(what) from None
-        if kept != value:
+        if rounded != value:
             raise Unfit(f"{a_value(value)} has more than the {scale} decimals that its schema keeps")
-        return kept
+        return rounded
 
     return quantized
 
@@ -152,7 +152,7 @@ def _parsed(value: Any, class_: Any) -> Any:
 
 
 def symbol(symbols: frozenset[str]) -> Fit:
-    """One of these."""
+    """One of these symbols."""
 
     def known(value: Any) -> Any:
         if value not in symbols:
@@ -163,7 +163,7 @@ def symbol(symbols: frozenset[str]) -> Fit:
 
 
 def fixed(size: int) -> Fit:
-    """So many bytes."""
+    """Bytes of this length."""
 
     def sized(value: Any) -> Any:
         if type(value) is not bytes or len(value) != size:

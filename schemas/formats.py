@@ -109,4 +109,3 @@ class _Json:
 AVRO: Format = _Avro()
 JSON: Format = _Json()
 FORMATS = {MARKER[0]: AVRO, ord("{"): JSON}
-BY_NAME = {format.name: format for format in FORMATS.values()}

@@ -64,10 +64,10 @@ def schema_fingerprint(data: bytes) -> bytes:
     end = data.find(b'"', len(_PREFIX), len(_PREFIX) + _LONGEST_NAME)
     if not data.startswith(_PREFIX) or end < 0:
         raise ValueError("JSON that does not begin with the $schema of its record")
-    found = bytes.fromhex(data[end - 16 : end].decode("ascii"))
-    if len(found) != 8:
+    fingerprint = bytes.fromhex(data[end - 16 : end].decode("ascii"))
+    if len(fingerprint) != 8:
         raise ValueError("its $schema does not end with a fingerprint")
-    return found
+    return fingerprint
 
 
 @lru_cache(maxsize=4096)

@@ -1,5 +1,5 @@
-"""Plain classes: each field has the very type of its schema, so an object is read as it was written, unless one of its
-fields is changed by writing."""
+"""Plain classes: each field has exactly the type of its schema, so an object is read as it was written, unless writing
+changes one of its fields."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SAME: dict[str, type] = {
 
 
 def is_plain(schema: Schema, class_: type) -> bool:
-    """Whether each field is a single value, of the very type that the schema says, without bounds of its own."""
+    """Whether each field is a single value of exactly the type in the schema, without bounds of its own."""
     form = inspect.type_info(class_)
     if not isinstance(form, inspect.DataclassType) or hasattr(class_, "__post_init__"):
         return False

@@ -189,11 +189,11 @@ def _upcasters(file: Traversable, type: str) -> Iterable[Upcaster]:
     """Of one aggregate type. By path: the folder may be outside of every package."""
     with as_file(file) as path:
         file_state = path.stat()
-        found = _run(path, (file_state.st_mtime_ns, file_state.st_size))
-        if not isinstance(found, Mapping):
+        by_type = _run(path, (file_state.st_mtime_ns, file_state.st_size))
+        if not isinstance(by_type, Mapping):
             raise SchemaError(f"{path}: it has to say `UPCASTERS = {{..}}`, by aggregate type a sequence of upcasters")
-        its: Iterable[Upcaster] = found.get(type, ())
-        return its
+        upcasters: Iterable[Upcaster] = by_type.get(type, ())
+        return upcasters
 
 
 @lru_cache(maxsize=64)

@@ -3,9 +3,9 @@
 An upcaster is a pure function from the fields of one version to events, each in a version that it names. So it stays
 right when newer versions follow: its results go on by Avro's rules or by other upcasters. It sees one event at a time
 and has no state, since an event may be read alone from the middle of a stream: after a snapshot, at the beginning of a
-batch, by a projection that is built anew.
+batch, or by a projection that is built anew.
 
-They stand in `<schema root>/upcasters.py`, beside the folders of the schemas, as `UPCASTERS`, by aggregate type.
+Upcasters are in `<schema root>/upcasters.py`, beside the folders of the schemas, as `UPCASTERS`, by aggregate type.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The wire format of Confluent's schema registry: `00`, the registry's id of the schema (4 bytes, big-endian), and the
-same Avro body as behind the header of Avro single-object encoding. So a header is all that has to be exchanged.
+same Avro body as behind the header of Avro single-object encoding. So only the header has to be exchanged.
 
-An id says nothing without its registry, and fingerprints are forever: journals keep the one, and only what goes out on
-a topic has the other.
+An id means nothing without its registry, and fingerprints are for ever: journals keep fingerprints, and only records on
+a topic have ids.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _DATASCHEMA = re.compile(rb"urn:avro:(?:.*:)?([0-9a-f]{16})")
 
 
 def avro_fingerprint(data: bytes) -> bytes | None:
-    """The 8 bytes that name the schema of what is in Avro single-object encoding; None for any other format."""
+    """The 8 bytes that name the schema of data in Avro single-object encoding; None for any other format."""
     return data[len(MARKER) : HEADER_BYTES] if data.startswith(MARKER) and len(data) >= HEADER_BYTES else None
 
 
 def to_wire(data: bytes, id: int) -> bytes:
-    """Avro single-object encoding as the wire format, with the id of its schema."""
+    """Data in Avro single-object encoding in the wire format, with the id of its schema."""
     return _MAGIC + id.to_bytes(_ID_BYTES, "big") + data[HEADER_BYTES:]
 
 
 def from_wire(value: bytes, headers: Mapping[str, bytes]) -> bytes:
-    """A value of an events topic as its journal has it; one that is not in the wire format as it is.
+    """A value of an events topic in the encoding of its journal. A value in another format is returned as it is.
 
     No registry is asked: the event's own `ce_dataschema` ends with the fingerprint. Raises `Undecodable` without.
     """

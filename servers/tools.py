@@ -1,4 +1,4 @@
-"""What servers and tests need from the machine: Java, Maven and what it brings, PostgreSQL, Node, libfaketime."""
+"""What the servers need from the machine: Java, Maven and what it brings, PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,38 +19,19 @@ _GOALS = {"registry": "dependency:unpack"}
 
 def java() -> Path:
     """A Java that runs the servers, installed by apt when there is none. Raises `ServersError`."""
-    found = _find_java()
-    if found is None:
-        _apt_install("Java 17", ["openjdk-17-jre-headless", "openjdk-21-jre-headless"])
-        found = _find_java()
-    if found is None:
+    program = _find_java()
+    if program is None:
+        apt_install("Java 17", ["openjdk-17-jre-headless", "openjdk-21-jre-headless"])
+        program = _find_java()
+    if program is None:
         raise ServersError(f"no Java {OLDEST_JAVA} to {NEWEST_JAVA}: install one and put it on PATH, or set JAVA_HOME")
-    return found
+    return program
 
 
 def maven() -> None:
     """Maven on PATH, installed by apt when there is none. Raises `ServersError`."""
     if shutil.which("mvn") is None:
-        _apt_install("Maven", ["maven"])
-
-
-def java_home() -> Path:
-    """A Java that compiles too, installed by apt when there is none. Raises `ServersError`."""
-    for attempt in ("find", "install"):
-        for candidate in (java().resolve().parents[1], *sorted(Path("/usr/lib/jvm").glob("*"))):
-            if (candidate / "bin" / "javac").exists():
-                return candidate
-        if attempt == "find":
-            _apt_install("a Java compiler", ["openjdk-17-jdk-headless", "openjdk-21-jdk-headless"])
-    raise ServersError("no javac: install a Java development kit, 17 or newer")
-
-
-def node() -> None:
-    """Node and npm on PATH, installed by apt when they are missing. Raises `ServersError`."""
-    if shutil.which("node") is None:
-        _apt_install("Node", ["nodejs"])
-    if shutil.which("npm") is None:
-        _apt_install("npm", ["npm"])
+        apt_install("Maven", ["maven"])
 
 
 def fetch(name: str, folder: Path) -> Path:
@@ -78,13 +59,13 @@ def fetch(name: str, folder: Path) -> Path:
 def postgres(data: Path) -> Path:
     """The folder of PostgreSQL's programs, of the version that made `data` if that is there. Raises `ServersError`."""
     version = (data / "PG_VERSION").read_text().strip() if data.exists() else ""
-    found = _find_postgres(version)
-    if found is None:
-        _apt_install("PostgreSQL", [f"postgresql-{version}" if version else "postgresql"])
-        found = _find_postgres(version)
-    if found is None:
+    programs = _find_postgres(version)
+    if programs is None:
+        apt_install("PostgreSQL", [f"postgresql-{version}" if version else "postgresql"])
+        programs = _find_postgres(version)
+    if programs is None:
         raise ServersError(f"no PostgreSQL {version} in /usr/lib/postgresql or on PATH: install it, then try again")
-    return found
+    return programs
 
 
 def _find_postgres(version: str) -> Path | None:
@@ -98,20 +79,10 @@ def _find_postgres(version: str) -> Path | None:
     return next((folder for folder in candidates if (folder / "initdb").exists()), None)
 
 
-def faketime() -> Path:
-    """The library that gives a process a clock of its own; apt installs it when missing. Raises `ServersError`."""
-    if not (found := _find_faketime()):
-        _apt_install("libfaketime", ["libfaketime"])
-        found = _find_faketime()
-    if not found:
-        raise ServersError("no libfaketime.so.1 below /usr/lib: install libfaketime")
-    return found[0]
-
-
 def java_version(banner: str) -> int:
     """The major version in what `java -version` prints; 0 when it can not be told."""
-    found = re.search(r'version "(?:1\.)?(\d+)', banner)
-    return int(found[1]) if found else 0
+    match = re.search(r'version "(?:1\.)?(\d+)', banner)
+    return int(match[1]) if match else 0
 
 
 def _find_java() -> Path | None:
@@ -126,11 +97,7 @@ def _find_java() -> Path | None:
     return None
 
 
-def _find_faketime() -> list[Path]:
-    return [*Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), *Path("/usr/lib").glob("faketime/libfaketime.so.1")]
-
-
-def _apt_install(what: str, packages: list[str]) -> None:
+def apt_install(what: str, packages: list[str]) -> None:
     """Install the first of the packages that this distribution has."""
     if shutil.which("apt-get") is None:
         raise ServersError(f"{what} is missing and there is no apt-get: install {what}, then try again")

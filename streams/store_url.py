@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ssl import SSLContext, SSLEOFError, SSLSyscallError, SSLZeroReturnError, create_default_context
@@ -68,3 +69,15 @@ def trusting(file: str, setting: str) -> SSLContext:
         return create_default_context(cafile=file or None)
     except OSError as error:
         raise SettingsError(f"{setting}={file}: {error.strerror or error}") from None
+
+
+def database_name(kind: str, longest: int, namespace: str, base: str, context: str, setting: str) -> str:
+    """The name of the keyspace or schema of a context, `<namespace><base>_<context>`, as it may stand without quotes.
+    Raises `SettingsError`."""
+    name = re.sub(r"[^a-z0-9_]", "_", f"{namespace}{base}_{context}".lower())
+    if not base or not "a" <= name[0] <= "z" or len(name) > longest:
+        raise SettingsError(
+            f"{setting} and NAMESPACE give the {kind} {name!r}: it has to start with a letter"
+            f" and to have at most {longest} characters"
+        )
+    return name

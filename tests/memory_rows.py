@@ -1,39 +1,22 @@
-"""A store of rows in this process: what the port says, and no more. It can be down."""
+"""The read model in memory as tests use it: it can be down, and says what was asked of it."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from projections.stores.rows import (
-    LARGEST_ROW,
-    Changes,
-    Checkpoint,
-    Quarantined,
-    StoreDown,
-    StoredRow,
-    decode_stored,
-    head_of,
-)
+from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoredRow
+from projections.stores.shared import memory
+from streams.journal.port import Unavailable
 from tests.flat_rows import flat
 
 
-@dataclass
-class Kept:
-    """What is kept of one table in one partition; rows in JSON, as a database has them."""
-
-    place: Checkpoint | None = None
-    rows: dict[str, bytes] = field(default_factory=dict)
-    quarantined: dict[str, Quarantined] = field(default_factory=dict)
-
-
-class MemoryRows:
+class MemoryRows(memory.MemoryRows):
     """`Rows` that outlive who uses them. `loads` has the keys of each load, `saves` the tables of each save."""
 
     def __init__(self) -> None:
-        self.kept: defaultdict[tuple[int, str], Kept] = defaultdict(Kept)
+        super().__init__()
+        self.kept = self.database.tables
         self.down = False
         self.largest = LARGEST_ROW
         self.loads: list[list[str]] = []
@@ -41,11 +24,11 @@ class MemoryRows:
 
     def _require(self) -> None:
         if self.down:
-            raise StoreDown("the store in memory is down")
+            raise Unavailable("the store in memory is down")
 
     async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         self._require()
-        return {name: it.place for (p, name), it in self.kept.items() if p == partition and it.place is not None}
+        return await super().places(partition)
 
     async def largest_row(self) -> int:
         return self.largest
@@ -53,30 +36,20 @@ class MemoryRows:
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         self._require()
         self.loads.append(list(keys))
-        rows = self.kept[partition, table].rows
-        return {key: decode_stored(rows[key]) for key in keys if key in rows}
+        return await super().load(partition, table, keys)
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         self._require()
         self.saves.append(list(changes))
-        for table, change in changes.items():
-            kept = self.kept[partition, table]
-            for key, row in change.rows.items():
-                if key not in kept.rows or row.at >= head_of(kept.rows[key]).at:
-                    kept.rows[key] = change.value(key)
-            for key, it in change.quarantined.items():
-                if it.replaces(kept.quarantined.get(key)):
-                    kept.quarantined[key] = it
-            if kept.place is None or change.place.at >= kept.place.at:
-                kept.place = change.place
+        await super().save(partition, changes)
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         self._require()
-        return {key: it for key, it in self.kept[partition, table].quarantined.items() if it.events}
+        return await super().quarantined(partition, table)
 
     async def drop(self, partition: int, table: str) -> None:
         self._require()
-        self.kept.pop((partition, table), None)
+        await super().drop(partition, table)
 
     def rows(self, table: str, partition: int = 0) -> dict[str, dict[str, Any]]:
         """All rows of a table, those that were removed too, each with its position in one dict."""

@@ -21,8 +21,9 @@ from projections.applying.fold import TableFold
 from projections.applying.processor import DeadLetterSink, EventProcessor
 from projections.applying.progress import Progress
 from projections.projection import Projection
-from projections.stores.rows import Changes, Rows, StoreDown
+from projections.stores.rows import Changes, Rows
 from streams.concurrency.tasks import cancel
+from streams.journal.port import Unavailable
 
 T = TypeVar("T")
 
@@ -186,7 +187,7 @@ class PartitionProcessor:
                 await _end(main)
 
     async def while_open(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do something that `close` breaks off: it raises `StoreDown` then."""
+        """Do something that `close` breaks off: it raises `Unavailable` then."""
         task = asyncio.create_task(work)
         self._work.add(task)
         try:
@@ -195,7 +196,7 @@ class PartitionProcessor:
             self._work.discard(task)
             task.cancel()
         if task.cancelled():
-            raise StoreDown(f"{self.stream} has just moved to another worker")
+            raise Unavailable(f"{self.stream} has just moved to another worker")
         return task.result()
 
     @contextlib.asynccontextmanager

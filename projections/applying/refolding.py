@@ -87,7 +87,7 @@ class RowRefold:
 async def fold_key(partition: PartitionProcessor, projection: str, key: str) -> list[RefoldedRow]:
     """Fold a row anew in all tables of a projection that are kept here; empty when there is no such row.
 
-    Raises `StoreDown`, and what the journal raises.
+    Raises `Unavailable`, and what the journal raises.
     """
     tables = [table for table in partition.tables.values() if table.projection.name == projection]
     found = [await _fold(partition, table, key) for table in tables]

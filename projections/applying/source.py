@@ -172,7 +172,8 @@ class ProjectionGroup:
     ) -> bool:
         """Whether the tables that answer for these projections have commit `nr` within `seconds`.
 
-        Who has to wait counts in `bound`. Raises `Busy`, `StoreDown`, and `NotNow` when the partition moves meanwhile.
+        A request that has to wait counts in `bound`. Raises `Busy`, `Unavailable`, and `NotNow` when the partition
+        moves meanwhile.
         """
         if await self._have(partition, names, nr):
             return True

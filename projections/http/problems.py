@@ -11,7 +11,6 @@ import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from projections.stores.rows import StoreDown
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import Unavailable
 from streams.runtime.web_guard import PROBLEM, problem_body, problem_response
@@ -58,7 +57,7 @@ def reading_from(store: str) -> Iterator[None]:
     """Raise `NotNow` where a store or a journal does not answer, which the problem calls by this name."""
     try:
         yield
-    except (StoreDown, Unavailable) as error:
+    except Unavailable as error:
         raise NotNow(f"{store} does not answer") from error
 
 
@@ -110,8 +109,6 @@ def _problem_of(request: web.Request, error: Exception) -> HttpProblem:
                 log.info("%s: %s", error, error.__cause__)
             return error
         case Unavailable():
-            return _no_answer("the journal", error)
-        case StoreDown():
             return _no_answer("what this is read from", error)
         case NotReadableYet():
             return NotNow(str(error))

@@ -36,7 +36,6 @@ from projections.operations.orders import (
 )
 from projections.operations.worker_status import tell
 from projections.stores.declaration import Table, projection_name, version_of
-from projections.stores.rows import StoreDown
 from schemas.codec import Undecodable
 from streams.journal.port import Unavailable, stream_name
 from streams.journal.position import BadPosition, Position
@@ -222,7 +221,7 @@ class Operations:
             answers = await self._side.doors.each(
                 name, path, {}, lambda: self._followed(name, offset, skipped), "POST", seconds
             )
-        except (NotNow, StoreDown, Unavailable, JournalBehind, TimeoutError):
+        except (NotNow, Unavailable, JournalBehind, TimeoutError):
             return json_response(view, answer, 202, {"Location": f"/projections/{name}"})
         if isinstance(answer, Skipped):
             rows = [msgspec.convert(row, RefoldedRow) for of_worker in answers for row in of_worker]

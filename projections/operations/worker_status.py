@@ -13,7 +13,8 @@ from projections.applying.partition import PartitionProcessor, PartitionTable
 from projections.operations.lag import reach_here
 from projections.routing.cutover import newly_waiting
 from projections.stores.declaration import Table, projection_name
-from projections.stores.rows import Checkpoint, Quarantined, StoreDown
+from projections.stores.rows import Checkpoint, Quarantined
+from streams.journal.port import Unavailable
 from streams.journal.position import Position
 
 MOST_KEYS = 100
@@ -106,7 +107,7 @@ async def _kept(partition: PartitionProcessor, table: PartitionTable, serving: s
         state = HELD if error else CURRENT if current else BEHIND
     try:
         new = await newly_waiting(partition, name, serving)
-    except StoreDown as down:
+    except Unavailable as down:
         new, state, error = 0, HELD, str(down)
     waiting = table.quarantined
     return TablePart(
@@ -119,7 +120,7 @@ async def _left(side: ReadSide, partition: PartitionProcessor, kept: Sequence[Ta
     """The tables that are here, and that this code does not keep up to date."""
     found: list[TablePart] = []
     for rows in {side.rows_of(it): None for it in kept}:
-        with contextlib.suppress(StoreDown):  # those that are kept say so
+        with contextlib.suppress(Unavailable):  # those that are kept say so
             for table, place in (await rows.places(partition.number)).items():
                 if table not in partition.tables:
                     serves = side.control.serving(projection_name(table)) == table

@@ -1,7 +1,7 @@
 """The cutover: when a new table is complete in every partition, the leader makes it the active one.
 
-It waits while keys are in quarantine that are not so in the active table: their rows would go back. First the events
-that they wait for are to be skipped, or the projection is to be mended.
+The leader waits while keys are in quarantine that are not in quarantine in the active table: their rows would go back.
+First the events that they wait for must be skipped, or the projection must be mended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from projections.applying.partition import PartitionProcessor
 from projections.applying.source import ProjectionGroup
 from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
-from projections.stores.rows import StoreDown
+from streams.journal.port import Unavailable
 from streams.web.health import json_response
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ LONGEST_LOOK = 2.0
 
 
 class Cutover:
-    """Looks whether new tables are complete. The leader is the worker that has partition 0 of the first projection."""
+    """Looks for new tables that are complete. The leader is the worker that has partition 0 of the first projection."""
 
     def __init__(self, sources: Mapping[str, ProjectionGroup], control: Control, doors: QueryRouter) -> None:
         self._sources = sources
@@ -44,8 +44,8 @@ class Cutover:
             return json_response(view, {"partitions": partitions, "answer": await self._complete()})
 
     async def _complete(self) -> dict[str, list[tuple[int, int]]]:
-        """By table the partitions in which it is complete here, each with the number of keys that keep it from
-        answering. Raises `StoreDown`."""
+        """By table the partitions of this worker in which it is complete, each with the number of keys that keep the
+        table from answering. Raises `Unavailable`."""
         complete: dict[str, list[tuple[int, int]]] = {}
         for source in self._sources.values():
             for number, partition in list(source.partitions.items()):
@@ -57,17 +57,17 @@ class Cutover:
         return complete
 
     async def run(self) -> None:
-        """Look for ever, more seldom while every newest table is active."""
+        """Look for ever, less often while every newest table is active."""
         pause = LOOK_SECONDS
         while True:
             try:
                 pause = LOOK_SECONDS if await self._look() else min(2 * pause, LONGEST_LOOK)
-            except (NotNow, StoreDown, TimeoutError) as error:
+            except (NotNow, Unavailable, TimeoutError) as error:
                 log.debug("no switch now: %s", error)
             await asyncio.sleep(pause)
 
     async def _look(self) -> bool:
-        """Whether some newest table is not active yet."""
+        """Make complete tables active. Returns whether a newest table was not active yet."""
         due = {
             name: table
             for source in self._sources.values()
@@ -97,11 +97,14 @@ class Cutover:
 
 def first_projection(sources: Mapping[str, ProjectionGroup]) -> str:
     """The projection whose partition 0 the leader has. Not every type has a projection."""
-    return next(kept.name for source in sources.values() for kept in source.kept)
+    return next(table.name for source in sources.values() for table in source.kept)
 
 
 async def newly_waiting(partition: PartitionProcessor, table: str, serving: str | None) -> int:
-    """The number of keys in quarantine in a table that are not so in the active one, `serving`. Raises `StoreDown`."""
+    """The number of keys in quarantine in a table that are not so in the active one, `serving`.
+
+    Raises `Unavailable`.
+    """
     fold = partition.tables[table]
     if serving is None or serving == table or not fold.quarantined:
         return 0
@@ -111,5 +114,5 @@ async def newly_waiting(partition: PartitionProcessor, table: str, serving: str 
 
 
 def kept_from_answering(table: str, waiting: int) -> str:
-    """Why a complete table is not active: this number of keys waits in it."""
+    """The reason why a complete table is not active: this number of keys waits in it."""
     return f"{table} is complete, but {waiting} keys wait in it that do not wait in the table that answers"

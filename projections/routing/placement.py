@@ -1,4 +1,4 @@
-"""Where the partitions of local tables are, by the assignment that Faust's leader has made."""
+"""The workers that have the partitions of local tables, by the assignment that Faust's leader has made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streams.runtime.application import Application
 
 
 class Placement:
-    """`changelogs` is by projection the topic that is assigned together with its tables."""
+    """The placement of partitions. `changelogs` has by projection the topic that is assigned with its tables."""
 
     def __init__(self, app: Application, changelogs: Mapping[str, str]) -> None:
         self._app = app

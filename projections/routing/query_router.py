@@ -1,10 +1,9 @@
-"""Any worker answers any query: the worker that has the partition is asked, or all workers, whose parts are put
-together.
+"""Any worker answers any query: it asks the worker that has the partition, or all workers, and puts the parts together.
 
 A rebalance, a recovery and a worker that cannot be reached give 503 with Retry-After, never a wrong or empty answer.
-The worker that a client asks names the tables that answer, and the workers that it asks use these: so an answer is of
-one table, also in a cutover. It also says how far it has read the control topic, and a worker that is behind reads on
-first: so a client that has seen the new table does not see the old one again.
+The worker that a client asks names the tables that answer, and the workers that it asks use these tables, so that an
+answer is of one table, also in a cutover. It also says how far it has read the control topic, and a worker that is
+behind reads on first, so that a client that has seen the new table does not see the old one again.
 """
 
 from __future__ import annotations
@@ -41,16 +40,16 @@ from streams.web.health import json_response
 
 PASSED_ON = ("If-None-Match", "At-Least")
 FIRST_SECONDS = 3.0
-"""A query waits this long for the first table of a projection to become active."""
+"""The time that a query waits for the first table of a projection to become active."""
 SWITCHES = 3
-"""A query is asked again at most this often because another table has become active."""
+"""The most repetitions of a query because another table has become active."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class RowLocation(NamedTuple):
-    """Where the row of a key is: its partition, the active table, and the URL of the worker, None for this one."""
+    """The partition of a key, the active table, and the URL of the worker that has the row, None for this worker."""
 
     partition: int
     table: str
@@ -58,7 +57,7 @@ class RowLocation(NamedTuple):
 
 
 async def _result(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns, or what is awaited of it."""
+    """The result of a function, awaited if it is awaitable."""
     result = function(*arguments)
     return await result if inspect.isawaitable(result) else result
 
@@ -77,7 +76,7 @@ def _again_when_behind(ask: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[
 
 
 class QueryRouter(Workers):
-    """Answers queries here, has other workers answer them, and puts their answers together."""
+    """Answers queries, with the help of the other workers."""
 
     def __init__(
         self, app: Application, control: Control, changelogs: Mapping[str, str], sources: Mapping[str, ProjectionGroup]
@@ -124,7 +123,7 @@ class QueryRouter(Workers):
         return tables
 
     def _is_known(self, projection: str, table: str) -> bool:
-        """Whether a table is active, or kept here."""
+        """Whether a table is active, or is here."""
         if table == self._control.serving(projection):
             return True
         group = group_of(self._sources, projection)
@@ -133,7 +132,7 @@ class QueryRouter(Workers):
     # -- asking -------------------------------------------------------------------------------------------
 
     async def route(self, request: Any, projection: str, key: str) -> RowLocation:
-        """Where a query by key is answered. Raises `NotNow` and `OldTable`."""
+        """The place where a query by key is answered. Raises `NotNow` and `OldTable`."""
         partition = self.partition(key)
         if HOP in request.headers:
             table = (await self.tables_of_request(request, [projection]))[projection]
@@ -183,10 +182,10 @@ class QueryRouter(Workers):
         headers: dict[str, str] | None = None,
     ) -> Any:
         """Have each worker `answer` for its partitions, and `put` the parts together as JSON, with these headers. A
-        worker that asks gets the part of this one. Raises `NotNow` unless all parts are there.
+        request of a worker gets the part of this one. Raises `NotNow` unless all parts are there.
 
-        `answer` and `put` may return awaitables, and are to do so where they take more than some milliseconds. The
-        projections are of one aggregate type, and kept in one kind of store.
+        `answer` and `put` may return awaitables, and should where they take more than some milliseconds. The
+        projections belong to one aggregate type and are in one kind of store.
         """
         if HOP in request.headers:
             partitions = self.here(projections[0])
@@ -212,15 +211,15 @@ class QueryRouter(Workers):
     async def _part_of(
         self, request: Any, partitions: list[int], tables: Tables, answer: Callable[[list[int], Tables], Any]
     ) -> Any:
-        """The answer for these partitions, which are all that are here. Raises `NotNow` when they move meanwhile."""
+        """The answer for the partitions that are here. Raises `NotNow` when they move meanwhile."""
         part = await _result(answer, partitions, tables)
         self._applied.refuse_quarantined(request, partitions, tables)
-        if self.here(next(iter(tables))) != partitions:  # one that has left has no rows any more, and raises nothing
+        if self.here(next(iter(tables))) != partitions:  # a partition that has left is empty, and raises nothing
             raise NotNow("the partitions have just moved")
         return part
 
     def part(self, view: Any, projection: str, answer: Any) -> Any:
-        """The part of this worker, as `each` of another one reads it."""
+        """The part of this worker, in the form that `each` of another worker reads."""
         return json_response(view, {"partitions": self.here(projection), "answer": answer})
 
     async def each(
@@ -233,11 +232,11 @@ class QueryRouter(Workers):
         seconds: float = HOP_SECONDS,
         headers: Mapping[str, str] | None = None,
     ) -> list[Any]:
-        """The part of every worker that has partitions of a projection; this worker's is `here()`, which may be
-        awaited.
+        """The part of every worker that has partitions of a projection. The part of this worker is `here()`, awaited if
+        it is awaitable.
 
-        The others are asked for `path` with `X-Hop` and these headers, and answer with their `part`. Raises `NotNow`
-        unless all parts are there within `seconds`.
+        The other workers are asked for `path` with `X-Hop` and these headers, and answer with their `part`. Raises
+        `NotNow` unless all parts are there within `seconds`.
         """
         asked = self.hop(tables) | dict(headers or {})
         return await all_of(
@@ -248,7 +247,7 @@ class QueryRouter(Workers):
     async def _ask_part(
         self, partitions: list[int], method: str, url: str, headers: dict[str, str], seconds: float
     ) -> Any:
-        """The part of another worker, which is to have these partitions. Raises `NotNow`."""
+        """The part of another worker, which must have these partitions. Raises `NotNow`."""
         worker = worker_of(partitions)
         async with self.ask(method, url, headers, seconds, worker=worker) as response:
             await self.raise_if_behind(response)

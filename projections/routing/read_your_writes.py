@@ -1,7 +1,7 @@
 """Reading one's writes: a query waits until the tables that answer it have all positions of its headers `At-Least`.
 
-It waits here, or at the worker that has the partition. At most `HTTP_PENDING` requests wait at a worker; one more is
-told at once that the worker is busy.
+The query waits here, or at the worker that has the partition. At most `HTTP_PENDING` requests wait at a worker; one
+more is answered at once that the worker is busy.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def group_of(groups: Mapping[str, ProjectionGroup], projection: str) -> Projecti
 
 
 class ReadYourWrites:
-    """The requests that wait at this worker, for partitions here and elsewhere; `most` at the same time."""
+    """The requests that wait at this worker, at most `most` at a time, for partitions here and at other workers."""
 
     def __init__(self, workers: Workers, partitions: int, sources: Mapping[str, ProjectionGroup], most: int) -> None:
         self._workers = workers
@@ -42,10 +42,10 @@ class ReadYourWrites:
         self._asking = MostAtOnce(max(most_outgoing() // 2, 1))  # each has a connection; event streams have as many
 
     async def wait(self, request: Any, projections: Sequence[str]) -> None:
-        """Wait for all positions that the headers of a request name, as long as they say, and while its client is
-        there.
+        """Wait for all positions that the headers of a request name, for the time that they say, and while its client
+        is connected.
 
-        Raises `BadPositionHeader`, `StoreDown`, and `NotNow` when the time is up.
+        Raises `BadPositionHeader`, `Unavailable`, and `NotNow` when the time is up.
         """
         headers = request.headers
         wanted = self.wanted(headers)
@@ -59,12 +59,12 @@ class ReadYourWrites:
         return read_all_at_least(headers.getall("At-Least"), self._partitions, self._sources)
 
     def _together(self, stream: str, projections: Sequence[str]) -> list[list[str]]:
-        """The projections that read a stream, of those that are asked or else all, in groups on the same workers."""
+        """The asked projections that read a stream, or all that read it, in groups that are on the same workers."""
         names = [table.name for table in self._sources[stream_type(stream)].kept]
         return self._workers.together([name for name in names if name in projections] or names)
 
     async def _reached(self, names: Sequence[str], stream: str, nr: int, seconds: float) -> None:
-        """Wait until the tables have a commit. Raises `NotNow` when the time is up, and when they cannot be asked."""
+        """Wait until the tables have a commit. Raises `NotNow` when the time is up, or a worker cannot be asked."""
         workers, partition = self._workers, stream_partition(stream)
         if partition in workers.here(names[0]):
             return await self._reached_here(names, stream, nr, seconds)
@@ -87,14 +87,14 @@ class ReadYourWrites:
     # -- rows in quarantine -------------------------------------------------------------------------------------
 
     def refuse_quarantined_key(self, request: Any, partition: int, table: str, key: str) -> None:
-        """Raise `NotNow` where a request asks to see a write and the row of its key is in quarantine: it does not show
-        what the events of the key say."""
+        """Raise `NotNow` where a request asks to see a write and the row of its key is in quarantine: the row lacks
+        events of its key."""
         if "At-Least" in request.headers and (quarantined := self._quarantined(partition, table).get(key)) is not None:
             raise NotNow(f"{key} waits in {table}: {quarantined.error}")
 
     def refuse_quarantined(self, request: Any, partitions: Sequence[int], tables: Tables) -> None:
-        """Raise `NotNow` where a request asks to see a write, and some row of these partitions is in quarantine since
-        the commit that it names or an earlier one: its key may be the one that was written."""
+        """Raise `NotNow` where a request asks to see a write, and a row of these partitions is in quarantine since the
+        commit that the request names or an earlier one: its key may be the one that was written."""
         if "At-Least" not in request.headers:
             return
         wanted = self.wanted(request.headers)

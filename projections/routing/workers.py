@@ -1,4 +1,4 @@
-"""The other workers: where they are, and how they are asked in the name of this one."""
+"""The other workers, and the requests of this worker to them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_WORKER = (403, 421)
 
 
 class Workers(Placement):
-    """Asks other workers in the name of this one, with signed requests."""
+    """Asks other workers, with signed requests."""
 
     def __init__(self, app: Application, changelogs: Mapping[str, str], control: Control) -> None:
         super().__init__(app, changelogs)
@@ -45,11 +45,11 @@ class Workers(Placement):
             self._session = None
 
     def hop(self, tables: Tables) -> dict[str, str]:
-        """The headers with which this worker asks another."""
+        """The headers with which this worker asks another worker."""
         return hop(tables) | {SEEN: str(self._control.offset)}
 
     def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
-        """These headers with a signature, which other workers ask for. A POST is JSON, also without a body."""
+        """These headers with the signature that other workers require. A POST is JSON, also without a body."""
         if method == "POST":
             headers = {**headers, hdrs.CONTENT_TYPE: JSON}
         return self._signature.signed(method, url, headers)

@@ -1,7 +1,7 @@
-"""Who waits for changes of rows, and is woken when they are kept.
+"""Listeners that wait for changes of rows, and are woken when the store has them.
 
-What has changed is not handed on: who is woken reads the rows. So a hundred changes of a row while nobody could look
-are one, and who is slow holds no rows. Where nobody listens it costs one look into a dictionary per batch.
+A change is not handed on: a listener that is woken reads the rows. So a hundred changes of a row before a listener
+looks are one change, and a slow listener holds no rows. Without listeners a batch costs one look into a dictionary.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from projections.stores.rows import Changes
 
 MOST_AGAIN = 1_000
-"""Keys that were folded anew and that a listener has not looked at yet: with more it is sent away."""
+"""The number of keys that were folded anew and that a listener has not looked at; with more of them it is sent away."""
 
 
 class TooSlow(Exception):
-    """Who listens has not looked for too long."""
+    """A listener has not looked for too long."""
 
 
 class ChangeListener:
@@ -33,8 +33,10 @@ class ChangeListener:
         self._woken.set()
 
     async def wait(self) -> Mapping[int, Collection[str]]:
-        """The partitions in which rows have changed since the last time, at once if there are some, each with those
-        keys that were folded anew: they are not found by their position. Raises `TooSlow`."""
+        """The partitions in which rows have changed since the last call; returns at once if there are any.
+
+        Each comes with the keys whose rows were folded anew, which are not found by their position. Raises `TooSlow`.
+        """
         await self._woken.wait()
         self._woken.clear()
         changed, self._changed = self._changed, {}
@@ -51,7 +53,7 @@ class ChangeNotifier:
 
     @contextmanager
     def listening(self, table: str, partitions: Collection[int], key: str | None = None) -> Iterator[ChangeListener]:
-        """Be woken from now on. Who reads the rows after that misses no change."""
+        """A listener that is woken from now on: rows that are read after that miss no change."""
         listener = ChangeListener()
         for partition in partitions:
             self._listening.setdefault((table, partition), {}).setdefault(key, set()).add(listener)
@@ -67,7 +69,7 @@ class ChangeNotifier:
                     del self._listening[table, partition]
 
     def changed(self, table: str, partition: int, changes: Changes) -> None:
-        """The store has this."""
+        """Wake the listeners of a table: the store has these changes."""
         listening = self._listening.get((table, partition))
         if listening is None:
             return

@@ -12,10 +12,12 @@ from projections.stores.sql_columns import SqlColumns
 
 @dataclass(frozen=True)
 class Indexes:
-    """What rows in RocksDB are found by besides their keys.
+    """The indexes of rows in RocksDB, beside their keys.
 
-    `values` has by the name of an index what a row stands under (None: it is not listed); rows are counted by it, too.
-    `changes`: rows are found by the position of their last change, so that who was away can be told what has changed.
+    values   by the name of an index a function from a row to its value there, None for a row that is not in the index;
+             the rows of each value are counted as well
+    changes  whether rows are found by the position of their last change, so that a client that was away can be sent
+             the changes
     """
 
     values: Mapping[str, Callable[[Row], str | None]] = field(default_factory=dict)
@@ -27,18 +29,18 @@ NO_INDEXES = Indexes()
 
 @dataclass(frozen=True)
 class ReadModelRows:
-    """What rows in a read model are found by besides their keys."""
+    """The orders in which rows of a shared read model are listed, beside their keys."""
 
     listings: Sequence[SortedIndex] = ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """A projection, and how its rows are kept, which says where as well:
+    """A projection, and `how` its rows are stored, which also says where:
 
-    `Indexes`     in RocksDB on the worker that has the partition, with a changelog and standbys
-    `SqlColumns`  likewise, in an SQLite file
-    `ReadModelRows`      in a database that all workers share
+    `Indexes`        in RocksDB on the worker that has the partition, with a changelog and standbys
+    `SqlColumns`     likewise, in an SQLite file
+    `ReadModelRows`  in a database that all workers share
     """
 
     projection: Projection
@@ -46,7 +48,7 @@ class Table:
 
     @property
     def store(self) -> str:
-        """The kind of store, as people call it."""
+        """The kind of store, for people."""
         return _STORES[type(self.how)]
 
     @property

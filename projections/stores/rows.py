@@ -1,7 +1,7 @@
-"""Where the rows of projections are kept: the port that every store implements.
+"""The port that every store of rows implements, and the form of a stored row.
 
-A *table* is one build of a projection, named by its projection, version and generation (`Kept.table`). Tables of one
-aggregate type are kept by partition of its events: what a worker writes is of a partition that it has.
+A *table* is one build of a projection, named by projection, version and generation. The tables of an aggregate type are
+stored by partition of its events: a worker writes only to partitions that it has.
 """
 
 from __future__ import annotations
@@ -16,48 +16,40 @@ from projections.projection import Row
 from streams.journal.position import Place, parse_place
 
 FORMAT = 2
-"""Of what stores keep. What is of another one is not read: tables are built anew."""
+"""The version of stored rows. Rows of another version are not read: their tables are built anew."""
 LARGEST_ROW = 16 << 20
-"""Bytes of an encoded row, where a store has no smaller limit: more of them are a table of their own."""
+"""Bytes of an encoded row, where a store has no smaller limit: a larger row should be a table of its own."""
 
 encode_row = msgspec.json.Encoder().encode
 decode_row = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class StoredRow(msgspec.Struct, frozen=True):
-    """What a store keeps under a key: a row, and the engine's own words apart from it.
+class RowHead(msgspec.Struct, frozen=True, array_like=True):
+    """The engine's part of a stored row.
 
     position   of the last event applied to the row
     sequence   that event's number in its aggregate; 0 where the table does not count it
-    revision   how often the row was folded anew at this position and came out otherwise
-    row        what the projection has returned, in plain JSON values; None when it has removed the row: then only the
-               rest is left of it, and no query sees it
-
-    So position and revision together name one content of a row.
+    revision   how often the row was folded anew at this position with another result
     """
 
     position: str
     sequence: int = 0
     revision: int = 0
+
+    @property
+    def at(self) -> Place:
+        """The place of the last event in the row."""
+        return parse_place(self.position)
+
+
+class StoredRow(RowHead, frozen=True):
+    """A row as a store keeps it. Position and revision together name one content of a row.
+
+    row   the row that the projection has returned, in plain JSON values; None when it has removed the row, which no
+          query sees then
+    """
+
     row: Row | None = None
-
-    @property
-    def at(self) -> Place:
-        """The place of the last event in the row."""
-        return parse_place(self.position)
-
-
-class RowHead(msgspec.Struct, frozen=True, array_like=True):
-    """A `StoredRow` without its row."""
-
-    position: str
-    sequence: int = 0
-    revision: int = 0
-
-    @property
-    def at(self) -> Place:
-        """The place of the last event in the row."""
-        return parse_place(self.position)
 
 
 _decode_head = msgspec.json.Decoder(RowHead).decode
@@ -66,23 +58,23 @@ _NO_ROW = b"\nnull"
 
 
 def encode_stored(stored: StoredRow) -> bytes:
-    """Two lines of JSON, so that the engine can read its own without the row, and a query the row as it stands there.
+    """Two lines of JSON: the engine reads the first without the second, and a query takes the second as it is.
 
-    Raises what cannot be encoded: `UnicodeEncodeError`, `OverflowError`, `RecursionError`.
+    Raises `UnicodeEncodeError`, `OverflowError`, `RecursionError` for a row that cannot be encoded.
     """
     head = encode_row((stored.position, stored.sequence, stored.revision))
     return head + _END_OF_HEAD + encode_row(stored.row)
 
 
 def decode_stored(value: bytes) -> StoredRow:
-    """The opposite. Raises `msgspec.DecodeError` for what is none."""
-    head, row = split(value)
-    its = _decode_head(head)
-    return StoredRow(its.position, its.sequence, its.revision, None if row == b"null" else decode_row(row))
+    """The opposite of `encode_stored`. Raises `msgspec.DecodeError` for bytes that are no stored row."""
+    first_line, row = split(value)
+    head = _decode_head(first_line)
+    return StoredRow(head.position, head.sequence, head.revision, None if row == b"null" else decode_row(row))
 
 
 def head_of(value: bytes) -> RowHead:
-    """What the engine knows of an encoded row. Raises `msgspec.DecodeError`, `ValueError`."""
+    """The engine's part of an encoded row. Raises `msgspec.DecodeError`, `ValueError`."""
     return _decode_head(split(value)[0])
 
 
@@ -93,12 +85,12 @@ def split(value: bytes) -> tuple[bytes, bytes]:
 
 
 def is_gone(value: bytes) -> bool:
-    """Whether an encoded row is what a removed one has left: no query sees it."""
+    """Whether an encoded row was removed: no query sees it."""
     return value.endswith(_NO_ROW)
 
 
 def shown(stored: StoredRow) -> Row:
-    """A row as it is shown to others: with `position` and `sequence`, unless it has fields of these names itself."""
+    """A row as queries see it: with `position` and `sequence`, unless it has fields of these names itself."""
     added: Row = {"position": stored.position}
     if stored.sequence:
         added["sequence"] = stored.sequence
@@ -107,7 +99,7 @@ def shown(stored: StoredRow) -> Row:
 
 
 def shown_json(value: bytes) -> bytes:
-    """Likewise, of an encoded row, as JSON."""
+    """An encoded row as queries see it, as JSON."""
     _, row = split(value)
     if b'"position"' in row or b'"sequence"' in row:  # as a name of its own, or somewhere within
         return encode_row(shown(decode_stored(value)))
@@ -138,10 +130,12 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 
 class Quarantined(msgspec.Struct, frozen=True):
-    """A key whose events wait: the position of the first, why it could not be applied, how many wait, and the position
-    of the last of them, so that one that comes again is not counted again.
+    """A key whose events wait.
 
-    When none waits any more, `events` is 0 and both positions are that at which the key was released.
+    position   of the first event that waits, or where the key was released
+    error      why that event could not be applied
+    events     how many events wait; 0 for a key that was released
+    last       the position of the last event that waits, so that an event that comes again is not counted again
     """
 
     position: str
@@ -155,51 +149,55 @@ class Quarantined(msgspec.Struct, frozen=True):
         return parse_place(self.last or self.position)
 
     def replaces(self, present: Quarantined | None) -> bool:
-        """Whether this is newer than what is known of the key, or the same."""
+        """Whether this is newer than the present quarantine of the key, or the same."""
         return present is None or (self.at, not self.events) >= (present.at, not present.events)
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What a batch of events has made of one table: rows as they are now, those that were removed too; keys whose
-    quarantine began, grew or ended. `before` has those rows that the others replace, if whoever made them has just
-    loaded them, and `encoded` the rows as they are kept, if they were encoded already."""
+    """The result of a batch of events in one table.
+
+    place        how far the table is now
+    rows         by key the rows as they are now, removed ones too
+    quarantined  by key the quarantines that began, grew or ended
+    before       by key the rows that `rows` replaces, as they were just loaded; a key that had none is left out
+    encoded      by key the rows as they are stored, if they were encoded already
+    """
 
     place: Checkpoint
     rows: Mapping[str, StoredRow] = field(default_factory=dict)
     quarantined: Mapping[str, Quarantined] = field(default_factory=dict)
-    before: Mapping[str, StoredRow] | None = None
+    before: Mapping[str, StoredRow] = field(default_factory=dict)
     encoded: Mapping[str, bytes] | None = field(default=None, compare=False)
 
     def value(self, key: str) -> bytes:
-        """A row as it is kept."""
+        """A row as it is stored."""
         return encode_stored(self.rows[key]) if self.encoded is None else self.encoded[key]
 
 
 class Rows(Protocol):
-    """A store of rows. All methods may raise `StoreDown`: then nothing is lost, and the same is asked again."""
+    """A store of rows. All methods may raise `Unavailable`: nothing is lost then, and the same call is repeated."""
 
     async def places(self, partition: int) -> Mapping[str, Checkpoint]:
-        """How far each table is that has something in this partition."""
+        """The checkpoint of each table that has anything in this partition."""
 
     async def largest_row(self) -> int:
-        """The bytes of the largest row, encoded and with its key, that this store takes."""
+        """The bytes of the largest row, encoded and with its key, that the store takes."""
 
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
-        """The rows of these keys, those that were removed too; a key that never had one is left out."""
+        """The rows of these keys, removed ones too; a key that never had a row is left out."""
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
-        """Keep what became of tables. Where the place of a table is, the rows up to it are: most stores write both at
-        once, and in the others what was cut off is done when the same events are applied again. What is older changes
-        nothing: a row or a place whose position is, a `Quarantined` that does not replace the one that is there. A row
-        of the same position takes the other's place."""
+        """Store the changes of tables.
+
+        A checkpoint is stored with the rows up to it, or after them: a save that was cut off is completed when the same
+        events are applied again. A row or a checkpoint with an older position than the present one changes nothing, nor
+        does a `Quarantined` that does not replace the present one. A row of the same position and a higher revision
+        takes the place of the present row.
+        """
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         """The keys of a table whose events wait."""
 
     async def drop(self, partition: int, table: str) -> None:
-        """Remove all of a table in this partition, its place too. Idempotent."""
-
-
-class StoreDown(Exception):
-    """A store cannot be read or written at the moment; the message says which and why."""
+        """Remove a table from this partition, with its checkpoint. Idempotent."""

@@ -1,7 +1,7 @@
-"""The columns of a projection's table in SQLite: what a view looks for, sorts by or searches.
+"""The columns of a projection's table in SQLite, by which views select, sort and search.
 
-A row is kept as its JSON, and a column is an expression over that, which SQLite computes. So a declaration may change
-without an event, or a record of the changelog, being read again: the table is made again from its own rows.
+A row is stored as its JSON, and a column is an expression over the JSON that SQLite computes. So a declaration may
+change without an event being read again: the file is made again from the changelog when it is opened.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 OWN = ("id", "key", "position_nr", "position_idx", "head", "row", "crc", "gone")
-"""What every table has: `row` is what the projection has returned, in JSON, under its `key`, at its position; `head`
-what the engine knows of it; a `gone` one was removed."""
+"""The columns of every table: `row` is the JSON that the projection has returned for its `key`, at its position; `head`
+is the engine's part of a stored row; a `gone` row was removed."""
 
 MOST_WORDS = 16
 
@@ -21,10 +21,10 @@ _COLUMN = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True)
 class SqlColumns:
-    """What a table has besides its rows.
+    """The columns and indexes of a table beside its rows.
 
-    columns   by name the expression that gives it, such as `json_extract(row, '$.user_id')`
-    indexes   the columns of each index in their order, `key` among them where it is wanted
+    columns   by name the expression of each column, such as `json_extract(row, '$.user_id')`
+    indexes   the columns of each index in order; `key` is allowed
     search    the columns whose words are searched, by SQLite's FTS5
     """
 
@@ -45,17 +45,17 @@ NONE = SqlColumns()
 
 
 def quoted(name: str) -> str:
-    """A name as SQL has it."""
+    """A name in the quotes of SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def search_of(table: str) -> str:
-    """The quoted name of what a table's words are searched in."""
+    """The quoted name of the index of a table's words."""
     return quoted(f"{table} search")
 
 
 def statements(table: str, columns: SqlColumns) -> Iterator[str]:
-    """What makes a table. `id` stays the same for as long as a row is there; the search goes by it."""
+    """The statements that make a table. The `id` of a row never changes; the search refers to it."""
     computed = "".join(f", {quoted(name)} AS ({expression}) VIRTUAL" for name, expression in columns.columns.items())
     yield (
         f"CREATE TABLE {quoted(table)}(id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, position_nr INTEGER NOT NULL,"
@@ -70,7 +70,8 @@ def statements(table: str, columns: SqlColumns) -> Iterator[str]:
 
 
 def _search(table: str, names: Sequence[str]) -> Iterator[str]:
-    """An index of the words only: the texts stay in the table. A row whose texts stay the same does not touch it."""
+    """The statements that make an index of words. The texts stay in the table, and a row whose texts stay the same does
+    not touch the index."""
     search, listed = search_of(table), ", ".join(names)
     content = table.replace("'", "''")
     yield (
@@ -93,15 +94,15 @@ def _search(table: str, names: Sequence[str]) -> Iterator[str]:
 
 
 def words_of(text: str) -> str:
-    """What to search for rows that have all words of a text, or words that begin with them; empty when there is none.
+    """The search for rows that have all words of a text, or words that begin with them; empty for a text without words.
 
-    Whatever a person writes is taken as words: each is quoted, so that nothing in it is syntax of FTS5, and what is no
-    character, which SQLite would not take, parts words. Of many words the first 16 count.
+    Each word is quoted, so that nothing that a person writes is syntax of FTS5. Code points that are not printable,
+    which SQLite would refuse, separate words. Only the first 16 words count.
     """
     words = "".join(character if character.isprintable() else " " for character in text).split()
     return " ".join(quoted(word) + "*" for word in words[:MOST_WORDS])
 
 
 def storable(text: str) -> str:
-    """A text from outside as SQLite takes it: half characters, which only what is malformed has, are replaced."""
+    """A text from outside as SQLite takes it: lone surrogates, which only malformed texts have, are replaced."""
     return text.encode(errors="surrogatepass").decode(errors="replace")

@@ -1,1 +1,1 @@
-"""Server-sent events: frames, connections, and how far a follower is."""
+"""Server-sent events: frames, the connections of clients, and the cursor of a client that follows a list."""

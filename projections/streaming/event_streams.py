@@ -1,7 +1,7 @@
-"""The streams of all clients of a worker: how many there may be, and what ends them.
+"""The streams of all clients of a worker: their bound, their beginning and their end.
 
-A stream ends when the worker gives up its partitions, when another table answers, and when its client is gone or takes
-nothing. The client then comes again, to any worker, and says what it has seen last.
+A stream ends when the worker gives up its partitions, when another table answers, and when its client is gone or does
+not read. The client then reconnects, to any worker, and says what it has seen last.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ from projections.http.forwarding import HOP, HOP_SECONDS, Behind, OldTable, Tabl
 from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
 from projections.stores.changes import TooSlow
-from projections.stores.rows import StoreDown
 from projections.streaming.sse import BEAT_SECONDS, EVENT_STREAM, HEADERS, EventStream, Gone
 from streams.concurrency.tasks import until_one_ends
+from streams.journal.port import Unavailable
 from streams.runtime.web_server import most_outgoing
 from streams.web.health import problem
 
 log = logging.getLogger(__name__)
 
 HELD_SECONDS = 10.0
-"""So long a client waits that comes while the worker cannot serve, as in a rebalance: a thousand of them that came
+"""The time that a client waits while the worker cannot serve, as in a rebalance: a thousand clients that reconnect
 again and again would be more work than all else."""
 PAUSE = 0.4, 1.2
-"""Between two attempts to serve one that waits."""
+"""The range of seconds between two attempts to serve a client that waits."""
 SILENT_SECONDS = 2.5 * BEAT_SECONDS
-"""A worker that sends nothing for so long, not even that it is alive, is given up."""
+"""A worker that sends nothing for this time, not even a beat, is given up."""
 
 
 def _count(streams: Mapping[EventStream, asyncio.Task[None]]) -> int:
-    """Those that are there. aiohttp does not say when one goes: it shows at the next thing that is sent."""
+    """The number of connected clients; the tasks of the others are cancelled. aiohttp does not say when a client
+    leaves: it shows when something is sent."""
     for stream, task in streams.items():
         if not stream.is_connected:
             task.cancel()
@@ -48,7 +49,7 @@ def _count(streams: Mapping[EventStream, asyncio.Task[None]]) -> int:
 
 
 class EventStreams:
-    """Serves at most so many clients, each of which has `seconds` to take what is sent."""
+    """Serves at most `most` clients. Each has `seconds` to take what is sent."""
 
     def __init__(self, doors: QueryRouter, most: int, seconds: float) -> None:
         self._doors = doors
@@ -60,7 +61,7 @@ class EventStreams:
         self._is_closed = False
 
     async def serve(self, view: Any, request: Any, work: Callable[[EventStream], Awaitable[None]]) -> Any:
-        """Stream what `work` sends, until it returns or raises; it is tried again while it cannot begin."""
+        """Stream what `work` sends until it returns or raises. Work that cannot begin yet is tried again."""
         if request.method == "HEAD":
             return web.Response(headers=HEADERS)
         # A client of a list at any other worker is a stream of that worker here.
@@ -86,7 +87,7 @@ class EventStreams:
         while True:
             try:
                 return await work(stream)
-            except (NotNow, StoreDown) as error:
+            except (NotNow, Unavailable) as error:
                 pause = 0.0 if isinstance(error, Behind) else random.uniform(*PAUSE)
                 if stream.is_open or not may_wait or self._is_closed or time.monotonic() + pause > deadline:
                     raise
@@ -97,7 +98,7 @@ class EventStreams:
         match error:
             case OldTable():
                 raise error
-            case NotNow() | StoreDown() | TooSlow():
+            case NotNow() | Unavailable() | TooSlow():
                 log.debug("%r: the stream ends: %s", request.raw_path, error)
             case None | Gone():
                 pass
@@ -106,17 +107,17 @@ class EventStreams:
             case _:
                 log.error("%r: the stream ends", request.raw_path, exc_info=error)
         if HOP in request.headers and not stream.is_open:
-            raise error if isinstance(error, NotNow | StoreDown) else NotNow("a rebalance is under way")
+            raise error if isinstance(error, NotNow | Unavailable) else NotNow("a rebalance is under way")
         return await stream.close()
 
     def end(self) -> None:
-        """End all that have begun: the partitions of this worker are about to move."""
+        """End all streams that have begun: the partitions of this worker are about to move."""
         for stream, task in [*self._clients.items(), *self._workers.items()]:
             if stream.table is not None:
                 task.cancel()
 
     def keep(self, tables: Collection[str | None]) -> None:
-        """End those of other tables than these: what their clients have seen is of no use any more."""
+        """End the streams of other tables than these: the positions of their clients are of no use any more."""
         for stream, task in [*self._clients.items(), *self._workers.items()]:
             if stream.table is not None and stream.table not in tables:
                 stream.forget = True
@@ -126,9 +127,10 @@ class EventStreams:
     async def of_worker(
         self, url: str, tables: Tables, passed_on: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The stream of another worker, which is asked with these headers; what goes wrong on the way is `NotNow`."""
+        """The stream of another worker, which is asked with the headers `passed_on`. Raises `NotNow` for whatever goes
+        wrong on the way."""
         if self._session is None:
-            # As many as there are clients; the session of other queries must not wait for them.
+            # A session of its own: other queries must not wait for connections of streams.
             timeout = aiohttp.ClientTimeout(connect=HOP_SECONDS, sock_connect=HOP_SECONDS, sock_read=SILENT_SECONDS)
             self._session = new_session(timeout, max(most_outgoing() // 2, 1))
         headers = self._doors.signed("GET", url, {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on})
@@ -143,7 +145,7 @@ class EventStreams:
             raise NotNow("the worker that has this cannot be reached, or has broken off") from None
 
     async def close(self) -> None:
-        """End all for good, and disconnect."""
+        """End all streams for good, and disconnect."""
         self._is_closed = True
         for task in [*self._clients.values(), *self._workers.values()]:
             task.cancel()

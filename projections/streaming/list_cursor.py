@@ -1,4 +1,4 @@
-"""How far a client has come that follows a list: the `id` of its events, which says it of every stream.
+"""The cursor of a client that follows a list: the `id` of its events, which has a position of every stream.
 
 orders-1,order-0:12:3,order-1:7:0,order-2:0:0,order-3:31:0
 """
@@ -14,7 +14,7 @@ from streams.journal.position import Place, position_text
 
 
 class ListCursor:
-    """The table that the client has seen, and by stream the last change."""
+    """The table that the client has seen, and by stream the place of the last change."""
 
     def __init__(self, table: str, at: Mapping[str, Place]) -> None:
         self.table = table
@@ -45,12 +45,12 @@ class ListCursor:
         return set(self._at)
 
     def advance(self, stream: str, at: Place) -> None:
-        """The client has seen this change, and all before it."""
+        """Move to this change: the client has seen it, and all before it."""
         self._at[stream] = at
         self._text[stream] = self._write(stream, at)
 
     def add(self, other: ListCursor) -> None:
-        """Take over another worker's cursor of the streams that it has."""
+        """Move to the places of another worker's cursor, in the streams that it has."""
         self._at.update(other._at)
         self._text.update(other._text)
 

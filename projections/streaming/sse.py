@@ -1,4 +1,4 @@
-"""Server-sent events: their form, one client that takes them, and how another worker's are read.
+"""Server-sent events: their form, the stream to one client, and the reader of another worker's stream.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -21,22 +21,22 @@ EVENT_STREAM = "text/event-stream"
 HEADERS = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
 BEAT_SECONDS = 15.0
 MOST_EVENT = 64 * 1024 * 1024
-"""Bytes of an event that one worker reads of another."""
+"""The most bytes of an event that one worker reads from another."""
 END_SECONDS = 1.0
-"""Seconds that the end of a stream may take to be sent."""
+"""The seconds that the end of a stream may take to be sent."""
 
 _RETRY = b"retry: %d\n\n"
 RETRY_MS = 1_000
 COME_AGAIN_MS = 1_000, 3_000
-"""The range of `retry:` for clients that are sent away together, so that they do not come again together."""
+"""The range of `retry:` for clients that are sent away together, so that they do not reconnect together."""
 _BEAT = b":\n\n"
 _FORGET = b"id:\n\n"
-"""The client comes again as if it had seen nothing."""
+"""Has the client reconnect as if it had seen nothing."""
 _END = b"\n\n"
 
 
 class Gone(Exception):
-    """The client has disconnected, or takes nothing."""
+    """The client has disconnected, or does not read."""
 
 
 class Frame(NamedTuple):
@@ -47,7 +47,7 @@ class Frame(NamedTuple):
     data: bytes
 
     def encode(self) -> bytes:
-        """As it is sent."""
+        """The bytes of the event in a stream."""
         return b"id: %s\nevent: %s\ndata: %s\n\n" % (self.id.encode(), self.event.encode(), self.data)
 
 
@@ -71,8 +71,8 @@ def read_place(text: str, stream: str) -> Place:
 
 
 class EventStream:
-    """The stream of one client. A writer holds `turn` from reading a position to sending it, so that the order of what
-    is sent is that of the positions. A client that takes nothing for `seconds` is sent away.
+    """The stream to one client. A writer holds `turn` from reading a position to sending it, so that positions are sent
+    in order. A client that does not read for `seconds` is sent away.
     """
 
     def __init__(self, request: Any, seconds: float) -> None:
@@ -80,7 +80,7 @@ class EventStream:
         self.table: str | None = None
         """The table whose rows are sent."""
         self.forget = False
-        """Whether the client is told, when the stream ends, to begin anew without `Last-Event-ID`."""
+        """Whether the end of the stream tells the client to begin anew, without `Last-Event-ID`."""
         self._request = request
         self._seconds = seconds
         self._response = web.StreamResponse(headers=HEADERS)
@@ -90,17 +90,17 @@ class EventStream:
 
     @property
     def is_open(self) -> bool:
-        """Whether the status is sent already: it is too late for another one."""
+        """Whether the status has been sent: it is too late for another one."""
         return self._response.prepared
 
     @property
     def is_connected(self) -> bool:
-        """Whether the client is there."""
+        """Whether the client is connected."""
         transport = self._request.transport
         return transport is not None and not transport.is_closing()
 
     async def open(self, retry: int = RETRY_MS) -> None:
-        """Begin. Raises `Gone`."""
+        """Send the status and the headers. Raises `Gone`."""
         try:
             await self._response.prepare(self._request)
         except ConnectionError as error:
@@ -108,7 +108,7 @@ class EventStream:
         await self.send(_RETRY % retry)
 
     async def send(self, data: bytes) -> None:
-        """Send whole events, and return when the client has taken nearly all of what was sent before. Raises `Gone`."""
+        """Send whole events; returns when the client has taken nearly all that was sent before. Raises `Gone`."""
         self._sending = True
         try:
             async with asyncio.timeout(self._seconds):
@@ -119,7 +119,7 @@ class EventStream:
         self._sent = time.monotonic()
 
     async def beat(self) -> None:
-        """Send a comment, for ever, when nothing else was sent for `BEAT_SECONDS`. Raises `Gone`."""
+        """Send a comment whenever nothing else was sent for `BEAT_SECONDS`, for ever. Raises `Gone`."""
         while True:
             await asyncio.sleep(max(self._sent + BEAT_SECONDS - time.monotonic(), 0.0))
             async with self.turn:
@@ -131,10 +131,13 @@ class EventStream:
                     self._sent = time.monotonic()
 
     async def close(self) -> Any:
-        """End the response and return it; abort the connection of a client that does not read. If nothing was sent yet,
-        answer 200 with `retry:` alone: an EventSource reconnects after a 200, and gives up after an error."""
+        """End the response and return it; abort the connection of a client that does not read.
+
+        If nothing was sent yet, the answer is 200 with `retry:` alone: an EventSource reconnects after a 200, and gives
+        up after an error.
+        """
         try:
-            # What waits behind a client that is stuck would wait for ever, and keep the worker from ending.
+            # The end of the stream of a client that is stuck would wait for ever, and keep the worker from ending.
             if self._sending:
                 raise Gone
             async with asyncio.timeout(END_SECONDS):
@@ -150,14 +153,14 @@ class EventStream:
 
 
 class FrameReader:
-    """Reads what another worker streams, whole events only."""
+    """Reads the stream of another worker, whole events only."""
 
     def __init__(self, content: aiohttp.StreamReader) -> None:
         self._content = content
         self._rest = b""
 
     async def read(self) -> bytes:
-        """The next events as they were sent; empty at the end of the stream. Raises what aiohttp raises, and
+        """The bytes of the next events; empty at the end of the stream. Raises the errors of aiohttp, and
         `ClientPayloadError` for an event that does not end."""
         while chunk := await self._content.readany():
             whole, end, rest = (self._rest + chunk).rpartition(_END)
@@ -170,7 +173,7 @@ class FrameReader:
 
 
 def read_frames(data: bytes) -> Iterator[Frame]:
-    """The events in what `FrameReader` has read. Comments and `retry:` are passed over."""
+    """The events in bytes of a `FrameReader`, without comments and `retry:`."""
     for text in data.split(_END):
         fields = dict(line.split(b": ", 1) for line in text.split(b"\n") if b": " in line)
         if b"event" in fields:

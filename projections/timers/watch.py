@@ -20,7 +20,7 @@ from projections.applying.partition import PartitionProcessor
 from projections.applying.source import ProjectionGroup
 from projections.stores.declaration import projection_name
 from projections.stores.local.queries import in_order
-from projections.stores.local.rocksdb import LocalStore
+from projections.stores.local.rocksdb import RocksDBStore
 from projections.stores.rows import decode_stored
 from projections.timers.projection import DUE, time_text, timers
 from streams.deciding.messages import command_headers
@@ -78,7 +78,7 @@ class TimerWatch:
     def __init__(
         self,
         source: ProjectionGroup,
-        store: LocalStore,
+        store: RocksDBStore,
         broker: KafkaClient,
         topic: str,
         sender: str,
@@ -150,7 +150,7 @@ def current_table(partition: PartitionProcessor) -> str | None:
 
 
 def due_timers(
-    store: LocalStore, partition: int, table: str, now: datetime, before: Mapping[str, AskedTimer]
+    store: RocksDBStore, partition: int, table: str, now: datetime, before: Mapping[str, AskedTimer]
 ) -> tuple[list[str], dict[str, AskedTimer], datetime]:
     """The ids of timers to be asked now, all that are asked and still there, and when there will be more to ask.
 

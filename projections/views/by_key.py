@@ -17,7 +17,7 @@ from streams.web.operation import Response, describe
 
 
 def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = dict[str, Any]) -> None:
-    """Serve `/<type>s/{id}`: the row of an aggregate, and its changes to those who ask for a stream of events.
+    """Serve `/<type>s/{id}`: the row of an aggregate, or a stream of its changes where a client accepts one.
 
     `answer_type` is the type of a row in the document. Raises `ValueError` where the projection has no rows by key.
     """

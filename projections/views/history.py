@@ -1,4 +1,4 @@
-"""What the journal says of one aggregate: its events, and its state at any sequence."""
+"""An aggregate as the journal has it: its events, and its state at any sequence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from streams.web.operation import describe
 
 
 class HistoryPage(msgspec.Struct):
-    """Which events."""
+    """The parameters of a page of events."""
 
     limit: Limit = MOST_ROWS
     after: Annotated[
@@ -35,7 +35,7 @@ class HistoryPage(msgspec.Struct):
 
 
 class AtSequence(msgspec.Struct):
-    """Up to which event."""
+    """The parameter of a state: the last event that counts."""
 
     sequence: (
         Annotated[int, msgspec.Meta(ge=0, lt=10**18, description="The state after this event; after all without it")]
@@ -44,7 +44,7 @@ class AtSequence(msgspec.Struct):
 
 
 MOST_WHY = 300
-"""Characters of the reason why a state is not shown."""
+"""The longest reason why a state is not shown, in characters."""
 
 
 def add_history(side: ReadSide, type: str) -> None:
@@ -85,8 +85,8 @@ def add_history(side: ReadSide, type: str) -> None:
         asked = read_query(request.query, AtSequence)
         upto = LAST_SEQUENCE if asked.sequence is UNSET else asked.sequence
         current, sequence = await _from_snapshot(context, journal, id, upto)
-        async with aclosing(pieces(journal, type, id, sequence, upto)) as found:
-            async for rows in found:
+        async with aclosing(pieces(journal, type, id, sequence, upto)) as pages:
+            async for rows in pages:
                 for row in rows:
                     events = await decode_event(context.events, journal, row.event.data)
                     current, sequence = context.decider.fold(events, current), row.event.sequence
@@ -101,8 +101,8 @@ def add_history(side: ReadSide, type: str) -> None:
 
 
 def as_json(state: Any) -> Any:
-    """A state in plain JSON values. Raises `TypeError`, `ValueError` and `RecursionError` for what JSON has not: NaN,
-    too, which would be shown as null."""
+    """A state in plain JSON values. Raises `TypeError`, `ValueError` and `RecursionError` for a value that JSON does
+    not have, such as NaN, which would be shown as null."""
     value = msgspec.to_builtins(state, str_keys=True)
     json.dumps(value, allow_nan=False)
     return value
@@ -114,8 +114,8 @@ async def _page(
     """The events of a page, some megabytes at most, and whether there are more."""
     rows: list[StoredEvent] = []
     size = 0
-    async with aclosing(pieces(journal, type, id, asked.after, asked.after + asked.limit + 1)) as found:
-        async for piece in found:
+    async with aclosing(pieces(journal, type, id, asked.after, asked.after + asked.limit + 1)) as found_pieces:
+        async for piece in found_pieces:
             await _turn(request)
             for row in piece:
                 if len(rows) == asked.limit or size > PAGE_BYTES:
@@ -126,7 +126,7 @@ async def _page(
 
 
 async def _from_snapshot(context: AggregateType, journal: Aggregates, id: str, upto: int) -> tuple[Any, int]:
-    """State and sequence from which to fold on: those of a snapshot that this code can use, or the beginning."""
+    """The state and sequence from which to fold: of a snapshot that this code can use, or the initial ones."""
     decider = context.decider
     snapshot = await journal.snapshot(decider.type, id)
     if snapshot is not None and snapshot.version == decider.state_version and snapshot.sequence <= upto:
@@ -138,7 +138,7 @@ async def _from_snapshot(context: AggregateType, journal: Aggregates, id: str, u
 
 
 async def _turn(request: Any) -> None:
-    """Let other requests have a turn. Raises `NotNow` when the client has left: the work is given up."""
+    """Let other requests have a turn. Raises `NotNow` when the client has left, which ends the work."""
     await yield_if_due()
     if request.transport is None:
         raise NotNow("nobody waits for the answer")

@@ -1,4 +1,4 @@
-"""A list of rows as a value: of which projection, which rows there are to choose from, and what is shown of each."""
+"""A list of rows as a value: its projection, the index by which rows are selected, and the form of each row."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from projections.stores.local.indexes import value_of
 
 @dataclass(frozen=True)
 class ListOfRows:
-    """The rows of a projection by their keys, all or those under one of `values` of an index, by whose name they are
-    asked for. `shown` makes of a row what a list has of it, and `answer` is the type of a page of them."""
+    """The rows of a projection by key: all of them, or those under one of `values` of an index.
+
+    index   the name of the index, and of the query parameter
+    shown   makes an entry of the list from a row
+    answer  the type of a page, for the document
+    """
 
     type: str
     projection: str
@@ -24,5 +28,5 @@ class ListOfRows:
     answer: Any = dict[str, Any]
 
     def has(self, indexes: Indexes, row: Row, value: str | None) -> bool:
-        """Whether a row is in the list of a value; None: in that of all."""
+        """Whether a row is in the list of a value; None stands for the list of all rows."""
         return value is None or value == value_of(self.index, indexes.values[self.index], row)

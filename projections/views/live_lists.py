@@ -1,8 +1,8 @@
-"""A list as it changes: every change of a row from a moment on, from all partitions of all workers.
+"""A list as a stream: every change of a row from a moment on, from all partitions of all workers.
 
-The change index is the queue: a client is a position in each partition, and later changes are read when the client has
-taken the earlier ones. So a slow client costs no memory, and one that comes again goes on exactly where it was,
-whichever workers have the partitions by then.
+The change index is the queue. A client is a position in each partition, and later changes are read when it has taken
+the earlier ones. So a slow client costs no memory, and a client that reconnects goes on exactly where it was, whichever
+workers have the partitions by then.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ AT_ONCE = 100
 async def stream_list(side: ReadSide, view: Any, request: Any, listing: ListOfRows, value: str | None) -> Any:
     """Send each change of a row: `row` when it is in the list now, `left` when it is not, `gone` when it was removed.
 
-    `begin` says where that begins. With `Last-Event-ID` it goes on there instead, unless another table answers by now.
+    The stream begins with `begin`, which has the positions of its start. With `Last-Event-ID` it goes on at that
+    position instead, unless another table answers by now.
     """
     doors, name = side.doors, listing.projection
     seen = None
@@ -66,7 +67,7 @@ async def stream_list(side: ReadSide, view: Any, request: Any, listing: ListOfRo
 
 
 class _Following:
-    """One client: the changes of the partitions that are here, and the streams of the workers that have the others."""
+    """One client: the changes of the partitions that are here, and the streams of the workers with the other ones."""
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class _Following:
         self._indexes = table.how
 
     async def run(self, others: Mapping[str, Sequence[int]], says_begin: bool) -> None:
-        """Stream until the stream of another worker ends. Raises `NotNow`, `Gone`, `StoreDown` and `TooSlow`."""
+        """Stream until the stream of another worker ends. Raises `NotNow`, `Gone`, `Unavailable` and `TooSlow`."""
         with self._side.local[self._listing.type].live.listening(self._table, self._here) as listener:
             partitions = sorted([*self._here, *chain.from_iterable(others.values())])
             self._mark = ListCursor(self._table, {self._name(number): self._begin(number) for number in partitions})
@@ -122,7 +123,7 @@ class _Following:
         """Send the changes of a partition that the client has not seen, and the rows of these keys."""
         again, is_behind = list(keys), True
         while is_behind:
-            # Read without an await: an event that says a position comes behind all changes up to it.
+            # Read without an await: an event with a position must come behind all changes up to that position.
             async with self._stream.turn:
                 rows = [(key, self._raw(partition, key)) for key in again[:AT_ONCE]]
                 frames = [self._frame(key, row) for key, row in rows if row is not None]

@@ -1,7 +1,7 @@
-"""One row as it changes, for a GET that accepts a stream of events.
+"""One row as a stream of its states, for a GET that accepts a stream of events.
 
-Rows are states, so only the newest is sent: a client that is slow, or was away, is spared those in between. The `id` of
-an event is the tag of the row, the ETag of a GET: it names the table, the position, and the bytes.
+Only the newest state is sent: a client that is slow, or was away, does not get the states in between. The `id` of an
+event is the tag of the row, the ETag of a GET: it names the table, the position, and the bytes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from projections.app import ReadSide
 from projections.http.at_least import BadPositionHeader
 from projections.http.etags import Tag, read_tag, tag_of
 from projections.http.forwarding import passed_on
-from projections.stores.changes import ChangeNotifier
 from projections.stores.local.queries import raw
-from projections.stores.local.rocksdb import LocalStore
+from projections.stores.local.tables import LocalRows
 from projections.stores.rows import head_of, is_gone, shown_json
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_place
 from streams.journal.port import stream_name
@@ -26,7 +25,7 @@ PASSED_ON = ("Last-Event-ID", "At-Least")
 
 
 class LastSeen(NamedTuple):
-    """The last state of a row that a client has seen: commit number and index, and the tag, empty without one."""
+    """The last state of a row that a client has seen: commit number and index, and the tag if there was one."""
 
     at: Place
     tag: str = ""
@@ -37,7 +36,7 @@ class LastSeen(NamedTuple):
 
 
 def read_seen_row(last_event_id: str, stream: str) -> LastSeen:
-    """The state that a `Last-Event-ID` names: by the tag of a row, or its position alone.
+    """The state that a `Last-Event-ID` names, which is the tag of a row, or a position alone.
 
     Raises `BadPositionHeader`.
     """
@@ -51,16 +50,16 @@ def read_seen_row(last_event_id: str, stream: str) -> LastSeen:
 
 
 def tag_of_row(table: str, value: bytes) -> Tag:
-    """The tag of a row as it is stored; its digest differs also where the row was folded anew."""
+    """The tag of a stored row; its digest differs also where the row was folded anew."""
     head = head_of(value)
     return tag_of(table, head.position, head.sequence, value)
 
 
 async def stream_row(side: ReadSide, view: Any, request: Any, type: str, projection: str, key: str) -> Any:
-    """Send the row now, and each change of it as it comes; the worker that has the row streams it.
+    """Send the row now and after each change; the worker that has the row streams it.
 
-    A row that does not exist yet is sent when it does. With `Last-Event-ID` nothing is sent until the row is another
-    one: newer, corrected, or of another table.
+    A row that does not exist yet is sent when it does. With `Last-Event-ID` nothing is sent until the row differs from
+    the state that the client has seen: it is newer, corrected, or of another table.
     """
     last_event_id = request.headers.get("Last-Event-ID")
     seen = read_seen_row(last_event_id, stream_name(type, side.doors.partition(key))) if last_event_id else None
@@ -70,8 +69,7 @@ async def stream_row(side: ReadSide, view: Any, request: Any, type: str, project
         partition, table, url = await side.doors.route(request, projection, key)
         stream.table = table
         if url is None:
-            local = side.local[type]
-            await _follow(stream, local.live, local.store, partition, table, key, seen)
+            await _follow(stream, side.local[type], partition, table, key, seen)
         else:
             path = url + request.rel_url.raw_path_qs
             headers = passed_on(request, PASSED_ON)
@@ -82,19 +80,13 @@ async def stream_row(side: ReadSide, view: Any, request: Any, type: str, project
 
 
 async def _follow(
-    stream: EventStream,
-    live: ChangeNotifier,
-    store: LocalStore,
-    partition: int,
-    table: str,
-    key: str,
-    seen: LastSeen | None,
+    stream: EventStream, local: LocalRows, partition: int, table: str, key: str, seen: LastSeen | None
 ) -> None:
-    with live.listening(table, [partition], key) as listener:
+    with local.live.listening(table, [partition], key) as listener:
         await stream.open()
         sent: bytes | None = None
         while True:
-            value = raw(store, partition, table, key)
+            value = raw(local.store, partition, table, key)
             if value is not None and value != sent:
                 tag = tag_of_row(table, value)
                 if seen is None or not seen.is_all(tag):
@@ -106,7 +98,7 @@ async def _follow(
 
 
 def row_frame(value: bytes, id: str, key: str) -> Frame:
-    """The event of a row as it is stored."""
+    """The event of a stored row."""
     return gone_frame(id, key) if is_gone(value) else Frame("row", id, shown_json(value))
 
 

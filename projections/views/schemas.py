@@ -1,4 +1,4 @@
-"""The schemas of events over HTTP, for readers in any language: by the fingerprint in an event's header."""
+"""The schemas of events over HTTP, by the fingerprint in an event's header, for readers in any language."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def add_schemas(side: ReadSide) -> None:
 
 
 async def _find(side: ReadSide, fingerprint: str) -> str | None:
-    """A schema as JSON: one of this code's, or one that newer code has left in a journal. Raises `Unavailable`."""
+    """A schema as JSON, from this code, or from a journal where newer code has put it. Raises `Unavailable`."""
     for context in side.contexts.values():
         if json := context.events.schemas.get(fingerprint):
             return json

@@ -1,4 +1,4 @@
-"""What each schema has to be by itself, and beside the others of today: names, documentation, values, classes."""
+"""The checks of each schema by itself and beside the others of today: names, documentation, values, classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastavro.schema import to_parsing_canonical_form
 from schemas.fit import fitted
 from schemas.formats import AVRO
 from schemas.registry import Schema
-from schemas.release.contract import Contract, SchemaProblem, dataclasses_of, named_types, records, types_of
+from schemas.release.contract import Contract, SchemaProblem, dataclasses_of, named_types, records, types_in
 from schemas.release.extremes import extremes
 from schemas.release.samples import example
 from schemas.release.wider import wider
@@ -20,7 +20,7 @@ from schemas.writer import AVRO_NATIVE
 
 
 def form(contracts: Sequence[Contract]) -> Iterator[SchemaProblem]:
-    """All that is wrong with it."""
+    """All problems of the form of schemas."""
     yield from _names(contracts)
     for contract in contracts:
         yield from _versions(contract)
@@ -66,7 +66,7 @@ def _versions(contract: Contract) -> Iterator[SchemaProblem]:
 
 def _documentation(contract: Contract) -> Iterator[SchemaProblem]:
     for schema in contract.schemas:
-        for record in records(msgspec.json.decode(schema.json)):
+        for record in records(schema):
             if not str(record.get("doc", "")).strip():
                 yield SchemaProblem(contract.file(schema), f"{record['name']} has no doc", 'say in "doc" what it means')
             for field in record["fields"]:
@@ -77,15 +77,15 @@ def _documentation(contract: Contract) -> Iterator[SchemaProblem]:
 
 def _values(contract: Contract) -> Iterator[SchemaProblem]:
     for schema in contract.schemas:
-        for record in records(msgspec.json.decode(schema.json)):
+        for record in records(schema):
             for field in record["fields"]:
-                types = list(types_of(field["type"]))
+                types = list(types_in(field["type"], of_records=False))
                 where, name = contract.file(schema), field["name"]
-                kinds = {it.get("logicalType", "") for it in types if isinstance(it, dict)}
-                if local := sorted(it for it in kinds if it.startswith("local-")):
+                kinds = {kind.get("logicalType", "") for kind in types if isinstance(kind, dict)}
+                if local := sorted(kind for kind in kinds if kind.startswith("local-")):
                     what = f"the field {name} is a {local[0]}, a time without a zone, which is another one everywhere"
                     yield SchemaProblem(where, what, f'use "logicalType": "{local[0].removeprefix("local-")}"')
-                if not field.get("approximate") and {"float", "double"} & {it for it in types if isinstance(it, str)}:
+                if not field.get("approximate") and ("float" in types or "double" in types):
                     yield SchemaProblem(
                         where,
                         f"the field {name} is a float, which no amount of money is",
@@ -94,7 +94,7 @@ def _values(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def _retired(contract: Contract) -> Iterator[SchemaProblem]:
-    """What has no class is retired."""
+    """A record without a class must be retired."""
     renamed = {alias for schema in contract.schemas for alias in schema.aliases}
     upcasted = {(upcaster.name, upcaster.version) for upcaster in contract.schemas.upcasters}
     for versions in contract.versions():
@@ -110,13 +110,13 @@ def _retired(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def classes(contract: Contract) -> Iterator[SchemaProblem]:
-    """A class and its newest schema say the same."""
+    """A class and its newest schema must have the same fields."""
     for versions in contract.versions():
         newest = versions[-1]
         class_ = contract.classes.get(newest.name)
         if class_ is None:
             continue
-        by_schema = [[it["name"] for it in record["fields"]] for record in records(msgspec.json.decode(newest.json))]
+        by_schema = [[field["name"] for field in record["fields"]] for record in records(newest)]
         by_class = [[field.name for field in fields(part)] for part in dataclasses_of(class_)]
         if by_class != by_schema:
             yield SchemaProblem(
@@ -151,17 +151,17 @@ def _narrower(schema: Schema, class_: builtins.type) -> str:
     for place, extreme in extremes(schema):
         try:
             value: object = msgspec.convert(extreme, type=class_)
-            kept = fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
-            write(kept)
+            as_read = fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
+            write(as_read)
         except Exception as error:
             return f"{place[1:]}: {error}"
-        if msgspec.convert(kept, type=class_) != value:
+        if msgspec.convert(as_read, type=class_) != value:
             return f"{place[1:]}: it does not come back as it is"
     return ""
 
 
 def _wider(contract: Contract) -> Iterator[SchemaProblem]:
-    """What the class of an event can hold, its schema can write."""
+    """A schema must be able to write all that the class of its event can hold."""
     for versions in contract.versions():
         newest = versions[-1]
         class_ = contract.decider.events.get(newest.name)
@@ -172,7 +172,7 @@ def _wider(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def _fields(records: list[list[str]]) -> str:
-    """Of a record, and of those in it."""
+    """The fields of a record and of the records in it, for people."""
     return "; in it ".join(f"the fields {', '.join(names)}" if names else "no fields" for names in records)
 
 

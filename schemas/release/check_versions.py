@@ -1,4 +1,4 @@
-"""What the versions of a record have to be to each other: new code reads all of them, old code what it may read."""
+"""The checks between the versions of a record: new code reads all of them, old code the versions that it may read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from schemas.release.samples import example
 
 
 def between_versions(contract: Contract) -> Iterator[SchemaProblem]:
-    """All that is wrong with it."""
-    found = [*_upcasters(contract), *_new_code_reads(contract), *_old_code_reads(contract)]
-    yield from found or _unread(contract)
+    """All problems between versions."""
+    problems = [*_upcasters(contract), *_new_code_reads(contract), *_old_code_reads(contract)]
+    yield from problems or _unread(contract)
 
 
 def _upcasters(contract: Contract) -> Iterator[SchemaProblem]:
@@ -58,7 +58,7 @@ def _upcasters(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def _new_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
-    """All older versions, directly as the version that they are resolved to."""
+    """New code must read all older versions, directly as the version that they are resolved to."""
     codec = Codec(contract.schemas, {}, contract.schemas.upcasters)
     for schema in contract.schemas:
         target = codec.target_of(schema)
@@ -77,7 +77,7 @@ def _new_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def _unread(contract: Contract) -> Iterator[SchemaProblem]:
-    """What cannot be read, although each step for itself is right."""
+    """Versions that cannot be read although each single step is right."""
     codec = Codec(contract.schemas, {}, contract.schemas.upcasters)
     for schema in contract.schemas:
         try:
@@ -87,13 +87,14 @@ def _unread(contract: Contract) -> Iterator[SchemaProblem]:
 
 
 def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterator[SchemaProblem]:
-    """What an old value would be taken for, although it is not."""
+    """Fields whose old values would be read with another meaning."""
     if schema.full_name != target.full_name:
         return
-    between = [it for it in contract.schemas if it.name == schema.name and schema.version < it.version < target.version]
+    versions = [version for version in contract.schemas if version.name == schema.name]
+    between = [version for version in versions if schema.version < version.version < target.version]
     old, new = fields_of(schema), fields_of(target)
     for name in old.keys() & new.keys():
-        if gone := [it for it in between if name not in fields_of(it)]:
+        if gone := [version for version in between if name not in fields_of(version)]:
             yield SchemaProblem(
                 contract.file(target),
                 f"the field {name} comes back, which version {gone[0].version} had removed: "
@@ -112,7 +113,7 @@ def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterat
 
 
 def _old_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
-    """All newer versions that do not declare that it must not."""
+    """Old code must read all newer versions, unless they declare that it must not."""
     upcasted = {(upcaster.name, upcaster.version) for upcaster in contract.schemas.upcasters}
     for versions in contract.versions():
         if versions[0].compatibility == BACKWARD:
@@ -120,7 +121,7 @@ def _old_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
             yield SchemaProblem(contract.file(versions[0]), "no code is older than the first version", do)
         for (i, older), (j, newer) in combinations(enumerate(versions), 2):
             reasons = unreadable(older, newer)
-            declared = any(it.compatibility == BACKWARD for it in versions[i + 1 : j + 1])
+            declared = any(version.compatibility == BACKWARD for version in versions[i + 1 : j + 1])
             if reasons and not declared:
                 yield SchemaProblem(
                     contract.file(newer),

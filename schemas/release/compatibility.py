@@ -1,7 +1,7 @@
 """Whether code that knows one version of a record can read what another version wrote.
 
-Avro's rules of resolution decide (the `avro` library's checker, as in Avro's specification, "Schema Resolution"), and
-what they let pass although the values would change without a word: another logical type, another scale.
+Avro's rules of resolution decide (the `avro` library's checker, as in Avro's specification, "Schema Resolution"), and a
+check of changes that these rules let pass although values would get another meaning: a logical type, a scale.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _LOGICAL = ("logicalType", "precision", "scale")
 
 
 def unreadable(reader: Schema, writer: Schema) -> list[str]:
-    """Why code that knows `reader` cannot read what `writer` wrote, or would read it as something else; else nothing.
+    """The reasons why code that knows `reader` cannot read data of `writer`, or would read it with another meaning.
 
-    A record that has been renamed counts as the same where the other one's name is its alias.
+    A renamed record counts as the same where the other one's name is its alias.
     """
     mine, theirs = msgspec.json.decode(reader.json), msgspec.json.decode(writer.json)
     if reader.full_name != writer.full_name:
@@ -37,7 +37,7 @@ def _by_avro(mine: Any, theirs: Any) -> Iterator[str]:
     if result.compatibility is SchemaCompatibilityType.compatible:
         return
     details = ", ".join(sorted(str(message) for message in result.messages))
-    for kind in dict.fromkeys(found.name for found in result.incompatibilities):
+    for kind in dict.fromkeys(incompatibility.name for incompatibility in result.incompatibilities):
         yield {
             "reader_field_missing_default_value": f"the field {details} is missing there, and has no default",
             "missing_enum_symbols": f"the enum has other symbols there: {details}",
@@ -48,7 +48,7 @@ def _by_avro(mine: Any, theirs: Any) -> Iterator[str]:
 
 
 def _by_meaning(mine: Any, theirs: Any) -> Iterator[str]:
-    """What resolution does not look at."""
+    """Differences at which resolution does not look."""
     my_kinds, their_kinds = dict(_kinds(mine)), dict(_kinds(theirs))
     for path in my_kinds.keys() & their_kinds.keys():
         if my_kinds[path] != their_kinds[path]:

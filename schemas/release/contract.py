@@ -16,7 +16,7 @@ from schemas.release import lock
 
 @dataclass(frozen=True)
 class SchemaProblem:
-    """A problem that must not be deployed: its place, what it is, and what to do."""
+    """A problem that must not be deployed: `where` it is, `what` it is, and what to `do`."""
 
     where: str
     what: str
@@ -49,7 +49,7 @@ class Contract:
         return self.decider.commands | self.decider.events
 
     def file(self, schema: Schema) -> str:
-        """Where a schema stands, below the schema root."""
+        """The file of a schema, below the schema root."""
         return lock.key_of(self.type, schema)
 
     def versions(self) -> Iterator[list[Schema]]:
@@ -60,47 +60,33 @@ class Contract:
         yield from by_name.values()
 
 
-def records(type_: Any) -> Iterator[dict[str, Any]]:
-    """The records of a schema, its own and those nested in it, each where it is defined."""
+def types_in(type_: Any, *, of_records: bool = True) -> Iterator[Any]:
+    """A type and all types in it, from the outside in. Without `of_records` not the types of a record's fields."""
     if isinstance(type_, list):
-        for part in type_:
-            yield from records(part)
-    elif isinstance(type_, dict):
-        if type_["type"] == "record":
-            yield type_
-        for field in type_.get("fields", ()):
-            yield from records(field["type"])
-        for inner in (type_.get("items"), type_.get("values"), type_["type"]):
-            yield from records(inner)
-
-
-def types_of(type_: Any) -> Iterator[Any]:
-    """The types of a value, without those of nested records."""
-    if isinstance(type_, list):
-        for part in type_:
-            yield from types_of(part)
-    elif isinstance(type_, dict):
-        yield type_
-        if type_["type"] != "record":
-            for inner in (type_.get("items"), type_.get("values"), type_["type"]):
-                yield from types_of(inner)
+        for branch in type_:
+            yield from types_in(branch, of_records=of_records)
     elif type_ is not None:
         yield type_
+        if isinstance(type_, dict):
+            for field in type_.get("fields", ()) if of_records else ():
+                yield from types_in(field["type"])
+            if type_["type"] != "record":
+                for inner in (type_.get("items"), type_.get("values"), type_["type"]):
+                    yield from types_in(inner, of_records=of_records)
 
 
-def named_types(type_: Any) -> Iterator[dict[str, Any]]:
+def records(schema: Schema) -> Iterator[dict[str, Any]]:
+    """The records of a schema, its own and those nested in it, each where it is defined."""
+    for type_ in types_in(msgspec.json.decode(schema.json)):
+        if isinstance(type_, dict) and type_["type"] == "record":
+            yield type_
+
+
+def named_types(parsed: Any) -> Iterator[dict[str, Any]]:
     """The named types that a parsed schema defines, without itself."""
-    if isinstance(type_, list):
-        for part in type_:
-            yield from named_types(part)
-    elif isinstance(type_, dict):
-        for inner in (*(field["type"] for field in type_.get("fields", ())), type_.get("items"), type_.get("values")):
-            if isinstance(inner, dict) and "name" in inner:
-                yield inner
-            for branch in inner if isinstance(inner, list) else ():
-                if isinstance(branch, dict) and "name" in branch:
-                    yield branch
-            yield from named_types(inner)
+    for type_ in types_in(parsed):
+        if isinstance(type_, dict) and "name" in type_ and type_ is not parsed:
+            yield type_
 
 
 def dataclasses_of(type_: Any) -> Iterator[type]:
@@ -115,8 +101,8 @@ def dataclasses_of(type_: Any) -> Iterator[type]:
 
 def fields_of(schema: Schema) -> dict[str, dict[str, Any]]:
     """A record's fields, under their aliases too."""
-    found: dict[str, dict[str, Any]] = {}
+    by_name: dict[str, dict[str, Any]] = {}
     for field in msgspec.json.decode(schema.json)["fields"]:
         for name in (field["name"], *field.get("aliases", ())):
-            found[name] = field
-    return found
+            by_name[name] = field
+    return by_name

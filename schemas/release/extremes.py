@@ -1,7 +1,8 @@
-"""Everything that a schema allows, by its corners: what a class has to hold, whatever was written once.
+"""The extreme values of a schema, which a class has to hold, since they may have been written once.
 
-`example` of `samples.py` says something in each field; here it is changed in one place at a time, to what is easily
-forgotten: null, every symbol, every branch, the first and the last of all numbers and times, nothing and very much.
+`example` of `samples.py` has a meaningful value in each field. Here it is changed in one place at a time, to values
+that are easily forgotten: null, every symbol, every branch, the first and the last numbers and times, nothing and very
+much.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ _LOGICAL: dict[str, tuple[Any, ...]] = {
 
 
 def extremes(schema: Schema) -> Iterator[tuple[str, Fields]]:
-    """Fields for a record, each with the place in which they are extreme."""
-    named = {it["name"]: it for it in named_types(schema.parsed)}
+    """Fields of a record with one extreme value, each with the place of that value."""
+    named = {type_["name"]: type_ for type_ in named_types(schema.parsed)}
     yield from _of(schema.parsed, schema.name, named)
 
 
 def _of(schema: Any, name: str, named: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Values of a type, with the place in them."""
+    """Extreme values of a type, each with its place."""
     if isinstance(schema, list):
         for branch in schema:
             yield from _of(branch, name, named)
@@ -58,7 +59,7 @@ def _of(schema: Any, name: str, named: dict[str, Any]) -> Iterator[tuple[str, An
     logical, kind = schema.get("logicalType", ""), schema["type"]
     if logical == "decimal":
         most = 10 ** schema["precision"] - 1
-        yield from (("", Decimal(it).scaleb(-schema.get("scale", 0))) for it in (0, -most, most))
+        yield from (("", Decimal(number).scaleb(-schema.get("scale", 0))) for number in (0, -most, most))
     elif logical in _LOGICAL:
         yield from (("", value) for value in _LOGICAL[logical])
     elif kind == "record":
@@ -69,7 +70,7 @@ def _of(schema: Any, name: str, named: dict[str, Any]) -> Iterator[tuple[str, An
     elif kind == "enum":
         yield from (("", symbol) for symbol in schema["symbols"])
     elif kind == "fixed":
-        yield from (("", bytes([it] * schema["size"])) for it in (0, 255))
+        yield from (("", bytes([number] * schema["size"])) for number in (0, 255))
     elif kind == "array":
         item = example_value(schema["items"], name, named)
         yield from (("", value) for value in ([], [item] * MANY))

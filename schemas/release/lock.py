@@ -1,4 +1,4 @@
-"""The lock: which versions are released, and what they are. `<schema root>/schemas.lock`, one line a version.
+"""The lock: the released versions, in `<schema root>/schemas.lock`, one line a version.
 
 A fingerprint says how the bytes of a version are read, and leaves out what the parsing canonical form leaves out:
 defaults, aliases, logical types, declarations. The digest covers these, and leaves out documentation only. The shape of
@@ -37,14 +37,14 @@ class LockedState(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Lock(msgspec.Struct):
-    """What is released. `versions` by `<type>/<Name>.v<N>.avsc`, `states` by aggregate type."""
+    """The released versions by `<type>/<Name>.v<N>.avsc`, and states by aggregate type."""
 
     versions: dict[str, LockedVersion] = {}
     states: dict[str, LockedState] = {}
 
 
 def key_of(type: str, schema: Schema) -> str:
-    """How the lock names a version: its file."""
+    """The name of a version in the lock: its file."""
     return f"{type}/{schema.name}.v{schema.version}.avsc"
 
 
@@ -56,7 +56,7 @@ def locked_version(schema: Schema) -> LockedVersion:
 def locked_state(decider: Decider[Any, Any, Any]) -> LockedState:
     """The line of an aggregate's state. Raises `SchemaError` for one that no snapshot can hold."""
     types, initial = decider.state_types, type(decider.initial)
-    names = " | ".join(getattr(it, "__name__", str(it)) for it in types)
+    names = " | ".join(getattr(type_, "__name__", str(type_)) for type_ in types)
     try:
         *shapes, _ = [shape_of(type) for type in (*types, initial)]
     except TypeError as error:
@@ -65,7 +65,7 @@ def locked_state(decider: Decider[Any, Any, Any]) -> LockedState:
             f"the state of {decider.type} is to be a dataclass that a snapshot can hold, or a union of such: {why}; "
             "within a state let one class say which it is, or use msgspec.Struct with a tag"
         ) from None
-    known = initial in [get_origin(it) or it for it in types]
+    known = initial in [get_origin(type_) or type_ for type_ in types]
     if not known and (len(types) > 1 or is_dataclass(initial) or is_dataclass(types[0])):
         raise SchemaError(
             f"evolve of {decider.type} takes a state of {names}, and the initial one is {decider.initial!r}: annotate "
@@ -102,6 +102,6 @@ def _digest(value: object) -> str:
 
 def _without_docs(value: Any) -> Any:
     if isinstance(value, dict):
-        told = ("doc", "description", "title")  # a field of that name is no text
-        return {k: _without_docs(part) for k, part in value.items() if not (k in told and isinstance(part, str))}
+        texts = ("doc", "description", "title")  # a field of that name is no text
+        return {k: _without_docs(part) for k, part in value.items() if not (k in texts and isinstance(part, str))}
     return [_without_docs(part) for part in value] if isinstance(value, list) else value

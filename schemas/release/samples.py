@@ -1,4 +1,4 @@
-"""Samples: what each released version of each event has written, kept for ever.
+"""Samples: the bytes that each released version of each event has written, kept for ever.
 
 `<folder>/<schema root>/<type>/<Event>.v<N>.json` holds the bytes in both formats, as the code of that time made them,
 the fields as they were written, and the events that they read as today. The bytes never change; `reads_as` changes with
@@ -85,19 +85,19 @@ def make_sample(schema: Schema, class_: type, codec: Codec) -> Sample:
 
 
 def reads_as(codec: Codec, data: bytes) -> list[Part]:
-    """What these bytes are today. Raises `Undecodable`."""
+    """The events that these bytes stand for today. Raises `Undecodable`."""
     return [Part(newest.name, fields) for newest, fields in codec.decode_to_builtins(data)]
 
 
 def example(schema: Schema) -> Fields:
-    """Fields for a record in which each says something: no default, nothing twice, and the same each time."""
+    """Fields of a record with a meaningful value in each: no default, no value twice, and the same each time."""
     numbers = count(1)
     fields: Fields = _value(schema.parsed, schema.name, {}, lambda: next(numbers))
     return fields
 
 
 def example_value(schema: Any, name: str, named: dict[str, Any]) -> Any:
-    """A value that says something, of a type within a schema whose other types are `named`."""
+    """A meaningful value of a type within a schema whose other types are `named`."""
     numbers = count(1)
     return _value(schema, name, dict(named), lambda: next(numbers))
 

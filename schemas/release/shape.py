@@ -1,6 +1,6 @@
-"""The shape of a type: how its values are written, as plain values that are compared by their digest.
+"""The shape of a type: the form in which its values are written, as plain values that are compared by their digest.
 
-It is taken from what msgspec says of the type, and not from the JSON Schema that msgspec makes of it: that differs
+It is made of msgspec's inspection of the type, and not of the JSON Schema that msgspec makes: the schema differs
 between releases of msgspec (0.23 added the defaults of factories), and a digest that is kept for years must not.
 """
 
@@ -14,7 +14,7 @@ from msgspec import inspect
 
 
 def shape_of(type_: Any) -> Any:
-    """The shape of `type_`, of lists, dicts and text. Raises `TypeError` for what JSON cannot say."""
+    """The shape of `type_`, of lists, dicts and text. Raises `TypeError` for a type that JSON cannot express."""
     msgspec.json.Decoder(type_)
     return _Shape().of(inspect.type_info(type_))
 

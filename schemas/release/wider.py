@@ -1,4 +1,4 @@
-"""Values that a class can hold and its schema cannot write: such an event would be refused when it happens."""
+"""Values that a class can hold and its schema cannot write: an event with one would be refused when it happens."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _INT = 2**31
 
 
 def wider(schema: Schema, class_: type) -> Iterator[tuple[str, str]]:
-    """Each such value, and what to do about it."""
-    named = {it["name"]: it for it in named_types(schema.parsed)}
+    """Each kind of such values, and the repair."""
+    named = {type_["name"]: type_ for type_ in named_types(schema.parsed)}
     yield from _of(inspect.type_info(class_), schema.parsed, "", named)
 
 
 def _of(form: Any, schema: Any, path: str, named: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    branches = [named.get(it, it) if isinstance(it, str) else it for it in _list(schema)]
-    kinds = {it if isinstance(it, str) else it["type"]: it for it in branches}
+    branches = [named.get(item, item) if isinstance(item, str) else item for item in _list(schema)]
+    kinds = {item if isinstance(item, str) else item["type"]: item for item in branches}
     for part in form.types if isinstance(form, inspect.UnionType) else (form,):
         match part:
             case inspect.NoneType() if "null" not in kinds:
                 yield f"{path} may be None", 'say ["null", ..] in a new version, or take None out of the class'
             case inspect.LiteralType() | inspect.EnumType() if "enum" in kinds and "string" not in kinds:
-                values = part.values if isinstance(part, inspect.LiteralType) else [it.value for it in part.cls]
-                if more := [str(it) for it in values if it is not None and it not in kinds["enum"]["symbols"]]:
+                values = part.values if isinstance(part, inspect.LiteralType) else [item.value for item in part.cls]
+                if more := [str(item) for item in values if item is not None and item not in kinds["enum"]["symbols"]]:
                     yield f"{path} may be {', '.join(more)}", "add it to the symbols in a new version"
             case inspect.StrType() if "enum" in kinds and "string" not in kinds:
-                symbols = ", ".join(f'"{it}"' for it in kinds["enum"]["symbols"])
+                symbols = ", ".join(f'"{item}"' for item in kinds["enum"]["symbols"])
                 yield f"{path} may be any text", f"make it a Literal[{symbols}]"
             case inspect.IntType() if "int" in kinds and "long" not in kinds and not _within(part):
                 yield (
@@ -39,11 +39,11 @@ def _of(form: Any, schema: Any, path: str, named: dict[str, Any]) -> Iterator[tu
                     "make it a long in a new version, or bound the class: Annotated[int, msgspec.Meta(ge=.., le=..)]",
                 )
             case inspect.DataclassType() if "record" in kinds:
-                by_name = {it["name"]: it["type"] for it in kinds["record"]["fields"]}
+                by_name = {item["name"]: item["type"] for item in kinds["record"]["fields"]}
                 for field in part.fields:
                     if field.encode_name in by_name:
-                        its = f"{path}.{field.name}".lstrip(".")
-                        yield from _of(field.type, by_name[field.encode_name], its, named)
+                        place = f"{path}.{field.name}".lstrip(".")
+                        yield from _of(field.type, by_name[field.encode_name], place, named)
             case inspect.DictType() if "map" in kinds:
                 yield from _of(part.value_type, kinds["map"]["values"], f"{path}[]", named)
             case _ if "array" in kinds and hasattr(part, "item_type"):

@@ -1,1 +1,1 @@
-"""Keeping coroutines in hand: tasks that end together, supervision, retries, fair turns. Imports nothing of ours."""
+"""Tasks that end together, supervision, retries, fair turns on the event loop. Imports nothing else of the project."""

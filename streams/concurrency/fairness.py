@@ -1,7 +1,7 @@
 """Long work on the event loop, in turns: a few milliseconds at a time, and one at a time.
 
-A worker applies the events of many partitions side by side. If each had a turn whenever the loop comes round, a query,
-for which the loop comes round some times, would wait for all of them each time.
+A worker applies the events of many partitions side by side. If each partition had a turn in every round of the loop, a
+query, which takes several rounds, would wait for all partitions in each of them.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from weakref import WeakKeyDictionary
 
 TURN_SECONDS = 0.004
 A_FEW = 20
-"""Things that are done between two looks at the clock."""
+"""The number of things that are done between two looks at the clock."""
 
 T = TypeVar("T")
 
 
 class Turns(Protocol):
-    """Who waits for a turn."""
+    """A queue of tasks that wait for a turn."""
 
     async def wait(self, now: float) -> float:
-        """Until when it is one's turn, by the clock that says that it is `now`."""
+        """Wait for a turn. Returns its end, by the clock that says `now`."""
 
 
 class _Line:
-    """Who waits for a turn on one event loop. What is done before the loop comes round again shares one turn, in the
-    order in which they have come; who finds it used up waits for the next one."""
+    """The tasks that wait for a turn on one event loop. The tasks of one round of the loop share one turn, in the order
+    of their arrival; a task that finds the turn used up waits for the next one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._tickets = count()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._end: float | None = None
-        """Of the turn of this round; None while nobody has had one."""
+        """The end of the turn of this round; None before its first task."""
 
     async def wait(self, now: float) -> float:
         ticket = next(self._tickets)
@@ -63,13 +63,13 @@ class _Line:
 
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
 LINE: ContextVar[Turns | None] = ContextVar("line", default=None)
-"""Where a task waits that is not to wait in the line of its event loop."""
+"""The queue of a task that does not wait in the line of its event loop: the simulation sets it."""
 _end: ContextVar[float] = ContextVar("end of the turn", default=0.0)
-"""Each task has its own, at first that of the task which made it."""
+"""Each task has a value of its own, at first that of the task that made it."""
 
 
 async def yield_if_due() -> None:
-    """Return at once while it is the turn of this task, and else when it is again."""
+    """Return at once while this task has its turn, and else when its next turn begins."""
     if (now := time.perf_counter()) >= _end.get():
         line = LINE.get() or _line_of(asyncio.get_running_loop())
         _end.set(await line.wait(now))
@@ -83,7 +83,7 @@ def _line_of(loop: asyncio.AbstractEventLoop) -> Turns:
 
 
 def chunks(things: Iterable[T]) -> Iterator[list[T]]:
-    """Things, so many at a time as may be done between two looks at the clock."""
+    """Things in lists of `A_FEW`, which may be done between two looks at the clock."""
     rest = iter(things)
-    while some := list(islice(rest, A_FEW)):
-        yield some
+    while chunk := list(islice(rest, A_FEW)):
+        yield chunk

@@ -1,7 +1,7 @@
-"""Repeating what a store or broker did not answer: for ever, where nothing may be lost, or for some seconds.
+"""Repetition of requests that a store or a broker did not answer: for ever, where nothing may be lost, or a few times.
 
-stamina and tenacity repeat as well. They log each attempt or none; here an outage is logged once when it begins, every
-15 s, and when it is over, and health is told of it. That is most of these lines.
+stamina and tenacity repeat as well, but log each attempt or none. Here an outage is logged when it begins, every 15 s,
+and when it is over, and the health of the worker shows it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 SAY_AGAIN = 15.0
 PATIENCE_SECONDS = 2.0
-"""An outage that is over sooner need not be shown to anybody."""
+"""An outage that is over sooner is not shown."""
 
 
 async def until_it_answers(
@@ -30,8 +30,8 @@ async def until_it_answers(
 ) -> T:
     """The result of `operation`, repeated with growing pauses (seconds, 0.05 to 2) for as long as it raises `on`.
 
-    Logs that once when it begins, every 15 s, and when it is over. `waits` is called with the error when that has gone
-    on for 2 s, and with None when it is over.
+    Logs the outage when it begins, every 15 s, and when it is over. `waits` is called with the error when the outage
+    has lasted 2 s, and with None when it is over.
     """
     pause, began, said = FIRST_PAUSE, 0.0, 0.0
     while True:
@@ -62,7 +62,7 @@ async def retried(
 ) -> T:
     """The result of `operation`, repeated after each of these pauses (seconds) while it raises `on`; then it raises.
 
-    For work that somebody waits for, and for what others do at the same moment.
+    For work that somebody waits for, and for work that other processes do at the same moment.
     """
     for pause in pauses:
         try:

@@ -1,7 +1,7 @@
 """Tasks that must not end while the worker runs: one that fails is begun again, and health says so.
 
-A task of asyncio that fails is noticed by whoever awaits it, and such a task is awaited by nobody before the worker
-stops. So each of them is kept by a supervisor, as in Erlang's "one for one" strategy.
+The failure of an asyncio task is noticed where the task is awaited, and such a task is not awaited before the worker
+stops. So a supervisor keeps each of them, as in Erlang's "one for one" strategy.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 CALM_SECONDS = 5.0
-"""A task that has failed is well again when it has run for so long, in seconds."""
+"""The seconds after which a task that has failed counts as well again."""
 SAY_AGAIN = 60.0
-"""The same failure is said again after so long, in seconds."""
+"""The seconds after which the same failure is logged again."""
 
 
 class Supervisor:
@@ -31,18 +31,18 @@ class Supervisor:
 
     @property
     def troubles(self) -> Mapping[str, str]:
-        """What is not well now: reason by name."""
+        """The present troubles: reason by name."""
         return self._troubles
 
     def trouble(self, name: str, reason: str) -> bool:
-        """Say that something is not well, for those that begin again by a rule of their own. Returns whether that is
-        news, and so to be logged: it was well, or the reason is another one."""
+        """Note a trouble, for work that begins again by a rule of its own. Returns whether it is new, and so to be
+        logged: there was none of this name, or it had another reason."""
         is_new = self._troubles.get(name) != reason
         self._troubles[name] = reason
         return is_new
 
     def well(self, name: str) -> None:
-        """Say that it is well again."""
+        """Note that a trouble is over."""
         self._troubles.pop(name, None)
 
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:

@@ -1,4 +1,4 @@
-"""Ends of tasks: asyncio's own ways leave some running behind the caller's back."""
+"""Ends of tasks: asyncio's own functions leave tasks running behind the caller's back."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 async def all_done(work: Iterable[Awaitable[object]]) -> None:
-    """Do all of it side by side, to the end, and then raise what failed first.
+    """Await all work side by side, to the end, and then raise the first error.
 
-    `asyncio.gather` raises at once, and what it leaves running may still act when its caller has moved on.
+    `asyncio.gather` raises at once, and the work that it leaves running may still act when its caller has moved on.
     """
     for outcome in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(outcome, BaseException):
@@ -23,9 +23,9 @@ async def all_done(work: Iterable[Awaitable[object]]) -> None:
 
 
 async def each_done(*work: Awaitable[object]) -> None:
-    """Do all of it side by side, to the end; what fails is logged, and keeps nothing else from being done.
+    """Await all work side by side, to the end; errors are logged and do not keep the rest from being done.
 
-    For what ends something: who stops, or lets go, has more to do than this.
+    For work that ends something, behind which more has to be ended.
     """
     for outcome in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(outcome, Exception):
@@ -35,8 +35,8 @@ async def each_done(*work: Awaitable[object]) -> None:
 
 
 async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """What all of it gives, done side by side. Raises what fails first, after ending the others."""
-    tasks = [asyncio.ensure_future(it) for it in work]
+    """The results of all work, done side by side. Raises the first error, after ending the others."""
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
         return await asyncio.gather(*tasks)
     finally:
@@ -48,8 +48,8 @@ async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 async def cancel(task: asyncio.Task[Any]) -> None:
     """End a task, and wait until it has ended.
 
-    What the task has failed with is logged and not raised: whoever ends it has work of his own to finish. Raises
-    `CancelledError` when the caller itself is cancelled meanwhile.
+    The task's own error is logged and not raised: the caller has work of its own to finish. Raises `CancelledError`
+    when the caller itself is cancelled meanwhile.
     """
     task.cancel()
     await asyncio.wait({task})
@@ -58,8 +58,8 @@ async def cancel(task: asyncio.Task[Any]) -> None:
 
 
 async def until_one_ends(*work: Awaitable[None]) -> None:
-    """Do all of it side by side until one ends, then end the others; raises what that one raised."""
-    tasks = [asyncio.ensure_future(it) for it in work]
+    """Do all work side by side until one ends, then end the others. Raises the error of the one that ended."""
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

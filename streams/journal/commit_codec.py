@@ -1,4 +1,5 @@
-"""A commit's events to bytes and back: Avro single-object encoding, of the schema in `commit.v2.avsc`.
+"""A commit's events to bytes and back: Avro single-object encoding, of the schema in `commit.v2.avsc`; and the commits
+and derived events in rows of a database.
 
 The schema is kept beside the commits (`Journal.schemas`), so that whoever has only the journal can read it.
 A new version gets a file of its own and an entry in `_READABLE`; older ones stay there for ever.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from fastavro.types import Schema
 
 from schemas.avro_bytes import long
-from streams.journal.port import RecordedEvent
+from streams.journal.port import Commit, RecordedEvent, StoredEvent
 
 _MARKER = b"\xc3\x01"
 _HEADER = len(_MARKER) + 8
@@ -82,3 +84,40 @@ def decode_events(payload: bytes) -> tuple[RecordedEvent, ...]:
         return tuple(RecordedEvent(**event) for event in record["events"])
     except Exception as error:  # whatever the reader stumbles over in bytes that are not what their header says
         raise UnreadableCommit(f"a commit's bytes are damaged: {error!r}") from error
+
+
+def commit_from(stream: str, row: Sequence[Any], recorded_at: datetime) -> Commit:
+    """A commit from the columns of its row: nr, epoch, owner, topic id, offset, derived_nr, eventful_nr, time, payload.
+
+    Raises `UnreadableCommit`.
+    """
+    nr, epoch, owner, topic_id, offset, derived_nr, eventful_nr, _, payload = row
+    return Commit(
+        stream=stream,
+        nr=nr,
+        epoch=epoch,
+        owner=owner,
+        topic_id=topic_id,
+        offset=offset,
+        derived_nr=derived_nr,
+        eventful_nr=eventful_nr,
+        recorded_at=recorded_at,
+        events=decode_events(payload),
+    )
+
+
+def event_from(aggregate_id: str, row: Sequence[Any], recorded_at: datetime) -> StoredEvent:
+    """A derived event from the columns of its row: sequence, nr, index, type, data, command id, correlation id,
+    traceparent, command, time. Cassandra has null for an empty text."""
+    sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, _ = row
+    event = RecordedEvent(
+        aggregate_id,
+        sequence,
+        type or "",
+        data or b"",
+        command_id,
+        correlation_id=correlation_id or "",
+        traceparent=traceparent or "",
+        command=command or "",
+    )
+    return StoredEvent(event, nr, index, recorded_at)

@@ -1,4 +1,4 @@
-"""The read edge: what stands in a journal becomes what the code of today knows."""
+"""The read edge: events of a journal become events of today's code."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ log = logging.getLogger(__name__)
 
 
 class NotReadableYet(Exception):
-    """This worker cannot read what another has written, or say what it means, so it must not go on: a newer version
-    can."""
+    """This worker cannot read an event that another worker has written, so it must not go on: a newer version can."""
 
 
 async def decode_event(codec: Codec, journal: Schemas, data: bytes) -> tuple[Any, ...]:
-    """What an event of the journal stands for today, with the schemas kept beside it when they are not here.
+    """The events that an event of the journal stands for today. Schemas that are not here are read from the journal.
 
     Raises `NotReadableYet`, and `Unavailable`.
     """
@@ -35,7 +34,7 @@ async def decode_event(codec: Codec, journal: Schemas, data: bytes) -> tuple[Any
 
 
 async def learn_schemas(codec: Codec, journal: Schemas) -> None:
-    """Make known the schemas that a journal keeps. Raises `Unavailable`."""
+    """Have the codec learn the schemas that a journal keeps. Raises `Unavailable`."""
     for fingerprint, schema in (await journal.schemas()).items():
         try:
             codec.add(fingerprint, schema)

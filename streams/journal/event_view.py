@@ -1,4 +1,4 @@
-"""The events of an aggregate as people see them: what was written, and what it reads as today."""
+"""The events of an aggregate for people: as they were written, and as they read today."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def pieces(
 
 def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterator[dict[str, Any]]:
     """Stored events ready for JSON: each as it was written, by the schema that it names, and where that is not the
-    newest one also as what it `reads_as` today. Data that cannot be read is its own reason."""
+    newest schema, also as it `reads_as` today. For data that cannot be read the reason is shown."""
     for row in stored:
         yield {
             "sequence": row.event.sequence,
@@ -55,18 +55,18 @@ def _told(codec: Codec, data: bytes) -> dict[str, Any]:
         schema, fields = codec.decode_as_written(data)
     except Undecodable as error:
         return {"schema": None, "data": {"unreadable": str(error)}}
-    told: dict[str, Any] = {"schema": f"{schema.full_name}:{schema.version}", "data": fields}
+    entry: dict[str, Any] = {"schema": f"{schema.full_name}:{schema.version}", "data": fields}
     try:
         today = codec.decode_to_builtins(data)
     except Undecodable as error:
-        return {**told, "reads_as": {"unreadable": str(error)}}
+        return {**entry, "reads_as": {"unreadable": str(error)}}
     if [schema] != [newest for newest, _ in today]:
-        told["reads_as"] = [{"type": newest.name, "data": fields} for newest, fields in today]
-    return told
+        entry["reads_as"] = [{"type": newest.name, "data": fields} for newest, fields in today]
+    return entry
 
 
 async def learn_for(codec: Codec, journal: Schemas, stored: Sequence[StoredEvent]) -> None:
-    """Make known the schemas kept in the journal, when an event needs one of them. Raises `Unavailable`."""
+    """Have the codec learn the schemas of the journal when an event needs one of them. Raises `Unavailable`."""
     for row in stored:
         try:
             codec.schema_of(row.event.data)

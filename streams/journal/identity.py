@@ -1,4 +1,4 @@
-"""Whose a journal is: a start with one that belongs to something else is refused."""
+"""The identity of a journal: a worker does not start with a journal that belongs to something else."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SHOWN = {
 }
 
 
-def check_identity(found: Identity, ours: Identity, setting: str = "JOURNAL_URL") -> None:
+def check_identity(present: Identity, ours: Identity, setting: str = "JOURNAL_URL") -> None:
     """Raise `SettingsError` with both sides where a journal is somebody else's. An empty cluster is any."""
-    if found.format > FORMAT:
+    if present.format > FORMAT:
         raise SettingsError(
-            f"{setting}: the journal of {ours.context} has format {found.format}, and this version knows {FORMAT}:"
+            f"{setting}: the journal of {ours.context} has format {present.format}, and this version knows {FORMAT}:"
             " deploy the version that wrote it"
         )
-    one, other = msgspec.structs.asdict(found), msgspec.structs.asdict(ours)
+    one, other = msgspec.structs.asdict(present), msgspec.structs.asdict(ours)
     names = [name for name in _SHOWN if one[name] != other[name] and (name != "cluster" or ours.cluster)]
     if names:
         theirs, here = (", ".join(_SHOWN[name].format(side[name]) for name in names) for side in (one, other))

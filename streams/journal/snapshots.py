@@ -1,7 +1,7 @@
-"""What a snapshot holds, and the states that one can hold.
+"""The content of snapshots, and the states that a snapshot can hold.
 
 A snapshot only saves reading: an aggregate without one is read from its events. So a state that cannot be written, that
-would come back as another, or that is too large for a store has none, and its aggregate goes on.
+would come back as another state, or that is too large for a store has no snapshot, and its aggregate goes on.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ MOST_BYTES = 8 * 1024 * 1024
 _MOST_SAID = 1_000
 
 _said: OrderedDict[tuple[str, str], None] = OrderedDict()
-"""The aggregates of which it was said that they have no snapshot, the last ones."""
+"""The latest aggregates of which it was logged that they have no snapshot."""
 
 
 class FirstReply(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What the first reply to an accepted command said: kept so that a repeat gets it again.
+    """The content of the first reply to an accepted command, kept so that a repeat gets it again.
 
-    `command` is what its row says of it: its type and the digest of its data, empty where that was not kept.
+    `command` is the command's type and the digest of its data, empty where that was not kept.
     """
 
     nr: int
@@ -50,7 +50,7 @@ _decode_content = msgspec.json.Decoder(_Content).decode
 
 
 class StateForm:
-    """How the states of a decider stand in its snapshots: as JSON, with the name of their class where it is a union.
+    """The form of a decider's states in its snapshots: JSON, with the name of the class where the state is a union.
 
     Raises `TypeError` when no snapshot can be read as one of its types.
     """
@@ -88,7 +88,7 @@ class StateForm:
 
 
 def form_of(decider: Decider[Any, Any, Any]) -> StateForm:
-    """How its states stand in snapshots. Raises `TypeError`."""
+    """The form of a decider's states in snapshots. Raises `TypeError`."""
     return _form(decider.state_types)
 
 
@@ -98,12 +98,12 @@ def _form(types: tuple[Any, ...]) -> StateForm:
 
 
 def name_of(type_: Any) -> str:
-    """What a snapshot calls a type of a union."""
+    """The name of a type of a union in a snapshot."""
     return type_.__name__ if isinstance(type_, type) else str(type_)
 
 
 def say_once(type: str, aggregate_id: str, why: object) -> None:
-    """Say that an aggregate has no snapshot, unless it was said."""
+    """Log that an aggregate has no snapshot, once."""
     if (type, aggregate_id) not in _said:
         log.warning("%s %r: no snapshot, it is read from its events: %s", type, aggregate_id, why)
         _said[type, aggregate_id] = None
@@ -117,5 +117,5 @@ def _by_identity(type_: type) -> bool:
 
 
 def _same(back: Any, state: Any) -> bool:
-    # A class that compares by identity says of no copy that it is the same.
+    # A class that compares by identity has no equal copies.
     return type(back) is type(state) and (_by_identity(type(state)) or bool(back == state))

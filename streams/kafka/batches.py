@@ -1,4 +1,4 @@
-"""What a fetch brings, as bytes: the batches of a partition, unpacked within bounds, and read record by record.
+"""The bytes of a fetch: the batches of a partition, unpacked within bounds, and read record by record.
 
 All functions are pure. aiokafka unpacks without a bound, and cannot step over a record that it cannot read.
 """
@@ -18,10 +18,10 @@ from aiokafka.record.util import decode_varint
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 UNPACKED_BYTES = 64 * 1024 * 1024
-"""The most that a batch may take when it is unpacked; of what a fetch has brought of a partition no more is unpacked at
-once, and one batch. Packed it is at most 1 MB, as brokers are set, which can be 30 GB with zstd."""
+"""The most bytes of an unpacked batch. Of the fetch of a partition no more is unpacked at once, and one batch. A packed
+batch has at most 1 MB, as brokers are set, which can be 30 GB with zstd."""
 RECORD_BYTES = 256
-"""What a record takes besides its bytes."""
+"""Bytes of memory that a record takes beside its own bytes."""
 FIRST_GUESS = 64 * 1024
 
 Bytes = bytes | bytearray | memoryview
@@ -48,12 +48,12 @@ class UnreadableRecord(ConsumerRecord[Any, Any]):  # type: ignore[misc]
 
 
 class Undecompressed(Exception):
-    """What is compressed cannot be unpacked, or is too large."""
+    """A compressed batch cannot be unpacked, or is too large."""
 
 
 def decompress(codec: int, data: Bytes, most: int = UNPACKED_BYTES) -> Bytes:
-    """What a batch holds, by Kafka's number of the codec; never takes much more memory than `most` bytes. Raises
-    `Undecompressed`."""
+    """The unpacked bytes of a batch, by Kafka's number of the codec. Never takes much more memory than `most` bytes.
+    Raises `Undecompressed`."""
     try:
         if codec == DefaultRecordBase.CODEC_GZIP:
             return _gunzip(data, most)
@@ -83,7 +83,7 @@ def _gunzip(data: Bytes, most: int) -> bytes:
 
 
 def _unsnap(data: Bytes, most: int) -> Bytes:
-    """Raw snappy, or the blocks of xerial, as Java's client writes."""
+    """Unpack raw snappy, or the blocks of xerial, as Java's client writes them."""
     if bytes(data[: len(_XERIAL)]) != _XERIAL:
         return _unsnap_block(data, most)
     unpacked, at = bytearray(), _XERIAL_HEADER
@@ -104,7 +104,7 @@ def _unsnap_block(data: Bytes, most: int) -> bytes:
 
 
 def _into(decompress_into: Any, data: Bytes, most: int) -> memoryview:
-    """Into a buffer of a guessed size, then into larger ones: so no frame can take more than it may."""
+    """Unpack into a buffer of a guessed size, then into larger ones, so that no frame takes more than `most` bytes."""
     size = min(max(FIRST_GUESS, 4 * len(data)), most)
     while True:
         buffer = bytearray(size)
@@ -119,7 +119,7 @@ def _into(decompress_into: Any, data: Bytes, most: int) -> memoryview:
 
 
 def unpack(batch: Bytes) -> bytearray:
-    """A compressed batch of format 2 as one that is not. Raises `Undecompressed`."""
+    """A compressed batch of format 2 as an uncompressed one. Raises `Undecompressed`."""
     header = _HEADER.unpack_from(batch)
     codec, count = header[5] & DefaultRecordBase.CODEC_MASK, header[-1]
     if count * RECORD_BYTES > UNPACKED_BYTES:
@@ -165,14 +165,14 @@ def read_batch(tp: TopicPartition, batch: Bytes) -> Iterator[ConsumerRecord[Any,
             tp.topic,
             tp.partition,
             offset,
-            max_time if append_time else first_time + time_delta,
-            int(append_time),
-            key,
-            value,
-            None,
-            -1 if key is None else len(key),
-            -1 if value is None else len(value),
-            headers,
+            timestamp=max_time if append_time else first_time + time_delta,
+            timestamp_type=int(append_time),
+            key=key,
+            value=value,
+            checksum=None,
+            serialized_key_size=-1 if key is None else len(key),
+            serialized_value_size=-1 if value is None else len(value),
+            headers=headers,
         )
 
 
@@ -204,13 +204,15 @@ def _bytes(record: memoryview, at: int) -> tuple[bytes | None, int]:
 
 
 def unreadable(tp: TopicPartition, first: int, offset: int, time: int, reason: str) -> UnreadableRecord:
+    """A record that stands for those with offsets `first` to `offset`. `time` is in milliseconds."""
     return UnreadableRecord(
-        tp.topic, tp.partition, offset, time, 0, None, None, None, -1, -1, (), reason=reason, first=first
-    )
+        *tp, offset, timestamp=time, timestamp_type=0, key=None, value=None, checksum=None, serialized_key_size=-1,
+        serialized_value_size=-1, headers=(), reason=reason, first=first,
+    )  # fmt: skip
 
 
 class Batches:
-    """The batches that a fetch has brought of one partition; the last may be cut off, and is left out then."""
+    """The batches of one partition in a fetch. A last one that is cut off is left out."""
 
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
@@ -230,10 +232,10 @@ class Batches:
         return batch
 
     def _find_end(self) -> int:
-        """Where the next batch ends; where it begins when there is none."""
+        """The end of the next batch; its beginning when there is none."""
         left = len(self._data) - self._at - _PREFIX.size
         length = _PREFIX.unpack_from(self._data, self._at)[1] if left > 0 else 0
         if 0 < length <= left:
             return self._at + _PREFIX.size + length
-        # A broker sends the first one whole, or it is damaged: then it is what there is.
+        # A broker sends the first batch whole: a shorter one is damaged, and is taken as it is.
         return len(self._data) if self._at == 0 else self._at

@@ -1,4 +1,4 @@
-"""The worker's own Kafka client: sends records in batches that their topics take, and looks at partitions."""
+"""The worker's own Kafka client: it sends records in batches that their topics take, and looks at partitions."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from streams.kafka.topics import DAY, TopicError, ensure_topics, reply_topic
 log = logging.getLogger(__name__)
 
 MADE_TOPICS = 1_000
-"""Reply topics that a worker makes within a day, at most; those that are there already do not count."""
+"""The most reply topics that a worker makes within a day; existing topics do not count."""
 BATCH_BYTES = 256 * 1024
 MISNUMBERED = 5
-"""Attempts at a batch that came behind a refused one."""
+"""The attempts at a batch that came behind a refused one."""
 
 
 class KafkaClient:
@@ -45,7 +45,7 @@ class KafkaClient:
         self._limits = TopicLimits(self._ask_largest)
         self._sender = Sender(self.send, self._reply_partitions, self._spawn)
         self._made: deque[float] = deque(maxlen=MADE_TOPICS)
-        """When reply topics were made, the last of them."""
+        """The times at which reply topics were made, the latest ones."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._probes = Probes(bootstrap_servers, self._security, self._spawn)
 
@@ -70,30 +70,29 @@ class KafkaClient:
         return await started(producer)
 
     async def stop(self) -> None:
-        """Send what is waiting, then disconnect."""
+        """Send the waiting records, then disconnect."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
         await self._probes.stop()
         await self._producers.stop()
 
     async def describe(self, topics: Iterable[str]) -> dict[str, TopicMetadata]:
-        """Topics as the broker has them. Raises `KafkaError`."""
+        """The metadata of topics. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
             return await read_metadata(producer.client, topics)
 
     async def existing(self, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
-        """Topics that there are, None for one without a leader just now. Raises `KafkaError`."""
+        """The metadata of existing topics, None for a topic without a leader just now. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
             return await existing(producer.client, topics)
 
     # -- records of one partition ------------------------------------------------------------------------
 
     async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
-        """Send records of one partition in order; durable on return, however long it takes. The last one's offset.
+        """Send records of one partition in order; durable on return, however long it takes. Returns the last offset.
 
-        After an error all of them are sent again, so a reader may see some twice, but none without those before it.
-        One that is too large is waited for as well, until the topic takes it; with `refuse` that raises
-        `RecordTooLarge`.
+        After an error all of them are sent again, so a reader may see a record twice, but none without those before it.
+        A record that is too large waits until the topic takes it; with `refuse` it raises `RecordTooLarge`.
         """
         done = 0
 
@@ -113,11 +112,11 @@ class KafkaClient:
         return sent
 
     async def send(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> int:
-        """Send records of one partition in order, once. The last one's offset, when the broker has all of them.
+        """Send records of one partition in order, once. Returns the last offset, when the broker has all of them.
 
-        They go in batches, each when the one before it is acknowledged: so nothing stands behind what was refused. An
-        idempotent producer of aiokafka has but one batch of a partition on its way, so nothing is gained by more.
-        Raises `RecordTooLarge`, `KafkaError`, `TimeoutError`.
+        Each batch is sent when the one before it is acknowledged, so that no record stands behind a refused one. An
+        idempotent producer of aiokafka has only one batch of a partition on its way, so more would gain nothing. Raises
+        `RecordTooLarge`, `KafkaError`, `TimeoutError`.
         """
         last, sent, misnumbered = -1, 0, 0
         while sent < len(records):
@@ -129,7 +128,7 @@ class KafkaClient:
                 last = await self._deliver(topic, partition, batch) + count - 1
             except MessageSizeTooLargeError:
                 await self._was_refused(topic, batch, count, sent)
-            except OutOfOrderSequenceNumber:  # a batch before it was refused, of whomever: another producer takes it
+            except OutOfOrderSequenceNumber:  # an earlier batch was refused: another producer takes this one
                 misnumbered += 1
                 if misnumbered == MISNUMBERED:
                     raise
@@ -141,22 +140,22 @@ class KafkaClient:
         return int((await self.deliver(lambda producer: producer.send_batch(batch, topic, partition=partition))).offset)
 
     async def deliver(self, hand_over: Callable[[AIOKafkaProducer], Awaitable[Awaitable[Any]]]) -> Any:
-        """The broker's answer to what `hand_over` gives to the producer, by its `send` or `send_batch`. All records are
-        sent in this way. Raises `KafkaError`."""
+        """The broker's answer to the records that `hand_over` gives to the producer, by `send` or `send_batch`. All
+        records are sent in this way. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
             delivered = await hand_over(producer)
             try:
                 return await delivered
             except KafkaError:
-                # It has counted the batch's records all the same, and whatever it sends to that partition from now on
-                # is refused as out of order: another one takes its place.
+                # The producer has counted the records of the batch all the same, and all that it sends to that
+                # partition from now on is refused as out of order: another producer takes its place.
                 self._producers.spent(producer)
                 raise
 
     async def largest(self, topic: str) -> int:
-        """The bytes of the largest batch that a topic takes, with all that Kafka adds; asked of it twice a minute.
+        """The bytes of the largest batch that a topic takes, with all that Kafka adds; Kafka is asked twice a minute.
 
-        While Kafka does not answer, what is known holds on. Raises `KafkaError`, `TimeoutError` where nothing is.
+        While Kafka does not answer, the last answer holds. Raises `KafkaError`, `TimeoutError` where there is none.
         """
         return await self._limits.largest(topic)
 
@@ -169,7 +168,7 @@ class KafkaClient:
         return BATCH_BYTES if topic not in self._limits else min(BATCH_BYTES, await self.largest(topic))
 
     async def _was_refused(self, topic: str, batch: BatchBuilder, count: int, sent: int) -> None:
-        """The topic takes less than was known. Raises `RecordTooLarge` if that was one record."""
+        """Learn that a topic takes less than was known. Raises `RecordTooLarge` if the batch was one record."""
         limit = min(await self._ask_largest(topic), batch.size() - 1 if count == 1 else batch.size() // 2)
         self._limits.learn(topic, limit)
         if count == 1:
@@ -209,9 +208,10 @@ class KafkaClient:
     # -- looks at the log ------------------------------------------------------------------------------
 
     async def gap_is_empty(self, topic: str, partition: int, start: int, end: int) -> bool:
-        """Whether Kafka has no record with start <= offset < end for a reader: transaction markers, or retention.
+        """Whether Kafka has no record for readers with start <= offset < end: there are markers of transactions, or
+        records were removed.
 
-        False also when Kafka does not answer: reading again from `start` is always right.
+        False also when Kafka does not answer: to read again from `start` is always right.
         """
         try:
             record = await self._first_record(topic, partition, start)
@@ -224,8 +224,8 @@ class KafkaClient:
         return await self._probes.end_offset(TopicPartition(topic, partition))
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True) -> Any:
-        """The last record of a partition that is `wanted`, or None when it holds none; what others have put behind it,
-        and the markers of transactions, are passed over. Raises `KafkaError`, `TimeoutError`."""
+        """The last record of a partition that is `wanted`, None where there is none. Other records behind it, and
+        markers of transactions, are passed over. Raises `KafkaError`, `TimeoutError`."""
         return await self._probes.last_record(TopicPartition(topic, partition), wanted)
 
     async def _first_record(self, topic: str, partition: int, start: int) -> Any:
@@ -233,7 +233,7 @@ class KafkaClient:
 
 
 def _fill(records: Sequence[ProducerRecord], start: int, most: int) -> tuple[BatchBuilder, int]:
-    """A batch of the next records and their number: of one, however large it is, and of more up to so many bytes."""
+    """A batch of the next records, and their number: up to `most` bytes, or one record, however large it is."""
     batch, count = BatchBuilder(most, 0, is_transactional=False), 0
     for key, value, headers in islice(records, start, None):
         if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:

@@ -1,4 +1,4 @@
-"""A partition of a command topic, as its owner looks at it."""
+"""A partition of a command topic, for the owner of its log."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from streams.kafka.published_through import behind, published_place
 
 
 class CommandPartition:
-    """A partition of a command topic, and that of the events topic `events` which its journal is published to; without
-    one nothing is published. All methods raise `Unavailable`."""
+    """A partition of a command topic, and of the topic `events` to which its journal is published; an empty name stands
+    for a type without events. All methods raise `Unavailable`."""
 
     def __init__(self, client: KafkaClient, topic: str, partition: int, events: str = "") -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""Looks at single partitions, by consumers that are in no group: where one ends, and records at a place."""
+"""Looks at single partitions by consumers without a group: the end of a partition, its last record, and a first one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from streams.kafka.shared import SharedClient, let_end, started
 
 PROBE_SECONDS = 10.0
 LOOK_BACK = 10_000
-"""Offsets that are looked through together."""
+"""The most offsets that are looked through together."""
 STALL_SECONDS = 10.0
 """The longest wait for the next records. All of them may take longer: foreign ones can be many and large."""
 LOOKS_AT_ONCE = 8
-"""Gaps that are looked at at once, each by a consumer of its own: it can read but one partition."""
+"""The most gaps that are looked at side by side, each by a consumer of its own, which can read only one partition."""
 
 
 class Probes:
-    """Consumers for such looks. Those that read records do not see what was taken back in a transaction. `spawn` runs a
-    task in the background."""
+    """Consumers for such looks, which do not read records of aborted transactions. `spawn` runs a task in the
+    background."""
 
     def __init__(
         self, servers: list[str], security: dict[str, Any], spawn: Callable[[Coroutine[Any, Any, Any]], object]
@@ -34,7 +34,7 @@ class Probes:
         self._ends: SharedClient[Any] = SharedClient(self._started_for_ends, spawn)
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._idle: list[AIOKafkaConsumer] = []
-        """Consumers that have looked at a record, and are kept for the next look."""
+        """The consumers that wait for the next look."""
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -52,7 +52,7 @@ class Probes:
                 raise
 
     async def last_record(self, tp: TopicPartition, wanted: Callable[[Any], bool]) -> ConsumerRecord[Any, Any] | None:
-        """The last record of a partition that is `wanted`, None when it holds none. Raises `KafkaError`,
+        """The last record of a partition that is `wanted`, None where there is none. Raises `KafkaError`,
         `TimeoutError`."""
         consumer = await self._started()
         try:
@@ -93,7 +93,7 @@ class Probes:
 
 
 async def last_wanted(consumer: AIOKafkaConsumer, tp: TopicPartition, wanted: Callable[[Any], Any]) -> Any:
-    """The last record of a partition, to which the consumer is assigned, that is `wanted`; None when it holds none.
+    """The last record that is `wanted` of a partition to which the consumer is assigned; None where there is none.
 
     Raises `KafkaError`, `TimeoutError`.
     """

@@ -1,12 +1,12 @@
-"""The net below every consumer of this process: what cannot be read is one record's failure, and reading goes on.
+"""The net below every consumer of this process: a record that cannot be read fails alone, and reading goes on.
 
-Records are bytes that anybody may have written: compressed with a codec that is not here or into a bomb, with header
-names that are no text, or damaged. aiokafka raises over one such record out of the middle of a batch, before its
-position has moved: so the consumer, and with Faust's the worker, meets it again and again. All consumers, Faust's too,
-unpack by `aiokafka.consumer.fetcher.PartitionRecords`; importing this module puts the class below in its place, which
-raises for nothing that stands in a record. What cannot be read comes as an `UnreadableRecord`.
+Records are bytes that anybody may have written: compressed with an unknown codec or into a bomb, with header names that
+are no text, or damaged. aiokafka raises for such a record in the middle of a batch, before its position has moved: so
+the consumer, and with Faust's consumer the worker, meets the record again and again. All consumers unpack by
+`aiokafka.consumer.fetcher.PartitionRecords`. Importing this module replaces it by the class below, which raises for no
+content of a record: a record that cannot be read comes as an `UnreadableRecord`.
 
-Whoever makes a consumer takes `AIOKafkaConsumer` from here.
+All code that makes a consumer takes `AIOKafkaConsumer` from here.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ SAID_AT_MOST = 1_000
 
 
 class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
-    """The records of a fetch as aiokafka unpacks them, and an `UnreadableRecord` in the place of what it raises for."""
+    """The records of a fetch as aiokafka unpacks them, with an `UnreadableRecord` for each that it would raise for."""
 
     next_fetch_offset: int
 
     def _unpack_records(self) -> Iterator[ConsumerRecord[Any, Any]]:
         batches: Batches = self._records
         room = UNPACKED_BYTES
-        while batches.has_next() and room > 0:  # what is left is fetched again
+        while batches.has_next() and room > 0:  # the rest is fetched again
             raw = batches.next_batch()
             data: Bytes = raw
             end = self.next_fetch_offset + 1
             try:
                 magic = raw[MAGIC_AT]
-                if len(raw) < SHORTEST[magic >= 2]:  # aiokafka's parsers in C look behind the end, and the process ends
+                if len(raw) < SHORTEST[magic >= 2]:  # aiokafka's parsers in C would read behind the end, and crash
                     raise ValueError("it is cut off")
                 batch = DefaultRecordBatch(raw) if magic >= 2 else LegacyRecordBatch(raw, magic)
                 end = batch.next_offset
                 if self._check_crcs and not batch.validate_crc():
                     if _is_new(_refetched, (self._tp, end)):
-                        return  # it may have been damaged on its way only: it is fetched again
-                    if not end - self.next_fetch_offset <= len(raw):  # nor can its offsets be believed
+                        return  # it may have been damaged on its way: it is fetched again
+                    if not end - self.next_fetch_offset <= len(raw):  # its offsets are wrong, too
                         end = self.next_fetch_offset + 1
                     raise ValueError("its checksum is wrong")
                 if self._passes_over(batch):
@@ -85,13 +85,13 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         try:
             for record in batch:
                 offset = record.offset
-                if offset < self.next_fetch_offset:  # before the place where reading began
+                if offset < self.next_fetch_offset:  # before the offset at which reading began
                     continue
-                if offset >= end:  # brokers do not look, and reading would go on far behind it
+                if offset >= end:  # brokers do not check it, and reading would go on far behind the batch
                     raise ValueError("its offset is not in its batch")
-                found = self._consumer_record(self._tp, record)
+                consumer_record = self._consumer_record(self._tp, record)
                 self.next_fetch_offset = offset + 1
-                yield found
+                yield consumer_record
             return
         except Exception as error:  # of the record that is due now: the quick parser cannot step over it
             why = _said(error)
@@ -108,7 +108,7 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 yield record
 
     def _instead(self, end: int, reason: str) -> Iterator[UnreadableRecord]:
-        """One that stands for what is from here to before `end`."""
+        """A record that stands for all from the next offset to before `end`."""
         first, offset, self.next_fetch_offset = self.next_fetch_offset, end - 1, max(self.next_fetch_offset, end)
         if offset < first:
             return
@@ -118,7 +118,7 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         yield unreadable(self._tp, first, offset, -1, reason)
 
     def _passes_over(self, batch: Any) -> bool:
-        """Whether a batch has no records for this reader: it is a mark of a transaction, or of one that was aborted."""
+        """Whether a batch has no records for this reader: it marks a transaction, or belongs to an aborted one."""
         if self._isolation_level == fetcher.READ_COMMITTED and batch.producer_id is not None:
             self._consume_aborted_up_to(batch.base_offset)
             if batch.is_control_batch:
@@ -138,7 +138,7 @@ _said_of: set[tuple[TopicPartition, int]] = set()
 
 
 def _is_new(places: set[tuple[TopicPartition, int]], place: tuple[TopicPartition, int]) -> bool:
-    """Whether a place was not among these, which it is now; there are not too many."""
+    """Whether a place was not among these, to which it is added. There are never more than `SAID_AT_MOST`."""
     if place in places:
         return False
     if len(places) >= SAID_AT_MOST:

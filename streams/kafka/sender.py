@@ -1,4 +1,4 @@
-"""Replies and hints on their way: sent in the background, a batch at a time for each partition, bounded in all."""
+"""Replies and hints, sent in the background, a batch at a time for each partition, and bounded in all."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from streams.kafka.topics import may_take_replies
 log = logging.getLogger(__name__)
 
 MAX_PENDING = 20_000
-"""Replies on their way to Kafka; owners wait when there are more."""
+"""The most replies on their way to Kafka; owners wait when there are more."""
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 MAX_REPLY_TOPICS = 1_000
-"""Reply topics whose partitions are known; that which was not written to for longest is looked up again."""
+"""The most reply topics whose partitions are known; the one without a reply for the longest time is looked up again."""
 LOOKED_UP_AT_ONCE = 16
 
 ProducerRecord = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
-"""Key, value and headers of a record that is to be sent; aiokafka's `ConsumerRecord` is one that was read."""
+"""Key, value and headers of a record that is sent."""
 Send = Callable[[str, int, Sequence[ProducerRecord]], Awaitable[object]]
 Find = Callable[[str], Awaitable[int]]
 
 
 class Sender:
-    """What cannot be sent is lost and said: whoever still wants a reply asks again.
+    """A reply that cannot be sent is lost and logged: a client that still wants it asks again.
 
-    `send` sends records of one partition, in order; `find` has the number of partitions of a reply topic, which it
-    makes if it is missing. Whatever they raise, it concerns that topic alone. `spawn` runs a task in the background.
+    `send` sends records of one partition in order. `find` returns the number of partitions of a reply topic, which it
+    makes if it is missing. An error of either concerns that topic alone. `spawn` runs a task in the background.
     """
 
     def __init__(self, send: Send, find: Find, spawn: Callable[[Coroutine[Any, Any, Any]], object]) -> None:
@@ -115,7 +115,7 @@ class Sender:
         return queue
 
     async def _pump(self, place: tuple[str, int], queue: list[ProducerRecord], counted: bool) -> None:
-        """Send what one partition has to get, a batch at a time: while one is on its way the next one grows."""
+        """Send the queue of one partition, a batch at a time: while one is on its way the next one grows."""
         try:
             await asyncio.sleep(0)
             while queue:

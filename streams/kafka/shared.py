@@ -19,9 +19,11 @@ C = TypeVar("C", bound=Client)
 
 
 class SharedClient(Generic[C]):
-    """Made by `start` when it is first needed. One that is `spent` is replaced for whoever comes next; who is using it
-    finishes, and only then it is stopped: what is given to a producer that is being stopped may be lost in silence.
-    `spawn` runs a task in the background."""
+    """A client that `start` makes when it is first needed.
+
+    A client that is `spent` is replaced for the next user, and stopped when its last user has finished: records that
+    are given to a producer that is being stopped may be lost without an error. `spawn` runs a task in the background.
+    """
 
     def __init__(self, start: Callable[[], Awaitable[C]], spawn: Callable[[Coroutine[Any, Any, Any]], object]) -> None:
         self.current: C | None = None
@@ -33,7 +35,7 @@ class SharedClient(Generic[C]):
         self._stopped = False
 
     async def get(self) -> C:
-        """The client, for the moment. Raises what `start` raises; the former one stays then."""
+        """The present client. Raises the errors of `start`; the former client stays then."""
         if self.current is None or self._spent:
             async with self._starting:
                 if self.current is None or self._spent:
@@ -44,7 +46,7 @@ class SharedClient(Generic[C]):
 
     @contextlib.asynccontextmanager
     async def in_use(self) -> AsyncIterator[C]:
-        """The client, which is not stopped before the block ends. Raises what `start` raises."""
+        """The client, which is not stopped before the block ends. Raises the errors of `start`."""
         client = await self.get()
         self._users[client] += 1  # nothing was waited for since it was the current one
         try:
@@ -57,11 +59,11 @@ class SharedClient(Generic[C]):
                     self._end(client)
 
     def spent(self, client: C) -> None:
-        """It is broken: the next user gets another one."""
+        """Note that a client is broken: the next user gets another one."""
         self._spent = self._spent or client is self.current
 
     async def stop(self) -> None:
-        """Stop it, and those before it that somebody still uses."""
+        """Stop the client, and former ones that are still in use."""
         self._stopped = True
         clients = {*self._users, *((self.current,) if self.current is not None else ())}
         self.current = None

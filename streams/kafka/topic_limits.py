@@ -1,4 +1,4 @@
-"""The largest batch that each topic takes: a topic may be set to less than a record needs, or raised for one."""
+"""The largest batch that each topic takes: a topic may be set to less than a record needs, and raised for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
 LIMIT_SECONDS = 30.0
-"""How long an answer is believed."""
+"""The time for which an answer holds."""
 USUAL_LARGEST = 1_048_588
 """Kafka's default of `max.message.bytes`."""
 _MAY_NOT_ASK = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError, IncompatibleBrokerVersion)
@@ -24,8 +24,8 @@ _TOPIC = 2  # a resource, as DescribeConfigs has them
 
 
 class RecordTooLarge(KafkaError):  # type: ignore[misc]
-    """A topic does not take a record. Sizes in bytes, with all that Kafka adds; those before it, `sent` in number, are
-    there."""
+    """A topic does not take a record. Sizes are in bytes, with all that Kafka adds; `sent` records before it were
+    taken."""
 
     def __init__(self, topic: str, size: int, limit: int, sent: int = 0) -> None:
         super().__init__(
@@ -45,7 +45,7 @@ class TopicLimits:
         return topic in self._known
 
     async def largest(self, topic: str) -> int:
-        """What a topic takes. While Kafka does not answer, what is known holds on.
+        """The largest batch of a topic. While Kafka does not answer, the last answer holds.
 
         Raises `KafkaError`, `TimeoutError` where nothing is known.
         """
@@ -60,12 +60,8 @@ class TopicLimits:
         return limit
 
     def learn(self, topic: str, limit: int) -> None:
-        """Believe this for 30 s."""
+        """Take this limit for right for 30 s."""
         self._known[topic] = limit, time.monotonic() + LIMIT_SECONDS
-
-    def clear(self) -> None:
-        """Believe nothing any more."""
-        self._known.clear()
 
 
 async def ask_largest(client: Any, topic: str) -> int:

@@ -107,7 +107,7 @@ class _TopicIdsRequest(Request[_MetadataRequest_v12]):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class TopicMetadata:
-    """A topic as the broker has it. `id` changes when it is deleted and made again."""
+    """The metadata of a topic. `id` changes when the topic is deleted and made again."""
 
     id: str
     partitions: int
@@ -121,12 +121,12 @@ async def cluster_id(client: Any) -> str:
 
 
 async def read_metadata(client: Any, topics: Iterable[str]) -> dict[str, TopicMetadata]:
-    """Those of `topics` that exist and have a leader everywhere, asked of any broker through an AIOKafkaClient."""
+    """The `topics` that exist and have a leader of each partition, from any broker, through an AIOKafkaClient."""
     return {name: topic for name, topic in (await existing(client, topics)).items() if topic is not None}
 
 
 async def existing(client: Any, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
-    """Those of `topics` that exist; None where a partition has no leader just now, as while a broker starts."""
+    """The `topics` that exist; None where a partition has no leader just now, as while a broker starts."""
     node = client.get_random_node()
     response = (await client.send(node, _TopicIdsRequest(topics))).to_object()
     return {

@@ -1,4 +1,4 @@
-"""Whether the topics still have the number of partitions that they were made with: anybody can add some by hand."""
+"""The watch over the number of partitions of topics, which anybody can raise by hand."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ async def watch_partitions(
     wanted: Iterable[Topic],
     supervisor: Supervisor,
 ) -> None:
-    """Look for ever, every 20 s; `existing` asks the broker. A topic that has more partitions is a trouble of the
-    worker: who sends by its number of partitions has another one for the same key, and nobody decides what goes there.
+    """Look every 20 s, for ever; `existing` asks the broker.
+
+    A topic with more partitions is a trouble of the worker: a sender that goes by their number has another partition
+    for the same key, and nobody decides the commands there.
     """
     topics = {topic.name: topic for topic in wanted}
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            found = await existing(topics)
+            present = await existing(topics)
         except (KafkaError, TimeoutError):
             continue
         for name, topic in topics.items():
-            described = found.get(name)
+            described = present.get(name)
             if described is None:  # deleted, or without a leader: whoever reads or writes it says so
                 continue
             if described.partitions == topic.partitions:

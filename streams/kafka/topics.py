@@ -1,4 +1,4 @@
-"""The topics of an aggregate type: their names, partitions and retention, made by the application."""
+"""The topics of an aggregate type, which the application makes: names, partitions and retention."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
 class TopicError(Exception):
-    """A topic that is not as it must be; the message says what to do."""
+    """A topic is not as it must be; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,18 @@ class Topic:
     retention_ms: int
     cleanup: str = "delete"
     any_partitions: bool = False
-    """One that is there serves with any number of them."""
+    """Whether an existing topic serves with any number of partitions."""
 
     def configs(self, replication: int) -> dict[str, str]:
-        """Its settings, with so many replicas. What is acknowledged outlives the loss of any one broker, as far as
-        there is another: with three replicas two must have it, and one that lacks it never becomes the leader."""
+        """The settings of the topic, with this number of replicas.
+
+        An acknowledged record outlives the loss of any one broker where there is another: with three replicas two must
+        have it, and a replica that lacks it never becomes the leader.
+        """
         return {
             "retention.ms": str(self.retention_ms),
             "cleanup.policy": self.cleanup,
-            # The broker's clock. By that of a sender whose clock is wrong a message would be refused (an hour ahead) or
+            # The broker's clock. By the clock of a sender that is wrong, a message would be refused (an hour ahead) or
             # removed before it is read (behind).
             "message.timestamp.type": "LogAppendTime",
             "min.insync.replicas": str(max(1, replication - 1)),
@@ -74,17 +77,17 @@ def dead_letters_topic(namespace: str, type: str) -> str:
 
 
 def control_topic(namespace: str, app: str = "projections") -> str:
-    """What operators have ordered the projections of an app to do."""
+    """The topic of the orders of operators to the projections of an app."""
     return f"{namespace}{app}-control"
 
 
 def replies_topic(namespace: str) -> str:
-    """Where the project's own clients await their replies."""
+    """The topic in which the project's own clients await replies."""
     return f"{namespace}replies"
 
 
 def gateway_replies_topic(namespace: str) -> str:
-    """What became of the commands that came over HTTP."""
+    """The topic of replies to commands that came over HTTP."""
     return f"{namespace}gateway-replies"
 
 
@@ -122,10 +125,10 @@ def may_take_replies(topic: str) -> bool:
 async def ensure_topics(
     bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any
 ) -> Mapping[str, TopicMetadata]:
-    """Make the missing ones and return all as they are, once every broker asked knows them.
+    """Make the missing topics, and return the metadata of all of them, once every broker that is asked knows them.
 
-    Raises `TopicError` when one has another number of partitions, before any is made: a key would belong to another
-    partition, and an aggregate to another owner.
+    Raises `TopicError` when a topic has another number of partitions, before any topic is made: a key would belong to
+    another partition, and an aggregate to another owner.
     """
     wanted = {topic.name: topic for topic in topics}
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
@@ -155,12 +158,12 @@ async def ensure_topics(
 
 
 async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
-    """Say which of these have the senders' times, and what comes of it."""
+    """Warn about topics of these that have the times of senders."""
     try:
-        found = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+        responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
     except (KafkaError, TimeoutError):  # it must not be asked, or does not answer
         return
-    for _, _, _, name, entries in (resource for response in found for resource in response.resources):
+    for _, _, _, name, entries in (resource for response in responses for resource in response.resources):
         times = {key: value for key, value, *_ in entries}.get("message.timestamp.type")
         if times not in (None, "LogAppendTime"):
             log.warning(
@@ -172,7 +175,7 @@ async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
 
 
 async def look_at_topics(bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any) -> str:
-    """The id of the cluster, when those of the topics that it has are as they must be. Makes none.
+    """The id of the cluster, if its topics of these names are as they must be. Makes no topic.
 
     Raises `TopicError`, and `KafkaError` while no broker answers.
     """
@@ -188,10 +191,10 @@ async def look_at_topics(bootstrap_servers: list[str], topics: Iterable[Topic], 
 
 def _check(wanted: Mapping[str, Topic], present: Mapping[str, TopicMetadata]) -> None:
     for name, topic in wanted.items():
-        found = present.get(name)
-        if found is not None and found.partitions != topic.partitions and not topic.any_partitions:
+        metadata = present.get(name)
+        if metadata is not None and metadata.partitions != topic.partitions and not topic.any_partitions:
             raise TopicError(
-                f"topic {name} has {found.partitions} partitions, PARTITIONS says {topic.partitions}: start with the"
+                f"topic {name} has {metadata.partitions} partitions, PARTITIONS says {topic.partitions}: start with the"
                 " number that the others were made with, which cannot be changed while there are aggregates; for a"
                 ' topic altered by hand see "What belongs together" in docs/operations.md'
             )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from servers import tools
+from tests import machine_tools
 from tests.chaos.rig import Rig
 
 HOUR = 3600
@@ -54,7 +54,7 @@ async def test_clock_stepped_backwards(rig: Rig, tmp_path: Path) -> None:
     clock = tmp_path / "clock"
     clock.write_text("+0")
     await rig.start(
-        LD_PRELOAD=str(tools.faketime()),
+        LD_PRELOAD=str(machine_tools.faketime()),
         FAKETIME_TIMESTAMP_FILE=str(clock),
         FAKETIME_CACHE_DURATION="1",
         FAKETIME_DONT_FAKE_MONOTONIC="1",

@@ -16,7 +16,7 @@ from aggregates.shop.product import product
 from aggregates.shop.user import user
 from aggregates.timer import timer
 from schemas.codec import Codec
-from schemas.formats import BY_NAME
+from schemas.formats import FORMATS
 from schemas.registry import Schema, Schemas
 from schemas.release import samples
 
@@ -53,7 +53,7 @@ def test_sample(of: str, schema: Schema) -> None:
     )
     sample, codec = samples.read_sample(path), CODECS[of]
     assert (f"{schema.full_name}:{schema.version}", schema.fingerprint) == (sample.schema, sample.fingerprint)
-    assert BY_NAME.keys() == sample.encoded.keys()
+    assert {format.name for format in FORMATS.values()} == sample.encoded.keys()
     for data in sample.encoded.values():
         assert (schema, sample.written) == codec.decode_as_written(data)
         assert sample.reads_as == samples.reads_as(codec, data), f"is that meant? `{COMMAND} --update` says so"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,9 +51,9 @@ def new_table() -> str:
     return f"orders-1.{uuid.uuid4().hex[:8]}"
 
 
-def row(nr: int, index: int = 0, **fields: Any) -> StoredRow:
-    """A row as event `index` of commit `nr` has left it."""
-    return StoredRow(f"order-3:{nr}:{index}", row=fields)
+def row(nr: int, index: int = 0, revision: int = 0, **fields: Any) -> StoredRow:
+    """A row as event `index` of commit `nr` has left it, folded anew so often."""
+    return StoredRow(f"order-3:{nr}:{index}", revision=revision, row=fields)
 
 
 def having(stored: StoredRow, **fields: Any) -> StoredRow:
@@ -61,9 +61,16 @@ def having(stored: StoredRow, **fields: Any) -> StoredRow:
     return structs.replace(stored, row={**(stored.row or {}), **fields})
 
 
-async def told(rows: ReadModel, partition: int, table: str, change: Changes) -> Changes:
+async def with_before(rows: ReadModel, partition: int, table: str, change: Changes) -> Changes:
     """The same, with what it replaces, as whoever folds events has just loaded it."""
     return replace(change, before=await rows.load(partition, table, change.rows))
+
+
+async def save(rows: ReadModel, partition: int, batch: Mapping[str, Changes]) -> None:
+    """Save what became of tables as whoever folds events does: what it replaces has just been loaded."""
+    await rows.save(
+        partition, {table: await with_before(rows, partition, table, change) for table, change in batch.items()}
+    )
 
 
 def gone(nr: int, index: int = 0) -> StoredRow:

@@ -13,7 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from projections.applying.refolding import fold_key
-from projections.stores.local.tables import LocalRows, rocksdb_table
+from projections.stores.local.store import rocksdb_table
+from projections.stores.local.tables import LocalRows
 from servers.where import HOST
 from streams.kafka.client import KafkaClient
 from streams.runtime.application import Application
@@ -83,7 +84,7 @@ async def test_a_row_that_the_changelog_does_not_take(shelf: Shelf, known: bool,
     monkeypatch.undo()
     await shelf.take(1_000_000)
     await asyncio.sleep(0.2)  # the broker learns of it through its own log
-    shelf.broker._limits.clear()
+    shelf.broker._limits._known.clear()
     [folded] = await fold_key(partition, "boxes", "1")
     rows = await shelf.rows.load(0, "boxes-1", ["1", "2", "3"])
     assert (None, 3, {}) == (folded.waits, len((rows["1"].row or {})["in"]), table.quarantined)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projections.stores.listings import ReadModel
-from projections.stores.rows import Changes, Checkpoint, Quarantined, StoreDown, shown
+from projections.stores.rows import Changes, Checkpoint, Quarantined, shown
 from projections.stores.shared.opening import open_rows
 from projections.stores.shared.sql import SqlRows
 from streams.journal.port import JournalMissing, Unavailable
@@ -25,6 +25,7 @@ from tests.contract.read_models import (
     changes,
     new_table,
     row,
+    save,
     two_workers,
     url_of,
 )
@@ -36,7 +37,7 @@ ASKED: dict[str, Callable[[ReadModel], Awaitable[object]]] = {
     "places": lambda rows: rows.places(3),
     "load": lambda rows: rows.load(3, "orders-1", ["a"]),
     "row": lambda rows: rows.row(3, "orders-1", "a"),
-    "save": lambda rows: rows.save(3, {"orders-1": changes(a=row(1))}),
+    "save": lambda rows: save(rows, 3, {"orders-1": changes(a=row(1))}),
     "quarantined": lambda rows: rows.quarantined(3, "orders-1"),
     "drop": lambda rows: rows.drop(3, "orders-1"),
     "listed": lambda rows: rows.listed("orders-1", "by-user", "u"),
@@ -48,7 +49,7 @@ async def test_a_server_that_is_not_there_is_down(url: str) -> None:
     """It may come by waiting: one line says which does not answer, and where."""
     rows = open_rows(url, "t_")
     for attempt in (rows.create, rows.open):
-        with pytest.raises(StoreDown, match=r"^(Cassandra|PostgreSQL) at 127\.0\.0\.1:1: "):
+        with pytest.raises(Unavailable, match=r"^(Cassandra|PostgreSQL) at 127\.0\.0\.1:1: "):
             await attempt()
         await rows.close()
 
@@ -60,7 +61,7 @@ async def test_a_read_model_that_is_closed_is_down(kind: str, asked: str, reques
     rows = open_rows(url_of(kind, request), "t_")
     await rows.close()
     await rows.close()
-    with pytest.raises(StoreDown, match=r"not connected"):
+    with pytest.raises(Unavailable, match=r"not connected"):
         await ASKED[asked](rows)
 
 
@@ -79,7 +80,7 @@ async def test_workers_may_make_the_same_read_model_at_once(kind: str, request: 
     try:
         await asyncio.gather(*(model.create() for model in models))
         await asyncio.gather(*(model.open() for model in models))
-        await models[0].save(3, {"orders-1": changes(a=row(1))})
+        await save(models[0], 3, {"orders-1": changes(a=row(1))})
         assert [shown(row(1)), shown(row(1)), None] == [await model.row(3, "orders-1", "a") for model in models[1:]]
     finally:
         for model in models:
@@ -133,13 +134,13 @@ async def test_a_save_in_sql_is_atomic(kind: str, broken: str, request: pytest.F
         change = Changes(Checkpoint(1, 0, 1, 1), batch, {"q": Quarantined("order-3:1:0", "KeyError", 1)})
         await rename(models, broken, "gone")
         with pytest.raises(JournalMissing):
-            await models.one.save(3, {table: change})
+            await save(models.one, 3, {table: change})
         await rename(models, "gone", broken)
         assert {} == await models.two.load(3, table, ["a"])
         assert table not in await models.two.places(3)
         assert {} == await models.two.quarantined(3, table)
         assert [] == list((await models.two.listed(table, "by-status", "open")).rows)
-        await models.one.save(3, {table: change})
+        await save(models.one, 3, {table: change})
         assert batch == await models.two.load(3, table, ["a"])
         assert [shown(batch["a"])] == list((await models.two.listed(table, "by-status", "open")).rows)
 
@@ -166,10 +167,10 @@ async def test_a_drop_in_sql_that_is_cut_off_is_done_again(
     async with two_workers(url_of(kind, request), lambda table: (BY_STATUS,)) as models:
         for done in range(1, 5):
             table = new_table()
-            await models.two.save(3, {table: batch})
+            await save(models.two, 3, {table: batch})
             with monkeypatch.context() as patch:
                 cut_off(models.one, patch, done)
-                with pytest.raises(StoreDown, match=r"cut off"):
+                with pytest.raises(Unavailable, match=r"cut off"):
                     await models.one.drop(3, table)
             assert Checkpoint() == (await models.two.places(3))[table]
             rows = await models.two.load(3, table, batch.rows)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from projections.stores.listings import ReadModel
 from projections.stores.rows import Changes, Checkpoint, Quarantined, shown
-from tests.contract.read_models import KINDS, ReadModels, changes, gone, new_table, row, told, two_workers, url_of
+from tests.contract.read_models import KINDS, ReadModels, changes, gone, new_table, row, save, two_workers, url_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -39,7 +39,7 @@ async def test_rows_are_loaded_as_they_were_saved(models: ReadModels, table: str
     """Every value that JSON has, exact decimals as their text; another worker sees them as soon as `save` returns."""
     saved = row(7, 3, text="Zoë ☃ \"\\ \0 '\n", number=2**53, real=0.1, none=None, yes=True, lines=[{"sku": "A"}, []])
     more = replace(row(7, 2, total="2.5500"), sequence=4, revision=2)
-    await models.one.save(3, {table: changes(a=saved, b=more)})
+    await save(models.one, 3, {table: changes(a=saved, b=more)})
     assert {"a": saved, "b": more} == await models.two.load(3, table, ["a", "b"])
     assert {**(saved.row or {}), "position": "order-3:7:3"} == await models.two.row(3, table, "a")
     assert {"total": "2.5500", "position": "order-3:7:2", "sequence": 4} == await models.two.row(3, table, "b")
@@ -49,7 +49,7 @@ async def test_a_row_has_the_names_of_the_engine_for_itself(models: ReadModels, 
     """What a projection calls `gone`, `position` and `sequence` is loaded and shown as it is."""
     own = {"gone": False, "position": "shelf 7", "sequence": 99, "status": "open", "at": "a"}
     saved = replace(row(7, **own), sequence=3)
-    await models.one.save(3, {table: changes(a=saved)})
+    await save(models.one, 3, {table: changes(a=saved)})
     assert {"a": saved} == await models.two.load(3, table, ["a"])
     assert own == await models.two.row(3, table, "a")
 
@@ -58,7 +58,7 @@ async def test_the_largest_row_is_taken(models: ReadModels, table: str) -> None:
     """A store takes what it says that it takes."""
     size = min(await models.one.largest_row(), 5 << 20) - 200
     saved = row(7, text="x" * size, status="open", at="a")
-    await models.one.save(3, {table: changes(a=saved, b=row(7, text="y"))})
+    await save(models.one, 3, {table: changes(a=saved, b=row(7, text="y"))})
     assert {"a": saved, "b": row(7, text="y")} == await models.two.load(3, table, ["a", "b"])
 
 
@@ -66,33 +66,33 @@ async def test_a_key_that_never_had_a_row_is_left_out(rows: ReadModel, table: st
     """Before anything is saved, and among others that are there."""
     assert {} == await rows.load(3, table, ["a", "b"])
     assert await rows.row(3, table, "a") is None
-    await rows.save(3, {table: changes(a=row(1))})
+    await save(rows, 3, {table: changes(a=row(1))})
     assert {"a": row(1)} == await rows.load(3, table, ["a", "b"])
     assert {} == await rows.load(3, table, [])
 
 
 async def test_a_removed_row_is_loaded_and_not_shown(rows: ReadModel, table: str) -> None:
     """Its position stays, so that an older event does not bring it back; queries find nothing."""
-    await rows.save(3, {table: changes(a=row(1))})
-    await rows.save(3, {table: changes(a=gone(2))})
-    await rows.save(3, {table: changes(a=row(1))})
+    await save(rows, 3, {table: changes(a=row(1))})
+    await save(rows, 3, {table: changes(a=gone(2))})
+    await save(rows, 3, {table: changes(a=row(1))})
     assert {"a": gone(2)} == await rows.load(3, table, ["a"])
     assert await rows.row(3, table, "a") is None
-    await rows.save(3, {table: changes(a=row(3))})
+    await save(rows, 3, {table: changes(a=row(3))})
     assert shown(row(3)) == await rows.row(3, table, "a")
 
 
 async def test_keys_are_any_text(rows: ReadModel, table: str) -> None:
     """Of any characters, those that a database has for itself too, and each is apart from all others."""
     keys = ["a", "A", "a ", "", "a\0", "a\\0", "'; --", "Zoë ☃", "𝔸", "é", "e\u0301", "%", "x" * 255]
-    await rows.save(3, {table: changes(**{key: row(n, n=n) for n, key in enumerate(keys, 1)})})
+    await save(rows, 3, {table: changes(**{key: row(n, n=n) for n, key in enumerate(keys, 1)})})
     assert {key: row(n, n=n) for n, key in enumerate(keys, 1)} == await rows.load(3, table, keys)
 
 
 async def test_a_large_batch(rows: ReadModel, table: str) -> None:
     """Many rows, of which some are large, in one save and one load."""
     many = {f"order {n}": row(1, n, text="x" * (100_000 if n % 400 == 0 else 300)) for n in range(1200)}
-    await rows.save(3, {table: changes(**many)})
+    await save(rows, 3, {table: changes(**many)})
     assert many == await rows.load(3, table, many.keys())
 
 
@@ -100,8 +100,8 @@ async def test_places(models: ReadModels, table: str) -> None:
     """Each table has its own place in each partition, from its first save on."""
     other = new_table()
     assert not {table, other} & (await models.two.places(3)).keys()
-    await models.one.save(3, {table: changes(a=row(5, 2)), other: Changes(Checkpoint(4, -1, 4, 17))})
-    await models.one.save(4, {table: Changes(Checkpoint(2, 0, 1, 3))})
+    await save(models.one, 3, {table: changes(a=row(5, 2)), other: Changes(Checkpoint(4, -1, 4, 17))})
+    await save(models.one, 4, {table: Changes(Checkpoint(2, 0, 1, 3))})
     found = await models.two.places(3)
     assert (Checkpoint(5, 2, 5, 50), Checkpoint(4, -1, 4, 17)) == (found[table], found[other])
     assert Checkpoint(2, 0, 1, 3) == (await models.two.places(4))[table]
@@ -117,15 +117,15 @@ async def test_a_place_moves_without_rows(rows: ReadModel, table: str) -> None:
         Checkpoint(1, 1, 1, 7),
         Checkpoint(9, 0, 9, 90),
     ):
-        await rows.save(3, {table: Changes(place)})
+        await save(rows, 3, {table: Changes(place)})
         assert place == (await rows.places(3))[table]
 
 
 async def test_an_older_row_changes_nothing(rows: ReadModel, table: str) -> None:
     """Commit number first, then the index therein, as numbers; rows beside it that are newer are taken."""
-    await rows.save(3, {table: changes(a=row(10, 9), b=row(10, 1), c=row(9, 0))})
-    await rows.save(3, {table: changes(a=row(9, 11), b=row(10, 2), c=row(8, 1), d=row(1, 0))})
-    await rows.save(3, {table: changes(a=row(10, 8))})
+    await save(rows, 3, {table: changes(a=row(10, 9), b=row(10, 1), c=row(9, 0))})
+    await save(rows, 3, {table: changes(a=row(9, 11), b=row(10, 2), c=row(8, 1), d=row(1, 0))})
+    await save(rows, 3, {table: changes(a=row(10, 8))})
     expected = {"a": row(10, 9), "b": row(10, 2), "c": row(9, 0), "d": row(1, 0)}
     assert expected == await rows.load(3, table, ["a", "b", "c", "d"])
 
@@ -133,10 +133,10 @@ async def test_an_older_row_changes_nothing(rows: ReadModel, table: str) -> None
 async def test_a_zombie_takes_nothing_back(models: ReadModels, table: str) -> None:
     """A worker that was paused and has lost its partition since saves its batch behind a newer one: neither rows nor
     the place of the table go back; what it alone has is right, and kept."""
-    await models.one.save(3, {table: changes(a=row(1))})
-    await models.two.save(3, {table: changes(a=row(8), b=gone(9), d=row(7))})
+    await save(models.one, 3, {table: changes(a=row(1))})
+    await save(models.two, 3, {table: changes(a=row(8), b=gone(9), d=row(7))})
     late = changes(a=row(5), b=row(6), c=row(4, n=1), d=gone(6))
-    await models.one.save(3, {table: late})
+    await save(models.one, 3, {table: late})
     expected = {"a": row(8), "b": gone(9), "c": row(4, n=1), "d": row(7)}
     assert expected == await models.two.load(3, table, ["a", "b", "c", "d"])
     assert Checkpoint(9, 0, 9, 90) == (await models.two.places(3))[table]
@@ -145,14 +145,14 @@ async def test_a_zombie_takes_nothing_back(models: ReadModels, table: str) -> No
 async def test_a_row_of_the_same_position_takes_its_place(models: ReadModels, table: str) -> None:
     """One that was folded anew, because the one that is there is wrong. Later events go on from it, and a late writer
     of what was before changes nothing."""
-    await models.one.save(3, {table: changes(a=row(5, n=3), b=row(6))})
-    for n in (1, 9, 9, 2, 30):
+    await save(models.one, 3, {table: changes(a=row(5, n=3), b=row(6))})
+    for revision, n in enumerate((1, 9, 9, 2, 30), 8):
         place = (await models.one.places(3))[table]
-        await models.two.save(3, {table: Changes(place, {"a": row(5, n=n)})})
+        await save(models.two, 3, {table: Changes(place, {"a": row(5, 0, revision, n=n)})})
         assert shown(row(5, n=n)) == await models.one.row(3, table, "a")
-    await models.one.save(3, {table: changes(a=row(4, n=4))})
+    await save(models.one, 3, {table: changes(a=row(4, n=4))})
     assert shown(row(5, n=30)) == await models.one.row(3, table, "a")
-    await models.one.save(3, {table: await told(models.one, 3, table, changes(a=row(5, 1, n=0)))})
+    await save(models.one, 3, {table: changes(a=row(5, 1, n=0))})
     assert shown(row(5, 1, n=0)) == await models.one.row(3, table, "a")
 
 
@@ -160,7 +160,7 @@ async def test_saving_again_changes_nothing(rows: ReadModel, table: str) -> None
     """A save whose answer was lost is asked for again."""
     batch = changes(a=row(1), b=gone(2), c=row(3, n=1))
     for _ in range(3):
-        await rows.save(3, {table: batch})
+        await save(rows, 3, {table: batch})
         assert batch.rows == await rows.load(3, table, ["a", "b", "c"])
         assert batch.place == (await rows.places(3))[table]
 
@@ -168,8 +168,8 @@ async def test_saving_again_changes_nothing(rows: ReadModel, table: str) -> None
 async def test_partitions_and_tables_are_apart(rows: ReadModel, table: str) -> None:
     """The same key in two partitions, or in two tables, is two rows."""
     other = new_table()
-    await rows.save(3, {table: changes(a=row(5, n=1)), other: changes(a=row(5, n=2))})
-    await rows.save(4, {table: changes(a=row(2, n=3))})
+    await save(rows, 3, {table: changes(a=row(5, n=1)), other: changes(a=row(5, n=2))})
+    await save(rows, 4, {table: changes(a=row(2, n=3))})
     found = [await rows.load(*at, ["a"]) for at in ((3, table), (3, other), (4, table), (4, other))]
     assert [{"a": row(5, n=1)}, {"a": row(5, n=2)}, {"a": row(2, n=3)}, {}] == found
 
@@ -179,7 +179,7 @@ async def test_partitions_are_saved_side_by_side(models: ReadModels, table: str)
 
     async def fill(model: ReadModel, partition: int) -> None:
         for nr in range(1, 6):
-            await model.save(partition, {table: changes(**{f"k{n}": row(nr, n) for n in range(40)})})
+            await save(model, partition, {table: changes(**{f"k{n}": row(nr, n) for n in range(40)})})
 
     await asyncio.gather(*(fill(model, p) for p in range(4) for model in (models.one, models.two)))
     for partition in range(4):
@@ -192,7 +192,7 @@ async def test_quarantine(models: ReadModels, table: str) -> None:
     place = Checkpoint(3, 0, 3, 30)
 
     async def after(**quarantined: Quarantined) -> dict[str, Quarantined]:
-        await models.one.save(3, {table: Changes(place, {}, quarantined)})
+        await save(models.one, 3, {table: Changes(place, {}, quarantined)})
         return dict(await models.two.quarantined(3, table))
 
     a, b = Quarantined("order-3:2:1", "KeyError: 'x'", 1), Quarantined("order-3:3:0", "ValueError", 2, "order-3:3:1")
@@ -211,12 +211,12 @@ async def test_a_key_that_waits_anew(models: ReadModels, table: str) -> None:
     last one is the same. Where none waits, that counts."""
     for n, position in ((3, "order-3:1:0"), (2, "order-3:1:5"), (3, "order-3:1:0"), (1, "order-3:2:0")):
         it = Quarantined(position, f"error {n}", n, "order-3:2:0")
-        await models.one.save(3, {table: Changes(Checkpoint(3), {}, {"a": it})})
+        await save(models.one, 3, {table: Changes(Checkpoint(3), {}, {"a": it})})
         assert {"a": it} == await models.two.quarantined(3, table)
-    await models.two.save(
-        3, {table: Changes(Checkpoint(3), {}, {"a": Quarantined("order-3:2:0", "", 0, "order-3:2:0")})}
+    await save(
+        models.two, 3, {table: Changes(Checkpoint(3), {}, {"a": Quarantined("order-3:2:0", "", 0, "order-3:2:0")})}
     )
-    await models.one.save(3, {table: Changes(Checkpoint(3), {}, {"a": it})})
+    await save(models.one, 3, {table: Changes(Checkpoint(3), {}, {"a": it})})
     assert {} == await models.two.quarantined(3, table)
 
 
@@ -224,9 +224,9 @@ async def test_an_older_quarantine_changes_nothing(models: ReadModels, table: st
     """A zombie neither brings a quarantine back that is over, nor ends one that began later."""
     place = Checkpoint(9, 0, 9, 90)
     released, newer = Quarantined("order-3:9:0", "", 0), Quarantined("order-3:1:4", "KeyError", 3, "order-3:8:4")
-    await models.two.save(3, {table: Changes(place, {}, {"a": released, "b": newer})})
+    await save(models.two, 3, {table: Changes(place, {}, {"a": released, "b": newer})})
     late = {"a": Quarantined("order-3:2:0", "KeyError", 3, "order-3:8:0"), "b": Quarantined("order-3:7:0", "", 0)}
-    await models.one.save(3, {table: Changes(Checkpoint(7), {}, late)})
+    await save(models.one, 3, {table: Changes(Checkpoint(7), {}, late)})
     assert {"b": newer} == await models.two.quarantined(3, table)
 
 
@@ -237,8 +237,8 @@ async def test_drop(models: ReadModels, table: str) -> None:
     batch = Changes(
         Checkpoint(7), {key: row(7, n) for n, key in enumerate(keys)}, {"q": Quarantined("order-3:7:0", "x", 1)}
     )
-    await models.one.save(3, {table: batch, other: batch})
-    await models.one.save(4, {table: batch})
+    await save(models.one, 3, {table: batch, other: batch})
+    await save(models.one, 4, {table: batch})
     for _ in range(2):
         await models.two.drop(3, table)
         assert table not in await models.one.places(3)
@@ -258,7 +258,7 @@ async def test_a_dropped_table_is_built_anew(models: ReadModels, table: str) -> 
             batch = Changes(
                 Checkpoint(nr), {"a": row(nr, n=n), f"k{n}": row(nr)}, {"q": Quarantined("order-3:1:0", "x", n + 1)}
             )
-            await models.one.save(3, {table: batch})
+            await save(models.one, 3, {table: batch})
             assert {"a": row(nr, n=n), f"k{n}": row(nr)} == await models.two.load(
                 3, table, ["a", *(f"k{i}" for i in range(4))]
             )

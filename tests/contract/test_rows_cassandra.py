@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from projections.stores.listings import ReadModel
-from projections.stores.rows import Changes, Checkpoint, Quarantined, StoreDown
+from projections.stores.rows import Changes, Checkpoint, Quarantined
 from projections.stores.shared.cassandra import CassandraRows
 from projections.stores.shared.cassandra_tables import BUCKETS, REVISION_BITS
 from streams.journal.port import JournalMissing, Unavailable
@@ -23,8 +23,9 @@ from tests.contract.read_models import (
     having,
     new_table,
     row,
-    told,
+    save,
     two_workers,
+    with_before,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -112,24 +113,23 @@ async def entries(rows: ReadModel, table: str) -> int:
 AFTERWARDS = {"open": "df", "placed": "abc", "held": "", "u": "ab"}
 
 
-@pytest.mark.parametrize("is_told", [False, True])
 @pytest.mark.parametrize("lost", ["request", "answer"])
 async def test_a_save_that_is_cut_off_anywhere_is_done_again(
-    lost: str, is_told: bool, models: ReadModels, monkeypatch: pytest.MonkeyPatch
+    lost: str, models: ReadModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever request of a save the worker dies at: meanwhile each order is shown in its old place or its new one,
     the place of the table stays behind, and the next owner's repeat leaves what belongs there and nothing else."""
     for breaks_at in range(1, MOST_REQUESTS):
         table = new_table()
-        await models.two.save(3, {table: opened(1)})
-        change = await told(models.one, 3, table, placed(2)) if is_told else placed(2)
+        await save(models.two, 3, {table: opened(1)})
+        change = await with_before(models.one, 3, table, placed(2))
         with monkeypatch.context() as patch:
             line = Line(models.one, patch)
             line.breaks_at, line.loses_the_answer = breaks_at, lost == "answer"
             try:
                 await models.one.save(3, {table: change})
                 break
-            except StoreDown:
+            except Unavailable:
                 pass
         for id in "abc":
             by_status = await shown(models.two, table)
@@ -138,8 +138,7 @@ async def test_a_save_that_is_cut_off_anywhere_is_done_again(
         known = (await models.two.places(3))[table]
         rows = await models.two.load(3, table, IDS)
         assert known == opened(1).place or (known == placed(2).place and rows == placed(2).rows)
-        change = await told(models.two, 3, table, placed(2)) if is_told else placed(2)
-        await models.two.save(3, {table: change})
+        await save(models.two, 3, {table: placed(2)})
         assert AFTERWARDS == await shown(models.two, table)
         assert 7 == await entries(models.two, table)
         assert placed(2).rows == await models.two.load(3, table, IDS)
@@ -147,16 +146,15 @@ async def test_a_save_that_is_cut_off_anywhere_is_done_again(
     assert 6 < breaks_at < MOST_REQUESTS - 1
 
 
-@pytest.mark.parametrize("is_told", [False, True])
 async def test_a_worker_that_wakes_in_the_middle_of_a_save_changes_nothing(
-    is_told: bool, models: ReadModels, monkeypatch: pytest.MonkeyPatch
+    models: ReadModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it was stopped: its successor has gone on in other batches, and what the late one still writes of rows,
     listings and places is not seen."""
     for stops_at in range(1, MOST_REQUESTS):
         table = new_table()
-        await models.two.save(3, {table: opened(1)})
-        change = await told(models.one, 3, table, held(2)) if is_told else held(2)
+        await save(models.two, 3, {table: opened(1)})
+        change = await with_before(models.one, 3, table, held(2))
         with monkeypatch.context() as patch:
             line = Line(models.one, patch)
             line.stops_at = stops_at
@@ -167,7 +165,7 @@ async def test_a_worker_that_wakes_in_the_middle_of_a_save_changes_nothing(
             if late.done():
                 await late
                 break
-            await models.two.save(3, {table: placed(3)})
+            await save(models.two, 3, {table: placed(3)})
             assert AFTERWARDS == await shown(models.two, table)
             line.go_on.set()
             await late
@@ -180,7 +178,7 @@ async def test_a_worker_that_wakes_in_the_middle_of_a_save_changes_nothing(
 async def test_a_replay_leaves_no_entries_behind(models: ReadModels, table: str) -> None:
     """What is older than the row is not listed at all: whoever reads a group need not pass over it."""
     for batch in (opened(1), placed(3), opened(1), held(2), placed(3)):
-        await models.one.save(3, {table: batch})
+        await save(models.one, 3, {table: batch})
     assert 7 == await entries(models.two, table)
 
 
@@ -192,11 +190,11 @@ async def test_a_drop_that_is_cut_off_anywhere_is_done_again(
     steps = range(1, 2 + 2 * BUCKETS + len(IDS), 4)
     for breaks_at in steps:
         table = new_table()
-        await models.two.save(3, {table: placed(2)})
+        await save(models.two, 3, {table: placed(2)})
         with monkeypatch.context() as patch:
             line = Line(models.one, patch)
             line.breaks_at, line.loses_the_answer = breaks_at, True
-            with pytest.raises(StoreDown, match=r"broken"):
+            with pytest.raises(Unavailable, match=r"broken"):
                 await models.one.drop(3, table)
         known = (await models.two.places(3)).get(table)
         if known is None:  # it was done
@@ -204,7 +202,7 @@ async def test_a_drop_that_is_cut_off_anywhere_is_done_again(
         if known != placed(2).place:
             assert known in (None, Checkpoint())
             for batch in (opened(1), placed(2)):
-                await models.two.save(3, {table: batch})
+                await save(models.two, 3, {table: batch})
         assert placed(2).rows == await models.two.load(3, table, IDS)
         assert AFTERWARDS == await shown(models.two, table)
         await models.two.drop(3, table)
@@ -217,10 +215,11 @@ async def test_a_late_writer_does_not_fill_what_was_dropped(
     models: ReadModels, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was stopped in the middle of a save: its rows and its place are older than the drop, and stay away."""
-    await models.two.save(3, {table: opened(1)})
+    await save(models.two, 3, {table: opened(1)})
+    change = await with_before(models.one, 3, table, placed(500))
     line = Line(models.one, monkeypatch)
     line.stops_at = 2  # it has read from where timestamps begin
-    late = asyncio.create_task(models.one.save(3, {table: placed(500)}))
+    late = asyncio.create_task(models.one.save(3, {table: change}))
     await line.stopped.wait()
     await models.two.drop(3, table)
     line.go_on.set()
@@ -232,7 +231,7 @@ async def test_a_late_writer_does_not_fill_what_was_dropped(
 
 async def test_timestamps_are_positions(models: ReadModels, table: str) -> None:
     """Of rows, entries and places, so that whoever looks can tell; an index that does not fit is refused."""
-    await models.one.save(3, {table: opened(7)})
+    await save(models.one, 3, {table: opened(7)})
     expected = {((7 << 20) + n + 1) << 4 for n in range(len(IDS))}
     for kept in ("rows", "listings"):
         found = await execute(models.one, "SELECT tbl, WRITETIME(row) FROM {k}." + kept)
@@ -240,38 +239,38 @@ async def test_timestamps_are_positions(models: ReadModels, table: str) -> None:
     found = await execute(models.one, "SELECT tbl, WRITETIME(nr) FROM {k}.places WHERE partition = 3")
     assert ((7 << 20) + len(IDS)) << 4 == dict(found)[table]
     with pytest.raises(ValueError, match=r"no timestamp for so many"):
-        await models.one.save(3, {table: changes(a=row(8, (1 << 20) - 1))})
+        await save(models.one, 3, {table: changes(a=row(8, (1 << 20) - 1))})
 
 
 async def test_what_is_folded_anew_too_often_at_one_position(models: ReadModels, table: str) -> None:
     """A row is refused rather than lost, and the one that is there stays; a quarantine goes on to hold."""
     for n in range(1 << REVISION_BITS):
-        await models.one.save(3, {table: changes(a=row(5, n=n))})
+        await save(models.one, 3, {table: changes(a=row(5, 0, n, n=n))})
         assert {"n": n, "position": "order-3:5:0"} == await models.two.row(3, table, "a")
     with pytest.raises(ValueError, match=r"build the table anew"):
-        await models.one.save(3, {table: changes(a=row(5, n=-1))})
+        await save(models.one, 3, {table: changes(a=row(5, 0, 1 << REVISION_BITS, n=-1))})
     assert {"n": n, "position": "order-3:5:0"} == await models.two.row(3, table, "a")
-    await models.one.save(3, {table: changes(a=row(6, n=-1))})
+    await save(models.one, 3, {table: changes(a=row(6, n=-1))})
     assert {"n": -1, "position": "order-3:6:0"} == await models.two.row(3, table, "a")
     for n in range(1 << REVISION_BITS):
         it = Quarantined("order-3:1:0", f"error {n}", 1, "order-3:2:0")
-        await models.one.save(3, {table: Changes(Checkpoint(6), {}, {"a": it})})
+        await save(models.one, 3, {table: Changes(Checkpoint(6), {}, {"a": it})})
         assert (await models.two.quarantined(3, table))["a"].error.startswith("error")
-    await models.one.save(3, {table: Changes(Checkpoint(6), {}, {"a": Quarantined("order-3:2:0", "", 0)})})
+    await save(models.one, 3, {table: Changes(Checkpoint(6), {}, {"a": Quarantined("order-3:2:0", "", 0)})})
     assert {} == await models.two.quarantined(3, table)
 
 
 async def test_many_keys_in_quarantine(models: ReadModels, table: str) -> None:
     """More than one answer holds."""
     many = {f"{n}": Quarantined(f"order-3:1:{n}", "KeyError: 'x'", 1) for n in range(2100)}
-    await models.one.save(3, {table: Changes(Checkpoint(1, 3000), {}, many)})
+    await save(models.one, 3, {table: Changes(Checkpoint(1, 3000), {}, many)})
     assert many == await models.two.quarantined(3, table)
 
 
 async def test_a_keyspace_that_is_gone_is_missing(cassandra_url: str) -> None:
     """Not before `create`, nor after somebody has dropped it: the message says what makes it."""
     async with two_workers(cassandra_url) as models:
-        await models.one.save(3, {"orders-1": changes(a=row(1))})
+        await save(models.one, 3, {"orders-1": changes(a=row(1))})
         await execute(models.two, "DROP KEYSPACE {k}")
         with pytest.raises(JournalMissing, match=r"faust -A <app> setup"):
             await models.one.load(3, "orders-1", ["a"])

@@ -1,4 +1,4 @@
-"""Every row of every table, read from the outside, beside a fold of the log that knows nothing of lanes and stores."""
+"""Every row of every table, read from the outside, beside a fold of the log without processors and stores."""
 
 from __future__ import annotations
 

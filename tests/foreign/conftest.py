@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from servers import tools
+from tests import machine_tools
 from tests.e2e.conftest import journal_url, system
 from tests.e2e.system import ROOT
 
@@ -45,7 +46,7 @@ async def output(*command: str | Path) -> str:
 @pytest.fixture(scope="session")
 def java(tmp_path_factory: pytest.TempPathFactory) -> Program:
     """Runs a class of examples/java."""
-    home, target = tools.java_home(), tmp_path_factory.mktemp("java")
+    home, target = machine_tools.java_home(), tmp_path_factory.mktemp("java")
     tools.maven()
     copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target / 'libs'}"]
     built(["mvn", "-q", "-B", f"-Dbuild={target}", "package", *copy], ROOT / "examples/java", JAVA_HOME=str(home))
@@ -56,7 +57,7 @@ def java(tmp_path_factory: pytest.TempPathFactory) -> Program:
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Program:
     """Runs a script of examples/node."""
-    tools.node()
+    machine_tools.node()
     folder = tmp_path_factory.mktemp("node") / "example"
     shutil.copytree(ROOT / "examples/node", folder, ignore=shutil.ignore_patterns("node_modules"))
     built(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)

@@ -23,8 +23,9 @@ from projections.publishing.tailer import Tail
 from projections.routing.cutover import Cutover
 from projections.stores.changelog import is_newer, records_of
 from projections.stores.local.indexes import IndexWriter
-from projections.stores.local.rocksdb import LocalStore
+from projections.stores.local.rocksdb import RocksDBStore
 from projections.stores.local.tables import LocalRows
+from projections.stores.shared.memory import MemoryRows
 from streams.deciding import messages
 from streams.deciding.admission import Admission
 from streams.deciding.cache import Aggregate, Cache
@@ -39,7 +40,6 @@ from streams.ownership.owner import Owner
 from streams.ownership.partition_intake import PartitionIntake
 from streams.ownership.takeover import first_commit, take_over
 from streams.runtime.partition_pump import PartitionPump
-from tests.memory_rows import MemoryRows
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "a shared store takes older rows for newer ones": (
         Edit(
             MemoryRows.save,
-            "if key not in kept.rows or row.at >= head_of(kept.rows[key]).at:",
+            "if key not in table.rows or row.at >= head_of(table.rows[key]).at:",
             "if True:",
         ),
     ),
@@ -260,7 +260,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(Control._take, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),
     "a stranger's record ends a recovery": (
-        Edit(LocalStore._newer, "in ours(records, self.table_name):", "in records:"),
+        Edit(RocksDBStore._newer, "in ours(records, self.table_name):", "in records:"),
     ),
     "the tailer goes on behind a stranger's record": (
         Edit(find_resume_point, "partition, is_published)", "partition, lambda record: True)"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from projections.stores.changes import ChangeNotifier
 from projections.stores.declaration import Indexes
-from projections.stores.local.rocksdb import LocalStore
+from projections.stores.local.rocksdb import RocksDBStore
 from projections.stores.local.tables import LocalRows
 from tests.simulation.wire import read
 
@@ -90,7 +90,7 @@ class Cursor:
         pass
 
 
-class SimulatedStore(LocalStore):
+class SimulatedStore(RocksDBStore):
     """The product's store on such databases."""
 
     def __init__(self, disk: Disk) -> None:

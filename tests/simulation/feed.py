@@ -1,4 +1,4 @@
-"""Partitions as lanes read them: without a group, by Kafka's client, over a network that fails."""
+"""Partitions as processors read them: without a group, by Kafka's client, over a network that fails."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from typing import TypeVar
 from aiokafka.errors import BrokerResponseError, KafkaConnectionError, UnknownError
 
 from projections.http.problems import NotNow
-from projections.stores.rows import StoreDown
 from streams.journal.commit_codec import UnreadableCommit
 from streams.journal.port import Unavailable
 from tests.simulation.loop import Loop
@@ -47,7 +46,7 @@ ERRORS: dict[str, type[Exception]] = {
     "kafka": KafkaConnectionError,
     "produce": KafkaConnectionError,
     "group": KafkaConnectionError,
-    "store": StoreDown,
+    "store": Unavailable,
     "http": NotNow,
 }
 

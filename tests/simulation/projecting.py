@@ -18,7 +18,7 @@ from projections.publishing.tail_assignment import Tailers
 from projections.routing.cutover import Cutover
 from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table
 from projections.stores.rows import Rows
-from projections.stores.shared.lazy_places import ThrottledCheckpoints
+from projections.stores.shared.throttled_checkpoints import ThrottledCheckpoints
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
 from tests.simulation.account import EVENTS, KEPT, TYPE

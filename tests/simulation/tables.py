@@ -15,7 +15,7 @@ from tests.simulation.reading import TableContents, folded, in_records, logs, re
 from tests.simulation.topics import PROJECTION_LETTERS_TOPIC
 
 if TYPE_CHECKING:
-    from projections.stores.local.rocksdb import LocalStore
+    from projections.stores.local.rocksdb import RocksDBStore
     from tests.simulation.faults import Slot
     from tests.simulation.world import World
 
@@ -81,7 +81,7 @@ def _indexes(world: World, readers: Readers) -> str:
     return ""
 
 
-def _index_difference(store: LocalStore, number: int, kept: Table, indexes: Indexes, table: str) -> str:
+def _index_difference(store: RocksDBStore, number: int, kept: Table, indexes: Indexes, table: str) -> str:
     raw = partial(queries.raw, store, number, table)
     rows = {key: decode_stored(raw(key) or b"") for key in queries.keys(store, number, table)}
     for name, of in indexes.values.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,9 @@ from faust.types import TP
 
 from projections.projection import Row
 from projections.stores.declaration import Indexes
-from projections.stores.local.rocksdb import LocalStore, Record
-from projections.stores.local.tables import LocalRows, rocksdb_table
+from projections.stores.local.rocksdb import RocksDBStore
+from projections.stores.local.store import Record, rocksdb_table
+from projections.stores.local.tables import LocalRows
 from projections.stores.rows import Quarantined
 from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.runtime.application import Application
@@ -54,7 +56,7 @@ class Machine:
         self.consumer = app._consumer = Consumer()
         self.changelog: Any = changelog or Changelog()
         self.rows = LocalRows(rocksdb_table(app, "type-rows", indexes), self.changelog)
-        self.store: LocalStore = self.rows.store
+        self.store: RocksDBStore = self.rows.store
         self.tp = TP(self.rows.changelog, 0)
 
     @property
@@ -67,7 +69,8 @@ class Machine:
         self, nr: int, *, table: str = TABLE, held: Mapping[str, Quarantined] | None = None, **rows: Any
     ) -> None:
         """Save rows as of commit `nr`, None for one that is removed, and the place of the table."""
-        await self.rows.save(0, {table: changes(nr, rows, held)})
+        before = await self.rows.load(0, table, rows)
+        await self.rows.save(0, {table: replace(changes(nr, rows, held), before=before)})
 
     def recover(self, at_once: int = 1_000) -> None:
         """What Faust does when a partition is assigned."""

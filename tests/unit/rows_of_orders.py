@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from projections.stores.declaration import Indexes
-from projections.stores.local.tables import LocalRows, rocksdb_table
+from projections.stores.local.store import rocksdb_table
+from projections.stores.local.tables import LocalRows
 from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow
 from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.runtime.application import Application
@@ -57,6 +58,7 @@ class Orders:
             Checkpoint(*at, at[0]),
             {key: _row(partition, key, *its) for key, its in rows.items()},
             {key: Quarantined(f"order-{partition}:1:0", "", 0) for key in released},
+            await self.rows.load(partition, TABLE, rows),
         )
         await self.rows.save(partition, {TABLE: changes})
 

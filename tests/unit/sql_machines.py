@@ -12,8 +12,8 @@ from faust.types import TP
 
 from projections.stores.changelog import records_of
 from projections.stores.declaration import projection_name
-from projections.stores.local.rocksdb import Record
-from projections.stores.local.sqlite import SqliteStore, sqlite_table
+from projections.stores.local.sqlite import SqliteStore
+from projections.stores.local.store import Record, sqlite_table
 from projections.stores.rows import Changes, Checkpoint, Quarantined
 from projections.stores.sql_columns import SqlColumns
 from streams.runtime.application import Application

@@ -85,7 +85,7 @@ class UsersArchive:
         return cls(user_id, first, last, asked.limit, asked.cursor)
 
     async def answer(self, rows: ReadModel, table: str) -> Row:
-        """The page. Raises `StoreDown`."""
+        """The page. Raises `Unavailable`."""
         span = Span(self.first, self.last, descending=True)
         found: list[Row] = []
         for years in self._years():

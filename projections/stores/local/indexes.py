@@ -1,5 +1,5 @@
-"""What a row in RocksDB is found by besides its key. Index entries stand beside the rows and change with them, in the
-same write; they are not on the changelog, since they follow from the rows.
+"""The indexes of rows in RocksDB. Entries stand beside the rows and change in the same write; they are not on the
+changelog, since they follow from the rows.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _place = struct.Struct(">QI")
 
 
 def index_prefix(table: str, index: str) -> bytes:
-    """What the entries of an index begin with; the value follows, and a byte 0."""
+    """The beginning of all entries of an index; the value and a byte 0 follow."""
     return prefix_of(table, ENTRY) + index.encode() + _END
 
 
 def entry_prefix(table: str, index: str, value: str) -> bytes:
-    """What the entries of an index under one value begin with; the row's key follows."""
+    """The beginning of the entries of an index under one value; the row's key follows."""
     return index_prefix(table, index) + value.encode() + _END
 
 
 def count_prefix(table: str, index: str) -> bytes:
-    """What the counts of an index begin with; the value that was counted follows."""
+    """The beginning of all counts of an index; the counted value follows."""
     return prefix_of(table, COUNT) + index.encode() + _END
 
 
 def change_key(table: str, at: Place) -> bytes:
-    """What the entry of the row that changed at this commit number and index begins with; its key follows."""
+    """The beginning of the entry of a row that changed at this commit number and index; the row's key follows."""
     return prefix_of(table, CHANGE) + _place.pack(at[0], at[1] + 1)
 
 
@@ -51,9 +51,9 @@ def read_change(table: str, entry: bytes) -> tuple[Place, str]:
 
 
 class IndexWriter:
-    """Puts into a write batch what the changes of rows make of the indexes.
+    """Puts the changes of index entries into a write batch.
 
-    `get` reads what stands in the database. By `indexes` a projection's name gives its indexes.
+    `get` reads from the database, and `indexes` has the indexes by projection.
     """
 
     def __init__(self, get: Any, batch: Any, indexes: Mapping[str, Indexes]) -> None:
@@ -68,7 +68,7 @@ class IndexWriter:
         return projection_name(table) in self._indexes
 
     def record(self, record_key: bytes, value: bytes | None) -> None:
-        """A record of a row is about to be written, or to be removed."""
+        """Index a record of a row that is about to be written, or removed."""
         table, _, key = read_key(record_key)
         if record_key in self._written:
             present = self._written[record_key]
@@ -79,7 +79,7 @@ class IndexWriter:
         self.change(table, key, present, row)
 
     def change(self, table: str, key: str, present: StoredRow | None, row: StoredRow | None) -> None:
-        """A row takes the place of the one that is present, where there is one."""
+        """Index a row that takes the place of the `present` one; None stands for no row."""
         indexes, encoded = self._indexes[projection_name(table)], key.encode()
         if indexes.changes:
             if present is not None:
@@ -98,7 +98,7 @@ class IndexWriter:
                 self._counted[count_prefix(table, name) + after.encode()] += 1
 
     def finish(self) -> None:
-        """All changes of the batch are told."""
+        """Write the counts, after all changes of the batch."""
         for key, by in self._counted.items():
             count = int(self._get(key) or b"0") + by
             if count:
@@ -108,7 +108,7 @@ class IndexWriter:
 
 
 def value_of(name: str, of: Callable[[Row], str | None], row: Row | None) -> str | None:
-    """What a row stands under in an index."""
+    """The value of a row in an index, None where it has none."""
     if row is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What views ask of rows in RocksDB: one table, as queries see it. All raise `TableError`."""
+"""Queries of one table in RocksDB. All of them raise `TableError`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from projections.stores.changelog import PLACE, QUARANTINED, ROW, decode_place, key_of, prefix_of, read_key
 from projections.stores.local.indexes import CHANGE, change_key, count_prefix, entry_prefix, index_prefix, read_change
-from projections.stores.local.rocksdb import LocalStore, TableError
+from projections.stores.local.rocksdb import RocksDBStore
+from projections.stores.local.store import TableError
 from projections.stores.rows import Checkpoint, is_gone, shown_json, split
 from streams.concurrency.fairness import yield_if_due
 from streams.journal.position import Place
@@ -18,22 +19,24 @@ AT_ONCE = 500
 
 
 class Change(NamedTuple):
-    """A row that has changed, at commit number and index, as it is kept now, also when it was removed."""
+    """A row that has changed at commit number and index, as it is stored now; it may have been removed."""
 
     at: Place
     key: str
     row: bytes
 
 
-def row(store: LocalStore, partition: int, table: str, key: str) -> bytes | None:
-    """The row of a key as it is shown to others, as JSON; None for none, and for one that was removed."""
+def row(store: RocksDBStore, partition: int, table: str, key: str) -> bytes | None:
+    """The row of a key as JSON, as queries see it; None where there is no row, or it was removed."""
     value = store.get(partition, key_of(table, ROW, key))
     return None if value is None or is_gone(value) else shown_json(value)
 
 
-def scan(store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None) -> Iterator[bytes]:
-    """The rows from one key on and up to another, that one not included, in the order of their keys in UTF-8: what the
-    projection has returned and no more, as JSON. Not to be held over an await."""
+def scan(
+    store: RocksDBStore, partition: int, table: str, first: str = "", before: str | None = None
+) -> Iterator[bytes]:
+    """The rows from key `first` to before key `before`, in the order of UTF-8, as the JSON that the projection has
+    returned. Not to be held over an await."""
     end = None if before is None else key_of(table, ROW, before)
     for key, value in _rows(store, partition, table, first):
         if end is not None and key >= end:
@@ -42,42 +45,44 @@ def scan(store: LocalStore, partition: int, table: str, first: str = "", before:
 
 
 async def scan_in_turns(
-    store: LocalStore, partition: int, table: str, first: str = "", before: str | None = None
+    store: RocksDBStore, partition: int, table: str, first: str = "", before: str | None = None
 ) -> list[bytes]:
-    """All that `scan` finds, as it is at this moment, read in turns."""
-    opened, found = store.opened(partition), list[bytes]()
+    """The rows of `scan` as they are at this moment, read in turns."""
+    opened, read = store.opened(partition), list[bytes]()
     rows = scan(store, partition, table, first, before)  # RocksDB's iterators show the moment in which they are made
-    while some := list(islice(rows, AT_ONCE)):
-        found += some
+    while chunk := list(islice(rows, AT_ONCE)):
+        read += chunk
         await yield_if_due()
-        if store.opened(partition) is not opened:  # and keep it open: Faust waits for that
+        if store.opened(partition) is not opened:  # an iterator keeps the database open, and Faust waits for its end
             raise TableError(f"partition {partition} has just moved")
-    return found
+    return read
 
 
-def _rows(store: LocalStore, partition: int, table: str, first: str) -> Iterator[tuple[bytes, bytes]]:
+def _rows(store: RocksDBStore, partition: int, table: str, first: str) -> Iterator[tuple[bytes, bytes]]:
     for key, value in store.items(partition, prefix_of(table, ROW), key_of(table, ROW, first)):
         if not is_gone(value):
             yield key, value
 
 
 def behind(key: str) -> str:
-    """The first key that may stand behind another."""
+    """The smallest key that is greater than this one."""
     return key + "\0"
 
 
-def indexed(store: LocalStore, partition: int, table: str, index: str, value: str, after: str, most: int) -> list[str]:
-    """Up to so many keys of rows that stand under a value of an index, behind the key `after`, in their order."""
+def indexed(
+    store: RocksDBStore, partition: int, table: str, index: str, value: str, after: str, most: int
+) -> list[str]:
+    """Up to `most` keys of rows under a value of an index, behind the key `after`, in order."""
     prefix = entry_prefix(table, index, value)
     start = prefix + behind(after).encode() if after else b""
     return [entry[len(prefix) :].decode() for entry, _ in islice(store.items(partition, prefix, start), most)]
 
 
 def in_order(
-    store: LocalStore, partition: int, table: str, index: str, after: tuple[str, str] | None = None
+    store: RocksDBStore, partition: int, table: str, index: str, after: tuple[str, str] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """The values of an index with the keys of the rows that stand under them, behind a value and key, in the order of
-    values and keys in UTF-8. Not to be held over an await."""
+    """The values of an index with the keys of their rows, behind the value and key `after`, in the order of UTF-8. Not
+    to be held over an await."""
     prefix = index_prefix(table, index)
     start = entry_prefix(table, index, after[0]) + behind(after[1]).encode() if after else b""
     for entry, _ in store.items(partition, prefix, start):
@@ -86,10 +91,12 @@ def in_order(
 
 
 def listed(
-    store: LocalStore, partitions: Collection[int], table: str, under: tuple[str, str] | None, after: str, most: int
+    store: RocksDBStore, partitions: Collection[int], table: str, under: tuple[str, str] | None, after: str, most: int
 ) -> list[tuple[str, bytes]]:
-    """Up to so many rows with their keys, by their keys, behind the key `after`: those `under` a value of an index, or
-    all that there are. As they are shown to others, as JSON."""
+    """Up to `most` keys and rows, by key, behind the key `after`: the rows `under` an index and value, or all rows.
+
+    Rows are JSON, as queries see them.
+    """
     keys: list[tuple[str, int]] = []
     rows: dict[str, bytes] = {}
     for partition in partitions:
@@ -103,52 +110,51 @@ def listed(
     keys = sorted(keys)[:most]  # by code points, which is the order of UTF-8
     if under is not None:
         for partition in partitions:
-            rows.update(store.get_many(partition, table, [key for key, its in keys if its == partition]))
+            rows.update(store.get_many(partition, table, [key for key, of_key in keys if of_key == partition]))
     return [(key, shown_json(rows[key])) for key, _ in keys if key in rows]
 
 
-def counts(store: LocalStore, partition: int, table: str, index: str) -> dict[str, int]:
-    """How many rows stand under each value of an index."""
+def counts(store: RocksDBStore, partition: int, table: str, index: str) -> dict[str, int]:
+    """The number of rows under each value of an index."""
     prefix = count_prefix(table, index)
     return {key[len(prefix) :].decode(): int(count) for key, count in store.items(partition, prefix) if int(count)}
 
 
-def place(store: LocalStore, partition: int, table: str) -> Checkpoint:
-    """How far a table is."""
+def place(store: RocksDBStore, partition: int, table: str) -> Checkpoint:
+    """The checkpoint of a table."""
     value = store.get(partition, key_of(table, PLACE))
     return Checkpoint() if value is None else decode_place(value)
 
 
-def changes(store: LocalStore, partition: int, table: str, after: Place, most: int) -> list[Change]:
-    """Up to so many rows that have changed since commit number and index, the one that has changed first at the
-    beginning.
+def changes(store: RocksDBStore, partition: int, table: str, after: Place, most: int) -> list[Change]:
+    """Up to `most` rows that have changed since commit number and index, oldest change first.
 
-    None beyond the place of the table: a worker that died while a batch went to the changelog may have left some rows
-    of it there and others not. The others come when the batch is applied again, with older positions.
+    No row beyond the checkpoint of the table: a worker that died while a batch went to the changelog may have left only
+    some of its rows there. The others come when the batch is applied again, with older positions.
     """
     upto = place(store, partition, table).at
-    found: list[tuple[Place, str]] = []
+    changed: list[tuple[Place, str]] = []
     for entry, _ in store.items(partition, prefix_of(table, CHANGE), change_key(table, (after[0], after[1] + 1))):
         at, key = read_change(table, entry)
-        if at > upto or len(found) == most:
+        if at > upto or len(changed) == most:
             break
-        found.append((at, key))
-    rows: Mapping[str, bytes] = store.get_many(partition, table, [key for _, key in found])
-    return [Change(at, key, rows[key]) for at, key in found if key in rows]
+        changed.append((at, key))
+    rows: Mapping[str, bytes] = store.get_many(partition, table, [key for _, key in changed])
+    return [Change(at, key, rows[key]) for at, key in changed if key in rows]
 
 
-def refolded(store: LocalStore, partition: int, table: str) -> list[str]:
-    """The keys that are or were in quarantine, or were folded anew: their rows may have changed without a newer
-    position."""
+def refolded(store: RocksDBStore, partition: int, table: str) -> list[str]:
+    """The keys that are or were in quarantine, or were folded anew: their rows may have changed while their positions
+    stayed the same."""
     return [read_key(key).key for key, _ in store.items(partition, prefix_of(table, QUARANTINED))]
 
 
-def raw(store: LocalStore, partition: int, table: str, key: str) -> bytes | None:
-    """What is kept under a key (see `encode_stored`), also when it is only what a removed row has left."""
+def raw(store: RocksDBStore, partition: int, table: str, key: str) -> bytes | None:
+    """The bytes under a key (see `encode_stored`), also for a row that was removed."""
     return store.get(partition, key_of(table, ROW, key))
 
 
-def keys(store: LocalStore, partition: int, table: str) -> Iterator[str]:
-    """The keys of all rows, those that were removed too. Not to be held over an await."""
+def keys(store: RocksDBStore, partition: int, table: str) -> Iterator[str]:
+    """The keys of all rows, removed ones too. Not to be held over an await."""
     for key, _ in store.items(partition, prefix_of(table, ROW)):
         yield read_key(key).key

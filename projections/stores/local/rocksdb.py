@@ -1,25 +1,14 @@
-"""RocksDB beneath Faust's tables. It is a copy of the changelog: what cannot be used any more is made again from it.
-
-Damage shows when a partition is opened, read or written. The partition is then out of service and a rebalance asked
-for, at the beginning of which its folder is removed, so that Faust's recovery starts from nothing. A full disk is no
-damage: writes of new rows fail until there is room, and RocksDB goes on by itself. Where there is no room to open or to
-recover a table the worker ends, and says so: Faust would stumble, or log each record.
-"""
+"""RocksDB beneath Faust's tables: the rows of all partitions that a worker has, and the entries of their indexes."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import logging
-import os
 import shutil
-import sys
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from faust.stores import rocksdb
-from faust.types import TP
 from rocksdict import WriteBatch
 
 from projections.stores.changelog import (
@@ -36,52 +25,32 @@ from projections.stores.changelog import (
 )
 from projections.stores.declaration import Indexes
 from projections.stores.local.indexes import IndexWriter
-from projections.stores.rows import Changes, Checkpoint, Quarantined, StoreDown
+from projections.stores.local.store import NO_SPACE, LocalStore, Record, read_up_to
+from projections.stores.rows import Changes, Checkpoint, Quarantined
 
-log = logging.getLogger(__name__)
-
-NO_SPACE = "No space left on device"
-NO_SPACE_STATUS = 28
-"""The number of that error in errno.h."""
 _DAMAGE = ("Corruption", "No such file or directory", "Input/output error")
-"""What RocksDB's messages say then; rocksdict has no types for them."""
+"""Words in RocksDB's messages about damage; rocksdict has no types for such errors."""
 _FAUST_KEYS = b"__faust"
 
-Record = tuple[bytes, bytes | None]
 
+class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
+    """Keys and values are those of the changelog (`stores/changelog.py`); beside them stand the entries of indexes.
 
-class TableError(StoreDown):
-    """A partition of a table cannot be read or written at the moment."""
-
-
-def read_up_to(known: int, count: int, offset: int) -> int:
-    """How far a worker knows the changelog, after it has put `count` records there, the last at `offset`.
-
-    It knew it up to `known`. If others have written in between, a recovery has to begin there.
-    """
-    return offset if known + count == offset else known
-
-
-class LocalStore(rocksdb.Store):  # type: ignore[misc]
-    """Faust's store, which takes what it does not understand for damage, and begins again.
-
-    Its keys and values are those of the changelog (`stores/changelog.py`), and beside them the entries of the
-    indexes of projections, by whose names `indexes` has them.
+    `indexes` has the indexes of rows by projection.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.damaged: set[int] = set()
         self.indexes: Mapping[str, Indexes] = self.options.get("indexes", {})
 
-    # -- reading: of a partition that this worker has not there is nothing. All raise `TableError`. -----
+    # -- reading: a partition that this worker does not have is empty. All methods raise `TableError`. --------
 
     def opened(self, partition: int) -> Any:
-        """What is open of a partition: another one when it was away meanwhile, None when it is."""
+        """The open database of a partition, None where it is closed; another object after it was closed meanwhile."""
         return self._dbs.get(partition)
 
     def get(self, partition: int, key: bytes) -> bytes | None:
-        """What stands under a key."""
+        """The bytes under a key."""
         db = self._dbs.get(partition)
         try:
             return None if db is None else db.get(key)
@@ -89,7 +58,7 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
             raise self.failed(partition, error) from None
 
     def get_many(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, bytes]:
-        """The rows of a table that stand under these keys, as they are kept."""
+        """The rows of a table under these keys, as they are stored."""
         db = self._dbs.get(partition)
         if db is None or not keys:
             return {}
@@ -101,34 +70,34 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
         return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
     def places(self, partition: int) -> Mapping[str, Checkpoint]:
-        """How far the tables are that have something here."""
-        found: dict[str, Checkpoint] = {}
+        """The checkpoints of the tables that have anything here."""
+        places: dict[str, Checkpoint] = {}
         start = b""
-        # From place to place: what stands between is jumped over.
+        # From table to table: all keys between two tables' first ones are jumped over.
         while (record := next(self.items(partition, b"", start), None)) is not None:
             table = read_key(record[0]).table
             place = self.get(partition, key_of(table, PLACE))
             if place is not None:
-                found[table] = decode_place(place)
+                places[table] = decode_place(place)
             start = table.encode() + b"\1"
-        return found
+        return places
 
     def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         """The keys of a table whose events wait."""
-        found = {
+        by_key = {
             read_key(key).key: decode_quarantined(value)
             for key, value in self.items(partition, prefix_of(table, QUARANTINED))
         }
-        return {key: quarantined for key, quarantined in found.items() if quarantined.events}
+        return {key: quarantined for key, quarantined in by_key.items() if quarantined.events}
 
     def record_keys(self, partition: int, table: str) -> list[bytes]:
-        """The keys of all that the changelog has of a table, in the order in which to remove them: a row whose events
-        wait must not be gone before that is."""
+        """The keys of all records of a table on the changelog, in the order in which to remove them: a quarantine is
+        removed before its row."""
         kinds = (QUARANTINED, ROW, PLACE)
         return [key for kind in kinds for key, _ in self.items(partition, prefix_of(table, kind))]
 
     def items(self, partition: int, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """What stands under keys with a prefix, from `start` on, in order. Not to be held over an await."""
+        """The keys with a prefix, from `start` on, in order, and their values. Not to be held over an await."""
         db = self._dbs.get(partition)
         if db is None:
             return
@@ -142,7 +111,7 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
                 yield key, rows.value()
             rows.next()
         try:
-            rows.status()  # rocksdict's own `items` ends early, without a word, at a block that is damaged
+            rows.status()  # raises for a damaged block, at which rocksdict's own `items` ends early without an error
         except Exception as error:
             raise self.failed(partition, error) from None
 
@@ -151,10 +120,10 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
     def write(
         self, partition: int, records: Sequence[Record], offset: int, changes: Mapping[str, Changes] | None = None
     ) -> None:
-        """Write records that are on the changelog up to `offset`; those without a value are removed.
+        """Write records that are on the changelog up to `offset`; a record without a value removes its key.
 
-        All or nothing, with the offset from which a recovery goes on. `changes` is what the records were made of, if
-        they were. Raises `TableError`.
+        All or nothing, with the offset from which a recovery goes on. `changes` are the changes that the records were
+        made of, if they were made of any. Raises `TableError`.
         """
         try:
             db = self._db_for_partition(partition)
@@ -166,15 +135,13 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
     def _write(self, db: Any, records: Iterable[Record], known: int, changes: Mapping[str, Changes]) -> None:
         batch = WriteBatch(raw_mode=True)
         indexes = IndexWriter(db.get, batch, self.indexes)
-        told = {name for name, change in changes.items() if change.before is not None or not indexes.wants(name)}
-        for name in told if self.indexes else ():
+        for name, change in changes.items():
             if indexes.wants(name):  # both rows are at hand, and need not be read and decoded again
-                change = changes[name]
                 for row_key, row in change.rows.items():
-                    indexes.change(name, row_key, (change.before or {}).get(row_key), row)
+                    indexes.change(name, row_key, change.before.get(row_key), row)
         for key, value in records:
             table, _, rest = key.partition(b"\0")
-            if rest.startswith(ROW) and (name := table.decode()) not in told and indexes.wants(name):
+            if not changes and rest.startswith(ROW) and indexes.wants(table.decode()):
                 indexes.record(key, value)
             if value is None:
                 batch.delete(key)
@@ -187,37 +154,14 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
     # -- what Faust calls ---------------------------------------------------------------------------------
 
     def _open_for_partition(self, partition: int) -> Any:
-        try:
-            return super()._open_for_partition(partition)
-        except Exception as error:
-            self._end_without_room(error)
-            if not _is_damage(error):
-                raise
-            log.warning("%s: made again from the changelog: it cannot be opened: %s", self._name(partition), error)
-            shutil.rmtree(self.partition_path(partition))
-            return super()._open_for_partition(partition)
+        return self.opened_or_remade(partition, lambda: super(RocksDBStore, self)._open_for_partition(partition))
 
-    def apply_changelog_batch(
-        self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
-    ) -> None:
-        """Write what recovery and standby have read, but no record that is older than the one that is here."""
-        by_partition: defaultdict[int, list[Any]] = defaultdict(list)
-        for event in batch:
-            by_partition[event.message.partition].append(event)
-        for partition, events in by_partition.items():
-            if partition not in self.damaged:
-                try:
-                    db = self._db_for_partition(partition)
-                    self._write(db, self._newer(db, events), events[-1].message.offset, {})
-                except Exception as error:
-                    self._end_without_room(error)
-                    self.failed(partition, error)
-                    if partition not in self.damaged:
-                        raise
+    def recover(self, partition: int, records: Iterable[Record], offset: int) -> None:
+        db = self._db_for_partition(partition)
+        self._write(db, self._newer(db, records), offset, {})
 
-    def _newer(self, db: Any, events: Iterable[Any]) -> Iterator[Record]:
+    def _newer(self, db: Any, records: Iterable[Record]) -> Iterator[Record]:
         here: dict[bytes, bytes | None] = {}
-        records = ((event.message.key, event.message.value) for event in events)
         for key, value in ours(records, self.table_name):
             present = here[key] if key in here else db.get(key)
             here[key] = value if is_newer(read_key(key).kind, value, present) else present
@@ -226,34 +170,15 @@ class LocalStore(rocksdb.Store):  # type: ignore[misc]
 
     # -- damage -------------------------------------------------------------------------------------------
 
-    def failed(self, partition: int, error: Exception) -> TableError:
-        """What to raise when RocksDB has raised `error`; asks for a rebalance when the partition is damaged."""
-        if _is_damage(error) and partition not in self.damaged:
-            self.damaged.add(partition)
-            log.error("%s: out of service until it is made again from the changelog: %s", self._name(partition), error)
-            self.app.consumer.rejoin()
-        return TableError(f"{self._name(partition)}: {error}")
+    def is_damage(self, error: Exception) -> bool:
+        return any(words in str(error) for words in _DAMAGE)
 
-    def remove_damaged(self) -> None:
-        """Forget the partitions that are damaged. Nobody must read or write them, and a recovery must follow."""
-        for partition in self.damaged:
-            if (db := self._dbs.pop(partition, None)) is not None:
-                with contextlib.suppress(Exception):  # it may have no way left to write what it has in memory
-                    db.close()
-            gc.collect()  # who reads rows in order has it open as well
-            shutil.rmtree(self.partition_path(partition), ignore_errors=True)
-            # Faust remembers how far it had read the changelog, and would go on from there.
-            self.app.tables.recovery.revoke(TP(self.table.changelog_topic_name, partition))
-        self.damaged.clear()
+    def is_without_room(self, error: Exception) -> bool:
+        return NO_SPACE in str(error)
 
-    def _end_without_room(self, error: Exception) -> None:
-        if NO_SPACE in str(error):
-            print(f"error: {self.path}: {NO_SPACE}: make room, then start again", file=sys.stderr, flush=True)
-            os._exit(NO_SPACE_STATUS)  # nothing is lost by it, and Faust would catch anything that is raised
-
-    def _name(self, partition: int) -> str:
-        return f"table {self.table_name}-{partition}"
-
-
-def _is_damage(error: Exception) -> bool:
-    return any(words in str(error) for words in _DAMAGE)
+    def remove_files(self, partition: int) -> None:
+        if (db := self._dbs.pop(partition, None)) is not None:
+            with contextlib.suppress(Exception):  # it may have no way left to write what it has in memory
+                db.close()
+        gc.collect()  # an iterator over rows has the database open as well
+        shutil.rmtree(self.partition_path(partition), ignore_errors=True)

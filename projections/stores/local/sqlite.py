@@ -1,10 +1,5 @@
 """SQLite beneath Faust's tables: where a view looks for more than a key. Assignment, standbys and recovery are Faust's.
 
-It is a copy of the changelog: what cannot be used any more is made again from it. Damage shows when a file is opened,
-read or written. The partition is then out of service and a rebalance asked for, at the beginning of which its file is
-removed, so that Faust's recovery starts from nothing. A full disk is no damage: writes fail until there is room. Where
-there is no room to open or to recover a table the worker ends, and says so: Faust would stumble, or log each record.
-
 All runs on the thread of the loop, as with RocksDB: a query takes some tenths of a millisecond, a batch of 500 rows
 ten or twenty.
 """
@@ -13,71 +8,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import sqlite3
-import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from faust import stores
 from faust.stores import base
 from faust.types import TP
 
-from projections.stores.local.rocksdb import NO_SPACE, NO_SPACE_STATUS, Record, TableError
 from projections.stores.local.sqlite_errors import Damaged, is_damage, is_in_use, is_not_now, is_without_room
 from projections.stores.local.sqlite_file import Parameters, SqliteFile
+from projections.stores.local.store import LocalStore, Record, TableError
 from projections.stores.rows import Changes, Checkpoint, Quarantined
 from projections.stores.sql_columns import SqlColumns
-from streams.runtime.application import Application
 
 log = logging.getLogger(__name__)
 
-stores.STORES.aliases["sqlite"] = "projections.stores.local.sqlite:SqliteStore"
-
 OPEN_TRIES, OPEN_PAUSE = 30, 1.0
-"""For a file that another process still has: one that ends, and is slow to."""
+"""Tries, and seconds between them, to open a file that another process still has: one that is slow to end."""
 
 _FILES = ("", "-wal", "-shm", "-journal")
 
 
-def sqlite_table(app: Application, name: str, columns: Mapping[str, SqlColumns]) -> Any:
-    """A Faust table whose `data` is a `SqliteStore`, as many partitions as its events. `columns` has by the names of
-    projections what their tables are looked at by."""
-    return app.Table(
-        name,
-        store=f"sqlite:{name}",  # a URL that is a scheme and nothing else is false, and Faust takes its default
-        key_type=bytes,
-        value_type=bytes,
-        partitions=app.settings.partitions,
-        options={"columns": columns},
-    )
+class SqliteStore(LocalStore, base.Store):  # type: ignore[misc]
+    """A file for each partition. Methods that take a table raise `TableError` while it cannot be read or written.
 
-
-class SqliteStore(base.Store):  # type: ignore[misc]
-    """Faust's store, a file for each partition. What asks for tables may raise `TableError`: not at the moment.
-
-    Nothing is read or written as a Faust table is: rows come in batches, with their changelog offset.
+    Rows are written in batches, with their changelog offset, and not one by one as in a Faust table.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.damaged: set[int] = set()
         self._columns: Mapping[str, SqlColumns] = (self.options or {}).get("columns", {})
         self._files: dict[int, SqliteFile] = {}
 
     # -- what the engine and the views ask -----------------------------------------------------------
 
     def get_many(self, partition: int, table: str, keys: Iterable[str]) -> dict[str, bytes]:
-        """The rows of these keys as they are kept, removed ones too; a key that never had one is left out."""
+        """The rows of these keys as they are stored, removed ones too; a key that never had a row is left out."""
         with self._file(partition) as file:
             return file.get_many(table, keys)
 
     def places(self, partition: int) -> dict[str, Checkpoint]:
-        """How far each table is that has something in this partition."""
+        """The checkpoints of the tables that have anything in this partition."""
         with self._file(partition) as file:
             return file.places()
 
@@ -89,33 +63,33 @@ class SqliteStore(base.Store):  # type: ignore[misc]
     def write(
         self, partition: int, records: Sequence[Record], offset: int, changes: Mapping[str, Changes] | None = None
     ) -> None:
-        """Write records that are on the changelog up to `offset`; those without a value are removed.
+        """Write records that are on the changelog up to `offset`; a record without a value removes its key.
 
-        All or nothing, with the offset from which a recovery goes on; but no record that is older than what is here.
-        What the records were made of, `changes`, is not needed: SQLite knows what a row was before.
+        All or nothing, with the offset from which a recovery goes on; a record that is older than the one here changes
+        nothing. `changes` is not needed: SQLite itself keeps indexes.
         """
         with self._file(partition) as file:
             file.write(records, offset)
 
     def record_keys(self, partition: int, table: str) -> list[bytes]:
-        """The keys of all that the changelog has of a table. When the last of them is removed, the table is dropped."""
+        """The keys of all records of a table on the changelog. When the last is removed, the table is dropped."""
         with self._file(partition) as file:
             return file.record_keys(table)
 
     def drop(self, partition: int, table: str) -> None:
-        """Remove all of a table here at once, but not on the changelog. Idempotent."""
+        """Remove a table from the file at once, and not from the changelog. Idempotent."""
         with self._file(partition) as file:
             file.drop(table)
 
     def rows(self, partition: int, table: str, conditions: str = "", parameters: Parameters = ()) -> list[bytes]:
-        """Rows as they are shown to others, in JSON. `conditions` is what follows the table in a SELECT: `WHERE ..
-        ORDER BY .. LIMIT ..`, with `parameters` in the places of its question marks."""
+        """Rows as JSON, as queries see them. `conditions` is the end of a SELECT, `WHERE .. ORDER BY .. LIMIT ..`, with
+        `parameters` for its question marks."""
         with self._file(partition) as file:
             return file.rows(table, conditions, parameters)
 
     def select(self, partition: int, table: str, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
-        """What a SELECT finds, for sums and the like. `{table}` in it is the table without what was removed, `{search}`
-        the index of its words: `id IN (SELECT rowid FROM {search}(?))`."""
+        """The result of a SELECT. `{table}` in it stands for the table without removed rows, `{search}` for the index
+        of its words, as in `id IN (SELECT rowid FROM {search}(?))`."""
         with self._file(partition) as file:
             return file.select(table, sql, parameters)
 
@@ -123,10 +97,10 @@ class SqliteStore(base.Store):  # type: ignore[misc]
 
     @contextmanager
     def _file(self, partition: int) -> Iterator[SqliteFile]:
-        """The file of a partition. What is wrong with it, or the disk, is a `TableError`; what is wrong with the
-        question is raised as it is."""
+        """The file of a partition. An error of the file or the disk becomes a `TableError`; an error of the query is
+        raised as it is."""
         if partition in self.damaged:
-            raise TableError(f"{self._name(partition)}: damaged")
+            raise TableError(f"{self.name_of(partition)}: damaged")
         try:
             yield self._opened(partition)
         except (sqlite3.Error, Damaged) as error:
@@ -140,41 +114,20 @@ class SqliteStore(base.Store):  # type: ignore[misc]
         return self._files[partition]
 
     def _open(self, partition: int) -> SqliteFile:
-        path = self.partition_path(partition)
-        try:
-            return _open(path, self._columns)
-        except (OSError, sqlite3.Error, Damaged) as error:
-            self._end_without_room(error)
-            if not is_damage(error):
-                raise
-            log.warning("%s: made again from the changelog: it cannot be opened: %s", self._name(partition), error)
-            _remove(path)
-            return _open(path, self._columns)
+        return self.opened_or_remade(partition, lambda: _open(self.partition_path(partition), self._columns))
 
-    def failed(self, partition: int, error: Exception) -> TableError:
-        """What to raise when SQLite has raised `error`; asks for a rebalance when the partition is damaged."""
-        if is_damage(error) and partition not in self.damaged:
-            self.damaged.add(partition)
-            log.error("%s: out of service until it is made again from the changelog: %s", self._name(partition), error)
-            self.app.consumer.rejoin()
-        return TableError(f"{self._name(partition)}: {error}")
+    def is_damage(self, error: Exception) -> bool:
+        return is_damage(error)
 
-    def remove_damaged(self) -> None:
-        """Forget the partitions that are damaged. Nobody must read or write them, and a recovery must follow."""
-        for partition in self.damaged:
-            self._close(partition)
-            _remove(self.partition_path(partition))
-            # Faust remembers how far it had read the changelog, and would go on from there.
-            self.app.tables.recovery.revoke(TP(self.table.changelog_topic_name, partition))
-        self.damaged.clear()
+    def is_without_room(self, error: Exception) -> bool:
+        return is_without_room(error)
 
-    def _end_without_room(self, error: Exception) -> None:
-        if is_without_room(error):
-            print(f"error: {self._folder}: {NO_SPACE}: make room, then start again", file=sys.stderr, flush=True)
-            os._exit(NO_SPACE_STATUS)  # nothing is lost by it, and Faust would catch anything that is raised
+    def remove_files(self, partition: int) -> None:
+        self._close(partition)
+        _remove(self.partition_path(partition))
 
-    def _name(self, partition: int) -> str:
-        return f"table {self.table_name}-{partition}"
+    def recover(self, partition: int, records: Iterable[Record], offset: int) -> None:
+        self._opened(partition).recover(records, offset)
 
     # -- what Faust asks -----------------------------------------------------------------------------
 
@@ -183,31 +136,13 @@ class SqliteStore(base.Store):  # type: ignore[misc]
         return None if tp.partition in self.damaged else self._opened(tp.partition).read_up_to
 
     def set_persisted_offset(self, tp: TP, offset: int) -> None:
-        """Say that all is here up to an offset."""
+        """Remember that the file has the changelog up to an offset."""
         self._opened(tp.partition).recover((), offset)
-
-    def apply_changelog_batch(
-        self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
-    ) -> None:
-        """Write what recovery and standby have read, but no record that is older than what is here."""
-        by_partition: defaultdict[int, list[Any]] = defaultdict(list)
-        for event in batch:
-            by_partition[event.message.partition].append(event.message)
-        for partition, messages in by_partition.items():
-            if partition not in self.damaged:
-                try:
-                    records = ((message.key, message.value) for message in messages)
-                    self._opened(partition).recover(records, messages[-1].offset)
-                except Exception as error:
-                    self._end_without_room(error)
-                    self.failed(partition, error)
-                    if partition not in self.damaged:
-                        raise
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Close what others have now, and open what is new here."""
+        """Close the partitions that other workers have now, and open the new ones."""
         for tp in revoked:
             if tp.topic == self.table.changelog_topic_name:
                 self._close(tp.partition)
@@ -223,13 +158,13 @@ class SqliteStore(base.Store):  # type: ignore[misc]
             except sqlite3.OperationalError as error:
                 if not is_in_use(error) or tried == OPEN_TRIES - 1:
                     raise
-                log.info("%s: another process has it still", self._name(partition))
+                log.info("%s: another process has it still", self.name_of(partition))
             await asyncio.sleep(OPEN_PAUSE)
             if generation != self.app.consumer_generation_id:
                 return
 
     async def on_stop(self) -> None:
-        """Close all."""
+        """Close all files."""
         for partition in list(self._files):
             self._close(partition)
 
@@ -239,7 +174,7 @@ class SqliteStore(base.Store):  # type: ignore[misc]
             file.close()
 
     def reset_state(self) -> None:
-        """Remove all that is kept here; the changelog stays."""
+        """Remove all files; the changelog stays."""
         for partition in list(self._files):
             self._close(partition)
         ours = re.compile(re.escape(self.table_name) + r"-\d+\.sqlite")
@@ -247,11 +182,11 @@ class SqliteStore(base.Store):  # type: ignore[misc]
             _remove(path)
 
     async def backup_partition(self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1) -> None:
-        """There is none: the changelog is what a lost file is made from."""
+        """There is no backup: a lost file is made again from the changelog."""
         raise NotImplementedError("the changelog is the backup")
 
     def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
-        """There is none."""
+        """There is no backup."""
         raise NotImplementedError("the changelog is the backup")
 
     @property
@@ -259,7 +194,7 @@ class SqliteStore(base.Store):  # type: ignore[misc]
         return Path(self.app.conf.tabledir)
 
     def partition_path(self, partition: int) -> Path:
-        """The file of a partition; SQLite has others beside it."""
+        """The file of a partition; SQLite has more files beside it."""
         return self._folder / f"{self.table_name}-{partition}.sqlite"
 
 

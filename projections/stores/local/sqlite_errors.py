@@ -1,4 +1,4 @@
-"""What SQLite's errors mean for a copy of a changelog: that it is damaged, that it is not to be had now, or a bug."""
+"""Errors of SQLite by their meaning for a file that can be made again: damage, a passing trouble, or a bug."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_NOW = {
 
 
 class Damaged(Exception):
-    """A file does not hold what was written; it can only be made again from the changelog."""
+    """A file does not hold the bytes that were written, or holds them in a form of the past: it is to be made again."""
 
 
 def is_damage(error: Exception) -> bool:
@@ -32,7 +32,7 @@ def is_damage(error: Exception) -> bool:
 
 
 def is_not_now(error: Exception) -> bool:
-    """Whether it is the disk, or another process: it may be otherwise when it is tried again."""
+    """Whether the disk or another process is in the way: a later attempt may succeed."""
     return _kind(error) in _NOT_NOW
 
 
@@ -51,5 +51,5 @@ def _code(error: Exception) -> int:
 
 
 def _kind(error: Exception) -> int:
-    """What stands in the low byte of a code; the rest says where."""
+    """The low byte of an error code, which says what happened; the other bytes say where."""
     return _code(error) & 0xFF

@@ -1,11 +1,10 @@
-"""One partition's tables in an SQLite file: what records of the changelog have made of them, and how far it was read.
+"""One partition's tables in an SQLite file, and the offset up to which the changelog has been read into them.
 
-What one call writes is written whole or not at all, with the offset of the changelog. That is why
-`synchronous=NORMAL` is enough: it syncs only when the log is copied into the file, so a machine that loses its power
-may lose the last writes, but then it loses their offset with them, and a recovery reads them again. A process that is
-killed loses nothing.
+One call writes all of its records or none, with the offset of the changelog. That is why `synchronous=NORMAL` is
+enough: it syncs only when the log is copied into the file. A machine that loses its power may lose the last writes; it
+then loses their offset as well, and a recovery reads them again. A process that is killed loses nothing.
 
-SQLite has no checksums of its own, so each row has one: what a disk has changed must not be folded further.
+SQLite has no checksums of its own, so each row has one: bytes that a disk has changed must not be folded further.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ from projections.stores.changelog import (
     read_key,
 )
 from projections.stores.declaration import projection_name
-from projections.stores.local.rocksdb import Record, read_up_to
 from projections.stores.local.sqlite_errors import Damaged
+from projections.stores.local.store import Record, read_up_to
 from projections.stores.rows import Checkpoint, Quarantined, head_of, is_gone, shown_json, split
 from projections.stores.sql_columns import NONE, SqlColumns, quoted, search_of, statements
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 LAYOUT = 2
-"""Of the tables below. A file of another one is made again from the changelog."""
+"""The version of the tables below. A file with another layout is made again from the changelog."""
 
 _SETTINGS = (
     "locking_mode=EXCLUSIVE",  # another process with the same folder is refused, and there is no shared memory to map
@@ -72,23 +71,23 @@ _PUT_QUARANTINED = (
 
 
 class SqliteFile:
-    """The file at `path`, made when it is not there. Everything may raise `sqlite3.Error`, and reading rows `Damaged`.
+    """The file at `path`, made when it is missing. All methods may raise `sqlite3.Error`, and reading rows `Damaged`.
 
-    `columns` has what is declared by the name of the projection: for all its tables, also for one of an older version
-    that still serves, since the views are the newest's. A table is made when it is first written to: who asks for one
-    finds nothing in it before, whatever name they ask for.
+    `columns` has the declared columns by projection. They are those of all its tables, also of an older version that
+    still answers, since the views are those of the newest version. A table is made when it is first written; a query
+    of a table that is not there finds an empty one.
     """
 
     def __init__(self, path: Path, columns: Mapping[str, SqlColumns]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._columns = columns
-        self._made: set[str] = set()
         self._db = sqlite3.connect(path, timeout=0, isolation_level=None)
         try:
             for setting in _SETTINGS:
                 self._db.execute(f"PRAGMA {setting}")
             self._lay_out()
+            self._made = self._find_tables()
         except BaseException:
             self._db.close()
             raise
@@ -103,23 +102,23 @@ class SqliteFile:
                     self._db.execute(statement)
 
     def close(self) -> None:
-        """Close it; the log is copied into the file then."""
+        """Close the file; SQLite then copies its log into it."""
         self._db.close()
 
     # -- the changelog -------------------------------------------------------------------------------
 
     @property
     def read_up_to(self) -> int | None:
-        """The offset of the changelog up to which this file has all; None for nothing."""
-        found = self._one("SELECT read_up_to FROM changelog")
-        return None if found is None else int(found[0])
+        """The offset up to which this file has the changelog; None for an empty file."""
+        row = self._one("SELECT read_up_to FROM changelog")
+        return None if row is None else int(row[0])
 
     def recover(self, records: Iterable[Record], offset: int) -> None:
-        """Write what was read from the changelog, up to `offset`: nothing that is older than what is here."""
+        """Write records that were read from the changelog up to `offset`; older ones than those here change nothing."""
         self._write(ours(records, self._path.name), lambda known: offset)
 
     def write(self, records: Sequence[Record], offset: int) -> None:
-        """Write what this worker has put on the changelog, the last at `offset`."""
+        """Write records that this worker has put on the changelog, the last at `offset`."""
         self._write(records, lambda known: read_up_to(known, len(records), offset))
 
     def _write(self, records: Iterable[Record], up_to: Callable[[int], int]) -> None:
@@ -167,8 +166,7 @@ class SqliteFile:
             self._db.executemany("DELETE FROM quarantined WHERE name = ? AND key = ?", ((table, key) for key in keys))
 
     def record_keys(self, table: str) -> list[bytes]:
-        """The keys of all records that a table still has: what to remove on the changelog when it is dropped, in that
-        order."""
+        """The keys of all records of a table, in the order in which to remove them from the changelog."""
         held = self._db.execute("SELECT key FROM quarantined WHERE name = ?", (table,))
         keys = [key_of(table, QUARANTINED, key) for (key,) in held]
         rows = self._db.execute(f"SELECT key FROM {self._name_there(table)}")
@@ -178,25 +176,25 @@ class SqliteFile:
     # -- tables --------------------------------------------------------------------------------------
 
     def get_many(self, table: str, keys: Iterable[str]) -> dict[str, bytes]:
-        """The rows of these keys as they are kept, and what removed ones have left."""
+        """The rows of these keys as they are stored, removed ones too."""
         query = f"SELECT {_VALUE}, crc FROM {self._name_there(table)} WHERE key = ?"
         rows: dict[str, bytes] = {}
         for key in keys:
-            found = self._one(query, (key,))
-            if found is not None:
-                rows[key] = _checked(*found)
+            row = self._one(query, (key,))
+            if row is not None:
+                rows[key] = _checked(*row)
         return rows
 
     def rows(self, table: str, conditions: str = "", parameters: Parameters = ()) -> list[bytes]:
-        """Rows as they are shown to others, in JSON, none that was removed. `conditions` is what follows the table in a
-        SELECT: WHERE, ORDER BY, LIMIT; `{table}` and `{search}` in it as in `select`."""
+        """Rows as JSON, as queries see them. `conditions` is the end of a SELECT: WHERE, ORDER BY, LIMIT, with
+        `{table}` and `{search}` as in `select`."""
         return [
-            shown_json(_checked(*found))
-            for found in self.select(table, f"SELECT {_VALUE}, crc FROM {{table}} {conditions}", parameters)
+            shown_json(_checked(*row))
+            for row in self.select(table, f"SELECT {_VALUE}, crc FROM {{table}} {conditions}", parameters)
         ]
 
     def select(self, table: str, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
-        """What a SELECT finds. `{table}` in it is the table without what was removed, `{search}` its words."""
+        """The result of a SELECT, in which `{table}` is the table without removed rows, and `{search}` its words."""
         if not sql.lstrip().upper().startswith("SELECT"):
             raise ValueError(f"{sql!r} is no SELECT")
         there = self._there(table)
@@ -206,14 +204,14 @@ class SqliteFile:
         ).fetchall()
 
     def places(self) -> dict[str, Checkpoint]:
-        """How far each table is."""
+        """The checkpoint of each table."""
         return {name: decode_place(value) for name, value in self._db.execute("SELECT name, value FROM places")}
 
     def quarantined(self, table: str) -> dict[str, Quarantined]:
         """The keys of a table whose events wait."""
-        found = self._db.execute("SELECT key, value FROM quarantined WHERE name = ?", (table,))
-        held = {key: decode_quarantined(value) for key, value in found}
-        return {key: quarantined for key, quarantined in held.items() if quarantined.events}
+        rows = self._db.execute("SELECT key, value FROM quarantined WHERE name = ?", (table,))
+        by_key = {key: decode_quarantined(value) for key, value in rows}
+        return {key: quarantined for key, quarantined in by_key.items() if quarantined.events}
 
     def drop(self, table: str) -> None:
         """Remove all of a table."""
@@ -229,9 +227,12 @@ class SqliteFile:
         self._db.execute("DELETE FROM tables WHERE name = ?", (table,))
 
     def _drop_what_is_empty(self, table: str) -> None:
-        """What a dropped table's removed records, when they are recovered, leave behind."""
-        made = self._one("SELECT 1 FROM tables WHERE name = ?", (table,))
-        if made and not self._is_placed(table) and not self._one(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
+        """Drop a table without rows and checkpoint: the recovered removals of a dropped table leave one behind."""
+        if (
+            table in self._made
+            and not self._is_placed(table)
+            and not self._one(f"SELECT 1 FROM {quoted(table)} LIMIT 1")
+        ):
             self._drop(table)
 
     def _is_placed(self, table: str) -> bool:
@@ -239,7 +240,7 @@ class SqliteFile:
 
     def _there(self, table: str) -> str:
         """The table to look into: one of the same columns that stays empty, where this one is not there."""
-        if table in self._made or self._one("SELECT 1 FROM tables WHERE name = ?", (table,)):
+        if table in self._made:
             return table
         projection = projection_name(table)
         return f"{projection if projection in self._columns else ''}-0 {_EMPTY}"
@@ -248,37 +249,32 @@ class SqliteFile:
         return self._name(self._there(table))
 
     def _name(self, table: str) -> str:
-        """The quoted name of a table, which is made when it is not there, or was declared otherwise."""
+        """The quoted name of a table, which is made when it is not there."""
         if table not in self._made:
-            wanted = list(statements(table, self._columns.get(projection_name(table), NONE)))
-            made_by = self._one("SELECT made_by FROM tables WHERE name = ?", (table,))
-            if made_by is None or made_by[0] != ";\n".join(wanted):
-                with self._transaction():
-                    self._make(table, wanted, made_by is not None)
+            wanted = self._statements(table)
+            with self._transaction():
+                for statement in wanted:
+                    self._db.execute(statement)
+                self._db.execute("INSERT INTO tables VALUES (?, ?)", (table, ";\n".join(wanted)))
             self._made.add(table)
         return quoted(table)
 
-    def _make(self, table: str, wanted: Sequence[str], again: bool) -> None:
-        old = quoted(f"{table} old")
-        if again:
-            self._db.execute(f"DROP TABLE IF EXISTS {search_of(table)}")
-            parts = "SELECT type, name FROM sqlite_master WHERE tbl_name = ? AND type <> 'table' AND sql IS NOT NULL"
-            for type_, name in self._db.execute(parts, (table,)).fetchall():
-                self._db.execute(f"DROP {type_} {quoted(name)}")
-            self._db.execute(f"ALTER TABLE {quoted(table)} RENAME TO {old}")
-        for statement in wanted:
-            self._db.execute(statement)
-        if again:
-            own = "id, key, position_nr, position_idx, head, row, crc, gone"
-            self._db.execute(f"INSERT INTO {quoted(table)}({own}) SELECT {own} FROM {old}")
-            self._db.execute(f"DROP TABLE {old}")
-        self._db.execute("REPLACE INTO tables VALUES (?, ?)", (table, ";\n".join(wanted)))
+    def _statements(self, table: str) -> list[str]:
+        return list(statements(table, self._columns.get(projection_name(table), NONE)))
+
+    def _find_tables(self) -> set[str]:
+        """The tables that are there. Raises `Damaged` where one was made with other columns than it has now."""
+        made = dict(self._db.execute("SELECT name, made_by FROM tables").fetchall())
+        for table, made_by in made.items():
+            if made_by != ";\n".join(self._statements(table)):
+                raise Damaged(f"the columns of {table} are declared otherwise now")
+        return set(made)
 
     # -- SQLite --------------------------------------------------------------------------------------
 
     def _one(self, sql: str, parameters: Collection[Any] = ()) -> tuple[Any, ...] | None:
-        found: tuple[Any, ...] | None = self._db.execute(sql, tuple(parameters)).fetchone()
-        return found
+        row: tuple[Any, ...] | None = self._db.execute(sql, tuple(parameters)).fetchone()
+        return row
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -289,12 +285,14 @@ class SqliteFile:
         except BaseException:
             if self._db.in_transaction:  # some errors have ended it
                 self._db.execute("ROLLBACK")
+            self._made = self._find_tables()
             raise
 
 
 def _at_last(value: bytes) -> tuple[int, int]:
-    it = decode_quarantined(value)
-    return it.at[0], 2 * it.at[1] + (not it.events)  # as `replaces`: what is released is behind what waited there
+    quarantined = decode_quarantined(value)
+    nr, index = quarantined.at
+    return nr, 2 * index + (not quarantined.events)  # as `replaces`: a released key is behind one that waited there
 
 
 def _checked(row: bytes, crc: int) -> bytes:

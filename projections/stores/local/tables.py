@@ -1,9 +1,9 @@
-"""Local tables beneath Faust: its assignment, standbys and recovery are Faust's, the writing is ours.
+"""Local tables beneath Faust: assignment, standbys and recovery are Faust's, the writing is done here.
 
-Faust writes a row at a time, to RocksDB and to the changelog, and again the offset when the changelog has it; its flush
-gives up after 100 ms. Here what a batch of events has made of all tables of an aggregate type is one write to each, and
-done when both are. They share one Faust table, so a new version of a projection needs no new topic, and the worker
-that has a partition has all of it.
+Faust writes one row at a time, to RocksDB and to the changelog, and again the offset when the changelog has the row;
+its flush gives up after 100 ms. Here the changes that a batch of events makes in all tables of an aggregate type are
+one write to the changelog and one to the store. The tables share one Faust table: a new version of a projection needs
+no new topic, and the worker that has a partition has all tables of it.
 """
 
 from __future__ import annotations
@@ -14,44 +14,18 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
-from faust import stores
 
 from projections.stores.changelog import records_of, removal_of
 from projections.stores.changes import ChangeNotifier
-from projections.stores.declaration import Indexes
-from projections.stores.local.rocksdb import Record
-from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoreDown, StoredRow, decode_stored
+from projections.stores.local.store import Record
+from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoredRow, decode_stored
 from streams.concurrency.fairness import chunks, yield_if_due
+from streams.journal.port import Unavailable
 from streams.kafka.client import KafkaClient, ProducerRecord
-from streams.runtime.application import Application
-
-ROCKSDB = {
-    "driver": "rocksdict",
-    "block_cache_size": 16 << 20,
-    "write_buffer_size": 4 << 20,
-    "max_write_buffer_number": 2,
-    "bloom_filter_size": 10,
-}
-"""Per partition. Faust's default is a block cache of 2 GiB each."""
-
-stores.STORES.aliases["local"] = "projections.stores.local.rocksdb:LocalStore"
 
 DROPPED_AT_ONCE = 5_000
 RECORD_OVERHEAD = 400
-"""Bytes that a record of the changelog has besides a row and its key: its batch, lengths, and the name of the table."""
-
-
-def rocksdb_table(app: Application, name: str, indexes: Mapping[str, Indexes]) -> Any:
-    """A Faust table whose `data` is a `LocalStore`, as many partitions as its events. `indexes` has by the names of
-    projections what their rows are found by."""
-    return app.Table(
-        name,
-        store=f"local:{name}",  # a URL that is a scheme and nothing else is false, and Faust takes its default
-        key_type=bytes,
-        value_type=bytes,
-        partitions=app.settings.partitions,
-        options={**ROCKSDB, "indexes": indexes},
-    )
+"""Bytes of a record of the changelog beside the row and its key: the batch, lengths, and the name of the table."""
 
 
 class LocalRows:
@@ -75,11 +49,11 @@ class LocalRows:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether part of it is out of service, until it is recovered from the changelog."""
+        """Whether a partition is out of service until it is recovered from the changelog."""
         return bool(self.store.damaged)
 
     def remove_damaged(self) -> None:
-        """At the beginning of a rebalance: what is damaged is recovered in its course."""
+        """Called at the beginning of a rebalance, in whose course damaged partitions are recovered."""
         self.store.remove_damaged()
 
     async def places(self, partition: int) -> Mapping[str, Checkpoint]:
@@ -90,13 +64,13 @@ class LocalRows:
         try:
             return min(await self._broker.largest(self.changelog) - RECORD_OVERHEAD, LARGEST_ROW)
         except (KafkaError, TimeoutError) as error:
-            raise StoreDown(f"Kafka: what {self.changelog} takes: {error!r}") from None
+            raise Unavailable(f"Kafka: what {self.changelog} takes: {error!r}") from None
 
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         rows: dict[str, StoredRow] = {}
-        for some in chunks(self.store.get_many(partition, table, keys).items()):
+        for chunk in chunks(self.store.get_many(partition, table, keys).items()):
             await yield_if_due()
-            rows.update((key, decode_stored(value)) for key, value in some)
+            rows.update((key, decode_stored(value)) for key, value in chunk)
         return rows
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
@@ -104,11 +78,11 @@ class LocalRows:
         return quarantined
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
-        """Raises `RecordTooLarge` too, when the topic has come to take less: `largest_row` is less then."""
+        """Raises `RecordTooLarge` too, when the topic has been set to take less: then `largest_row` is less."""
         records: list[Record] = []
-        for some in chunks(records_of(changes)):
+        for chunk in chunks(records_of(changes)):
             await yield_if_due()
-            records += some
+            records += chunk
         await self._keep(partition, records, changes)
         for table, change in changes.items():
             self.live.changed(table, partition, change)
@@ -125,8 +99,8 @@ class LocalRows:
         records: Sequence[Record],
         changes: Mapping[str, Changes] | None = None,
     ) -> None:
-        # The changelog first: a row that were only on this machine would be taken for applied when its events come
-        # again, and be missing wherever the table is recovered. One at a time, so that what stands there is known.
+        # The changelog first: a row that is only on this machine would be taken for applied when its events come
+        # again, and be missing wherever the table is recovered. One write at a time, so that the offset is known.
         async with self._writing[partition]:
             await yield_if_due()
             sent: list[ProducerRecord] = [(key, value, []) for key, value in records]

@@ -1,16 +1,15 @@
 """Rows in Cassandra. Tables, statements and timestamps: `cassandra_tables.py`; connection and errors:
 `streams/journal/cassandra/session.py`.
 
-There is no transaction over rows, listings and places, and none is needed. What is written carries the timestamp of its
-position, so the order in which it arrives, and how often, changes nothing of what is there in the end. In between, what
-is there follows the order of the steps: entries of listings, the deletion of those that they replace, the rows, and the
-place when all of that is there. After a crash in between, the place says to apply the same events again, which does the
-rest; readers judge rows by their own position. What replaces something of the same position, since it was folded anew,
-gets a timestamp just above that one's.
+There is no transaction over rows, listings and checkpoints, and none is needed. Each write carries the timestamp of its
+position, so the order and the number of its arrivals do not change the result. The steps of a save are: new entries of
+listings, the deletion of the entries that they replace, the rows, and the checkpoint when all of these are there. After
+a crash in between, the checkpoint says to apply the same events again, which does the rest; readers judge rows by their
+own position. A row that was folded anew at the same position has a later timestamp by its revision.
 
-A row that moves within a listing leaves an entry to be deleted; the row as it was before tells which. A late writer,
-who does not know where the row has moved on to, may add an entry that nobody deletes. Hence an entry is shown only if
-its row is listed there, or is older, and about to be written. An entry of a lasting listing is always where its row is.
+A row that moves within a listing leaves an entry to be deleted; the row before the change tells which. A late writer
+that does not know where the row has moved on to may add an entry that nobody deletes. So an entry is shown only if its
+row is listed there, or if the row is older and about to be written. An entry of a lasting listing is always right.
 """
 
 from __future__ import annotations
@@ -24,21 +23,19 @@ import msgspec
 from cassandra.query import BoundStatement
 
 from projections.projection import Row
-from projections.stores.listings import ALL, Cursor, Listings, Page, Span, Spot, none_listed, page_of, spots
+from projections.stores.listings import ALL, Cursor, Listings, Page, ReadModel, Span, Spot, none_listed, page_of, spots
 from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, decode_stored, shown
 from projections.stores.shared.cassandra_tables import (
     BUCKETS,
     STATEMENTS,
+    TABLES,
     bucket_of,
-    create_tables,
     next_base,
-    revised,
     revised_quarantine,
     timestamp,
     timestamp_of,
 )
 from projections.stores.shared.cassandra_writes import Writes, bucket_written, read_spots
-from projections.stores.store_down import raises_store_down
 from streams.concurrency.tasks import all_done
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.rows import batches
@@ -49,7 +46,7 @@ from streams.journal.port import JournalMissing
 _IN_FLIGHT = 16
 _KEYS_AT_ONCE = 50
 _BUCKET_ROWS, _BUCKET_BYTES = 100, 64 * 1024
-"""Of one request. Rows of one bucket are one write to Cassandra, so they may be more than otherwise."""
+"""The most of one request. Rows of one bucket are one write to Cassandra, so there may be more of them than usual."""
 _ROWS_AT_ONCE = 1000
 LARGEST_ROW = 4 << 20
 """Bytes of a row. Cassandra takes no request of more than 16 MB, nor a write of more than half a segment of its commit
@@ -59,15 +56,14 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Quarantined).decode
 
 
-class Found(msgspec.Struct, frozen=True):
-    """A row as it stands: encoded, where it is listed, and its timestamp."""
+class ReadRow(msgspec.Struct, frozen=True):
+    """A row as it stands: encoded, and where it is listed."""
 
-    row: str
+    encoded: str
     listed: Mapping[str, Spot]
-    timestamp: int
 
 
-class CassandraRows:
+class CassandraRows(ReadModel):
     """A `ReadModel` in one keyspace."""
 
     def __init__(self, address: CassandraAddress, keyspace: str, listings: Listings = none_listed) -> None:
@@ -75,19 +71,15 @@ class CassandraRows:
         self._address = address
         self._listings = listings
         self._session = CassandraSession(address)
-        self._prepared: dict[str, Any] = {}
         self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
 
-    @raises_store_down
     async def create(self) -> None:
-        await make_keyspace(self._address, self._keyspace, create_tables(self._keyspace))
+        await make_keyspace(self._address, self._keyspace, TABLES.values())
 
-    @raises_store_down
     async def open(self) -> None:
         try:
             await self._session.connect()
-            for name, cql in STATEMENTS.items():
-                self._prepared[name] = await self._session.prepare(cql.format(k=self._keyspace))
+            await self._session.prepare_all(self._keyspace, STATEMENTS)
         except JournalMissing as error:
             await self.close()
             raise JournalMissing(f"keyspace {self._keyspace} is missing or incomplete: {error}") from None
@@ -98,7 +90,6 @@ class CassandraRows:
     async def close(self) -> None:
         await self._session.close()
 
-    @raises_store_down
     async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         return {table: Checkpoint(*place) for table, _, *place in await self._ask("places", partition) if place[0] >= 0}
 
@@ -108,52 +99,41 @@ class CassandraRows:
     async def largest_row(self) -> int:
         return LARGEST_ROW
 
-    @raises_store_down
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
-        return {key: decode_stored(it.row.encode()) for key, it in (await self._load(partition, table, keys)).items()}
+        rows = await self._load(partition, table, keys)
+        return {key: decode_stored(row.encoded.encode()) for key, row in rows.items()}
 
-    async def _load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, Found]:
+    async def _load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, ReadRow]:
         buckets: dict[int, list[str]] = defaultdict(list)
         for key in keys:
             buckets[bucket_of(key.encode())].append(key)
-        found: dict[str, Found] = {}
+        rows: dict[str, ReadRow] = {}
 
-        async def load(bucket: int, some: Sequence[str]) -> None:
-            for key, row, listed, at in await self._ask("load", table, partition, bucket, some):
-                found[key] = Found(row, read_spots(listed), at)
+        async def load(bucket: int, some_keys: Sequence[str]) -> None:
+            for key, row, listed in await self._ask("load", table, partition, bucket, some_keys):
+                rows[key] = ReadRow(row, read_spots(listed))
 
         await all_done(
-            load(bucket, its[at : at + _KEYS_AT_ONCE])
-            for bucket, its in buckets.items()
-            for at in range(0, len(its), _KEYS_AT_ONCE)
+            load(bucket, bucket_keys[at : at + _KEYS_AT_ONCE])
+            for bucket, bucket_keys in buckets.items()
+            for at in range(0, len(bucket_keys), _KEYS_AT_ONCE)
         )
-        return found
+        return rows
 
-    async def row(self, partition: int, table: str, key: str) -> Row | None:
-        row = (await self.load(partition, table, [key])).get(key)
-        return None if row is None or row.row is None else shown(row)
-
-    @raises_store_down
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         bases = await self._bases(partition)
-        await all_done(self._save(partition, table, bases.get(table, 0), its) for table, its in changes.items())
+        await all_done(self._save(partition, table, bases.get(table, 0), change) for table, change in changes.items())
 
     async def _save(self, partition: int, table: str, base: int, change: Changes) -> None:
         listings = self._listings(table)
-        writes = Writes(self._prepared, table, partition, bool(listings))
-        known = await self._load(partition, table, change.rows) if change.before is None else {}
+        writes = Writes(self._session.statement, table, partition, bool(listings))
         for key, row in change.rows.items():
-            at = timestamp(base, *row.at)
-            left: Mapping[str, Spot] = {}
-            if (before := (change.before or {}).get(key)) is not None:
-                left = spots(listings, before)
-            elif (found := known.get(key)) is not None:
-                at = revised(at, found.timestamp, found.row != change.value(key).decode())
-                if found.timestamp > at:
-                    continue  # it would lose: it needs no place in a listing
-                left = found.listed
-            writes.add(key, change.value(key), spots(listings, row), left, at)
-        await all_done(self._quarantine(writes, partition, table, base, *it) for it in change.quarantined.items())
+            before = change.before.get(key)
+            if before is None or before.at <= row.at:  # it would lose: it needs no place in a listing
+                left = {} if before is None else spots(listings, before)
+                at = timestamp(base, *row.at, row.revision)
+                writes.add(key, change.value(key), spots(listings, row), left, at)
+        await all_done(self._quarantine(writes, partition, table, base, *item) for item in change.quarantined.items())
         await self._send(batches(writes.entries_by_group(), self._session.replica_finder()))
         await self._send(batches(writes.left, self._session.replica_finder()))
         await self._send(batches(writes.rows, bucket_written, _BUCKET_ROWS, _BUCKET_BYTES))
@@ -162,9 +142,9 @@ class CassandraRows:
         await self._ask("save_place", partition, table, place.nr, place.index, place.complete, place.offset, at)
 
     async def _quarantine(
-        self, writes: Writes, partition: int, table: str, base: int, key: str, it: Quarantined
+        self, writes: Writes, partition: int, table: str, base: int, key: str, quarantined: Quarantined
     ) -> None:
-        value, at = _encode(it), timestamp_of(base, it)
+        value, at = _encode(quarantined), timestamp_of(base, quarantined)
         for present, present_at in await self._ask("known", table, partition, key):
             at = revised_quarantine(at, present_at, present != value.decode())
         writes.quarantine(key, value, at)
@@ -177,22 +157,20 @@ class CassandraRows:
         await all_done(send(batch) for batch in batches)
 
     async def _ask(self, name: str, *values: object) -> Sequence[Any]:
-        async with self._in_flight:  # the session says so when it is not open, and nothing is prepared
-            return await self._session.execute(self._prepared.get(name), values)
+        async with self._in_flight:
+            return await self._session.run(name, *values)
 
-    @raises_store_down
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
-        found: dict[str, Quarantined] = {}
+        by_key: dict[str, Quarantined] = {}
         first = ""
         while rows := await self._ask("quarantined", table, partition, first, _ROWS_AT_ONCE):
-            found |= {key: _decode(value) for key, value in rows}
+            by_key |= {key: _decode(value) for key, value in rows}
             first = rows[-1][0] + "\0"
-        return {key: it for key, it in found.items() if it.events}
+        return {key: quarantined for key, quarantined in by_key.items() if quarantined.events}
 
-    @raises_store_down
     async def drop(self, partition: int, table: str) -> None:
-        # What is deleted hides whatever is older, what is written later too. So a table that is built anew has
-        # timestamps from where those of its predecessor end. If this is cut off in the middle, the table is still named
+        # A deletion hides all older timestamps, of later writes too. So a table that is built anew has timestamps from
+        # where those of its predecessor end. If this is cut off in the middle, the table is still named
         # among the places, to be dropped again, and at its beginning: built on instead, it would come out right.
         known = {name: (base or 0, nr) for name, base, nr, *_ in await self._ask("places", partition)}
         base = next_base(*known.get(table, (0, 0)))
@@ -207,36 +185,32 @@ class CassandraRows:
             # Rows before entries: an entry without its row is nothing, a row without its entry would stay unlisted.
             await self._ask("drop_rows", at, table, partition, bucket, first, last := rows[-1][0])
             first = last + "\0"
-            writes = Writes(self._prepared, table, partition, has_listings=True)
+            writes = Writes(self._session.statement, table, partition, has_listings=True)
             for key, listed in rows:
                 writes.leave(key, read_spots(listed), at)
             await self._send(batches(writes.left, self._session.replica_finder()))
 
-    @raises_store_down
     async def listed(
         self, table: str, listing: str, group: str, after: Cursor | None = None, most: int = 100, span: Span = ALL
     ) -> Page:
-        lasting = any(it.name == listing and it.lasting for it in self._listings(table))
-        found: list[tuple[Cursor, Row]] = []
-        while len(found) <= most:
+        lasting = any(index.name == listing and index.lasting for index in self._listings(table))
+        shown_rows: list[tuple[Cursor, Row]] = []
+        while len(shown_rows) <= most:
             entries = await self._entries((table, listing, group), after, most + 1, span)
             if lasting:
-                found = [((sort, key), shown(decode_stored(row.encode()))) for sort, key, _, row in entries]
+                shown_rows = [((sort, key), shown(decode_stored(row.encode()))) for sort, key, _, row in entries]
             else:
-                found += await self._still_there(entries, table, listing, group)
+                shown_rows += await self._still_there(entries, table, listing, group)
             if len(entries) <= most:
                 break
             after = entries[-1][:2]
-        return page_of(found, most)
+        return page_of(shown_rows, most)
 
     async def _entries(self, group: Sequence[str], after: Cursor | None, most: int, span: Span) -> Sequence[Any]:
+        begin = span.begin(after)
         if span.descending:
-            if after is not None and after[0] <= span.last:
-                return await self._ask("down_after", *group, span.first, *after, most)
-            return await self._ask("down", *group, span.first, span.last, most)
-        if after is not None and after[0] >= span.first:
-            return await self._ask("up_after", *group, *after, span.last, most)
-        return await self._ask("up", *group, span.first, span.last, most)
+            return await self._ask("down", *group, span.first, *begin, most)
+        return await self._ask("up", *group, *begin, span.last, most)
 
     async def _still_there(
         self, entries: Sequence[Any], table: str, listing: str, group: str
@@ -244,15 +218,15 @@ class CassandraRows:
         keys: dict[int, list[str]] = defaultdict(list)
         for _, key, partition, _ in entries:
             keys[partition].append(key)
-        loaded = await asyncio.gather(*(self._load(partition, table, its) for partition, its in keys.items()))
-        rows = {key: it for its in loaded for key, it in its.items()}
-        found: list[tuple[Cursor, Row]] = []
+        loaded = await asyncio.gather(*(self._load(partition, table, part) for partition, part in keys.items()))
+        rows = {key: present for part in loaded for key, present in part.items()}
+        shown_rows: list[tuple[Cursor, Row]] = []
         for sort, key, _, copy in entries:
-            if (it := rows.get(key)) is None:
+            if (present := rows.get(key)) is None:
                 continue
-            row, entry = decode_stored(it.row.encode()), decode_stored(copy.encode())
-            if it.listed.get(listing) == (group, sort):
-                found.append(((sort, key), shown(row)))
+            row, entry = decode_stored(present.encoded.encode()), decode_stored(copy.encode())
+            if present.listed.get(listing) == (group, sort):
+                shown_rows.append(((sort, key), shown(row)))
             elif entry.at > row.at:
-                found.append(((sort, key), shown(entry)))
-        return found
+                shown_rows.append(((sort, key), shown(entry)))
+        return shown_rows

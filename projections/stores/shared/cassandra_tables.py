@@ -1,8 +1,8 @@
-"""The tables of a read model in Cassandra, their statements, and the timestamps that order what is written.
+"""The tables of a read model in Cassandra, their statements, and the timestamps that order the writes.
 
-What is written carries the timestamp of its position in the log, not of a clock, so Cassandra itself keeps the newest:
-a replay or a late writer cannot overwrite it, on whichever replica they meet. Nothing expires, and only what has moved
-within a listing, or is dropped, is deleted.
+The timestamp of a write is made of its position in the log, not of a clock. So Cassandra itself keeps the newest row,
+on every replica, and a replay or a late writer cannot overwrite it. Nothing expires. Only entries of rows that have
+moved within a listing, and dropped tables, are deleted.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from binascii import crc32
 from projections.stores.rows import Quarantined
 
 INDEX_BITS = 20
-"""Of a timestamp, for the index in the commit: Cassandra takes no commit of 16 MB or more, which is fewer events."""
+"""Bits of a timestamp for the index in the commit. Cassandra takes no commit of 16 MB, which has fewer events."""
 REVISION_BITS = 4
-"""Of a timestamp, for what differs at one position: it was folded anew because the other was wrong."""
+"""Bits of a timestamp for the revision of a row, and for quarantines that differ at one position."""
 _RELEASED = 1 << REVISION_BITS - 1
 DROP_MARGIN = 1 << 20
-"""Commits that a drop is ahead of the place it finds: many more than a late writer has in the batch in its hands."""
+"""Commits by which a drop is ahead of the checkpoint: many more than a late writer has in its batch."""
 BUCKETS = 16
-"""Of the rows of a table in a partition of the events. Each is a partition of Cassandra's, which should stay below
-100 MB. Fixed: a row is looked for in the bucket of its key."""
+"""Buckets of the rows of a table in a partition of the events. Each is a partition in Cassandra, which should stay
+below 100 MB. The number is fixed: a row is looked for in the bucket of its key."""
 
 TABLES = {
     "places": """
@@ -77,7 +77,6 @@ _PLACE = "nr, idx, complete, next_offset"
 _BUCKET = "tbl = ? AND partition = ? AND bucket = ?"
 _GROUP = "tbl = ? AND listing = ? AND grp = ?"
 _ENTRIES = f"SELECT sort, key, partition, row FROM {{k}}.listings WHERE {_GROUP}"
-_DESCENDING = "ORDER BY sort DESC, key DESC LIMIT ?"
 _QUARANTINED = "{k}.quarantined WHERE tbl = ? AND partition = ?"
 _AT = "USING TIMESTAMP ?"
 
@@ -85,17 +84,15 @@ STATEMENTS = {
     "places": f"SELECT tbl, base, {_PLACE} FROM {{k}}.places WHERE partition = ?",
     "save_place": f"INSERT INTO {{k}}.places (partition, tbl, {_PLACE}) VALUES (?, ?, ?, ?, ?, ?) {_AT}",
     "restart": f"INSERT INTO {{k}}.places (partition, tbl, base, {_PLACE}) VALUES (?, ?, ?, ?, -1, 0, 0) {_AT}",
-    "load": f"SELECT key, row, listed, WRITETIME(row) FROM {{k}}.rows WHERE {_BUCKET} AND key IN ?",
+    "load": f"SELECT key, row, listed FROM {{k}}.rows WHERE {_BUCKET} AND key IN ?",
     "save_row": f"INSERT INTO {{k}}.rows (tbl, partition, bucket, key, row, listed) VALUES (?, ?, ?, ?, ?, ?) {_AT}",
     "keys": f"SELECT key, listed FROM {{k}}.rows WHERE {_BUCKET} AND key >= ? LIMIT ?",
     "drop_rows": f"DELETE FROM {{k}}.rows {_AT} WHERE {_BUCKET} AND key >= ? AND key <= ?",
     "list": "INSERT INTO {k}.listings (tbl, listing, grp, sort, key, partition, row)"
     f" VALUES (?, ?, ?, ?, ?, ?, ?) {_AT}",
     "unlist": f"DELETE FROM {{k}}.listings {_AT} WHERE {_GROUP} AND sort = ? AND key = ?",
-    "up": f"{_ENTRIES} AND (sort) >= (?) AND (sort) <= (?) LIMIT ?",
-    "up_after": f"{_ENTRIES} AND (sort, key) > (?, ?) AND (sort) <= (?) LIMIT ?",
-    "down": f"{_ENTRIES} AND (sort) >= (?) AND (sort) <= (?) {_DESCENDING}",
-    "down_after": f"{_ENTRIES} AND (sort) >= (?) AND (sort, key) < (?, ?) {_DESCENDING}",
+    "up": f"{_ENTRIES} AND (sort, key) > (?, ?) AND (sort) <= (?) LIMIT ?",
+    "down": f"{_ENTRIES} AND (sort) >= (?) AND (sort, key) < (?, ?) ORDER BY sort DESC, key DESC LIMIT ?",
     "quarantined": f"SELECT key, value FROM {_QUARANTINED} AND key >= ? LIMIT ?",
     "known": f"SELECT value, WRITETIME(value) FROM {_QUARANTINED} AND key = ?",
     "quarantine": f"INSERT INTO {{k}}.quarantined (tbl, partition, key, value) VALUES (?, ?, ?, ?) {_AT}",
@@ -106,43 +103,33 @@ int_ = struct.Struct(">i").pack
 bigint = struct.Struct(">q").pack
 
 
-def create_tables(keyspace: str) -> list[str]:
-    """The statements that make the tables."""
-    return [statement.format(keyspace=keyspace).strip() for statement in TABLES.values()]
-
-
 def bucket_of(key: bytes) -> int:
-    """Where a row is, by its key in UTF-8."""
+    """The bucket of a row, by its key in UTF-8."""
     return crc32(key) % BUCKETS
 
 
-def timestamp(base: int, nr: int, index: int) -> int:
-    """Of what an event has left; (0, -1) comes before all events.
+def timestamp(base: int, nr: int, index: int, revision: int = 0) -> int:
+    """The timestamp of a write by the position of its event; (0, -1) comes before all events.
 
     There are 63 bits. 39 are left for the commit numbers of all builds that had the table's name: at 600 commits a
-    second in the partition that is enough for 29 years. Raises `ValueError` for an index that does not fit.
+    second in the partition that is enough for 29 years. Raises `ValueError` for an index or a revision that does not
+    fit.
     """
     if index + 1 >= 1 << INDEX_BITS:
         raise ValueError(f"commit {nr} has an event {index}: the read model has no timestamp for so many in a commit")
-    return base + ((nr << INDEX_BITS) + index + 1 << REVISION_BITS)
-
-
-def revised(first: int, present: int, differs: bool) -> int:
-    """The timestamp of a row whose own is `first`, where one stands already: just above that, if it is of the same
-    position and `differs`. Raises `ValueError` when that was done too often."""
-    end = first + (1 << REVISION_BITS)
-    if differs and present + 1 == end:
+    if revision >= 1 << REVISION_BITS:
         raise ValueError("a row cannot be folded anew so often at one position: build the table anew")
-    return present + differs if first <= present < end else first
+    return base + ((nr << INDEX_BITS) + index + 1 << REVISION_BITS) + revision
 
 
-def timestamp_of(base: int, it: Quarantined) -> int:
-    """That of the last event that waits, and a little above it of a key that is released."""
-    return timestamp(base, *it.at) + (0 if it.events else _RELEASED)
+def timestamp_of(base: int, quarantined: Quarantined) -> int:
+    """The timestamp of the last event that waits; of a released key it is a little later."""
+    return timestamp(base, *quarantined.at) + (0 if quarantined.events else _RELEASED)
 
 
 def revised_quarantine(first: int, present: int, differs: bool) -> int:
-    """Likewise. If it is done too often the longer text counts: it is only the reason that differs then."""
+    """The timestamp of a quarantine whose own is `first`, where one stands already: just above that, if it is of the
+    same position and `differs`. If that is done too often the longer text counts: only the reason differs then."""
     last = first + _RELEASED - 1
     return min(present + differs, last) if first <= present <= last else first
 

@@ -1,8 +1,8 @@
-"""What a batch writes of one table to Cassandra."""
+"""The writes of a batch to one table in Cassandra."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -28,21 +28,21 @@ def bucket_written(row: BoundStatement) -> object:
 
 
 class Writes:
-    """Statements, each with about its size, by the step that they belong to. The values are encoded here: the driver's
-    own `bind` takes longer than all the rest together."""
+    """Statements by the step that they belong to, each with its approximate size. The values are encoded here: the
+    driver's own `bind` takes longer than all the rest together."""
 
-    def __init__(self, prepared: Mapping[str, Any], table: str, partition: int, has_listings: bool) -> None:
+    def __init__(self, statement: Callable[[str], Any], table: str, partition: int, has_listings: bool) -> None:
         self.entries: list[tuple[int, BoundStatement]] = []
         self.left: list[tuple[int, BoundStatement]] = []
         self.rows: list[tuple[int, BoundStatement]] = []
         self.quarantined: list[tuple[int, BoundStatement]] = []
-        self._prepared = prepared
+        self._statement = statement
         self._table = table.encode()
         self._partition = int_(partition)
         self._has_listings = has_listings
 
     def add(self, key: str, value: bytes, now: Mapping[str, Spot], before: Mapping[str, Spot], at: int) -> None:
-        """A row, encoded, and where it is listed now and was listed before."""
+        """Write a row, encoded, with the spots at which it is listed now and was listed before."""
         name, when = key.encode(), bigint(at)
         for listing, (group, sort) in now.items():
             entry = [self._table, listing.encode(), group.encode(), sort.encode(), name, self._partition, value, when]
@@ -53,13 +53,13 @@ class Writes:
         self.rows.append(self._bound("save_row", values, len(value)))
 
     def leave(self, key: str, spots: Mapping[str, Spot], at: int) -> None:
-        """A row is not listed there any more."""
+        """Remove a row from these spots."""
         for listing, (group, sort) in spots.items():
             entry = [bigint(at), self._table, listing.encode(), group.encode(), sort.encode(), key.encode()]
             self.left.append(self._bound("unlist", entry))
 
     def quarantine(self, key: str, value: bytes, at: int) -> None:
-        """A key in quarantine, or released."""
+        """Write a key in quarantine, or a released one."""
         values = [self._table, self._partition, key.encode(), value, bigint(at)]
         self.quarantined.append(self._bound("quarantine", values, len(value)))
 
@@ -68,6 +68,6 @@ class Writes:
         return sorted(self.entries, key=lambda entry: entry[1].values[1:3])
 
     def _bound(self, name: str, values: list[Any], size: int = 0) -> tuple[int, BoundStatement]:
-        statement = BoundStatement(self._prepared[name])
-        statement.values = values
-        return _ROW_OVERHEAD + size, statement
+        bound = BoundStatement(self._statement(name))
+        bound.values = values
+        return _ROW_OVERHEAD + size, bound

@@ -7,89 +7,78 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from projections.projection import Row
-from projections.stores.listings import ALL, Cursor, Listings, Page, Span, none_listed, page_of, spots
-from projections.stores.rows import (
-    LARGEST_ROW,
-    Changes,
-    Checkpoint,
-    Quarantined,
-    StoredRow,
-    decode_stored,
-    head_of,
-    shown,
-)
+from projections.stores.listings import ALL, Cursor, Listings, Page, ReadModel, Span, none_listed, page_of, spots
+from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, decode_stored, head_of, shown
 from streams.journal.port import JournalMissing
-
-At = tuple[int, str]  # partition and table
 
 
 @dataclass
-class MemoryTables:
-    """What the stores that share it have in common: the database, as it were. Rows are in JSON, as they are there."""
+class MemoryTable:
+    """One table in one partition. Rows are encoded, as in a database."""
+
+    place: Checkpoint | None = None
+    rows: dict[str, bytes] = field(default_factory=dict)
+    quarantined: dict[str, Quarantined] = field(default_factory=dict)
+
+
+@dataclass
+class MemoryDatabase:
+    """The tables that stores share, by partition and name."""
 
     created: bool = False
-    places: dict[At, Checkpoint] = field(default_factory=dict)
-    rows: dict[At, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
-    quarantined: dict[At, dict[str, Quarantined]] = field(default_factory=lambda: defaultdict(dict))
+    tables: defaultdict[tuple[int, str], MemoryTable] = field(default_factory=lambda: defaultdict(MemoryTable))
 
 
-class MemoryRows:
+class MemoryRows(ReadModel):
     """A `ReadModel` in this process."""
 
-    def __init__(self, tables: MemoryTables | None = None, listings: Listings = none_listed) -> None:
-        self._its = tables or MemoryTables()
+    def __init__(self, database: MemoryDatabase | None = None, listings: Listings = none_listed) -> None:
+        self.database = database or MemoryDatabase()
         self._listings = listings
 
     async def create(self) -> None:
-        self._its.created = True
+        self.database.created = True
 
     async def open(self) -> None:
-        if not self._its.created:
+        if not self.database.created:
             raise JournalMissing("the read model in memory has not been created: run `faust -A <app> setup`")
 
     async def close(self) -> None:
         pass
 
     async def places(self, partition: int) -> Mapping[str, Checkpoint]:
-        return {table: place for (of, table), place in self._its.places.items() if of == partition}
-
-    async def largest_row(self) -> int:
-        return LARGEST_ROW
+        tables = self.database.tables.items()
+        return {name: table.place for (of, name), table in tables if of == partition and table.place is not None}
 
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
-        rows = self._its.rows[partition, table]
+        rows = self.database.tables[partition, table].rows
         return {key: decode_stored(rows[key]) for key in keys if key in rows}
 
-    async def row(self, partition: int, table: str, key: str) -> Row | None:
-        row = (await self.load(partition, table, [key])).get(key)
-        return None if row is None or row.row is None else shown(row)
-
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
-        for at, change in (((partition, table), change) for table, change in changes.items()):
-            rows, quarantined = self._its.rows[at], self._its.quarantined[at]
+        for name, change in changes.items():
+            table = self.database.tables[partition, name]
             for key, row in change.rows.items():
-                if key not in rows or row.at >= head_of(rows[key]).at:
-                    rows[key] = change.value(key)
-            for key, it in change.quarantined.items():
-                if it.replaces(quarantined.get(key)):
-                    quarantined[key] = it
-            if at not in self._its.places or change.place.at >= self._its.places[at].at:
-                self._its.places[at] = change.place
+                if key not in table.rows or row.at >= head_of(table.rows[key]).at:
+                    table.rows[key] = change.value(key)
+            for key, quarantined in change.quarantined.items():
+                if quarantined.replaces(table.quarantined.get(key)):
+                    table.quarantined[key] = quarantined
+            if table.place is None or change.place.at >= table.place.at:
+                table.place = change.place
 
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
-        return {key: it for key, it in self._its.quarantined[partition, table].items() if it.events}
+        quarantined = self.database.tables[partition, table].quarantined
+        return {key: waits for key, waits in quarantined.items() if waits.events}
 
     async def drop(self, partition: int, table: str) -> None:
-        self._its.places.pop((partition, table), None)
-        self._its.rows.pop((partition, table), None)
-        self._its.quarantined.pop((partition, table), None)
+        self.database.tables.pop((partition, table), None)
 
     async def listed(
         self, table: str, listing: str, group: str, after: Cursor | None = None, most: int = 100, span: Span = ALL
     ) -> Page:
-        kept = [item for (_, name), rows in self._its.rows.items() if name == table for item in rows.items()]
+        parts = [part.rows for (_, name), part in self.database.tables.items() if name == table]
         entries: list[tuple[Cursor, Row]] = []
-        for key, row in ((key, decode_stored(value)) for key, value in kept):
+        for key, row in ((key, decode_stored(value)) for rows in parts for key, value in rows.items()):
             in_group, sort = spots(self._listings(table), row).get(listing, (None, ""))
             if in_group == group and span.first <= sort <= span.last:
                 entries.append(((sort, key), shown(row)))

@@ -1,10 +1,10 @@
-"""Which global read model a URL means."""
+"""The shared read model that a URL means."""
 
 from __future__ import annotations
 
 from projections.stores.listings import Listings, ReadModel, none_listed
 from projections.stores.shared.cassandra import CassandraRows
-from projections.stores.shared.memory import MemoryRows, MemoryTables
+from projections.stores.shared.memory import MemoryDatabase, MemoryRows
 from projections.stores.shared.sql import SqlRows
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.tables import keyspace_name
@@ -12,7 +12,7 @@ from streams.journal.sql.postgres import PostgresAddress
 from streams.journal.sql.sqlite import SqliteAddress
 from streams.settings import SettingsError
 
-_in_memory: dict[tuple[str, str, str], MemoryTables] = {}
+_in_memory: dict[tuple[str, str, str], MemoryDatabase] = {}
 
 
 def open_rows(
@@ -24,17 +24,16 @@ def open_rows(
 ) -> ReadModel:
     """The read model of a name, not connected yet: `await model.open()`, after `create()` the first time.
 
-    It has a keyspace, schema or file of its own, `<namespace><keyspace>_<name>`, and names all tables therein among its
-    places. `listings` are those of a table; `setting` is what the URL is from, and is named in what is said about it.
-    `memory://` gives every caller in this process with the same URL, namespace and name the same rows.
-    Raises `SettingsError`.
+    It has a keyspace, schema or file of its own, `<namespace><keyspace>_<name>`. `listings` gives the listings of a
+    table; `setting` is the setting that the URL comes from, for messages. With `memory://` all callers in this process
+    that name the same URL, namespace and name have the same rows. Raises `SettingsError`.
     """
     match url.partition(":")[0]:
         case "cassandra":
             address = CassandraAddress.parse(url, setting)
             return CassandraRows(address, keyspace_name(namespace, address.keyspace, name, setting), listings)
         case "memory":
-            return MemoryRows(_in_memory.setdefault((url, namespace, name), MemoryTables()), listings)
+            return MemoryRows(_in_memory.setdefault((url, namespace, name), MemoryDatabase()), listings)
         case "postgresql":
             return SqlRows(PostgresAddress.parse(url, namespace, name, setting), listings)
         case "sqlite":

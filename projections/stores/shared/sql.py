@@ -10,9 +10,8 @@ import msgspec
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projections.projection import Row
-from projections.stores.listings import ALL, Cursor, Listings, Page, Span, none_listed, page_of, spots
-from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoredRow, decode_stored, shown
+from projections.stores.listings import ALL, Cursor, Listings, Page, ReadModel, Span, none_listed, page_of, spots
+from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, decode_stored, shown
 from projections.stores.shared.sql_tables import (
     LISTINGS,
     NEXT_KEYS,
@@ -27,38 +26,38 @@ from projections.stores.shared.sql_tables import (
     of,
     page,
     rows_of,
-    upsert,
 )
-from projections.stores.store_down import raises_store_down
 from streams.journal.sql.session import SqlAddress, SqlSession
-from streams.journal.sql.tables import as_stored
+from streams.journal.sql.tables import as_stored, upsert
 
 _AT_ONCE = 500
-"""Rows of one statement: so many that it ends in time."""
+"""Rows of one statement, few enough that it ends in time."""
 
-_PAGES = {
-    (descending, has_after): page(descending, has_after) for descending in (False, True) for has_after in (False, True)
-}
+_UP, _DOWN = page(descending=False), page(descending=True)
 _REMOVE = {table: delete(table).where(of(table)) for table in TABLES.sorted_tables}
 _REMOVE_UP_TO = {table: _REMOVE[table].where(table.c.key <= bindparam("last")) for table in (ROWS, LISTINGS)}
 
 Values = dict[str, Any]
 
+_POSITION = ("nr", "idx", "released")
+"""The columns that say which of two rows is newer."""
 
-class SqlRows:
+
+class SqlRows(ReadModel):
     """A `ReadModel` in one file or schema."""
 
     def __init__(self, address: SqlAddress, listings: Listings = none_listed) -> None:
         self._session = SqlSession(address, TABLES)
         self._listings = listings
         self._rows_of = rows_of(address)
-        self._upserts = {table: upsert(address, table) for table in TABLES.sorted_tables}
+        self._upserts = {
+            table: upsert(address, table, [name for name in _POSITION if name in table.c])
+            for table in TABLES.sorted_tables
+        }
 
-    @raises_store_down
     async def create(self) -> None:
         await self._session.create_tables()
 
-    @raises_store_down
     async def open(self) -> None:
         self._session.connect()
         try:
@@ -71,37 +70,31 @@ class SqlRows:
     async def close(self) -> None:
         await self._session.close()
 
-    @raises_store_down
     async def places(self, partition: int) -> Mapping[str, Checkpoint]:
         rows = await self._session.rows(PLACES_OF, {"in": partition})
         return {table: Checkpoint(*place) for table, *place in rows}
 
-    async def largest_row(self) -> int:
-        return LARGEST_ROW
-
-    @raises_store_down
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
-        found: dict[str, StoredRow] = {}
-        for some in _chunks(list(keys)):
-            array = msgspec.json.encode([as_stored(key) for key in some]).decode()
+        stored: dict[str, StoredRow] = {}
+        for chunk in _chunks(list(keys)):
+            array = msgspec.json.encode([as_stored(key) for key in chunk]).decode()
             rows = await self._session.rows(self._rows_of, {"of": table, "in": partition, "keys": array})
-            found |= {key: decode_stored(row.encode()) for key, row in rows if row is not None}
-        return found
+            stored |= {key: decode_stored(row.encode()) for key, row in rows if row is not None}
+        return stored
 
-    async def row(self, partition: int, table: str, key: str) -> Row | None:
-        row = (await self.load(partition, table, [key])).get(key)
-        return None if row is None or row.row is None else shown(row)
-
-    @raises_store_down
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
-        # All is made before the transaction begins: what it locks, it locks briefly, and two that write the same rows
-        # lock them in the same order.
-        work = [it for table, change in sorted(changes.items()) for it in self._statements(partition, table, change)]
+        # All statements are made before the transaction begins, so that its locks are short; they are sorted, so that
+        # two transactions that write the same rows lock them in the same order.
+        work = [
+            statement
+            for table, change in sorted(changes.items())
+            for statement in self._statements(partition, table, change)
+        ]
 
         async def write(connection: AsyncConnection) -> None:
             for statement, values in work:
-                for some in _chunks(values):
-                    await connection.execute(statement, some)
+                for chunk in _chunks(values):
+                    await connection.execute(statement, chunk)
 
         await self._session.transaction(write)
 
@@ -123,9 +116,9 @@ class SqlRows:
                     entry = {"at": key, "from": listing.name, "up_to_nr": nr, "up_to_idx": index}
                     unlisted.append({"of": table, "in": partition, **entry})
         quarantined: list[Values] = []
-        for key, it in sorted(change.quarantined.items()):
-            at_last = {"nr": it.at[0], "idx": it.at[1], "released": int(not it.events)}
-            quarantined.append({**of_table, "key": key, **at_last, **msgspec.structs.asdict(it)})
+        for key, waits in sorted(change.quarantined.items()):
+            at_last = {"nr": waits.at[0], "idx": waits.at[1], "released": int(not waits.events)}
+            quarantined.append({**of_table, "key": key, **at_last, **msgspec.structs.asdict(waits)})
         place = change.place
         at_place = {"nr": place.nr, "idx": place.index, "complete": place.complete, "next_offset": place.offset}
         yield self._upserts[ROWS], rows
@@ -134,20 +127,18 @@ class SqlRows:
         yield self._upserts[QUARANTINED], quarantined
         yield self._upserts[PLACES], [{**of_table, **at_place}]
 
-    @raises_store_down
     async def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         rows = await self._session.rows(QUARANTINED_OF, {"of": table, "in": partition})
-        return {key: Quarantined(*it) for key, *it in rows}
+        return {key: Quarantined(*values) for key, *values in rows}
 
-    @raises_store_down
     async def drop(self, partition: int, table: str) -> None:
-        # In many short transactions. If it is cut off in the middle, the table is still named among the places, to be
-        # dropped again, and at its beginning: built on instead, it would come out right.
+        # In many short transactions. If the drop is cut off, the table still has a checkpoint, so it is dropped again;
+        # the checkpoint is at the beginning, so a table that is built on instead comes out right.
         of_table = {"of": table, "in": partition}
         await self._execute([RESTART], of_table)
         while keys := await self._session.rows(NEXT_KEYS, {**of_table, "most": _AT_ONCE}):
-            await self._execute([_REMOVE_UP_TO[it] for it in (ROWS, LISTINGS)], {**of_table, "last": keys[-1][0]})
-        await self._execute([_REMOVE[it] for it in (LISTINGS, QUARANTINED, PLACES)], of_table)
+            await self._execute([_REMOVE_UP_TO[ROWS], _REMOVE_UP_TO[LISTINGS]], {**of_table, "last": keys[-1][0]})
+        await self._execute([_REMOVE[LISTINGS], _REMOVE[QUARANTINED], _REMOVE[PLACES]], of_table)
 
     async def _execute(self, statements: Sequence[Any], values: Values) -> None:
         """All of them with these values, in one transaction."""
@@ -158,15 +149,13 @@ class SqlRows:
 
         await self._session.transaction(execute)
 
-    @raises_store_down
     async def listed(
         self, table: str, listing: str, group: str, after: Cursor | None = None, most: int = 100, span: Span = ALL
     ) -> Page:
-        asked: Values = {"of": table, "listing": listing, "group": group, "most": most + 1}
-        asked |= {"first": span.first, "last": span.last}
-        if after is not None:
-            asked |= {"sort": after[0], "key": after[1]}
-        rows = await self._session.rows(_PAGES[span.descending, after is not None], asked)
+        sort, key = span.begin(after)
+        asked: Values = {"of": table, "listing": listing, "group": group, "sort": sort, "key": key, "most": most + 1}
+        asked["end"] = span.first if span.descending else span.last
+        rows = await self._session.rows(_DOWN if span.descending else _UP, asked)
         return page_of([((sort, key), shown(decode_stored(row.encode()))) for sort, key, row in rows], most)
 
 

@@ -1,8 +1,7 @@
 """The tables of a read model in SQL, the same in SQLite and PostgreSQL, and the statements on them.
 
-What is older changes nothing: each upsert is on condition that the position of what stands there is not newer. An entry
-of a listing counts only if it has the position of its row: a late writer, whose row is refused, may add one where there
-is none any more.
+An upsert changes nothing where the present row has a newer position. An entry of a listing counts only if it has the
+position of its row: a late writer, whose row is refused, may add an entry where there is none any more.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Column,
     ColumnElement,
     Index,
     Integer,
@@ -28,39 +26,30 @@ from sqlalchemy import (
 )
 
 from streams.journal.sql.session import SqlAddress
-from streams.journal.sql.tables import AnyText
-
-
-def _key(name: str, type: Any) -> Column[Any]:
-    return Column(name, type, primary_key=True, autoincrement=False)
-
-
-def _value(name: str, type: Any) -> Column[Any]:
-    return Column(name, type, nullable=False)
-
+from streams.journal.sql.tables import AnyText, key_column, value_column
 
 TABLES = MetaData()
 
 PLACES = Table(
     "places",
     TABLES,
-    _key("tbl", AnyText),  # a projection's name, version and generation; likewise below
-    _key("partition", Integer),
-    _value("nr", BigInteger),
-    _value("idx", Integer),
-    _value("complete", BigInteger),
-    _value("next_offset", BigInteger),
+    key_column("tbl", AnyText),  # a projection's name, version and generation; likewise below
+    key_column("partition", Integer),
+    value_column("nr", BigInteger),
+    value_column("idx", Integer),
+    value_column("complete", BigInteger),
+    value_column("next_offset", BigInteger),
     comment="How far each table is: the last event applied, in each partition. Goes with the rows.",
 )
 ROWS = Table(
     "rows",
     TABLES,
-    _key("tbl", AnyText),
-    _key("partition", Integer),
-    _key("key", AnyText),
-    _value("nr", BigInteger),
-    _value("idx", Integer),
-    _value("row", Text),
+    key_column("tbl", AnyText),
+    key_column("partition", Integer),
+    key_column("key", AnyText),
+    value_column("nr", BigInteger),
+    value_column("idx", Integer),
+    value_column("row", Text),
     comment="Rows of projections, two lines of JSON: [position, sequence, revision], and the row, null when removed. "
     "nr, idx: the last event in the row.",
     sqlite_with_rowid=False,
@@ -68,14 +57,14 @@ ROWS = Table(
 LISTINGS = Table(
     "listings",
     TABLES,
-    _key("tbl", AnyText),
-    _key("partition", Integer),
-    _key("key", AnyText),
-    _key("listing", AnyText),
-    _value("grp", AnyText),
-    _value("sort", AnyText),
-    _value("nr", BigInteger),
-    _value("idx", Integer),
+    key_column("tbl", AnyText),
+    key_column("partition", Integer),
+    key_column("key", AnyText),
+    key_column("listing", AnyText),
+    value_column("grp", AnyText),
+    value_column("sort", AnyText),
+    value_column("nr", BigInteger),
+    value_column("idx", Integer),
     comment="Where a row is listed, if nr and idx are those of the row.",
     sqlite_with_rowid=False,
 )
@@ -83,27 +72,23 @@ Index("listed", LISTINGS.c.tbl, LISTINGS.c.listing, LISTINGS.c.grp, LISTINGS.c.s
 QUARANTINED = Table(
     "quarantined",
     TABLES,
-    _key("tbl", AnyText),
-    _key("partition", Integer),
-    _key("key", AnyText),
-    _value("nr", BigInteger),  # of the last event that waits, or where the key was released
-    _value("idx", Integer),
-    _value("released", Integer),
-    _value("position", AnyText),
-    _value("error", AnyText),
-    _value("events", Integer),
-    _value("last", AnyText),
+    key_column("tbl", AnyText),
+    key_column("partition", Integer),
+    key_column("key", AnyText),
+    value_column("nr", BigInteger),  # of the last event that waits, or where the key was released
+    value_column("idx", Integer),
+    value_column("released", Integer),
+    value_column("position", AnyText),
+    value_column("error", AnyText),
+    value_column("events", Integer),
+    value_column("last", AnyText),
     comment="Keys whose events wait: the position of the first, why, how many, and the position of the last.",
 )
 
 
 def of(table: Table) -> ColumnElement[bool]:
-    """What is of one table of a projection in one partition."""
+    """The rows of one table of a projection in one partition."""
     return (table.c.tbl == bindparam("of")) & (table.c.partition == bindparam("in"))
-
-
-def _position(columns: Any) -> Any:
-    return tuple_(*(columns[name] for name in ("nr", "idx", "released") if name in columns))
 
 
 PLACES_OF = select(PLACES.c.tbl, PLACES.c.nr, PLACES.c.idx, PLACES.c.complete, PLACES.c.next_offset).where(
@@ -117,48 +102,38 @@ UNLIST = delete(LISTINGS).where(
     of(LISTINGS),
     LISTINGS.c.key == bindparam("at"),
     LISTINGS.c.listing == bindparam("from"),
-    _position(LISTINGS.c) <= tuple_(bindparam("up_to_nr"), bindparam("up_to_idx")),
+    tuple_(LISTINGS.c.nr, LISTINGS.c.idx) <= tuple_(bindparam("up_to_nr"), bindparam("up_to_idx")),
 )
 RESTART = update(PLACES).where(of(PLACES)).values(nr=0, idx=-1, complete=0, next_offset=0)
 
 
-def page(descending: bool, has_after: bool) -> Select[Any]:
-    """Rows of a group, each with its place there."""
-    it = LISTINGS.c
-    query = (
-        select(it.sort, it.key, ROWS.c.row)
-        .join(ROWS, (ROWS.c.tbl == it.tbl) & (ROWS.c.partition == it.partition) & (ROWS.c.key == it.key))
-        .where(ROWS.c.nr == it.nr, ROWS.c.idx == it.idx)
-        .where(it.tbl == bindparam("of"), it.listing == bindparam("listing"), it.grp == bindparam("group"))
-        .where(it.sort >= bindparam("first"), it.sort <= bindparam("last"))
+def page(descending: bool) -> Select[Any]:
+    """The query of a page of a group behind a cursor: sort key, key, row."""
+    entry = LISTINGS.c
+    place = tuple_(entry.sort, entry.key)
+    begin = tuple_(bindparam("sort", type_=AnyText), bindparam("key", type_=AnyText))
+    part = (
+        (place < begin, entry.sort >= bindparam("end"))
+        if descending
+        else (place > begin, entry.sort <= bindparam("end"))
     )
-    if has_after:
-        place, after = (
-            tuple_(it.sort, it.key),
-            tuple_(bindparam("sort", type_=AnyText), bindparam("key", type_=AnyText)),
-        )
-        query = query.where(place < after if descending else place > after)
-    order = (it.sort.desc(), it.key.desc()) if descending else (it.sort, it.key)
-    return query.order_by(*order).limit(bindparam("most"))
+    return (
+        select(entry.sort, entry.key, ROWS.c.row)
+        .join(ROWS, (ROWS.c.tbl == entry.tbl) & (ROWS.c.partition == entry.partition) & (ROWS.c.key == entry.key))
+        .where(ROWS.c.nr == entry.nr, ROWS.c.idx == entry.idx)
+        .where(entry.tbl == bindparam("of"), entry.listing == bindparam("listing"), entry.grp == bindparam("group"))
+        .where(*part)
+        .order_by(*((entry.sort.desc(), entry.key.desc()) if descending else (entry.sort, entry.key)))
+        .limit(bindparam("most"))
+    )
 
 
 def rows_of(address: SqlAddress) -> Select[Any]:
-    """Keys, a JSON array, with their rows, None for one that has none.
+    """The query of rows by key: `keys` is a JSON array, and a key without a row has None.
 
-    One look into the index for each: given a list to compare with, PostgreSQL reads the whole table when it believes
-    that to be small, and of a table that has just been filled it knows no better.
+    It looks into the index once for each key. Given a list to compare with, PostgreSQL reads the whole table when it
+    believes the table to be small, as it does of a table that has just been filled.
     """
     keys = address.elements(bindparam("keys", type_=Text))
     row = select(ROWS.c.row).where(of(ROWS), ROWS.c.key == keys.c.value).scalar_subquery()
     return select(type_coerce(keys.c.value, AnyText), row)
-
-
-def upsert(address: SqlAddress, table: Table) -> Any:
-    """Write rows where what stands there is not newer."""
-    insert = address.insert(table)
-    values = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
-    return insert.on_conflict_do_update(
-        index_elements=list(table.primary_key),
-        set_=values,
-        where=_position(table.c) <= _position(insert.excluded),
-    )

@@ -1,4 +1,4 @@
-"""What a `cassandra://` URL says."""
+"""A `cassandra://` URL as a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cassandra's hosts: found again under another address, and said when they go and come."""
+"""Cassandra's hosts: found again under another address, and logged when they go and come."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Hosts(HostStateListener):  # type: ignore[misc]
-    """Says when a host goes and when it is back, once each. Called in the driver's threads."""
+    """Logs when a host goes and when it is back, once each. Called in the driver's threads."""
 
     def __init__(self) -> None:
         self._down: set[str] = set()
@@ -36,10 +36,11 @@ class Hosts(HostStateListener):  # type: ignore[misc]
 
 
 def contact_point(host: str, port: int) -> str | DefaultEndPoint:
-    """A name that means one address is resolved at each connection, since its host may come back under another. What
-    means several is left to the driver, which resolves it once and takes each address for a host of its own."""
+    """The contact point of a host. A name with one address is resolved at each connection, since the host may come back
+    under another address. A name with several is left to the driver, which resolves it once and takes each address for
+    a host of its own."""
     try:
-        found = {it[4][0] for it in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except OSError:  # not known yet
         return host
-    return DefaultEndPoint(host, port) if len(found) == 1 else host
+    return DefaultEndPoint(host, port) if len(addresses) == 1 else host

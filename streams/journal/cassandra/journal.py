@@ -20,24 +20,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
-from cassandra import ConsistencyLevel
 from cassandra.query import BoundStatement
 
 from streams.concurrency.tasks import all_done
 from streams.journal.cassandra.address import CassandraAddress
-from streams.journal.cassandra.rows import (
-    batches,
-    commit_from,
-    event_from,
-    event_rows,
-)
-from streams.journal.cassandra.session import CassandraSession, Row
+from streams.journal.cassandra.rows import batches, commit_of, event_of, event_rows
+from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.setup import make_keyspace
 from streams.journal.cassandra.statements import COMMITS, CONDITIONAL, SERIAL, STATEMENTS
-from streams.journal.cassandra.tables import ADDED_COLUMNS, COMMITS_PER_BUCKET, create_tables
+from streams.journal.cassandra.tables import ADDED_COLUMNS, COMMITS_PER_BUCKET, TABLES
 from streams.journal.commit_codec import COMMIT_SCHEMAS, encode_events
 from streams.journal.port import (
     FIRST_PAGE,
@@ -69,16 +62,19 @@ class CassandraJournal:
         self._keyspace = keyspace
         self._address = address
         self._session = CassandraSession(address)
-        self._statements: dict[str, Any] = {}
         self._in_flight = asyncio.Semaphore(_STATEMENTS_IN_FLIGHT)
 
     async def create(self) -> None:
-        await make_keyspace(self._address, self._keyspace, create_tables(self._keyspace), ADDED_COLUMNS)
+        await make_keyspace(self._address, self._keyspace, TABLES.values(), ADDED_COLUMNS)
 
     async def open(self) -> None:
         await self._session.connect()
         try:
-            await self._prepare()
+            await self._session.prepare_all(self._keyspace, {"commits": COMMITS})
+            try:
+                await self._session.prepare_all(self._keyspace, STATEMENTS, SERIAL, CONDITIONAL)
+            except JournalMissing as error:
+                raise JournalIncomplete(str(error)) from None
             await self.save_schemas(COMMIT_SCHEMAS)
         except JournalMissing as error:
             await self.close()
@@ -88,37 +84,14 @@ class CassandraJournal:
             raise
 
     async def close(self) -> None:
-        self._statements = {}
         await self._session.close()
 
-    async def _prepare(self) -> None:
-        self._statements["commits"] = await self._session.prepare(COMMITS.format(k=self._keyspace))
-        try:
-            for name, cql in STATEMENTS.items():
-                self._statements[name] = await self._session.prepare(
-                    cql.format(k=self._keyspace),
-                    ConsistencyLevel.LOCAL_SERIAL if name in SERIAL else ConsistencyLevel.LOCAL_QUORUM,
-                    retry=name not in CONDITIONAL,
-                    idempotent=name not in CONDITIONAL,
-                )
-        except JournalMissing as error:
-            raise JournalIncomplete(str(error)) from None
-
-    def _prepared(self, name: str) -> Any:
-        try:
-            return self._statements[name]
-        except KeyError:
-            raise Unavailable(f"Cassandra at {self._address}: not connected") from None
-
-    def _run(self, name: str, *parameters: object) -> asyncio.Future[Sequence[Row]]:
-        return self._session.execute(self._prepared(name), parameters)
-
     async def identity(self) -> Identity | None:
-        rows = await self._run("identity")
+        rows = await self._session.run("identity")
         return Identity(**dict(zip(Identity.__struct_fields__, rows[0], strict=True))) if rows else None
 
     async def claim(self, identity: Identity) -> Identity:
-        await self._run("claim", *msgspec.structs.astuple(identity))
+        await self._session.run("claim", *msgspec.structs.astuple(identity))
         claimed = await self.identity()
         if claimed is None:
             raise Unavailable(f"the identity of {self._keyspace} was written, and yet is not there")
@@ -126,7 +99,7 @@ class CassandraJournal:
 
     async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
         stream, bucket = commit.stream, commit.nr // COMMITS_PER_BUCKET
-        [[applied, *_]] = await self._run(
+        [[applied, *_]] = await self._session.run(
             "append",
             stream,
             bucket,
@@ -141,10 +114,10 @@ class CassandraJournal:
             encode_events(commit.events),
         )
         if not applied:
-            rows = await self._run("commit", stream, bucket, commit.nr)
+            rows = await self._session.run("commit", stream, bucket, commit.nr)
             if not rows:
                 raise Unavailable(f"{stream} nr {commit.nr} was taken, and yet is not there")
-            present = commit_from(stream, rows[0])
+            present = commit_of(stream, rows[0])
             if not present.same_as(commit):
                 raise Fenced.by(present, commit)
         if commit.nr == 1 or commit.nr % COMMITS_PER_BUCKET == 0:
@@ -155,8 +128,8 @@ class CassandraJournal:
         # Where to start is a guess that may lie behind, never ahead. From there the SERIAL reads tell the truth.
         start = bucket = await self._known_bucket(stream)
         newest: Commit | None = None
-        while rows := await self._run("newest", stream, bucket):
-            newest = commit_from(stream, rows[0])
+        while rows := await self._session.run("newest", stream, bucket):
+            newest = commit_of(stream, rows[0])
             if (newest.nr + 1) // COMMITS_PER_BUCKET == bucket:
                 break
             bucket += 1
@@ -166,22 +139,23 @@ class CassandraJournal:
 
     async def _known_bucket(self, stream: str) -> int:
         """A bucket that holds commits, the last one in general; 0 when none does."""
-        rows = await self._run("bucket", stream)
+        rows = await self._session.run("bucket", stream)
         if rows:
             return int(rows[0][0])
         # No pointer: leap to an empty bucket, then halve. Buckets are filled one after another and never emptied.
         full, step = 0, 1
-        while await self._run("any", stream, full + step):
+        while await self._session.run("any", stream, full + step):
             full, step = full + step, step * 2
         while step > 1:
             step //= 2
-            if await self._run("any", stream, full + step):
+            if await self._session.run("any", stream, full + step):
                 full += step
         return full
 
     def _remember_bucket(self, stream: str, bucket: int) -> None:
         """Best effort, in the background: without it `head` only takes longer. The bucket is known to hold a commit."""
-        self._run("save_bucket", stream, bucket).add_done_callback(lambda saved: saved.cancelled() or saved.exception())
+        saving = self._session.run("save_bucket", stream, bucket)
+        saving.add_done_callback(lambda saved: saved.cancelled() or saved.exception())
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
         commits: list[Commit] = []
@@ -189,13 +163,13 @@ class CassandraJournal:
         bucket = (after + 1) // COMMITS_PER_BUCKET
         while len(commits) < limit and size < PAGE_BYTES:
             page = min(page, limit - len(commits))
-            rows = await self._run("commits", stream, bucket, after, page)
+            rows = await self._session.run("commits", stream, bucket, after, page)
             for row in rows:
                 if row[0] != after + 1:  # the replicas that answered do not have that one yet
                     return commits
                 after += 1
                 size += len(row[-1])
-                commits.append(commit_from(stream, row))
+                commits.append(commit_of(stream, row))
             if (after + 1) // COMMITS_PER_BUCKET > bucket:
                 bucket += 1
             elif len(rows) < page:
@@ -205,7 +179,7 @@ class CassandraJournal:
 
     async def derive(self, commits: Sequence[Commit]) -> None:
         # Made as they are sent: all of a backlog at once would hold the loop, and many objects.
-        rows = event_rows(self._prepared("derive"), commits)
+        rows = event_rows(self._session.statement("derive"), commits)
         rest = batches(rows, self._session.replica_finder())
         most = min(_STATEMENTS_IN_FLIGHT, sum(len(commit.events) for commit in commits))
         await all_done(self._send(rest) for _ in range(most))
@@ -227,8 +201,8 @@ class CassandraJournal:
         size, page = 0, MOST_ROWS if from_sequence else 200
         place = (from_sequence, -1, -1)
         while True:
-            rows = await self._run("events", type, aggregate_id, *place, to_sequence, page)
-            events += [event_from(aggregate_id, row) for row in rows]
+            rows = await self._session.run("events", type, aggregate_id, *place, to_sequence, page)
+            events += [event_of(aggregate_id, row) for row in rows]
             if len(rows) < page:
                 return events
             place = rows[-1][:3]
@@ -236,14 +210,14 @@ class CassandraJournal:
             page = next_page(size, len(events))
 
     async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
-        rows = await self._run("snapshot", type, aggregate_id)
+        rows = await self._session.run("snapshot", type, aggregate_id)
         return Snapshot(aggregate_id, *rows[0]) if rows else None
 
     async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
         async def save(snapshot: Snapshot) -> None:
             async with self._in_flight:
                 values = snapshot.sequence, snapshot.nr, snapshot.version, snapshot.state
-                await self._run("save_snapshot", type, snapshot.aggregate_id, *values)
+                await self._session.run("save_snapshot", type, snapshot.aggregate_id, *values)
 
         newest = {snapshot.aggregate_id: snapshot for snapshot in snapshots}
         await all_done(save(snapshot) for snapshot in newest.values())
@@ -264,7 +238,7 @@ class CassandraJournal:
     async def _ids(self, statement: str) -> AsyncIterator[tuple[int, str, str]]:
         """(token, type, id) of a table by aggregate, in the order of the tokens."""
         token = _FIRST_TOKEN
-        while rows := await self._run(statement, token, _IDS_AT_ONCE):
+        while rows := await self._session.run(statement, token, _IDS_AT_ONCE):
             if len(rows) == _IDS_AT_ONCE:  # a token that two ids share, however unlikely, is not cut in two
                 last = rows[-1][2]
                 rows = [row for row in rows if row[2] != last] or rows
@@ -273,22 +247,22 @@ class CassandraJournal:
 
     async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
         await all_done(
-            self._run("remove_event", type, row.event.aggregate_id, row.event.sequence, row.nr, row.index)
+            self._session.run("remove_event", type, row.event.aggregate_id, row.event.sequence, row.nr, row.index)
             for row in rows
         )
 
     async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
-        await self._run("remove_snapshot", type, aggregate_id)
+        await self._session.run("remove_snapshot", type, aggregate_id)
 
     async def save_schemas(self, schemas: Mapping[str, str]) -> None:
-        await all_done(self._run("save_schema", *item) for item in schemas.items())
+        await all_done(self._session.run("save_schema", *item) for item in schemas.items())
 
     async def schemas(self) -> Mapping[str, str]:
-        return dict(await self._run("schemas"))
+        return dict(await self._session.run("schemas"))
 
     async def published(self, stream: str) -> Published | None:
-        rows = await self._run("published", stream)
+        rows = await self._session.run("published", stream)
         return Published(*rows[0]) if rows else None
 
     async def save_published(self, stream: str, published: Published) -> None:
-        await self._run("save_published", stream, published.nr, published.index)
+        await self._session.run("save_published", stream, published.nr, published.index)

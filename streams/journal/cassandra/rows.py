@@ -1,4 +1,4 @@
-"""Rows of the journal's tables to values and back, and how derived rows are put into batches."""
+"""Rows of the journal's tables to values and back, and the batches of derived rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from cassandra.query import UNSET_VALUE, BoundStatement
 
 from streams.journal.cassandra.session import Row
-from streams.journal.commit_codec import decode_events
-from streams.journal.port import Commit, RecordedEvent, StoredEvent, stream_type
+from streams.journal.commit_codec import commit_from, event_from
+from streams.journal.port import Commit, StoredEvent, stream_type
 from streams.moments import milliseconds
 
 COMMIT_COLUMNS = "nr, epoch, owner, topic_id, command_offset, indexed_nr, eventful_nr, recorded_at, payload"
@@ -20,49 +20,26 @@ EVENT_COLUMNS = "sequence, nr, idx, event, data, command_id, correlation_id, tra
 
 BATCH_ROWS = 64
 BATCH_BYTES = 20 * 1024
-"""Of one batch of derived rows, of which 64 usual ones take so much. A batch by itself costs a worker as much as 20
-rows. Cassandra refuses one of 50 KB unless it is told otherwise."""
+"""The most of one batch of derived rows; 64 usual rows take 20 KB. A batch by itself costs a worker as much as 20 rows.
+By default Cassandra refuses a batch of 50 KB."""
 
 _ROW_OVERHEAD = 120
 _int = struct.Struct(">i").pack
 _bigint = struct.Struct(">q").pack
 
 
-def commit_from(stream: str, row: Row) -> Commit:
+def commit_of(stream: str, row: Row) -> Commit:
     """A commit from its `COMMIT_COLUMNS`."""
-    nr, epoch, owner, topic_id, offset, derived_nr, eventful_nr, recorded_at, payload = row
-    return Commit(
-        stream=stream,
-        nr=nr,
-        epoch=epoch,
-        owner=owner,
-        topic_id=topic_id,
-        offset=offset,
-        derived_nr=derived_nr,
-        eventful_nr=eventful_nr,
-        recorded_at=recorded_at.replace(tzinfo=UTC),
-        events=decode_events(payload),
-    )
+    return commit_from(stream, row, row[-2].replace(tzinfo=UTC))
 
 
-def event_from(aggregate_id: str, row: Row) -> StoredEvent:
+def event_of(aggregate_id: str, row: Row) -> StoredEvent:
     """An event from its `EVENT_COLUMNS`."""
-    sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, recorded_at = row
-    event = RecordedEvent(
-        aggregate_id,
-        sequence,
-        type or "",
-        data or b"",
-        command_id,
-        correlation_id or "",
-        traceparent or "",
-        command or "",
-    )
-    return StoredEvent(event, nr, index, recorded_at.replace(tzinfo=UTC))
+    return event_from(aggregate_id, row, row[-1].replace(tzinfo=UTC))
 
 
 def event_rows(prepared: Any, commits: Iterable[Commit]) -> Iterator[tuple[int, BoundStatement]]:
-    """The derived rows, each with about its size: (type, id, `EVENT_COLUMNS`).
+    """The derived rows, each with its approximate size: (type, id, `EVENT_COLUMNS`).
 
     The values are encoded here: the driver's own `bind` takes longer than all the rest together.
     """
@@ -94,7 +71,7 @@ def batches(
     most_rows: int = BATCH_ROWS,
     most_bytes: int = BATCH_BYTES,
 ) -> Iterator[list[BoundStatement]]:
-    """Rows of one replica (or partition) together, at most so many and so large; a row that is larger goes alone."""
+    """Batches of rows of one replica (or partition), within these bounds; a row that is larger goes alone."""
     open_batches: dict[object, tuple[int, list[BoundStatement]]] = defaultdict(lambda: (0, []))
     for size, row in rows:
         replica = replica_of(row)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -72,6 +72,7 @@ class CassandraSession:
         self.address = address
         self._cluster: Any = None
         self._driver: Any = None
+        self._prepared: dict[str, Any] = {}
         self._answers: deque[tuple[asyncio.Future[Sequence[Row]], Sequence[Row], Exception | None]] = deque()
         self._waking = False
 
@@ -138,19 +139,39 @@ class CassandraSession:
         if cluster is not None:
             await asyncio.to_thread(cluster.shutdown)
 
-    async def prepare(
-        self, cql: str, consistency: int = ConsistencyLevel.LOCAL_QUORUM, *, retry: bool = True, idempotent: bool = True
-    ) -> Any:
-        """A prepared statement. `retry=False`: the driver sends it once and reports what came of it."""
+    async def prepare_all(
+        self, keyspace: str, statements: Mapping[str, str], serial: Collection[str] = (), once: Collection[str] = ()
+    ) -> None:
+        """Prepare statements by name, with the keyspace in the place of `{k}`.
+
+        Those in `serial` are read with a round of Paxos. Those in `once` are sent once, and the driver reports the
+        outcome; the others are idempotent.
+        """
+        for name, cql in statements.items():
+            consistency = ConsistencyLevel.LOCAL_SERIAL if name in serial else ConsistencyLevel.LOCAL_QUORUM
+            statement = self._prepared[name] = await self.prepare(cql.format(k=keyspace), consistency)
+            if name in once:
+                statement.is_idempotent, statement.retry_policy = False, FallthroughRetryPolicy()
+
+    async def prepare(self, cql: str, consistency: int = ConsistencyLevel.LOCAL_QUORUM) -> Any:
+        """A prepared statement, which is idempotent."""
         try:
             statement = await asyncio.to_thread(self._session.prepare, cql)
         except Exception as error:
             raise translated(error, self.address) from None
-        statement.consistency_level = consistency
-        statement.is_idempotent = idempotent
-        if not retry:
-            statement.retry_policy = FallthroughRetryPolicy()
+        statement.consistency_level, statement.is_idempotent = consistency, True
         return statement
+
+    def statement(self, name: str) -> Any:
+        """The prepared statement of this name. Raises `Unavailable` when the pool is not open."""
+        if self._driver is None:
+            raise Unavailable(f"Cassandra at {self.address}: not connected")
+        return self._prepared[name]
+
+    def run(self, name: str, *parameters: object) -> asyncio.Future[Sequence[Row]]:
+        """Send the prepared statement of this name now; the future gives its rows. Raises `Unavailable` when the pool
+        is not open."""
+        return self.execute(self.statement(name), parameters)
 
     async def define(self, cql: str) -> None:
         """Run a statement that changes the schema, and wait until all hosts agree on it."""

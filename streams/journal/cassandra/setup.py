@@ -1,8 +1,8 @@
-"""Making a keyspace with its tables, however many do it at the same moment."""
+"""Making a keyspace with its tables, which several processes may do at the same moment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from streams.concurrency.retry import retried
 from streams.journal.cassandra.address import CassandraAddress
@@ -10,20 +10,20 @@ from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.tables import create_keyspace
 
 SETUP_PAUSES = (0.2, 0.4, 0.6, 0.8)
-"""Seconds before it is tried again: of two that make the same at the same moment either may fail."""
+"""Seconds before another attempt: of two that make the same at the same moment either may fail."""
 
 
 async def make_keyspace(
-    address: CassandraAddress, keyspace: str, tables: Sequence[str], columns: Sequence[tuple[str, str, str]] = ()
+    address: CassandraAddress, keyspace: str, tables: Iterable[str], columns: Sequence[tuple[str, str, str]] = ()
 ) -> None:
-    """Make the keyspace, by these statements its tables, and columns that older tables lack (table, name, type), where
-    they are missing. Safe to repeat and to race."""
+    """Make the keyspace, its tables by these statements, in which `{keyspace}` stands for its name, and columns that
+    older tables lack (table, name, type), where they are missing. Safe to repeat and to race."""
     session = CassandraSession(address)
 
     async def make() -> None:
         await session.define(create_keyspace(keyspace, address.datacenter, address.replication))
         for statement in tables:
-            await session.define(statement)
+            await session.define(statement.format(keyspace=keyspace))
         for table, name, type in columns:
             # Not `ADD IF NOT EXISTS`, which Cassandra knows since 4.1 only.
             if name not in await _columns(session, keyspace, table):

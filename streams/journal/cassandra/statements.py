@@ -9,7 +9,7 @@ _IDENTITY = ", ".join(Identity.__struct_fields__)
 _COMMITS = f"SELECT {COMMIT_COLUMNS} FROM {{k}}.commits WHERE stream = ? AND bucket = ?"
 
 COMMITS = f"{_COMMITS} AND nr > ? LIMIT ?"
-"""Prepared first: a keyspace that has this table holds a journal, which may lack what newer versions add."""
+"""Prepared first: a keyspace with this table holds a journal, which may lack tables of newer versions."""
 STATEMENTS = {
     "append": f"INSERT INTO {{k}}.commits (stream, bucket, {COMMIT_COLUMNS})"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",

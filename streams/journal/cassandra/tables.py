@@ -7,12 +7,10 @@ removes derived rows that are wrong.
 
 from __future__ import annotations
 
-import re
-
-from streams.settings import SettingsError
+from streams.store_url import database_name
 
 COMMITS_PER_BUCKET = 1000
-"""A partition of `commits` holds so many rows: at 100 KB each 100 MB, which is as large as a partition should be."""
+"""Rows of a partition of `commits`: at 100 KB each they are 100 MB, which is as large as a partition should be."""
 
 TABLES = {
     "identity": """
@@ -93,18 +91,10 @@ expire rows here. payload: Avro single-object encoding, its schema is in the tab
 ADDED_COLUMNS = (("events", "command", "text"),)
 """Table, name and type of the columns that tables of an older version lack."""
 
-_KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
-
 
 def keyspace_name(namespace: str, keyspace: str, context: str, setting: str = "JOURNAL_URL") -> str:
-    """The keyspace of a context: `<namespace><keyspace>_<context>` as Cassandra allows it. Raises `SettingsError`."""
-    name = re.sub(r"[^a-z0-9_]", "_", f"{namespace}{keyspace}_{context}".lower())
-    if not keyspace or not _KEYSPACE.fullmatch(name):
-        raise SettingsError(
-            f"{setting} and NAMESPACE give the keyspace {name!r}: it has to start with a letter"
-            " and to have at most 48 characters"
-        )
-    return name
+    """The keyspace of a context: `<namespace><keyspace>_<context>`. Raises `SettingsError`."""
+    return database_name("keyspace", 48, namespace, keyspace, context, setting)
 
 
 def create_keyspace(keyspace: str, datacenter: str, replication: int) -> str:
@@ -114,8 +104,3 @@ def create_keyspace(keyspace: str, datacenter: str, replication: int) -> str:
     else:
         options = f"'class': 'SimpleStrategy', 'replication_factor': {replication}"
     return f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {{{options}}}"
-
-
-def create_tables(keyspace: str) -> list[str]:
-    """The statements that make the tables."""
-    return [statement.format(keyspace=keyspace).strip() for statement in TABLES.values()]

@@ -50,15 +50,16 @@ from streams.journal.sql.tables import (
     SNAPSHOTS,
     TABLES,
     Values,
-    commit_from,
+    commit_of,
     commit_values,
-    event_from,
+    event_of,
     event_values,
     snapshot_values,
+    upsert,
 )
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 1000, 1024 * 1024
-"""The most of one statement: it ends in time, and others come in between where it is a transaction."""
+"""The most of one statement, so that it ends in time and lets other transactions in between."""
 _FIRST_EVENTS = 200
 
 _COMMITS_OF = select(*COMMIT_COLUMNS).where(COMMITS.c.stream == bindparam("of"))
@@ -111,9 +112,7 @@ class SqlJournal:
         self._session = SqlSession(address, TABLES)
         self._append = address.insert(COMMITS).on_conflict_do_nothing()
         self._claim = address.insert(IDENTITY).on_conflict_do_nothing()
-        self._upserts = {
-            table: _upsert(address.insert(table), table) for table in (EVENTS, SNAPSHOTS, SCHEMAS, PUBLISHED)
-        }
+        self._upserts = {table: upsert(address, table) for table in (EVENTS, SNAPSHOTS, SCHEMAS, PUBLISHED)}
 
     async def create(self) -> None:
         await self._session.create_tables()
@@ -149,7 +148,7 @@ class SqlJournal:
         return await self._session.transaction(claim)
 
     async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
-        # All is made before the transaction begins: what it locks, it locks briefly.
+        # All rows are made before the transaction begins, so that its locks are short.
         row, events = commit_values(commit), event_values([commit])
         states = snapshot_values(stream_type(commit.stream), snapshots())
 
@@ -157,7 +156,7 @@ class SqlJournal:
             inserted = await connection.execute(self._append, row)
             if inserted.rowcount == 0:
                 result = await connection.execute(_COMMIT, {"of": commit.stream, "at": commit.nr})
-                if not (present := commit_from(commit.stream, result.one())).same_as(commit):
+                if not (present := commit_of(commit.stream, result.one())).same_as(commit):
                     raise Fenced.by(present, commit)
                 return
             for chunk in _chunks(events):
@@ -170,7 +169,7 @@ class SqlJournal:
 
     async def head(self, stream: str) -> Commit | None:
         rows = await self._session.rows(_HEAD, {"of": stream})
-        return commit_from(stream, rows[0]) if rows else None
+        return commit_of(stream, rows[0]) if rows else None
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
         commits: list[Commit] = []
@@ -183,7 +182,7 @@ class SqlJournal:
                     return commits
                 after += 1
                 size += len(row.payload)
-                commits.append(commit_from(stream, row))
+                commits.append(commit_of(stream, row))
             if len(rows) < page:
                 break
             page = next_page(size, len(commits))
@@ -202,7 +201,7 @@ class SqlJournal:
             rows = await self._session.rows(
                 _EVENTS_AFTER, {"of": type, "aggregate": aggregate_id, **place, "last": to_sequence, "most": page}
             )
-            events += [event_from(aggregate_id, row) for row in rows]
+            events += [event_of(aggregate_id, row) for row in rows]
             if len(rows) < page:
                 return events
             place = {"sequence": rows[-1].sequence, "nr": rows[-1].nr, "idx": rows[-1].idx}
@@ -247,18 +246,13 @@ class SqlJournal:
         await self._each(self._upserts[PUBLISHED], [row])
 
     async def _each(self, statement: Any, rows: Sequence[Values]) -> None:
-        """The statement with each of these rows, in as many transactions as it takes."""
+        """Execute the statement with each of these rows, in as many transactions as it takes."""
         for chunk in _chunks(rows):
 
             async def execute(connection: AsyncConnection, chunk: Sequence[Values] = chunk) -> None:
                 await connection.execute(statement, chunk)
 
             await self._session.transaction(execute)
-
-
-def _upsert(insert: Any, table: Table) -> Any:
-    values = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
-    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
 
 
 def _chunks(rows: Sequence[Values]) -> Iterator[Sequence[Values]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from sqlalchemy.schema import CreateSchema
 from streams.journal.port import JournalMissing, Unavailable
 from streams.journal.sql.session import Engines
 from streams.settings import SettingsError
-from streams.store_url import CUT, StoreUrl, split_store_url
+from streams.store_url import CUT, StoreUrl, database_name, split_store_url
 from streams.text import with_type
 
 REQUEST_TIMEOUT = 2.0
@@ -38,7 +37,6 @@ SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "2000",
 }
 
-_SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _MISSING = ("42P01", "3F000", "42703")  # table, schema, column
 _NO_ANSWER = (
     "08",  # connection
@@ -147,12 +145,5 @@ def _text(reason: BaseException) -> str:
 
 
 def schema_name(namespace: str, database: str, context: str, setting: str = "JOURNAL_URL") -> str:
-    """The schema of a context: `<namespace><database>_<context>` as PostgreSQL allows it without quotes.
-    Raises `SettingsError`."""
-    name = re.sub(r"[^a-z0-9_]", "_", f"{namespace}{database}_{context}".lower())
-    if not _SCHEMA.fullmatch(name):
-        raise SettingsError(
-            f"{setting} and NAMESPACE give the schema {name!r}: it has to start with a letter"
-            " and to have at most 63 characters"
-        )
-    return name
+    """The schema of a context: `<namespace><database>_<context>`. Raises `SettingsError`."""
+    return database_name("schema", 63, namespace, database, context, setting)

@@ -1,7 +1,6 @@
 """Connections to an SQL database: bounded pools, transactions, and errors in the words of the port.
 
-What SQLite and PostgreSQL do each in its own way is said by their addresses, in `sqlite.py` and
-`postgres.py`.
+The addresses, in `sqlite.py` and `postgres.py`, have the differences between SQLite and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -42,11 +41,11 @@ class Engines:
 
 
 class SqlAddress(Protocol):
-    """Where a journal or a read model is, and what its kind of database has of its own. Its text shows no password."""
+    """The place of a journal or a read model, with the peculiarities of its database. Its text shows no password."""
 
     @property
     def setting(self) -> str:
-        """Which setting it is from."""
+        """The setting that the URL is from."""
 
     @property
     def setup_lock(self) -> str:
@@ -56,7 +55,7 @@ class SqlAddress(Protocol):
         """Not connected yet. With `create` the database may be made as well. Raises `SettingsError`."""
 
     async def prepare(self, connection: AsyncConnection) -> None:
-        """Make what the tables stand in."""
+        """Make the schema of the tables."""
 
     def insert(self, table: Table) -> Any:
         """SQLAlchemy's INSERT with `on_conflict_do_nothing` and `on_conflict_do_update`."""
@@ -65,7 +64,8 @@ class SqlAddress(Protocol):
         """The texts of a JSON array as a table, with the one column `value`."""
 
     def translated(self, error: Exception) -> Exception:
-        """The driver's error in the words of the port, in one line; what is none of them is a bug, and stays."""
+        """The driver's error as an error of the port, in one line; an error without a counterpart is a bug, and is
+        returned as it is."""
 
 
 class SqlSession:
@@ -111,7 +111,7 @@ class SqlSession:
             await engines.dispose()
 
     async def rows(self, query: Executable, parameters: Mapping[str, object] | None = None) -> Sequence[Any]:
-        """What a SELECT finds among all that is committed when it starts."""
+        """The rows of a SELECT, of all that is committed when it starts."""
 
         async def read(connection: AsyncConnection) -> Sequence[Any]:
             return (await connection.execute(query, parameters)).all()

@@ -6,17 +6,18 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, Table, Text, TypeDecorator
+from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, Table, Text, TypeDecorator, tuple_
 
-from streams.journal.commit_codec import decode_events, encode_events
-from streams.journal.port import Commit, RecordedEvent, Snapshot, StoredEvent, stream_type
+from streams.journal.commit_codec import commit_from, encode_events, event_from
+from streams.journal.port import Commit, Snapshot, StoredEvent, stream_type
+from streams.journal.sql.session import SqlAddress
 from streams.moments import milliseconds, moment
 
 Values = dict[str, Any]
 
 
 def as_stored(text: str) -> str:
-    """A text as it stands in a column of `AnyText`."""
+    """A text in the form of a column of `AnyText`."""
     return text.replace("\\", "\\\\").replace("\0", "\\0")
 
 
@@ -37,12 +38,24 @@ class AnyText(TypeDecorator[str]):
         return re.sub(r"\\(.)", lambda escaped: "\0" if escaped[1] == "0" else escaped[1], value) if value else value
 
 
-def _key(name: str, type: Any) -> Column[Any]:
+def key_column(name: str, type: Any) -> Column[Any]:
+    """A column of the primary key."""
     return Column(name, type, primary_key=True, autoincrement=False)
 
 
-def _value(name: str, type: Any) -> Column[Any]:
+def value_column(name: str, type: Any) -> Column[Any]:
+    """A column that always has a value."""
     return Column(name, type, nullable=False)
+
+
+def upsert(address: SqlAddress, table: Table, newest_by: Sequence[str] = ()) -> Any:
+    """Writes a row in the place of the one with the same key, unless that one is newer by these columns."""
+    insert = address.insert(table)
+    values = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
+    older = tuple_(*(table.c[name] for name in newest_by)) <= tuple_(*(insert.excluded[name] for name in newest_by))
+    return insert.on_conflict_do_update(
+        index_elements=list(table.primary_key), set_=values, where=older if newest_by else None
+    )
 
 
 TABLES = MetaData()
@@ -50,72 +63,72 @@ TABLES = MetaData()
 IDENTITY = Table(
     "identity",
     TABLES,
-    _key("one", Integer),
-    _value("context", AnyText),
-    _value("namespace", AnyText),
-    _value("partitions", Integer),
-    _value("cluster", AnyText),
-    _value("format", Integer),
+    key_column("one", Integer),
+    value_column("context", AnyText),
+    value_column("namespace", AnyText),
+    value_column("partitions", Integer),
+    value_column("cluster", AnyText),
+    value_column("format", Integer),
     comment="Whose journal this is: one row, written once, held against the settings at every start.",
 )
 COMMITS = Table(
     "commits",
     TABLES,
-    _key("stream", AnyText),
-    _key("nr", BigInteger),
-    _value("epoch", BigInteger),
-    _value("owner", AnyText),
-    _value("topic_id", AnyText),
-    _value("command_offset", BigInteger),
-    _value("indexed_nr", BigInteger),
-    _value("eventful_nr", BigInteger),
-    _value("recorded_at", BigInteger),  # milliseconds since 1970 UTC, here and below
-    _value("payload", LargeBinary),
+    key_column("stream", AnyText),
+    key_column("nr", BigInteger),
+    value_column("epoch", BigInteger),
+    value_column("owner", AnyText),
+    value_column("topic_id", AnyText),
+    value_column("command_offset", BigInteger),
+    value_column("indexed_nr", BigInteger),
+    value_column("eventful_nr", BigInteger),
+    value_column("recorded_at", BigInteger),  # milliseconds since 1970 UTC, here and below
+    value_column("payload", LargeBinary),
     comment="THE LOG, the only truth: append-only. Never write, delete or expire rows here."
     " payload: Avro single-object encoding, its schema is in the table schemas.",
 )
 EVENTS = Table(
     "events",
     TABLES,
-    _key("type", AnyText),
-    _key("id", AnyText),
-    _key("sequence", BigInteger),
-    _key("nr", BigInteger),
-    _key("idx", Integer),
-    _value("event", AnyText),
-    _value("data", LargeBinary),
-    _value("command_id", AnyText),
-    _value("correlation_id", AnyText),
-    _value("traceparent", AnyText),
+    key_column("type", AnyText),
+    key_column("id", AnyText),
+    key_column("sequence", BigInteger),
+    key_column("nr", BigInteger),
+    key_column("idx", Integer),
+    value_column("event", AnyText),
+    value_column("data", LargeBinary),
+    value_column("command_id", AnyText),
+    value_column("correlation_id", AnyText),
+    value_column("traceparent", AnyText),
     Column("command", AnyText, nullable=False, server_default=""),  # of the last row of each command
-    _value("recorded_at", BigInteger),
+    value_column("recorded_at", BigInteger),
     comment="Derived from commits: the events of an aggregate. Without event: a command that had none.",
     sqlite_with_rowid=False,  # the rows stand in the index, in the order in which they are read
 )
 SNAPSHOTS = Table(
     "snapshots",
     TABLES,
-    _key("type", AnyText),
-    _key("id", AnyText),
-    _value("sequence", BigInteger),
-    _value("nr", BigInteger),
-    _value("version", Integer),
-    _value("state", LargeBinary),
+    key_column("type", AnyText),
+    key_column("id", AnyText),
+    value_column("sequence", BigInteger),
+    value_column("nr", BigInteger),
+    value_column("version", Integer),
+    value_column("state", LargeBinary),
     comment="Derived: the state of an aggregate after commit nr. May be emptied, loading is slower then.",
 )
 SCHEMAS = Table(
     "schemas",
     TABLES,
-    _key("fingerprint", AnyText),
-    _value("avsc", AnyText),
+    key_column("fingerprint", AnyText),
+    value_column("avsc", AnyText),
     comment="Avro schemas of payloads and events, by the CRC-64-AVRO fingerprint in their header.",
 )
 PUBLISHED = Table(
     "published",
     TABLES,
-    _key("stream", AnyText),
-    _value("nr", BigInteger),
-    _value("idx", Integer),
+    key_column("stream", AnyText),
+    value_column("nr", BigInteger),
+    value_column("idx", Integer),
     comment="How far the events of a stream were published, in case the topic does not say it.",
 )
 
@@ -139,21 +152,9 @@ def commit_values(commit: Commit) -> Values:
     }
 
 
-def commit_from(stream: str, row: Sequence[Any]) -> Commit:
+def commit_of(stream: str, row: Sequence[Any]) -> Commit:
     """A commit from its `COMMIT_COLUMNS`."""
-    nr, epoch, owner, topic_id, offset, derived_nr, eventful_nr, recorded_at, payload = row
-    return Commit(
-        stream=stream,
-        nr=nr,
-        epoch=epoch,
-        owner=owner,
-        topic_id=topic_id,
-        offset=offset,
-        derived_nr=derived_nr,
-        eventful_nr=eventful_nr,
-        recorded_at=moment(recorded_at),
-        events=decode_events(payload),
-    )
+    return commit_from(stream, row, moment(row[-2]))
 
 
 def event_values(commits: Iterable[Commit]) -> list[Values]:
@@ -179,11 +180,9 @@ def event_values(commits: Iterable[Commit]) -> list[Values]:
     return sorted(rows, key=lambda row: (row["id"], row["sequence"], row["nr"], row["idx"]))
 
 
-def event_from(aggregate_id: str, row: Sequence[Any]) -> StoredEvent:
+def event_of(aggregate_id: str, row: Sequence[Any]) -> StoredEvent:
     """An event from its `EVENT_COLUMNS`."""
-    sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, recorded_at = row
-    event = RecordedEvent(aggregate_id, sequence, type, data, command_id, correlation_id, traceparent, command)
-    return StoredEvent(event, nr, index, moment(recorded_at))
+    return event_from(aggregate_id, row, moment(row[-1]))
 
 
 _SNAPSHOT_VALUES = ("sequence", "nr", "version", "state")

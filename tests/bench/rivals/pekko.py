@@ -24,6 +24,7 @@ from cassandra.cluster import Cluster
 from servers import tools
 from servers.where import Where
 from streams.journal.cassandra.address import CassandraAddress
+from tests import machine_tools
 from tests.bench.cassandra import cassandra_url
 from tests.bench.rivals.program import Program, program
 from tests.stores import drop_journals
@@ -123,7 +124,7 @@ def build() -> str:
         target.mkdir(parents=True)
         goals = ["compile", "dependency:copy-dependencies", "-DincludeScope=runtime"]
         where = ["-f", str(SOURCES / "pom.xml"), f"-Dbuild={target}", f"-DoutputDirectory={target / 'libs'}"]
-        environment = {**os.environ, "JAVA_HOME": str(tools.java_home())}
+        environment = {**os.environ, "JAVA_HOME": str(machine_tools.java_home())}
         done = subprocess.run(
             ["mvn", "-q", "-B", *where, *goals], env=environment, capture_output=True, text=True, check=False
         )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from schemas.codec import Codec, Undecodable
-from schemas.formats import AVRO, BY_NAME, Format
+from schemas.formats import AVRO, FORMATS, Format
 from schemas.registry import Schema, SchemaError, Schemas
 from schemas.upcasting import Fields, Upcasted, Upcaster, dropped
 
@@ -51,7 +51,7 @@ def split(fields: Fields) -> Iterable[Upcasted]:
 
 SPLIT = Upcaster("Moved", 1, split)
 
-formats = pytest.mark.parametrize("format", BY_NAME.values(), ids=BY_NAME)
+formats = pytest.mark.parametrize("format", FORMATS.values(), ids=[format.name for format in FORMATS.values()])
 
 
 @formats

@@ -24,8 +24,9 @@ from projections.http.problems import BadRequest, NotNow
 from projections.projection import Row
 from projections.shop.tables.archive import by_user, order_archive
 from projections.shop.views.archive import ArchiveQuery, UsersArchive, add_archive
-from projections.stores.rows import Changes, Checkpoint, StoreDown, StoredRow
+from projections.stores.rows import Changes, Checkpoint, StoredRow
 from projections.stores.shared.memory import MemoryRows
+from streams.journal.port import Unavailable
 from tests.folded import published
 from tests.specification import given
 from tests.unit.problems import answered
@@ -222,7 +223,7 @@ class Side:
 
 class Down(MemoryRows):
     async def listed(self, *args: Any) -> Any:
-        raise StoreDown("Cassandra at db:9042: no answer")
+        raise Unavailable("Cassandra at db:9042: no answer")
 
 
 def get(side: Side, rows: MemoryRows, user: str = "17850", **query: str) -> tuple[int, Any, dict[str, str]]:

@@ -12,7 +12,8 @@ from projections.applying import event_source, events
 from projections.applying import partition as partition_module
 from projections.applying import processor as processor_module
 from projections.applying.partition import PartitionProcessor
-from projections.stores.rows import Changes, StoreDown
+from projections.stores.rows import Changes
+from streams.journal.port import Unavailable
 from tests.memory_rows import MemoryRows
 from tests.unit.boxes import Boxes, Reading, by_type, put, until
 
@@ -125,7 +126,7 @@ async def test_a_build_whose_store_is_down_leaves_its_place_to_others(here: Boxe
     await until(lambda: partition.held("by-type-1"))
     await partition.follow([*tables, here.wanted(name=NEW)])
     await current(partition, NEW)
-    assert "StoreDown: the store in memory is down" == partition.held("by-type-1")
+    assert "Unavailable: the store in memory is down" == partition.held("by-type-1")
     down.down = False
     await current(partition, "by-type-1")
     assert "" == partition.held("by-type-1")
@@ -151,5 +152,5 @@ async def test_work_ends_with_the_partition(here: Boxes) -> None:
     work = asyncio.create_task(partition.while_open(asyncio.Event().wait()))
     await asyncio.sleep(0.01)
     await partition.close()
-    with pytest.raises(StoreDown, match="moved"):
+    with pytest.raises(Unavailable, match="moved"):
         await work

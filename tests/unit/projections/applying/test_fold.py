@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from projections.applying.fold import FoldResult, MissingEvents, TableFold
 from projections.projection import Projection, Row
-from projections.stores.rows import Checkpoint, Quarantined, StoreDown
+from projections.stores.rows import Checkpoint, Quarantined
+from streams.journal.port import Unavailable
 from tests.flat_rows import GONE
 from tests.unit.boxes import BANG, EMPTY, Boxes, Read, Stored, boxes, by_type, labelled, put, swapped
 
@@ -180,7 +181,7 @@ async def test_a_store_that_is_down(here: Boxes) -> None:
     """Is told, and nothing is changed."""
     await here.write(("1", put("a")))
     here.rows.down, table = True, here.table()
-    with pytest.raises(StoreDown):
+    with pytest.raises(Unavailable):
         await table.fold(await here.published())
     assert Checkpoint() == table.place
 

@@ -16,7 +16,8 @@ from projections.applying import processor as processor_module
 from projections.applying.partition import PartitionProcessor
 from projections.applying.refolding import fold_key
 from projections.projection import Projection, PublishedEvent, Row
-from projections.stores.rows import Changes, Checkpoint, StoreDown
+from projections.stores.rows import Changes, Checkpoint
+from streams.journal.port import Unavailable
 from tests.flat_rows import encoded
 from tests.memory_rows import MemoryRows
 from tests.unit.boxes import BANG, Boxes, Put, Reading, boxes, by_type, contents, put, until
@@ -397,7 +398,7 @@ async def test_a_row_that_cannot_be_folded_anew_now(here: Boxes) -> None:
     await fill(here, 3)
     await current(here, partition)
     here.rows.down = True
-    with pytest.raises(StoreDown):
+    with pytest.raises(Unavailable):
         await folded_anew(partition, "boxes", "1")
     here.rows.down = False
     await fill(here, 3)

@@ -14,7 +14,6 @@ from aiohttp import web
 from projections.http.at_least import BadPositionHeader
 from projections.http.forwarding import SEEN, Behind, Busy, OldTable
 from projections.http.problems import HttpProblem, NotNow, problems, reading_from
-from projections.stores.rows import StoreDown
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import Unavailable
 
@@ -69,10 +68,9 @@ async def test_members_of_a_problem() -> None:
 @pytest.mark.parametrize(
     ("error", "store", "said"),
     [
-        (Unavailable("db:9042"), "", "the journal does not answer"),
-        (StoreDown("db:9042"), "", "what this is read from does not answer"),
+        (Unavailable("db:9042"), "", "what this is read from does not answer"),
         (Unavailable("db:9042"), "a store", "a store does not answer"),
-        (StoreDown("db:9042"), "the read model", "the read model does not answer"),
+        (Unavailable("db:9042"), "the read model", "the read model does not answer"),
     ],
 )
 async def test_where_a_store_is(error: Exception, store: str, said: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -86,8 +86,8 @@ def test_a_row_by_table() -> None:
     """Rate and time only where there are some, and in the note what keeps it."""
     [row] = rows([state(state="building", done=1000, total=9000, rate=160.0, seconds_left=3661.0)])
     assert ["orders", "orders-1", "building", "1,000", "8,000", "160/s", "1:01:01", "", ""] == row
-    [row] = rows([state(state="held", error="order-3: StoreDown: no answer", quarantined_keys=2)])
-    assert ["", "", 2, "order-3: StoreDown: no answer"] == row[-4:]
+    [row] = rows([state(state="held", error="order-3: Unavailable: no answer", quarantined_keys=2)])
+    assert ["", "", 2, "order-3: Unavailable: no answer"] == row[-4:]
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.4, "0:00"), (59.6, "1:00"), (309.0, "5:09"), (3600.0, "1:00:00")])

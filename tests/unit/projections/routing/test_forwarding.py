@@ -20,7 +20,7 @@ from projections.applying.control import Control
 from projections.http import forwarding
 from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
-from projections.stores.rows import StoreDown
+from streams.journal.port import Unavailable
 from tests.unit.boxes import until
 from tests.unit.control_topic import ControlTopic, following
 from tests.unit.problems import answered
@@ -267,7 +267,7 @@ async def test_a_stores_words_are_for_the_log(asker: Asker, caplog: pytest.LogCa
     """What a store says of itself, with its address, is not an answer."""
 
     async def answer(partition: int, table: str) -> Any:
-        raise StoreDown("cassandra at 10.0.0.9: NoHostAvailable")
+        raise Unavailable("cassandra at 10.0.0.9: NoHostAvailable")
 
     request = SimpleNamespace(headers=CIMultiDict(), rel_url=URL("/orders/a"), method="GET")
     assert 0 == asker.doors.partition("a")

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from projections.stores.changelog import PLACE, QUARANTINED, ROW, key_of, prefix_of
-from projections.stores.local.rocksdb import Record, TableError
+from projections.stores.local.store import Record, TableError
 from projections.stores.rows import Checkpoint, Quarantined
 from tests.flat_rows import encoded, flat
 from tests.unit.local_machines import TABLE, Machine

@@ -9,7 +9,7 @@ import pytest
 
 from projections.stores.local import queries
 from projections.stores.local.queries import changes, counts, listed, refolded, scan, scan_in_turns
-from projections.stores.local.rocksdb import TableError
+from projections.stores.local.store import TableError
 from projections.stores.rows import decode_row
 from streams.concurrency import fairness
 from tests.unit.rows_of_orders import TABLE, Orders

@@ -45,17 +45,19 @@ def test_a_table_that_nothing_is_declared_for(tmp_path: Path) -> None:
 
 
 def test_declared_otherwise(tmp_path: Path) -> None:
-    """When a declaration changes, the table is made again from its own rows, indexes and words too, and only then."""
+    """When a declaration changes, the file is made again from the changelog, and only then."""
     first = Machine(tmp_path, columns={"things": SqlColumns(OWNER, indexes=[("owner",)], search=("owner",))})
     first.put(1, a={"owner": "x", "name": "white"}, b={"owner": "y", "name": "red"})
     first.put(2, b=None)
     first.close()
-    for declared in (
-        SqlColumns(OWNER | NAME, indexes=[("owner", "name")], search=("name",)),
-        SqlColumns(OWNER | NAME, indexes=[("owner", "name")], search=("name",)),
-        SqlColumns({"name": "upper(json_extract(row, '$.name'))"}, search=("key", "name")),
+    for is_new, declared in (
+        (True, SqlColumns(OWNER | NAME, indexes=[("owner", "name")], search=("name",))),
+        (False, SqlColumns(OWNER | NAME, indexes=[("owner", "name")], search=("name",))),
+        (True, SqlColumns({"name": "upper(json_extract(row, '$.name'))"}, search=("key", "name"))),
     ):
         second = Machine(tmp_path, first.changelog, {"things": declared})
+        assert (second.read_up_to is None) == is_new
+        second.recover()
         sql = "SELECT key, lower(name) FROM {table} WHERE id IN (SELECT rowid FROM {search}(?))"
         assert [("a", "white")] == second.store.select(0, "things-1", sql, ("white",))
         assert [row(1, owner="x", name="white"), {"gone": True, **row(2)}] == second.rows("a", "b")
@@ -64,6 +66,7 @@ def test_declared_otherwise(tmp_path: Path) -> None:
         second.put(3, c=None)
         second.close()
     third = Machine(tmp_path, first.changelog, columns={})
+    third.recover()
     assert [row(1, owner="x", name="white")] == third.rows("a")
     with pytest.raises(Exception, match="no such table"):
         third.store.select(0, "things-1", sql, ("white",))

@@ -11,8 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from projections.stores.changelog import ROW, key_of
-from projections.stores.local.rocksdb import NO_SPACE_STATUS
-from projections.stores.local.sqlite import TableError
+from projections.stores.local.store import NO_SPACE_STATUS, TableError
 from tests.flat_rows import encoded
 from tests.unit.sql_machines import TABLE, Machine, row
 

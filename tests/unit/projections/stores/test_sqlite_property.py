@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projections.stores.changelog import PLACE, QUARANTINED, ROW, is_newer, key_of
-from projections.stores.local.rocksdb import Record
 from projections.stores.local.sqlite_file import SqliteFile
+from projections.stores.local.store import Record
 from projections.stores.rows import Checkpoint, Quarantined, StoredRow, encode_stored, is_gone, shown_json
 from projections.stores.sql_columns import SqlColumns
 

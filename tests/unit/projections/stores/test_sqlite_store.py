@@ -13,7 +13,8 @@ import pytest
 from faust.types import TP
 
 from projections.stores.changelog import ROW, key_of
-from projections.stores.local.sqlite import OPEN_TRIES, TableError
+from projections.stores.local.sqlite import OPEN_TRIES
+from projections.stores.local.store import TableError
 from projections.stores.rows import Checkpoint, Quarantined
 from tests.flat_rows import encoded
 from tests.unit.sql_machines import TABLE, Machine, row

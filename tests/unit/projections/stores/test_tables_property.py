@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -71,9 +70,8 @@ class Workers:
         self._machines[worker] = self._machine()
         self.recover(worker)
 
-    async def apply(self, worker: int, most: int, told: bool = True, room: int | None = None) -> None:
-        """Fold so many events more, from where this worker has the table, late perhaps. `told`: the store need not read
-        what the rows replace."""
+    async def apply(self, worker: int, most: int, room: int | None = None) -> None:
+        """Fold so many events more, from where this worker has the table, late perhaps."""
         machine = self._machines[worker]
         place = (await machine.rows.places(0)).get(TABLE, Checkpoint())
         waits = dict(await machine.rows.quarantined(0, TABLE))
@@ -81,8 +79,7 @@ class Workers:
         events = [event for event in await self._here.published() if event.at > place.at]
         folded = await table.fold(events[:most])
         if folded is not None:
-            changes = folded.changes if told else replace(folded.changes, before=None)
-            await self._with_room(machine.rows.save(0, {TABLE: changes}), room)
+            await self._with_room(machine.rows.save(0, {TABLE: folded.changes}), room)
         check(machine)
 
     async def drop(self, worker: int, room: int | None) -> None:
@@ -132,8 +129,7 @@ async def test_rows_and_indexes_are_exact(
             worker = data.draw(st.integers(0, 1))
             match step:
                 case "apply":
-                    most, told = data.draw(st.integers(1, 9)), data.draw(st.booleans())
-                    await workers.apply(worker, most, told, data.draw(rooms))
+                    await workers.apply(worker, data.draw(st.integers(1, 9)), data.draw(rooms))
                 case "recover":
                     workers.recover(worker, data.draw(st.sampled_from([1, 3, 100])))
                 case "lose disk":

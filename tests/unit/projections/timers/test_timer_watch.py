@@ -14,7 +14,8 @@ import pytest
 
 from aggregates.timer import TimerCancelled, TimerFired, TimerScheduled
 from projections.stores.local.queries import in_order
-from projections.stores.local.tables import LocalRows, rocksdb_table
+from projections.stores.local.store import rocksdb_table
+from projections.stores.local.tables import LocalRows
 from projections.stores.rows import Changes, Checkpoint, StoredRow
 from projections.timers import watch
 from projections.timers.projection import DUE, kept, time_text, timers
@@ -97,7 +98,9 @@ class Watched:
             for index, (key, due) in enumerate(dues.items())
         }
         place = Checkpoint(self.nr, len(rows) - 1, self.nr)
-        await self.rows.save(partition, {TABLE: Changes(place, rows)})
+        await self.rows.save(
+            partition, {TABLE: Changes(place, rows, before=await self.rows.load(partition, TABLE, rows))}
+        )
         self.source.partitions[partition].tables[TABLE].place = place
         async with self.source.moved:
             self.source.moved.notify_all()

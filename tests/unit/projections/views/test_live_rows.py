@@ -45,7 +45,7 @@ async def following(orders: Orders, last_event_id: str = "", table: str = TABLE)
     """A client of order `a`, which has seen an event of this id."""
     stream: Any = Stream()
     seen = read_seen_row(last_event_id, STREAM) if last_event_id else None
-    task = asyncio.create_task(_follow(stream, orders.live, orders.store, 0, table, "a", seen))
+    task = asyncio.create_task(_follow(stream, orders.rows, 0, table, "a", seen))
     await until(lambda: stream.is_open)
     yield stream
     task.cancel()

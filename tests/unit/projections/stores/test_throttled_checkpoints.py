@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from projections.stores.rows import Changes, Checkpoint, Quarantined
-from projections.stores.shared import lazy_places
-from projections.stores.shared.lazy_places import ThrottledCheckpoints
+from projections.stores.shared import throttled_checkpoints
+from projections.stores.shared.throttled_checkpoints import ThrottledCheckpoints
 
 
 class Store:
@@ -25,7 +25,7 @@ class Store:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, as the only element."""
     now = [100.0]
-    monkeypatch.setattr(lazy_places.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(throttled_checkpoints.time, "monotonic", lambda: now[0])
     return now
 
 

@@ -1,8 +1,8 @@
-"""A place that moves although no row has changed, kept once a second only: where a store is asked over the network,
-that would cost a request for each batch of events that say nothing to a table.
+"""Checkpoints that move while no row changes are saved once a second only: in a store over the network each save would
+cost a request for a batch of events that do not concern the table.
 
-What is left out is no loss. The place that stands in the store is an older one, so after a restart some events are read
-again that change no row.
+Nothing is lost by it. The stored checkpoint is an older one, so after a restart events are read again that change no
+row.
 """
 
 from __future__ import annotations
