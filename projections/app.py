@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from aiokafka.errors import KafkaError
 
@@ -23,17 +23,15 @@ from projections.publishing.topic_ends import TopicEnds
 from projections.routing.cutover import Cutover
 from projections.routing.query_router import QueryRouter
 from projections.routing.signature import HopSignature
-from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table, projection_name
+from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table
 from projections.stores.local.sqlite import sqlite_table
 from projections.stores.local.tables import LocalRows, rocksdb_table
-from projections.stores.rows import Rows, StoreDown
-from projections.stores.shared.lazy_places import ThrottledCheckpoints
-from projections.stores.shared.opening import open_rows
+from projections.stores.rows import Rows
+from projections.stores.shared.read_model import ReadModel
 from projections.stores.sql_columns import SqlColumns
 from projections.streaming.event_streams import EventStreams
 from streams.aggregate_type import AggregateType
 from streams.cli import main as command_line
-from streams.cli.run import ERROR, USAGE, CliError
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.foreign_type import ForeignType
@@ -42,8 +40,7 @@ from streams.kafka import topics
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
-from streams.runtime.preparation import may_create, stop_on_user_error
-from streams.settings import Settings, SettingsError
+from streams.settings import Settings
 from streams.web.health import add_health
 
 log = logging.getLogger(__name__)
@@ -91,13 +88,8 @@ class ReadSide(Part):
         self.control = Control(self.control_topic.name, self._feed, self.broker, of=names, supervisor=app.supervisor)
         self.local: dict[str, LocalRows] = {}
         self.sql: dict[str, LocalRows] = {}
-        self._listings = {it.name: it.how.listings for it in kept if isinstance(it.how, ReadModelRows)}
-        url = settings.read_model_url or settings.journal_url
-        self.read_model = open_rows(
-            url, settings.namespace, listings=lambda table: self._listings.get(projection_name(table), ())
-        )
-        self._model_rows = ThrottledCheckpoints(self.read_model)
-        self._may_create_read_model = may_create(settings, url)
+        self._read_model = ReadModel(app, kept)
+        self.read_model = self._read_model.database
         self.sources: dict[str, ProjectionGroup] = {}
         self._backlogs: dict[str, Backlog] = {}
         self._topic_logs = {type.type: TopicLog(type, self._feed) for type in foreign}
@@ -121,11 +113,12 @@ class ReadSide(Part):
         self.switching = Cutover(self.sources, self.control, self.doors)
         self.switching.add_view(app)
         self.control.changed = self._have_changed
-        for part in (self._connections, self, *([self.publisher] if self.publisher else [])):
+        for part in (self._connections, self._read_model, self, *([self.publisher] if self.publisher else [])):
             app.add(part)
         add_health(app)
         if contexts:
-            command_line.register(app, contexts, also_set_up=self._set_up_read_model if self._listings else None)
+            set_up = self._read_model.set_up if self._read_model.is_used else None
+            command_line.register(app, contexts, also_set_up=set_up)
 
     def backlog(self, stream: str) -> Backlog:
         """What of a stream that has a journal is not done yet."""
@@ -146,7 +139,7 @@ class ReadSide(Part):
     def rows_of(self, kept: Table) -> Rows:
         """The store of a projection."""
         if isinstance(kept.how, ReadModelRows):
-            return self._model_rows
+            return self._read_model.rows
         return (self.sql if isinstance(kept.how, SqlColumns) else self.local)[kept.projection.source]
 
     def _placed_with(self, kept: Table) -> LocalRows:
@@ -199,42 +192,11 @@ class ReadSide(Part):
         garbage_collector.tune(YOUNG_OBJECTS)
         await self.control.start()
         await until_it_answers(self.control.share_secret, "Kafka: the workers' secret", (KafkaError, TimeoutError))
-        if self._listings:
-            await self._open_read_model()
         supervisor = self.app.supervisor
         self._tasks += [
             supervisor.keep("following what was ordered", self._follow_orders),
             supervisor.keep("looking whether tables are complete", self.switching.run),
         ]
-
-    async def _open_read_model(self) -> None:
-        """Now, or as soon as it answers: until then its tables fall behind, and the others go on."""
-
-        async def prepare_it() -> None:
-            if self._may_create_read_model:
-                await self.read_model.create()
-            await self.read_model.open()
-
-        async def in_the_end() -> None:
-            with stop_on_user_error():
-                await until_it_answers(prepare_it, "read model", StoreDown)
-
-        try:
-            with stop_on_user_error():
-                await prepare_it()
-        except StoreDown as error:
-            log.warning("read model: %s: its tables wait for it", error)
-            self._tasks.append(self.app.supervisor.keep("opening the read model", in_the_end))
-
-    async def _set_up_read_model(self) -> AsyncIterator[str]:
-        """Make its tables where they are missing. Raises `CliError`."""
-        try:
-            await self.read_model.create()
-        except StoreDown as error:
-            raise CliError(ERROR, f"the read model does not answer: {error}; is READ_MODEL_URL right?") from None
-        except SettingsError as error:
-            raise CliError(USAGE, str(error)) from None
-        yield "read model: tables are there"
 
     async def revoke(self) -> None:
         self.event_streams.end()
@@ -265,7 +227,7 @@ class ReadSide(Part):
         await each_done(self.event_streams.close(), *map(cancel, self._tasks))
         await each_done(self.revoke())
         await each_done(self.control.close())
-        await each_done(self.doors.close(), self.read_model.close())
+        await each_done(self.doors.close())
 
 
 def _check(
