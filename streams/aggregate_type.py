@@ -62,6 +62,11 @@ class AggregateType:
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, decider.type)
         self.registry = RegistryAddress.of(settings)
 
+    @property
+    def source(self) -> str:
+        """What `ce_source` of its messages is."""
+        return f"/{self.settings.namespace}{self.name}"
+
     def journal(self) -> Journal:
         """The context's own journal, not yet open. Raises `SettingsError`."""
         return open_journal(self.settings.journal_url, self.settings.namespace, self.name)

@@ -59,14 +59,13 @@ class ServedType(Part):
 
     def _add_process(self, process: ProcessManager[Any, Any, Any]) -> None:
         context, settings = self.context, self.context.settings
-        source = f"/{settings.namespace}{context.name}"
         self._dispatcher = CommandDispatcher(
             sends=process.sends,
             codec=context.events,
             journal=self._journal,
             broker=self._broker,
             namespace=settings.namespace,
-            source=source,
+            source=context.source,
             dead_letters_topic=context.dead_letters_topic,
         )
         for other in process.sends_to:
@@ -74,7 +73,12 @@ class ServedType(Part):
         if process.hears:
             group = f"{settings.namespace}{context.name}-{self.type}-hears"
             self.router = Router(
-                process, settings, group=group, source=source, schema_root=context.schema_root, broker=self._broker
+                process,
+                settings,
+                group=group,
+                source=context.source,
+                schema_root=context.schema_root,
+                broker=self._broker,
             )
             self.topics += self.router.topics
 

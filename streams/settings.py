@@ -18,6 +18,7 @@ KAFKA_PORT = "9092"
 _WORDS: dict[str, dict[str, Any]] = {
     "setup": {"always": "always", "never": "never", "auto": "auto"},
     "quarantine": {"on": True, "off": False},
+    "publish": {"on": True, "off": False},
 }
 _BROKERS = "kafka://host:9092, with ; or , between several"
 _NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,47}|")
@@ -50,6 +51,8 @@ class Settings(Limits):
     schema_registry_ca_file: str = ""
     setup: str = "auto"
     """`always`, `never`, or `auto`: make keyspace and tables at start when the journal is on this machine."""
+    publish: bool = True
+    """Whether an app of projections publishes the events of its types; else an app of its own does."""
     cache_bytes: Annotated[int, Meta(ge=1, le=1 << 40)] = 256 * MIB
     """About the bytes of memory that a worker's aggregates may take, shared out among its partitions."""
     dedupe_window: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000

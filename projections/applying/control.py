@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from aiokafka.errors import KafkaError
 
-from projections.applying.feed import TopicReader, TopicReading
+from projections.applying.feed import TopicReader
 from projections.stores.declaration import projection_name, table_name, version_of
 from projections.stores.rows import FORMAT
 from streams.concurrency.retry import until_it_answers
@@ -106,7 +106,6 @@ class Control:
         self._read_to = 0
         self._moved = asyncio.Condition()
         self._supervisor = supervisor or Supervisor()
-        self._reading: TopicReading | None = None
         self._task: asyncio.Task[None] | None = None
         self.changed: Callable[[], None] = lambda: None
 
@@ -211,45 +210,32 @@ class Control:
 
     async def start(self) -> None:
         """Read all that is there, then follow."""
-        reading = await self._feed.open(self._topic, 0)
-        try:
-            # Up to the last record, not to the end: behind it may be the mark of a transaction, which nobody is given.
-            last = await until_it_answers(
-                lambda: self._broker.last_record(self._topic, 0),
-                f"Kafka: the last order in {self._topic}",
-                (KafkaError, TimeoutError),
-            )
-            await reading.seek(await reading.first())
-            while last is not None and self._read_to <= last.offset:
-                await self._take(await reading.read(_AT_ONCE))
-        except BaseException:
-            await reading.close()
-            raise
-        self._reading = reading
+        # Up to the last record, not to the end: behind it may be the mark of a transaction, which nobody is given.
+        last = await until_it_answers(
+            lambda: self._broker.last_record(self._topic, 0),
+            f"Kafka: the last order in {self._topic}",
+            (KafkaError, TimeoutError),
+        )
         self._task = self._supervisor.keep(f"reading {self._topic}", self._follow)
+        if last is not None:
+            async with self._moved:
+                await self._moved.wait_for(lambda: self._read_to > last.offset)
 
     async def close(self) -> None:
         """Follow no more."""
         if self._task is not None:
             await cancel(self._task)
-        await self._stop_reading()
 
     async def _follow(self) -> None:
+        """Read on from where the one before has failed."""
+        reading = await self._feed.open(self._topic, 0)
         try:
-            if self._reading is None:  # the one before has failed
-                self._reading = await self._feed.open(self._topic, 0)
-                await self._reading.seek(self._read_to)
+            await reading.seek(self._read_to or await reading.first())
             while True:
-                await self._take(await self._reading.read(_AT_ONCE))
+                await self._take(await reading.read(_AT_ONCE))
                 self.changed()
         finally:
-            await self._stop_reading()
-
-    async def _stop_reading(self) -> None:
-        reading, self._reading = self._reading, None
-        if reading is not None:
-            with contextlib.suppress(Exception):
-                await reading.close()
+            await reading.close()
 
     async def _take(self, records: Sequence[Any]) -> None:
         for record in records:

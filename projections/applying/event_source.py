@@ -20,7 +20,7 @@ from projections.applying.fold import MissingEvents
 from projections.applying.progress import Progress
 from projections.stores.rows import Checkpoint
 from streams.journal.port import Unavailable
-from streams.journal.position import Place, Position
+from streams.journal.position import BEGINNING, Place, Position
 from streams.kafka.published_through import JournalBehind, behind
 from streams.kafka.records import UnreadableRecord
 
@@ -82,6 +82,8 @@ class EventSource:
         """
         first, self.end = await self._reading.first(), await self._reading.end()
         await self._require_journal(max(newest, await self._last_on_topic(first)))
+        if not self._reader.reaches_back:
+            self._reader.begins_with(self._stream, await self._reading.at(first) if first < self.end else None)
         before = await self._event_before(after.offset, first)
         self._at, self._complete = max(after.at, self._at), after.complete
         self._joined = before == after.at
@@ -105,7 +107,9 @@ class EventSource:
             raise JournalBehind(behind(Position(self._stream, *newest), head))
 
     async def _head(self) -> int | None:
-        """The number of the newest commit, None when the journal does not answer."""
+        """The number of the newest commit, None when the journal does not answer, or there is none."""
+        if not self._reader.reaches_back:
+            return None
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 return await self._reader.last_commit(self._stream)
@@ -136,7 +140,7 @@ class EventSource:
 
         Raises `ReadingFailed`, `Unavailable`, `JournalBehind`, `MissingEvents`, and what `EventReader.read` raises.
         """
-        if journal_to is not None:
+        if journal_to is not None and self._reader.reaches_back:
             async for batch in self._from_journal(journal_to):
                 yield batch
         if not self._joined and self._offset >= self.end:  # there is no event that would name what is missing
@@ -201,6 +205,10 @@ class EventSource:
 
     async def _gap_before(self, event: Event) -> AsyncGenerator[Batch]:
         """What the journal has between the events handed out and this one."""
+        if not self._reader.reaches_back:
+            if self._at > BEGINNING:
+                log.warning("%s: the topic lacks what is before event %d:%d: so do tables", self._stream, *event.at)
+            return
         level = logging.WARNING if self._joined else logging.INFO  # that it does not reach back is no news
         log.log(level, "%s: the topic lacks what is before event %d:%d: reading the journal", self._stream, *event.at)
         async for batch in self._from_journal(event.at):
@@ -213,7 +221,9 @@ class EventSource:
         """What the journal has behind the events handed out. When it does not answer, that is an error only where the
         topic has not brought yet what was published."""
         head = await self._head()
-        if head is not None:
+        if not self._reader.reaches_back:
+            self._joined = True
+        elif head is not None:
             async for batch in self._from_journal((head + 1, 0)):
                 yield batch
             self._at, self._joined = max(self._at, (head + 1, -1)), True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
@@ -104,15 +104,22 @@ def place_of(record: EventRecord, stream: str) -> Place | None:
     return None if published is None else published[0]
 
 
-def _event(record: EventRecord, attributes: Mapping[str, bytes], published: _Published, values: Sequence[Any]) -> Event:
+Named = Sequence[tuple[str, Any]]
+"""What a record stands for today: events, each with its name."""
+
+
+def _event(record: EventRecord, attributes: Mapping[str, bytes], published: _Published, named: Named) -> Event:
     at, follows, envelope = published
-    parts = [PublishedEvent(value, type(value).__name__, *envelope) for value in values]
+    parts = [PublishedEvent(value, name, *envelope) for name, value in named]
     origin = parts[0] if parts else PublishedEvent(None, attributes.get("ce_type", b"").decode(), *envelope)
     return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record, follows)
 
 
 class EventReader:
     """Reads the events of one aggregate type."""
+
+    reaches_back = True
+    """Whether a log has what the topic lacks. Where none does, tables begin with the first event that the topic has."""
 
     def __init__(self, codec: Codec, journal: Journal, source: str = "") -> None:
         self._codec = codec
@@ -137,12 +144,15 @@ class EventReader:
                 if published is None:
                     self._pass_over(record, stream)
                     continue
-                values: Sequence[Any] = ()
+                named: Named = ()
                 if published[0] > after:
                     after = published[0]
-                    values = await self._decoded(record, attributes)
-                events.append(_event(record, attributes, published, values))
+                    named = await self._named(record, attributes)
+                events.append(_event(record, attributes, published, named))
         return events
+
+    def begins_with(self, stream: str, first: EventRecord | None) -> None:
+        """The oldest record that the topic has now is this one."""
 
     def _pass_over(self, record: EventRecord, stream: str) -> None:
         if stream not in self.passed_over:
@@ -153,23 +163,23 @@ class EventReader:
             )  # fmt: skip
         self.passed_over[stream] = self.passed_over.get(stream, 0) + 1
 
-    async def _decoded(self, record: EventRecord, attributes: Mapping[str, bytes]) -> tuple[Any, ...]:
+    async def _named(self, record: EventRecord, attributes: Mapping[str, bytes]) -> Named:
         data = from_wire(record.value, attributes)
         try:
-            values: tuple[Any, ...] = self._codec.decode(data)
+            values: Sequence[Any] = self._codec.decode(data)
         except Undecodable:  # its schema may be in the journal; and who must not read it says so each time
             values = await decode_event(self._codec, self._journal, data)
-        return values
+        return [(type(value).__name__, value) for value in values]
 
-    async def from_log(self, stream: str, after: Place, before: Place | None = None) -> AsyncIterator[list[Event]]:
-        """The events of a log behind one place and before another, in batches, to its end where that is None.
+    async def from_log(
+        self, stream: str, after: Place, before: Place, offset: int = 0
+    ) -> AsyncGenerator[Sequence[Event]]:
+        """The events of a log behind one place and before another, in batches.
 
-        All of them: a read of the log that ends early is not its end. Raises what `read` raises, and `JournalBehind`
-        where the log ends before that place: what is said to stand there will not come.
+        All of them: a read of the log that ends early is not its end. `offset` is for a log that is a topic: events
+        before it need not be looked at. Raises what `read` raises, and `JournalBehind` where the log ends before that
+        place: what is said to stand there will not come.
         """
-        if before is None:
-            head = await self._journal.head(stream)
-            before = (head.nr + 1, 0) if head is not None else (1, 0)
         last = before[0] if before[1] > 0 else before[0] - 1
         nr, most = max(after[0] - 1, 0), FIRST_COMMITS
         while nr < last:
@@ -194,7 +204,7 @@ class EventReader:
         head = await self._journal.head(stream)
         return head.nr if head is not None else 0
 
-    async def of_aggregate(self, stream: str, aggregate_id: str, before: Place) -> AsyncIterator[list[Event]]:
+    async def of_aggregate(self, stream: str, aggregate_id: str, before: Place) -> AsyncIterator[Sequence[Event]]:
         """The events of one aggregate, whose stream this is, before a place, in pieces of some megabytes.
 
         Raises what `from_log` raises.

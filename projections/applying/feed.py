@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -78,182 +78,145 @@ class KafkaTopicReader:
         self._shared: dict[str, _Consumer] = {}
 
     async def share(self, topic: str, partitions: Collection[int]) -> None:
-        former = self._shared.pop(topic, None)
-        if former is not None:
+        if (former := self._shared.pop(topic, None)) is not None:
             await former.close()
         if partitions:
-            self._shared[topic] = await self._consumer(topic, partitions)
+            self._shared[topic] = await self._started(topic, partitions)
 
     async def open(self, topic: str, partition: int) -> TopicReading:
         shared = self._shared.get(topic)
-        if shared is not None and shared.lend(partition):
-            return _KafkaReading(shared, partition, alone=False)
-        return _KafkaReading(await self._consumer(topic, [partition]), partition, alone=True)
+        # None of one that has failed: what one partition has that cannot be read is to keep no other waiting.
+        reading = None if shared is None or shared.error is not None else shared.readings.get(partition)
+        if reading is None or reading.is_open:
+            alone = await self._started(topic, [partition])
+            reading = alone.readings[partition]
+            reading.closes = alone
+        reading.is_open = True
+        return reading
 
-    async def _consumer(self, topic: str, partitions: Collection[int]) -> _Consumer:
-        consumer = _Consumer(self._servers, topic, partitions)
-        await until_it_answers(consumer.start, f"Kafka: reading {topic}", ERRORS)
-        return consumer
+    async def _started(self, topic: str, partitions: Collection[int]) -> _Consumer:
+        async def start() -> _Consumer:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._servers,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=FETCH_WAIT_MS,
+                isolation_level="read_committed",
+            )
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            return _Consumer(consumer, topic, partitions)
 
-
-class _Buffer:
-    """The records of one partition that were read and wait."""
-
-    def __init__(self) -> None:
-        self.records: deque[EventRecord] = deque()
-        self.bytes = 0
-        self.filled = asyncio.Event()
-        self.paused = True
-        self.lent = False
-
-
-def _size(record: EventRecord) -> int:
-    return len(record.value or b"")
+        return await until_it_answers(start, f"Kafka: reading {topic}", ERRORS)
 
 
 class _Consumer:
     """A consumer of some partitions, and a task that takes what it has fetched at once: while something fetched lies
     there, aiokafka asks the broker for nothing."""
 
-    def __init__(self, servers: list[str], topic: str, partitions: Collection[int]) -> None:
-        self._servers = servers
-        self._topic = topic
-        self._buffers = {partition: _Buffer() for partition in partitions}
-        self._consumer: AIOKafkaConsumer | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._error: Exception | None = None
-
-    async def start(self) -> None:
-        """Raises `KafkaError`."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-            isolation_level="read_committed",
-        )
-        try:
-            await consumer.start()
-        except BaseException:
-            await consumer.stop()
-            raise
-        tps = [TopicPartition(self._topic, partition) for partition in self._buffers]
-        consumer.assign(tps)
-        consumer.pause(*tps)  # until it is known where to read
-        self._consumer = consumer
-        self._task = asyncio.create_task(self._read(consumer), name=f"reading {self._topic}")
+    def __init__(self, kafka: AIOKafkaConsumer, topic: str, partitions: Collection[int]) -> None:
+        self.kafka = kafka
+        self.topic = topic
+        self.error: Exception | None = None
+        tps = [TopicPartition(topic, partition) for partition in partitions]
+        self.readings = {tp.partition: _KafkaReading(self, tp) for tp in tps}
+        kafka.assign(tps)
+        kafka.pause(*tps)  # until it is known where to read
+        self._task = asyncio.create_task(self._read(), name=f"reading {topic}")
 
     async def close(self) -> None:
-        if self._task is not None:
-            await cancel(self._task)
-        if self._consumer is not None:
-            await self._consumer.stop()
+        await cancel(self._task)
+        await self.kafka.stop()
 
-    def lend(self, partition: int) -> bool:
-        """Whether a partition can be had; it is the caller's until `seek` or `close`. None of one that has failed:
-        what one partition has that cannot be read is to keep no other waiting."""
-        buffer = self._buffers.get(partition)
-        if buffer is None or buffer.lent or self._error is not None:
-            return False
-        buffer.lent = True
-        return True
-
-    def release(self, partition: int) -> None:
-        """Nobody reads a partition any more."""
-        buffer = self._buffers[partition]
-        buffer.records.clear()
-        buffer.bytes = 0
-        buffer.lent = False
-        self._pause(partition, buffer)
-
-    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+    async def _read(self) -> None:
         try:
-            await self._take(consumer)
+            while True:
+                found = await until_it_answers(
+                    lambda: self.kafka.getmany(timeout_ms=1_000, max_records=AT_ONCE),
+                    f"Kafka: reading {self.topic}",
+                    ERRORS,
+                )
+                # At once: after a `seek` they would be none of what is due.
+                for tp, records in found.items():
+                    self.readings[tp.partition].put(records)
+                await yield_if_due()
         except Exception as error:
-            log.exception("reading %s failed, and is begun again by whoever reads", self._topic)
-            self._error = error
+            log.exception("reading %s failed, and is begun again by whoever reads", self.topic)
+            self.error = error
         finally:
-            for buffer in self._buffers.values():
-                buffer.filled.set()
+            for reading in self.readings.values():
+                reading.filled.set()
 
-    async def _take(self, consumer: AIOKafkaConsumer) -> None:
-        while True:
-            found = await until_it_answers(
-                lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE), f"Kafka: reading {self._topic}", ERRORS
-            )
-            # At once: after a `seek` they would be none of what is due.
-            for tp, records in found.items():
-                buffer = self._buffers[tp.partition]
-                buffer.records.extend(records)
-                buffer.bytes += sum(map(_size, records))
-                buffer.filled.set()
-                if len(buffer.records) >= BUFFERED or buffer.bytes >= BUFFERED_BYTES:
-                    self._pause(tp.partition, buffer)
-            await yield_if_due()
 
-    def _pause(self, partition: int, buffer: _Buffer) -> None:
-        if not buffer.paused and self._consumer is not None:
-            buffer.paused = True
-            self._consumer.pause(TopicPartition(self._topic, partition))
-
-    def seek(self, partition: int, offset: int) -> None:
-        assert self._consumer is not None, "not started"
-        buffer, tp = self._buffers[partition], TopicPartition(self._topic, partition)
-        buffer.records.clear()
-        buffer.bytes = 0
-        self._consumer.seek(tp, offset)
-        if buffer.paused:
-            buffer.paused = False
-            self._consumer.resume(tp)
-
-    async def read(self, partition: int, most: int) -> Sequence[EventRecord]:
-        assert self._consumer is not None, "not started"
-        buffer = self._buffers[partition]
-        while not buffer.records:
-            if self._error is not None:
-                raise ReadingFailed(f"{self._topic}: {type(self._error).__name__}: {self._error}") from self._error
-            buffer.filled.clear()
-            await buffer.filled.wait()
-        records = [buffer.records.popleft() for _ in range(min(most, len(buffer.records)))]
-        buffer.bytes -= sum(map(_size, records))
-        if buffer.paused and len(buffer.records) < BUFFERED // 2 and buffer.bytes < BUFFERED_BYTES // 2:
-            buffer.paused = False
-            self._consumer.resume(TopicPartition(self._topic, partition))
-        return records
-
-    async def offset(self, partition: int, of: str) -> int:
-        """The first or the `end` offset of a partition."""
-        assert self._consumer is not None, "not started"
-        tp = TopicPartition(self._topic, partition)
-        ask = self._consumer.end_offsets if of == "end" else self._consumer.beginning_offsets
-        found = await until_it_answers(
-            lambda: ask([tp]), f"Kafka: the {of} offset of {self._topic}-{partition}", ERRORS
-        )
-        return int(found[tp])
+def _size(records: Iterable[EventRecord]) -> int:
+    return sum(len(record.value or b"") for record in records)
 
 
 class _KafkaReading:
-    def __init__(self, consumer: _Consumer, partition: int, alone: bool) -> None:
+    """One partition of a consumer, with the records that were read and wait. It is somebody's from `open` to `close`,
+    which also closes the consumer that is there for it alone."""
+
+    def __init__(self, consumer: _Consumer, tp: TopicPartition) -> None:
+        self.is_open = False
+        self.closes: _Consumer | None = None
+        self.filled = asyncio.Event()
         self._consumer = consumer
-        self._partition = partition
-        self._alone = alone
+        self._tp = tp
+        self._waiting: deque[EventRecord] = deque()
+        self._bytes = 0
+        self._paused = True
         self._next = -1
+
+    def put(self, records: Sequence[EventRecord]) -> None:
+        """These have been read."""
+        self._waiting.extend(records)
+        self._bytes += _size(records)
+        self.filled.set()
+        if len(self._waiting) >= BUFFERED or self._bytes >= BUFFERED_BYTES:
+            self._pause(True)
+
+    def _pause(self, paused: bool) -> None:
+        if paused != self._paused:
+            self._paused = paused
+            (self._consumer.kafka.pause if paused else self._consumer.kafka.resume)(self._tp)
+
+    def _clear(self) -> None:
+        self._waiting.clear()
+        self._bytes, self._next = 0, -1
 
     async def seek(self, offset: int) -> None:
         if offset != self._next:
-            self._consumer.seek(self._partition, offset)
+            self._clear()
+            self._consumer.kafka.seek(self._tp, offset)
             self._next = offset
+            self._pause(False)
 
     async def read(self, most: int) -> Sequence[EventRecord]:
-        records = await self._consumer.read(self._partition, most)
+        while not self._waiting:
+            if (error := self._consumer.error) is not None:
+                raise ReadingFailed(f"{self._tp.topic}: {type(error).__name__}: {error}") from error
+            self.filled.clear()
+            await self.filled.wait()
+        records = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        self._bytes -= _size(records)
+        if len(self._waiting) < BUFFERED // 2 and self._bytes < BUFFERED_BYTES // 2:
+            self._pause(False)
         self._next = records[-1].offset + 1
         return records
 
     async def first(self) -> int:
-        return await self._consumer.offset(self._partition, "first")
+        return await self._offset("first", self._consumer.kafka.beginning_offsets)
 
     async def end(self) -> int:
-        return await self._consumer.offset(self._partition, "end")
+        return await self._offset("end", self._consumer.kafka.end_offsets)
+
+    async def _offset(self, name: str, ask: Callable[[list[TopicPartition]], Awaitable[Any]]) -> int:
+        what = f"Kafka: the {name} offset of {self._tp.topic}-{self._tp.partition}"
+        found = await until_it_answers(lambda: ask([self._tp]), what, ERRORS)
+        return int(found[self._tp])
 
     async def at(self, offset: int) -> EventRecord | None:
         if offset >= await self.end():
@@ -266,7 +229,9 @@ class _KafkaReading:
             return None
 
     async def close(self) -> None:
-        if self._alone:
-            await self._consumer.close()
+        if self.closes is not None:
+            await self.closes.close()
         else:
-            self._consumer.release(self._partition)
+            self._clear()
+            self._pause(True)
+            self.is_open = False

@@ -60,6 +60,8 @@ class TableFold:
     place: Checkpoint = field(default_factory=Checkpoint)
     quarantined: dict[str, Quarantined] = field(default_factory=dict)
     skips: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = True
+    """Whether events that the topic lacks can be had elsewhere: then no sequence may jump."""
     said: set[tuple[str, str]] = field(default_factory=set)
     """Keys that are about to wait, and at which position: a batch that cannot be kept is folded again and again."""
 
@@ -138,7 +140,7 @@ class _Batch:
         if waits is not None and waits.events:
             self._wait(event, key, waits)
             return
-        if not projection.local:
+        if table.whole and not projection.local:
             known = row.sequence if row is not None else 0
             if origin.sequence != known + 1:
                 raise MissingEvents(

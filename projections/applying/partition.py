@@ -135,8 +135,9 @@ class PartitionProcessor:
 
     async def _add(self, wanted: TableSpec) -> PartitionTable:
         table = PartitionTable(
-            wanted.table, wanted.projection, wanted.rows, self.number, skips=wanted.skips, paused=wanted.paused
-        )
+            wanted.table, wanted.projection, wanted.rows, self.number, skips=wanted.skips, paused=wanted.paused,
+            whole=self.reader.reaches_back,
+        )  # fmt: skip
         self.tables[table.table] = table
         try:
             await self._read_place(table)
@@ -290,7 +291,8 @@ class PartitionProcessor:
     async def _come_to(self, main: EventProcessor, table: PartitionTable, build: EventProcessor) -> None:
         nr, index = main.at
         if main.tables and table.place.at < main.at:
-            async for events in self.reader.from_log(self.stream, table.place.at, (nr, index + 1)):
+            place = table.place
+            async for events in self.reader.from_log(self.stream, place.at, (nr, index + 1), place.offset):
                 await build.apply(Batch(events, None))
 
 

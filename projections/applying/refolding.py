@@ -5,7 +5,7 @@ Most of it is folded while the table goes on; only for the rest, and to keep the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
@@ -48,6 +48,7 @@ class RowRefold:
     async def to(self, place: Checkpoint) -> None:
         """Fold the events up to this place. Raises what the journal raises."""
         before = place.nr, place.index + 1
+        found: AsyncIterator[Sequence[Event]]
         if self._table.projection.local:
             found = self._reader.from_log(self._stream, self._at, before)
         else:

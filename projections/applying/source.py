@@ -50,7 +50,7 @@ class ProjectionGroup:
         self.partitions: dict[int, PartitionProcessor] = {}
         self.moved = asyncio.Condition()
         self._waits = Waits()
-        self._topic = topic
+        self.topic = topic
         self._rows_of = rows_of
         self._here = here
         self._control = control
@@ -67,12 +67,12 @@ class ProjectionGroup:
         async with self._changing:
             await self._close()
             found = {partition for kept in self.kept for partition in self._here(kept)}
-            await self._feed.share(self._topic, found)
+            await self._feed.share(self.topic, found)
             for number in sorted(found):
                 name = stream_name(self.type, number)
                 partition = PartitionProcessor(
                     PublishedStream(
-                        name=name, topic=self._topic, partition=number, topics=self._feed, reader=self._reader
+                        name=name, topic=self.topic, partition=number, topics=self._feed, reader=self._reader
                     ),
                     dead_letters=self._dead_letters,
                     at_once=self._at_once,
@@ -92,7 +92,7 @@ class ProjectionGroup:
         self._waits.fail(f"the partitions of {self.type} have just moved, or this worker ends")
         ends = [partition.close() for partition in partitions]
         await each_done(*ends, *([] if self._dropping is None else [cancel(self._dropping)]))
-        await self._feed.share(self._topic, ())
+        await self._feed.share(self.topic, ())
 
     async def follow(self) -> None:
         """The orders have changed: build, pause, go on, remove."""

@@ -15,9 +15,8 @@ import msgspec
 
 from projections.app import ReadSide
 from projections.http.forwarding import HOP
-from projections.publishing.backlog import Backlog
 from projections.routing.cutover import first_projection
-from streams.journal.port import Commit, stream_type
+from streams.journal.port import Commit, stream_name, stream_type
 from streams.web.health import json_response
 from streams.web.operation import describe
 
@@ -84,21 +83,39 @@ def add_lag(side: ReadSide) -> None:
     async def lag(view: Any, request: Any) -> Any:
         first = first_projection(side.sources)
         if HOP in request.headers:
-            return side.doors.part(view, first, reach_here(side))
+            return side.doors.part(view, first, await reach_here(side))
         await side.doors.read_your_writes(request, [])
-        heads = await side.heads.of()
+        heads = {**await side.heads.of(), **dict.fromkeys(_foreign(side))}
         answers = await side.doors.each(first, "/lag", {}, lambda: reach_here(side))
         workers = [msgspec.convert(answer, WorkerReach) for answer in answers]
         streams = await asyncio.gather(*(lag_of(side, stream, head, workers) for stream, head in heads.items()))
         return json_response(view, Lag(streams, sum(stream.lag for stream in streams)))
 
 
-def reach_here(side: ReadSide) -> WorkerReach:
-    """What this worker has published and applied."""
-    tails = [tail for tailers in side.tailers.values() for tail in tailers.tails.values()]
+def _foreign(side: ReadSide) -> list[str]:
+    """The streams that have no journal here."""
+    types = side.sources.keys() - side.journals.keys()
+    return [stream_name(type, number) for type in sorted(types) for number in side.doors.all_partitions]
+
+
+async def reach_here(side: ReadSide) -> WorkerReach:
+    """What is published of the partitions of this worker, and what it has applied.
+
+    Where another app publishes them, their topics are asked. Raises `Unavailable`.
+    """
+    tails = side.publisher.tails if side.publisher is not None else ()
+    published = {tail.stream: Reach(tail.published.nr, tail.end) for tail in tails}
+    others = [
+        stream_name(type, number)
+        for type, source in side.sources.items()
+        if side.publisher is None or type not in side.journals
+        for number in (source.partitions if source.kept else side.partitions_served)
+    ]
+    ends = await asyncio.gather(*map(side.topic_ends.of, others))
+    published.update({stream: Reach(*end) for stream, end in zip(others, ends, strict=True)})
     partitions = [partition for source in side.sources.values() for partition in source.partitions.values()]
     return WorkerReach(
-        {tail.stream: Reach(tail.published.nr, tail.end) for tail in tails},
+        published,
         {
             partition.stream: {
                 name: Reach(table.place.complete, table.place.offset) for name, table in partition.tables.items()
@@ -109,38 +126,46 @@ def reach_here(side: ReadSide) -> WorkerReach:
 
 
 async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequence[WorkerReach]) -> StreamLag:
-    """How far a stream and its tables are, from what workers say in `reach_here`. Raises `Unavailable`."""
+    """How far a stream and its tables are, from what workers say in `reach_here`. Raises `Unavailable`.
+
+    Of a foreign type all that is known is on its topic: what that has whole counts as the head.
+    """
+    type = stream_type(stream)
     published = next((worker.published[stream] for worker in workers if stream in worker.published), None)
+    published_nr, end = (published.nr, published.offset) if published else (0, 0)
     tables = [item for worker in workers for item in sorted(worker.applied.get(stream, {}).items())]
-    furthest = max([published.nr if published else 0, *(applied.nr for _, applied in tables)])
-    if head is None or furthest > head.nr:  # it may have grown since it was read
-        head = (await side.heads.of([stream]))[stream] if furthest else head
-    eventful = head.eventful_nr if head else 0
-    backlog, kept = side.backlog(stream), side.sources[stream_type(stream)].kept
-    unpublished = await backlog.events(published.nr if published else 0, eventful)
+    furthest = max([published_nr, *(applied.nr for _, applied in tables)])
+    newest = eventful = published_nr
+    unpublished = 0
+    if type in side.journals:
+        if head is None or furthest > head.nr:  # it may have grown since it was read
+            head = (await side.heads.of([stream]))[stream] if furthest else head
+        newest, eventful = (head.nr, head.eventful_nr) if head else (0, 0)
+        unpublished = await side.backlog(stream).events(published_nr, eventful)
+    kept = side.sources[type].kept
     serving = {side.control.serving(table.name) for table in kept}
-    end = published.offset if published else 0
-    projections = [
-        await _table_lag(
-            backlog, table, table in serving, applied, eventful, max(end - applied.offset, 0) + unpublished
-        )
-        for table, applied in tables
-    ]
+    projections = []
+    for table, applied in tables:
+        # What is applied beyond the newest event is as far as one can be.
+        commits = max(eventful - applied.nr, 0)
+        events = max(end - applied.offset, 0) + unpublished if commits else 0
+        seconds = await _age(side, stream, applied) if commits else 0.0
+        projections.append(TableLag(table, table in serving, applied.nr, commits, events, seconds))
     answering = [table for table in projections if table.serving]
     applied_nr = min((table.applied for table in answering), default=None)
     # A type of which there is no table is done when its events are on their topic.
-    reached = applied_nr if kept else published and published.nr
+    reached = applied_nr if kept else published_nr
     return StreamLag(
         stream=stream,
         committed_offset=head.offset if head and head.offset >= 0 else None,
         epoch=head.epoch if head else 0,
         owner=head.owner if head else None,
-        head=head.nr if head else 0,
+        head=newest,
         eventful=eventful,
         published=published.nr if published else None,
         applied=applied_nr,
         lag=eventful - min(reached or 0, eventful),
-        ahead=max(furthest - (head.nr if head else 0), 0),
+        ahead=max(furthest - newest, 0) if type in side.journals else 0,
         events=max((table.events for table in answering), default=0),
         seconds=max((table.seconds for table in answering), default=0.0),
         unpublished_events=unpublished,
@@ -148,10 +173,8 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequ
     )
 
 
-async def _table_lag(
-    backlog: Backlog, table: str, serves: bool, applied: Reach, eventful: int, events: int
-) -> TableLag:
-    # What is applied beyond the newest event is as far as one can be.
-    commits = max(eventful - applied.nr, 0)
-    seconds = await backlog.age(applied.nr) if commits else 0.0
-    return TableLag(table, serves, applied.nr, commits, events if commits else 0, seconds)
+async def _age(side: ReadSide, stream: str, applied: Reach) -> float:
+    """Seconds since the first event that is not applied was written."""
+    if stream_type(stream) in side.journals:
+        return await side.backlog(stream).age(applied.nr)
+    return await side.topic_ends.age(stream, applied.offset)

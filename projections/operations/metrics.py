@@ -72,8 +72,10 @@ def add_metrics(side: ReadSide) -> None:
         "operations", "The figures of this worker for Prometheus", Response("Text", media="text/plain"), problems=(503,)
     )
     async def metrics(view: Any, request: Any) -> Any:
-        here = reach_here(side)
-        heads = await side.heads.of({*here.published, *here.applied})
+        here = await reach_here(side)
+        mine = {*here.published, *here.applied}
+        known = await side.heads.of(mine)
+        heads = {stream: known.get(stream) for stream in sorted(mine)}
         streams = await asyncio.gather(*(lag_of(side, stream, head, [here]) for stream, head in heads.items()))
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)

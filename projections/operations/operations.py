@@ -277,6 +277,11 @@ class Operations:
         with contextlib.suppress(BadPosition):
             position = Position.parse(text)
             if position.stream in [stream_name(source.type, number) for number in self._side.doors.all_partitions]:
+                if source.type not in self._side.journals:
+                    nr, _ = await self._side.topic_ends.of(position.stream)
+                    if position.nr <= nr:
+                        return position
+                    raise HttpProblem(422, "Not valid", f"{source.type} has no event at {text} yet - at `$.position`")
                 for commit in await self._side.journals[source.type].commits(position.stream, position.nr - 1, 1):
                     if commit.nr == position.nr and any(
                         event.is_event for event in commit.events[position.index :][:1]

@@ -90,7 +90,7 @@ async def tell(side: ReadSide, names: Collection[str]) -> WorkerStatus:
                     serving = side.control.serving(table.projection.name)
                     parts.append(await _kept(partition, table, serving))
             parts += await _left(side, partition, its)
-    published = reach_here(side).published
+    published = (await reach_here(side)).published
     return WorkerStatus(code, parts, {stream: reach.offset for stream, reach in published.items()})
 
 

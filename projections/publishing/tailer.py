@@ -32,6 +32,8 @@ REMEMBER_SECONDS = 5.0
 LOOK_AT_TOPIC_SECONDS = 30.0
 """Between two looks whether the topic still has what was published to it, while there is nothing to do."""
 HOLE_SECONDS = 15.0
+MANY_STRANGE = 20
+"""Others may write to the topic now and then, as a former tail does in a takeover: this often people are to look."""
 LOOK_AGAIN_SECONDS = 10.0
 """Between two looks at a log that may not be the one that was published, or at what the topic takes."""
 
@@ -58,6 +60,18 @@ class Tail:
         self._newest: str | None = None
         """The position of the last event before those to be published next; None: it is not known."""
         self._moved = time.monotonic()
+        self._strange = 0
+        """How often others have written between two batches of this tail, less the times that nobody has."""
+
+    @property
+    def limit(self) -> str:
+        """What there is to say of others who write to the topic; empty for nothing."""
+        if self._strange < MANY_STRANGE:
+            return ""
+        return (
+            f"{self.stream}: others write to {self._publication.topic}, too: does a second app publish this type, as"
+            " the projections do unless PUBLISH=off? Readers leave out what they have had"
+        )
 
     def wake(self, nr: int = 0) -> None:
         """There may be something new: commit `nr`, as a hint says."""
@@ -188,7 +202,7 @@ class Tail:
         if records and self._publication.framing is not None:
             records = await self._publication.framing(self.stream, records)
         if records:
-            self.end = await self._send(records) + 1
+            self._count_strange(self.end, await self._send(records) + 1, len(records))
         if not commits or (len(commits) == 1 and commits[0].nr == at.nr):
             return False
         self._newest = newest
@@ -199,6 +213,14 @@ class Tail:
             with contextlib.suppress(Unavailable):
                 await self._publication.journal.save_published(self.stream, self.published)
         return True
+
+    def _count_strange(self, before: int, end: int, sent: int) -> None:
+        """Others have written what is between the former end of the topic and the present one, and was not sent."""
+        said, self.end = self.limit, end
+        others = bool(before) and end - before > sent
+        self._strange = min(max(self._strange + (1 if others else -1), 0), 2 * MANY_STRANGE)
+        if self.limit and not said:
+            log.warning("%s", self.limit)
 
 
 def _size(commits: Sequence[Commit]) -> int:

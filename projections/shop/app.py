@@ -1,11 +1,5 @@
 """The shop's read side: `faust -A projections.shop.app worker`."""
 
-from aggregates.shop.checkout import checkout
-from aggregates.shop.email import email
-from aggregates.shop.order import order
-from aggregates.shop.product import product
-from aggregates.shop.user import user
-from aggregates.timer import timer
 from projections.app import ReadSide
 from projections.gateway.gateway import accepted_of, add_gateway
 from projections.openapi.view import add_openapi
@@ -16,13 +10,12 @@ from projections.operations.operations import add_operations
 from projections.shop.views.analytics import add_analytics
 from projections.shop.views.archive import add_archive
 from projections.shop.views.queries import add_views
-from projections.shop.wiring import TABLES
+from projections.shop.wiring import TABLES, contexts_of
 from projections.timers import cli as timers_cli
 from projections.timers import projection as timers
 from projections.timers.view import add_timers
 from projections.views.history import add_history
 from projections.views.schemas import add_schemas
-from streams.aggregate_type import AggregateType
 from streams.runtime.preparation import stop_on_user_error
 from streams.settings import Settings
 from streams.shop import replay
@@ -34,17 +27,7 @@ string, never a float. To read your own write, send the `position` of its reply 
 
 with stop_on_user_error():
     settings = Settings.from_environment(database="shop")
-    contexts = {
-        kind.type: AggregateType(name, kind, settings, "shop")
-        for name, kind in (
-            ("orders", order),
-            ("products", product),
-            ("users", user),
-            ("users", email),
-            ("checkout", checkout),
-        )
-    }
-    contexts[timer.type] = AggregateType("timers", timer, settings, "engine")
+    contexts = contexts_of(settings)
     side = ReadSide(
         __name__,
         settings,

@@ -1,7 +1,13 @@
-"""The shop's projections, and where each is kept."""
+"""The shop's aggregate types by name, its projections, and where each is kept."""
 
 from __future__ import annotations
 
+from aggregates.shop.checkout import checkout
+from aggregates.shop.email import email
+from aggregates.shop.order import order
+from aggregates.shop.product import product
+from aggregates.shop.user import user
+from aggregates.timer import timer
 from projections.shop.analytics.baskets import baskets
 from projections.shop.analytics.recommendation import bought_together
 from projections.shop.analytics.sales import revenue, sales_by_month, sales_by_product
@@ -15,6 +21,8 @@ from projections.shop.tables.users import users
 from projections.shop.tables.users_orders import columns as users_orders_columns
 from projections.shop.tables.users_orders import users_orders
 from projections.stores.declaration import Indexes, ReadModelRows, Table
+from streams.aggregate_type import AggregateType
+from streams.settings import Settings
 
 TABLES = [
     Table(orders, Indexes({"status": lambda row: row["status"]}, changes=True)),
@@ -30,3 +38,10 @@ TABLES = [
     Table(users),
     Table(checkouts),
 ]
+
+
+def contexts_of(settings: Settings) -> dict[str, AggregateType]:
+    """The shop's aggregate types, and the engine's timers. Raises `SchemaError`."""
+    kinds = ("orders", order), ("products", product), ("users", user), ("users", email), ("checkout", checkout)
+    contexts = {kind.type: AggregateType(name, kind, settings, "shop") for name, kind in kinds}
+    return {**contexts, timer.type: AggregateType("timers", timer, settings, "engine")}

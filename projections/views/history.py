@@ -48,7 +48,12 @@ MOST_WHY = 300
 
 
 def add_history(side: ReadSide, type: str) -> None:
-    """Serve `/<type>s/{id}/history` and `/<type>s/{id}/state?sequence=N`; any worker answers."""
+    """Serve `/<type>s/{id}/history` and `/<type>s/{id}/state?sequence=N`; any worker answers.
+
+    Raises `ValueError` where there is no journal of the type.
+    """
+    if type not in side.journals:
+        raise ValueError(f"there is no journal of {type} here: its history is its owner's to show")
     context, journal = side.contexts[type], side.journals[type]
 
     @side.app.page(f"/{collection(type)}/{{id}}/history", name=f"{type}-history")

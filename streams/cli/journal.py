@@ -126,7 +126,7 @@ async def set_up(contexts: Mapping[str, AggregateType]) -> AsyncIterator[str]:
     wanted = [t for type in contexts for t in topics.type_topics(settings.namespace, type, settings.partitions)]
     wanted.append(topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions))
     async with kafka(settings):
-        cluster = await topics.look_at_topics(settings.bootstrap_servers, wanted)
+        cluster, _ = await topics.look_at_topics(settings.bootstrap_servers, wanted)
         present = await partitions_by_topic(settings)
     async with errors_as_one_line(settings):  # all is held against one another before anything is made
         for context in contexts.values():

@@ -214,7 +214,7 @@ class KafkaClient:
         False also when Kafka does not answer: to read again from `start` is always right.
         """
         try:
-            record = await self._first_record(topic, partition, start)
+            record = await self.first_record(topic, partition, start)
         except (KafkaError, TimeoutError):
             return False
         return record is not None and record.offset >= end
@@ -228,7 +228,7 @@ class KafkaClient:
         markers of transactions, are passed over. Raises `KafkaError`, `TimeoutError`."""
         return await self._probes.last_record(TopicPartition(topic, partition), wanted)
 
-    async def _first_record(self, topic: str, partition: int, start: int) -> Any:
+    async def first_record(self, topic: str, partition: int, start: int) -> Any:
         return await self._probes.first_record(TopicPartition(topic, partition), start)
 
 

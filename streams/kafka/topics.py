@@ -174,8 +174,10 @@ async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
             )
 
 
-async def look_at_topics(bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any) -> str:
-    """The id of the cluster, if its topics of these names are as they must be. Makes no topic.
+async def look_at_topics(
+    bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any
+) -> tuple[str, list[str]]:
+    """The id of the cluster, and the topics that it does not have; those that it has are as they must be. Makes none.
 
     Raises `TopicError`, and `KafkaError` while no broker answers.
     """
@@ -183,8 +185,9 @@ async def look_at_topics(bootstrap_servers: list[str], topics: Iterable[Topic], 
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
     try:
         await admin.start()
-        _check(wanted, await read_metadata(admin._client, wanted))
-        return await cluster_id(admin._client)
+        present = await read_metadata(admin._client, wanted)
+        _check(wanted, present)
+        return await cluster_id(admin._client), [name for name in wanted if name not in present]
     finally:
         await admin.close()
 

@@ -218,6 +218,11 @@ class Application(faust.App):  # type: ignore[misc]
         return sorted({partition for part in self.parts for partition in part.partitions_served})
 
     @property
+    def limits(self) -> list[str]:
+        """What keeps its parts from serving all that they might, and is no trouble."""
+        return [limit for part in self.parts for limit in part.limits]
+
+    @property
     def is_ready(self) -> bool:
         """Whether this worker serves all that is assigned to it, so that it can be asked."""
         return self.rebalanced and not self.rebalancing and all(part.is_ready for part in self.parts)

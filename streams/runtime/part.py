@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from faust.types import TP
 
 
@@ -21,6 +23,12 @@ class Part:
     def partitions_served(self) -> set[int]:
         """The partitions that it serves, for `/health/ready`."""
         return set()
+
+    @property
+    def limits(self) -> Sequence[str]:
+        """What keeps it from serving all that it might, each in one line. None is a trouble: `/health/ready` shows it
+        and answers 200."""
+        return ()
 
     async def start(self) -> None:
         """Prepare, before the worker joins its consumer group."""

@@ -27,6 +27,10 @@ USER_ERROR = 2
 _KAFKA = (KafkaError, TimeoutError)
 
 
+class NotMadeYet(Exception):
+    """A topic of somebody else's is not there."""
+
+
 @contextmanager
 def stop_on_user_error() -> Iterator[None]:
     """End the process with one clear line, and status 2, for what only its user can mend."""
@@ -58,7 +62,7 @@ async def prepare(
     `TopicError`, `JournalMissing`, `JournalBehind`, `SettingsError`.
     """
     servers, topics = settings.bootstrap_servers, list(wanted)
-    cluster = await until_it_answers(lambda: look_at_topics(servers, topics), "Kafka", _KAFKA)
+    cluster, _ = await until_it_answers(lambda: look_at_topics(servers, topics), "Kafka", _KAFKA)
     ours = replace(whose, cluster=cluster)
     open_it = partial(opened, journal, ours, may_create(settings))
     is_there = await until_it_answers(open_it, "journal", Unavailable)
@@ -76,6 +80,21 @@ async def prepare(
     check_identity(await until_it_answers(lambda: journal.claim(ours), "journal", Unavailable), ours)
     await until_it_answers(lambda: ensure_topics(servers, topics), "Kafka: making topics", _KAFKA)
     return cluster
+
+
+async def topics_of_others(settings: Settings, theirs: Sequence[Topic]) -> str:
+    """Wait until somebody else has made these topics. Returns the id of the Kafka cluster.
+
+    Raises `TopicError` where one has another number of partitions than PARTITIONS says.
+    """
+
+    async def there() -> str:
+        cluster, missing = await look_at_topics(settings.bootstrap_servers, theirs)
+        if missing:
+            raise NotMadeYet(f"there is no topic {missing[0]} yet, which the app that owns it makes")
+        return cluster
+
+    return await until_it_answers(there, "Kafka", (*_KAFKA, NotMadeYet))
 
 
 async def opened(journal: Journal, ours: Identity, create: bool) -> bool:

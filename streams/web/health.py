@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
@@ -35,11 +35,13 @@ class Liveness(TypedDict):
 
 
 class Readiness(TypedDict):
-    """Every partition that is assigned to this worker is served."""
+    """Every partition that is assigned to this worker is served. `limits`, where there are any, say what it serves
+    less of than it might."""
 
     status: Literal["ready"]
     app: str
     partitions: list[int]
+    limits: NotRequired[list[str]]
 
 
 def add_health(app: Application) -> None:
@@ -57,4 +59,6 @@ def add_health(app: Application) -> None:
             troubles = [f"{name}: {reason}" for name, reason in sorted(app.supervisor.troubles.items())]
             detail = "; ".join(troubles) or "a rebalance, a recovery or a takeover is under way"
             return problem(view, 503, "Not ready", detail)
-        return json_response(view, {"status": "ready", "app": app.module, "partitions": app.partitions_served})
+        limits = {"limits": app.limits} if app.limits else {}
+        ready = {"status": "ready", "app": app.module, "partitions": app.partitions_served, **limits}
+        return json_response(view, ready)

@@ -132,4 +132,4 @@ async def test_kafka_is_not_known_yet(names: Names) -> None:
         await look_at_topics([f"{NAME}:9092"], [])
     assert "\n" not in str(unknown.value)
     names.address = "127.0.0.1"
-    assert await look_at_topics([f"{NAME}:9092"], [])
+    assert (await look_at_topics([f"{NAME}:9092"], []))[0]

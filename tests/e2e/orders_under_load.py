@@ -144,7 +144,9 @@ async def folded(system: System) -> dict[str, Row]:
     try:
         reader = EventReader(context.events, journal)
         for partition in range(PARTITIONS):
-            async for events in reader.from_log(f"order-{partition}", (0, -1)):
+            async for events in reader.from_log(
+                f"order-{partition}", (0, -1), (await reader.last_commit(f"order-{partition}") + 1, 0)
+            ):
                 for event in events:
                     key = event.origin.aggregate_id
                     row = rows.get(key)

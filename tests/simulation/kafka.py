@@ -205,7 +205,7 @@ class SimulatedBroker(KafkaClient):
 
         return await self._world.network.ask("kafka", look)
 
-    async def _first_record(self, topic: str, partition: int, start: int) -> Record:
+    async def first_record(self, topic: str, partition: int, start: int) -> Record:
         def look() -> list[Record]:
             return self._world.kafka.partition(topic, partition).after(start, 1_000)
 

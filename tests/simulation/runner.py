@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import itertools
 import logging
@@ -15,6 +16,8 @@ from tests.simulation.loop import PROCESS
 from tests.simulation.world import Result, World
 
 CHUNK = 20
+LONGEST_RUN = 300.0
+"""Seconds, of which a run takes less than one: the steps of a run are bounded, and so is each step."""
 LOGGERS = ("streams", "projections")
 
 
@@ -88,7 +91,7 @@ def find(breakage: str, most: int) -> Found:
     seconds = 0.0
     with broken(breakage):
         for seed in range(most):
-            result = World(seed).run()
+            result = _run(seed)
             seconds += result.seconds
             if result.invariant:
                 return Found(breakage, seed + 1, result.invariant, result.text, seconds)
@@ -107,4 +110,13 @@ def _prepare() -> None:
 
 
 def _run_all(seeds: list[int]) -> list[Result]:
-    return [World(seed).run() for seed in seeds]
+    return [_run(seed) for seed in seeds]
+
+
+def _run(seed: int) -> Result:
+    """One run. A step that does not end, as it may in a broken product, ends the process, which says where it stood."""
+    faulthandler.dump_traceback_later(LONGEST_RUN, exit=True)
+    try:
+        return World(seed).run()
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -37,7 +37,7 @@ streams.journal
 streams.journal.cassandra streams.journal.sql
 streams.open_journal
 streams.kafka streams.registry
-streams.deciding streams.aggregate_type
+streams.deciding streams.aggregate_type streams.foreign_type
 streams.ownership streams.verification
 streams.processes
 streams.runtime
@@ -53,7 +53,7 @@ projections.publishing projections.http
 projections.applying
 projections.routing
 projections.streaming
-projections.app
+projections.app projections.tail
 projections.operations
 projections.views projections.gateway
 projections.timers projections.openapi

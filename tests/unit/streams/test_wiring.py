@@ -14,12 +14,16 @@ from aiohttp import web
 from aggregates.decider import Decider
 from projections.app import ReadSide
 from projections.gateway.gateway import add_gateway
+from projections.openapi.document import document
+from projections.openapi.view import routes_of
 from projections.operations.operations import add_operations
 from projections.projection import Projection
 from projections.stores.declaration import Table
 from projections.views.by_key import add_by_key
+from projections.views.history import add_history
 from schemas.registry import SchemaError
 from streams.aggregate_type import AggregateType
+from streams.foreign_type import ForeignType
 from streams.runtime.application import Application
 from streams.runtime.web_server import MOST_CONNECTIONS, Runner
 from streams.settings import Settings
@@ -153,6 +157,16 @@ def test_wiring_of_the_tables(folder: Path) -> None:
         ReadSide("tests", SETTINGS, {"bells": context(folder)}, [bells])
     with pytest.raises(ValueError, match="keeps at least one"):
         ReadSide("tests", SETTINGS, {"bell": context(folder)}, [])
+    theirs = ForeignType("bell", SETTINGS, folder, ["Rung"])
+    with pytest.raises(ValueError, match="an app of topics alone has a name of its own"):
+        ReadSide("tests", SETTINGS, {}, [bells], foreign=[theirs])
+    with pytest.raises(ValueError, match="is foreign, or its context is here"):
+        ReadSide("tests", SETTINGS, {"bell": context(folder)}, [bells], foreign=[theirs])
+    side = ReadSide("tests", SETTINGS, {}, [bells], name="bell-elsewhere", foreign=[theirs])
+    with pytest.raises(ValueError, match="there is no journal of bell here"):
+        add_history(side, "bell")
+    add_by_key(side, "bell", "bells")
+    assert "/bells/{id}" in document("Bells", "1", "Bells", routes_of(side.app), side.contexts)["paths"]
     side = ReadSide("tests", SETTINGS, {"bell": context(folder)}, [bells], name="bell-tables")
     with pytest.raises(
         ValueError, match="a view of bell wants the projection bell; those of bell in RocksDB are bells"

@@ -319,3 +319,26 @@ async def test_a_topic_that_was_made_again_with_a_late_record(monkeypatch: pytes
 
     await tail_until(journal, topic, done)
     assert [(1, 0), (2, 0), (3, 0)] == topic.positions
+
+
+async def test_a_second_app_publishes_too(caplog: pytest.LogCaptureFixture) -> None:
+    """With two tails of a stream each event is there twice at most, new ones in order, and both say it once."""
+    journal, topic = await journal_of(), Topic()
+    tails = [tail_of(journal, topic), tail_of(journal, topic)]
+    tasks = [asyncio.create_task(tail.run()) for tail in tails]
+    for nr in range(1, 61):
+        event = RecordedEvent("1", nr, "OrderConfirmed", DATA, f"c{nr}")
+        await journal.append(Commit("order-0", nr, 1, "me", "t", nr, 0, nr, datetime.now(UTC), (event,)))
+        for tail in tails:
+            tail.wake(nr)
+        async with asyncio.timeout(5):
+            while not all(tail.published.nr == nr for tail in tails):
+                await asyncio.sleep(0.001)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [(nr, 0) for nr in range(1, 61)] == list(dict.fromkeys(topic.positions))
+    assert all("does a second app publish this type" in tail.limit for tail in tails)
+    assert len(tails) == caplog.text.count("does a second app publish this type")
+    alone = await tail_until(await journal_of(*[1] * 60), Topic(), lambda tail: tail.published.nr == 60)
+    assert "" == alone.limit

@@ -1,0 +1,61 @@
+"""What an app on the reading side is connected to: Kafka, and the journals of its types."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from aiokafka.errors import KafkaError
+
+from streams.aggregate_type import AggregateType
+from streams.concurrency.retry import until_it_answers
+from streams.concurrency.tasks import cancel, each_done
+from streams.journal.port import Journal
+from streams.kafka.client import KafkaClient
+from streams.kafka.topic_watch import watch_partitions
+from streams.kafka.topics import Topic, ensure_topics, type_topics
+from streams.runtime.application import Application
+from streams.runtime.part import Part
+from streams.runtime.places import claim_folder
+from streams.runtime.preparation import prepare, stop_on_user_error, topics_of_others
+
+
+class Connections(Part):
+    """The first part of an app: the others find Kafka and the journals open, and all topics there.
+
+    `foreign` are the topics that somebody else makes, and this app waits for.
+    """
+
+    def __init__(self, app: Application, contexts: Mapping[str, AggregateType], foreign: Sequence[Topic] = ()) -> None:
+        self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
+        self.broker = KafkaClient(app.settings.bootstrap_servers, app.settings.partitions)
+        self.own_topics: list[Topic] = []
+        """Of the app itself. A changelog that Kafka does not know yet when a worker joins is left out of its
+        assignment."""
+        self._app = app
+        self._contexts = contexts
+        self._foreign = foreign
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await until_it_answers(self.broker.start, "Kafka", KafkaError)
+        settings, watched = self._app.settings, [*self.own_topics, *self._foreign]
+        with stop_on_user_error():
+            cluster = await topics_of_others(settings, self._foreign)
+            for type_, journal in self.journals.items():
+                wanted = type_topics(settings.namespace, type_, settings.partitions)
+                watched += wanted
+                await prepare(settings, journal, self._contexts[type_].identity(), [*wanted, *self.own_topics])
+            if not self.journals:
+                ensure = partial(ensure_topics, settings.bootstrap_servers, self.own_topics)
+                await until_it_answers(ensure, "Kafka: making topics", (KafkaError, TimeoutError))
+            claim_folder(self._app.conf.datadir, self._app.conf.id, settings.partitions, cluster)
+        supervisor = self._app.supervisor
+        self._watching = supervisor.keep("topics", lambda: watch_partitions(self.broker.existing, watched, supervisor))
+
+    async def stop(self) -> None:
+        if self._watching is not None:
+            await cancel(self._watching)
+        await each_done(self.broker.stop())
+        await each_done(*(journal.close() for journal in self.journals.values()))

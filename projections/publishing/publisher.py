@@ -1,0 +1,80 @@
+"""The part of an app that publishes the events of its types: of the app that answers queries, or of one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from faust.types import TP
+
+from projections.publishing.connections import Connections
+from projections.publishing.publication import Publication
+from projections.publishing.registry_framing import RegistryFraming
+from projections.publishing.tail_assignment import Tailers
+from projections.publishing.tailer import Tail
+from streams.aggregate_type import AggregateType
+from streams.concurrency.tasks import each_done
+from streams.kafka import topics
+from streams.runtime.application import Application
+from streams.runtime.part import Part
+from streams.runtime.preparation import may_create, stop_on_user_error
+
+
+class Publisher(Part):
+    """The tails of an app's types in this worker: of the partitions of hints that Kafka gave it.
+
+    A type is to have one app that publishes it. With two, each event is on its topic twice, in order all the same, and
+    readers leave out the second; the tails of both show it as a limit.
+    """
+
+    def __init__(self, app: Application, contexts: Mapping[str, AggregateType], connections: Connections) -> None:
+        self._app = app
+        self._contexts = contexts
+        self._framings: list[RegistryFraming] = []
+        self._tailers: dict[str, Tailers] = {}
+        for type_, context in contexts.items():
+            settings, journal = context.settings, connections.journals[type_]
+            ids = context.schema_ids(may_create(settings, settings.schema_registry_url))
+            framing = None if ids is None else RegistryFraming(ids, journal)
+            self._framings += [] if framing is None else [framing]
+            self._tailers[type_] = Tailers(
+                Publication(
+                    type=type_,
+                    topic=topics.events_topic(settings.namespace, type_),
+                    source=context.source,
+                    journal=journal,
+                    broker=connections.broker,
+                    codec=context.events,
+                    framing=framing,
+                    supervisor=app.supervisor,
+                )
+            )
+            app.receive(context.commits_topic, self._tailers[type_], f"{context.commits_topic}-hints")
+
+    @property
+    def tails(self) -> Iterable[Tail]:
+        """Those of this worker."""
+        return [tail for tailers in self._tailers.values() for tail in tailers.tails.values()]
+
+    @property
+    def partitions_served(self) -> set[int]:
+        return {partition for tailers in self._tailers.values() for partition in tailers.tails}
+
+    @property
+    def limits(self) -> list[str]:
+        return [tail.limit for tail in self.tails if tail.limit]
+
+    async def start(self) -> None:
+        with stop_on_user_error():
+            for framing in self._framings:
+                await framing.start()
+
+    async def assign(self, assignment: set[TP]) -> None:
+        """Where to read hints is what Faust has committed; which ones there are says what is to be tailed."""
+        count = self._app.settings.partitions
+        for type_, tailers in self._tailers.items():
+            topic = self._contexts[type_].commits_topic
+            tailers.assign({tp.partition for tp in assignment if tp.topic == topic and tp.partition < count})
+
+    async def stop(self) -> None:
+        await each_done(*(tailers.close() for tailers in self._tailers.values()))
+        await each_done(*(framing.close() for framing in self._framings))

@@ -1,0 +1,77 @@
+"""The database in which an app keeps what all its workers share: opened beside everything else, and waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from projections.stores.declaration import ReadModelRows, Table, projection_name
+from projections.stores.shared.opening import open_rows
+from projections.stores.shared.throttled_checkpoints import ThrottledCheckpoints
+from streams.cli.run import ERROR, USAGE, CliError
+from streams.concurrency.retry import until_it_answers
+from streams.concurrency.tasks import cancel
+from streams.journal.port import Unavailable
+from streams.runtime.application import Application
+from streams.runtime.part import Part
+from streams.runtime.preparation import may_create, stop_on_user_error
+from streams.settings import SettingsError
+
+log = logging.getLogger(__name__)
+
+
+class ReadModel(Part):
+    """Of the `tables` that are kept in it; where there are none it is left alone."""
+
+    def __init__(self, app: Application, tables: Sequence[Table]) -> None:
+        self._app = app
+        self._listings = {table.name: table.how.listings for table in tables if isinstance(table.how, ReadModelRows)}
+        url = app.settings.read_model_url or app.settings.journal_url
+        self.database = open_rows(
+            url, app.settings.namespace, listings=lambda table: self._listings.get(projection_name(table), ())
+        )
+        self.rows = ThrottledCheckpoints(self.database)
+        """Of each table in it."""
+        self._may_create = may_create(app.settings, url)
+        self._opening: asyncio.Task[None] | None = None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a table is kept in it."""
+        return bool(self._listings)
+
+    async def start(self) -> None:
+        """Open it now, or as soon as it answers: until then its tables fall behind, and the others go on."""
+        if not self.is_used:
+            return
+        try:
+            with stop_on_user_error():
+                await self._open()
+        except Unavailable as error:
+            log.warning("read model: %s: its tables wait for it", error)
+            self._opening = self._app.supervisor.keep("opening the read model", self._open_in_the_end)
+
+    async def _open(self) -> None:
+        if self._may_create:
+            await self.database.create()
+        await self.database.open()
+
+    async def _open_in_the_end(self) -> None:
+        with stop_on_user_error():
+            await until_it_answers(self._open, "read model", Unavailable)
+
+    async def stop(self) -> None:
+        if self._opening is not None:
+            await cancel(self._opening)
+        await self.database.close()
+
+    async def set_up(self) -> AsyncIterator[str]:
+        """Make its tables where they are missing. Raises `CliError`."""
+        try:
+            await self.database.create()
+        except Unavailable as error:
+            raise CliError(ERROR, f"the read model does not answer: {error}; is READ_MODEL_URL right?") from None
+        except SettingsError as error:
+            raise CliError(USAGE, str(error)) from None
+        yield "read model: tables are there"

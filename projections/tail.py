@@ -1,0 +1,28 @@
+"""The tail as an app of its own: it publishes journals as events, and keeps no tables. The wiring only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from projections.publishing.connections import Connections
+from projections.publishing.publisher import Publisher
+from streams.aggregate_type import AggregateType
+from streams.cli import main as command_line
+from streams.runtime.application import Application
+from streams.settings import Settings
+from streams.web.health import add_health
+
+
+def tail_app(module: str, settings: Settings, contexts: Mapping[str, AggregateType], name: str = "tail") -> Application:
+    """The Faust app `module`, which publishes the events of these types, and is the consumer group `name`.
+
+    Events go out, and process managers hear them, whatever the tables are doing. The apps of projections that have
+    these types are to run with PUBLISH=off.
+    """
+    app = Application(module, name, settings)
+    connections = Connections(app, contexts)
+    app.add(connections)
+    app.add(Publisher(app, contexts, connections))
+    add_health(app)
+    command_line.register(app, contexts)
+    return app
