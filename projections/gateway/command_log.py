@@ -1,4 +1,4 @@
-"""The status of commands that came over HTTP, in an SQLite file: a copy of the last day of a topic.
+"""The status of commands that came over HTTP, in an SQLite file: a copy of the last day of some partitions.
 
 One call writes its records and the offsets from which to read on, all or nothing. Records that a machine loses with its
 power are read again from the topic, and so are all of them when the file is damaged.
@@ -67,6 +67,7 @@ class CommandLog:
 
     def open(self, topic_id: str) -> None:
         """Open the file, or make it. Records of another topic of that name are removed."""
+        self.close()
         self._path = self._place()
         try:
             self._open(topic_id)

@@ -1,7 +1,8 @@
-"""Replies to commands that came over HTTP: every worker reads all of their topic, and keeps it in a file.
+"""Replies to commands that came over HTTP: a worker reads those of its partitions, and keeps them in a file.
 
-So any worker knows what became of a command, whichever took it. The file says where to read on: a worker that starts
-anew goes on there, and with an empty folder it reads the last day.
+A worker has the partitions of the topic whose tables it has, and reads also those of which it keeps copies of the
+tables: when the worker that has one of these is gone, what became of its commands is here already. The file says where
+to read on, and for a partition that it does not have the last day is read.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import logging
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -27,8 +28,7 @@ from projections.gateway.command_records import (
     read_entry,
 )
 from projections.gateway.pending_commands import PendingCommands
-from projections.gateway.waiters import ReplyWaiters
-from projections.http.problems import NotNow
+from projections.gateway.waiters import NotHere, ReplyWaiters
 from projections.stores.local.sqlite_errors import is_damage
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, until_one_ends
@@ -80,32 +80,58 @@ class Replies:
         self._servers = servers
         self._topic = topic
         self._partitions = partitions
+        self._active: frozenset[int] = frozenset()
+        """The partitions that this worker has."""
+        self._standby: frozenset[int] = frozenset()
+        """The partitions that it reads for the time when it has them."""
         self._read_to: dict[int, int] = {}
         """By partition the offset up to which the file has all."""
         self._ends: dict[int, int] = {}
         """The ends of the partitions when this worker began to read them."""
         self._moved = asyncio.Condition()
-        """Notified when `_read_to` has changed, and when the worker ends."""
+        """Notified when `_read_to` or `_active` has changed."""
         self._fetched = self._in_writing = _nothing()
         self._has_fetched = asyncio.Event()
         self._is_kept = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to read, and go on, whatever does not answer."""
-        self._task = asyncio.create_task(self._run(), name=f"reading {self._topic}")
+    async def open(self) -> None:
+        """Open the file, which is of the topic as it is now. Raises `sqlite3.Error`."""
+        described = await until_it_answers(
+            lambda: self._broker.describe([self._topic]), f"Kafka: finding {self._topic}", ERRORS
+        )
+        self._commands.open(described[self._topic].id)
 
-    async def end_waits(self) -> None:
-        """End all waits, also those to come: the worker ends."""
-        self.waiters.end()
-        async with self._moved:
-            self._moved.notify_all()
+    async def assign(self, active: Collection[int], standby: Collection[int]) -> None:
+        """Have these partitions from now on, and read the others too; whatever does not answer, it goes on.
 
-    async def close(self) -> None:
-        """Read no more."""
+        Who waits for a command of another partition waits no longer.
+        """
+        before = self._active, self._standby
+        self._active, self._standby = frozenset(active), frozenset(standby)
+        if (self._active, self._standby) == before:
+            return
         if self._task is not None:
             await cancel(self._task)
+        self.waiters.keep(self.has)
+        self.pending.keep(self.has)
+        async with self._moved:
+            self._read_to = {}
+            self._moved.notify_all()
+        if self._active or self._standby:
+            self._task = asyncio.create_task(self._run(), name=f"reading {self._topic}")
+
+    async def close(self) -> None:
+        """Have no partition, and close the file."""
+        await self.assign((), ())
         self._commands.close()
+
+    def has(self, id: str) -> bool:
+        """Whether the partition of a command is here."""
+        return self._partition(id) in self._active
+
+    def _partition(self, id: str) -> int:
+        return partition_of(id.encode(), self._partitions)
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
@@ -120,31 +146,28 @@ class Replies:
     async def find_for_sure(self, id: str) -> KnownCommand | None:
         """What is known of a command, after reading all records that were there at the call and may be about it.
 
-        Raises `sqlite3.Error`, `KafkaError`, and `NotNow` when the worker ends meanwhile.
+        Raises `sqlite3.Error`, `KafkaError`, and `NotHere` when its partition moves away meanwhile.
         """
-        known = self.find(id)
+        known, partition = self.find(id), self._partition(id)
         if known is None:
-            partition = partition_of(id.encode(), self._partitions)
             end = await self._broker.end_offset(self._topic, partition)
-            await self._until(lambda: self._read_to.get(partition, -1) >= end)
+            await self._until_read(partition, lambda: end)
             known = self.find(id)
-        if known is not None and known.reply is None and not self._is_up_to_date:
-            await self._until(lambda: self._is_up_to_date)
+        if known is not None and known.reply is None:
+            await self._until_read(partition, lambda: self._ends[partition])
             known = self.find(id)
         return known
 
-    async def _until(self, is_so: Callable[[], bool]) -> None:
+    async def _until_read(self, partition: int, end: Callable[[], int]) -> None:
+        """Wait until a partition is read to its `end()`, which is called when it is being read."""
         async with self._moved:
-            await self._moved.wait_for(lambda: self.waiters.ended or is_so())
-        if not is_so():
-            raise NotNow("this worker ends")
-
-    @property
-    def _is_up_to_date(self) -> bool:
-        """Whether all records are read that came before this worker."""
-        return bool(self._ends) and all(
-            self._read_to.get(partition, -1) >= end for partition, end in self._ends.items()
-        )
+            await self._moved.wait_for(
+                lambda: (
+                    partition not in self._active or (partition in self._read_to and self._read_to[partition] >= end())
+                )
+            )
+        if partition not in self._active:
+            raise NotHere("the partition of the command has just moved")
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -164,13 +187,9 @@ class Replies:
 
     async def _read(self) -> None:
         """Read for ever, from where the file says. Raises `sqlite3.Error`."""
-        described = await until_it_answers(
-            lambda: self._broker.describe([self._topic]), f"Kafka: finding {self._topic}", ERRORS
-        )
+        await self.open()
         self._fetched = self._in_writing = _nothing()
-        self._commands.open(described[self._topic].id)
-        for command in self._commands.pending():
-            self.pending.add(*command)
+        self._add_pending(self._commands.pending())
         async with self._consumer() as consumer:
             await until_one_ends(self._fetch(consumer), self._keep())
 
@@ -184,7 +203,7 @@ class Replies:
         )
         try:
             await until_it_answers(consumer.start, f"Kafka: reading {self._topic}", ERRORS)
-            tps = [TopicPartition(self._topic, partition) for partition in range(self._partitions)]
+            tps = [TopicPartition(self._topic, partition) for partition in self._active | self._standby]
             consumer.assign(tps)
             starts = await until_it_answers(lambda: self._starts(consumer, tps), f"Kafka: {self._topic}", ERRORS)
             for tp, start in starts.items():
@@ -258,8 +277,7 @@ class Replies:
             entries, offsets, replies = self._in_writing
             if not offsets:
                 continue
-            for command in await self._write(entries, offsets):
-                self.pending.add(*command)
+            self._add_pending(await self._write(entries, offsets))
             for reply in chain.from_iterable(replies.values()):
                 self.pending.answered(reply)
             self._in_writing = _nothing()
@@ -267,6 +285,11 @@ class Replies:
             async with self._moved:
                 self._read_to.update(offsets)
                 self._moved.notify_all()
+
+    def _add_pending(self, commands: Iterable[PendingCommand]) -> None:
+        for command in commands:
+            if self.has(command.sent.command_id):
+                self.pending.add(*command)
 
     async def _write(self, entries: list[LogEntry], offsets: dict[int, int]) -> list[PendingCommand]:
         # In a thread: when SQLite syncs, nobody has to wait for that.

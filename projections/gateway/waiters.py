@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from projections.gateway.command_records import SentCommand, is_reply_to
-from projections.http.problems import HttpProblem
+from projections.http.problems import HttpProblem, NotNow
 from streams.deciding.messages import Reply
 
 
@@ -18,6 +18,18 @@ class TooMany(HttpProblem):
 
     def __init__(self, detail: str) -> None:
         super().__init__(429, "Too many", detail)
+
+
+NOT_HERE = "X-Not-Here"
+"""The header of an answer that says: ask the worker that has the partition by now."""
+
+
+class NotHere(NotNow):
+    """503: this worker does not have the partition of a command, or ends. A worker that has asked asks again."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.headers = {NOT_HERE: "1"}
 
 
 @dataclass(eq=False)
@@ -38,8 +50,6 @@ class ReplyWaiters:
         self._most = most
         self._places = {True: 0, False: 0}
         self._waiting: defaultdict[str, list[_Waiter]] = defaultdict(list)
-        self.ended = False
-        """Whether nobody may wait any more."""
 
     @contextmanager
     def place(self, sends: bool) -> Iterator[None]:
@@ -54,11 +64,9 @@ class ReplyWaiters:
 
     @contextmanager
     def waiting_for(self, sent: SentCommand) -> Iterator[asyncio.Future[Reply | None]]:
-        """The next reply to a command that is read; None when the worker ends before. A request that waits has a
+        """The next reply to a command that is read; None when the wait is ended before. A request that waits has a
         `place`."""
         waiter = _Waiter(sent, asyncio.get_running_loop().create_future())
-        if self.ended:
-            waiter.reply.set_result(None)
         waiters = self._waiting[sent.command_id]
         waiters.append(waiter)
         try:
@@ -73,10 +81,9 @@ class ReplyWaiters:
         for waiter in self._waiting.get(reply.command_id, ()):
             waiter.take(reply)
 
-    def end(self) -> None:
-        """End all waits without a reply, also those to come."""
-        self.ended = True
-        for waiters in self._waiting.values():
+    def keep(self, is_kept: Callable[[str], bool]) -> None:
+        """End all waits without a reply but those for the commands whose ids are kept."""
+        for id, waiters in self._waiting.items():
             for waiter in waiters:
-                if not waiter.reply.done():
+                if not (is_kept(id) or waiter.reply.done()):
                     waiter.reply.set_result(None)

@@ -21,8 +21,7 @@ from projections.gateway.command_records import (
 from projections.gateway.command_request import Command
 from projections.gateway.gateway import Gateway
 from projections.gateway.replies import Replies
-from projections.gateway.waiters import ReplyWaiters, TooMany
-from projections.http.problems import NotNow
+from projections.gateway.waiters import NotHere, ReplyWaiters, TooMany
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import AggregateRef, Error, Reply, encode_reply
 from streams.kafka.client import KafkaClient
@@ -37,9 +36,12 @@ def sent(id: str, order: str = "7", command: str = "PlaceOrder") -> SentCommand:
 
 @pytest.fixture
 def replies(tmp_path: Path) -> Replies:
-    """Nothing is read; two may wait."""
+    """Nothing is read, and all partitions are here; two may wait."""
     commands = CommandLog(lambda: tmp_path / "commands.sqlite")
-    return Replies(KafkaClient([], 4), commands, ReplyWaiters(2), servers=[], topic="gateway-replies", partitions=4)
+    broker = KafkaClient([], 4)
+    replies = Replies(broker, commands, ReplyWaiters(2), servers=[], topic="gateway-replies", partitions=4)
+    replies._active = frozenset(range(4))
+    return replies
 
 
 async def test_as_many_as_may_wait(replies: Replies) -> None:
@@ -156,17 +158,17 @@ def of(value: bytes, ahead: int = 0) -> Any:
     return SimpleNamespace(value=value, timestamp=now_ms() + ahead, topic="gateway-replies", partition=0, offset=0)
 
 
-async def test_who_looks_for_a_command_when_the_worker_ends(replies: Replies) -> None:
-    """He is told so at once."""
+async def test_who_looks_for_a_command_when_its_partition_moves(replies: Replies) -> None:
+    """He is told so at once, also when it moves as the worker ends."""
     replies._commands.open("topic-1")
     broker: Any = SimpleNamespace(end_offset=end_offset)
     replies._broker = broker
     finding = asyncio.create_task(replies.find_for_sure("a"))
     await asyncio.sleep(0.01)
     assert not finding.done()
-    await replies.end_waits()
+    await replies.assign((), ())
     async with asyncio.timeout(5):
-        with pytest.raises(NotNow, match="ends"):
+        with pytest.raises(NotHere, match="moved"):
             await finding
 
 
@@ -175,12 +177,35 @@ async def end_offset(topic: str, partition: int) -> int:
     return 5
 
 
-async def test_worker_ends(replies: Replies) -> None:
-    """Who waits is let go without a reply, and so is who comes afterwards."""
-    with replies.waiters.waiting_for(sent("a")) as early:
-        await replies.end_waits()
-        with replies.waiters.waiting_for(sent("b")) as late:
-            assert (None, None) == (early.result(), late.result())
+async def test_a_partition_moves(replies: Replies) -> None:
+    """Who waits for a command of it is let go without a reply, and its commands count no more; the others wait on."""
+    replies._run = nothing  # type: ignore[method-assign]
+    moves, stays = "a", next(id for id in "bcdefgh" if replies._partition(id) != replies._partition("a"))
+    for id in (moves, stays):
+        replies.pending.add(sent(id), 1)
+    with replies.waiters.waiting_for(sent(moves)) as ended, replies.waiters.waiting_for(sent(stays)) as waits:
+        await replies.assign({0, 1, 2, 3} - {replies._partition(moves)}, {replies._partition(moves)})
+        assert (None, False) == (ended.result(), waits.done())
+    assert (
+        [False, True] == [replies.has(id) for id in (moves, stays)] == [id in replies.pending for id in (moves, stays)]
+    )
+
+
+async def nothing() -> None:
+    """Read nothing."""
+
+
+async def test_a_copy_counts_nothing(replies: Replies) -> None:
+    """What is read for the time when another worker has gone is kept, and counts when the partition is here."""
+    replies._run = nothing  # type: ignore[method-assign]
+    replies._commands.open("topic-1")
+    await replies.assign((), range(4))
+    replies._take(of(encode_sent(sent("a"))))
+    await keep(replies, 1)
+    assert "a" not in replies.pending
+    await replies.assign(range(4), ())
+    replies._add_pending(replies._commands.pending())
+    assert "a" in replies.pending
 
 
 async def test_the_same_again_is_not_given_the_reply_of_another(replies: Replies) -> None:
