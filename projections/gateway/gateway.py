@@ -252,7 +252,7 @@ class Gateway(Part):
 
     def _first_reply(self, command: Command) -> Reply | None:
         """The reply to a command that was accepted before. Raises `HttpProblem` for another one with the same id."""
-        known = self._replies.find(command.id) or KnownCommand(None, None)
+        known = self._replies.commands.find(command.id) or KnownCommand(None, None)
         sent, reply = known.sent or self._replies.pending.sent(command.id), known.reply
         if is_another(command, sent, reply):
             raise used_before(command.id, sent, reply)
@@ -296,7 +296,7 @@ class Gateway(Part):
             answer = await self._router.answer_elsewhere(view, request, id, seconds)
             if answer is not None:
                 return answer
-        known = self._replies.find(id)
+        known = self._replies.commands.find(id)
         if known is None or known.reply is None:  # a request that need not wait takes no place
             known = await self._found(id, seconds)
         return json_response(view, status_of(known), headers={"Cache-Control": "no-store"})

@@ -14,8 +14,7 @@ from hypothesis.strategies import SearchStrategy
 from aggregates.shop.checkout import checkout
 from projections.applying import events
 from projections.applying.control import Control
-from projections.gateway.replies import Replies
-from projections.gateway.waiters import ReplyWaiters
+from projections.gateway.replies import read_record
 from projections.publishing.publication import Publication
 from projections.publishing.resume_point import find_resume_point
 from projections.publishing.tail_assignment import Tailers
@@ -187,15 +186,9 @@ _reply_fields = keyed(
 
 
 def _reply(it: Record) -> None:
-    async def take() -> None:
-        nothing: Any = None
-        replies = Replies(nothing, nothing, ReplyWaiters(10), servers=[], topic="replies", partitions=8)
-        replies._take(it)
+    if (read := read_record(it)) is not None:
         with sqlite3.connect(":memory:") as file:
-            for entry in replies._fetched.entries:
-                file.execute("SELECT ?, ?, ?, ?, ?", entry)
-
-    asyncio.run(take())
+            file.execute("SELECT ?, ?, ?, ?, ?, ?, ?, ?", read[0])
 
 
 _row_keys = st.sampled_from(

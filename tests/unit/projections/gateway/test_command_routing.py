@@ -77,7 +77,7 @@ class Worker:
         side: Any = SimpleNamespace(app=app, broker=kafka, journals={}, doors=self.doors)
         self.gateway = Gateway(side, {"order": order.commands})
         self.replies = self.gateway._replies
-        self.replies._commands.open("topic-1")
+        self.replies.commands.open("topic-1")
         self.gateway._is_open = True
 
     async def start(self) -> None:
@@ -94,7 +94,7 @@ class Worker:
     async def stop(self) -> None:
         await self.doors.close()
         await self.runner.cleanup()
-        self.replies._commands.close()
+        self.replies.commands.close()
 
     async def _post(self, request: web.Request) -> Any:
         with self.gateway.in_work():
@@ -116,7 +116,7 @@ class Worker:
         reply = Reply(id, "accepted", AggregateRef("order", order, 1), command="PlaceOrder")
         sent = self.replies.pending.sent(id)
         values = [encode_reply(reply), *([encode_sent(sent)] if sent else [])]
-        self.replies._commands.write([read_entry(value, 1)[0] for value in values], {}, 1)
+        self.replies.commands.write([read_entry(value, 1)[0] for value in values], {}, 1)
         self.replies.pending.answered(reply)
         self.replies.waiters.take(reply)
 
@@ -275,7 +275,7 @@ async def test_the_worker_that_was_asked_ends(shop: Shop) -> None:
     post = asyncio.create_task(shop.post(shop.one, THERE))
     await until(lambda: bool(shop.kafka.notes))
     sent = next(iter(shop.other.replies.pending.sent_before(1 << 62)))
-    shop.other.replies._commands.write([read_entry(encode_sent(sent), 1)[0]], {}, 1)
+    shop.other.replies.commands.write([read_entry(encode_sent(sent), 1)[0]], {}, 1)
     ask = asyncio.create_task(shop.status(shop.one, THERE, 30))
     await until(lambda: len(shop.other.replies.waiters._waiting.get(THERE, ())) == 2)
     await shop.one.gateway.stop()
