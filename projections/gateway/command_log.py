@@ -26,7 +26,8 @@ from streams.kafka.topics import DAY
 log = logging.getLogger(__name__)
 
 LAYOUT = 2
-REMOVED_AT_ONCE = 10_000
+REMOVED_AT_ONCE = 1_000
+"""Rows that are too old go with a write: more of them than it brings, and few enough for the event loop."""
 
 _LAYOUT = (
     # `sent` and `reply` as they stand on the topic; a reply may be read before its command. Whoever uses an id for two

@@ -270,17 +270,14 @@ class Gateway(Part):
         seconds: float,
     ) -> Reply | None:
         """The reply; None when the time is up and the command is on Kafka. Raises `HttpProblem` when it is not."""
-        began = asyncio.get_running_loop().time()
+        began = time.monotonic()
         both: set[asyncio.Future[Any]] = {next_reply, delivery}
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(seconds, PRODUCE_SECONDS)) as limit:
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                if is_delivered(delivery):
-                    limit.reschedule(began + seconds)  # Kafka has it: the client alone says how long it waits
-                    await asyncio.wait([next_reply])
-                elif next_reply.done() and next_reply.result() is None:
-                    limit.reschedule(began + PRODUCE_SECONDS)  # the partition moves: there is no reply to wait for
-                    await asyncio.wait([delivery])
+        await asyncio.wait(both, timeout=max(seconds, PRODUCE_SECONDS), return_when=asyncio.FIRST_COMPLETED)
+        passed = time.monotonic() - began
+        if is_delivered(delivery):  # Kafka has it: the client alone says how long it waits
+            await asyncio.wait([next_reply], timeout=max(seconds - passed, 0.0))
+        elif next_reply.done() and next_reply.result() is None:  # the partition moves: there is no reply to wait for
+            await asyncio.wait([delivery], timeout=max(PRODUCE_SECONDS - passed, 0.0))
         if next_reply.done() and (reply := next_reply.result()) is not None:
             return reply
         if is_delivered(delivery):
@@ -292,10 +289,9 @@ class Gateway(Part):
     async def status(self, view: Any, request: Any) -> Any:
         """What is known of a command. While it is pending, a client may wait. Raises `HttpProblem`."""
         id, seconds = read_path_id(request.rel_url.raw_path, 2), wait_of(request.headers, 0.0)
-        if not self._replies.has(id):
-            answer = await self._router.answer_elsewhere(view, request, id, seconds)
-            if answer is not None:
-                return answer
+        answer = await self._router.answer_elsewhere(view, request, id, seconds)
+        if answer is not None:
+            return answer
         known = self._replies.commands.find(id)
         if known is None or known.reply is None:  # a request that need not wait takes no place
             known = await self._found(id, seconds)

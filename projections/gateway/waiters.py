@@ -6,7 +6,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from projections.gateway.command_records import SentCommand, is_reply_to
 from projections.http.problems import HttpProblem, NotNow
@@ -32,16 +31,6 @@ class NotHere(NotNow):
         self.headers = {NOT_HERE: "1"}
 
 
-@dataclass(eq=False)
-class _Waiter:
-    sent: SentCommand
-    reply: asyncio.Future[Reply | None]
-
-    def take(self, reply: Reply) -> None:
-        if not self.reply.done() and is_reply_to(reply, self.sent.aggregate, self.sent.command):
-            self.reply.set_result(reply)
-
-
 class ReplyWaiters:
     """At most `most` requests that have sent a command wait at the same time, and `most` that only ask for a status:
     neither take the places of the others."""
@@ -49,7 +38,7 @@ class ReplyWaiters:
     def __init__(self, most: int) -> None:
         self._most = most
         self._places = {True: 0, False: 0}
-        self._waiting: defaultdict[str, list[_Waiter]] = defaultdict(list)
+        self._waiting: defaultdict[str, list[tuple[SentCommand, asyncio.Future[Reply | None]]]] = defaultdict(list)
 
     @contextmanager
     def place(self, sends: bool) -> Iterator[None]:
@@ -66,11 +55,11 @@ class ReplyWaiters:
     def waiting_for(self, sent: SentCommand) -> Iterator[asyncio.Future[Reply | None]]:
         """The next reply to a command that is read; None when the wait is ended before. A request that waits has a
         `place`."""
-        waiter = _Waiter(sent, asyncio.get_running_loop().create_future())
+        waiter = sent, asyncio.get_running_loop().create_future()
         waiters = self._waiting[sent.command_id]
         waiters.append(waiter)
         try:
-            yield waiter.reply
+            yield waiter[1]
         finally:
             waiters.remove(waiter)
             if not waiters:
@@ -78,12 +67,13 @@ class ReplyWaiters:
 
     def take(self, reply: Reply) -> None:
         """Hand a reply to the requests that wait for it."""
-        for waiter in self._waiting.get(reply.command_id, ()):
-            waiter.take(reply)
+        for sent, future in self._waiting.get(reply.command_id, ()):
+            if not future.done() and is_reply_to(reply, sent.aggregate, sent.command):
+                future.set_result(reply)
 
     def keep(self, is_kept: Callable[[str], bool]) -> None:
         """End all waits without a reply but those for the commands whose ids are kept."""
         for id, waiters in self._waiting.items():
-            for waiter in waiters:
-                if not (is_kept(id) or waiter.reply.done()):
-                    waiter.reply.set_result(None)
+            for _, future in waiters:
+                if not (is_kept(id) or future.done()):
+                    future.set_result(None)
