@@ -38,10 +38,13 @@ from tests.simulation.disk import Batch, SimulatedStore
 COMMAND_HEADERS = (
     "ce_id", "ce_type", "ce_source", "ce_replyto", "ce_correlationid", "ce_causationid", "ce_traceparent",
     "ce_deadline", "ce_retryof", "ce_expectedsequence", "content-type", "dl_type", "dl_id", "dl_position", "dl_topic",
-    "dl_quarantine", "dl_dropped", "dl_time",
+    "dl_quarantine", "dl_dropped", "dl_time", "ce_replykey",
 )  # fmt: skip
 CONTENT_TYPES = st.sampled_from([b"application/json", b"avro/binary", b"application/json; charset=x", b"text/plain"])
-STRUCTURED = ("type", "data", "data_base64", "id", "replyto", "correlationid", "traceparent", "deadline", "specversion")
+STRUCTURED = (
+    "type", "data", "data_base64", "id", "replyto", "replykey", "correlationid", "traceparent", "deadline",
+    "specversion",
+)  # fmt: skip
 
 
 def _commands(type: str) -> SearchStrategy[Record]:
