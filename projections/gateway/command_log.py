@@ -1,4 +1,4 @@
-"""The status of commands that came over HTTP, in an SQLite file: a copy of the last day of a topic.
+"""The status of commands that came over HTTP, in an SQLite file: a copy of the last day of some partitions.
 
 One call writes its records and the offsets from which to read on, all or nothing. Records that a machine loses with its
 power are read again from the topic, and so are all of them when the file is damaged.
@@ -11,7 +11,6 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from projections.gateway.command_records import (
     KnownCommand,
@@ -27,7 +26,8 @@ from streams.kafka.topics import DAY
 log = logging.getLogger(__name__)
 
 LAYOUT = 2
-REMOVED_AT_ONCE = 10_000
+REMOVED_AT_ONCE = 1_000
+"""Rows that are too old go with a write: more of them than it brings, and few enough for the event loop."""
 
 _LAYOUT = (
     # `sent` and `reply` as they stand on the topic; a reply may be read before its command. Whoever uses an id for two
@@ -56,17 +56,17 @@ _REMOVE = "DELETE FROM commands WHERE rowid IN (SELECT rowid FROM commands WHERE
 class CommandLog:
     """The file at `path()`, which is called once, when the file is opened.
 
-    One process opens it; one thread writes while another reads.
+    One process opens it, and one thread.
     """
 
     def __init__(self, path: Callable[[], Path]) -> None:
         self._place = path
         self._path = Path()
-        self._reads: sqlite3.Connection | None = None
-        self._writes: sqlite3.Connection | None = None
+        self._db: sqlite3.Connection | None = None
 
     def open(self, topic_id: str) -> None:
         """Open the file, or make it. Records of another topic of that name are removed."""
+        self.close()
         self._path = self._place()
         try:
             self._open(topic_id)
@@ -79,28 +79,25 @@ class CommandLog:
 
     def _open(self, topic_id: str) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._writes = writes = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(self._path, isolation_level=None)
         for setting in ("journal_mode=WAL", "synchronous=NORMAL", "cell_size_check=ON"):
-            writes.execute(f"PRAGMA {setting}")
-        with _transaction(writes):
-            (layout,) = writes.execute("PRAGMA user_version").fetchone()
-            row = writes.execute("SELECT id FROM topic").fetchone() if layout == LAYOUT else None
+            self._db.execute(f"PRAGMA {setting}")
+        with self._transaction() as db:
+            (layout,) = db.execute("PRAGMA user_version").fetchone()
+            row = db.execute("SELECT id FROM topic").fetchone() if layout == LAYOUT else None
             if row is None or row[0] != topic_id:
                 for table in ("commands", "topic", "offsets"):
-                    writes.execute(f"DROP TABLE IF EXISTS {table}")
+                    db.execute(f"DROP TABLE IF EXISTS {table}")
                 for statement in _LAYOUT:
-                    writes.execute(statement)
-                writes.execute("INSERT INTO topic VALUES (?)", (topic_id,))
-        self._reads = sqlite3.connect(self._path, isolation_level=None)
-        self._reads.execute("PRAGMA query_only=ON")
+                    db.execute(statement)
+                db.execute("INSERT INTO topic VALUES (?)", (topic_id,))
 
     def close(self) -> None:
         """Close the file."""
-        for connection in (self._reads, self._writes):
-            if connection is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.close()
-        self._reads = self._writes = None
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+        self._db = None
 
     def remove(self) -> None:
         """Close the file, and remove it."""
@@ -112,7 +109,7 @@ class CommandLog:
 
     def find(self, id: str) -> KnownCommand | None:
         """What is known of a command."""
-        rows = self._read("SELECT sent, reply FROM commands WHERE id = ? ORDER BY rowid", (id,)).fetchall()
+        rows = self._open_file.execute("SELECT sent, reply FROM commands WHERE id = ? ORDER BY rowid", (id,)).fetchall()
         if not rows:
             return None
         first = next((sent for sent, _ in rows if sent), None)
@@ -123,17 +120,22 @@ class CommandLog:
 
     def pending(self) -> list[PendingCommand]:
         """The commands without a reply, the oldest first."""
-        commands = [PendingCommand(decode_sent(sent), at) for sent, at in self._read(_WITHOUT_REPLY).fetchall()]
-        return [each for each in commands if self._read(_OF_ANY_COMMAND, _key_of(each.sent)).fetchone() is None]
+        commands = [PendingCommand(decode_sent(sent), at) for sent, at in self._open_file.execute(_WITHOUT_REPLY)]
+        return [each for each in commands if not self._has_reply(_key_of(each.sent))]
 
     def offsets(self) -> dict[int, int]:
         """By partition the offset of the record to read next."""
-        return dict(self._read("SELECT partition, next FROM offsets"))
+        return dict(self._open_file.execute("SELECT partition, next FROM offsets"))
 
-    def _read(self, statement: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        if self._reads is None:
+    def _has_reply(self, key: tuple[str, str, str]) -> bool:
+        """Whether there is a reply that does not say to which command of an id and aggregate it is."""
+        return self._open_file.execute(_OF_ANY_COMMAND, key).fetchone() is not None
+
+    @property
+    def _open_file(self) -> sqlite3.Connection:
+        if self._db is None:
             raise sqlite3.OperationalError("the file is not open")
-        return self._reads.execute(statement, parameters)
+        return self._db
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -141,29 +143,27 @@ class CommandLog:
         """Write records, and where to read on; remove some of those that are older than a day. Returns the commands
         among them that have no reply. Raises `sqlite3.Error`."""
         pending = []
-        if self._writes is None:
-            raise sqlite3.OperationalError("the file is not open")
-        with _transaction(self._writes) as db:
+        with self._transaction() as db:
             for entry in entries:
                 [(sent,)] = db.execute(_PUT_OTHERS if entry.is_anothers else _PUT, entry[:7]).fetchall()
-                if sent is not None and db.execute(_OF_ANY_COMMAND, entry[:3]).fetchone() is None:
+                if sent is not None and not self._has_reply(entry[:3]):
                     pending.append(PendingCommand(decode_sent(sent), entry.at))
             db.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?)", offsets.items())
             db.execute(_REMOVE, (now - DAY, REMOVED_AT_ONCE))
         return pending
 
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        db = self._open_file
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+
 
 def _key_of(sent: SentCommand) -> tuple[str, str, str]:
     return sent.command_id, sent.aggregate.type, sent.aggregate.id
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield db
-        db.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise

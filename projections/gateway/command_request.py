@@ -74,6 +74,7 @@ class CommandReader:
             # What is no traceparent is not to be passed on: https://www.w3.org/TR/trace-context/#traceparent-header
             traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else "",
             expected_sequence=expected,
+            reply_key=id if correlation_id else "",
         )
         size = len(aggregate_id.encode()) + len(data) + sum(len(key) + len(text) for key, text in headers)
         if size > self._most:
@@ -123,6 +124,11 @@ class CommandReader:
 
     def _too_large(self) -> HttpProblem:
         return HttpProblem(413, "Too large", f"a command has at most {self._most} bytes with key and headers")
+
+
+def body_of(command: Command, data: bytes) -> bytes:
+    """The body of a request to send a command, for another worker."""
+    return msgspec.json.encode(_Body(command.name, msgspec.Raw(data)))
 
 
 def command_id(headers: Any) -> str:

@@ -1,4 +1,4 @@
-"""Commands on their way to Kafka: each is produced, and then a note of it, from which every worker knows of it."""
+"""Commands on their way to Kafka: each is produced, and then a note of it, in the partition of its id."""
 
 from __future__ import annotations
 

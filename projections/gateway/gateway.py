@@ -1,4 +1,7 @@
-"""Commands over HTTP: any worker takes a command for any type, produces it, and says what became of it.
+"""Commands over HTTP: any worker takes a command for any type, and says what became of it.
+
+All that concerns one command id is done by the worker that has the partition of the id: it produces the command, waits
+for the reply, and knows the status. A request that comes to another worker is handed to it.
 
 All work is bounded: requests that wait, commands without a reply, bytes that Kafka has not taken. A request beyond a
 bound is refused at once, with 429 or 503, and changes nothing; nothing is queued.
@@ -16,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from aiokafka.errors import KafkaError
+from faust.types import TP
 
 from projections.app import ReadSide
 from projections.gateway.command_answers import answer_of, is_another, status_of, used_before
@@ -30,13 +34,22 @@ from projections.gateway.command_records import (
     is_reply_to,
     now_ms,
 )
-from projections.gateway.command_request import Command, CommandReader, command_id, read_path_id, wait_of
+from projections.gateway.command_request import (
+    Command,
+    CommandReader,
+    body_of,
+    command_id,
+    read_path_id,
+    wait_of,
+)
+from projections.gateway.command_routing import CommandRouter
 from projections.gateway.delivery import Deliveries, is_delivered
 from projections.gateway.openapi import takes_commands, tells_of_commands
 from projections.gateway.pending_commands import LOOK_SECONDS, LostReplies
 from projections.gateway.replies import Replies
-from projections.gateway.waiters import ReplyWaiters, TooMany
+from projections.gateway.waiters import NotHere, ReplyWaiters, TooMany
 from projections.http.bodies import BodyBytes, Post
+from projections.http.forwarding import HOP
 from projections.http.paths import collection
 from projections.http.problems import HttpProblem, NotNow
 from streams.aggregate_type import AggregateType
@@ -111,6 +124,7 @@ class Gateway(Part):
             partitions=settings.partitions,
         )
         self._pending = self._replies.pending
+        self._router = CommandRouter(side.doors, self._replies, settings.http_pending)
         self._deliveries = Deliveries(side.broker, settings, self._topic, self._pending)
         self._room = BodyBytes(MOST_BYTES)
         self._requests = 0
@@ -120,7 +134,7 @@ class Gateway(Part):
         self._is_open = False
 
     async def start(self) -> None:
-        """Make the topics, and begin to read."""
+        """Make the topics, and open the file."""
         settings = self._settings
         wanted = [topics.reply_topic(self._topic, settings.partitions)]
         for type in self.accepted:
@@ -131,9 +145,15 @@ class Gateway(Part):
                 "Kafka: making topics",
                 (KafkaError, TimeoutError),
             )
-        self._replies.start()
+        with contextlib.suppress(sqlite3.Error):  # it is opened again to be read into
+            await self._replies.open()
         self._looking = self._side.app.supervisor.keep("commands without a reply", self._look)
         self._is_open = True
+
+    async def assign(self, assignment: set[TP]) -> None:
+        """Have the commands of the partitions whose tables are here, already while the tables are recovered."""
+        if self._is_open:
+            await self._replies.assign(*self._side.doors.assigned())
 
     async def _look(self) -> None:
         lost = LostReplies(self._pending, self._side.journals)
@@ -144,7 +164,8 @@ class Gateway(Part):
     async def stop(self) -> None:
         """Answer all requests that wait, and let Kafka have what it is about to take."""
         self._is_open = False
-        await self._replies.end_waits()
+        self._router.end()
+        await self._replies.assign((), ())
         if self._looking is not None:
             await cancel(self._looking)
         with contextlib.suppress(TimeoutError):
@@ -158,13 +179,13 @@ class Gateway(Part):
     def in_work(self) -> Iterator[None]:
         """A request in work, for which `stop` waits.
 
-        Raises `NotNow` before `start` and after `stop`, and while the file or Kafka does not answer.
+        Raises `NotHere` before `start` and after `stop`, and `NotNow` while the file or Kafka does not answer.
         """
         self._requests += 1
         self._idle.clear()
         try:
             if not self._is_open:
-                raise NotNow("this worker starts, or ends")
+                raise NotHere("this worker starts, or ends")
             yield
         except (sqlite3.Error, TimeoutError) as error:
             raise NotNow("what this is read from does not answer") from error
@@ -177,14 +198,19 @@ class Gateway(Part):
 
     async def post(self, view: Any, request: Any, type: str) -> Any:
         """Send a command, and wait for its reply. Raises `HttpProblem`."""
-        id, most = command_id(request.headers), self._settings.http_pending
-        if self._pending[type] >= most and id not in self._pending:
-            raise TooMany(f"{most} commands of {type} have no reply yet")
+        seconds = wait_of(request.headers)
         with self._room.of_request() as room:
-            command, data = await self._reader.read(request, type, id, room)
+            command, data = await self._reader.read(request, type, command_id(request.headers), room)
+            if not self._replies.has(command.id):
+                answer = await self._post_elsewhere(view, request, command, data, seconds)
+                if answer is not None:
+                    return answer
             first = self._first_reply(command)
             if first is not None:
                 return answer_of(view, first)
+            most = self._settings.http_pending
+            if self._pending[type] >= most and command.id not in self._pending:
+                raise TooMany(f"{most} commands of {type} have no reply yet")
             sent = SentCommand(
                 command_id=command.id,
                 aggregate=CommandAggregate(command.type, command.aggregate_id),
@@ -196,12 +222,37 @@ class Gateway(Part):
                 # It counts before any await: a request with the same id and another command is refused at once.
                 delivery = self._deliveries.start(command, data, sent, room.hand_on())
                 del data
-                reply = await self._reply(command, delivery, next_reply, wait_of(request.headers))
+                reply = await self._reply(command, delivery, next_reply, seconds)
             return _not_replied(view, delivery.result()) if reply is None else answer_of(view, reply)
+
+    async def _post_elsewhere(
+        self, view: Any, request: Any, command: Command, data: bytes, seconds: float
+    ) -> Any | None:
+        """The answer of the worker that has a command, None when it is this one. Raises `HttpProblem`."""
+        try:
+            return await self._router.answer_elsewhere(view, request, command.id, seconds, body_of(command, data))
+        except NotHere as error:
+            if HOP in request.headers:
+                raise
+            if self._router.ends:
+                return await self._left(view, command.id)
+            raise _unknown(command.id, str(error)) from None
+
+    async def _left(self, view: Any, id: str) -> Any:
+        """The answer to the sender of a command that another worker has, as this one ends. Raises `HttpProblem`."""
+        try:
+            answer = await self._router.status_elsewhere(view, id)
+        except NotNow as error:
+            raise _unknown(id, str(error)) from None
+        if answer.status != 200:
+            raise _unknown(id, "this worker ends")
+        answer.set_status(202)
+        answer.headers.update(_where(id))
+        return answer
 
     def _first_reply(self, command: Command) -> Reply | None:
         """The reply to a command that was accepted before. Raises `HttpProblem` for another one with the same id."""
-        known = self._replies.find(command.id) or KnownCommand(None, None)
+        known = self._replies.commands.find(command.id) or KnownCommand(None, None)
         sent, reply = known.sent or self._replies.pending.sent(command.id), known.reply
         if is_another(command, sent, reply):
             raise used_before(command.id, sent, reply)
@@ -219,35 +270,29 @@ class Gateway(Part):
         seconds: float,
     ) -> Reply | None:
         """The reply; None when the time is up and the command is on Kafka. Raises `HttpProblem` when it is not."""
-        began = asyncio.get_running_loop().time()
+        began = time.monotonic()
         both: set[asyncio.Future[Any]] = {next_reply, delivery}
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(seconds, PRODUCE_SECONDS)) as limit:
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                if is_delivered(delivery):
-                    limit.reschedule(began + seconds)  # Kafka has it: the client alone says how long it waits
-                    await asyncio.wait([next_reply])
-                elif next_reply.done() and next_reply.result() is None:
-                    limit.reschedule(began + PRODUCE_SECONDS)  # the worker ends: there is no reply to wait for
-                    await asyncio.wait([delivery])
+        await asyncio.wait(both, timeout=max(seconds, PRODUCE_SECONDS), return_when=asyncio.FIRST_COMPLETED)
+        passed = time.monotonic() - began
+        if is_delivered(delivery):  # Kafka has it: the client alone says how long it waits
+            await asyncio.wait([next_reply], timeout=max(seconds - passed, 0.0))
+        elif next_reply.done() and next_reply.result() is None:  # the partition moves: there is no reply to wait for
+            await asyncio.wait([delivery], timeout=max(PRODUCE_SECONDS - passed, 0.0))
         if next_reply.done() and (reply := next_reply.result()) is not None:
             return reply
         if is_delivered(delivery):
             return None
-        raise HttpProblem(
-            503,
-            "Kafka does not take it",
-            f"it is not known whether command {command.id} is on its way; sending it again with"
-            " the same Idempotency-Key is harmless",
-            command_id=command.id,
-        )
+        raise _unknown(command.id, "no broker has confirmed it", "Kafka does not take it")
 
     # -- what became of it --------------------------------------------------------------------------------------------
 
     async def status(self, view: Any, request: Any) -> Any:
         """What is known of a command. While it is pending, a client may wait. Raises `HttpProblem`."""
         id, seconds = read_path_id(request.rel_url.raw_path, 2), wait_of(request.headers, 0.0)
-        known = self._replies.find(id)
+        answer = await self._router.answer_elsewhere(view, request, id, seconds)
+        if answer is not None:
+            return answer
+        known = self._replies.commands.find(id)
         if known is None or known.reply is None:  # a request that need not wait takes no place
             known = await self._found(id, seconds)
         return json_response(view, status_of(known), headers={"Cache-Control": "no-store"})
@@ -272,5 +317,20 @@ class Gateway(Part):
 
 def _not_replied(view: Any, sent: SentCommand) -> Any:
     """202: Kafka has the command, and `Location` says what becomes of it."""
-    location = f"/commands/{quote(sent.command_id, safe='')}"
-    return json_response(view, status_of(KnownCommand(sent, None)), 202, {"Location": location, "Retry-After": "1"})
+    return json_response(view, status_of(KnownCommand(sent, None)), 202, _where(sent.command_id))
+
+
+def _where(id: str) -> dict[str, str]:
+    """The headers of an answer to the sender of a command that says where and when to ask for its status."""
+    return {"Location": f"/commands/{quote(id, safe='')}", "Retry-After": "1"}
+
+
+def _unknown(id: str, why: str, title: str = "Not now") -> HttpProblem:
+    """The problem of a command that Kafka may have, or not."""
+    return HttpProblem(
+        503,
+        title,
+        f"{why}: it is not known whether command {id} is on its way; sending it again with the same Idempotency-Key is"
+        " harmless",
+        command_id=id,
+    )

@@ -1,4 +1,4 @@
-"""The commands without a reply: how many there are of each aggregate type, and which.
+"""The commands of this worker without a reply: how many there are of each aggregate type, and which.
 
 A command takes one of the slots of its type from being sent until its reply. A reply may be lost, as when the owner
 dies between its commit and the reply: then the slot is free when the log is past the command, as no reply comes any
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import msgspec
 
@@ -62,6 +62,11 @@ class PendingCommands:
         """Count a command no longer: its reply is lost, or it was not sent after all."""
         if (command := self._commands.pop(id, None)) is not None:
             self._count[command[0].aggregate.type] -= 1
+
+    def keep(self, is_kept: Callable[[str], bool]) -> None:
+        """Count those commands alone whose ids are kept."""
+        for id in [id for id in self._commands if not is_kept(id)]:
+            self.remove(id)
 
     def remove_before(self, at: int) -> None:
         """Count no longer the commands that were sent before a time."""

@@ -1,7 +1,8 @@
-"""Replies to commands that came over HTTP: every worker reads all of their topic, and keeps it in a file.
+"""Replies to commands that came over HTTP: a worker reads those of its partitions, and keeps them in a file.
 
-So any worker knows what became of a command, whichever took it. The file says where to read on: a worker that starts
-anew goes on there, and with an empty folder it reads the last day.
+A worker has the partitions of the topic whose tables it has, and reads also those of which it keeps copies of the
+tables: when the worker that has one of these is gone, what became of its commands is here already. The file says where
+to read on, and for a partition that it does not have the last day is read.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -27,11 +27,11 @@ from projections.gateway.command_records import (
     read_entry,
 )
 from projections.gateway.pending_commands import PendingCommands
-from projections.gateway.waiters import ReplyWaiters
-from projections.http.problems import NotNow
+from projections.gateway.waiters import NotHere, ReplyWaiters
 from projections.stores.local.sqlite_errors import is_damage
+from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
-from streams.concurrency.tasks import cancel, until_one_ends
+from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Reply
 from streams.kafka.client import KafkaClient, partition_of
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
@@ -40,21 +40,10 @@ from streams.kafka.topics import DAY
 log = logging.getLogger(__name__)
 
 FETCH_WAIT_MS = 100
-AT_ONCE = 2_000
+AT_ONCE = 500
+"""Records that are written at once, while nothing else is done."""
 PAUSE = 1.0
 ERRORS = (KafkaError, TimeoutError)
-
-
-class FetchedReplies(NamedTuple):
-    """Records that are to be written to the file, by partition the offset behind the last, and by id the replies."""
-
-    entries: list[LogEntry]
-    offsets: dict[int, int]
-    replies: defaultdict[str, list[Reply]]
-
-
-def _nothing() -> FetchedReplies:
-    return FetchedReplies([], {}, defaultdict(list))
 
 
 class Replies:
@@ -75,76 +64,88 @@ class Replies:
     ) -> None:
         self.pending = PendingCommands()
         self.waiters = waiters
+        self.commands = commands
         self._broker = broker
-        self._commands = commands
         self._servers = servers
         self._topic = topic
         self._partitions = partitions
+        self._active: frozenset[int] = frozenset()
+        """The partitions that this worker has."""
+        self._standby: frozenset[int] = frozenset()
+        """The partitions that it reads for the time when it has them."""
         self._read_to: dict[int, int] = {}
         """By partition the offset up to which the file has all."""
         self._ends: dict[int, int] = {}
         """The ends of the partitions when this worker began to read them."""
         self._moved = asyncio.Condition()
-        """Notified when `_read_to` has changed, and when the worker ends."""
-        self._fetched = self._in_writing = _nothing()
-        self._has_fetched = asyncio.Event()
-        self._is_kept = asyncio.Event()
+        """Notified when `_read_to` or `_active` has changed."""
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to read, and go on, whatever does not answer."""
-        self._task = asyncio.create_task(self._run(), name=f"reading {self._topic}")
+    async def open(self) -> None:
+        """Open the file, which is of the topic as it is now. Raises `sqlite3.Error`."""
+        described = await until_it_answers(
+            lambda: self._broker.describe([self._topic]), f"Kafka: finding {self._topic}", ERRORS
+        )
+        self.commands.open(described[self._topic].id)
 
-    async def end_waits(self) -> None:
-        """End all waits, also those to come: the worker ends."""
-        self.waiters.end()
-        async with self._moved:
-            self._moved.notify_all()
+    async def assign(self, active: Collection[int], standby: Collection[int]) -> None:
+        """Have these partitions from now on, and read the others too; whatever does not answer, it goes on.
 
-    async def close(self) -> None:
-        """Read no more."""
+        Who waits for a command of another partition waits no longer.
+        """
+        before = self._active, self._standby
+        self._active, self._standby = frozenset(active), frozenset(standby)
+        if (self._active, self._standby) == before:
+            return
         if self._task is not None:
             await cancel(self._task)
-        self._commands.close()
+        self.waiters.keep(self.has)
+        self.pending.keep(self.has)
+        async with self._moved:
+            self._read_to = {}
+            self._moved.notify_all()
+        if self._active or self._standby:
+            self._task = asyncio.create_task(self._run(), name=f"reading {self._topic}")
+
+    async def close(self) -> None:
+        """Have no partition, and close the file."""
+        await self.assign((), ())
+        self.commands.close()
+
+    def has(self, id: str) -> bool:
+        """Whether the partition of a command is here."""
+        return self._partition(id) in self._active
+
+    def _partition(self, id: str) -> int:
+        return partition_of(id.encode(), self._partitions)
 
     # -- what is known ------------------------------------------------------------------------------------------------
-
-    def find(self, id: str) -> KnownCommand | None:
-        """What is known of a command now. Raises `sqlite3.Error`."""
-        known = self._commands.find(id)
-        for fetched in (self._in_writing, self._fetched):
-            for reply in fetched.replies.get(id, ()):
-                known = (known or KnownCommand(None, None)).after(reply)
-        return known
 
     async def find_for_sure(self, id: str) -> KnownCommand | None:
         """What is known of a command, after reading all records that were there at the call and may be about it.
 
-        Raises `sqlite3.Error`, `KafkaError`, and `NotNow` when the worker ends meanwhile.
+        Raises `sqlite3.Error`, `KafkaError`, and `NotHere` when its partition moves away meanwhile.
         """
-        known = self.find(id)
+        known, partition = self.commands.find(id), self._partition(id)
         if known is None:
-            partition = partition_of(id.encode(), self._partitions)
             end = await self._broker.end_offset(self._topic, partition)
-            await self._until(lambda: self._read_to.get(partition, -1) >= end)
-            known = self.find(id)
-        if known is not None and known.reply is None and not self._is_up_to_date:
-            await self._until(lambda: self._is_up_to_date)
-            known = self.find(id)
+            await self._until_read(partition, lambda: end)
+            known = self.commands.find(id)
+        if known is not None and known.reply is None:
+            await self._until_read(partition, lambda: self._ends[partition])
+            known = self.commands.find(id)
         return known
 
-    async def _until(self, is_so: Callable[[], bool]) -> None:
+    async def _until_read(self, partition: int, end: Callable[[], int]) -> None:
+        """Wait until a partition is read to its `end()`, which is called when it is being read."""
         async with self._moved:
-            await self._moved.wait_for(lambda: self.waiters.ended or is_so())
-        if not is_so():
-            raise NotNow("this worker ends")
-
-    @property
-    def _is_up_to_date(self) -> bool:
-        """Whether all records are read that came before this worker."""
-        return bool(self._ends) and all(
-            self._read_to.get(partition, -1) >= end for partition, end in self._ends.items()
-        )
+            await self._moved.wait_for(
+                lambda: (
+                    partition not in self._active or (partition in self._read_to and self._read_to[partition] >= end())
+                )
+            )
+        if partition not in self._active:
+            raise NotHere("the partition of the command has just moved")
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -156,23 +157,29 @@ class Replies:
                 log.warning("%s: replies are not kept: %s", self._topic, error)
                 self._read_to.clear()
                 if is_damage(error):
-                    self._commands.remove()
-                self._commands.close()
+                    self.commands.remove()
+                self.commands.close()
             except Exception:
                 log.exception("%s: reading replies", self._topic)
             await asyncio.sleep(PAUSE)
 
     async def _read(self) -> None:
         """Read for ever, from where the file says. Raises `sqlite3.Error`."""
-        described = await until_it_answers(
-            lambda: self._broker.describe([self._topic]), f"Kafka: finding {self._topic}", ERRORS
-        )
-        self._fetched = self._in_writing = _nothing()
-        self._commands.open(described[self._topic].id)
-        for command in self._commands.pending():
-            self.pending.add(*command)
+        await self.open()
+        self._add_pending(self.commands.pending())
         async with self._consumer() as consumer:
-            await until_one_ends(self._fetch(consumer), self._keep())
+            while True:
+                await yield_if_due()
+                batches = await until_it_answers(
+                    lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE),
+                    f"Kafka: reading {self._topic}",
+                    ERRORS,
+                )
+                # Where it reads on, also behind the mark of a transaction.
+                positions = {tp.partition: await consumer.position(tp) for tp in consumer.assignment()}
+                self._keep(list(chain.from_iterable(batches.values())), positions)
+                async with self._moved:
+                    self._moved.notify_all()
 
     @contextlib.asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
@@ -184,7 +191,7 @@ class Replies:
         )
         try:
             await until_it_answers(consumer.start, f"Kafka: reading {self._topic}", ERRORS)
-            tps = [TopicPartition(self._topic, partition) for partition in range(self._partitions)]
+            tps = [TopicPartition(self._topic, partition) for partition in self._active | self._standby]
             consumer.assign(tps)
             starts = await until_it_answers(lambda: self._starts(consumer, tps), f"Kafka: {self._topic}", ERRORS)
             for tp, start in starts.items():
@@ -198,7 +205,7 @@ class Replies:
 
     async def _starts(self, consumer: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Where to read on: where the file ends, but nothing that is older than a day, which the topic may hold yet."""
-        stored = self._commands.offsets()
+        stored = self.commands.offsets()
         ends = await consumer.end_offsets(tps)
         in_time = await consumer.offsets_for_times(dict.fromkeys(tps, now_ms() - DAY))
         starts = {}
@@ -209,70 +216,38 @@ class Replies:
         self._ends = {tp.partition: end for tp, end in ends.items()}
         return starts
 
-    async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
-        """Take records as they come, also while the file is written: while records of one partition are not taken,
-        aiokafka does not ask the broker for more, and then waits as long as the broker keeps that request."""
-        while True:
-            batches = await until_it_answers(
-                lambda: consumer.getmany(timeout_ms=1_000, max_records=AT_ONCE), f"Kafka: reading {self._topic}", ERRORS
-            )
-            self.pending.remove_before(now_ms() - DAY)
-            for records in batches.values():
-                for record in records:
-                    self._take(record)
-            for tp in consumer.assignment():  # where it reads on, also behind the mark of a transaction
-                position = await consumer.position(tp)
-                if position != self._read_to.get(tp.partition):
-                    self._fetched.offsets[tp.partition] = position
-            self._has_fetched.set()
-            while len(self._fetched.entries) >= AT_ONCE:
-                self._is_kept.clear()
-                await self._is_kept.wait()
+    def _keep(self, records: Iterable[Any], positions: Mapping[int, int]) -> None:
+        """Write records to the file, and where to read on, and hand the replies among them to whoever waits for them.
 
-    def _take(self, record: Any) -> None:
-        if isinstance(record, UnreadableRecord):  # that was said
-            return
-        try:
-            # A time that is still to come would keep what stands behind it from ever being too old.
-            entry, reply = read_entry(record.value or b"", min(record.timestamp, now_ms()))
-        except Exception as error:  # whatever it is, the replies behind it are read
-            log.warning(
-                "%s-%d: offset %d is no reply, and is left out: %r",
-                record.topic,
-                record.partition,
-                record.offset,
-                error,
-            )
-            return
-        self._fetched.entries.append(entry)
-        if reply is not None:
-            self._fetched.replies[entry.id].append(reply)
+        Raises `sqlite3.Error`.
+        """
+        self.pending.remove_before(now_ms() - DAY)
+        read = [entry for record in records if (entry := read_record(record)) is not None]
+        replies = [reply for _, reply in read if reply is not None]
+        for reply in replies:  # also while the file cannot be written
             self.waiters.take(reply)
+        offsets = {partition: at for partition, at in positions.items() if at != self._read_to.get(partition)}
+        if offsets:
+            self._add_pending(self.commands.write([entry for entry, _ in read], offsets, now_ms()))
+            self._read_to.update(offsets)
+        for reply in replies:
+            self.pending.answered(reply)
 
-    async def _keep(self) -> None:
-        """Write the records that were fetched since the last time, whenever there are some. Raises `sqlite3.Error`."""
-        while True:
-            await self._has_fetched.wait()
-            self._has_fetched.clear()
-            self._in_writing, self._fetched = self._fetched, _nothing()
-            entries, offsets, replies = self._in_writing
-            if not offsets:
-                continue
-            for command in await self._write(entries, offsets):
+    def _add_pending(self, commands: Iterable[PendingCommand]) -> None:
+        for command in commands:
+            if self.has(command.sent.command_id):
                 self.pending.add(*command)
-            for reply in chain.from_iterable(replies.values()):
-                self.pending.answered(reply)
-            self._in_writing = _nothing()
-            self._is_kept.set()
-            async with self._moved:
-                self._read_to.update(offsets)
-                self._moved.notify_all()
 
-    async def _write(self, entries: list[LogEntry], offsets: dict[int, int]) -> list[PendingCommand]:
-        # In a thread: when SQLite syncs, nobody has to wait for that.
-        writing = asyncio.ensure_future(asyncio.to_thread(self._commands.write, entries, offsets, now_ms()))
-        try:
-            return await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait([writing])  # the file is closed next
-            raise
+
+def read_record(record: Any) -> tuple[LogEntry, Reply | None] | None:
+    """A record of the topic, with the reply if it is one; None for one that is neither a note nor a reply."""
+    if isinstance(record, UnreadableRecord):  # that was said
+        return None
+    try:
+        # A time that is still to come would keep what stands behind it from ever being too old.
+        return read_entry(record.value or b"", min(record.timestamp, now_ms()))
+    except Exception as error:  # whatever it is, the replies behind it are read
+        log.warning(
+            "%s-%d: offset %d is no reply, and is left out: %r", record.topic, record.partition, record.offset, error
+        )
+        return None

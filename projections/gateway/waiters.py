@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from projections.gateway.command_records import SentCommand, is_reply_to
-from projections.http.problems import HttpProblem
+from projections.http.problems import HttpProblem, NotNow
 from streams.deciding.messages import Reply
 
 
@@ -20,14 +19,16 @@ class TooMany(HttpProblem):
         super().__init__(429, "Too many", detail)
 
 
-@dataclass(eq=False)
-class _Waiter:
-    sent: SentCommand
-    reply: asyncio.Future[Reply | None]
+NOT_HERE = "X-Not-Here"
+"""The header of an answer that says: ask the worker that has the partition by now."""
 
-    def take(self, reply: Reply) -> None:
-        if not self.reply.done() and is_reply_to(reply, self.sent.aggregate, self.sent.command):
-            self.reply.set_result(reply)
+
+class NotHere(NotNow):
+    """503: this worker does not have the partition of a command, or ends. A worker that has asked asks again."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.headers = {NOT_HERE: "1"}
 
 
 class ReplyWaiters:
@@ -37,9 +38,7 @@ class ReplyWaiters:
     def __init__(self, most: int) -> None:
         self._most = most
         self._places = {True: 0, False: 0}
-        self._waiting: defaultdict[str, list[_Waiter]] = defaultdict(list)
-        self.ended = False
-        """Whether nobody may wait any more."""
+        self._waiting: defaultdict[str, list[tuple[SentCommand, asyncio.Future[Reply | None]]]] = defaultdict(list)
 
     @contextmanager
     def place(self, sends: bool) -> Iterator[None]:
@@ -54,15 +53,13 @@ class ReplyWaiters:
 
     @contextmanager
     def waiting_for(self, sent: SentCommand) -> Iterator[asyncio.Future[Reply | None]]:
-        """The next reply to a command that is read; None when the worker ends before. A request that waits has a
+        """The next reply to a command that is read; None when the wait is ended before. A request that waits has a
         `place`."""
-        waiter = _Waiter(sent, asyncio.get_running_loop().create_future())
-        if self.ended:
-            waiter.reply.set_result(None)
+        waiter = sent, asyncio.get_running_loop().create_future()
         waiters = self._waiting[sent.command_id]
         waiters.append(waiter)
         try:
-            yield waiter.reply
+            yield waiter[1]
         finally:
             waiters.remove(waiter)
             if not waiters:
@@ -70,13 +67,13 @@ class ReplyWaiters:
 
     def take(self, reply: Reply) -> None:
         """Hand a reply to the requests that wait for it."""
-        for waiter in self._waiting.get(reply.command_id, ()):
-            waiter.take(reply)
+        for sent, future in self._waiting.get(reply.command_id, ()):
+            if not future.done() and is_reply_to(reply, sent.aggregate, sent.command):
+                future.set_result(reply)
 
-    def end(self) -> None:
-        """End all waits without a reply, also those to come."""
-        self.ended = True
-        for waiters in self._waiting.values():
-            for waiter in waiters:
-                if not waiter.reply.done():
-                    waiter.reply.set_result(None)
+    def keep(self, is_kept: Callable[[str], bool]) -> None:
+        """End all waits without a reply but those for the commands whose ids are kept."""
+        for id, waiters in self._waiting.items():
+            for _, future in waiters:
+                if not (is_kept(id) or future.done()):
+                    future.set_result(None)

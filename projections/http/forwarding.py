@@ -21,7 +21,7 @@ SEEN = "X-Control-Offset"
 HOP_SECONDS = 5.0
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that one worker reads of another."""
-HANDED_BACK = ("ETag", "Vary", "Cache-Control", "Retry-After", "Position", "Sequence")
+HANDED_BACK = ("ETag", "Vary", "Cache-Control", "Retry-After", "Position", "Sequence", "Location")
 """The headers of an owner's answer that are part of it, whoever hands it on."""
 VARY = {"Vary": "Accept"}
 """Of a path that answers with JSON or with a stream of events."""
@@ -85,12 +85,14 @@ class WorkerRequest:
         method: str,
         url: str,
         headers: dict[str, str],
+        *,
         seconds: float | None,
         worker: str,
+        body: bytes | None = None,
     ) -> None:
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=HOP_SECONDS)
         self._request = session.request(
-            method, URL(url, encoded=True), headers=headers, timeout=timeout, allow_redirects=False
+            method, URL(url, encoded=True), headers=headers, data=body, timeout=timeout, allow_redirects=False
         )
         self._url = url
         self._worker = worker
@@ -135,6 +137,13 @@ async def read_answer(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > MOST_ANSWER:
             raise BadAnswer(f"an answer of more than {MOST_ANSWER} bytes")
     return bytes(body)
+
+
+async def handed_on(view: Any, response: aiohttp.ClientResponse) -> Any:
+    """Another worker's answer, as this one's. Raises `BadAnswer`, and what aiohttp raises."""
+    body = await read_answer(response)
+    headers = {name: response.headers[name] for name in HANDED_BACK if name in response.headers}
+    return view.bytes(body, content_type=response.content_type, status=response.status, headers=headers)
 
 
 def passed_on(request: Any, names: Sequence[str]) -> dict[str, str]:

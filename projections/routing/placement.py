@@ -67,6 +67,27 @@ class Placement:
         """The URL of the worker that has a partition of a projection. Raises `NotNow`."""
         return next(url for url, partitions in self.workers(projection).items() if partition in partitions)
 
+    def assigned(self) -> tuple[set[int], set[int]]:
+        """The partitions that the last rebalance has given to this worker: those that it has, and those whose tables it
+        keeps a copy of. Known before the tables are recovered, and alike for all tables."""
+        assignor, topic = self._app.assignor, self._any_changelog
+        actives, standbys = (
+            {tp.partition for tp in tps if tp.topic == topic}
+            for tps in (assignor.assigned_actives(), assignor.assigned_standbys())
+        )
+        return actives, standbys
+
+    def assigned_url(self, partition: int) -> str:
+        """The URL of the worker that the last rebalance has given a partition to. Raises `NotNow`."""
+        for url, topics in self._app.router.tables_metadata().items():
+            if partition in topics.get(self._any_changelog, ()):
+                return str(url).rstrip("/")
+        raise NotNow(f"partition {partition} has no worker yet")
+
+    @property
+    def _any_changelog(self) -> str:
+        return next(iter(self._changelogs.values()))
+
     def together(self, names: Collection[str]) -> list[list[str]]:
         """Projections in groups that are on the same workers."""
         groups: dict[str, list[str]] = {}

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from projections.applying.control import Control
 from projections.applying.source import ProjectionGroup
 from projections.http.forwarding import (
-    HANDED_BACK,
     HOP,
     HOP_SECONDS,
     BadAnswer,
     Behind,
     OldTable,
     Tables,
+    handed_on,
     passed_on,
     read_answer,
     read_seen,
@@ -168,9 +168,7 @@ class QueryRouter(Workers):
             await self.raise_if_behind(response)
             if not (response.status == 200 or response.status == 304 or response.status >= 400):
                 raise BadAnswer(f"status {response.status}")
-            body = await read_answer(response)
-            headers = {name: response.headers[name] for name in HANDED_BACK if name in response.headers}
-            return view.bytes(body, content_type=response.content_type, status=response.status, headers=headers)
+            return await handed_on(view, response)
 
     async def gather(
         self,

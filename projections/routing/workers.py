@@ -62,11 +62,13 @@ class Workers(Placement):
         seconds: float | None = HOP_SECONDS,
         *,
         worker: str,
+        body: bytes | None = None,
     ) -> WorkerRequest:
         """A request to another worker, which problems call `worker`. Raises `NotNow` for whatever goes wrong."""
         if self._session is None:
             self._session = new_session()
-        return WorkerRequest(self._session, method, url, self.signed(method, url, headers), seconds, worker)
+        headers = self.signed(method, url, headers)
+        return WorkerRequest(self._session, method, url, headers, seconds=seconds, worker=worker, body=body)
 
     async def raise_if_behind(self, response: aiohttp.ClientResponse) -> None:
         """Raise `Behind` where another worker refuses since it knows of a newer active table, after reading of it;

@@ -36,6 +36,7 @@ _ONCE = frozenset(
         "ce_id",
         "ce_type",
         "ce_replyto",
+        "ce_replykey",
         "ce_correlationid",
         "ce_deadline",
         "ce_expectedsequence",
@@ -97,8 +98,9 @@ class Envelope(msgspec.Struct, gc=False):
 
     `data` is JSON when `content_type` says so, else Avro single-object encoding. `time` is Kafka's
     timestamp of the message: the same at every redelivery. `expected_sequence` is what the sender takes the
-    aggregate's sequence for: a number, or `*` for any but 0. `retry_of` is the place of the dead letter that an
-    operator has sent again, `message` the message that it was read from.
+    aggregate's sequence for: a number, or `*` for any but 0. `reply_key` is the key of the record of its
+    reply, where that is not to be the correlation id or else the command id. `retry_of` is the place of the dead letter
+    that an operator has sent again, `message` the message that it was read from.
     """
 
     id: str
@@ -111,6 +113,7 @@ class Envelope(msgspec.Struct, gc=False):
     correlation_id: str = ""
     traceparent: str = ""
     reply_to: str = ""
+    reply_key: str = ""
     deadline: str = ""
     expected_sequence: str = ""
     retry_of: str = ""
@@ -160,6 +163,7 @@ class _Structured(msgspec.Struct):
     datacontenttype: str = ""
     id: str = ""
     replyto: str = ""
+    replykey: str = ""
     correlationid: str = ""
     traceparent: str = ""
     deadline: str = ""
@@ -185,6 +189,7 @@ def read_envelope(
         envelope.reply_to = _reply_to(_text(attributes, "ce_replyto"))
         envelope.id = _text(attributes, "ce_id", MAX_ID_LENGTH) or default_id
         envelope.correlation_id = _text(attributes, "ce_correlationid", MAX_ID_LENGTH)
+        envelope.reply_key = _text(attributes, "ce_replykey", MAX_ID_LENGTH)
         if twice:
             raise Failure("Unreadable", f"the header {twice} comes twice, with different values")
         envelope.retry_of = _text(attributes, RETRY_OF, MAX_TIME_LENGTH)
@@ -239,6 +244,7 @@ def _read_structured(envelope: Envelope, value: bytes | None) -> None:
     envelope.reply_to = _reply_to(structured.replyto) or envelope.reply_to
     correlation_id = _fitting("correlationid", structured.correlationid, MAX_ID_LENGTH)
     envelope.correlation_id = correlation_id or envelope.correlation_id
+    envelope.reply_key = _fitting("replykey", structured.replykey, MAX_ID_LENGTH) or envelope.reply_key
     envelope.type = _fitting("type", structured.type, MAX_TYPE_LENGTH)
     envelope.traceparent = _trace(structured.traceparent)
     envelope.deadline = _fitting("deadline", structured.deadline, MAX_TIME_LENGTH)
@@ -332,6 +338,7 @@ def command_headers(
     causation_id: str = "",
     traceparent: str = "",
     expected_sequence: str = "",
+    reply_key: str = "",
 ) -> list[tuple[str, bytes]]:
     """The headers of a command with JSON data, in CloudEvents binary mode."""
     attributes: dict[str, Any] = {
@@ -340,6 +347,7 @@ def command_headers(
         "ce_type": type,
         "ce_source": source,
         "ce_replyto": reply_to,
+        "ce_replykey": reply_key,
         "ce_correlationid": correlation_id,
         "ce_causationid": causation_id,
         "ce_traceparent": traceparent,

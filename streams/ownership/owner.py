@@ -309,7 +309,7 @@ class Owner:
 def _replies(verdicts: Sequence[Verdict]) -> list[tuple[str, str, bytes]]:
     """Topic, key and value of each reply that somebody waits for."""
     return [
-        (envelope.reply_to, envelope.correlation_id or envelope.id, encode_reply(verdict.reply))
+        (envelope.reply_to, envelope.reply_key or envelope.correlation_id or envelope.id, encode_reply(verdict.reply))
         for verdict in verdicts
         if verdict.reply is not None and (envelope := verdict.envelope).reply_to
     ]

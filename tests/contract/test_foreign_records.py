@@ -144,7 +144,7 @@ async def test_a_reply_in_a_transaction(topic: str, broker: KafkaClient, tmp_pat
     await transaction(topic, reply, commit=True)
     commands, waiters = CommandLog(lambda: tmp_path / "commands.sqlite"), ReplyWaiters(2)
     replies = Replies(broker, commands, waiters, servers=SERVERS, topic=topic, partitions=1)
-    replies.start()
+    await replies.assign({0}, ())
     try:
         async with asyncio.timeout(10):
             while not replies._ends:  # its file is open, and it reads

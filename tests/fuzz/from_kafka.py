@@ -14,8 +14,7 @@ from hypothesis.strategies import SearchStrategy
 from aggregates.shop.checkout import checkout
 from projections.applying import events
 from projections.applying.control import Control
-from projections.gateway.replies import Replies
-from projections.gateway.waiters import ReplyWaiters
+from projections.gateway.replies import read_record
 from projections.publishing.publication import Publication
 from projections.publishing.resume_point import find_resume_point
 from projections.publishing.tail_assignment import Tailers
@@ -39,10 +38,13 @@ from tests.simulation.disk import Batch, SimulatedStore
 COMMAND_HEADERS = (
     "ce_id", "ce_type", "ce_source", "ce_replyto", "ce_correlationid", "ce_causationid", "ce_traceparent",
     "ce_deadline", "ce_retryof", "ce_expectedsequence", "content-type", "dl_type", "dl_id", "dl_position", "dl_topic",
-    "dl_quarantine", "dl_dropped", "dl_time",
+    "dl_quarantine", "dl_dropped", "dl_time", "ce_replykey",
 )  # fmt: skip
 CONTENT_TYPES = st.sampled_from([b"application/json", b"avro/binary", b"application/json; charset=x", b"text/plain"])
-STRUCTURED = ("type", "data", "data_base64", "id", "replyto", "correlationid", "traceparent", "deadline", "specversion")
+STRUCTURED = (
+    "type", "data", "data_base64", "id", "replyto", "replykey", "correlationid", "traceparent", "deadline",
+    "specversion",
+)  # fmt: skip
 
 
 def _commands(type: str) -> SearchStrategy[Record]:
@@ -187,15 +189,9 @@ _reply_fields = keyed(
 
 
 def _reply(it: Record) -> None:
-    async def take() -> None:
-        nothing: Any = None
-        replies = Replies(nothing, nothing, ReplyWaiters(10), servers=[], topic="replies", partitions=8)
-        replies._take(it)
+    if (read := read_record(it)) is not None:
         with sqlite3.connect(":memory:") as file:
-            for entry in replies._fetched.entries:
-                file.execute("SELECT ?, ?, ?, ?, ?", entry)
-
-    asyncio.run(take())
+            file.execute("SELECT ?, ?, ?, ?, ?, ?, ?, ?", read[0])
 
 
 _row_keys = st.sampled_from(

@@ -200,7 +200,7 @@ def test_folder_of_the_gateway(folder: Path, namespace: str) -> None:
     settings = replace(SETTINGS, namespace=namespace)
     bells = Table(Projection("bells", 1, "bell", lambda row, key, published: {}))
     side = ReadSide("tests", settings, {"bell": context(folder)}, [bells])
-    commands = add_gateway(side, {"bell": {}})._replies._commands
+    commands = add_gateway(side, {"bell": {}})._replies.commands
     side.app.conf.datadir = folder / "given"  # as `--datadir` does, after the app is made
     before = sorted(folder.iterdir())
     commands.open("topic")

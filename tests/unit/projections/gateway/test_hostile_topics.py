@@ -54,13 +54,12 @@ def test_an_entry_or_a_value_error(value: bytes | None) -> None:
 async def test_replies_behind_a_foreign_record(tmp_path: Path) -> None:
     """Whatever stands on the topic of replies, who waits for a reply behind it gets it."""
     commands, waiters = CommandLog(lambda: tmp_path / "commands.sqlite"), ReplyWaiters(2)
+    commands.open("topic-1")
     replies = Replies(KafkaClient([], 4), commands, waiters, servers=[], topic="gateway-replies", partitions=4)
     with waiters.waiting_for(SENT) as waiting:
-        for offset, value in enumerate(VALUES):
-            replies._take(record(offset, value))
-        replies._take(UNREADABLE)
+        replies._keep([*(record(offset, value) for offset, value in enumerate(VALUES)), UNREADABLE], {0: 50})
         assert not waiting.done()
-        replies._take(record(99, REPLY))
+        replies._keep([record(99, REPLY)], {0: 100})
         assert "accepted" == waiting.result().status  # type: ignore[union-attr]
 
 

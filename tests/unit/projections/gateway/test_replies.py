@@ -20,14 +20,11 @@ from projections.gateway.command_records import (
 )
 from projections.gateway.command_request import Command
 from projections.gateway.gateway import Gateway
-from projections.gateway.replies import Replies
-from projections.gateway.waiters import ReplyWaiters, TooMany
-from projections.http.problems import NotNow
-from streams.concurrency.tasks import cancel
+from projections.gateway.replies import Replies, read_record
+from projections.gateway.waiters import NotHere, ReplyWaiters, TooMany
 from streams.deciding.messages import AggregateRef, Error, Reply, encode_reply
 from streams.kafka.client import KafkaClient
 from streams.kafka.topics import DAY
-from tests.unit.boxes import until
 
 
 def sent(id: str, order: str = "7", command: str = "PlaceOrder") -> SentCommand:
@@ -37,9 +34,13 @@ def sent(id: str, order: str = "7", command: str = "PlaceOrder") -> SentCommand:
 
 @pytest.fixture
 def replies(tmp_path: Path) -> Replies:
-    """Nothing is read; two may wait."""
+    """Nothing is read, and all partitions are here; two may wait."""
     commands = CommandLog(lambda: tmp_path / "commands.sqlite")
-    return Replies(KafkaClient([], 4), commands, ReplyWaiters(2), servers=[], topic="gateway-replies", partitions=4)
+    broker = KafkaClient([], 4)
+    replies = Replies(broker, commands, ReplyWaiters(2), servers=[], topic="gateway-replies", partitions=4)
+    replies._active = frozenset(range(4))
+    commands.open("topic-1")
+    return replies
 
 
 async def test_as_many_as_may_wait(replies: Replies) -> None:
@@ -58,7 +59,7 @@ async def test_as_many_as_may_wait(replies: Replies) -> None:
 async def test_several_may_wait_for_one_command(replies: Replies) -> None:
     """Each gets its reply."""
     with replies.waiters.waiting_for(sent("a")) as one, replies.waiters.waiting_for(sent("a")) as other:
-        replies._take(record("a", "7"))
+        read(replies, record("a", "7"))
         assert (True, True) == (one.done(), other.done())
     assert {} == replies.waiters._waiting
 
@@ -78,68 +79,55 @@ async def test_a_reply_of_another_aggregate(replies: Replies) -> None:
     """Who waits for the reply of one aggregate does not get that of another to a command with its id, nor the reply to
     another command; one that does not say to which command it is is taken."""
     with replies.waiters.waiting_for(sent("a")) as waits, replies.waiters.waiting_for(sent("a")) as also:
-        replies._take(record("a", "8"))
-        replies._take(record("a", "7", command="CancelOrder"))
+        read(replies, record("a", "8"))
+        read(replies, record("a", "7", command="CancelOrder"))
         assert not waits.done()
-        replies._take(record("a", "7", command="PlaceOrder"))
+        read(replies, record("a", "7", command="PlaceOrder"))
         assert "PlaceOrder" == waits.result().command  # type: ignore[union-attr]
         assert also.done()
     with replies.waiters.waiting_for(sent("a")) as waits:
-        replies._take(record("a", "7"))
+        read(replies, record("a", "7"))
         assert waits.done()
 
 
-@pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("error", ["", "IdUsedBefore"])
-async def test_what_others_say_is_not_what_became_of_it(replies: Replies, kept: bool, error: str) -> None:
-    """A reply of another aggregate, or to another command, is not that of the command that was sent, before and after
-    it is in the file; nor does it free its slot."""
-    replies._commands.open("topic-1")
-    replies._take(of(encode_sent(sent("a"))))
-    await keep(replies, 1)
+async def test_what_others_say_is_not_what_became_of_it(replies: Replies, error: str) -> None:
+    """A reply of another aggregate, or to another command, is not that of the command that was sent, nor does it free
+    its slot."""
+    read(replies, of(encode_sent(sent("a"))))
     others = [record("a", "8", error), record("a", "7", error, "CancelOrder")]
-    for each in others:
-        replies._take(each)
-    if kept:
-        await keep(replies, 3)
-    assert KnownCommand(sent("a"), None) == replies.find("a")
+    read(replies, *others)
+    assert KnownCommand(sent("a"), None) == replies.commands.find("a")
     assert "a" in replies.pending
 
-    for each in [record("a", "7", command="PlaceOrder"), *others]:
-        replies._take(each)
-    if kept:
-        await keep(replies, 6)
-    known: Any = replies.find("a")
+    read(replies, record("a", "7", command="PlaceOrder"), *others)
+    known: Any = replies.commands.find("a")
     assert ("7", "PlaceOrder", "accepted") == (known.reply.aggregate.id, known.reply.command, known.reply.status)
-    assert kept == ("a" not in replies.pending)
+    assert "a" not in replies.pending
 
 
-async def keep(replies: Replies, to: int) -> None:
-    """Have what was read written to the file."""
-    replies._fetched.offsets[0] = to
-    replies._has_fetched.set()
-    keeping = asyncio.create_task(replies._keep())
-    await until(lambda: replies._read_to.get(0) == to)
-    await cancel(keeping)
+def read(replies: Replies, *records: Any) -> None:
+    """Have records read."""
+    replies._keep(records, {0: replies._read_to.get(0, 0) + len(records)})
 
 
-async def test_a_time_to_come(replies: Replies) -> None:
+def test_a_time_to_come() -> None:
     """A record whose time is still to come is taken for one of now, so that what stands behind it becomes too old."""
-    replies._take(of(encode_sent(sent("a")), DAY))
-    assert replies._fetched.entries[0].at <= now_ms()
+    entry = read_record(of(encode_sent(sent("a")), DAY))
+    assert entry is not None
+    assert entry[0].at <= now_ms()
 
 
 async def test_a_refusal_of_another_command(replies: Replies) -> None:
     """That an id was used before is told to who waits, and is not what became of the first command with that id."""
-    replies._commands.open("topic-1")
     with replies.waiters.waiting_for(sent("a")) as reply:
-        replies._take(record("a", "7"))
-        replies._take(record("a", "7", "IdUsedBefore"))
+        read(replies, record("a", "7"))
+        read(replies, record("a", "7", "IdUsedBefore"))
         assert "accepted" == reply.result().status  # type: ignore[union-attr]
     with replies.waiters.waiting_for(sent("a")) as reply:
-        replies._take(record("a", "7", "IdUsedBefore"))
+        read(replies, record("a", "7", "IdUsedBefore"))
         assert "failed" == reply.result().status  # type: ignore[union-attr]
-    known = replies.find("a")
+    known = replies.commands.find("a")
     assert known is not None
     assert "accepted" == known.reply.status  # type: ignore[union-attr]
 
@@ -156,17 +144,16 @@ def of(value: bytes, ahead: int = 0) -> Any:
     return SimpleNamespace(value=value, timestamp=now_ms() + ahead, topic="gateway-replies", partition=0, offset=0)
 
 
-async def test_who_looks_for_a_command_when_the_worker_ends(replies: Replies) -> None:
-    """He is told so at once."""
-    replies._commands.open("topic-1")
+async def test_who_looks_for_a_command_when_its_partition_moves(replies: Replies) -> None:
+    """He is told so at once, also when it moves as the worker ends."""
     broker: Any = SimpleNamespace(end_offset=end_offset)
     replies._broker = broker
     finding = asyncio.create_task(replies.find_for_sure("a"))
     await asyncio.sleep(0.01)
     assert not finding.done()
-    await replies.end_waits()
+    await replies.assign((), ())
     async with asyncio.timeout(5):
-        with pytest.raises(NotNow, match="ends"):
+        with pytest.raises(NotHere, match="moved"):
             await finding
 
 
@@ -175,22 +162,42 @@ async def end_offset(topic: str, partition: int) -> int:
     return 5
 
 
-async def test_worker_ends(replies: Replies) -> None:
-    """Who waits is let go without a reply, and so is who comes afterwards."""
-    with replies.waiters.waiting_for(sent("a")) as early:
-        await replies.end_waits()
-        with replies.waiters.waiting_for(sent("b")) as late:
-            assert (None, None) == (early.result(), late.result())
+async def test_a_partition_moves(replies: Replies) -> None:
+    """Who waits for a command of it is let go without a reply, and its commands count no more; the others wait on."""
+    replies._run = nothing  # type: ignore[method-assign]
+    moves, stays = "a", next(id for id in "bcdefgh" if replies._partition(id) != replies._partition("a"))
+    for id in (moves, stays):
+        replies.pending.add(sent(id), 1)
+    with replies.waiters.waiting_for(sent(moves)) as ended, replies.waiters.waiting_for(sent(stays)) as waits:
+        await replies.assign({0, 1, 2, 3} - {replies._partition(moves)}, {replies._partition(moves)})
+        assert (None, False) == (ended.result(), waits.done())
+    assert (
+        [False, True] == [replies.has(id) for id in (moves, stays)] == [id in replies.pending for id in (moves, stays)]
+    )
+
+
+async def nothing() -> None:
+    """Read nothing."""
+
+
+async def test_a_copy_counts_nothing(replies: Replies) -> None:
+    """What is read for the time when another worker has gone is kept, and counts when the partition is here."""
+    replies._run = nothing  # type: ignore[method-assign]
+    await replies.assign((), range(4))
+    read(replies, of(encode_sent(sent("a"))))
+    assert "a" not in replies.pending
+    await replies.assign(range(4), ())
+    replies._add_pending(replies.commands.pending())
+    assert "a" in replies.pending
 
 
 async def test_the_same_again_is_not_given_the_reply_of_another(replies: Replies) -> None:
     """Of a command that is sent again before its note is read, what is known under its id may be the reply of another
-    aggregate: it is sent again. With its own reply it is not."""
-    replies._commands.open("topic-1")
+    aggregate: it is sent again. With its note and its own reply it is not."""
     command = Command("a", "order", "7", "PlaceOrder", [], "1")
     gateway: Any = SimpleNamespace(_replies=replies)
     replies.pending.add(sent("a"), now_ms())
-    replies._take(record("a", "8", command="PlaceOrder"))
+    read(replies, record("a", "8", command="PlaceOrder"))
     assert None is Gateway._first_reply(gateway, command)
-    replies._take(record("a", "7", command="PlaceOrder"))
+    read(replies, of(encode_sent(sent("a"))), record("a", "7", command="PlaceOrder"))
     assert "7" == Gateway._first_reply(gateway, command).aggregate.id  # type: ignore[union-attr]

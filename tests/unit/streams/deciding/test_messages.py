@@ -44,6 +44,16 @@ def test_structured_mode() -> None:
     assert ("c2", "r", b'{"sku":"A"}') == (envelope.id, envelope.reply_to, envelope.data)
 
 
+def test_the_key_of_the_reply() -> None:
+    """It may be named, in both modes; a header that names two is refused, and so is one that is too long for an id."""
+    headers = command_headers("c1", "AddLine", "/test", "replies", "corr", reply_key="c1")
+    assert "c1" == read(b"{}", headers).reply_key
+    assert "k" == read(b'{"type":"AddLine","replyto":"r","replykey":"k"}').reply_key
+    for bad in ([*headers, ("ce_replykey", b"c2")], [("ce_type", b"AddLine"), ("ce_replykey", b"x" * 513)]):
+        with pytest.raises(Failure, match="replykey"):
+            read(b"{}", bad)
+
+
 @pytest.mark.parametrize(
     ("value", "headers", "key"),
     [

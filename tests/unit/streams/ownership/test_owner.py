@@ -17,11 +17,13 @@ from schemas.registry import Schemas
 from streams.concurrency.tasks import cancel
 from streams.deciding.cache import Cache
 from streams.deciding.handler import CommandHandler, load_aggregate
-from streams.deciding.messages import Envelope, Failure, Message, command_headers
+from streams.deciding.messages import EPOCH, AggregateRef, Envelope, Failure, Message, Reply, command_headers
+from streams.deciding.verdict import Verdict
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot, Unavailable
 from streams.limits import Limits
+from streams.ownership.owner import _replies as replies_of
 from streams.ownership.replies import Replies
 from streams.ownership.waiting import WaitingLog
 from tests.command_log import Topic
@@ -165,6 +167,16 @@ async def test_commit_then_reply(bench: Bench) -> None:
     assert head is not None
     assert (2, 0, 2) == (head.nr, head.offset, head.eventful_nr)
     assert 1 == owner.covered
+
+
+def test_where_a_reply_goes() -> None:
+    """Its key is the one that the command names, or else its correlation id, or else its own id."""
+    reply = Reply("id", "accepted", AggregateRef("order", "1", 1))
+    keys = []
+    for reply_key, correlation_id in (("k", "c"), ("", "c"), ("", "")):
+        envelope = Envelope("id", "AddLine", "1", b"", "application/json", 0, EPOCH, correlation_id, "", "r", reply_key)
+        keys += [key for _, key, _ in replies_of([Verdict(envelope, reply)])]
+    assert ["k", "c", "id"] == keys
 
 
 async def test_rejected_and_failed(bench: Bench) -> None:
