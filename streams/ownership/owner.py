@@ -257,16 +257,17 @@ class Owner:
             recorded_at=draft.time,
             events=tuple(row for verdict in verdicts for row in verdict.rows),
         )
-        snapshots = self._due_snapshots(commit.nr)
-        is_derived = await until_it_answers(
-            lambda: self._journal.append(commit, lambda: encoded(snapshots)),
+        due = self._due_snapshots(commit.nr)
+        snapshots = encoded(due) if self._journal.is_transactional else ()
+        await until_it_answers(
+            lambda: self._journal.append(commit, snapshots),
             f"{self.stream}: appending commit {commit.nr}",
             Unavailable,
             self._waits,
         )
         self._committed(commit)
         await self._replies.replies(_replies(verdicts))
-        await self.derivation.put(commit, snapshots, is_derived)
+        await self.derivation.put(commit, due)
         return rest
 
     def _decide(self, read: Sequence[Envelope | Verdict], draft: PendingCommit) -> tuple[list[Verdict], int]:

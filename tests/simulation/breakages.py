@@ -51,25 +51,25 @@ class Edit:
     new: str
 
 
-APPEND = """    is_derived = await until_it_answers(
-        lambda: self._journal.append(commit, lambda: encoded(snapshots)),
+APPEND = """    await until_it_answers(
+        lambda: self._journal.append(commit, snapshots),
         f"{self.stream}: appending commit {commit.nr}",
         Unavailable,
         self._waits,
     )
 """
 ONCE = """    try:
-        is_derived = await self._journal.append(commit, lambda: encoded(snapshots))
+        await self._journal.append(commit, snapshots)
     except Unavailable:
-        is_derived = False
+        pass
 """
 AGAIN = """    tried = []
 
     def attempt():
         tried.append(commit)
-        return self._journal.append(msgspec.structs.replace(commit, nr=commit.nr + len(tried) - 1), tuple)
+        return self._journal.append(msgspec.structs.replace(commit, nr=commit.nr + len(tried) - 1))
 
-    is_derived = await until_it_answers(attempt, "append", Unavailable)
+    await until_it_answers(attempt, "append", Unavailable)
 """
 REPLY = "    await self._replies.replies(_replies(verdicts))\n"
 

@@ -53,10 +53,10 @@ class Moody(MemoryJournal):
     on_append: Callable[[Commit], Awaitable[None]] | None = None
     derives = True
 
-    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+    async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         if self.on_append is not None:
             await self.on_append(commit)
-        return await super().append(commit, snapshots)
+        await super().append(commit, snapshots)
 
     async def derive(self, commits: Sequence[Commit]) -> None:
         if not self.derives:

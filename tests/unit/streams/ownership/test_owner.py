@@ -59,10 +59,10 @@ class Moody(MemoryJournal):
 
     on_append: Callable[[Commit], Awaitable[None]] | None = None
 
-    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+    async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         if self.on_append is not None:
             await self.on_append(commit)
-        return await super().append(commit, snapshots)
+        await super().append(commit, snapshots)
 
 
 class Waiting(WaitingLog):
