@@ -13,7 +13,7 @@ from faust.types import TP
 from aggregates.process_manager import ProcessManager
 from streams.aggregate_type import AggregateType
 from streams.deciding.cache import Budget, Cache
-from streams.deciding.handler import CommandHandler
+from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import message_of
 from streams.journal.port import Journal
 from streams.kafka import topics
@@ -123,33 +123,30 @@ class ServedType(Part):
 
     def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Owner:
         context, settings = self.context, self.context.settings
-        handler = CommandHandler(
-            context.decider,
-            context.events,
-            context.commands,
-            self._journal,
-            waiting.stream,
-            Cache(self._budget),
-            settings.dedupe_window,
-            self._limits,
-        )
-        if self._dispatcher is not None:
-            handler.check = self._dispatcher.check
-        return Owner(
-            stream=waiting.stream,
+        dispatcher = self._dispatcher
+        handler = GroupHandler(
+            decider=context.decider,
+            events=context.events,
+            commands=context.commands,
+            journal=self._journal,
+            cache=Cache(self._budget),
             partition=partition,
+            partition_of=self._partition_of,
+            window=settings.dedupe_window,
+            limits=self._limits,
+            check=dispatcher.check if dispatcher is not None else None,
+            advice=self._advice,
+        )
+        return Owner(
             topic_id=topic_id,
             # The fence tells owners apart, not workers.
             identity=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
             journal=self._journal,
             handler=handler,
             replies=self._replies,
-            limits=self._limits,
             commands=CommandPartition(self._broker, context.commands_topic, partition, self._events_topic),
-            check_partition=self._partition_of,
             waiting=waiting,
-            dispatch=self._dispatcher.dispatch if self._dispatcher is not None else None,
-            advice=self._advice,
+            dispatch=dispatcher.dispatch if dispatcher is not None else None,
         )
 
     def _partition_of(self, key: bytes) -> int:

@@ -76,8 +76,9 @@ class Aggregate:
         state = STATE_FACTOR * (self.state_bytes + self.unsnapped_bytes)
         return AGGREGATE_BYTES + self.outcome_bytes + state + waiting
 
-    def remember(self, rows: list[RecordedEvent], nr: int, window: int) -> None:
-        """Take in what one accepted command has written, or had written before. The oldest ids are forgotten."""
+    def remember(self, rows: list[RecordedEvent], nr: int, window: int) -> FirstReply:
+        """Take in what one accepted command has written, or had written before; returns what it is answered, now and
+        again. The oldest ids are forgotten."""
         last = rows[-1]
         self.nr = nr
         if last.is_event:
@@ -95,6 +96,7 @@ class Aggregate:
         if len(self.outcomes) > window:
             oldest = next(iter(self.outcomes))
             self.outcome_bytes -= _bytes_of(oldest, self.outcomes.pop(oldest))
+        return outcome
 
     def note(self, note: RecordedEvent, nr: int) -> None:
         """Take in a note on its quarantine."""
@@ -123,7 +125,8 @@ class Aggregate:
         self.state, self.state_bytes, outcomes = form.decode(snapshot.state)
         # Decoding gives each outcome a copy of its own of what they share.
         self.outcomes = {
-            id: FirstReply(it.nr, it.sequence, _share(it.events), it.command) for id, it in outcomes.items()
+            id: FirstReply(first.nr, first.sequence, _share(first.events), first.command)
+            for id, first in outcomes.items()
         }
         self.outcome_bytes = sum(_bytes_of(id, outcome) for id, outcome in self.outcomes.items())
         self.sequence = snapshot.sequence
@@ -168,7 +171,7 @@ class PendingSnapshot(msgspec.Struct):
 
 def encoded(pending: Iterable[PendingSnapshot]) -> list[Snapshot]:
     """Those of the snapshots that can be kept."""
-    return [snapshot for it in pending if (snapshot := it.encode()) is not None]
+    return [snapshot for one in pending if (snapshot := one.encode()) is not None]
 
 
 class Budget:

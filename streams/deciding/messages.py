@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from streams.moments import EPOCH
+
 JSON = "application/json"
 AVRO = "avro/binary"
 MAX_ID_LENGTH = 512
@@ -44,7 +46,6 @@ _ONCE = frozenset(
     )
 )
 """Headers that two readers would take differently when they come twice."""
-EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Message(msgspec.Struct, gc=False):
@@ -81,6 +82,7 @@ class Failure(Exception):
 
     It is answered `failed` and kept in the dead letters; the aggregate is left as it was. `trace` is the end of the
     stack trace when the domain raised; `quarantines` says that the aggregate's later commands wait behind this one.
+    `envelope` is what is known of a command that cannot be read.
     """
 
     def __init__(self, type: str, message: str, trace: str = "") -> None:
@@ -90,6 +92,7 @@ class Failure(Exception):
         self.message = message
         self.trace = trace
         self.quarantines = False
+        self.envelope: Envelope | None = None
 
 
 class Envelope(msgspec.Struct, gc=False):
@@ -115,6 +118,11 @@ class Envelope(msgspec.Struct, gc=False):
     expected_sequence: str = ""
     retry_of: str = ""
     message: Message | None = None
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is for the engine itself: no class of a domain has such a name."""
+        return self.type.startswith("#")
 
 
 class Error(msgspec.Struct, frozen=True):
@@ -175,8 +183,8 @@ def read_envelope(
     """Read a message of a command topic: CloudEvents binary mode when it has a `ce_type`, else structured.
 
     `timestamp` is in seconds; `default_id` is the command id for a message that brings none. Raises
-    `Failure`, with what is known of id and reply topic in an `envelope` attribute, so that it can be answered. What is
-    longer than it may be is nowhere in it.
+    `Failure`, with what is known of id and reply topic in its `envelope`, so that it can be answered. What is longer
+    than it may be is nowhere in it.
     """
     attributes = dict(headers)
     twice = "" if len(attributes) == len(headers) else _take_out_what_is_there_twice(attributes, headers)
@@ -210,7 +218,7 @@ def read_envelope(
         if not envelope.type:
             raise Failure("Unreadable", 'the command has no type: set the header ce_type, or "type" in the JSON')
     except Failure as failure:
-        failure.envelope = envelope  # type: ignore[attr-defined]
+        failure.envelope = envelope
         raise
     return envelope
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from streams.deciding.handler import now
 from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Log, Unavailable
+from streams.moments import now
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from aggregates.shop.order import AddLine, OpenOrder, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.cache import Aggregate
-from streams.deciding.handler import load_aggregate
+from streams.deciding.loading import load_aggregate
 from streams.journal.port import Commit, Journal, RecordedEvent, Snapshot
 from tests.contract.conftest import Journals
 

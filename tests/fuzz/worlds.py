@@ -21,7 +21,8 @@ from projections.publishing.publication import event_headers
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.handler import CommandHandler, load_aggregate
+from streams.deciding.group_handler import GroupHandler
+from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Message, decode_reply
 from streams.journal.commit_codec import decode_events, encode_events
 from streams.journal.memory import MemoryJournal
@@ -132,26 +133,29 @@ class Decided:
         limits = Limits(
             group_linger=0.0,
             quarantine=quarantine,
-            decide_attempts=1,
             snapshot_every=2,
             quarantine_limit=3,
             command_bytes=20_000,
         )
-        stream, self.cache = stream_name(type, 0), Cache(1_000_000)
-        self.handler = CommandHandler(
-            DECIDERS[type], events_of(type), commands_of(type), self.journal, stream, self.cache, WINDOW, limits
+        self.cache = Cache(1_000_000)
+        self.handler = GroupHandler(
+            decider=DECIDERS[type],
+            events=events_of(type),
+            commands=commands_of(type),
+            journal=self.journal,
+            cache=self.cache,
+            partition=0,
+            partition_of=lambda key: 0,
+            window=WINDOW,
+            limits=limits,
         )
         self.owner = RunningOwner(
-            stream=stream,
-            partition=0,
             topic_id="topic",
             identity="me",
             journal=self.journal,
             handler=self.handler,
             replies=Replies(self.sink, "commits", "commands", "letters"),  # type: ignore[arg-type]
-            limits=limits,
             commands=_CommandLog(),
-            check_partition=lambda key: 0,
         )
 
     async def decide(self, records: Sequence[Record]) -> None:

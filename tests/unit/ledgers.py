@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.handler import CommandHandler, load_aggregate
+from streams.deciding.group_handler import GroupHandler
+from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import RETRY_OF, Envelope, Failure, Message, command_headers
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot, Unavailable
@@ -92,20 +93,24 @@ class Ledgers:
         self.journal = Moody(self.store)
         await self.journal.create()
         events, commands = self._codecs
-        handler = CommandHandler(
-            self.decider, events, commands, self.journal, "ledger-0", Cache(self.cache), 1_000, self.limits
+        handler = GroupHandler(
+            decider=self.decider,
+            events=events,
+            commands=commands,
+            journal=self.journal,
+            cache=Cache(self.cache),
+            partition=0,
+            partition_of=lambda key: 0,
+            window=1_000,
+            limits=self.limits,
         )
         self.owner = RunningOwner(
-            stream="ledger-0",
-            partition=0,
             topic_id=self.topic_id,
             identity="me",
             journal=self.journal,
             handler=handler,
             replies=self.outbox,
-            limits=self.limits,
             commands=Topic(self.topic_id),
-            check_partition=lambda key: 0,
         )
         await self.owner.take_over()
         self.owner.resume()

@@ -15,7 +15,7 @@ from aggregates.decider import Decider
 from schemas.codec import Codec
 from streams.deciding.cache import Aggregate
 from streams.deciding.command_codec import CommandCodec
-from streams.deciding.handler import load_aggregate
+from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import AVRO, command_headers, read_envelope
 from streams.journal.port import RecordedEvent
 from streams.journal.snapshots import form_of

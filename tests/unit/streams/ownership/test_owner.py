@@ -16,7 +16,8 @@ from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.concurrency.tasks import cancel
 from streams.deciding.cache import Cache
-from streams.deciding.handler import CommandHandler, load_aggregate
+from streams.deciding.group_handler import GroupHandler
+from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal, MemoryStore
@@ -103,23 +104,26 @@ class Bench:
         journal, sent = Moody(self.store), Sent()
         await journal.create()
         await journal.open()
-        handler = CommandHandler(order, EVENTS, COMMANDS, journal, "order-0", Cache(cache), 1_000)
-
-        name = f"owner {len(self.owners)}"
-        limits = Limits(group_commands=50, group_linger=0.001, snapshot_every=every)
-        owner = RunningOwner(
-            stream="order-0",
+        handler = GroupHandler(
+            decider=order,
+            events=EVENTS,
+            commands=COMMANDS,
+            journal=journal,
+            cache=Cache(cache),
             partition=0,
+            partition_of=lambda key: 3 if key == b"astray" else 0,
+            window=1_000,
+            limits=Limits(group_commands=50, group_linger=0.001, snapshot_every=every),
+            advice=lambda: self.advice,
+        )
+        owner = RunningOwner(
             topic_id=topic_id,
-            identity=name,
+            identity=f"owner {len(self.owners)}",
             journal=journal,
             handler=handler,
             replies=sent,
-            limits=limits,
             commands=self.topic,
-            check_partition=lambda key: 3 if key == b"astray" else 0,
             waiting=self.waiting,
-            advice=lambda: self.advice,
         )
         self.owners.append(owner)
         await owner.take_over()
