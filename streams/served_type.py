@@ -13,6 +13,7 @@ from faust.types import TP
 from aggregates.process_manager import ProcessManager
 from streams.aggregate_type import AggregateType
 from streams.deciding.cache import Budget, Cache
+from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import message_of
 from streams.journal.port import Journal
@@ -50,12 +51,19 @@ class ServedType(Part):
         self._journal = journal
         self._broker = broker
         self._budget = budget
-        self._limits = context.limits()
         self._events_topic = topics.events_topic(settings.namespace, type)
         self._replies = Replies(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
         self._dispatcher: CommandDispatcher | None = None
         if context.process is not None:
             self._add_process(context.process)
+        self._commands = CommandHandler(
+            decider=context.decider,
+            events=context.events,
+            commands=context.commands,
+            window=settings.dedupe_window,
+            limits=context.limits(),
+            check=self._dispatcher.check if self._dispatcher is not None else None,
+        )
 
     def _add_process(self, process: ProcessManager[Any, Any, Any]) -> None:
         context, settings = self.context, self.context.settings
@@ -122,19 +130,13 @@ class ServedType(Part):
     # -- its logs --------------------------------------------------------------------------------------
 
     def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Owner:
-        context, settings = self.context, self.context.settings
-        dispatcher = self._dispatcher
+        context = self.context
         handler = GroupHandler(
-            decider=context.decider,
-            events=context.events,
-            commands=context.commands,
+            self._commands,
             journal=self._journal,
             cache=Cache(self._budget),
             partition=partition,
             partition_of=self._partition_of,
-            window=settings.dedupe_window,
-            limits=self._limits,
-            check=dispatcher.check if dispatcher is not None else None,
             advice=self._advice,
         )
         return Owner(
@@ -146,7 +148,7 @@ class ServedType(Part):
             replies=self._replies,
             commands=CommandPartition(self._broker, context.commands_topic, partition, self._events_topic),
             waiting=waiting,
-            dispatch=dispatcher.dispatch if dispatcher is not None else None,
+            dispatch=self._dispatcher.dispatch if self._dispatcher is not None else None,
         )
 
     def _partition_of(self, key: bytes) -> int:

@@ -29,25 +29,26 @@ _SEQUENCE = re.compile(r"0|[1-9]\d{0,18}", re.ASCII)
 
 
 class CommandHandler:
-    """Decides commands one after another, for the commit of their group."""
+    """Decides commands of one aggregate type, each for the commit of its group; it keeps nothing of them.
+
+    window    the command ids that an aggregate remembers
+    """
 
     def __init__(
         self,
         *,
-        stream: str,
         decider: Decider[Any, Any, Any],
         events: Codec,
         commands: Codec,
         window: int,
-        limits: Limits,
-        check: Check | None,
+        limits: Limits = Limits(),  # noqa: B008  (frozen)
+        check: Check | None = None,
     ) -> None:
-        self._stream = stream
-        self._decider = decider
-        self._events = events
+        self.decider = decider
+        self.events = events
+        self.window = window
+        self.limits = limits
         self._commands = CommandCodec(decider, commands)
-        self._window = window
-        self._limits = limits
         self._check = check
 
     def read(self, message: Message, id: str = "") -> tuple[Envelope, Failure | None]:
@@ -63,7 +64,7 @@ class CommandHandler:
             if isinstance(error, Failure):
                 failure = error
             else:
-                log.error("%s: the command at offset %d: %r", self._stream, message.offset, error, exc_info=True)
+                log.error("a command of %r, at offset %d: %r", message.key, message.offset, error, exc_info=True)
                 failure = failure_over(error, "Unreadable")
             envelope = failure.envelope or Envelope(id, "", "", b"", JSON, message.offset, EPOCH)
             envelope.message = message
@@ -72,7 +73,7 @@ class CommandHandler:
     def decide(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> Verdict:
         """Decide a command, and add the verdict to its group. Only one that is accepted changes the aggregate."""
         try:
-            if (first := self.first_reply(envelope, aggregate)) is not None:
+            if (first := self.first_reply(envelope, aggregate, group)) is not None:
                 return group.accept(envelope, first, [])
             check_deadline(envelope, group.time)
             _check_expected(envelope, aggregate.sequence)
@@ -82,7 +83,7 @@ class CommandHandler:
         aggregate.state = state
         return self.accept(envelope, aggregate, rows, cause, group)
 
-    def first_reply(self, envelope: Envelope, aggregate: Aggregate) -> FirstReply | None:
+    def first_reply(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> FirstReply | None:
         """The first reply to a command that was accepted before.
 
         Raises `Failure` for another command with its id, and what reading it raises.
@@ -97,7 +98,7 @@ class CommandHandler:
         if cause != first.command:
             former = first.command.rpartition(" ")[0]
             other = "" if former != envelope.type else " with other data"
-            used = f"the id {envelope.id} was used for {former}{other}, accepted at {self._stream}:{first.nr}"
+            used = f"the id {envelope.id} was used for {former}{other}, accepted at {group.stream}:{first.nr}"
             do = "a new command needs a new id, and the same id means the same command again"
             raise Failure("IdUsedBefore", f"{used}: {do}")
         return first
@@ -112,8 +113,8 @@ class CommandHandler:
         field = getattr(command, "time_field", None)
         if field is not None and getattr(command, field) is None:
             command = dataclasses.replace(command, **{field: envelope.time})
-        events = self._decider.decide(command, aggregate.state)
-        most = self._limits.events_per_command
+        events = self.decider.decide(command, aggregate.state)
+        most = self.limits.events_per_command
         if len(events) > most:
             raise Failure("TooManyEvents", f"the command causes {len(events)} events, more than {most}")
         cause = self._commands.cause(envelope.type, sent)
@@ -122,10 +123,10 @@ class CommandHandler:
         for number, event in enumerate(events, 1):
             try:
                 # From here on the event is what will be read: so is the state, and what the event causes.
-                data, kept = self._events.write(event)
+                data, kept = self.events.write(event)
             except Unfit as why:
                 raise Failure("InvalidEvent", f"{envelope.type} causes an event that cannot be kept: {why}") from None
-            state = self._decider.evolve(state, kept)
+            state = self.decider.evolve(state, kept)
             ending = cause if number == len(events) else ""
             row = row_of(envelope, aggregate.sequence + number, type(event).__name__, data, ending)
             if self._check is not None:
@@ -133,7 +134,7 @@ class CommandHandler:
             rows.append(row)
         # Ids come from the command, whose size is bounded: once they do not matter.
         size = len(rows[0].data) if len(rows) == 1 else sum([row.size for row in rows])
-        most = self._limits.event_bytes_per_command
+        most = self.limits.event_bytes_per_command
         if size > most:
             raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {most}, with their ids")
         return state, rows, cause
@@ -146,7 +147,7 @@ class CommandHandler:
             group.eventful_nr = group.nr
         else:  # remembered with the position that its reply names
             rows = [row_of(envelope, aggregate.sequence, "", str(group.eventful_nr).encode(), cause)]
-        return group.accept(envelope, aggregate.remember(rows, group.nr, self._window), rows)
+        return group.accept(envelope, aggregate.remember(rows, group.nr, self.window), rows)
 
 
 def _check_expected(envelope: Envelope, sequence: int) -> None:

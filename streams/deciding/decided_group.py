@@ -7,11 +7,10 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
 
 from aggregates.decider import Rejected
 from streams.deciding.cache import Aggregate, PendingSnapshot
-from streams.deciding.messages import AggregateRef, Envelope, Error, Failure, Reply, encode_reply
+from streams.deciding.messages import AggregateRef, Envelope, Error, Failure, Reply, Status, encode_reply
 from streams.journal.port import RecordedEvent
 from streams.journal.snapshots import FirstReply
 from streams.limits import Limits
@@ -82,9 +81,11 @@ class DecidedGroup:
             if verdict.reply is not None and (envelope := verdict.envelope).reply_to
         ]
 
-    def add(self, envelope: Envelope, reply: Reply | None, rows: list[RecordedEvent]) -> Verdict:
+    def add(
+        self, envelope: Envelope, reply: Reply | None, rows: list[RecordedEvent], failure: Failure | None = None
+    ) -> Verdict:
         """One more verdict."""
-        verdict = Verdict(envelope, reply, rows)
+        verdict = Verdict(envelope, reply, rows, failure)
         self.verdicts.append(verdict)
         for row in rows:
             self.size += row.size
@@ -99,10 +100,7 @@ class DecidedGroup:
 
         The `sequence` is that of its aggregate, 0 where that is not known.
         """
-        if isinstance(error, Rejected):
-            why = Error(error.type, error.message)
-            return self.add(envelope, self._reply(envelope, "rejected", sequence, self.eventful_nr, error=why), [])
-        if not isinstance(error, Failure):
+        if not isinstance(error, Rejected | Failure):
             log.error(
                 "%s: command %r %r of %r raised",
                 self.stream,
@@ -112,10 +110,10 @@ class DecidedGroup:
                 exc_info=error,
             )
             error = failure_over(error)
+        failure = error if isinstance(error, Failure) else None
+        status: Status = "rejected" if failure is None else "failed"
         why = Error(error.type, error.message)
-        verdict = self.add(envelope, self._reply(envelope, "failed", sequence, self.eventful_nr, error=why), [])
-        verdict.failure = error
-        return verdict
+        return self.add(envelope, self._reply(envelope, status, sequence, self.eventful_nr, error=why), [], failure)
 
     def note(self, verdict: Verdict, aggregate: Aggregate, type: str, data: bytes) -> None:
         """Record a note on the quarantine of an aggregate with a verdict."""
@@ -127,7 +125,7 @@ class DecidedGroup:
     def _reply(
         self,
         envelope: Envelope,
-        status: Literal["accepted", "rejected", "failed"],
+        status: Status,
         sequence: int,
         nr: int,
         events: tuple[str, ...] = (),

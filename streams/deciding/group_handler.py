@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
-from aggregates.decider import Decider
-from schemas.codec import Codec
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.command_handler import Check, CommandHandler
+from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup, failure_over
 from streams.deciding.loading import EvolveFailed, load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message
 from streams.deciding.quarantine_policy import QuarantinePolicy
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import Aggregates, Commit, Unavailable, stream_name
-from streams.limits import Limits
 from streams.moments import now
 
 LOADS_AT_ONCE = 64
@@ -29,50 +25,34 @@ class GroupHandler:
     After `decide_group` the group is to be committed, then `settle` called; or else the handler dropped, since its
     aggregates have run ahead of the journal.
 
-    window          the command ids that an aggregate remembers
     partition_of    the partition that a key belongs to
     advice          why somebody may send to a wrong partition; empty: he uses another partitioner
     """
 
     def __init__(
         self,
+        commands: CommandHandler,
         *,
-        decider: Decider[Any, Any, Any],
-        events: Codec,
-        commands: Codec,
         journal: Aggregates,
         cache: Cache,
         partition: int,
         partition_of: Callable[[bytes], int],
-        window: int,
-        limits: Limits = Limits(),  # noqa: B008  (frozen)
-        check: Check | None = None,
         advice: Callable[[], str] = lambda: "",
     ) -> None:
-        self.decider = decider
+        self.decider = commands.decider
+        self.limits = commands.limits
         self.partition = partition
-        self.stream = stream_name(decider.type, partition)
+        self.stream = stream_name(self.decider.type, partition)
         self.cache = cache
-        self.limits = limits
         self.touched: dict[str, Aggregate] = {}
         """The aggregates of the group in work."""
         self._broken: dict[str, Failure] = {}
-        self._events = events
         self._journal = journal
         self._partition_of = partition_of
-        self._window = window
         self._advice = advice
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
-        self._commands = CommandHandler(
-            stream=self.stream,
-            decider=decider,
-            events=events,
-            commands=commands,
-            window=window,
-            limits=limits,
-            check=check,
-        )
-        self._quarantine = QuarantinePolicy(self._commands, limits)
+        self._commands = commands
+        self._quarantine = QuarantinePolicy(commands)
 
     async def decide_group(
         self, messages: Sequence[Message], head: Commit, waits: Callable[[Exception | None], None] | None = None
@@ -144,7 +124,7 @@ class GroupHandler:
         async with self._loads:
             try:
                 self.touched[aggregate_id] = await load_aggregate(
-                    self._journal, self.decider, self._events, aggregate_id, self._window
+                    self._journal, self.decider, self._commands.events, aggregate_id, self._commands.window
                 )
             except EvolveFailed as error:
                 self._broken[aggregate_id] = failure_over(error.__cause__ or error)

@@ -140,6 +140,9 @@ class AggregateRef(msgspec.Struct, frozen=True):
     sequence: int
 
 
+Status = Literal["accepted", "rejected", "failed"]
+
+
 class Reply(msgspec.Struct, frozen=True):
     """The answer to one command, as the contract has it; JSON by `encode_reply`.
 
@@ -147,7 +150,7 @@ class Reply(msgspec.Struct, frozen=True):
     """
 
     command_id: str
-    status: Literal["accepted", "rejected", "failed"]
+    status: Status
     aggregate: AggregateRef
     events: tuple[str, ...] = ()
     position: str = ""

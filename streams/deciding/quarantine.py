@@ -32,6 +32,7 @@ RELEASE = "#release"
 """The type of the command that gives up the poison command and lets those behind it go on. No class of a domain can
 have this name. Its data may say which poison command is meant: `{"command_id": ".."}`."""
 
+_decode_message = msgspec.msgpack.Decoder(tuple[int, bytes | None, bytes | None, list[tuple[str, Any]], float]).decode
 WAITING_BYTES = 1_000
 """What a command that waits takes of memory beside the bytes of its message."""
 
@@ -113,6 +114,4 @@ def pack(message: Message) -> bytes:
 
 def unpack(data: bytes) -> Message:
     """The message that a note holds."""
-    fields: tuple[Any, ...] = msgspec.msgpack.decode(data, type=tuple)
-    offset, key, value, headers, timestamp = fields
-    return Message(offset, key, value, [(name, header) for name, header in headers], timestamp)
+    return Message(*_decode_message(data))

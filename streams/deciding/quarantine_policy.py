@@ -26,7 +26,6 @@ from streams.deciding.quarantine import (
     QuarantineReason,
     pack,
 )
-from streams.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +44,9 @@ class QuarantinePolicy:
     owner stops in between, the message is delivered again, and the release goes on.
     """
 
-    def __init__(self, commands: CommandHandler, limits: Limits) -> None:
+    def __init__(self, commands: CommandHandler) -> None:
         self._commands = commands
-        self._limits = limits
+        self._limits = commands.limits
 
     def decide(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> bool:
         """Decide a command, or let it wait. False: the commit is full, and the command is to be decided again."""
@@ -90,7 +89,7 @@ class QuarantinePolicy:
         message = envelope.message
         assert message is not None
         try:
-            if (first := self._commands.first_reply(envelope, aggregate)) is not None:
+            if (first := self._commands.first_reply(envelope, aggregate, group)) is not None:
                 group.accept(envelope, first, [])
                 return
             check_deadline(envelope, group.time)
@@ -125,7 +124,7 @@ class QuarantinePolicy:
         """Decide a control command."""
         quarantine = aggregate.quarantine
         try:
-            if (first := self._commands.first_reply(envelope, aggregate)) is not None:
+            if (first := self._commands.first_reply(envelope, aggregate, group)) is not None:
                 group.accept(envelope, first, [])
                 return True
             if envelope.type != RELEASE:

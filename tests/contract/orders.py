@@ -18,6 +18,7 @@ from aggregates.shop.order import order
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.cache import Cache
+from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
 from streams.journal.port import Commit, Journal, RecordedEvent, StoredEvent, stream_name
@@ -98,15 +99,17 @@ class Orders:
     async def owner(self, partition: int, name: str = "a") -> RunningOwner:
         """One that serves the partition; whoever did before is fenced."""
         handler = GroupHandler(
-            decider=self.decider,
-            events=EVENTS,
-            commands=_COMMANDS,
+            CommandHandler(
+                decider=self.decider,
+                events=EVENTS,
+                commands=_COMMANDS,
+                window=WINDOW,
+                limits=Limits(group_commands=5, group_linger=0.001, snapshot_every=EVERY),
+            ),
             journal=self.journal,
             cache=Cache(1_000_000),
             partition=partition,
             partition_of=lambda key: partition,
-            window=WINDOW,
-            limits=Limits(group_commands=5, group_linger=0.001, snapshot_every=EVERY),
         )
         owner = RunningOwner(
             topic_id="t1", identity=name, journal=self.journal, handler=handler, replies=Nobody(), commands=Topic()

@@ -21,6 +21,7 @@ from projections.publishing.publication import event_headers
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.cache import Aggregate, Cache
+from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Message, decode_reply
@@ -139,15 +140,17 @@ class Decided:
         )
         self.cache = Cache(1_000_000)
         self.handler = GroupHandler(
-            decider=DECIDERS[type],
-            events=events_of(type),
-            commands=commands_of(type),
+            CommandHandler(
+                decider=DECIDERS[type],
+                events=events_of(type),
+                commands=commands_of(type),
+                window=WINDOW,
+                limits=limits,
+            ),
             journal=self.journal,
             cache=self.cache,
             partition=0,
             partition_of=lambda key: 0,
-            window=WINDOW,
-            limits=limits,
         )
         self.owner = RunningOwner(
             topic_id="topic",

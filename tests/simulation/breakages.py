@@ -131,8 +131,8 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "accepted commands without an event are not remembered": (
         Edit(
             CommandHandler.accept,
-            "return group.accept(envelope, aggregate.remember(rows, group.nr, self._window), rows)",
-            "first = aggregate.remember(rows, group.nr, self._window)\n"
+            "return group.accept(envelope, aggregate.remember(rows, group.nr, self.window), rows)",
+            "first = aggregate.remember(rows, group.nr, self.window)\n"
             "    if not first.events:\n"
             "        del aggregate.outcomes[envelope.id]\n"
             "    return group.accept(envelope, first, rows)",

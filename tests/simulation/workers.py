@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Cache
+from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message, message_of
 from streams.kafka.client import partition_of
@@ -74,15 +75,17 @@ class CommandWorker:
     def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Owner:
         shape = self._world.shape
         handler = GroupHandler(
-            decider=account,
-            events=EVENTS,
-            commands=COMMANDS,
+            CommandHandler(
+                decider=account,
+                events=EVENTS,
+                commands=COMMANDS,
+                window=shape.dedupe_window,
+                limits=shape.limits,
+            ),
             journal=self._journal,
             cache=Cache(shape.cache_weight),
             partition=partition,
             partition_of=lambda key: partition_of(key, shape.partitions),
-            window=shape.dedupe_window,
-            limits=shape.limits,
         )
         return Owner(
             topic_id=topic_id,

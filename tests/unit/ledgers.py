@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from streams.deciding.cache import Aggregate, Cache
+from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import RETRY_OF, Envelope, Failure, Message, command_headers
@@ -94,15 +95,17 @@ class Ledgers:
         await self.journal.create()
         events, commands = self._codecs
         handler = GroupHandler(
-            decider=self.decider,
-            events=events,
-            commands=commands,
+            CommandHandler(
+                decider=self.decider,
+                events=events,
+                commands=commands,
+                window=1_000,
+                limits=self.limits,
+            ),
             journal=self.journal,
             cache=Cache(self.cache),
             partition=0,
             partition_of=lambda key: 0,
-            window=1_000,
-            limits=self.limits,
         )
         self.owner = RunningOwner(
             topic_id=self.topic_id,

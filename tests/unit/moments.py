@@ -14,6 +14,7 @@ from schemas.codec import Codec
 from schemas.formats import AVRO, Format
 from schemas.registry import Schema
 from streams.deciding.cache import Cache, encoded
+from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup, Verdict
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import JSON, Envelope
@@ -142,15 +143,17 @@ class Desk:
 
     def restart(self) -> None:
         self.handler = GroupHandler(
-            decider=self.decider,
-            events=self.events,
-            commands=self.commands,
+            CommandHandler(
+                decider=self.decider,
+                events=self.events,
+                commands=self.commands,
+                window=1_000,
+                limits=self.limits,
+            ),
             journal=self.journal,
             cache=Cache(10**9),
             partition=0,
             partition_of=lambda key: 0,
-            window=1_000,
-            limits=self.limits,
         )
 
     def envelope(self, type: str, data: Any = None, id: str = "", **fields: Any) -> Envelope:

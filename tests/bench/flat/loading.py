@@ -19,6 +19,7 @@ from statistics import median
 from aggregates.shop.order import order
 from streams.cli.progress import Meter
 from streams.deciding.cache import Cache
+from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
@@ -93,14 +94,16 @@ async def _decide(site: Site, commands: Iterable[tuple[str, int]], meter: Meter)
     """Have an owner decide commands (order id, its number there) until all that follows from them is written."""
     settings, context = site.settings, site.context
     handler = GroupHandler(
-        decider=order,
-        events=context.events,
-        commands=context.commands,
+        CommandHandler(
+            decider=order,
+            events=context.events,
+            commands=context.commands,
+            window=settings.dedupe_window,
+        ),
         journal=site.journal,
         cache=Cache(settings.cache_bytes // settings.partitions),
         partition=PARTITION,
         partition_of=_partition,
-        window=settings.dedupe_window,
     )
     owner = RunningOwner(
         topic_id="t",

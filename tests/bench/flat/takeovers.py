@@ -10,6 +10,7 @@ from statistics import median
 
 from aggregates.shop.order import order
 from streams.deciding.cache import Cache
+from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.kafka.command_partition import CommandPartition
 from tests.bench.flat.loading import Unheard
@@ -60,14 +61,16 @@ async def measure_takeovers(site: Site, lengths: Sequence[int], topic_id: str, f
 async def _take_over(site: Site, it: Takeovers, topic_id: str) -> None:
     settings, context = site.settings, site.context
     handler = GroupHandler(
-        decider=order,
-        events=context.events,
-        commands=context.commands,
+        CommandHandler(
+            decider=order,
+            events=context.events,
+            commands=context.commands,
+            window=settings.dedupe_window,
+        ),
         journal=site.journal,
         cache=Cache(1),
         partition=it.partition,
         partition_of=lambda key: it.partition,
-        window=settings.dedupe_window,
     )
     log = CommandPartition(site.broker, context.commands_topic, it.partition)
     owner = RunningOwner(

@@ -16,6 +16,7 @@ from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.concurrency.tasks import cancel
 from streams.deciding.cache import Cache
+from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
@@ -105,15 +106,17 @@ class Bench:
         await journal.create()
         await journal.open()
         handler = GroupHandler(
-            decider=order,
-            events=EVENTS,
-            commands=COMMANDS,
+            CommandHandler(
+                decider=order,
+                events=EVENTS,
+                commands=COMMANDS,
+                window=1_000,
+                limits=Limits(group_commands=50, group_linger=0.001, snapshot_every=every),
+            ),
             journal=journal,
             cache=Cache(cache),
             partition=0,
             partition_of=lambda key: 3 if key == b"astray" else 0,
-            window=1_000,
-            limits=Limits(group_commands=50, group_linger=0.001, snapshot_every=every),
             advice=lambda: self.advice,
         )
         owner = RunningOwner(
