@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
 
@@ -29,6 +30,7 @@ def _share(types: tuple[str, ...]) -> tuple[str, ...]:
     return _shared.setdefault(types, types)
 
 
+@dataclass(slots=True, eq=False)
 class Aggregate:
     """One aggregate of an owner: its state, sequence, and the command ids it remembers.
 
@@ -42,32 +44,17 @@ class Aggregate:
     cached           its weight as the cache has counted it
     """
 
-    __slots__ = (
-        "cached",
-        "nr",
-        "outcome_bytes",
-        "outcomes",
-        "quarantine",
-        "sequence",
-        "snapshot_bytes",
-        "state",
-        "state_bytes",
-        "unsnapped_bytes",
-        "unsnapped_events",
-    )
-
-    def __init__(self, state: Any) -> None:
-        self.state = state
-        self.sequence = 0
-        self.nr = 0
-        self.outcomes: dict[str, FirstReply] = {}
-        self.quarantine: Quarantine | None = None
-        self.unsnapped_events = 0
-        self.unsnapped_bytes = 0
-        self.snapshot_bytes = 0
-        self.state_bytes = 0
-        self.outcome_bytes = 0
-        self.cached = 0
+    state: Any
+    sequence: int = 0
+    nr: int = 0
+    outcomes: dict[str, FirstReply] = field(default_factory=dict)
+    quarantine: Quarantine | None = None
+    unsnapped_events: int = 0
+    unsnapped_bytes: int = 0
+    snapshot_bytes: int = 0
+    state_bytes: int = 0
+    outcome_bytes: int = 0
+    cached: int = 0
 
     @property
     def weight(self) -> int:

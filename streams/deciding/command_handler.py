@@ -55,20 +55,13 @@ class CommandHandler:
         """A message as a command; where it cannot be read, what is known of it, and the failure, whatever stands in the
         message. One that brings no id has `id`."""
         try:
-            if message.unreadable:
-                raise Failure("Unreadable", message.unreadable)
-            envelope = read_envelope(message.key, message.value, message.headers, message.offset, message.timestamp, id)
-            envelope.message = message
-            return envelope, None
+            return read_envelope(message, id), None
         except Exception as error:
-            if isinstance(error, Failure):
-                failure = error
-            else:
-                log.error("a command of %r, at offset %d: %r", message.key, message.offset, error, exc_info=True)
-                failure = failure_over(error, "Unreadable")
-            envelope = failure.envelope or Envelope(id, "", "", b"", JSON, message.offset, EPOCH)
-            envelope.message = message
-            return envelope, failure
+            if isinstance(error, Failure) and error.envelope is not None:
+                return error.envelope, error
+            log.exception("a command of %r, at offset %d, cannot be read", message.key, message.offset)
+            unknown = Envelope(id, "", "", b"", JSON, message.offset, EPOCH, message=message)
+            return unknown, failure_over(error, "Unreadable")
 
     def decide(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> Verdict:
         """Decide a command, and add the verdict to its group. Only one that is accepted changes the aggregate."""

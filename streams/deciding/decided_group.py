@@ -93,7 +93,7 @@ class DecidedGroup:
 
     def accept(self, envelope: Envelope, first: FirstReply, rows: list[RecordedEvent]) -> Verdict:
         """The verdict on a command that is accepted, with its rows, or was accepted before."""
-        return self.add(envelope, self._reply(envelope, "accepted", first.sequence, first.nr, first.events), rows)
+        return self.add(envelope, self._reply(envelope, "accepted", first.sequence, first.nr, first.events, None), rows)
 
     def refuse(self, envelope: Envelope, error: Exception, sequence: int) -> Verdict:
         """The verdict on a command over which `error` was raised: it is rejected, or fails.
@@ -101,19 +101,13 @@ class DecidedGroup:
         The `sequence` is that of its aggregate, 0 where that is not known.
         """
         if not isinstance(error, Rejected | Failure):
-            log.error(
-                "%s: command %r %r of %r raised",
-                self.stream,
-                envelope.type,
-                envelope.id,
-                envelope.aggregate_id,
-                exc_info=error,
-            )
+            what = f"{self.stream}: command {envelope.type!r} {envelope.id!r} of {envelope.aggregate_id!r} raised"
+            log.error("%s", what, exc_info=error)
             error = failure_over(error)
         failure = error if isinstance(error, Failure) else None
         status: Status = "rejected" if failure is None else "failed"
         why = Error(error.type, error.message)
-        return self.add(envelope, self._reply(envelope, status, sequence, self.eventful_nr, error=why), [], failure)
+        return self.add(envelope, self._reply(envelope, status, sequence, self.eventful_nr, (), why), [], failure)
 
     def note(self, verdict: Verdict, aggregate: Aggregate, type: str, data: bytes) -> None:
         """Record a note on the quarantine of an aggregate with a verdict."""
@@ -123,13 +117,7 @@ class DecidedGroup:
         self.size += note.size
 
     def _reply(
-        self,
-        envelope: Envelope,
-        status: Status,
-        sequence: int,
-        nr: int,
-        events: tuple[str, ...] = (),
-        error: Error | None = None,
+        self, envelope: Envelope, status: Status, sequence: int, nr: int, events: tuple[str, ...], error: Error | None
     ) -> Reply:
         reference = AggregateRef(self.type, envelope.aggregate_id, sequence)
         return Reply(envelope.id, status, reference, events, f"{self.stream}:{nr}", error, envelope.type)

@@ -19,6 +19,7 @@ that waited quarantines the aggregate again.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +54,7 @@ class WaitingCommand(msgspec.Struct, frozen=True):
     message: Message
 
 
+@dataclass(slots=True, eq=False)
 class Quarantine:
     """The quarantine of one aggregate.
 
@@ -61,15 +63,12 @@ class Quarantine:
     released_by    the id of the command that released it, while that goes on, and `reply`: what it will get
     """
 
-    __slots__ = ("poison", "reason", "released_by", "reply", "size", "waiting")
-
-    def __init__(self, poison: str, reason: QuarantineReason) -> None:
-        self.poison = poison
-        self.reason = reason
-        self.waiting: deque[WaitingCommand] = deque()
-        self.size = 0
-        self.released_by = ""
-        self.reply: Reply | None = None
+    poison: str
+    reason: QuarantineReason
+    waiting: deque[WaitingCommand] = field(default_factory=deque)
+    size: int = 0
+    released_by: str = ""
+    reply: Reply | None = None
 
     @property
     def weight(self) -> int:

@@ -20,11 +20,12 @@ from streams.deciding.cache import encoded
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message
 from streams.journal.port import Commit, Fenced, Journal, Unavailable
+from streams.kafka.command_partition import CommandPartition
 from streams.ownership.command_queue import CommandQueue
 from streams.ownership.derivation import Derivation, Dispatch
 from streams.ownership.partition_intake import CommandsMissing, PartitionIntake
 from streams.ownership.replies import Replies
-from streams.ownership.takeover import CommandSource, check_topic, take_over
+from streams.ownership.takeover import check_topic, take_over
 from streams.ownership.waiting import WaitingLog
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Owner:
         journal: Journal,
         handler: GroupHandler,
         replies: Replies,
-        commands: CommandSource,
+        commands: CommandPartition,
         waiting: WaitingLog,
         dispatch: Dispatch | None = None,
     ) -> None:

@@ -28,6 +28,7 @@ from streams.deciding.messages import Message, decode_reply
 from streams.journal.commit_codec import decode_events, encode_events
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import stream_name
+from streams.kafka.command_partition import CommandPartition
 from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.limits import Limits
 from streams.ownership.replies import Replies
@@ -108,8 +109,11 @@ def _check_record(key: bytes | None, value: bytes | None, headers: Sequence[tupl
     batch.append(0, timestamp=0, key=key, value=value, headers=list(headers))
 
 
-class _CommandLog:
+class _CommandLog(CommandPartition):
     """The command topic: nothing but what is delivered."""
+
+    def __init__(self) -> None:
+        pass
 
     async def end(self) -> int:
         return 1 << 40

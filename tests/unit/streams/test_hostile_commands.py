@@ -74,10 +74,10 @@ def test_a_record_that_could_not_be_read() -> None:
 async def test_a_bug_of_reading(it: Ledgers, monkeypatch: pytest.MonkeyPatch) -> None:
     """What reading one message raises, whatever it is, is that message's failure, kept with its trace."""
 
-    def moody(key: Any, value: Any, *rest: Any) -> Any:
-        if value == b"moody":
+    def moody(message: Message, default_id: str) -> Any:
+        if message.value == b"moody":
             raise LookupError("nobody thought of this")
-        return read_envelope(key, value, *rest)
+        return read_envelope(message, default_id)
 
     monkeypatch.setattr(command_handler, "read_envelope", moody)
     put(it, value=b"moody")
