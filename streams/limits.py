@@ -38,8 +38,6 @@ class Limits:
     """The most events that one command may cause."""
     event_bytes_per_command: Annotated[int, Meta(ge=1, le=RECORD_BYTES)] = 256 * KIB
     """The most bytes of events that one command may cause."""
-    decide_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
-    """How often a command that makes the domain raise is tried."""
     quarantine: bool = False
     """Whether the later commands of an aggregate wait behind one that made the domain raise; else they go on."""
     quarantine_limit: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000

@@ -9,6 +9,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
+def now() -> datetime:
+    """The wall clock, for information that nothing depends on."""
+    return datetime.now(UTC)
+
+
 def milliseconds(moment: datetime) -> int:
     """Milliseconds since 1970, rounded down."""
     return (moment - EPOCH) // _MILLISECOND

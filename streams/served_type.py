@@ -13,7 +13,8 @@ from faust.types import TP
 from aggregates.process_manager import ProcessManager
 from streams.aggregate_type import AggregateType
 from streams.deciding.cache import Budget, Cache
-from streams.deciding.handler import CommandHandler
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import message_of
 from streams.journal.port import Journal
 from streams.kafka import topics
@@ -50,12 +51,19 @@ class ServedType(Part):
         self._journal = journal
         self._broker = broker
         self._budget = budget
-        self._limits = context.limits()
         self._events_topic = topics.events_topic(settings.namespace, type)
         self._replies = Replies(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
         self._dispatcher: CommandDispatcher | None = None
         if context.process is not None:
             self._add_process(context.process)
+        self._commands = CommandHandler(
+            decider=context.decider,
+            events=context.events,
+            commands=context.commands,
+            window=settings.dedupe_window,
+            limits=context.limits(),
+            check=self._dispatcher.check if self._dispatcher is not None else None,
+        )
 
     def _add_process(self, process: ProcessManager[Any, Any, Any]) -> None:
         context, settings = self.context, self.context.settings
@@ -122,34 +130,25 @@ class ServedType(Part):
     # -- its logs --------------------------------------------------------------------------------------
 
     def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Owner:
-        context, settings = self.context, self.context.settings
-        handler = CommandHandler(
-            context.decider,
-            context.events,
-            context.commands,
-            self._journal,
-            waiting.stream,
-            Cache(self._budget),
-            settings.dedupe_window,
-            self._limits,
-        )
-        if self._dispatcher is not None:
-            handler.check = self._dispatcher.check
-        return Owner(
-            stream=waiting.stream,
+        context = self.context
+        handler = GroupHandler(
+            self._commands,
+            journal=self._journal,
+            cache=Cache(self._budget),
             partition=partition,
+            partition_of=self._partition_of,
+            advice=self._advice,
+        )
+        return Owner(
             topic_id=topic_id,
             # The fence tells owners apart, not workers.
             identity=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
             journal=self._journal,
             handler=handler,
             replies=self._replies,
-            limits=self._limits,
             commands=CommandPartition(self._broker, context.commands_topic, partition, self._events_topic),
-            check_partition=self._partition_of,
             waiting=waiting,
             dispatch=self._dispatcher.dispatch if self._dispatcher is not None else None,
-            advice=self._advice,
         )
 
     def _partition_of(self, key: bytes) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from streams.kafka.command_partition import CommandPartition
 
-class Topic:
+
+class Topic(CommandPartition):
     """The command partition as an owner looks at it: without gaps, and longer than anybody has read, unless told."""
 
     length = 1_000_000

@@ -7,6 +7,7 @@ from typing import Any
 
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
+from streams.deciding.group_handler import GroupHandler
 from streams.ownership.owner import CLOSE_SECONDS, Owner
 from streams.ownership.waiting import WaitingLog
 
@@ -14,9 +15,9 @@ from streams.ownership.waiting import WaitingLog
 class RunningOwner(Owner):
     """It runs from `resume` to `suspend` or `close`."""
 
-    def __init__(self, *, stream: str, waiting: WaitingLog | None = None, **options: Any) -> None:
-        waiting = waiting or WaitingLog(stream, Supervisor(), asyncio.Event())
-        super().__init__(stream=stream, waiting=waiting, **options)
+    def __init__(self, *, handler: GroupHandler, waiting: WaitingLog | None = None, **options: Any) -> None:
+        waiting = waiting or WaitingLog(handler.stream, Supervisor(), asyncio.Event())
+        super().__init__(handler=handler, waiting=waiting, **options)
         self.running: asyncio.Task[Exception | None] | None = None
 
     @property

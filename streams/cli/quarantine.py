@@ -98,9 +98,7 @@ def details(id: str, quarantine: Quarantine, place: str) -> dict[str, Any]:
 def _shown(waiting: WaitingCommand) -> dict[str, Any]:
     message = waiting.message
     try:
-        envelope = read_envelope(
-            message.key, message.value, message.headers, message.offset, message.timestamp, waiting.id
-        )
+        envelope = read_envelope(message, waiting.id)
         type, sent = envelope.type, in_utc(envelope.time, "seconds")
     except Failure as failure:
         type, sent = f"unreadable: {failure.message}", ""

@@ -1,1 +1,1 @@
-"""From a message to a verdict: reading a command, admitting it, deciding it against the state, setting a key aside."""
+"""From the messages of a log to a decided group: reading, loading, deciding, encoding, setting a key aside."""

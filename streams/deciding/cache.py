@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
 
@@ -29,6 +30,7 @@ def _share(types: tuple[str, ...]) -> tuple[str, ...]:
     return _shared.setdefault(types, types)
 
 
+@dataclass(slots=True, eq=False)
 class Aggregate:
     """One aggregate of an owner: its state, sequence, and the command ids it remembers.
 
@@ -42,32 +44,17 @@ class Aggregate:
     cached           its weight as the cache has counted it
     """
 
-    __slots__ = (
-        "cached",
-        "nr",
-        "outcome_bytes",
-        "outcomes",
-        "quarantine",
-        "sequence",
-        "snapshot_bytes",
-        "state",
-        "state_bytes",
-        "unsnapped_bytes",
-        "unsnapped_events",
-    )
-
-    def __init__(self, state: Any) -> None:
-        self.state = state
-        self.sequence = 0
-        self.nr = 0
-        self.outcomes: dict[str, FirstReply] = {}
-        self.quarantine: Quarantine | None = None
-        self.unsnapped_events = 0
-        self.unsnapped_bytes = 0
-        self.snapshot_bytes = 0
-        self.state_bytes = 0
-        self.outcome_bytes = 0
-        self.cached = 0
+    state: Any
+    sequence: int = 0
+    nr: int = 0
+    outcomes: dict[str, FirstReply] = field(default_factory=dict)
+    quarantine: Quarantine | None = None
+    unsnapped_events: int = 0
+    unsnapped_bytes: int = 0
+    snapshot_bytes: int = 0
+    state_bytes: int = 0
+    outcome_bytes: int = 0
+    cached: int = 0
 
     @property
     def weight(self) -> int:
@@ -76,8 +63,9 @@ class Aggregate:
         state = STATE_FACTOR * (self.state_bytes + self.unsnapped_bytes)
         return AGGREGATE_BYTES + self.outcome_bytes + state + waiting
 
-    def remember(self, rows: list[RecordedEvent], nr: int, window: int) -> None:
-        """Take in what one accepted command has written, or had written before. The oldest ids are forgotten."""
+    def remember(self, rows: list[RecordedEvent], nr: int, window: int) -> FirstReply:
+        """Take in what one accepted command has written, or had written before; returns what it is answered, now and
+        again. The oldest ids are forgotten."""
         last = rows[-1]
         self.nr = nr
         if last.is_event:
@@ -95,6 +83,7 @@ class Aggregate:
         if len(self.outcomes) > window:
             oldest = next(iter(self.outcomes))
             self.outcome_bytes -= _bytes_of(oldest, self.outcomes.pop(oldest))
+        return outcome
 
     def note(self, note: RecordedEvent, nr: int) -> None:
         """Take in a note on its quarantine."""
@@ -123,7 +112,8 @@ class Aggregate:
         self.state, self.state_bytes, outcomes = form.decode(snapshot.state)
         # Decoding gives each outcome a copy of its own of what they share.
         self.outcomes = {
-            id: FirstReply(it.nr, it.sequence, _share(it.events), it.command) for id, it in outcomes.items()
+            id: FirstReply(first.nr, first.sequence, _share(first.events), first.command)
+            for id, first in outcomes.items()
         }
         self.outcome_bytes = sum(_bytes_of(id, outcome) for id, outcome in self.outcomes.items())
         self.sequence = snapshot.sequence
@@ -168,7 +158,7 @@ class PendingSnapshot(msgspec.Struct):
 
 def encoded(pending: Iterable[PendingSnapshot]) -> list[Snapshot]:
     """Those of the snapshots that can be kept."""
-    return [snapshot for it in pending if (snapshot := it.encode()) is not None]
+    return [snapshot for one in pending if (snapshot := one.encode()) is not None]
 
 
 class Budget:

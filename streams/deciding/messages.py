@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from streams.moments import EPOCH
+
 JSON = "application/json"
 AVRO = "avro/binary"
 MAX_ID_LENGTH = 512
@@ -45,7 +47,6 @@ _ONCE = frozenset(
     )
 )
 """Headers that two readers would take differently when they come twice."""
-EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Message(msgspec.Struct, gc=False):
@@ -82,6 +83,7 @@ class Failure(Exception):
 
     It is answered `failed` and kept in the dead letters; the aggregate is left as it was. `trace` is the end of the
     stack trace when the domain raised; `quarantines` says that the aggregate's later commands wait behind this one.
+    `envelope` is what is known of a command that cannot be read.
     """
 
     def __init__(self, type: str, message: str, trace: str = "") -> None:
@@ -91,6 +93,7 @@ class Failure(Exception):
         self.message = message
         self.trace = trace
         self.quarantines = False
+        self.envelope: Envelope | None = None
 
 
 class Envelope(msgspec.Struct, gc=False):
@@ -119,6 +122,11 @@ class Envelope(msgspec.Struct, gc=False):
     retry_of: str = ""
     message: Message | None = None
 
+    @property
+    def is_control(self) -> bool:
+        """Whether it is for the engine itself: no class of a domain has such a name."""
+        return self.type.startswith("#")
+
 
 class Error(msgspec.Struct, frozen=True):
     """Why a command was rejected or failed."""
@@ -135,6 +143,9 @@ class AggregateRef(msgspec.Struct, frozen=True):
     sequence: int
 
 
+Status = Literal["accepted", "rejected", "failed"]
+
+
 class Reply(msgspec.Struct, frozen=True):
     """The answer to one command, as the contract has it; JSON by `encode_reply`.
 
@@ -142,7 +153,7 @@ class Reply(msgspec.Struct, frozen=True):
     """
 
     command_id: str
-    status: Literal["accepted", "rejected", "failed"]
+    status: Status
     aggregate: AggregateRef
     events: tuple[str, ...] = ()
     position: str = ""
@@ -173,19 +184,19 @@ class _Structured(msgspec.Struct):
 _decode_structured = msgspec.json.Decoder(_Structured).decode
 
 
-def read_envelope(
-    key: bytes | None, value: bytes | None, headers: Headers, offset: int, timestamp: float, default_id: str
-) -> Envelope:
+def read_envelope(message: Message, default_id: str) -> Envelope:
     """Read a message of a command topic: CloudEvents binary mode when it has a `ce_type`, else structured.
 
-    `timestamp` is in seconds; `default_id` is the command id for a message that brings none. Raises
-    `Failure`, with what is known of id and reply topic in an `envelope` attribute, so that it can be answered. What is
-    longer than it may be is nowhere in it.
+    `default_id` is the command id for a message that brings none. Raises `Failure`, with what is known of id and reply
+    topic in its `envelope`, so that it can be answered. What is longer than it may be is nowhere in it.
     """
-    attributes = dict(headers)
+    headers = message.headers
+    attributes: dict[str, bytes | None] = dict(headers)
     twice = "" if len(attributes) == len(headers) else _take_out_what_is_there_twice(attributes, headers)
-    envelope = Envelope(default_id, "", "", b"", JSON, offset, EPOCH)
+    envelope = Envelope(default_id, "", "", b"", JSON, message.offset, EPOCH, message=message)
     try:
+        if message.unreadable:
+            raise Failure("Unreadable", message.unreadable)
         envelope.reply_to = _reply_to(_text(attributes, "ce_replyto"))
         envelope.id = _text(attributes, "ce_id", MAX_ID_LENGTH) or default_id
         envelope.correlation_id = _text(attributes, "ce_correlationid", MAX_ID_LENGTH)
@@ -193,8 +204,8 @@ def read_envelope(
         if twice:
             raise Failure("Unreadable", f"the header {twice} comes twice, with different values")
         envelope.retry_of = _text(attributes, RETRY_OF, MAX_TIME_LENGTH)
-        envelope.time = _time(timestamp)
-        envelope.aggregate_id = _aggregate_id(key)
+        envelope.time = _time(message.timestamp)
+        envelope.aggregate_id = _aggregate_id(message.key)
         if "ce_type" in attributes:
             envelope.type = _text(attributes, "ce_type", MAX_TYPE_LENGTH)
             if "ce_traceparent" in attributes:
@@ -204,18 +215,18 @@ def read_envelope(
             if "ce_expectedsequence" in attributes:
                 envelope.expected_sequence = _text(attributes, "ce_expectedsequence", MAX_TIME_LENGTH)
             envelope.content_type = _content_type(_text(attributes, "content-type", MAX_TYPE_LENGTH))
-            if value is None:
+            if message.value is None:
                 raise Failure(
                     "Unreadable",
                     f"{envelope.type}: the message has no value; a command without data has the value {{}}",
                 )
-            envelope.data = value
+            envelope.data = message.value
         else:
-            _read_structured(envelope, value)
+            _read_structured(envelope, message.value)
         if not envelope.type:
             raise Failure("Unreadable", 'the command has no type: set the header ce_type, or "type" in the JSON')
     except Failure as failure:
-        failure.envelope = envelope  # type: ignore[attr-defined]
+        failure.envelope = envelope
         raise
     return envelope
 

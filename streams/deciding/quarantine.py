@@ -19,6 +19,7 @@ that waited quarantines the aggregate again.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +33,7 @@ RELEASE = "#release"
 """The type of the command that gives up the poison command and lets those behind it go on. No class of a domain can
 have this name. Its data may say which poison command is meant: `{"command_id": ".."}`."""
 
+_decode_message = msgspec.msgpack.Decoder(tuple[int, bytes | None, bytes | None, list[tuple[str, Any]], float]).decode
 WAITING_BYTES = 1_000
 """What a command that waits takes of memory beside the bytes of its message."""
 
@@ -52,6 +54,7 @@ class WaitingCommand(msgspec.Struct, frozen=True):
     message: Message
 
 
+@dataclass(slots=True, eq=False)
 class Quarantine:
     """The quarantine of one aggregate.
 
@@ -60,15 +63,12 @@ class Quarantine:
     released_by    the id of the command that released it, while that goes on, and `reply`: what it will get
     """
 
-    __slots__ = ("poison", "reason", "released_by", "reply", "size", "waiting")
-
-    def __init__(self, poison: str, reason: QuarantineReason) -> None:
-        self.poison = poison
-        self.reason = reason
-        self.waiting: deque[WaitingCommand] = deque()
-        self.size = 0
-        self.released_by = ""
-        self.reply: Reply | None = None
+    poison: str
+    reason: QuarantineReason
+    waiting: deque[WaitingCommand] = field(default_factory=deque)
+    size: int = 0
+    released_by: str = ""
+    reply: Reply | None = None
 
     @property
     def weight(self) -> int:
@@ -113,6 +113,4 @@ def pack(message: Message) -> bytes:
 
 def unpack(data: bytes) -> Message:
     """The message that a note holds."""
-    fields: tuple[Any, ...] = msgspec.msgpack.decode(data, type=tuple)
-    offset, key, value, headers, timestamp = fields
-    return Message(offset, key, value, [(name, header) for name, header in headers], timestamp)
+    return Message(*_decode_message(data))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from streams.journal.port import (
@@ -37,6 +37,8 @@ class MemoryStore:
 class MemoryJournal:
     """A `Journal` on a store in this process."""
 
+    is_transactional = False
+
     def __init__(self, store: MemoryStore | None = None) -> None:
         self._store = store or MemoryStore()
 
@@ -61,7 +63,7 @@ class MemoryJournal:
         log = self._store.log[stream]
         return log[-1] if log else None
 
-    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+    async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         log = self._store.log[commit.stream]
         if not 1 <= commit.nr <= len(log) + 1:
             raise ValueError(f"{commit.stream}: nr {commit.nr} after {len(log)} would leave a gap")
@@ -69,7 +71,6 @@ class MemoryJournal:
             log.append(commit)
         elif not (present := log[commit.nr - 1]).same_as(commit):
             raise Fenced.by(present, commit)
-        return False
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
         return self._store.log[stream][after : after + limit]

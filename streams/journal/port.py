@@ -10,7 +10,7 @@ too. A `Journal` is all of them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -167,20 +167,22 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 class Log(Protocol):
     """The commits of each stream: the truth, from which all else can be made again."""
 
+    is_transactional: bool
+    """Whether an append derives as well. Where it does not, `derive` and `save_snapshots` are to follow."""
+
     async def head(self, stream: str) -> Commit | None:
         """The newest commit, linearizable: an append that has succeeded before this call is seen. One whose outcome
         is open is seen, or settled by the append that follows at its place. None for an empty log."""
 
-    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+    async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         """Write `commit` if nothing stands at its `nr`; its caller knows that `nr - 1` exists.
 
         Atomic and durable on return. Raises `Fenced` when another owner or epoch has that nr. Raises
         `Unavailable` when the outcome is unknown: then the very same commit is to be appended again,
         which succeeds when the first attempt had succeeded. It never stands in the log twice.
 
-        Returns whether the rows by aggregate and the `snapshots`, which hold the states after this commit, stand
-        there too: a store with transactions writes all of it in one. Where it is False, nobody has called
-        `snapshots`, and `derive` and `save_snapshots` are to follow.
+        A transactional journal writes the rows by aggregate and the `snapshots`, which hold the states after this
+        commit, in the same transaction. Any other one leaves them out.
         """
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:

@@ -10,6 +10,7 @@ from streams.concurrency.supervisor import Supervisor
 from streams.deciding.messages import Message
 from streams.journal.port import stream_name
 from streams.ownership.owned_log import OwnedLog, Worker
+from streams.ownership.owner import Owner
 from streams.ownership.waiting import WaitingLog
 
 GRACE_SECONDS = 1.0
@@ -100,19 +101,26 @@ class Assignment:
 
     # -- messages --------------------------------------------------------------------------------------
 
-    async def deliver(self, partition: int, messages: Iterable[Message]) -> None:
-        """Hand messages that were read together to the log of their partition; waits while it has enough."""
+    def owner(self, partition: int) -> Owner | None:
+        """The owner of a partition, where this worker has one."""
         log = self.logs.get(partition)
-        if log is not None:
-            await log.deliver(messages)
+        return log.owner if log is not None else None
+
+    async def deliver(self, partition: int, messages: Iterable[Message]) -> None:
+        """Hand messages that were read together to the owner of their partition, which waits while it has enough.
+
+        Without an owner they are left out, and so is the rest when it is lost meanwhile: the next owner has the
+        consumer go back to the committed offset.
+        """
+        if (owner := self.owner(partition)) is not None:
+            await owner.deliver(messages)
 
     def covered(self, partition: int) -> int | None:
         """The offset behind the last command of a partition that is done, if it is known here."""
-        log = self.logs.get(partition)
-        return log.covered if log is not None else None
+        owner = self.owner(partition)
+        return owner.covered if owner is not None and owner.head is not None else None
 
     def went_back(self, partition: int) -> None:
         """The consumer has started over by itself on this partition."""
-        log = self.logs.get(partition)
-        if log is not None:
-            log.went_back()
+        if (owner := self.owner(partition)) is not None and owner.queue.is_open:
+            owner.intake.went_back()

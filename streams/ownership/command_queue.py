@@ -20,6 +20,7 @@ class CommandQueue:
         self.bytes = 0
         self._limits = limits
         self._queue: deque[Message] = deque()
+        self._is_busy = False
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
 
@@ -39,6 +40,7 @@ class CommandQueue:
     def open(self) -> None:
         """Take messages (again)."""
         self.opening = object()
+        self._is_busy = False
 
     def close(self) -> None:
         """Take no more messages, forget those that wait, and release all waiters."""
@@ -71,18 +73,16 @@ class CommandQueue:
         """Have a waiting `group` return, although there are no messages."""
         self._arrived.set()
 
-    async def group(self, was_busy: bool) -> list[Message]:
-        """The next group; empty when the queue is closed, or `wake` was called.
-
-        Where the last group `was_busy`, with several commands, this one lingers for company.
-        """
+    async def group(self) -> list[Message]:
+        """The next group; empty when the queue is closed, or `wake` was called."""
         if not self._queue:
             if not self.is_open:
                 return []
             self._arrived.clear()
             await self._arrived.wait()
-        # One command alone is not kept waiting; where many come, a few milliseconds bring more to share the commit.
-        if was_busy and 0 < len(self._queue) < self._limits.group_commands:
+        # One command alone is not kept waiting; behind a group of several, a few milliseconds bring more to share the
+        # commit.
+        if self._is_busy and 0 < len(self._queue) < self._limits.group_commands:
             await asyncio.sleep(self._limits.group_linger)
         group: list[Message] = []
         size = 0
@@ -90,5 +90,6 @@ class CommandQueue:
             group.append(self._queue.popleft())
             size += group[-1].size
         self.bytes -= size
+        self._is_busy = len(group) > 1
         self._room.set()  # the next group arrives while this one is committed
         return group

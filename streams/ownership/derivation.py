@@ -8,7 +8,6 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.cache import PendingSnapshot, encoded
@@ -39,7 +38,7 @@ class Derivation:
         self._type = type
         self._journal = journal
         self._dispatch = dispatch
-        self._pending: deque[_Pending] = deque()
+        self._pending: deque[tuple[Commit, Sequence[PendingSnapshot]]] = deque()
         self._changed = asyncio.Condition()
         self._without_snapshot: set[str] = set()
         self._ended = False
@@ -59,17 +58,17 @@ class Derivation:
                 await self._dispatch(commits)
             self.derived_nr = commits[-1].nr
 
-    async def put(self, commit: Commit, snapshots: Sequence[PendingSnapshot], is_derived: bool = False) -> None:
+    async def put(self, commit: Commit, snapshots: Sequence[PendingSnapshot]) -> None:
         """Have a commit derived, and the snapshots taken after it saved; waits while too many commits are pending.
 
-        Where its append has derived it already (`is_derived`), only the commands that it causes are left. After a
-        failure nothing is taken any more: the next owner repairs.
+        A transactional journal has derived it: only the commands that it causes are left. After a failure nothing is
+        taken any more: the next owner repairs.
         """
-        if is_derived and self._dispatch is None:
+        if self._journal.is_transactional and self._dispatch is None:
             self.derived_nr = commit.nr
             return
         async with self._changed:
-            self._pending.append(_Pending(commit, () if is_derived else snapshots, is_derived))
+            self._pending.append((commit, snapshots))
             self._changed.notify_all()
             await self._changed.wait_for(lambda: self._ended or len(self._pending) < MOST_PENDING)
 
@@ -93,25 +92,21 @@ class Derivation:
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._pending))
         batch = list(self._pending)
-        await self._derive([pending.commit for pending in batch if not pending.is_derived])
-        await self._cause([pending.commit for pending in batch])
-        self.derived_nr = batch[-1].commit.nr
-        await self._save([snapshot for pending in batch for snapshot in pending.snapshots])
+        commits = [commit for commit, _ in batch]
+        if not self._journal.is_transactional:
+            action = f"{self._stream}: writing derived rows"
+            await until_it_answers(lambda: self._journal.derive(commits), action, Unavailable)
+        if self._dispatch is not None:
+            dispatch = self._dispatch
+            action = f"{self._stream}: sending what commit {commits[0].nr} and the following cause"
+            await until_it_answers(lambda: dispatch(commits), action, Unavailable)
+        self.derived_nr = commits[-1].nr
+        if not self._journal.is_transactional:
+            await self._save([snapshot for _, snapshots in batch for snapshot in snapshots])
         async with self._changed:
             for _ in batch:
                 self._pending.popleft()
             self._changed.notify_all()
-
-    async def _derive(self, commits: Sequence[Commit]) -> None:
-        if commits:
-            action = f"{self._stream}: writing derived rows"
-            await until_it_answers(lambda: self._journal.derive(commits), action, Unavailable)
-
-    async def _cause(self, commits: Sequence[Commit]) -> None:
-        dispatch = self._dispatch
-        if dispatch is not None:
-            action = f"{self._stream}: sending what commit {commits[0].nr} and the following cause"
-            await until_it_answers(lambda: dispatch(commits), action, Unavailable)
 
     async def _save(self, snapshots: Sequence[PendingSnapshot]) -> None:
         """Save snapshots. One that the store refuses, for its size say, is left out: loading without it is slower, and
@@ -140,9 +135,3 @@ class Derivation:
                 type(error).__name__,
                 error,
             )
-
-
-class _Pending(NamedTuple):
-    commit: Commit
-    snapshots: Sequence[PendingSnapshot]
-    is_derived: bool

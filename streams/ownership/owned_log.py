@@ -8,12 +8,10 @@ neither in this worker nor, by a rebalance, in the others of its group.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Protocol
 
 from streams.concurrency.tasks import cancel
-from streams.deciding.messages import Message
 from streams.journal.port import Fenced, Unavailable
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.owner import TAKE_OVER_SECONDS, Owner
@@ -192,24 +190,3 @@ class OwnedLog:
         assert self.owner is not None
         await self.owner.close(why=why)
         self.owner = None  # and not before: cut short by a rebalance, the rest is done in that
-
-    # -- messages --------------------------------------------------------------------------------------
-
-    async def deliver(self, messages: Iterable[Message]) -> None:
-        """Hand messages that were read together to the owner, which waits while it has enough.
-
-        Without an owner they are left out, and so is the rest when it is lost meanwhile: the next owner has the
-        consumer go back to the committed offset.
-        """
-        if self.owner is not None:
-            await self.owner.deliver(messages)
-
-    @property
-    def covered(self) -> int | None:
-        """The offset behind the last command that is done, if it is known here."""
-        return self.owner.covered if self.owner is not None and self.owner.head is not None else None
-
-    def went_back(self) -> None:
-        """The consumer has started over by itself on this partition."""
-        if self.owner is not None and self.owner.queue.is_open:
-            self.owner.intake.went_back()

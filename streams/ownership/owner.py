@@ -11,24 +11,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
-from streams.deciding.admission import Admission
-from streams.deciding.cache import PendingSnapshot, encoded
-from streams.deciding.handler import CommandHandler, now
-from streams.deciding.messages import Envelope, Message, encode_reply
-from streams.deciding.verdict import PendingCommit, Verdict
-from streams.journal.event_decoding import NotReadableYet
+from streams.deciding.cache import encoded
+from streams.deciding.group_handler import GroupHandler
+from streams.deciding.messages import Message
 from streams.journal.port import Commit, Fenced, Journal, Unavailable
-from streams.limits import Limits
+from streams.kafka.command_partition import CommandPartition
 from streams.ownership.command_queue import CommandQueue
 from streams.ownership.derivation import Derivation, Dispatch
 from streams.ownership.partition_intake import CommandsMissing, PartitionIntake
 from streams.ownership.replies import Replies
-from streams.ownership.takeover import CommandSource, check_topic, take_over
+from streams.ownership.takeover import check_topic, take_over
 from streams.ownership.waiting import WaitingLog
 
 log = logging.getLogger(__name__)
@@ -43,29 +40,23 @@ class Owner:
     """Owns one log, of one command partition, from `take_over` until it is lost or closed.
 
     `open` has it take messages, and `run` decides them until `stop` or a loss ends it; both may be called again after a
-    `stop`, for the owner stays the owner over a rebalance. `advice` tells the sender of a command to a wrong partition
-    why that may be; empty: he uses another partitioner.
+    `stop`, for the owner stays the owner over a rebalance.
     """
 
     def __init__(
         self,
         *,
-        stream: str,
-        partition: int,
         topic_id: str,
         identity: str,
         journal: Journal,
-        handler: CommandHandler,
+        handler: GroupHandler,
         replies: Replies,
-        limits: Limits,
-        commands: CommandSource,
-        check_partition: Callable[[bytes], int],
+        commands: CommandPartition,
         waiting: WaitingLog,
         dispatch: Dispatch | None = None,
-        advice: Callable[[], str] = lambda: "",
     ) -> None:
-        self.stream = stream
-        self.partition = partition
+        self.stream = handler.stream
+        self.partition = handler.partition
         self.topic_id = topic_id
         self.identity = identity
         self.handler = handler
@@ -77,17 +68,15 @@ class Owner:
         self.lost: Exception | None = None
         """The reason for which ownership was lost."""
         self.why_lost = ""
-        self.queue = CommandQueue(limits)
-        self.intake = PartitionIntake(stream, commands, self.queue)
-        self.derivation = Derivation(stream, handler.decider.type, journal, dispatch)
+        self.queue = CommandQueue(handler.limits)
+        self.intake = PartitionIntake(self.stream, commands, self.queue)
+        self.derivation = Derivation(self.stream, handler.decider.type, journal, dispatch)
         self._former = "nobody"
         self._ended = False
         self._journal = journal
         self._replies = replies
-        self._limits = limits
         self._commands = commands
         self._waiting = waiting
-        self._admission = Admission(handler, limits, partition, topic_id, check_partition, advice)
         self._deriving: asyncio.Task[None] | None = None
 
     # -- ownership ---------------------------------------------------------------------------------
@@ -215,104 +204,51 @@ class Owner:
     # -- group commit ------------------------------------------------------------------------------
 
     async def _decide_groups(self) -> None:
-        was_busy = is_checked = False
+        is_checked = False
         while self.queue.is_open:
             await self.intake.check_end()
-            group = await self.queue.group(was_busy)
-            if not group:
+            messages = await self.queue.group()
+            if not messages:
                 continue
-            was_busy = len(group) > 1
             if not is_checked:
                 # Kafka is asked for messages by the topic's name: these may be of a newer one.
                 await check_topic(self._commands, self.stream, self.topic_id)
                 is_checked = True
-            self.queue.put_back(await self._process(group))
+            await self._commit_group(messages)
 
-    async def _process(self, group: list[Message]) -> list[Message]:
-        """Decide, commit, answer. Returns the end of the group where the commit would have become too large."""
-        assert self.head is not None
-        draft = PendingCommit(self.head.nr + 1, self.head.eventful_nr, now())
-        read = [self._admission.read(message, draft) for message in group]
-        ids = [item.aggregate_id for item in read if isinstance(item, Envelope)]
-        await until_it_answers(
-            lambda: self.handler.load(ids),
-            f"{self.stream}: loading aggregates",
-            (Unavailable, NotReadableYet),
-            self._waits,
-        )
-        verdicts, covered = self._decide(read, draft)
-        done, rest = group[:covered], group[covered:]
-        letters = [(verdict.envelope, verdict.failure) for verdict in verdicts if verdict.failure is not None]
-        if letters:
+    async def _commit_group(self, messages: list[Message]) -> None:
+        """Decide, append, answer, derive. What the commit had no room for is left for the next group."""
+        head = self.head
+        assert head is not None
+        group = await self.handler.decide_group(messages, head, self._waits)
+        if letters := group.dead_letters:
             await self._replies.dead_letters(self.partition, letters)
         commit = Commit(
             stream=self.stream,
-            nr=draft.nr,
-            epoch=self.head.epoch,
+            nr=group.nr,
+            epoch=head.epoch,
             owner=self.identity,
             topic_id=self.topic_id,
-            offset=done[-1].offset if done else self.head.offset,
+            offset=messages[group.done - 1].offset if group.done else head.offset,
             derived_nr=self.derivation.derived_nr,
-            eventful_nr=draft.eventful_nr,
-            recorded_at=draft.time,
-            events=tuple(row for verdict in verdicts for row in verdict.rows),
+            eventful_nr=group.eventful_nr,
+            recorded_at=group.time,
+            events=group.events,
         )
-        snapshots = self._due_snapshots(commit.nr)
-        is_derived = await until_it_answers(
-            lambda: self._journal.append(commit, lambda: encoded(snapshots)),
+        snapshots = encoded(group.snapshots) if self._journal.is_transactional else ()
+        await until_it_answers(
+            lambda: self._journal.append(commit, snapshots),
             f"{self.stream}: appending commit {commit.nr}",
             Unavailable,
             self._waits,
         )
-        self._committed(commit)
-        await self._replies.replies(_replies(verdicts))
-        await self.derivation.put(commit, snapshots, is_derived)
-        return rest
-
-    def _decide(self, read: Sequence[Envelope | Verdict], draft: PendingCommit) -> tuple[list[Verdict], int]:
-        """The verdicts on as many commands as fit into a commit, and the number of commands that are done.
-
-        The last command begun is not done when it is a release that goes on in the next commit.
-        """
-        verdicts: list[Verdict] = []
-        covered = size = 0
-        for item in read:
-            for step in [[item]] if isinstance(item, Verdict) else self._admission.steps(item, draft):
-                verdicts += step
-                for verdict in step:
-                    for row in verdict.rows:
-                        size += row.size
-                is_full = size >= self._limits.group_bytes or len(verdicts) >= self._limits.group_commands
-                if is_full:
-                    break
-            covered += verdicts[-1].final
-            if is_full:
-                break
-        return verdicts, covered
-
-    def _due_snapshots(self, nr: int) -> list[PendingSnapshot]:
-        """Of the aggregates that commit `nr` touches, as they are after it."""
-        return [
-            aggregate.capture(aggregate_id, self.handler.decider)
-            for aggregate_id, aggregate in self.handler.touched.items()
-            if aggregate.nr == nr and aggregate.wants_snapshot(self._limits.snapshot_every)
-        ]
-
-    def _committed(self, commit: Commit) -> None:
-        """The commit is durable: go on from it."""
         self.head = commit
         self.handler.settle(self.derivation.derived_nr)
         if commit.eventful_nr == commit.nr:
             self._replies.hint(self.partition, commit.nr)
-
-
-def _replies(verdicts: Sequence[Verdict]) -> list[tuple[str, str, bytes]]:
-    """Topic, key and value of each reply that somebody waits for."""
-    return [
-        (envelope.reply_to, envelope.reply_key or envelope.correlation_id or envelope.id, encode_reply(verdict.reply))
-        for verdict in verdicts
-        if verdict.reply is not None and (envelope := verdict.envelope).reply_to
-    ]
+        await self._replies.replies(group.replies)
+        await self.derivation.put(commit, group.snapshots)
+        self.queue.put_back(messages[group.done :])
 
 
 def _reason(error: Exception) -> str:

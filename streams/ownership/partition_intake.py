@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from streams.deciding.messages import Message
 from streams.journal.port import Unavailable
+from streams.kafka.command_partition import CommandPartition
 from streams.ownership.command_queue import CommandQueue
-from streams.ownership.takeover import CommandSource
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class CommandsMissing(Unavailable):
 class PartitionIntake:
     """Takes the messages of one partition, from `next_offset` on. An owner has one for each partition of its log."""
 
-    def __init__(self, name: str, source: CommandSource, queue: CommandQueue) -> None:
+    def __init__(self, name: str, source: CommandPartition, queue: CommandQueue) -> None:
         self.next_offset = 0
         """The offset of the command that is due."""
         self._name = name

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
 from msgspec.structs import replace
 
-from streams.deciding.handler import now
 from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Log, Unavailable
+from streams.kafka.command_partition import CommandPartition
+from streams.moments import now
 
 log = logging.getLogger(__name__)
 
 
-class CommandSource(Protocol):
-    """The command partition as Kafka has it now. `CommandPartition` is one; tests have others."""
-
-    async def end(self) -> int:
-        """The offset that its next message gets. Raises `Unavailable`."""
-
-    async def topic_id(self) -> str:
-        """The id of its topic, empty while there is none. Raises `Unavailable`."""
-
-    async def check_unpublished(self, stream: str) -> None:
-        """Raise `Unavailable` where events of this stream, which is about to begin, were published: they are of another
-        journal then."""
-
-    async def gap_is_empty(self, start: int, end: int) -> bool:
-        """Whether it has no record with start <= offset < end. False also where Kafka does not answer."""
-
-
 async def take_over(
-    journal: Log, commands: CommandSource, stream: str, topic_id: str, owner: str
+    journal: Log, commands: CommandPartition, stream: str, topic_id: str, owner: str
 ) -> tuple[Commit | None, Commit]:
     """Make `owner` the owner of a stream. Returns the former head, and the commit that begins the new epoch.
 
@@ -51,7 +34,7 @@ async def take_over(
             continue
 
 
-async def check_topic(commands: CommandSource, stream: str, topic_id: str) -> None:
+async def check_topic(commands: CommandPartition, stream: str, topic_id: str) -> None:
     """Raise `Unavailable` when the command topic has another id: it has been made again since.
 
     Topic ids have no order, but an id that is asked for after a read of the log, or of the topic, is not an older one.

@@ -12,7 +12,7 @@ from typing import Any
 from aggregates.decider import Decider
 from schemas.codec import Codec
 from streams.deciding.cache import Aggregate
-from streams.deciding.handler import load_aggregate
+from streams.deciding.loading import load_aggregate
 from streams.journal.port import LAST_SEQUENCE, Journal, Schemas, Snapshot, StoredEvent, Unavailable
 from streams.journal.position import position_text
 from streams.journal.snapshots import form_of

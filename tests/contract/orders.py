@@ -18,7 +18,8 @@ from aggregates.shop.order import order
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.cache import Cache
-from streams.deciding.handler import CommandHandler
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
 from streams.journal.port import Commit, Journal, RecordedEvent, StoredEvent, stream_name
 from streams.kafka.client import partition_of
@@ -97,21 +98,21 @@ class Orders:
 
     async def owner(self, partition: int, name: str = "a") -> RunningOwner:
         """One that serves the partition; whoever did before is fenced."""
-        stream = self.stream(partition)
-        handler = CommandHandler(self.decider, EVENTS, _COMMANDS, self.journal, stream, Cache(1_000_000), WINDOW)
-        limits = Limits(group_commands=5, group_linger=0.001, snapshot_every=EVERY)
-        journal, replies = self.journal, Nobody()
-        owner = RunningOwner(
-            stream=stream,
+        handler = GroupHandler(
+            CommandHandler(
+                decider=self.decider,
+                events=EVENTS,
+                commands=_COMMANDS,
+                window=WINDOW,
+                limits=Limits(group_commands=5, group_linger=0.001, snapshot_every=EVERY),
+            ),
+            journal=self.journal,
+            cache=Cache(1_000_000),
             partition=partition,
-            topic_id="t1",
-            identity=name,
-            journal=journal,
-            handler=handler,
-            replies=replies,
-            limits=limits,
-            commands=Topic(),
-            check_partition=lambda key: partition,
+            partition_of=lambda key: partition,
+        )
+        owner = RunningOwner(
+            topic_id="t1", identity=name, journal=self.journal, handler=handler, replies=Nobody(), commands=Topic()
         )
         await owner.take_over()
         self.offsets[partition] = owner.next_offset

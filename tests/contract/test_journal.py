@@ -53,7 +53,7 @@ async def test_every_text_is_kept(journal: Journal, make_commit: Make, stream: s
     type = stream_type(stream)
     ids = ["\0", "\\0", "\\", "\\\0", "'; --", "\U0001f6d2" * 512, "\x7f\u2028"]
     events = [RecordedEvent(id, 1, "LineAdded", b"\0", id, id, id) for id in ids]
-    await journal.append(make_commit(1, *events), lambda: [Snapshot(id, 1, 1, 1, id.encode()) for id in ids])
+    await journal.append(make_commit(1, *events), [Snapshot(id, 1, 1, 1, id.encode()) for id in ids])
     await journal.derive([make_commit(1, *events)])
     await journal.save_snapshots(type, [Snapshot(id, 1, 1, 1, id.encode()) for id in ids])
     assert await journal.commits(stream, 0, 10) == [make_commit(1, *events)]

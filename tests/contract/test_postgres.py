@@ -121,7 +121,7 @@ async def test_a_commit_without_answer_is_settled_by_repeating_it(
     line.fault = lost
     with pytest.raises(Unavailable, match=r"^PostgreSQL at 127\.0\.0\.1:\d+: ConnectionDoesNotExistError"):
         await journal.append(make_commit(2, event("a", 1)))
-    assert await journal.append(make_commit(2, event("a", 1)))
+    await journal.append(make_commit(2, event("a", 1)))
     assert await other.commits(stream, 0, 10) == [make_commit(1), make_commit(2, event("a", 1))]
     assert len(await other.events(stream_type(stream), "a")) == 1
 
@@ -152,7 +152,7 @@ async def test_a_new_owner_builds_on_a_commit_whose_answer_was_lost(
         await other.append(make_commit(1, epoch=2, owner="b"))
     assert await other.head(stream) == make_commit(1, event("a", 1))
     await other.append(make_commit(2, epoch=2, owner="b"))
-    assert await journal.append(make_commit(1, event("a", 1)))
+    await journal.append(make_commit(1, event("a", 1)))
     with pytest.raises(Fenced):
         await journal.append(make_commit(2, event("a", 2)))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from streams.deciding.handler import load_aggregate
+from streams.deciding.loading import load_aggregate
 from streams.open_journal import open_journal
 from tests.e2e.client import eventually
 from tests.e2e.invariants import check_log

@@ -22,7 +22,7 @@ from projections.stores import changelog
 from projections.stores.local import rocksdb
 from schemas.codec import Undecodable
 from schemas.wire_format import from_wire
-from streams.deciding.messages import Failure, read_envelope
+from streams.deciding.messages import Failure, Message, read_envelope
 from streams.journal.commit_codec import UnreadableCommit, decode_events, encode_events
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal
@@ -82,7 +82,7 @@ def _decide(given: tuple[str, bool, list[Record]]) -> None:
 
 
 def _envelope(it: Record) -> None:
-    read_envelope(it.key, it.value, it.headers, it.offset, it.timestamp / 1000, "default")  # type: ignore[arg-type]
+    read_envelope(Message(it.offset, it.key, it.value, it.headers, it.timestamp / 1000), "default")  # type: ignore[arg-type]
 
 
 # -- events --------------------------------------------------------------------------------------------------------

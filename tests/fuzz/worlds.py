@@ -21,11 +21,14 @@ from projections.publishing.publication import event_headers
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.handler import CommandHandler, load_aggregate
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.group_handler import GroupHandler
+from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Message, decode_reply
 from streams.journal.commit_codec import decode_events, encode_events
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import stream_name
+from streams.kafka.command_partition import CommandPartition
 from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.limits import Limits
 from streams.ownership.replies import Replies
@@ -106,8 +109,11 @@ def _check_record(key: bytes | None, value: bytes | None, headers: Sequence[tupl
     batch.append(0, timestamp=0, key=key, value=value, headers=list(headers))
 
 
-class _CommandLog:
+class _CommandLog(CommandPartition):
     """The command topic: nothing but what is delivered."""
+
+    def __init__(self) -> None:
+        pass
 
     async def end(self) -> int:
         return 1 << 40
@@ -132,26 +138,31 @@ class Decided:
         limits = Limits(
             group_linger=0.0,
             quarantine=quarantine,
-            decide_attempts=1,
             snapshot_every=2,
             quarantine_limit=3,
             command_bytes=20_000,
         )
-        stream, self.cache = stream_name(type, 0), Cache(1_000_000)
-        self.handler = CommandHandler(
-            DECIDERS[type], events_of(type), commands_of(type), self.journal, stream, self.cache, WINDOW, limits
+        self.cache = Cache(1_000_000)
+        self.handler = GroupHandler(
+            CommandHandler(
+                decider=DECIDERS[type],
+                events=events_of(type),
+                commands=commands_of(type),
+                window=WINDOW,
+                limits=limits,
+            ),
+            journal=self.journal,
+            cache=self.cache,
+            partition=0,
+            partition_of=lambda key: 0,
         )
         self.owner = RunningOwner(
-            stream=stream,
-            partition=0,
             topic_id="topic",
             identity="me",
             journal=self.journal,
             handler=self.handler,
             replies=Replies(self.sink, "commits", "commands", "letters"),  # type: ignore[arg-type]
-            limits=limits,
             commands=_CommandLog(),
-            check_partition=lambda key: 0,
         )
 
     async def decide(self, records: Sequence[Record]) -> None:

@@ -26,10 +26,11 @@ from projections.stores.local.indexes import IndexWriter
 from projections.stores.local.rocksdb import RocksDBStore
 from projections.stores.local.tables import LocalRows
 from projections.stores.shared.memory import MemoryRows
-from streams.deciding import messages
-from streams.deciding.admission import Admission
+from streams.deciding import messages, quarantine_policy
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.handler import CommandHandler, load_aggregate
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.loading import load_aggregate
+from streams.deciding.quarantine_policy import QuarantinePolicy
 from streams.journal.memory import MemoryJournal
 from streams.kafka.client import KafkaClient
 from streams.kafka.records import PartitionRecords
@@ -51,27 +52,27 @@ class Edit:
     new: str
 
 
-APPEND = """    is_derived = await until_it_answers(
-        lambda: self._journal.append(commit, lambda: encoded(snapshots)),
+APPEND = """    await until_it_answers(
+        lambda: self._journal.append(commit, snapshots),
         f"{self.stream}: appending commit {commit.nr}",
         Unavailable,
         self._waits,
     )
 """
 ONCE = """    try:
-        is_derived = await self._journal.append(commit, lambda: encoded(snapshots))
+        await self._journal.append(commit, snapshots)
     except Unavailable:
-        is_derived = False
+        pass
 """
 AGAIN = """    tried = []
 
     def attempt():
         tried.append(commit)
-        return self._journal.append(msgspec.structs.replace(commit, nr=commit.nr + len(tried) - 1), tuple)
+        return self._journal.append(msgspec.structs.replace(commit, nr=commit.nr + len(tried) - 1))
 
-    is_derived = await until_it_answers(attempt, "append", Unavailable)
+    await until_it_answers(attempt, "append", Unavailable)
 """
-REPLY = "    await self._replies.replies(_replies(verdicts))\n"
+REPLY = "    await self._replies.replies(group.replies)\n"
 
 PLACED = "        yield key_of(table, PLACE), _encode(change.place)\n"
 WAITING = "        yield key_of(table, QUARANTINED, key), _encode(quarantined)\n"
@@ -100,9 +101,12 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "takeover: the incarnation of the topic is ignored": (
         Edit(first_commit, "if old.topic_id != topic_id:", "if False:"),
     ),
-    "reply before the commit": (Edit(Owner._process, REPLY, ""), Edit(Owner._process, APPEND, REPLY + APPEND)),
-    "unknown outcome taken for success": (Edit(Owner._process, APPEND, ONCE),),
-    "unknown outcome taken for failure: the next number is tried": (Edit(Owner._process, APPEND, AGAIN),),
+    "reply before the commit": (
+        Edit(Owner._commit_group, REPLY, ""),
+        Edit(Owner._commit_group, APPEND, REPLY + APPEND),
+    ),
+    "unknown outcome taken for success": (Edit(Owner._commit_group, APPEND, ONCE),),
+    "unknown outcome taken for failure: the next number is tried": (Edit(Owner._commit_group, APPEND, AGAIN),),
     "no seek: the group's committed offset is trusted": (
         Edit(
             Assignment.positions,
@@ -118,15 +122,20 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "handed over: a batch that waits is forgotten": (
         Edit(PartitionPump.put, "self._waiting[tp].append(records)", "pass"),
     ),
-    "failures are not kept as dead letters": (Edit(Owner._process, "if letters:", "if False:"),),
+    "failures are not kept as dead letters": (
+        Edit(Owner._commit_group, "if letters := group.dead_letters:", "if False:"),
+    ),
     "a commit says that all before it is indexed": (
-        Edit(Owner._process, "derived_nr=self.derivation.derived_nr", "derived_nr=self.head.nr"),
+        Edit(Owner._commit_group, "derived_nr=self.derivation.derived_nr", "derived_nr=head.nr"),
     ),
     "accepted commands without an event are not remembered": (
         Edit(
-            CommandHandler.accepted,
-            "aggregate.remember(rows, draft.nr, self._window)",
-            "if types:\n        aggregate.remember(rows, draft.nr, self._window)",
+            CommandHandler.accept,
+            "return group.accept(envelope, aggregate.remember(rows, group.nr, self.window), rows)",
+            "first = aggregate.remember(rows, group.nr, self.window)\n"
+            "    if not first.events:\n"
+            "        del aggregate.outcomes[envelope.id]\n"
+            "    return group.accept(envelope, first, rows)",
         ),
     ),
     "an event that a snapshot holds is applied again": (
@@ -237,11 +246,11 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a command that is nested too deeply is not its own failure": (
         Edit(messages._read_structured, "except RecursionError:", "except ZeroDivisionError:"),
-        Edit(Admission._envelope, "except Exception as error:", "except Failure as error:"),
+        Edit(CommandHandler.read, "except Exception as error:", "except Failure as error:"),
     ),
     "a time beyond the calendar is not its command's failure": (
         Edit(messages._time, "except (ValueError, OverflowError, OSError):", "except ZeroDivisionError:"),
-        Edit(Admission._envelope, "except Exception as error:", "except Failure as error:"),
+        Edit(CommandHandler.read, "except Exception as error:", "except Failure as error:"),
     ),
     "a command with two types is decided by the last": (
         Edit(messages.read_envelope, "    if twice:", "    if False:"),
@@ -249,11 +258,11 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "what no control command is ends the partition": (
         Edit(
-            Admission._control,
-            "except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Failure) as error:",
-            "except Failure as error:",
+            quarantine_policy._poison_of,
+            "except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:",
+            "except ZeroDivisionError as error:",
         ),
-        Edit(Admission.steps, "if _state(aggregate) != before:", "if True:"),
+        Edit(QuarantinePolicy._control, "except Exception as error:", "except (Failure, Rejected) as error:"),
     ),
     "a stranger's record is taken for an event": (Edit(EventReader.read, "if published is None:", "if False:"),),
     "a stranger's record ends the following of orders": (

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from streams.deciding.handler import load_aggregate
+from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import decode_reply
 from streams.journal.memory import MemoryJournal
 from tests.simulation import tables

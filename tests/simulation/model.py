@@ -70,7 +70,7 @@ class Model:
         for commit in log:
             if commit.topic_id != topic_id:
                 topic_id, offset = commit.topic_id, -1
-            expected, before = Expected(), self._eventful
+            expected = Expected()
             while offset < commit.offset:
                 offset += 1
                 request = sent.get((topic_id, self._partition, offset))
@@ -79,16 +79,16 @@ class Model:
                 if isinstance(request, Stranger):
                     expected.letters.append(f"{COMMANDS_TOPIC}:{self._partition}:{offset}")
                     continue
-                answer = self._decide(request, commit, expected.rows, before)
+                answer = self._decide(request, commit, expected.rows)
                 expected.answers.append(answer)
                 if answer.status == "failed":
                     expected.letters.append(f"{COMMANDS_TOPIC}:{self._partition}:{offset}")
             yield commit, expected
 
-    def _decide(self, request: Request, commit: Commit, rows: list[Row], before: int) -> Answer:
-        """Adds to `rows`. On the wrong partition it is refused as its group is read, so with the position `before`."""
+    def _decide(self, request: Request, commit: Commit, rows: list[Row]) -> Answer:
+        """Adds to `rows`."""
         if partition_of(request.aggregate.encode(), self._world.shape.partitions) != self._partition:
-            return self._answer(request, "failed", 0, before, "WrongPartition")
+            return self._answer(request, "failed", 0, self._eventful, "WrongPartition")
         account = self.accounts[request.aggregate]
         if known := account.outcomes.get(request.id):
             nr, sequence, events = known

@@ -17,11 +17,12 @@ T = TypeVar("T")
 class TransactionalJournal(MemoryJournal):
     """The journal in memory as a store with transactions keeps it: an append derives its rows and snapshots too."""
 
-    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+    is_transactional = True
+
+    async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         await super().append(commit)
         await self.derive([commit])
-        await self.save_snapshots(commit.stream.rpartition("-")[0], snapshots())
-        return True
+        await self.save_snapshots(commit.stream.rpartition("-")[0], snapshots)
 
 
 class JournalLine:
@@ -32,7 +33,7 @@ class JournalLine:
         self._world = world
         self._store = store
         self._journal = (TransactionalJournal if transactional else MemoryJournal)(store)
-        self._transactional = transactional
+        self.is_transactional = transactional
 
     async def _ask(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return await self._world.network.ask("journal", lambda: at_once(call()))
@@ -40,16 +41,14 @@ class JournalLine:
     async def head(self, stream: str) -> Commit | None:
         return await self._ask(lambda: self._journal.head(stream))
 
-    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
-        taken = snapshots() if self._transactional else ()
-
-        async def append() -> bool:
+    async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
+        async def append() -> None:
             try:
-                return await self._journal.append(commit, lambda: taken)
+                await self._journal.append(commit, snapshots)
             finally:
                 self._world.checks.appended(commit, self._store.log[commit.stream])
 
-        return await self._ask(append)
+        await self._ask(append)
 
     async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
         found = await self._ask(lambda: self._journal.commits(stream, after, limit))

@@ -61,9 +61,9 @@ def test_a_trace_tells_what_happened() -> None:
 
 def test_a_breakage_is_undone() -> None:
     """After a breakage the product is as before; one that no longer fits the product's source says so."""
-    before = Owner._process.__code__
+    before = Owner._commit_group.__code__
     with broken("unknown outcome taken for success"):
-        assert before is not Owner._process.__code__
-    assert before is Owner._process.__code__
+        assert before is not Owner._commit_group.__code__
+    assert before is Owner._commit_group.__code__
     with pytest.raises(ValueError, match="times, not once"):
-        edited((Edit(Owner._process, "no such text", ""),))
+        edited((Edit(Owner._commit_group, "no such text", ""),))

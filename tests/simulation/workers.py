@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Cache
-from streams.deciding.handler import CommandHandler
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message, message_of
-from streams.journal.port import stream_name
 from streams.kafka.client import partition_of
 from streams.kafka.command_partition import CommandPartition
 from streams.kafka.topic_metadata import TopicMetadata
@@ -73,22 +73,27 @@ class CommandWorker:
         serving.cancel()
 
     def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Owner:
-        shape, stream = self._world.shape, stream_name(TYPE, partition)
-        cache = Cache(shape.cache_weight)
-        handler = CommandHandler(
-            account, EVENTS, COMMANDS, self._journal, stream, cache, shape.dedupe_window, shape.limits
+        shape = self._world.shape
+        handler = GroupHandler(
+            CommandHandler(
+                decider=account,
+                events=EVENTS,
+                commands=COMMANDS,
+                window=shape.dedupe_window,
+                limits=shape.limits,
+            ),
+            journal=self._journal,
+            cache=Cache(shape.cache_weight),
+            partition=partition,
+            partition_of=lambda key: partition_of(key, shape.partitions),
         )
         return Owner(
-            stream=stream,
-            partition=partition,
             topic_id=topic_id,
             identity=self._name,
             journal=self._journal,
             handler=handler,
             replies=self._replies,
-            limits=shape.limits,
             commands=CommandPartition(self._broker, COMMANDS_TOPIC, partition),
-            check_partition=lambda key: partition_of(key, shape.partitions),
             waiting=waiting,
         )
 

@@ -11,8 +11,8 @@ from hashlib import sha256
 from random import Random
 from typing import Any
 
+import streams.deciding.group_handler
 import streams.kafka.records
-import streams.ownership.owner
 import streams.ownership.takeover
 from projections.applying import events, partition
 from projections.stores.local import rocksdb, tables
@@ -175,7 +175,7 @@ class World:
         shape = self.shape
         inside: list[tuple[Any, str, Any]] = [
             (time, "monotonic", self.loop.time),
-            (streams.ownership.owner, "now", self.now),
+            (streams.deciding.group_handler, "now", self.now),
             (streams.ownership.takeover, "now", self.now),
             (rocksdb, "WriteBatch", Batch),
             (partition, "NEAR", shape.near),

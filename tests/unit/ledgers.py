@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.handler import CommandHandler, load_aggregate
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.group_handler import GroupHandler
+from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import RETRY_OF, Envelope, Failure, Message, command_headers
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot, Unavailable
@@ -53,10 +55,10 @@ class Moody(MemoryJournal):
     on_append: Callable[[Commit], Awaitable[None]] | None = None
     derives = True
 
-    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+    async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         if self.on_append is not None:
             await self.on_append(commit)
-        return await super().append(commit, snapshots)
+        await super().append(commit, snapshots)
 
     async def derive(self, commits: Sequence[Commit]) -> None:
         if not self.derives:
@@ -92,20 +94,26 @@ class Ledgers:
         self.journal = Moody(self.store)
         await self.journal.create()
         events, commands = self._codecs
-        handler = CommandHandler(
-            self.decider, events, commands, self.journal, "ledger-0", Cache(self.cache), 1_000, self.limits
+        handler = GroupHandler(
+            CommandHandler(
+                decider=self.decider,
+                events=events,
+                commands=commands,
+                window=1_000,
+                limits=self.limits,
+            ),
+            journal=self.journal,
+            cache=Cache(self.cache),
+            partition=0,
+            partition_of=lambda key: 0,
         )
         self.owner = RunningOwner(
-            stream="ledger-0",
-            partition=0,
             topic_id=self.topic_id,
             identity="me",
             journal=self.journal,
             handler=handler,
             replies=self.outbox,
-            limits=self.limits,
             commands=Topic(self.topic_id),
-            check_partition=lambda key: 0,
         )
         await self.owner.take_over()
         self.owner.resume()

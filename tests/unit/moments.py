@@ -14,15 +14,15 @@ from schemas.codec import Codec
 from schemas.formats import AVRO, Format
 from schemas.registry import Schema
 from streams.deciding.cache import Cache, encoded
-from streams.deciding.handler import CommandHandler
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.decided_group import DecidedGroup, Verdict
+from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import JSON, Envelope
-from streams.deciding.verdict import PendingCommit, Verdict
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit
 from streams.limits import Limits
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-STREAM = "moment-0"
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,18 @@ class Desk:
         self.restart()
 
     def restart(self) -> None:
-        self.handler = CommandHandler(
-            self.decider, self.events, self.commands, self.journal, STREAM, Cache(10**9), 1_000, self.limits
+        self.handler = GroupHandler(
+            CommandHandler(
+                decider=self.decider,
+                events=self.events,
+                commands=self.commands,
+                window=1_000,
+                limits=self.limits,
+            ),
+            journal=self.journal,
+            cache=Cache(10**9),
+            partition=0,
+            partition_of=lambda key: 0,
         )
 
     def envelope(self, type: str, data: Any = None, id: str = "", **fields: Any) -> Envelope:
@@ -154,11 +164,11 @@ class Desk:
     async def decide(self, *envelopes: Envelope, every: int = 10**9) -> list[Verdict]:
         """The verdicts on a group, which is committed and indexed; with `every` events a snapshot is kept."""
         self.nr += 1
-        draft = PendingCommit(self.nr, self.nr - 1, NOW)
-        await self.handler.load([it.aggregate_id for it in envelopes])
-        verdicts = [self.handler.decide(envelope, draft) for envelope in envelopes]
-        rows = tuple(row for verdict in verdicts for row in verdict.rows)
-        commit = Commit(STREAM, self.nr, 1, "o", "t", self.nr, self.nr - 1, draft.eventful_nr, NOW, rows)
+        group = DecidedGroup("moment-0", "moment", self.limits, self.nr, self.nr - 1, NOW)
+        await self.handler.load([envelope.aggregate_id for envelope in envelopes])
+        for envelope in envelopes:
+            self.handler._commands.decide(envelope, self.handler.touched[envelope.aggregate_id], group)
+        commit = Commit("moment-0", self.nr, 1, "o", "t", self.nr, self.nr - 1, group.eventful_nr, NOW, group.events)
         due = [
             aggregate.capture(id, self.decider)
             for id, aggregate in self.handler.touched.items()
@@ -168,7 +178,7 @@ class Desk:
         self.handler.settle(self.nr - 1)
         await self.journal.derive([commit])
         await self.journal.save_snapshots("moment", encoded(due))
-        return verdicts
+        return group.verdicts
 
     async def told(self, type: str, data: Any = None, id: str = "", **fields: Any) -> tuple[str, Sequence[str]]:
         """Status and events, or the error's type, of one command."""

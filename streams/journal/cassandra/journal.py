@@ -19,7 +19,7 @@ Paxos here is LOCAL_SERIAL, among the replicas of one data center: all workers m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import msgspec
 from cassandra.query import BoundStatement
@@ -57,6 +57,8 @@ _FIRST_TOKEN = -(2**63)
 
 class CassandraJournal:
     """A `Journal` in one keyspace."""
+
+    is_transactional = False
 
     def __init__(self, address: CassandraAddress, keyspace: str) -> None:
         self._keyspace = keyspace
@@ -97,7 +99,7 @@ class CassandraJournal:
             raise Unavailable(f"the identity of {self._keyspace} was written, and yet is not there")
         return claimed
 
-    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+    async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         stream, bucket = commit.stream, commit.nr // COMMITS_PER_BUCKET
         [[applied, *_]] = await self._session.run(
             "append",
@@ -122,7 +124,6 @@ class CassandraJournal:
                 raise Fenced.by(present, commit)
         if commit.nr == 1 or commit.nr % COMMITS_PER_BUCKET == 0:
             self._remember_bucket(stream, bucket)
-        return False
 
     async def head(self, stream: str) -> Commit | None:
         # Where to start is a guess that may lie behind, never ahead. From there the SERIAL reads tell the truth.

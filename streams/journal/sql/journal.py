@@ -15,7 +15,7 @@ finds the row there, since rows are never deleted.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -108,6 +108,8 @@ _AGGREGATE_IDS = union(_ids(EVENTS), _ids(SNAPSHOTS)).order_by("id").limit(_ROWS
 class SqlJournal:
     """A `Journal` in one file or schema."""
 
+    is_transactional = True
+
     def __init__(self, address: SqlAddress) -> None:
         self._session = SqlSession(address, TABLES)
         self._append = address.insert(COMMITS).on_conflict_do_nothing()
@@ -147,10 +149,10 @@ class SqlJournal:
 
         return await self._session.transaction(claim)
 
-    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+    async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         # All rows are made before the transaction begins, so that its locks are short.
         row, events = commit_values(commit), event_values([commit])
-        states = snapshot_values(stream_type(commit.stream), snapshots())
+        states = snapshot_values(stream_type(commit.stream), snapshots)
 
         async def write(connection: AsyncConnection) -> None:
             inserted = await connection.execute(self._append, row)
@@ -165,7 +167,6 @@ class SqlJournal:
                 await connection.execute(self._upserts[SNAPSHOTS], chunk)
 
         await self._session.transaction(write)
-        return True
 
     async def head(self, stream: str) -> Commit | None:
         rows = await self._session.rows(_HEAD, {"of": stream})

@@ -19,9 +19,10 @@ from statistics import median
 from aggregates.shop.order import order
 from streams.cli.progress import Meter
 from streams.deciding.cache import Cache
-from streams.deciding.handler import CommandHandler, load_aggregate
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.group_handler import GroupHandler
+from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
-from streams.limits import Limits
 from streams.ownership.replies import Replies
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Asked, Site
@@ -92,26 +93,25 @@ async def _load(site: Site, it: Loads) -> None:
 async def _decide(site: Site, commands: Iterable[tuple[str, int]], meter: Meter) -> None:
     """Have an owner decide commands (order id, its number there) until all that follows from them is written."""
     settings, context = site.settings, site.context
-    handler = CommandHandler(
-        order,
-        context.events,
-        context.commands,
-        site.journal,
-        STREAM,
-        Cache(settings.cache_bytes // settings.partitions),
-        settings.dedupe_window,
+    handler = GroupHandler(
+        CommandHandler(
+            decider=order,
+            events=context.events,
+            commands=context.commands,
+            window=settings.dedupe_window,
+        ),
+        journal=site.journal,
+        cache=Cache(settings.cache_bytes // settings.partitions),
+        partition=PARTITION,
+        partition_of=_partition,
     )
     owner = RunningOwner(
-        stream=STREAM,
-        partition=PARTITION,
         topic_id="t",
         identity="bench",
         journal=site.journal,
         handler=handler,
         replies=Unheard(),
-        limits=Limits(),
         commands=Endless("t"),
-        check_partition=_partition,
     )
     await owner.take_over()
     owner.resume()

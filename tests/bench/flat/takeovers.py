@@ -10,10 +10,9 @@ from statistics import median
 
 from aggregates.shop.order import order
 from streams.deciding.cache import Cache
-from streams.deciding.handler import CommandHandler
-from streams.journal.port import stream_name
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.group_handler import GroupHandler
 from streams.kafka.command_partition import CommandPartition
-from streams.limits import Limits
 from tests.bench.flat.loading import Unheard
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Asked, Site
@@ -61,21 +60,26 @@ async def measure_takeovers(site: Site, lengths: Sequence[int], topic_id: str, f
 
 async def _take_over(site: Site, it: Takeovers, topic_id: str) -> None:
     settings, context = site.settings, site.context
-    stream = stream_name("order", it.partition)
-    window = settings.dedupe_window
-    handler = CommandHandler(order, context.events, context.commands, site.journal, stream, Cache(1), window)
+    handler = GroupHandler(
+        CommandHandler(
+            decider=order,
+            events=context.events,
+            commands=context.commands,
+            window=settings.dedupe_window,
+        ),
+        journal=site.journal,
+        cache=Cache(1),
+        partition=it.partition,
+        partition_of=lambda key: it.partition,
+    )
     log = CommandPartition(site.broker, context.commands_topic, it.partition)
     owner = RunningOwner(
-        stream=stream,
-        partition=it.partition,
         topic_id=topic_id,
         identity=f"bench {time.monotonic_ns()}",
         journal=site.journal,
         handler=handler,
         replies=Unheard(),
-        limits=Limits(),
         commands=log,
-        check_partition=lambda key: it.partition,
     )
     site.session.asked = asked = Asked()
     began = time.perf_counter()

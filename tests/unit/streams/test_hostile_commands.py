@@ -8,9 +8,8 @@ import msgspec
 import pytest
 from aiokafka.structs import TopicPartition
 
-from streams.deciding import admission
-from streams.deciding.admission import Admission
-from streams.deciding.handler import CommandHandler
+from streams.deciding import command_handler, quarantine_policy
+from streams.deciding.command_handler import CommandHandler
 from streams.deciding.messages import Message, command_headers, message_of, read_envelope
 from streams.deciding.quarantine import RELEASE
 from streams.journal.port import Unavailable
@@ -75,12 +74,12 @@ def test_a_record_that_could_not_be_read() -> None:
 async def test_a_bug_of_reading(it: Ledgers, monkeypatch: pytest.MonkeyPatch) -> None:
     """What reading one message raises, whatever it is, is that message's failure, kept with its trace."""
 
-    def moody(key: Any, value: Any, *rest: Any) -> Any:
-        if value == b"moody":
+    def moody(message: Message, default_id: str) -> Any:
+        if message.value == b"moody":
             raise LookupError("nobody thought of this")
-        return read_envelope(key, value, *rest)
+        return read_envelope(message, default_id)
 
-    monkeypatch.setattr(admission, "read_envelope", moody)
+    monkeypatch.setattr(command_handler, "read_envelope", moody)
     put(it, value=b"moody")
     it.write("a", "Post", amount=3)
     await it.settled()
@@ -91,18 +90,18 @@ async def test_a_bug_of_reading(it: Ledgers, monkeypatch: pytest.MonkeyPatch) ->
     assert (3,) == await it.posted("a")
 
 
-async def test_a_bug_of_the_gate(it: Ledgers, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bug_of_deciding(it: Ledgers, monkeypatch: pytest.MonkeyPatch) -> None:
     """So is what deciding it raises before anything has changed."""
 
     def moody(*_: Any) -> Any:
         raise LookupError("nobody thought of this")
 
-    monkeypatch.setattr(Admission, "_control", moody)
+    monkeypatch.setattr(quarantine_policy, "_poison_of", moody)
     it.write("a", RELEASE)
     it.write("a", "Post", amount=3)
     await it.settled()
     [(_, failure)] = it.outbox.letters
-    assert ("Unreadable", True) == (failure.type, "in moody" in failure.trace)
+    assert ("DomainError", True) == (failure.type, "in moody" in failure.trace)
     assert (3,) == await it.posted("a")
 
 

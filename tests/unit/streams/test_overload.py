@@ -142,7 +142,7 @@ async def test_deadline(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     it.write("a", "PostBadly", "late", deadline="2011-01-01T00:00:00Z", amount=2)
     await it.settled()
     assert (1, ["DeadlinePassed"]) == (len(decided), it.outbox.to("late"))
-    monkeypatch.setattr("streams.ownership.owner.now", lambda: datetime(3000, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr("streams.deciding.group_handler.now", lambda: datetime(3000, 1, 1, tzinfo=UTC))
     await it.crash()
     it.write("a", "PostBadly", "early", deadline="2999-01-01T00:00:00Z", amount=1)
     await it.settled()

@@ -1,4 +1,4 @@
-"""Commands that make the domain raise: tried again, kept with their trace, and passed over."""
+"""Commands that make the domain raise: kept with their trace, and passed over."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from streams.limits import Limits
 from tests.unit.ledgers import Make
 
 
-async def test_raising_is_tried_again_then_kept_with_its_trace(make: Make) -> None:
-    """A command that raises is tried DECIDE_ATTEMPTS times, kept with the end of its trace, answered, passed over."""
-    it = await make(Limits(group_linger=0.001, decide_attempts=3))
+async def test_raising_is_kept_with_its_trace(make: Make) -> None:
+    """A command that raises is decided once, kept with the end of its trace, answered, passed over."""
+    it = await make(Limits(group_linger=0.001))
     tried: list[None] = []
     it.decided = lambda: tried.append(None)
     it.write("a", "Post", amount=1)
     id = it.write("a", "PostBadly", amount=2)
     it.write("a", "Post", amount=3)
     await it.settled()
-    assert 3 == len(tried)
+    assert 1 == len(tried)
     [(envelope, failure)] = it.outbox.letters
     assert (1, "DomainError", "Bug: cannot post 2") == (envelope.offset, failure.type, failure.message)
     assert failure.trace.startswith("Traceback")
@@ -39,22 +39,6 @@ async def test_trace_is_bounded(make: Make) -> None:
     assert (8 * 1024, 1024) == (len(failure.trace), len(failure.message))
     assert failure.trace.endswith("xxx\n")
     assert ["DomainError"] == it.outbox.to(id)
-
-
-async def test_what_passes_is_no_failure(make: Make) -> None:
-    """A command that raises twice and then does not is accepted as if nothing had been."""
-    it = await make(Limits(group_linger=0.001))
-    it.mended = True
-    tries = iter([True, True, False])
-
-    def moody() -> None:
-        if next(tries):
-            raise OSError("not now")
-
-    it.decided = moody
-    id = it.write("a", "PostBadly", amount=1)
-    await it.settled()
-    assert (["accepted"], []) == (it.outbox.to(id), it.outbox.letters)
 
 
 async def test_aggregate_that_cannot_be_loaded(make: Make) -> None:

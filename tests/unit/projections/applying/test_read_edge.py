@@ -12,7 +12,7 @@ from projections.projection import Row
 from schemas.codec import Codec
 from schemas.formats import AVRO
 from schemas.registry import Schema
-from streams.deciding.handler import load_aggregate
+from streams.deciding.loading import load_aggregate
 from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.event_view import entries
 from streams.journal.memory import MemoryJournal

@@ -15,8 +15,8 @@ from aggregates.decider import Decider
 from schemas.codec import Codec
 from streams.deciding.cache import Aggregate
 from streams.deciding.command_codec import CommandCodec
-from streams.deciding.handler import load_aggregate
-from streams.deciding.messages import AVRO, command_headers, read_envelope
+from streams.deciding.loading import load_aggregate
+from streams.deciding.messages import AVRO, Message, command_headers, read_envelope
 from streams.journal.port import RecordedEvent
 from streams.journal.snapshots import form_of
 from streams.limits import Limits
@@ -83,11 +83,11 @@ async def test_the_second_command_of_a_group_sees_the_first() -> None:
 def test_where_it_stands_in_a_message(value: str) -> None:
     """A header in binary mode; in structured mode an attribute, which may be a number too."""
     headers = command_headers("k", "Tell", "/test", expected_sequence=value)
-    assert value == read_envelope(b"1", b"{}", headers, 0, 0, "d").expected_sequence
+    assert value == read_envelope(Message(0, b"1", b"{}", headers, 0), "d").expected_sequence
     for said in (value, int(value)) if value.isdigit() else (value,):
         structured = json.dumps({"type": "Tell", "expectedsequence": said}).encode()
-        assert value == read_envelope(b"1", structured, [], 0, 0, "d").expected_sequence
-    assert "" == read_envelope(b"1", b'{"type": "Tell"}', [], 0, 0, "d").expected_sequence
+        assert value == read_envelope(Message(0, b"1", structured, [], 0), "d").expected_sequence
+    assert "" == read_envelope(Message(0, b"1", b'{"type": "Tell"}', [], 0), "d").expected_sequence
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.deciding.messages import Envelope, Failure, check_deadline, command_headers, read_envelope
+from streams.deciding.messages import Envelope, Failure, Message, check_deadline, command_headers, read_envelope
 from streams.kafka.topics import may_take_replies
 
 
 def read(value: bytes | None, headers: Any = (), key: bytes | None = b"536365") -> Envelope:
-    return read_envelope(key, value, headers, 7, 1_700_000_000.5, "default-id")
+    return read_envelope(Message(7, key, value, headers, 1_700_000_000.5), "default-id")
 
 
 def test_binary_mode() -> None:
@@ -74,7 +74,7 @@ def test_unreadable(value: bytes | None, headers: Any, key: bytes | None) -> Non
     with pytest.raises(Failure) as caught:
         read(value, [*headers, ("ce_replyto", b"replies")], key)
     assert "Unreadable" == caught.value.type
-    assert "replies" == caught.value.envelope.reply_to  # type: ignore[attr-defined]
+    assert "replies" == caught.value.envelope.reply_to
 
 
 DEEP = b"[" * 5_000 + b"]" * 5_000
@@ -104,7 +104,7 @@ def test_what_is_refused(value: bytes | None, headers: Any, says: str) -> None:
     with pytest.raises(Failure, match=says) as caught:
         read(value, [*headers, ("ce_replyto", b"replies")])
     assert "Unreadable" == caught.value.type
-    assert "replies" == caught.value.envelope.reply_to  # type: ignore[attr-defined]
+    assert "replies" == caught.value.envelope.reply_to
     assert len(caught.value.message) < 1_100
 
 
@@ -114,7 +114,7 @@ def test_what_is_too_long_comes_back_nowhere(header: str) -> None:
     long = [*command_headers("c1", "AddLine", "/test"), (header, b"x" * 250_000)]
     with pytest.raises(Failure) as caught:
         read(b"{}", dict(long).items())
-    known = caught.value.envelope  # type: ignore[attr-defined]
+    known = caught.value.envelope
     texts = [known.id, known.type, known.reply_to, known.correlation_id, known.deadline, known.retry_of]
     assert sum(map(len, texts)) < 1_000
     assert len(str(caught.value)) < 1_000
@@ -156,7 +156,7 @@ def test_data_in_base64() -> None:
 def test_a_time_beyond_the_calendar(timestamp: float) -> None:
     """A message whose time is none is refused: a command without a time of its own would get a wrong one."""
     with pytest.raises(Failure, match=r"the message's timestamp .*LogAppendTime"):
-        read_envelope(b"1", b"{}", [("ce_type", b"PlaceOrder")], 7, timestamp, "default-id")
+        read_envelope(Message(7, b"1", b"{}", [("ce_type", b"PlaceOrder")], timestamp), "default-id")
 
 
 @given(

@@ -171,7 +171,7 @@ async def test_deadline_passes_while_it_waits(it: Ledgers, monkeypatch: pytest.M
     it.write("a", "Post", "soon", deadline=FUTURE, amount=3)
     it.write("a", "Post", amount=4)
     await it.settled()
-    monkeypatch.setattr("streams.ownership.owner.now", lambda: datetime(3000, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr("streams.deciding.group_handler.now", lambda: datetime(3000, 1, 1, tzinfo=UTC))
     it.mended = True
     it.again("poison")
     await it.settled()

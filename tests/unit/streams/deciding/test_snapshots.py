@@ -14,7 +14,7 @@ from aggregates.decider import Decider
 from schemas.registry import SchemaError
 from schemas.release.lock import locked_state
 from streams.deciding.cache import Aggregate
-from streams.deciding.handler import load_aggregate
+from streams.deciding.loading import load_aggregate
 from streams.journal import snapshots
 from streams.journal.snapshots import form_of
 from streams.limits import Limits

@@ -16,14 +16,14 @@ from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.concurrency.tasks import cancel
 from streams.deciding.cache import Cache
-from streams.deciding.handler import CommandHandler, load_aggregate
-from streams.deciding.messages import EPOCH, AggregateRef, Envelope, Failure, Message, Reply, command_headers
-from streams.deciding.verdict import Verdict
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.group_handler import GroupHandler
+from streams.deciding.loading import load_aggregate
+from streams.deciding.messages import Envelope, Failure, Message, command_headers
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot, Unavailable
 from streams.limits import Limits
-from streams.ownership.owner import _replies as replies_of
 from streams.ownership.replies import Replies
 from streams.ownership.waiting import WaitingLog
 from tests.command_log import Topic
@@ -61,10 +61,10 @@ class Moody(MemoryJournal):
 
     on_append: Callable[[Commit], Awaitable[None]] | None = None
 
-    async def append(self, commit: Commit, snapshots: Callable[[], Sequence[Snapshot]] = tuple) -> bool:
+    async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         if self.on_append is not None:
             await self.on_append(commit)
-        return await super().append(commit, snapshots)
+        await super().append(commit, snapshots)
 
 
 class Waiting(WaitingLog):
@@ -105,23 +105,28 @@ class Bench:
         journal, sent = Moody(self.store), Sent()
         await journal.create()
         await journal.open()
-        handler = CommandHandler(order, EVENTS, COMMANDS, journal, "order-0", Cache(cache), 1_000)
-
-        name = f"owner {len(self.owners)}"
-        limits = Limits(group_commands=50, group_linger=0.001, snapshot_every=every)
-        owner = RunningOwner(
-            stream="order-0",
+        handler = GroupHandler(
+            CommandHandler(
+                decider=order,
+                events=EVENTS,
+                commands=COMMANDS,
+                window=1_000,
+                limits=Limits(group_commands=50, group_linger=0.001, snapshot_every=every),
+            ),
+            journal=journal,
+            cache=Cache(cache),
             partition=0,
+            partition_of=lambda key: 3 if key == b"astray" else 0,
+            advice=lambda: self.advice,
+        )
+        owner = RunningOwner(
             topic_id=topic_id,
-            identity=name,
+            identity=f"owner {len(self.owners)}",
             journal=journal,
             handler=handler,
             replies=sent,
-            limits=limits,
             commands=self.topic,
-            check_partition=lambda key: 3 if key == b"astray" else 0,
             waiting=self.waiting,
-            advice=lambda: self.advice,
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -167,16 +172,6 @@ async def test_commit_then_reply(bench: Bench) -> None:
     assert head is not None
     assert (2, 0, 2) == (head.nr, head.offset, head.eventful_nr)
     assert 1 == owner.covered
-
-
-def test_where_a_reply_goes() -> None:
-    """Its key is the one that the command names, or else its correlation id, or else its own id."""
-    reply = Reply("id", "accepted", AggregateRef("order", "1", 1))
-    keys = []
-    for reply_key, correlation_id in (("k", "c"), ("", "c"), ("", "")):
-        envelope = Envelope("id", "AddLine", "1", b"", "application/json", 0, EPOCH, correlation_id, "", "r", reply_key)
-        keys += [key for _, key, _ in replies_of([Verdict(envelope, reply)])]
-    assert ["k", "c", "id"] == keys
 
 
 async def test_rejected_and_failed(bench: Bench) -> None:

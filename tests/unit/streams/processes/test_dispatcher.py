@@ -136,9 +136,11 @@ async def test_a_bug_over_what_other_code_wrote_is_waited_for() -> None:
         await its.dispatch([commit(1, OrderConfirmed())])
 
 
-async def test_a_commit_counts_as_indexed_when_its_commands_are_sent() -> None:
-    """While they cannot be, it is not; when they can, in the order of the log."""
+@pytest.mark.parametrize("is_transactional", [False, True])
+async def test_a_commit_counts_as_indexed_when_its_commands_are_sent(is_transactional: bool) -> None:
+    """While they cannot be, it is not; when they can, in the order of the log. So it is where appends derive, too."""
     journal = MemoryJournal()
+    journal.is_transactional = is_transactional
     sent: list[int] = []
     answers = False
 
@@ -149,7 +151,7 @@ async def test_a_commit_counts_as_indexed_when_its_commands_are_sent() -> None:
 
     indexer = Derivation("order-0", "order", journal, issue)
     running = asyncio.create_task(indexer.run())
-    await indexer.put(commit(1, OrderConfirmed()), [], is_derived=True)
+    await indexer.put(commit(1, OrderConfirmed()), [])
     await indexer.put(commit(2, OrderConfirmed()), [])
     await asyncio.sleep(0.05)
     assert 0 == indexer.derived_nr

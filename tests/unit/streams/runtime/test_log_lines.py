@@ -20,7 +20,7 @@ def lines() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("id", ["a\nERROR all is lost", "a\r\x1b[2J", "a\u2028b", "a\x00", "\ud800", "\u202e"])
-@pytest.mark.parametrize("name", ["streams.deciding.admission", "projections.applying.fold"])
+@pytest.mark.parametrize("name", ["streams.deciding.command_handler", "projections.applying.fold"])
 def test_ids_are_escaped(caplog: pytest.LogCaptureFixture, name: str, id: str) -> None:
     """What cannot be printed stands there as its escape sequence, in the id, an error's text or the message itself."""
     log = logging.getLogger(name)
@@ -34,11 +34,11 @@ def test_ids_are_escaped(caplog: pytest.LogCaptureFixture, name: str, id: str) -
 
 def test_the_rest_stays(caplog: pytest.LogCaptureFixture) -> None:
     """Letters of all languages do, as do other libraries' records, and stack traces."""
-    logging.getLogger("streams.deciding.admission").error("%s wartet: %r", "Bücher-订单", "a\nb")
+    logging.getLogger("streams.deciding.command_handler").error("%s wartet: %r", "Bücher-订单", "a\nb")
     logging.getLogger("mode").error("one\ntwo")
     assert ["Bücher-订单 wartet: 'a\\nb'", "one\ntwo"] == caplog.messages
     try:
         raise ValueError("a")
     except ValueError:
-        logging.getLogger("streams.deciding.admission").exception("raised")
+        logging.getLogger("streams.deciding.command_handler").exception("raised")
     assert 3 < caplog.text.count("\n")

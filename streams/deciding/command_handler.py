@@ -1,0 +1,158 @@
+"""One command: read, checked and decided, its events encoded. Knows neither Kafka nor Faust nor the journal."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+from aggregates.decider import Decider, Rejected
+from schemas.codec import Codec
+from schemas.fit_values import Unfit
+from streams.deciding.cache import Aggregate
+from streams.deciding.command_codec import CommandCodec, cause_of
+from streams.deciding.decided_group import DecidedGroup, Verdict, failure_over, row_of
+from streams.deciding.messages import JSON, Envelope, Failure, Message, check_deadline, read_envelope
+from streams.journal.port import RecordedEvent
+from streams.journal.snapshots import FirstReply
+from streams.limits import Limits
+from streams.moments import EPOCH
+
+log = logging.getLogger(__name__)
+
+Check = Callable[[RecordedEvent, Any], object]
+"""Is called with each new event, and its value. What it raises is a bug of the domain, unless it is a `Failure`: the
+event is not written."""
+_SEQUENCE = re.compile(r"0|[1-9]\d{0,18}", re.ASCII)
+
+
+class CommandHandler:
+    """Decides commands of one aggregate type, each for the commit of its group; it keeps nothing of them.
+
+    window    the command ids that an aggregate remembers
+    """
+
+    def __init__(
+        self,
+        *,
+        decider: Decider[Any, Any, Any],
+        events: Codec,
+        commands: Codec,
+        window: int,
+        limits: Limits = Limits(),  # noqa: B008  (frozen)
+        check: Check | None = None,
+    ) -> None:
+        self.decider = decider
+        self.events = events
+        self.window = window
+        self.limits = limits
+        self._commands = CommandCodec(decider, commands)
+        self._check = check
+
+    def read(self, message: Message, id: str = "") -> tuple[Envelope, Failure | None]:
+        """A message as a command; where it cannot be read, what is known of it, and the failure, whatever stands in the
+        message. One that brings no id has `id`."""
+        try:
+            return read_envelope(message, id), None
+        except Exception as error:
+            if isinstance(error, Failure) and error.envelope is not None:
+                return error.envelope, error
+            log.exception("a command of %r, at offset %d, cannot be read", message.key, message.offset)
+            unknown = Envelope(id, "", "", b"", JSON, message.offset, EPOCH, message=message)
+            return unknown, failure_over(error, "Unreadable")
+
+    def decide(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> Verdict:
+        """Decide a command, and add the verdict to its group. Only one that is accepted changes the aggregate."""
+        try:
+            if (first := self.first_reply(envelope, aggregate, group)) is not None:
+                return group.accept(envelope, first, [])
+            check_deadline(envelope, group.time)
+            _check_expected(envelope, aggregate.sequence)
+            state, rows, cause = self._decide(envelope, aggregate)
+        except Exception as error:
+            return group.refuse(envelope, error, aggregate.sequence)
+        aggregate.state = state
+        return self.accept(envelope, aggregate, rows, cause, group)
+
+    def first_reply(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> FirstReply | None:
+        """The first reply to a command that was accepted before.
+
+        Raises `Failure` for another command with its id, and what reading it raises.
+        """
+        first = aggregate.outcomes.get(envelope.id)
+        if first is None or not first.command:
+            return first
+        if envelope.is_control:
+            cause = cause_of(envelope.type, envelope.data)
+        else:
+            cause = self._commands.cause(envelope.type, self._commands.read(envelope))
+        if cause != first.command:
+            former = first.command.rpartition(" ")[0]
+            other = "" if former != envelope.type else " with other data"
+            used = f"the id {envelope.id} was used for {former}{other}, accepted at {group.stream}:{first.nr}"
+            do = "a new command needs a new id, and the same id means the same command again"
+            raise Failure("IdUsedBefore", f"{used}: {do}")
+        return first
+
+    def _decide(self, envelope: Envelope, aggregate: Aggregate) -> tuple[Any, list[RecordedEvent], str]:
+        """The state after a command, the rows of its events, and what tells it from another with its id.
+
+        Raises `Rejected`, `Failure`, and what the domain raises.
+        """
+        sent = command = self._commands.read(envelope)
+        # A command may name the field that holds its time; without one, it is when Kafka took the command.
+        field = getattr(command, "time_field", None)
+        if field is not None and getattr(command, field) is None:
+            command = dataclasses.replace(command, **{field: envelope.time})
+        events = self.decider.decide(command, aggregate.state)
+        most = self.limits.events_per_command
+        if len(events) > most:
+            raise Failure("TooManyEvents", f"the command causes {len(events)} events, more than {most}")
+        cause = self._commands.cause(envelope.type, sent)
+        state = aggregate.state
+        rows: list[RecordedEvent] = []
+        for number, event in enumerate(events, 1):
+            try:
+                # From here on the event is what will be read: so is the state, and what the event causes.
+                data, kept = self.events.write(event)
+            except Unfit as why:
+                raise Failure("InvalidEvent", f"{envelope.type} causes an event that cannot be kept: {why}") from None
+            state = self.decider.evolve(state, kept)
+            ending = cause if number == len(events) else ""
+            row = row_of(envelope, aggregate.sequence + number, type(event).__name__, data, ending)
+            if self._check is not None:
+                self._check(row, kept)
+            rows.append(row)
+        # Ids come from the command, whose size is bounded: once they do not matter.
+        size = len(rows[0].data) if len(rows) == 1 else sum([row.size for row in rows])
+        most = self.limits.event_bytes_per_command
+        if size > most:
+            raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {most}, with their ids")
+        return state, rows, cause
+
+    def accept(
+        self, envelope: Envelope, aggregate: Aggregate, rows: list[RecordedEvent], cause: str, group: DecidedGroup
+    ) -> Verdict:
+        """Add an accepted command to its group, and have the aggregate remember it; `rows` are its events."""
+        if rows:
+            group.eventful_nr = group.nr
+        else:  # remembered with the position that its reply names
+            rows = [row_of(envelope, aggregate.sequence, "", str(group.eventful_nr).encode(), cause)]
+        return group.accept(envelope, aggregate.remember(rows, group.nr, self.window), rows)
+
+
+def _check_expected(envelope: Envelope, sequence: int) -> None:
+    """Raise `Rejected` when the aggregate is not where the command expects it, `Failure` for no such expectation."""
+    expected = envelope.expected_sequence
+    if not expected or expected == str(sequence) or (expected == "*" and sequence):
+        return
+    if expected != "*" and not _SEQUENCE.fullmatch(expected):
+        raise Failure(
+            "Unreadable",
+            f"the expected sequence {expected[:40]!r} is none: use that of the aggregate's newest event, 0 for an "
+            "aggregate that does not exist, or * for one that does",
+        )
+    wanted = "an aggregate that exists" if expected == "*" else f"sequence {expected}"
+    raise Rejected("UnexpectedSequence", f"the aggregate is at sequence {sequence}, the command expects {wanted}")

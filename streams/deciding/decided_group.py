@@ -1,0 +1,145 @@
+"""What is decided of a group of commands, for one commit: a verdict on each."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from aggregates.decider import Rejected
+from streams.deciding.cache import Aggregate, PendingSnapshot
+from streams.deciding.messages import AggregateRef, Envelope, Error, Failure, Reply, Status, encode_reply
+from streams.journal.port import RecordedEvent
+from streams.journal.snapshots import FirstReply
+from streams.limits import Limits
+
+log = logging.getLogger(__name__)
+
+MESSAGE_CHARACTERS = 1024
+TRACE_CHARACTERS = 8 * 1024
+"""Of what the domain raised and of its stack trace, for the dead letter; of the trace the end, which says where."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of one command: its reply, the rows to record, and for a failure the reason to keep.
+
+    `reply` is None when it gets none yet.
+    """
+
+    envelope: Envelope
+    reply: Reply | None
+    rows: list[RecordedEvent]
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class DecidedGroup:
+    """The verdicts on a group of commands, in order, as they are added.
+
+    nr, time       the number and the time of the commit (UTC)
+    eventful_nr    the newest commit that holds an event, this one included
+    size           bytes of the rows
+    done           messages, from the first on, that the commit covers: fewer than all where it is full
+    snapshots      of the aggregates as they are after the commit, where one is due
+    """
+
+    stream: str
+    type: str
+    limits: Limits
+    nr: int
+    eventful_nr: int
+    time: datetime
+    verdicts: list[Verdict] = field(default_factory=list)
+    size: int = 0
+    done: int = 0
+    snapshots: Sequence[PendingSnapshot] = ()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the commit takes no further command."""
+        return self.size >= self.limits.group_bytes or len(self.verdicts) >= self.limits.group_commands
+
+    @property
+    def events(self) -> tuple[RecordedEvent, ...]:
+        """The rows of the commit."""
+        return tuple([row for verdict in self.verdicts for row in verdict.rows])
+
+    @property
+    def dead_letters(self) -> list[tuple[Envelope, Failure]]:
+        """The commands that failed, and why."""
+        return [(verdict.envelope, verdict.failure) for verdict in self.verdicts if verdict.failure is not None]
+
+    @property
+    def replies(self) -> list[tuple[str, str, bytes]]:
+        """Topic, key and value of each reply that a sender waits for."""
+        return [
+            (
+                envelope.reply_to,
+                envelope.reply_key or envelope.correlation_id or envelope.id,
+                encode_reply(verdict.reply),
+            )
+            for verdict in self.verdicts
+            if verdict.reply is not None and (envelope := verdict.envelope).reply_to
+        ]
+
+    def add(
+        self, envelope: Envelope, reply: Reply | None, rows: list[RecordedEvent], failure: Failure | None = None
+    ) -> Verdict:
+        """One more verdict."""
+        verdict = Verdict(envelope, reply, rows, failure)
+        self.verdicts.append(verdict)
+        for row in rows:
+            self.size += row.size
+        return verdict
+
+    def accept(self, envelope: Envelope, first: FirstReply, rows: list[RecordedEvent]) -> Verdict:
+        """The verdict on a command that is accepted, with its rows, or was accepted before."""
+        return self.add(envelope, self._reply(envelope, "accepted", first.sequence, first.nr, first.events, None), rows)
+
+    def refuse(self, envelope: Envelope, error: Exception, sequence: int) -> Verdict:
+        """The verdict on a command over which `error` was raised: it is rejected, or fails.
+
+        The `sequence` is that of its aggregate, 0 where that is not known.
+        """
+        if not isinstance(error, Rejected | Failure):
+            what = f"{self.stream}: command {envelope.type!r} {envelope.id!r} of {envelope.aggregate_id!r} raised"
+            log.error("%s", what, exc_info=error)
+            error = failure_over(error)
+        failure = error if isinstance(error, Failure) else None
+        status: Status = "rejected" if failure is None else "failed"
+        why = Error(error.type, error.message)
+        return self.add(envelope, self._reply(envelope, status, sequence, self.eventful_nr, (), why), [], failure)
+
+    def note(self, verdict: Verdict, aggregate: Aggregate, type: str, data: bytes) -> None:
+        """Record a note on the quarantine of an aggregate with a verdict."""
+        note = row_of(verdict.envelope, aggregate.sequence, type, data)
+        aggregate.note(note, self.nr)
+        verdict.rows.append(note)
+        self.size += note.size
+
+    def _reply(
+        self, envelope: Envelope, status: Status, sequence: int, nr: int, events: tuple[str, ...], error: Error | None
+    ) -> Reply:
+        reference = AggregateRef(self.type, envelope.aggregate_id, sequence)
+        return Reply(envelope.id, status, reference, events, f"{self.stream}:{nr}", error, envelope.type)
+
+
+def row_of(envelope: Envelope, sequence: int, type: str, data: bytes, cause: str = "") -> RecordedEvent:
+    """A row that a command causes; the last one says by its `cause` which command it was."""
+    correlation = envelope.correlation_id or envelope.id
+    return RecordedEvent(
+        envelope.aggregate_id, sequence, type, data, envelope.id, correlation, envelope.traceparent, cause
+    )
+
+
+def failure_over(bug: BaseException, type: str = "DomainError") -> Failure:
+    """The failure of a command over which the domain raised, or reading it did."""
+    # Not str(bug): a bug may raise there as well, or give what is no UTF-8, or a novel.
+    summary = traceback.TracebackException.from_exception(bug)
+    # Its first line alone: the rest is for who mends it, and stands in the trace.
+    first = str(summary).partition("\n")[0]
+    message = f"{bug.__class__.__name__}: {first}"[:MESSAGE_CHARACTERS].encode(errors="replace").decode()
+    return Failure(type, message, "".join(summary.format())[-TRACE_CHARACTERS:])

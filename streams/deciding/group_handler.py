@@ -1,0 +1,150 @@
+"""The way from the messages of one log to what their commit writes. Knows neither Kafka nor Faust nor which journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from streams.concurrency.retry import until_it_answers
+from streams.deciding.cache import Aggregate, Cache
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.decided_group import DecidedGroup, failure_over
+from streams.deciding.loading import EvolveFailed, load_aggregate
+from streams.deciding.messages import Envelope, Failure, Message
+from streams.deciding.quarantine_policy import QuarantinePolicy
+from streams.journal.event_decoding import NotReadableYet
+from streams.journal.port import Aggregates, Commit, Unavailable, stream_name
+from streams.moments import now
+
+LOADS_AT_ONCE = 64
+
+
+class GroupHandler:
+    """Decides the messages of one partition in groups. State lives in `cache`; a group in work has its aggregates out.
+
+    After `decide_group` the group is to be committed, then `settle` called; or else the handler dropped, since its
+    aggregates have run ahead of the journal.
+
+    partition_of    the partition that a key belongs to
+    advice          why somebody may send to a wrong partition; empty: he uses another partitioner
+    """
+
+    def __init__(
+        self,
+        commands: CommandHandler,
+        *,
+        journal: Aggregates,
+        cache: Cache,
+        partition: int,
+        partition_of: Callable[[bytes], int],
+        advice: Callable[[], str] = lambda: "",
+    ) -> None:
+        self.decider = commands.decider
+        self.limits = commands.limits
+        self.partition = partition
+        self.stream = stream_name(self.decider.type, partition)
+        self.cache = cache
+        self.touched: dict[str, Aggregate] = {}
+        """The aggregates of the group in work."""
+        self._broken: dict[str, Failure] = {}
+        self._journal = journal
+        self._partition_of = partition_of
+        self._advice = advice
+        self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
+        self._commands = commands
+        self._quarantine = QuarantinePolicy(commands)
+
+    async def decide_group(
+        self, messages: Sequence[Message], head: Commit, waits: Callable[[Exception | None], None] | None = None
+    ) -> DecidedGroup:
+        """Decide as many messages as fit into one commit, the next one after `head`.
+
+        Waits for a journal that does not answer, of which `waits` is told as by `until_it_answers`. Raises the other
+        errors of the journal: what is raised over one command is the failure of that command.
+        """
+        group = DecidedGroup(self.stream, self.decider.type, self.limits, head.nr + 1, head.eventful_nr, now())
+        commands = [self._read(message, head.topic_id) for message in messages]
+        ids = [envelope.aggregate_id for envelope, failure in commands if failure is None]
+        await until_it_answers(
+            lambda: self.load(ids), f"{self.stream}: loading aggregates", (Unavailable, NotReadableYet), waits
+        )
+        for envelope, failure in commands:
+            if not self._decide(envelope, failure, group):
+                break
+            group.done += 1
+            if group.is_full:
+                break
+        group.snapshots = [
+            aggregate.capture(aggregate_id, self.decider)
+            for aggregate_id, aggregate in self.touched.items()
+            if aggregate.nr == group.nr and aggregate.wants_snapshot(self.limits.snapshot_every)
+        ]
+        return group
+
+    def _read(self, message: Message, topic_id: str) -> tuple[Envelope, Failure | None]:
+        """A message as a command, and the failure when it is none that this partition takes."""
+        envelope, failure = self._commands.read(message)
+        if not envelope.id:
+            # The time, too: a topic that has lost its end gives the same offsets to other commands.
+            envelope.id = f"{topic_id}/{self.partition}/{message.offset}/{message.timestamp:.3f}"
+        if failure is not None:
+            return envelope, failure
+        size, most = message.size, self.limits.command_bytes
+        if size > most:
+            return envelope, Failure("TooLarge", f"the command has {size} bytes with key and headers, more than {most}")
+        if envelope.aggregate_id not in self.cache and message.key:
+            right = self._partition_of(message.key)
+            if right != self.partition:
+                advice = self._advice() or "use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
+                wrong = f"key {envelope.aggregate_id!r} belongs to partition {right}, not {self.partition}: {advice}"
+                return envelope, Failure("WrongPartition", wrong)
+        return envelope, None
+
+    async def load(self, ids: Iterable[str]) -> None:
+        """Bring the aggregates of a group into work, the cold ones concurrently.
+
+        One that the domain cannot make from its events stays out, and its commands fail. Raises `Unavailable`, and
+        `NotReadableYet` when there is an event that this code does not know.
+        """
+        cold = []
+        # In the order of their commands, each once: a set has another order in every process.
+        for aggregate_id in dict.fromkeys(ids):
+            if aggregate_id in self.touched:
+                continue
+            aggregate = self.cache.take(aggregate_id)
+            if aggregate is None:
+                cold.append(aggregate_id)
+            else:
+                self.touched[aggregate_id] = aggregate
+        for error in await asyncio.gather(*map(self._load, cold), return_exceptions=True):
+            if error is not None:
+                raise error
+
+    async def _load(self, aggregate_id: str) -> None:
+        async with self._loads:
+            try:
+                self.touched[aggregate_id] = await load_aggregate(
+                    self._journal, self.decider, self._commands.events, aggregate_id, self._commands.window
+                )
+            except EvolveFailed as error:
+                self._broken[aggregate_id] = failure_over(error.__cause__ or error)
+
+    def _decide(self, envelope: Envelope, failure: Failure | None, group: DecidedGroup) -> bool:
+        """Decide one command. False where it is to be decided again, for the next commit, which is the rest of it."""
+        aggregate = self.touched.get(envelope.aggregate_id)
+        if failure is not None:
+            group.refuse(envelope, failure, 0)
+        elif aggregate is None:
+            group.refuse(envelope, self._broken[envelope.aggregate_id], 0)
+        elif self.limits.quarantine or aggregate.quarantine is not None or envelope.is_control:
+            return self._quarantine.decide(envelope, aggregate, group)
+        else:
+            self._commands.decide(envelope, aggregate, group)
+        return True
+
+    def settle(self, derived_nr: int) -> None:
+        """The group is committed: its aggregates go back into the cache."""
+        for aggregate_id, aggregate in self.touched.items():
+            self.cache.put(aggregate_id, aggregate)
+        self.touched, self._broken = {}, {}
+        self.cache.shrink(derived_nr)

@@ -1,0 +1,57 @@
+"""An aggregate as the journal has it: its snapshot, and the events after it."""
+
+from __future__ import annotations
+
+import logging
+from itertools import groupby
+from typing import Any
+
+from aggregates.decider import Decider
+from schemas.codec import Codec
+from streams.deciding.cache import Aggregate
+from streams.deciding.quarantine import is_note
+from streams.journal.event_decoding import decode_event
+from streams.journal.port import Aggregates, RecordedEvent
+from streams.journal.snapshots import form_of
+
+log = logging.getLogger(__name__)
+
+
+class EvolveFailed(Exception):
+    """The domain raised over an event that it has once decided itself."""
+
+
+async def load_aggregate(
+    journal: Aggregates, decider: Decider[Any, Any, Any], codec: Codec, aggregate_id: str, window: int
+) -> Aggregate:
+    """An aggregate as the derived tables have it: the snapshot, if this code can use it, and the events after it.
+
+    Raises `Unavailable`, `Held` when there is an event that this code does not know, and `EvolveFailed`.
+    """
+    aggregate = Aggregate(decider.initial)
+    snapshot = await journal.snapshot(decider.type, aggregate_id)
+    if snapshot is not None and snapshot.version == decider.state_version:
+        try:
+            aggregate.restore(snapshot, form_of(decider))
+        except Exception as error:  # a state may raise what it likes, as it is made
+            log.warning("%s %s: its snapshot cannot be read, its events are: %s", decider.type, aggregate_id, error)
+            aggregate = Aggregate(decider.initial)
+    stored = await journal.events(decider.type, aggregate_id, aggregate.sequence)
+    base_sequence, base_nr = aggregate.sequence, aggregate.nr
+    new = (row for row in stored if row.event.sequence > base_sequence or (not row.event.is_event and row.nr > base_nr))
+    for (nr, _), rows in groupby(new, key=lambda row: (row.nr, row.event.command_id)):
+        effect: list[RecordedEvent] = []
+        notes: list[RecordedEvent] = []
+        for row in rows:
+            (notes if is_note(row.event) else effect).append(row.event)
+            if row.event.is_event:
+                events = await decode_event(codec, journal, row.event.data)
+                try:
+                    aggregate.state = decider.fold(events, aggregate.state)
+                except Exception as bug:
+                    raise EvolveFailed(f"{decider.type} {aggregate_id}: event {row.event.sequence}: {bug!r}") from bug
+        if effect:
+            aggregate.remember(effect, nr, window)
+        for note in notes:
+            aggregate.note(note, nr)
+    return aggregate

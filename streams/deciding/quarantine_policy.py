@@ -1,0 +1,187 @@
+"""How commands are decided where one that makes the domain raise sets its aggregate aside: `QUARANTINE=on`.
+
+What is set aside, and by which notes it is kept, says `quarantine.py`. Where the setting is off, this decides only the
+commands of aggregates that were set aside before, and those that ask for a release.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from aggregates.decider import Rejected
+from streams.deciding.cache import Aggregate
+from streams.deciding.command_codec import cause_of
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.decided_group import DecidedGroup, Verdict
+from streams.deciding.messages import Envelope, Failure, Message, check_deadline, encode_reply
+from streams.deciding.quarantine import (
+    PARKED,
+    QUARANTINED,
+    RELEASE,
+    RELEASED,
+    UNPARKED,
+    Quarantine,
+    QuarantineReason,
+    pack,
+)
+
+log = logging.getLogger(__name__)
+
+
+class _ReleaseData(msgspec.Struct):
+    command_id: str = ""
+
+
+_decode_release = msgspec.json.Decoder(_ReleaseData).decode
+
+
+class QuarantinePolicy:
+    """Decides commands in the place of their handler, which it asks for each that does not wait.
+
+    Only a release takes more than one commit. Its message is not done before all that waited are decided: when the
+    owner stops in between, the message is delivered again, and the release goes on.
+    """
+
+    def __init__(self, commands: CommandHandler) -> None:
+        self._commands = commands
+        self._limits = commands.limits
+
+    def decide(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> bool:
+        """Decide a command, or let it wait. False: the commit is full, and the command is to be decided again."""
+        if aggregate.quarantine is not None and aggregate.quarantine.released_by:
+            # A release was interrupted. This is its message again, unless the topic was made anew since.
+            is_asked = aggregate.quarantine.released_by == envelope.id
+            is_over = self._let_go(aggregate, aggregate.quarantine, envelope if is_asked else None, group)
+            if is_asked or not is_over or group.is_full:
+                return is_asked and is_over
+        quarantine = aggregate.quarantine
+        if envelope.is_control:
+            return self._control(envelope, aggregate, group)
+        if quarantine is None:
+            self._set_aside(self._commands.decide(envelope, aggregate, group), aggregate, group)
+        elif envelope.retry_of and envelope.id == quarantine.poison:
+            return self._retry(envelope, aggregate, quarantine, group)
+        else:
+            self._park(envelope, aggregate, quarantine, group)
+        return True
+
+    # -- into quarantine ---------------------------------------------------------------------------
+
+    def _set_aside(self, verdict: Verdict, aggregate: Aggregate, group: DecidedGroup) -> None:
+        """Set an aggregate aside if the domain raised over its command."""
+        failure, envelope = verdict.failure, verdict.envelope
+        if failure is None or not failure.trace or not self._limits.quarantine:
+            return
+        failure.quarantines = True
+        reason = QuarantineReason(failure.type, failure.message, group.time, envelope.offset)
+        group.note(verdict, aggregate, QUARANTINED, msgspec.json.encode(reason))
+        log.warning(
+            "%s: %r goes into quarantine for its command %r: those that follow wait",
+            group.stream,
+            envelope.aggregate_id,
+            envelope.id,
+        )
+
+    def _park(self, envelope: Envelope, aggregate: Aggregate, quarantine: Quarantine, group: DecidedGroup) -> None:
+        """Let a command wait; what can be said at once is said at once."""
+        message = envelope.message
+        assert message is not None
+        try:
+            if (first := self._commands.first_reply(envelope, aggregate, group)) is not None:
+                group.accept(envelope, first, [])
+                return
+            check_deadline(envelope, group.time)
+            self._check_room(quarantine, message)
+            data = pack(message)
+        except Exception as error:
+            group.refuse(envelope, error, aggregate.sequence)
+            return
+        group.note(group.add(envelope, None, []), aggregate, PARKED, data)
+
+    def _check_room(self, quarantine: Quarantine, message: Message) -> None:
+        """Raise `Failure` when one more message cannot wait."""
+        number, since = len(quarantine.waiting), quarantine.reason.since
+        if number >= self._limits.quarantine_limit or quarantine.size + message.size > self._limits.quarantine_bytes:
+            raise Failure(
+                "Quarantined",
+                f"the aggregate is in quarantine since {since:%Y-%m-%dT%H:%M:%SZ}, {number} commands wait, and no more"
+                " can: retry or drop the dead letter that it is in quarantine for, then retry this one",
+            )
+
+    # -- out of quarantine -------------------------------------------------------------------------
+
+    def _retry(self, envelope: Envelope, aggregate: Aggregate, quarantine: Quarantine, group: DecidedGroup) -> bool:
+        """The poison command again: if the domain takes it now, whatever it says, the others go on behind it."""
+        verdict = self._commands.decide(envelope, aggregate, group)
+        if verdict.failure is not None and verdict.failure.trace:
+            verdict.failure.quarantines = True
+            return True
+        return self._release(verdict, aggregate, quarantine, group)
+
+    def _control(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> bool:
+        """Decide a control command."""
+        quarantine = aggregate.quarantine
+        try:
+            if (first := self._commands.first_reply(envelope, aggregate, group)) is not None:
+                group.accept(envelope, first, [])
+                return True
+            if envelope.type != RELEASE:
+                raise Failure("UnknownCommand", f"there is no control command {envelope.type!r}; there is {RELEASE}")
+            poison = _poison_of(envelope.data)
+            if quarantine is None:
+                raise Rejected("NotQuarantined", f"{envelope.aggregate_id} is not in quarantine")
+            if poison not in ("", quarantine.poison):
+                why = f"{envelope.aggregate_id} is in quarantine for the command {quarantine.poison}, not for {poison}"
+                raise Rejected("NotQuarantined", why)
+        except Exception as error:
+            group.refuse(envelope, error, aggregate.sequence)
+            return True
+        cause = cause_of(envelope.type, envelope.data)
+        verdict = self._commands.accept(envelope, aggregate, [], cause, group)
+        return self._release(verdict, aggregate, quarantine, group)
+
+    def _release(self, verdict: Verdict, aggregate: Aggregate, quarantine: Quarantine, group: DecidedGroup) -> bool:
+        """Settle the poison command with `verdict`, which is answered when all that wait have gone on."""
+        log.warning(
+            "%s: %r leaves quarantine, and the %d commands that wait go on",
+            group.stream,
+            verdict.envelope.aggregate_id,
+            len(quarantine.waiting),
+        )
+        group.note(verdict, aggregate, RELEASED, encode_reply(verdict.reply))
+        if aggregate.quarantine is None:
+            return True
+        verdict.reply = None
+        return self._let_go(aggregate, quarantine, verdict.envelope, group)
+
+    def _let_go(
+        self, aggregate: Aggregate, quarantine: Quarantine, asked: Envelope | None, group: DecidedGroup
+    ) -> bool:
+        """Decide those that wait, in order, until none is left or one makes the domain raise; then answer `asked`.
+
+        False where the commit is full before.
+        """
+        while aggregate.quarantine is quarantine:
+            if group.is_full:
+                return False
+            waiting = quarantine.waiting[0]
+            envelope, failure = self._commands.read(waiting.message, waiting.id)
+            if failure is None:
+                verdict = self._commands.decide(envelope, aggregate, group)
+            else:
+                verdict = group.refuse(envelope, failure, aggregate.sequence)
+            group.note(verdict, aggregate, UNPARKED, b"")
+            self._set_aside(verdict, aggregate, group)
+        if asked is not None:
+            group.add(asked, quarantine.reply, [])
+        return True
+
+
+def _poison_of(data: bytes) -> str:
+    """The id of the poison command that a release names; empty where it names none. Raises `Failure`."""
+    try:
+        return _decode_release(data).command_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Failure("Unreadable", f"{RELEASE}: {error}") from None
