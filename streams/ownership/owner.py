@@ -26,6 +26,7 @@ from streams.journal.port import Commit, Fenced, Journal, Unavailable
 from streams.limits import Limits
 from streams.ownership.command_queue import CommandQueue
 from streams.ownership.derivation import Derivation, Dispatch
+from streams.ownership.follower import LogFollower
 from streams.ownership.partition_intake import CommandsMissing, PartitionIntake
 from streams.ownership.replies import Replies
 from streams.ownership.takeover import CommandSource, check_topic, take_over
@@ -62,6 +63,7 @@ class Owner:
         check_partition: Callable[[bytes], int],
         waiting: WaitingLog,
         dispatch: Dispatch | None = None,
+        follower: LogFollower | None = None,
         advice: Callable[[], str] = lambda: "",
     ) -> None:
         self.stream = stream
@@ -87,6 +89,7 @@ class Owner:
         self._limits = limits
         self._commands = commands
         self._waiting = waiting
+        self._follower = follower or LogFollower()
         self._admission = Admission(handler, limits, partition, topic_id, check_partition, advice)
         self._deriving: asyncio.Task[None] | None = None
 
@@ -137,6 +140,7 @@ class Owner:
             self.covered,
             self.takeover_seconds * 1e3,
         )
+        self._follower.taken(commit)
 
     def open(self) -> None:
         """Take messages, from the command after the last one committed. Does nothing once the log is lost."""
@@ -194,6 +198,7 @@ class Owner:
 
     def _end(self, why: str, level: int = logging.WARNING) -> None:
         self._ended = True
+        self._follower.lost()
         self.queue.close()
         log.log(level, "%s: given up: %s", self.stream, why)
 
@@ -301,6 +306,7 @@ class Owner:
     def _committed(self, commit: Commit) -> None:
         """The commit is durable: go on from it."""
         self.head = commit
+        self._follower.committed(commit)
         self.handler.settle(self.derivation.derived_nr)
         if commit.eventful_nr == commit.nr:
             self._replies.hint(self.partition, commit.nr)
