@@ -11,7 +11,8 @@ import pytest
 
 from aggregates.timer import TimerCancelled, TimerFired, TimerScheduled
 from projections.stores.local.queries import in_order
-from projections.stores.local.tables import LocalRows, rocksdb_table
+from projections.stores.local.store import rocksdb_table
+from projections.stores.local.tables import LocalRows
 from projections.stores.rows import Changes, Checkpoint, StoredRow
 from projections.timers.projection import DUE, kept, timers
 from streams.kafka.topic_limits import USUAL_LARGEST
@@ -42,7 +43,8 @@ async def put(table: LocalRows, nr: int, **dues: datetime | None) -> None:
         key: StoredRow(f"timer-0:{nr}:{index}", row=None if due is None else {"id": key, "due": in_utc(due)})
         for index, (key, due) in enumerate(dues.items())
     }
-    await table.save(0, {TABLE: Changes(Checkpoint(nr, len(rows) - 1, nr), rows)})
+    before = await table.load(0, TABLE, rows)
+    await table.save(0, {TABLE: Changes(Checkpoint(nr, len(rows) - 1, nr), rows, before=before)})
 
 
 def test_rows() -> None:
