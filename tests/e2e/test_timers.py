@@ -232,10 +232,12 @@ async def test_killed_when_due(system: System, running: Running) -> None:
 async def test_table_is_paused(system: System, running: Running) -> None:
     """While the projection `timers` is paused a timer fires all the same, in time: the table is only for looking at."""
     await do(system, ["paused"], "OpenOrder", OPEN)
-    paused = await system.run("-A", PROJECTIONS, "projections", "pause", "timers", "--url", running.two.url)
+    order = ("-A", PROJECTIONS, "projections")
+    where = ("--reason", "timers fire without it", "--url", running.two.url)
+    paused = await system.run(*order, "pause", "timers", *where)
     assert paused.returncode == 0, paused
     try:
         await schedule_all(system, {"paused": in_seconds(1)})
         await all_fired(system, ["paused"], 30)
     finally:
-        await system.run("-A", PROJECTIONS, "projections", "resume", "timers", "--url", running.two.url)
+        await system.run(*order, "resume", "timers", "--url", running.two.url)
