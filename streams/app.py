@@ -25,7 +25,7 @@ from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.preparation import prepare, stop_on_user_error
-from streams.served_type import ServedType
+from streams.served_type import NewFollower, ServedType
 from streams.settings import DATABASE, Settings
 from streams.web.health import add_health, json_response
 from streams.web.owners import add_owners
@@ -36,14 +36,20 @@ time, at 50,000 6 %, with pauses of less than 0.1 s."""
 
 
 def command_app(
-    module: str, name: str, *kinds: Kind, schema_root: str | Path, format: Format = AVRO, database: str = DATABASE
+    module: str,
+    name: str,
+    *kinds: Kind,
+    schema_root: str | Path,
+    format: Format = AVRO,
+    database: str = DATABASE,
+    new_follower: NewFollower | None = None,
 ) -> Application:
     """The Faust app `module` of the context `name`, whose commands these deciders and process managers decide.
 
     A new aggregate is its decider, its schemas and one call of this. `schema_root` is the folder of the schemas: one in
     `schemas/` by its name, or any by its path. A process manager has the schemas of what it hears there, too. Events
     are written in `format`, and read in every format, so that it may change. `database` is the keyspace of the journal
-    when JOURNAL_URL is not set.
+    when JOURNAL_URL is not set. `new_follower` makes what follows the log of each new owner.
     """
     with stop_on_user_error():
         settings = Settings.from_environment(database=database)
@@ -53,7 +59,7 @@ def command_app(
     broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
-        served = [ServedType(app, context, journal, broker, budget) for context in contexts]
+        served = [ServedType(app, context, journal, broker, budget, new_follower) for context in contexts]
     app.add(_Context(app, served, journal, broker))
     for part in served:
         app.receive(part.context.commands_topic, part, f"{name}-{part.type}-commands")

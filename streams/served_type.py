@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from faust.types import TP
 
 from aggregates.process_manager import ProcessManager
 from streams.aggregate_type import AggregateType
+from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Budget, Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
@@ -22,6 +23,7 @@ from streams.kafka.client import KafkaClient, partition_of
 from streams.kafka.command_partition import CommandPartition
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
+from streams.ownership.follower import LogFollower
 from streams.ownership.owner import Owner
 from streams.ownership.replies import Replies
 from streams.ownership.waiting import WaitingLog
@@ -31,6 +33,9 @@ from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.partition_pump import ConsumerRecord
 
+NewFollower = Callable[[AggregateType, int, Journal, KafkaClient, Supervisor], LogFollower]
+"""A follower for a new owner of the log of a partition."""
+
 
 class ServedType(Part):
     """The aggregate type in this worker: its logs, and for a process manager its router and its dispatcher.
@@ -39,7 +44,13 @@ class ServedType(Part):
     """
 
     def __init__(
-        self, app: Application, context: AggregateType, journal: Journal, broker: KafkaClient, budget: Budget
+        self,
+        app: Application,
+        context: AggregateType,
+        journal: Journal,
+        broker: KafkaClient,
+        budget: Budget,
+        new_follower: NewFollower | None = None,
     ) -> None:
         settings, type = context.settings, context.decider.type
         self.context = context
@@ -51,6 +62,7 @@ class ServedType(Part):
         self._journal = journal
         self._broker = broker
         self._budget = budget
+        self._new_follower = new_follower
         self._events_topic = topics.events_topic(settings.namespace, type)
         self._replies = Replies(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
         self._dispatcher: CommandDispatcher | None = None
@@ -131,6 +143,9 @@ class ServedType(Part):
 
     def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Owner:
         context = self.context
+        follower = None
+        if self._new_follower is not None:
+            follower = self._new_follower(context, partition, self._journal, self._broker, self._app.supervisor)
         handler = GroupHandler(
             self._commands,
             journal=self._journal,
@@ -149,6 +164,7 @@ class ServedType(Part):
             commands=CommandPartition(self._broker, context.commands_topic, partition, self._events_topic),
             waiting=waiting,
             dispatch=self._dispatcher.dispatch if self._dispatcher is not None else None,
+            follower=follower,
         )
 
     def _partition_of(self, key: bytes) -> int:

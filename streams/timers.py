@@ -2,5 +2,6 @@
 
 from aggregates.timer import timer
 from streams.app import command_app
+from streams.processes.timer_watch import TimerWatch
 
-app = command_app(__name__, "timers", timer, schema_root="engine")
+app = command_app(__name__, "timers", timer, schema_root="engine", new_follower=TimerWatch)

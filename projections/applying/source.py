@@ -48,7 +48,6 @@ class ProjectionGroup:
         self.type = type
         self.kept = kept
         self.partitions: dict[int, PartitionProcessor] = {}
-        self.moved = asyncio.Condition()
         self._waits = Waits()
         self.topic = topic
         self._rows_of = rows_of
@@ -224,8 +223,6 @@ class ProjectionGroup:
     async def _has_moved(self, partition: int) -> None:
         for name in self._waits.awaited(partition):
             self._wake(partition, name)
-        async with self.moved:
-            self.moved.notify_all()
 
     def newest(self) -> Mapping[str, str]:
         """By the name of each projection the table that is to answer for it when it is complete."""

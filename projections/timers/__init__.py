@@ -1,1 +1,1 @@
-"""The table of timers, what fires them, and how they are shown."""
+"""The table of pending timers, and how it is shown; nothing fires by it."""

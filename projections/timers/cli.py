@@ -14,11 +14,12 @@ from faust.cli import argument, option
 
 from projections.http.pages import DEFAULT_LIMIT, MOST_ROWS
 from projections.operations.cli_status import HELP, refused
-from projections.timers.projection import time_text, timers
+from projections.timers.projection import timers
 from projections.timers.view import TimerRow, Timers
 from streams.cli import kafka
 from streams.cli.http import ask
 from streams.cli.run import DONE, SECONDS, USAGE, CliCommand, CliError, compact, print_table, table
+from streams.moments import in_utc
 from streams.settings import Settings
 
 TAKES = {
@@ -90,9 +91,9 @@ def read_due(text: str, now: datetime) -> str:
     """A due time as typed. Raises `CliError`."""
     try:
         if found := _FROM_NOW.fullmatch(text):
-            return time_text(now + timedelta(**{UNITS[found[2]]: int(found[1])}))
+            return in_utc(now + timedelta(**{UNITS[found[2]]: int(found[1])}))
         due = datetime.fromisoformat(text)
-        return time_text(due.replace(tzinfo=UTC) if due.tzinfo is None else due)
+        return in_utc(due.replace(tzinfo=UTC) if due.tzinfo is None else due)
     except (ValueError, OverflowError):
         form = "a time like 2026-12-24T18:00:00Z, or from now: +90s, +10m, +2h, +3d"
         raise CliError(USAGE, f"{text!r} is not a time to be due at: use {form}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 
 from aggregates.timer import TimerCancelled, TimerFired, TimerScheduled
 from projections.projection import Projection, PublishedEvent, Row
@@ -18,7 +17,7 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row | None:
         case TimerScheduled(due, to, id, command, data, command_id):
             return {
                 "id": key,
-                "due": time_text(due),
+                "due": in_utc(due),
                 "to": to,
                 "to_id": id,
                 "command": command,
@@ -30,11 +29,6 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row | None:
             return None
         case unknown:
             raise TypeError(f"no rule for {type(unknown).__name__}")
-
-
-def time_text(time: datetime) -> str:
-    """To the millisecond in UTC, always as long: texts are in the order of time."""
-    return in_utc(time)
 
 
 timers = Projection("timers", 1, "timer", evolve)

@@ -1,8 +1,7 @@
-"""Timers on the read side: the watch, and the pending ones over HTTP."""
+"""The pending timers over HTTP. What fires them is `streams/processes/timer_watch.py`."""
 
 from __future__ import annotations
 
-import asyncio
 from itertools import islice
 from typing import Any, TypedDict
 
@@ -14,11 +13,8 @@ from projections.projection import Row
 from projections.stores.local.queries import in_order
 from projections.stores.rows import decode_stored, shown
 from projections.timers.projection import DUE, timers
-from projections.timers.watch import TimerWatch
 from projections.views.by_key import add_by_key
 from streams.concurrency.fairness import yield_if_due
-from streams.concurrency.tasks import cancel
-from streams.runtime.part import Part
 from streams.web.operation import describe
 
 TYPE, NAME = timers.source, timers.name
@@ -47,29 +43,9 @@ class Timers(TypedDict):
 
 
 def add_timers(side: ReadSide) -> None:
-    """Fire timers, and serve `/timers` and `/timers/{id}`."""
-    side.app.add(_WatchPart(side))
+    """Serve `/timers` and `/timers/{id}`."""
     _add_list(side)
     add_by_key(side, TYPE, NAME, TimerRow)
-
-
-class _WatchPart(Part):
-    """Runs the watch over the timers of this worker."""
-
-    def __init__(self, side: ReadSide) -> None:
-        self._side = side
-        self._running: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        side, context = self._side, self._side.contexts[TYPE]
-        store = side.local[TYPE].store  # not before: with it Faust chooses the event loop of the worker
-        sender = f"/{context.settings.namespace}projections"
-        watch = TimerWatch(side.sources[TYPE], store, side.broker, context.commands_topic, sender)
-        self._running = side.app.supervisor.keep("timers", watch.run)
-
-    async def stop(self) -> None:
-        if self._running is not None:
-            await cancel(self._running)
 
 
 def _add_list(side: ReadSide) -> None:

@@ -23,6 +23,7 @@ from streams.journal.port import Commit, Fenced, Journal, Unavailable
 from streams.kafka.command_partition import CommandPartition
 from streams.ownership.command_queue import CommandQueue
 from streams.ownership.derivation import Derivation, Dispatch
+from streams.ownership.follower import LogFollower
 from streams.ownership.partition_intake import CommandsMissing, PartitionIntake
 from streams.ownership.replies import Replies
 from streams.ownership.takeover import check_topic, take_over
@@ -54,6 +55,7 @@ class Owner:
         commands: CommandPartition,
         waiting: WaitingLog,
         dispatch: Dispatch | None = None,
+        follower: LogFollower | None = None,
     ) -> None:
         self.stream = handler.stream
         self.partition = handler.partition
@@ -77,6 +79,7 @@ class Owner:
         self._replies = replies
         self._commands = commands
         self._waiting = waiting
+        self._follower = follower or LogFollower()
         self._deriving: asyncio.Task[None] | None = None
 
     # -- ownership ---------------------------------------------------------------------------------
@@ -126,6 +129,7 @@ class Owner:
             self.covered,
             self.takeover_seconds * 1e3,
         )
+        self._follower.taken(commit)
 
     def open(self) -> None:
         """Take messages, from the command after the last one committed. Does nothing once the log is lost."""
@@ -183,6 +187,7 @@ class Owner:
 
     def _end(self, why: str, level: int = logging.WARNING) -> None:
         self._ended = True
+        self._follower.lost()
         self.queue.close()
         log.log(level, "%s: given up: %s", self.stream, why)
 
@@ -243,6 +248,7 @@ class Owner:
             self._waits,
         )
         self.head = commit
+        self._follower.committed(commit)
         self.handler.settle(self.derivation.derived_nr)
         if commit.eventful_nr == commit.nr:
             self._replies.hint(self.partition, commit.nr)

@@ -1,1 +1,1 @@
-"""Process managers: hearing events of other types, and dispatching the commands that follow."""
+"""Process managers: hearing events of other types, dispatching the commands that follow, and firing timers."""

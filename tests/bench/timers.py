@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from projections.timers.projection import time_text
+from streams.moments import in_utc
 from tests.bench.worker import say
 from tests.e2e.client import eventually, headers
 from tests.e2e.orders import OPEN
@@ -49,7 +49,7 @@ async def measure_timers(count: int, pending: int) -> Figures:
 
 async def _schedule(system: System, dues: dict[str, datetime]) -> None:
     async def one(key: str, due: datetime) -> None:
-        data = {"due": time_text(due), "to": "order", "id": key, "command": "OpenOrder", "data": json.dumps(OPEN)}
+        data = {"due": in_utc(due), "to": "order", "id": key, "command": "OpenOrder", "data": json.dumps(OPEN)}
         await system.send("timer", key, json.dumps(data).encode(), headers(uuid.uuid4().hex, "ScheduleTimer"))
 
     await asyncio.gather(*(one(key, due) for key, due in dues.items()))

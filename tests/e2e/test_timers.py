@@ -16,8 +16,8 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
-from projections.timers.projection import time_text
 from streams.journal.port import RecordedEvent
+from streams.moments import in_utc
 from tests.e2e.client import PARTITIONS, eventually, partition_of
 from tests.e2e.orders import LINE, OPEN, do
 from tests.e2e.system import System
@@ -63,7 +63,7 @@ def in_seconds(seconds: float) -> datetime:
 
 async def schedule(system: System, key: str, due: datetime, **changed: Any) -> dict[str, Any]:
     """A line is added to the order `key` then, by the timer of the same id; the reply."""
-    fields = {"due": time_text(due), "to": "order", "id": key, "command": "AddLine", "data": json.dumps(LINE)}
+    fields = {"due": in_utc(due), "to": "order", "id": key, "command": "AddLine", "data": json.dumps(LINE)}
     return await system.ask("timer", key, "ScheduleTimer", {**fields, **changed})
 
 
@@ -143,7 +143,7 @@ async def test_pending_ones_are_listed(system: System, running: Running) -> None
         await eventually(lambda at=worker: listed(system, at, by_due), 10, "the timers are not in the list")
         assert by_due == await pending(system, worker, limit=7)
     _, row, _ = await system.get(running.two, "/timers/far-00")
-    expected = {"id": "far-00", "due": time_text(dues["far-00"]), "to": "order", "to_id": "far-00"}
+    expected = {"id": "far-00", "due": in_utc(dues["far-00"]), "to": "order", "to_id": "far-00"}
     expected |= {"command": "AddLine", "data": LINE, "command_id": None, "correlation_id": scheduling["far-00"]}
     assert expected == {name: row[name] for name in expected}
     listing = await system.run("-A", PROJECTIONS, "timers", "list", "--limit", "3", "--url", running.two.url)
@@ -205,7 +205,7 @@ async def test_asked_twice(system: System, running: Running) -> None:
     await schedule_all(system, {"twice": due})
     await all_fired(system, ["twice"], 30)
     for at in (due, due, in_seconds(60)):
-        reply = await system.ask("timer", "twice", "FireTimer", {"due": time_text(at)})
+        reply = await system.ask("timer", "twice", "FireTimer", {"due": in_utc(at)})
         assert ("accepted", []) == (reply["status"], reply["events"])
     assert {"twice": 1} == {key: len(its) for key, its in (await sent(system, ["twice"])).items()}
 
@@ -227,3 +227,17 @@ async def test_killed_when_due(system: System, running: Running) -> None:
     await system.covered("orders", "order")
     assert dict.fromkeys(keys, 1) == await added(system, keys)
     assert all(min(times) >= dues[key].timestamp() - A_MOMENT for key, times in (await sent(system, keys)).items())
+
+
+async def test_table_is_paused(system: System, running: Running) -> None:
+    """While the projection `timers` is paused a timer fires all the same, in time: the table is only for looking at."""
+    await do(system, ["paused"], "OpenOrder", OPEN)
+    order = ("-A", PROJECTIONS, "projections")
+    where = ("--reason", "timers fire without it", "--url", running.two.url)
+    paused = await system.run(*order, "pause", "timers", *where)
+    assert paused.returncode == 0, paused
+    try:
+        await schedule_all(system, {"paused": in_seconds(1)})
+        await all_fired(system, ["paused"], 30)
+    finally:
+        await system.run(*order, "resume", "timers", "--url", running.two.url)

@@ -15,7 +15,7 @@ from aggregates.shop.checkout import (
     LineReserved,
 )
 from projections.projection import Projection, PublishedEvent, Row
-from projections.timers.projection import time_text
+from streams.moments import in_utc
 
 
 def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
@@ -23,7 +23,7 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
     match published.event:
         case CheckoutStarted(lines, deadline):
             count = {"lines": len(lines), "waiting": len(lines)}
-            return {"id": key, "status": "reserving", **count, "reason": None, "deadline": time_text(deadline)}
+            return {"id": key, "status": "reserving", **count, "reason": None, "deadline": in_utc(deadline)}
         case LineReserved():
             return {**row, "waiting": row["waiting"] - 1}
         case AllReserved():

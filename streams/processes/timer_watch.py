@@ -1,0 +1,200 @@
+"""Asks timers to fire when their time has come: with the owner of their partition, from its own log.
+
+Each owner of a partition of timers has a watch. It follows the commits of the log: they say which timers are pending.
+To one that is due it sends `FireTimer`, as a command like any other, which the owner decides. Of a takeover it needs to
+know nothing but the log: it asks again who may have been asked, and only the first `FireTimer` fires a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from aggregates.timer import TimerScheduled
+from streams.aggregate_type import AggregateType
+from streams.concurrency.fairness import yield_if_due
+from streams.concurrency.retry import until_it_answers
+from streams.concurrency.supervisor import Supervisor
+from streams.concurrency.tasks import all_of
+from streams.deciding.messages import command_headers
+from streams.journal.event_decoding import decode_event
+from streams.journal.port import Commit, Journal, Snapshot, Unavailable, stream_name
+from streams.journal.position import position_text
+from streams.journal.snapshots import MOST_BYTES
+from streams.kafka.client import KafkaClient, ProducerRecord
+from streams.moments import in_utc
+from streams.ownership.follower import LogFollower
+from streams.processes.pending_timers import FORM, PAGES, PendingTimer, PendingTimers
+
+log = logging.getLogger(__name__)
+
+PAGE_TYPE = "timer#pending"
+"""Under this type the journal keeps the pages, as snapshots of `<stream>/<page>`. No aggregate type has a `#`."""
+ROWS_A_PAGE = 250
+"""So many rows of the log after a page was saved, the next one is: a new owner reads 32 times as many at most."""
+COMMITS_AT_ONCE = 100
+RECENT_COMMITS = 64
+"""Commits kept in memory for a watch that is busy; what it misses it reads from the journal."""
+LONGEST_SLEEP = 1.0
+"""Seconds: then it looks at the clock again, which may have been set."""
+MOST_ASKED = 1_000
+"""Timers of one partition that were asked to fire and are still pending. With so many no other one is asked."""
+FIRST_REPEAT, LONGEST_REPEAT = 60, 3_600
+"""Seconds after which a timer that is still pending is asked again; each pause is twice as long as the one before."""
+
+
+class TimerWatch(LogFollower):
+    """Watches the timers of one partition for one owner of its log."""
+
+    def __init__(
+        self,
+        context: AggregateType,
+        partition: int,
+        journal: Journal,
+        broker: KafkaClient,
+        supervisor: Supervisor,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._stream = stream_name(context.decider.type, partition)
+        self._partition = partition
+        self._codec = context.events
+        self._topic = context.commands_topic
+        self._source = f"/{context.settings.namespace}{context.name}"
+        self._journal = journal
+        self._broker = broker
+        self._supervisor = supervisor
+        self._now = now
+        self._head = 0
+        """The newest commit that is durable."""
+        self._recent: deque[Commit] = deque(maxlen=RECENT_COMMITS)
+        self._changed = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    # -- called by the owner ---------------------------------------------------------------------------
+
+    def taken(self, head: Commit) -> None:
+        self._head = head.nr
+        self._running = self._supervisor.keep(f"timers of {self._stream}", self._run)
+
+    def committed(self, commit: Commit) -> None:
+        self._head = commit.nr
+        self._recent.append(commit)
+        self._changed.set()
+
+    def lost(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+
+    # -- the task --------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        """Watch until it is cancelled. Begins anew, from the pages, when it is called again."""
+        with contextlib.closing(PendingTimers()) as timers:
+            saved = await self._read_pages(timers)
+            nr, rows = min(saved), 0
+            while True:
+                self._changed.clear()
+                while nr < self._head:
+                    for commit in await self._commits(nr):
+                        await self._follow(commit, timers)
+                        nr, rows = commit.nr, rows + max(1, len(commit.events))
+                        for _ in range(min(rows // ROWS_A_PAGE, PAGES)):
+                            await self._save_page(saved, nr, timers)
+                        rows %= ROWS_A_PAGE
+                pause = await self._ask(timers)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._changed.wait()
+
+    async def _commits(self, nr: int) -> Sequence[Commit]:
+        """The commits that follow `nr`, at least one."""
+        recent = [commit for commit in self._recent if commit.nr > nr]
+        if recent and recent[0].nr == nr + 1:
+            return recent
+
+        async def read() -> Sequence[Commit]:
+            if commits := await self._journal.commits(self._stream, nr, COMMITS_AT_ONCE):
+                return commits
+            raise Unavailable(f"commit {nr + 1} of {self._head} cannot be read yet")
+
+        return await until_it_answers(read, f"{self._stream}: reading commits for its timers", Unavailable)
+
+    async def _follow(self, commit: Commit, timers: PendingTimers) -> None:
+        for index, row in enumerate(commit.events):
+            await yield_if_due()
+            if not row.is_event:
+                continue
+            for event in await decode_event(self._codec, self._journal, row.data):
+                if isinstance(event, TimerScheduled):
+                    due = in_utc(event.due)
+                    timers.schedule([PendingTimer(row.aggregate_id, due, commit.nr, index, row.correlation_id)])
+                else:
+                    timers.end(row.aggregate_id)
+
+    async def _ask(self, timers: PendingTimers) -> float:
+        """Ask what is due to fire. Returns how long, in seconds, there is nothing more to ask."""
+        now = self._now()
+        room = MOST_ASKED - timers.asked
+        due = timers.due(in_utc(now), MOST_ASKED)
+        again = [(timer, pause) for timer, pause in due if pause]
+        to_ask = again + [(timer, pause) for timer, pause in due if not pause][:room]
+        if to_ask:
+            records = [fire_timer(timer, self._stream, self._source) for timer, _ in to_ask]
+            await self._broker.publish(self._topic, self._partition, records)
+        for timer, pause in to_ask:
+            pause = min(2 * pause, LONGEST_REPEAT) or FIRST_REPEAT
+            timers.ask_again(timer, in_utc(now + timedelta(seconds=pause)), pause)
+        next_time = timers.next_time
+        if next_time is None or len(due) > len(to_ask):  # the others follow as these fire
+            return LONGEST_SLEEP
+        return min(LONGEST_SLEEP, (datetime.fromisoformat(next_time) - self._now()).total_seconds())
+
+    # -- pages -----------------------------------------------------------------------------------------
+
+    async def _read_pages(self, timers: PendingTimers) -> list[int]:
+        """Take in the pages that the journal has. Returns of each up to which commit it is complete."""
+        pages = await until_it_answers(
+            lambda: all_of(self._journal.snapshot(PAGE_TYPE, self._page_id(number)) for number in range(PAGES)),
+            f"{self._stream}: reading its pending timers",
+            Unavailable,
+        )
+        saved = []
+        for page in pages:
+            # A page from beyond the head is of a log that somebody has put back to an older one.
+            is_usable = page is not None and page.version == FORM and page.nr <= self._head
+            saved.append(page.nr if page is not None and is_usable else 0)
+            if page is not None and is_usable:
+                timers.add_page(page.state)
+                await yield_if_due()
+        return saved
+
+    async def _save_page(self, saved: list[int], nr: int, timers: PendingTimers) -> None:
+        """Save the oldest page as it is after commit `nr`."""
+        number = saved.index(min(saved))
+        page = Snapshot(self._page_id(number), 0, nr, FORM, timers.page(number))
+        if len(page.state) > MOST_BYTES:
+            log.warning("%s: %d bytes of pending timers are too many to save", page.aggregate_id, len(page.state))
+            return
+        await until_it_answers(
+            lambda: self._journal.save_snapshots(PAGE_TYPE, [page]),
+            f"{self._stream}: saving its pending timers",
+            Unavailable,
+        )
+        saved[number] = nr
+
+    def _page_id(self, number: int) -> str:
+        return f"{self._stream}/{number}"
+
+
+def fire_timer(timer: PendingTimer, stream: str, source: str) -> ProducerRecord:
+    """The command to a timer as a record. Its id is made of the event that has scheduled it: it fires once for each. It
+    goes on in the trace of whoever scheduled it."""
+    id = f"fire:{position_text(stream, timer.nr, timer.index)}"
+    headers = command_headers(id, "FireTimer", source, correlation_id=timer.correlation_id)
+    return timer.id.encode(), msgspec.json.encode({"due": timer.due}), headers

@@ -1,0 +1,327 @@
+"""Timers are asked to fire by the owner of their partition, from its log alone: there is no table in these tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from streams.deciding.handler import CommandHandler
+
+from aggregates.timer import timer
+from streams.aggregate_type import AggregateType
+from streams.concurrency.supervisor import Supervisor
+from streams.deciding.cache import Cache
+from streams.deciding.messages import Message, command_headers
+from streams.journal.memory import MemoryJournal, MemoryStore
+from streams.journal.port import Snapshot
+from streams.kafka.client import ProducerRecord
+from streams.kafka.topic_metadata import TopicMetadata
+from streams.limits import Limits
+from streams.moments import in_utc
+from streams.ownership.replies import Replies
+from streams.processes import timer_watch
+from streams.processes.dispatcher import CommandDispatcher
+from streams.processes.pending_timers import PAGES, PendingTimer, PendingTimers
+from streams.processes.timer_watch import FIRST_REPEAT, MOST_ASKED, PAGE_TYPE, ROWS_A_PAGE, TimerWatch
+from streams.settings import Settings
+from tests.command_log import Topic
+from tests.owners import RunningOwner
+
+CONTEXT = AggregateType("timers", timer, Settings(journal_url="memory://", partitions=1), "engine")
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+class NoReplies(Replies):
+    """Nobody waits for a reply."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def dead_letters(self, partition: int, letters: Sequence[Any]) -> None:
+        raise AssertionError(letters)
+
+    async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
+        pass
+
+    def hint(self, partition: int, nr: int) -> None:
+        pass
+
+
+class World:
+    """The topics `timer-commands` and `order-commands`, a journal, a clock, and one owner after the other."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.journal = MemoryJournal(self.store)
+        self.now = NOON
+        self.commands: list[Message] = []
+        self.fire_ids: list[str] = []
+        """Of each `FireTimer` that was sent."""
+        self.sent: list[tuple[str, str, str]] = []
+        """Order, command id and correlation id of each command that a timer has sent."""
+        self.holds_back = False
+        """Whether `FireTimer` stays on Kafka, unread."""
+        self.owners: list[RunningOwner] = []
+
+    # -- Kafka -------------------------------------------------------------------------------------
+
+    async def existing(self, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
+        return {name: TopicMetadata("id", 1) for name in topics}
+
+    async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
+        await asyncio.sleep(0)
+        for key, value, headers in records:
+            texts = {name: text.decode() for name, text in headers}
+            if topic == "order-commands":
+                self.sent.append(((key or b"").decode(), texts["ce_id"], texts["ce_correlationid"]))
+            else:
+                self.fire_ids.append(texts["ce_id"])
+                self.put((key or b"").decode(), value or b"", list(headers))
+        if topic == "timer-commands" and not self.holds_back:
+            await self.read()
+        return len(self.commands) - 1
+
+    def put(self, id: str, data: bytes, headers: list[tuple[str, bytes]]) -> None:
+        self.commands.append(Message(len(self.commands), id.encode(), data, headers, self.now.timestamp()))
+
+    async def read(self) -> None:
+        """The owner reads what it has not read."""
+        owner = self.owners[-1]
+        await owner.deliver(self.commands[owner.next_offset :])
+
+    @property
+    def pages(self) -> list[Snapshot]:
+        return [page for (type, _), page in self.store.snapshots.items() if type == PAGE_TYPE]
+
+    # -- owners ------------------------------------------------------------------------------------
+
+    async def take_over(self) -> RunningOwner:
+        """A new owner, who knows nothing of the one before."""
+        broker: Any = self
+        handler = CommandHandler(
+            timer.decider, CONTEXT.events, CONTEXT.commands, self.journal, "timer-0", Cache(1_000_000), 1_000
+        )
+        dispatcher = CommandDispatcher(
+            sends=timer.sends,
+            codec=CONTEXT.events,
+            journal=self.journal,
+            broker=broker,
+            namespace="",
+            source="/timers",
+            dead_letters_topic="timer-dead-letters",
+        )
+        owner = RunningOwner(
+            stream="timer-0",
+            partition=0,
+            topic_id="t1",
+            identity=f"owner {len(self.owners)}",
+            journal=self.journal,
+            handler=handler,
+            replies=NoReplies(),
+            limits=Limits(group_linger=0.001),
+            commands=Topic(),
+            check_partition=lambda key: 0,
+            dispatch=dispatcher.dispatch,
+            follower=TimerWatch(CONTEXT, 0, self.journal, broker, Supervisor(), lambda: self.now),
+        )
+        self.owners.append(owner)
+        await owner.take_over()
+        owner.resume()
+        await self.read()
+        return owner
+
+    def kill(self) -> None:
+        """The owner of now does nothing any more, and nothing of it is written down."""
+        owner = self.owners[-1]
+        owner._follower.lost()
+        for task in (owner.running, owner._deriving):
+            if task is not None:
+                task.cancel()
+
+    async def schedule(self, **dues: datetime) -> None:
+        """Timers of these ids, which cancel the orders of the same ids; decided on return."""
+        for id, due in dues.items():
+            fields = {"due": in_utc(due), "to": "order", "id": id, "command": "CancelOrder"}
+            await self.tell(id, "ScheduleTimer", fields)
+        await self.decided()
+
+    async def tell(self, id: str, command: str, fields: Any) -> None:
+        headers = command_headers(f"c{len(self.commands)}", command, "/test", correlation_id="placing")
+        self.put(id, json.dumps(fields).encode(), headers)
+        await self.read()
+
+    async def decided(self) -> None:
+        await until(lambda: self.owners[-1].covered == len(self.commands))
+
+    async def orders(self, *expected: str) -> None:
+        """Exactly these orders have got a command, of one id each, and none follows."""
+        await until(lambda: {order for order, _, _ in self.sent} == set(expected))
+        await self.quiet()
+        assert sorted(expected) == sorted(order for order, _, _ in set(self.sent))
+
+    async def quiet(self) -> None:
+        """Time enough for a watch to do what it is about to do."""
+        await asyncio.sleep(0.05)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(timer_watch, "LONGEST_SLEEP", 0.01)
+    world = World()
+    await world.journal.create()
+    await world.take_over()
+    yield world
+    for owner in world.owners:
+        await owner.close(0.1)
+
+
+async def test_fires_without_any_table(world: World) -> None:
+    """The owner fires what is due, not before, once each, in the trace of whoever scheduled it: no projection runs."""
+    await world.schedule(a=NOON + SECOND, b=NOON + 2 * SECOND, c=NOON - timedelta(days=9_000))
+    await world.orders("c")
+    world.now += SECOND - timedelta(milliseconds=1)
+    await world.orders("c")
+    world.now += timedelta(milliseconds=1)
+    await world.orders("a", "c")
+    assert {"placing"} == {correlation for _, _, correlation in world.sent}
+    assert "fire:timer-0:2:0" in world.fire_ids
+    world.now += SECOND
+    await world.orders("a", "b", "c")
+
+
+async def test_takeover(world: World) -> None:
+    """Killed with timers that are due, asked or not: the next owner fires them, and those to come, once each."""
+    await world.schedule(a=NOON + SECOND, b=NOON + SECOND, c=NOON + 3 * SECOND)
+    world.holds_back = True
+    world.now += SECOND
+    await until(lambda: len(world.fire_ids) == 2)
+    world.kill()
+    world.holds_back = False
+    await world.take_over()
+    await world.orders("a", "b")
+    world.now += 2 * SECOND
+    await world.orders("a", "b", "c")
+
+
+async def test_two_who_think_that_they_own_it(world: World) -> None:
+    """A former owner that does not know of its successor asks too, and that has no effect."""
+    await world.schedule(a=NOON + SECOND)
+    await world.take_over()
+    world.now += SECOND
+    await world.orders("a")
+    assert 1 == len(set(world.fire_ids))
+    await world.orders("a")
+
+
+async def test_cancelled_at_the_moment_of_firing(world: World) -> None:
+    """A cancel that is decided before `FireTimer`, which is on its way, wins: the command is not sent."""
+    await world.schedule(a=NOON + SECOND, b=NOON + SECOND)
+    cancelling = command_headers("cancel", "CancelTimer", "/test")
+    world.put("a", b"{}", cancelling)  # stands on Kafka before `FireTimer`, and is not read yet
+    world.now += SECOND
+    await world.orders("b")
+    assert 2 == len(world.fire_ids)
+
+
+async def test_moved_and_cancelled(world: World) -> None:
+    """A moved timer fires at its new time only; a cancelled one never, and scheduled again it does."""
+    await world.schedule(a=NOON + SECOND, b=NOON + SECOND)
+    await world.schedule(a=NOON + 3 * SECOND)
+    await world.tell("b", "CancelTimer", {})
+    await world.decided()
+    world.now += 2 * SECOND
+    await world.quiet()
+    assert [] == world.fire_ids
+    await world.schedule(b=NOON + SECOND)
+    await world.orders("b")
+    world.now += SECOND
+    await world.orders("a", "b")
+
+
+async def test_clocks_that_differ(world: World) -> None:
+    """The next owner's clock is behind: what has fired does not fire again, the rest fires by the new clock."""
+    await world.schedule(a=NOON + SECOND, b=NOON + 10 * SECOND)
+    world.now += 5 * SECOND
+    await world.orders("a")
+    world.kill()
+    world.now = NOON - 3_600 * SECOND
+    await world.take_over()
+    await world.orders("a")
+    world.now = NOON + 10 * SECOND
+    await world.orders("a", "b")
+
+
+async def test_asks_again(world: World) -> None:
+    """One that is asked and still there is asked again after a minute, then after two."""
+    await world.schedule(a=NOON + SECOND)
+    world.holds_back = True
+    world.now += SECOND
+    for pause, asked in ((0, 1), (FIRST_REPEAT - 1, 1), (1, 2), (FIRST_REPEAT, 2), (FIRST_REPEAT, 3)):
+        world.now += pause * SECOND
+        await world.quiet()
+        assert asked == len(world.fire_ids)
+
+
+async def test_a_flood(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many are asked at the same time; the others follow as those fire."""
+    assert MOST_ASKED == 1_000
+    monkeypatch.setattr(timer_watch, "MOST_ASKED", 5)
+    keys = [f"t{number:02}" for number in range(12)]
+    await world.schedule(**dict.fromkeys(keys, NOON + SECOND))
+    world.holds_back = True
+    world.now += SECOND
+    await world.quiet()
+    assert 5 == len(world.fire_ids)
+    world.holds_back = False
+    await world.read()
+    await world.orders(*keys)
+
+
+async def test_a_log_that_is_old(world: World) -> None:
+    """What a new owner reads of the log is bounded: the pages of the pending timers say the rest."""
+    await world.schedule(first=NOON + SECOND)
+    for number in range(PAGES * ROWS_A_PAGE // 100 + 20):
+        for index in range(50):
+            id = f"t{number}-{index}"
+            fields = {"due": in_utc(NOON + 9_000 * SECOND), "to": "order", "id": id, "command": "CancelOrder"}
+            world.put(id, json.dumps(fields).encode(), command_headers(f"s{id}", "ScheduleTimer", "/test"))
+            world.put(id, b"{}", command_headers(f"c{id}", "CancelTimer", "/test"))
+        await world.read()
+    await world.decided()
+    await until(lambda: len(world.pages) == PAGES)
+    await world.quiet()
+    world.kill()
+    oldest = min(page.nr for page in world.pages)
+    assert oldest > 2
+    log = world.store.log["timer-0"]
+    log[:oldest] = [replace(commit, events=()) for commit in log[:oldest]]  # the beginning is not needed
+    await world.take_over()
+    world.now += SECOND
+    await world.orders("first")
+
+
+async def test_pages_of_another_log_are_left_aside(world: World) -> None:
+    """A page from beyond the head, or of another form, is not believed: the log is."""
+    await world.schedule(a=NOON + SECOND)
+    world.kill()
+    ghosts = PendingTimers()
+    ghosts.schedule([PendingTimer("ghost", in_utc(NOON), 1, 0, "")])
+    pages = [Snapshot(f"timer-0/{number}", 0, 1_000, 1, ghosts.page(number)) for number in range(PAGES)]
+    ghosts.close()
+    await world.journal.save_snapshots(PAGE_TYPE, pages)
+    await world.take_over()
+    world.now += SECOND
+    await world.orders("a")
+    assert 1 == len(world.fire_ids)
