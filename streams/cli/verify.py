@@ -40,9 +40,9 @@ async def journal(self: TypesCommand, action: str, type: str, mend: bool, partit
 
     Walks the log of every stream, compares the rows by aggregate and the snapshots with it, and prints a line for
     each disagreement: where, and what. It only reads, and may run while the workers do; what they write meanwhile
-    is left for the next run. With --repair rows and snapshots are made again from the log, or removed where the
-    log does not have them, and all is verified once more. The log itself is never touched. It takes about 100 bytes
-    of disk per event in the folder for temporary files. Last the end of each log is held against the events topic.
+    is left for the next run. With --repair every aggregate that disagrees is derived anew from the log, without a
+    snapshot, and all is verified once more. The log itself is never touched. It takes about as much disk as the
+    events, in the folder for temporary files. Last the end of each log is held against the events topic.
 
     Exit code: 0 nothing disagrees, 1 something does (with --repair: still does), 2 wrong use, or the journal does
     not answer.
@@ -98,7 +98,7 @@ async def compare_with_topic(journal: Log, type: AggregateType, partition: int |
 
 async def verify(journal: Journal, type: AggregateType, partition: int | None, mend: bool) -> int:
     """Verify and print each finding, with `mend` repair it at once; the number of disagreements, without the notes."""
-    began, wrong, notes = time.monotonic(), 0, 0
+    began, wrong, notes, repaired = time.monotonic(), 0, 0, None
     meters: dict[str, Meter] = {}
     with ExitStack() as shown:
 
@@ -120,8 +120,9 @@ async def verify(journal: Journal, type: AggregateType, partition: int | None, m
         async for finding in verification.run():
             click.echo(f"{'note: ' if finding.note else ''}{printable(f'{finding.where}: {finding.what}')}")
             wrong, notes = wrong + (not finding.note), notes + finding.note
-            if mend and finding.repair is not None:
-                click.echo(f"  repaired: {printable(await patiently(finding.repair))}")
+            if mend and finding.repair not in (None, repaired):
+                repaired = finding.repair
+                click.echo(f"  repaired: {printable(await patiently(repaired))}")
     counts, seconds = verification.counts, time.monotonic() - began
     older = f", {counts.older_snapshots:,} of another version" if counts.older_snapshots else ""
     click.echo(
