@@ -1,79 +1,26 @@
 """Exact lag: per stream, how far the journal, the events topic and each table are, in commits, events and seconds.
 
-Commits and events are counted from the newest commit with an event back to what a table has. An event counts as often
-as it stands in the topic, which is twice at most for the few that a tailer published again. Seconds are the age of the
-oldest event that is not applied, by the clock of the owner that wrote it.
+Commits are counted from the newest one with an event back to what a table has, events by `reach`. Seconds are the age
+of the oldest event that is not applied, by the clock of the owner that wrote it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from projections.app import ReadSide
 from projections.http.forwarding import HOP
+from projections.operations.reach import TableReach, WorkerReach, reach_here
 from projections.publishing.backlog import Backlog
 from projections.routing.cutover import first_projection
 from streams.journal.port import Commit, stream_type
 from streams.web.health import json_response
+from streams.web.lag import Lag, StreamLag, TableLag
 from streams.web.operation import describe
-
-
-class TableLag(msgspec.Struct, frozen=True):
-    """How far a table is behind the journal in one stream, in commits, in events, and in seconds."""
-
-    table: str
-    serving: bool
-    applied: int
-    commits: int
-    events: int
-    seconds: float
-
-
-class StreamLag(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream: the newest commit of its journal (`head`), the newest that holds an event (`eventful`), how far its
-    events are on Kafka and in the tables that answer, and `lag`, the commits between. `ahead` are the commits that
-    topic or tables have and the journal does not: then it is not the journal that they are from."""
-
-    stream: str
-    committed_offset: int | None
-    epoch: int
-    owner: str | None
-    head: int
-    eventful: int
-    published: int | None
-    applied: int | None
-    lag: int
-    ahead: int
-    events: int
-    seconds: float
-    unpublished_events: int
-    projections: list[TableLag]
-
-
-class Lag(msgspec.Struct, frozen=True):
-    """All streams, and the sum of their lags."""
-
-    streams: list[StreamLag]
-    total: int
-
-
-class Reach(msgspec.Struct, frozen=True, array_like=True):
-    """How far a topic or a table has come: the newest commit that it has whole, and the offset behind that event on the
-    events topic."""
-
-    nr: int
-    offset: int
-
-
-class WorkerReach(msgspec.Struct, frozen=True):
-    """What one worker has published, by stream, and applied, by stream and table."""
-
-    published: Mapping[str, Reach]
-    applied: Mapping[str, Mapping[str, Reach]]
 
 
 def add_lag(side: ReadSide) -> None:
@@ -93,38 +40,21 @@ def add_lag(side: ReadSide) -> None:
         return json_response(view, Lag(streams, sum(stream.lag for stream in streams)))
 
 
-def reach_here(side: ReadSide) -> WorkerReach:
-    """What this worker has published and applied."""
-    tails = [tail for tailers in side.tailers.values() for tail in tailers.tails.values()]
-    partitions = [partition for source in side.sources.values() for partition in source.partitions.values()]
-    return WorkerReach(
-        {tail.stream: Reach(tail.published.nr, tail.end) for tail in tails},
-        {
-            partition.stream: {
-                name: Reach(table.place.complete, table.place.offset) for name, table in partition.tables.items()
-            }
-            for partition in partitions
-        },
-    )
-
-
 async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequence[WorkerReach]) -> StreamLag:
     """How far a stream and its tables are, from what workers say in `reach_here`. Raises `Unavailable`."""
     published = next((worker.published[stream] for worker in workers if stream in worker.published), None)
     tables = [item for worker in workers for item in sorted(worker.applied.get(stream, {}).items())]
-    furthest = max([published.nr if published else 0, *(applied.nr for _, applied in tables)])
+    furthest = max([published.nr if published else 0, *(reach.nr for _, reach in tables)])
     if head is None or furthest > head.nr:  # it may have grown since it was read
         head = (await side.heads.of([stream]))[stream] if furthest else head
     eventful = head.eventful_nr if head else 0
     backlog, kept = side.backlog(stream), side.sources[stream_type(stream)].kept
     unpublished = await backlog.events(published.nr if published else 0, eventful)
     serving = {side.control.serving(table.name) for table in kept}
-    end = published.offset if published else 0
+    end = published.end if published else 0
     projections = [
-        await _table_lag(
-            backlog, table, table in serving, applied, eventful, max(end - applied.offset, 0) + unpublished
-        )
-        for table, applied in tables
+        await _table_lag(backlog, table, table in serving, reach.published_to(end), eventful, unpublished)
+        for table, reach in tables
     ]
     answering = [table for table in projections if table.serving]
     applied_nr = min((table.applied for table in answering), default=None)
@@ -149,9 +79,9 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequ
 
 
 async def _table_lag(
-    backlog: Backlog, table: str, serves: bool, applied: Reach, eventful: int, events: int
+    backlog: Backlog, table: str, serves: bool, reach: TableReach, eventful: int, unpublished: int
 ) -> TableLag:
     # What is applied beyond the newest event is as far as one can be.
-    commits = max(eventful - applied.nr, 0)
-    seconds = await backlog.age(applied.nr) if commits else 0.0
-    return TableLag(table, serves, applied.nr, commits, events if commits else 0, seconds)
+    commits = max(eventful - reach.nr, 0)
+    seconds = await backlog.age(reach.nr) if commits else 0.0
+    return TableLag(table, serves, reach.nr, commits, reach.to_go + unpublished if commits else 0, seconds)

@@ -18,7 +18,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from projections.app import ReadSide
-from projections.operations.lag import StreamLag, lag_of, reach_here
+from projections.operations.lag import lag_of
+from projections.operations.reach import reach_here
+from streams.web.lag import StreamLag
 from streams.web.operation import Response, describe
 
 

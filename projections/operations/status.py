@@ -112,14 +112,13 @@ async def gather(side: ReadSide) -> list[ProjectionStatus]:
         if its.name not in code or its.version > code[its.name].version:
             code[its.name] = its
     ends = {stream: end for answer in answers for stream, end in answer.ends.items()}
-    parts = [_with_end(part, ends.get(part.stream, 0)) for answer in answers for part in answer.parts]
+    parts = [
+        msgspec.structs.replace(part, reach=part.reach.published_to(ends.get(part.stream, 0)))
+        for answer in answers
+        for part in answer.parts
+    ]
     names = sorted({*code, *(projection_name(part.table) for part in parts)})
     return [_projection(side, name, code.get(name), parts) for name in names]
-
-
-def _with_end(part: TablePart, end: int) -> TablePart:
-    """Count what has been published since somebody has looked."""
-    return msgspec.structs.replace(part, total=part.total + max(end - part.end, 0))
 
 
 def _projection(
@@ -163,12 +162,13 @@ def _table(
     errors = dict.fromkeys(f"{part.stream}: {part.error}" for part in parts if part.error)
     if state == "complete" and new:
         errors[kept_from_answering(table, new)] = None
-    done, total, rate = sum(part.done for part in parts), sum(part.total for part in parts), sum(p.rate for p in parts)
+    done, total = sum(part.reach.done for part in parts), sum(part.reach.total for part in parts)
+    rate = sum(part.reach.rate for part in parts)
     return TableStatus(
         table=table,
         state=state,
         done=done,
-        total=max(total, done),
+        total=total,
         rate=round(rate, 1),
         seconds_left=_seconds_left(total - done, rate),
         error="; ".join(errors) or None,
@@ -180,11 +180,11 @@ def _table(
 def _in_partition(part: TablePart) -> TablePartition:
     return TablePartition(
         state=part.state,
-        applied=part.applied,
-        done=part.done,
-        total=max(part.total, part.done),
-        rate=round(part.rate, 1),
-        seconds_left=_seconds_left(part.total - part.done, part.rate),
+        applied=part.reach.nr,
+        done=part.reach.done,
+        total=part.reach.total,
+        rate=round(part.reach.rate, 1),
+        seconds_left=_seconds_left(part.reach.to_go, part.reach.rate),
         error=part.error or None,
     )
 

@@ -128,7 +128,7 @@ class DeadLetterTopic:
         record = await self.get(position)
         released = ""
         if "dl_quarantine" in control_headers(record):
-            id, poison = _text(record.key or b""), command_id(record)
+            id, poison = text(record.key or b""), command_id(record)
             data = msgspec.json.encode({"command_id": poison})
             reply, _ = await send(self._settings, self.type, id, RELEASE, data, str(uuid.uuid4()), wait, self._known)
             if reply.status == "failed":
@@ -195,7 +195,7 @@ def control_headers(record: Any) -> dict[str, bytes | None]:
 def retry_topic(record: Any, namespace: str, commands: str) -> str:
     """The topic for a retry: the command topic that a process manager found missing, or the type's own."""
     headers = control_headers(record)
-    topic = _text(headers.get(RETRY_TOPIC)) if headers.get("dl_type") == UNKNOWN_TYPE else ""
+    topic = text(headers.get(RETRY_TOPIC)) if headers.get("dl_type") == UNKNOWN_TYPE else ""
     return topic if types_on_kafka(namespace, [topic]) else commands
 
 
@@ -217,13 +217,13 @@ def retry_headers(record: Any) -> Headers:
 
 def command_id(record: Any) -> str:
     """The id under which the command was decided."""
-    return _text(control_headers(record).get("dl_id"))
+    return text(control_headers(record).get("dl_id"))
 
 
 def reason_of(record: Any) -> dict[str, str]:
     """The type, message and time of the failure, and the command's place: `<topic>:<partition>:<offset>`."""
     headers = control_headers(record)
-    reason = {name.removeprefix("dl_"): _text(headers.get(name)) for name in _REASON}
+    reason = {name.removeprefix("dl_"): text(headers.get(name)) for name in _REASON}
     if isinstance(record, UnreadableRecord):
         reason |= {"type": "Unreadable", "message": record.reason}
     if _OFFSET.fullmatch(reason["time"].encode()) and len(reason["time"]) <= 14:
@@ -235,11 +235,11 @@ def summary(record: Any) -> tuple[str, str, str, str, str, str]:
     """The row of `list`: position, time, aggregate id, command type, type of the failure, message."""
     reason, value = reason_of(record), shown_value(record.value)
     written = value.get("type") if isinstance(value, dict) else ""
-    type = _text(dict(record.headers).get("ce_type")) or (written if isinstance(written, str) else "")
+    type = text(dict(record.headers).get("ce_type")) or (written if isinstance(written, str) else "")
     position, failure = f"{record.partition}:{record.offset}", reason["type"]
     if "dl_quarantine" in control_headers(record):
         failure += ", quarantine"
-    return position, reason["time"], _text(record.key), type, failure, reason["message"]
+    return position, reason["time"], text(record.key), type, failure, reason["message"]
 
 
 def details(record: Any) -> dict[str, Any]:
@@ -249,17 +249,18 @@ def details(record: Any) -> dict[str, Any]:
     if "dl_quarantine" in headers:
         failure["quarantine"] = True
     if "dl_trace" in headers:
-        failure["trace"] = _text(headers["dl_trace"]).splitlines()
+        failure["trace"] = text(headers["dl_trace"]).splitlines()
     return {
         "position": f"{record.partition}:{record.offset}",
         "failure": failure,
-        "key": None if record.key is None else _text(record.key),
-        "headers": {name: _text(value) for name, value in original_headers(record.headers)},
+        "key": None if record.key is None else text(record.key),
+        "headers": {name: text(value) for name, value in original_headers(record.headers)},
         "value": shown_value(record.value),
     }
 
 
-def _text(data: bytes | None) -> str:
+def text(data: bytes | None) -> str:
+    """Bytes for people to read: what is no UTF-8 is escaped."""
     return (data or b"").decode(errors="backslashreplace")
 
 

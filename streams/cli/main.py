@@ -12,13 +12,11 @@ from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka
-from streams.cli import lag as lag_client
 from streams.cli.dead_letters import DeadLetterTopic, details, parse_position, summary
 from streams.cli.journal import history_of, set_up, state_of
+from streams.cli.lag import lag
 from streams.cli.quarantine import quarantine
 from streams.cli.run import (
-    DONE,
-    ERROR,
     SECONDS,
     USAGE,
     CliError,
@@ -29,7 +27,6 @@ from streams.cli.run import (
     compact,
     indented,
     print_table,
-    table,
 )  # fmt: skip
 from streams.cli.schemas import schemas
 from streams.cli.verify import journal
@@ -130,38 +127,7 @@ async def history(self: TypesCommand, type: str, id: str, as_json: bool) -> None
         return
     columns = ("sequence", "time", "type", "position", "command_id")
     rows = [[*(entry[column] for column in columns), compact(entry["data"])] for entry in entries]
-    print_table(table([*(column.replace("_", " ") for column in columns), "data"], rows, ["sequence"]))
-
-
-@command(
-    option("--url", default="http://127.0.0.1:6066", metavar="URL", help="The projections worker."),
-    option("--tables", is_flag=True, help="A line for each table of each stream."),
-)
-async def lag(self: TypesCommand, url: str, tables: bool) -> int:
-    """Print how far the tables are behind the journals, stream by stream.
-
-    \b
-    faust -A projections.shop.app lag
-    until faust -A projections.shop.app lag > /dev/null; do sleep 1; done
-
-    Head is the newest commit of a stream, eventful the newest that holds an event; published is how far its events
-    are on Kafka, applied how far they are in the tables that answer. Lag counts the commits between, events the
-    events; seconds is the age of the oldest event that is not applied.
-
-    Ahead counts the commits that the topic or a table has and the journal does not have: it is another one.
-
-    Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer or something is
-    ahead.
-    """
-    shown = await lag_client.get_lag(url)
-    if tables:
-        print_table(table(lag_client.TABLE_COLUMNS, lag_client.table_rows(shown), lag_client.TABLE_COLUMNS[3:]))
-    else:
-        columns = [column.replace("_", " ") for column in lag_client.COLUMNS]
-        print_table(table(columns, lag_client.rows(shown), columns[1:]))
-    if shown.ahead:
-        raise CliError(USAGE, f"{', '.join(shown.ahead)}: the journal does not have what was published of it")
-    return ERROR if shown.total else DONE
+    print_table([*columns, "data"], rows, ["sequence"])
 
 
 @command()
@@ -240,7 +206,7 @@ async def _list_letters(letters: DeadLetterTopic, limit: int, titled: bool) -> N
     if titled:
         click.echo(f"{letters.type}:")
     columns = ["position", "time", "id", "command", "failure", "message"]
-    print_table(table(columns, [summary(record) for record in records]))
+    print_table(columns, [summary(record) for record in records])
     if more:
         click.echo(f"the newest {len(records)}; --limit shows more")
 

@@ -24,7 +24,6 @@ from streams.cli.run import (
     command,
     indented,
     print_table,
-    table,
 )  # fmt: skip
 from streams.deciding.messages import Failure, read_envelope
 from streams.deciding.quarantine import RELEASE, Quarantine, WaitingCommand, follow, is_note
@@ -144,7 +143,7 @@ async def quarantine(self: TypesCommand, action: str, type: str, id: str | None,
             click.echo(f"no {type} is in quarantine")
             return DONE
         rows = [row(id, state, place) for id, (state, place) in quarantined.items()]
-        print_table(table(COLUMNS, rows, ["waiting", "bytes"]))
+        print_table(COLUMNS, rows, ["waiting", "bytes"])
         return DONE
     if id is None:
         raise CliError(USAGE, f"{action} takes the id of an aggregate")

@@ -23,6 +23,7 @@ from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.cli import dead_letters, journal, kafka, quarantine, verify
 from streams.cli import lag as lag_client
+from streams.cli.http import Answer, ask, read
 from streams.cli.main import register
 from streams.cli.run import CliError, indented, print_table, run, table, type_named
 from streams.deciding.messages import AggregateRef, Message, Reply, encode_reply
@@ -35,6 +36,7 @@ from streams.kafka.client import partition_of
 from streams.kafka.topics import TopicError
 from streams.settings import Settings
 from streams.text import printable
+from streams.web.lag import Lag
 
 PARTITIONS = 4
 AT = datetime(2026, 11, 23, 9, 30, 0, 123000, UTC)
@@ -298,14 +300,16 @@ def test_type_of_another_app(module: str, words: str) -> None:
 def test_lag_rows() -> None:
     """Streams are in the order of their partition numbers, and the total stands below."""
     row = {"committed_offset": None, "head": 7, "eventful": 7, "published": 4, "applied": 4, "lag": 3}
-    row |= {"ahead": 0, "events": 5, "seconds": 1.25, "projections": [{"table": "orders-1", "applied": 4, "events": 5}]}
+    row |= {"ahead": 0, "events": 5, "seconds": 1.25, "epoch": 1, "owner": "a", "unpublished_events": 0}
+    table = {"table": "orders-1", "serving": True, "applied": 4, "commits": 3, "events": 5, "seconds": 1.25}
+    row["projections"] = [table]
     body = json.dumps({"streams": [{"stream": "order-10", **row}, {"stream": "order-2", **row}], "total": 6}).encode()
-    lag = lag_client.read_lag("u", 200, body)
+    lag = read(Answer("u", 200, body), Lag, "the /lag of the projections")
     rows = lag_client.rows(lag)
     told = [None, 7, 7, 4, 4, 3, 5, "1.2", 0]
     assert [["order-2", *told], ["order-10", *told]] == rows[:2]
     assert ("total", 6) == (rows[2][0], rows[2][lag_client.COLUMNS.index("lag")])
-    assert ["order-10", "orders-1", None, 4, None, 5, None] == lag_client.table_rows(lag)[0]
+    assert ["order-10", "orders-1", True, 4, 3, 5, "1.2"] == lag_client.table_rows(lag)[0]
 
 
 @pytest.mark.parametrize(
@@ -313,13 +317,13 @@ def test_lag_rows() -> None:
 )
 def test_other_answers_to_lag(status: int, body: bytes) -> None:
     """Whatever else answers ends with 2, because 1 means that the tables are behind."""
-    assert 2 == code_of(lambda: lag_client.read_lag("http://x/lag", status, body))
+    assert 2 == code_of(lambda: read(Answer("http://x/lag", status, body), Lag, "the /lag of the projections"))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://127.0.0.1:1", "http://[::/"])
 def test_lag_without_answer(url: str) -> None:
     """A URL that is none, or where nobody answers, ends with 2."""
-    assert 2 == code_of(lambda: asyncio.run(lag_client.get_lag(url)))
+    assert 2 == code_of(lambda: asyncio.run(ask(url, "/lag", "is it up?")))
 
 
 # -- dead letters ------------------------------------------------------------------------------------------
@@ -494,7 +498,7 @@ def test_table_takes_text_as_it_is() -> None:
 def test_table_in_a_pipe_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     """In a file or pipe each row is one line, however long, and nothing is cut off."""
     cells = ["a" * 200, "b " * 400 + "end"]
-    print_table(table(["x", "y"], [cells]))
+    print_table(["x", "y"], [cells])
     assert ["x" + " " * 201 + "y", "  ".join(cells)] == capsys.readouterr().out.splitlines()
 
 
