@@ -24,7 +24,7 @@ from projections.operations.status import ProjectionStatus
 from projections.stores.declaration import projection_name
 from streams.cli.dead_letters import DeadLetterTopic, text
 from streams.cli.http import PROJECTIONS, SECONDS
-from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError, compact, print_table
+from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError, compact, print_rows, print_table
 from streams.journal.position import BadPosition, Position
 from streams.settings import Settings
 from streams.text import printable
@@ -210,10 +210,10 @@ def _print_details(state: ProjectionStatus) -> None:
 
 async def _dead_letters(settings: Settings, name: str, limit: int) -> int:
     records, more = await DeadLetterTopic(settings, name, [name]).newest(limit)
-    if not records:
-        click.echo("no dead letters of projections")
-        return DONE
-    print_table(LETTERS, [[text(dict(record.headers).get(name)) for name in LETTER_HEADERS] for record in records])
-    if more:
-        click.echo(f"the newest {len(records)}; --limit shows more")
+    print_rows(
+        LETTERS,
+        [[text(dict(record.headers).get(name)) for name in LETTER_HEADERS] for record in records],
+        none="no dead letters of projections",
+        more=f"the newest {len(records)}; --limit shows more" if more else "",
+    )
     return DONE

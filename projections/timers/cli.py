@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +17,7 @@ from projections.timers.projection import time_text, timers
 from projections.timers.view import TimerRow, Timers
 from streams.cli import kafka
 from streams.cli.http import PROJECTIONS, ask, read
-from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliCommand, CliError, compact, print_table
+from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliCommand, CliError, compact, print_rows
 from streams.settings import Settings
 
 TAKES = {
@@ -72,9 +71,7 @@ def register(app: Any, settings: Settings) -> None:
         id, *rest = arguments
         kafka.check_id("id of the timer", id)
         name, fields = ("CancelTimer", b"{}") if action == "cancel" else ("ScheduleTimer", schedule(rest))
-        reply, raw = await kafka.send(settings, "timer", id, name, fields, str(uuid.uuid4()), wait, ["timer"])
-        click.echo(msgspec.json.format(raw, indent=2).decode())
-        return kafka.exit_code(reply)
+        return kafka.print_reply(*await kafka.send(settings, "timer", id, name, fields, wait=wait, known=["timer"]))
 
 
 def schedule(arguments: Sequence[str]) -> bytes:
@@ -104,12 +101,9 @@ async def _list(url: str, limit: int, as_json: bool) -> int:
     if as_json:
         for row in page["timers"]:
             click.echo(compact(row))
-    elif not page["timers"]:
-        click.echo("no timer is pending")
     else:
-        print_table(COLUMNS, [_shown(row) for row in page["timers"]])
-        if page["next"] is not None:
-            click.echo(f"the next {len(page['timers'])}; --limit shows more")
+        more = f"the next {len(page['timers'])}; --limit shows more" if page["next"] is not None else ""
+        print_rows(COLUMNS, [_shown(row) for row in page["timers"]], none="no timer is pending", more=more)
     return DONE
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import click
-import msgspec
 from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
@@ -26,6 +24,7 @@ from streams.cli.run import (
     command,
     compact,
     indented,
+    print_rows,
     print_table,
 )  # fmt: skip
 from streams.cli.schemas import schemas
@@ -72,14 +71,13 @@ async def send(
     Exit code: 0 accepted, 3 rejected (the domain says no), 4 failed (see dead-letters), 5 no reply in time,
     2 wrong use, 1 Kafka does not answer.
     """
-    command_id = str(uuid.uuid4()) if command_id is None else command_id
     value = kafka.read_data(data)
     kafka.check_id("aggregate id", id)
-    kafka.check_id("command id", command_id)
     kafka.check_id("command", command)
-    reply, raw = await kafka.send(self.settings, type, id, command, value, command_id, wait, self.types)
-    click.echo(msgspec.json.format(raw, indent=2).decode())
-    return kafka.exit_code(reply)
+    if command_id is not None:
+        kafka.check_id("command id", command_id)
+    sent = await kafka.send(self.settings, type, id, command, value, wait=wait, known=self.types, id=command_id)
+    return kafka.print_reply(*sent)
 
 
 @command(
@@ -200,15 +198,13 @@ async def dead_letters(
 async def _list_letters(letters: DeadLetterTopic, limit: int, titled: bool) -> None:
     """Print the newest dead letters of a type, under its name if `titled`."""
     records, more = await letters.newest(limit)
-    if not records:
-        click.echo(f"no dead letters of {letters.type}")
-        return
-    if titled:
-        click.echo(f"{letters.type}:")
-    columns = ["position", "time", "id", "command", "failure", "message"]
-    print_table(columns, [summary(record) for record in records])
-    if more:
-        click.echo(f"the newest {len(records)}; --limit shows more")
+    print_rows(
+        ("position", "time", "id", "command", "failure", "message"),
+        [summary(record) for record in records],
+        none=f"no dead letters of {letters.type}",
+        title=f"{letters.type}:" if titled else "",
+        more=f"the newest {len(records)}; --limit shows more" if more else "",
+    )
 
 
 COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas)

@@ -154,6 +154,26 @@ def table(columns: Iterable[str], rows: Iterable[Sequence[object]], numbers: Ite
     return result
 
 
+def print_rows(
+    columns: Iterable[str],
+    rows: Sequence[Sequence[object]],
+    numbers: Iterable[str] = (),
+    *,
+    none: str,
+    title: str = "",
+    more: str = "",
+) -> None:
+    """A table under its `title`, with the line `more` below it; or `none`, which says that there are no rows."""
+    if not rows:
+        click.echo(none)
+        return
+    if title:
+        click.echo(title)
+    print_table(columns, rows, numbers)
+    if more:
+        click.echo(more)
+
+
 def print_table(columns: Iterable[str], rows: Iterable[Sequence[object]], numbers: Iterable[str] = ()) -> None:
     """A table to stdout: as wide as the terminal if it can be, and in a file or pipe as wide as it needs to be."""
     shown = table(columns, rows, numbers)

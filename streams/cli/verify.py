@@ -15,7 +15,7 @@ from streams.aggregate_type import AggregateType
 from streams.cli.journal import journal_of
 from streams.cli.progress import Meter
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command
-from streams.journal.port import Journal, Log, stream_name
+from streams.journal.port import Journal, Log
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.kafka.topics import events_topic
 from streams.text import one_line, printable
@@ -48,9 +48,11 @@ async def journal(self: TypesCommand, action: str, type: str, mend: bool, partit
     not answer.
     """
     aggregates = self.type_named(type)
+    count = aggregates.settings.partitions
+    if partition is not None and partition >= count:
+        raise CliError(USAGE, f"no partition {partition}: PARTITIONS={count}, so they are 0 to {count - 1}")
     try:
         async with journal_of(aggregates) as opened:
-            await _check_partitions(opened, aggregates, partition)
             wrong = await verify(opened, aggregates, partition, mend)
             if mend and wrong:
                 wrong = await verify(opened, aggregates, partition, False)
@@ -58,18 +60,6 @@ async def journal(self: TypesCommand, action: str, type: str, mend: bool, partit
     except CliError as stop:
         raise CliError(USAGE, str(stop)) from None  # 1 would mean that the journal is damaged
     return ERROR if wrong else DONE
-
-
-async def _check_partitions(journal: Log, type: AggregateType, partition: int | None) -> None:
-    """Raise `CliError` for a partition beyond PARTITIONS, and where the journal has more streams than that."""
-    count = type.settings.partitions
-    if partition is not None and partition >= count:
-        raise CliError(USAGE, f"no partition {partition}: PARTITIONS={count}, so they are 0 to {count - 1}")
-    beyond = stream_name(type.decider.type, count)
-    if await patiently(lambda: journal.head(beyond)) is not None:
-        raise CliError(
-            USAGE, f"PARTITIONS={count}, but there is a stream {beyond}: set PARTITIONS as the workers have it"
-        )
 
 
 async def compare_with_topic(journal: Log, type: AggregateType, partition: int | None) -> int:

@@ -21,7 +21,7 @@ from rich.console import Console
 from aggregates.shop.order import LineAdded, OrderOpened, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams.cli import dead_letters, journal, kafka, quarantine, verify
+from streams.cli import dead_letters, journal, kafka, quarantine
 from streams.cli import lag as lag_client
 from streams.cli.http import Answer, ask, read
 from streams.cli.main import register
@@ -143,7 +143,7 @@ def test_ids_that_nobody_takes(id: str) -> None:
 @pytest.mark.parametrize(("status", "code"), [("accepted", 0), ("rejected", 3), ("failed", 4)])
 def test_exit_codes(status: Any, code: int) -> None:
     """The exit code tells what became of the command."""
-    assert code == kafka.exit_code(Reply("c1", status, AggregateRef("order", "1", 1)))
+    assert code == kafka.print_reply(Reply("c1", status, AggregateRef("order", "1", 1)), b"{}")
 
 
 def test_unknown_type() -> None:
@@ -245,14 +245,6 @@ async def test_history(context: FakeContext) -> None:
         "data": {"sku": "85123A", "description": "HÖLDER", "quantity": 6, "unit_price": "2.5500"},
     } == second  # fmt: skip
     assert (1, f"{STREAM}:1:0") == (first["sequence"], first["position"])
-
-
-async def test_history_with_wrong_partitions(context: FakeContext) -> None:
-    """Another PARTITIONS than the workers have would give positions of another stream: it is refused."""
-    other = next(n for n in range(1, 99) if partition_of(b"536365", n) != partition_of(b"536365", PARTITIONS))
-    with pytest.raises(CliError, match=f"PARTITIONS={other}") as stopped:
-        await journal.history_of(FakeContext(context.store, other), "536365")  # type: ignore[arg-type]
-    assert 2 == stopped.value.code
 
 
 async def test_a_journal_of_another_namespace(context: FakeContext) -> None:
@@ -566,11 +558,3 @@ def test_wrong_use(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) ->
     register(FakeApp(), {"order": FakeContext(MemoryStore())})  # type: ignore[dict-item]
     result = CliRunner().invoke(cli.commands[arguments[0]], list(arguments[1:]))
     assert 2 == result.exit_code, result.output
-
-
-async def test_verify_with_wrong_partitions(context: FakeContext) -> None:
-    """A journal that does not say whose it is still has streams beyond those of a PARTITIONS that is too small."""
-    partition = int(STREAM.rpartition("-")[2])
-    other = FakeContext(context.store, partition)
-    with pytest.raises(CliError, match=f"PARTITIONS={partition}, but there is a stream {STREAM}"):
-        await verify._check_partitions(context.journal(), other, None)  # type: ignore[arg-type]
