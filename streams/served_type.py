@@ -120,14 +120,14 @@ class ServedType(Part):
     def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Owner:
         context, settings = self.context, self.context.settings
         handler = CommandHandler(
-            context.decider,
-            context.events,
-            context.commands,
-            self._journal,
-            waiting.stream,
-            Cache(self._budget),
-            settings.dedupe_window,
-            self._limits,
+            decider=context.decider,
+            events=context.events,
+            commands=context.commands,
+            journal=self._journal,
+            stream=waiting.stream,
+            cache=Cache(self._budget),
+            dedupe_window=settings.dedupe_window,
+            limits=self._limits,
         )
         if self._dispatcher is not None:
             handler.check = self._dispatcher.check

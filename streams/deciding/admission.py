@@ -265,7 +265,10 @@ class Admission:
         except Exception as error:
             failure = error if isinstance(error, Failure) else self._bug(error, message.offset)
             if not hasattr(failure, "envelope"):
-                failure.envelope = Envelope(id, "", "", b"", JSON, message.offset, EPOCH)  # type: ignore[attr-defined]
+                empty = Envelope(
+                    id=id, type="", aggregate_id="", data=b"", content_type=JSON, offset=message.offset, time=EPOCH
+                )
+                failure.envelope = empty  # type: ignore[attr-defined]
             self._identify(failure.envelope, message)  # type: ignore[attr-defined]
             raise failure from None
         self._identify(envelope, message)

@@ -180,7 +180,7 @@ def read_envelope(
     """
     attributes = dict(headers)
     twice = "" if len(attributes) == len(headers) else _take_out_what_is_there_twice(attributes, headers)
-    envelope = Envelope(default_id, "", "", b"", JSON, offset, EPOCH)
+    envelope = Envelope(id=default_id, type="", aggregate_id="", data=b"", content_type=JSON, offset=offset, time=EPOCH)
     try:
         envelope.reply_to = _reply_to(_text(attributes, "ce_replyto"))
         envelope.id = _text(attributes, "ce_id", MAX_ID_LENGTH) or default_id
