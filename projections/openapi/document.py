@@ -155,19 +155,16 @@ def _query(query: type | None) -> list[dict[str, Any]]:
         return []
     _, schemas = msgspec.json.schema_components([query])
     fields = schemas[query.__name__]
-    parameters = []
-    for name, schema in fields["properties"].items():
-        about = schema.pop("description", "")
-        parameters.append(
-            {
-                "name": name,
-                "in": "query",
-                "required": name in fields["required"],
-                **({"description": about} if about else {}),
-                "schema": schema,
-            }
-        )
-    return parameters
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in fields["required"],
+            **({"description": schema.pop("description")} if "description" in schema else {}),
+            "schema": schema,
+        }
+        for name, schema in fields["properties"].items()
+    ]
 
 
 def _answer(answer: Response, described: Operation, known: TypeSchemas) -> dict[str, Any]:

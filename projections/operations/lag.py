@@ -48,9 +48,9 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequ
     if head is None or furthest > head.nr:  # it may have grown since it was read
         head = (await side.heads.of([stream]))[stream] if furthest else head
     eventful = head.eventful_nr if head else 0
-    backlog, kept = side.backlog(stream), side.sources[stream_type(stream)].kept
+    backlog, declared = side.backlog(stream), side.sources[stream_type(stream)].kept
     unpublished = await backlog.events(published.nr if published else 0, eventful)
-    serving = {side.control.serving(table.name) for table in kept}
+    serving = {side.control.serving(table.name) for table in declared}
     end = published.end if published else 0
     projections = [
         await _table_lag(backlog, table, table in serving, reach.published_to(end), eventful, unpublished)
@@ -59,7 +59,7 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequ
     answering = [table for table in projections if table.serving]
     applied_nr = min((table.applied for table in answering), default=None)
     # A type of which there is no table is done when its events are on their topic.
-    reached = applied_nr if kept else published and published.nr
+    reached = applied_nr if declared else published and published.nr
     return StreamLag(
         stream=stream,
         committed_offset=head.offset if head and head.offset >= 0 else None,

@@ -36,7 +36,7 @@ from projections.operations.orders import (
     SkipOrder,
     Skipped,
 )
-from projections.operations.worker_status import tell
+from projections.operations.worker_status import status_here
 from projections.stores.declaration import Table, projection_name
 from schemas.codec import Undecodable
 from streams.journal.port import Unavailable, stream_name
@@ -118,7 +118,7 @@ class Operations:
             name = request.query.get("of", "")
             self._find(name)
             [names] = [together for together in doors.together(self._names) if name in together]
-            return doors.part(view, name, await tell(side, names))
+            return doors.part(view, name, await status_here(side, names))
         await doors.read_your_writes(request, [])
         return json_response(view, status.Projections(await status.gather(side)))
 

@@ -71,25 +71,22 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     ends: Mapping[str, int]
 
 
-async def tell(side: ReadSide, names: Collection[str]) -> WorkerStatus:
+async def status_here(side: ReadSide, names: Collection[str]) -> WorkerStatus:
     """The tables of these projections in the partitions that this worker has."""
     parts: list[TablePart] = []
     code: list[DeployedProjection] = []
     for source in side.sources.values():
-        its = [kept for kept in source.kept if kept.name in names]
-        code += [DeployedProjection(it.name, it.projection.version, source.type, it.store) for it in its]
-        if not its:
-            continue
-        for partition in list(source.partitions.values()):
+        declared = [table for table in source.kept if table.name in names]
+        code += [DeployedProjection(own.name, own.projection.version, source.type, own.store) for own in declared]
+        for partition in list(source.partitions.values()) if declared else ():
             for table in list(partition.tables.values()):
-                if table.projection.name in names:
-                    serving = side.control.serving(table.projection.name)
-                    parts.append(await _kept(partition, table, serving))
-            parts += await _left(side, partition, its)
+                if (name := table.projection.name) in names:
+                    parts.append(await _kept_up(partition, table, side.control.serving(name)))
+            parts += await _left(side, partition, declared)
     return WorkerStatus(code, parts, {stream: reach.end for stream, reach in published_here(side).items()})
 
 
-async def _kept(partition: PartitionProcessor, table: PartitionTable, serving: str | None) -> TablePart:
+async def _kept_up(partition: PartitionProcessor, table: PartitionTable, serving: str | None) -> TablePart:
     name, error, new = table.table, partition.held(table.table), 0
     try:
         new = await newly_waiting(partition, name, serving)
@@ -109,16 +106,16 @@ async def _kept(partition: PartitionProcessor, table: PartitionTable, serving: s
     )
 
 
-async def _left(side: ReadSide, partition: PartitionProcessor, kept: Sequence[Table]) -> list[TablePart]:
+async def _left(side: ReadSide, partition: PartitionProcessor, declared: Sequence[Table]) -> list[TablePart]:
     """The tables that are here, and that this code does not keep up to date."""
-    found: list[TablePart] = []
-    for rows in {side.rows_of(it): None for it in kept}:
+    parts: list[TablePart] = []
+    for rows in {side.rows_of(table): None for table in declared}:
         with contextlib.suppress(Unavailable):  # those that are kept say so
             for table, place in (await rows.places(partition.number)).items():
                 if table not in partition.tables:
                     serves = side.control.serving(projection_name(table)) == table
                     waiting = await rows.quarantined(partition.number, table) if serves else {}
-                    found.append(
+                    parts.append(
                         TablePart(
                             table=table,
                             partition=partition.number,
@@ -129,9 +126,9 @@ async def _left(side: ReadSide, partition: PartitionProcessor, kept: Sequence[Ta
                             keys=_first(table, waiting),
                         )
                     )
-    return found
+    return parts
 
 
 def _first(table: str, waiting: Mapping[str, Quarantined]) -> list[WaitingKey]:
-    keys = [WaitingKey(table, key, its.position, its.error, its.events) for key, its in waiting.items()]
-    return sorted(keys, key=lambda it: Position.parse(it.position))[:MOST_KEYS]
+    keys = [WaitingKey(table, key, held.position, held.error, held.events) for key, held in waiting.items()]
+    return sorted(keys, key=lambda key: Position.parse(key.position))[:MOST_KEYS]

@@ -199,8 +199,8 @@ class Connections:
 
     def closed(self, connection: Connection) -> None:
         """It is gone."""
-        for some in (self._open, self.idle, self.stalled):
-            some.pop(connection, None)
+        for connections in (self._open, self.idle, self.stalled):
+            connections.pop(connection, None)
 
     def _say(self) -> None:
         now = asyncio.get_running_loop().time()

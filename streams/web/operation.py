@@ -76,12 +76,12 @@ class Operation:
         """What it answers by status, besides problems."""
         if self.answer is None:
             return {**self.others}
-        found = self.answer if isinstance(self.answer, Response) else Response("Found", self.answer)
+        answer = self.answer if isinstance(self.answer, Response) else Response("Found", self.answer)
         if not self.etag:
-            return {200: found, **self.others}
-        shown = ("ETag", *found.headers)
-        same = Response("It is still as `If-None-Match` says", None, "", shown)
-        return {200: replace(found, headers=shown), 304: same, **self.others}
+            return {200: answer, **self.others}
+        headers = ("ETag", *answer.headers)
+        same = Response("It is still as `If-None-Match` says", None, "", headers)
+        return {200: replace(answer, headers=headers), 304: same, **self.others}
 
 
 describe = Operation
