@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 
 import aiohttp
 from aiohttp import hdrs
@@ -13,11 +14,11 @@ from projections.http.forwarding import (
     SEEN,
     Behind,
     Tables,
-    WorkerRequest,
     hop,
     new_session,
     read_seen,
     seldom,
+    worker_request,
 )
 from projections.http.problems import NotNow
 from projections.routing.placement import Placement
@@ -62,11 +63,11 @@ class Workers(Placement):
         seconds: float | None = HOP_SECONDS,
         *,
         worker: str,
-    ) -> WorkerRequest:
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """A request to another worker, which problems call `worker`. Raises `NotNow` for whatever goes wrong."""
         if self._session is None:
             self._session = new_session()
-        return WorkerRequest(self._session, method, url, self.signed(method, url, headers), seconds, worker)
+        return worker_request(self._session, method, url, self.signed(method, url, headers), seconds, worker)
 
     async def raise_if_behind(self, response: aiohttp.ClientResponse) -> None:
         """Raise `Behind` where another worker refuses since it knows of a newer active table, after reading of it;
