@@ -41,7 +41,8 @@ async def _derive_missing(journal: Journal, stream: str, aggregate_id: str, logg
     present = set(await journal.events(stream_type(stream), aggregate_id))
     numbers = sorted({row.nr for row in logged if row not in present})
     for nr in numbers:
-        await journal.derive(await journal.commits(stream, nr - 1, 1))
+        if commits := await journal.commits(stream, nr - 1, 1):
+            await journal.derive(commits)
     return len(numbers)
 
 
