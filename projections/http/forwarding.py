@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,8 +11,7 @@ import aiohttp
 from yarl import URL
 
 from projections.http.problems import HttpProblem, NotNow
-
-log = logging.getLogger(__name__)
+from streams.runtime.log_throttle import RateLimit
 
 HOP = "X-Hop"
 """The asker is a worker, and wants these tables to answer: `orders=orders-2,..`, or `1` where it names none."""
@@ -27,28 +25,14 @@ HANDED_BACK = ("ETag", "Vary", "Cache-Control", "Retry-After", "Position", "Sequ
 VARY = {"Vary": "Accept"}
 """Of a path that answers with JSON or with a stream of events."""
 SELDOM_SECONDS = 10.0
-"""The same warning is logged once in this time."""
 
 Tables = Mapping[str, str]
 """By projection the table that answers."""
 
 
-class Seldom:
-    """Logs the same warning once in `SELDOM_SECONDS`, as a thousand queries a second may fail alike."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, float] = {}
-
-    def warn(self, text: str, *parts: str) -> None:
-        """Log a warning, unless the same was just logged."""
-        said, now = text % parts, time.monotonic()
-        self._said = {text: at for text, at in self._said.items() if now < at + SELDOM_SECONDS}
-        if said not in self._said:
-            self._said[said] = now
-            log.warning("%s", said)
-
-
-seldom = Seldom()
+seldom = logging.getLogger(f"{__name__}.seldom")
+"""Logs the same text once in `SELDOM_SECONDS`."""
+seldom.addFilter(RateLimit(SELDOM_SECONDS, logging.LogRecord.getMessage))
 
 
 class Behind(NotNow):
@@ -88,7 +72,7 @@ async def worker_request(
         async with session.request(method, asked, headers=headers, timeout=timeout, allow_redirects=False) as response:
             yield response
     except (aiohttp.ClientError, TimeoutError, BadAnswer) as error:
-        seldom.warn("%s, at %s: %s", worker, str(asked.origin()), repr(error))
+        seldom.warning("%s, at %s: %s", worker, str(asked.origin()), repr(error))
         match error:
             case aiohttp.ClientConnectorError() | aiohttp.ServerDisconnectedError():
                 raise NotNow(f"{worker} cannot be reached") from None

@@ -74,7 +74,7 @@ class Workers(Placement):
         raise `NotNow` where it does not believe that a worker asks."""
         if response.status in NO_WORKER:
             origin, status = str(response.url.origin()), str(response.status)
-            seldom.warn("%s answered %s: are the clocks right, and its names?", origin, status)
+            seldom.warning("%s answered %s: are the clocks right, and its names?", origin, status)
             raise NotNow("another worker does not know this one yet")
         seen = read_seen(response.headers) if response.status == 503 else None
         if seen is not None:

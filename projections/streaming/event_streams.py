@@ -141,7 +141,7 @@ class EventStreams:
                     raise NotNow("the worker that has this cannot stream it now")
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
-            seldom.warn("a stream of another worker, at %s: %s", str(URL(url, encoded=True).origin()), repr(error))
+            seldom.warning("a stream of another worker, at %s: %s", str(URL(url, encoded=True).origin()), repr(error))
             raise NotNow("the worker that has this cannot be reached, or has broken off") from None
 
     async def close(self) -> None:
