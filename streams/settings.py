@@ -171,7 +171,7 @@ def _bare(setting: str, text: str) -> str:
 
 def _brokers(text: str) -> list[str]:
     """Each as `host:port`. They may stand with a scheme or without, with commas or semicolons between."""
-    found = []
+    brokers = []
     for part in re.split("[;,]", text.strip().strip("\"'")):
         scheme, slashes, place = part.strip().rpartition("//")
         if not scheme and not place:
@@ -183,7 +183,7 @@ def _brokers(text: str) -> list[str]:
         host, port = host_and_port(place.removesuffix("/"), KAFKA_PORT)
         if not _HOST.fullmatch(host) or not is_port(port):
             raise SettingsError(f"KAFKA_BROKERS: {part.strip()!r} is not a broker: use {_BROKERS}")
-        found.append(f"{host}:{port}")
-    if not found:
+        brokers.append(f"{host}:{port}")
+    if not brokers:
         raise SettingsError(f"KAFKA_BROKERS={text!r} names no broker: use {_BROKERS}")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(brokers))

@@ -112,7 +112,15 @@ def _event(record: EventRecord, attributes: Mapping[str, bytes], published: _Pub
     at, follows, envelope = published
     parts = [PublishedEvent(value, name, *envelope) for name, value in named]
     origin = parts[0] if parts else PublishedEvent(None, attributes.get("ce_type", b"").decode(), *envelope)
-    return Event(at, _COMMIT_END in attributes, origin, parts, record.offset + 1, record, follows)
+    return Event(
+        at=at,
+        ends=_COMMIT_END in attributes,
+        origin=origin,
+        parts=parts,
+        next_offset=record.offset + 1,
+        source=record,
+        follows=follows,
+    )
 
 
 class EventReader:
@@ -216,7 +224,18 @@ class EventReader:
                 records: list[EventRecord] = []
                 for row in rows:
                     if row.nr <= indexed and (row.nr, row.index) < before:
-                        commit = Commit(stream, row.nr, 0, "", "", 0, 0, row.nr, row.recorded_at, (row.event,))
+                        commit = Commit(
+                            stream=stream,
+                            nr=row.nr,
+                            epoch=0,
+                            owner="",
+                            topic_id="",
+                            offset=0,
+                            derived_nr=0,
+                            eventful_nr=row.nr,
+                            recorded_at=row.recorded_at,
+                            events=(row.event,),
+                        )
                         for _, headers, event in event_headers(commit, self._source, self._codec, None, row.index):
                             records.append(_FromLog(aggregate_id.encode(), event.data, headers))
                 if not records:

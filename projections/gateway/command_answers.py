@@ -11,7 +11,8 @@ from projections.gateway.command_request import Command
 from projections.http.preconditions import UNEXPECTED_SEQUENCE
 from projections.http.problems import HttpProblem
 from streams.deciding.messages import Error, Reply
-from streams.web.health import json_response, problem
+from streams.runtime.web_guard import problem_response
+from streams.web.health import json_response
 
 STATUS = {"accepted": 200, "rejected": 409, "failed": 422}
 
@@ -78,7 +79,7 @@ def answer_of(view: Any, reply: Reply) -> Any:
         status = 412
     # `status` is the problem's own member: what became of the command is its `outcome`.
     members = {name: value for name, value in msgspec.to_builtins(reply).items() if name != "status"}
-    return problem(view, status, reply.error.type, reply.error.message, outcome=reply.status, **members)
+    return problem_response(status, reply.error.type, reply.error.message, outcome=reply.status, **members)
 
 
 def status_of(known: KnownCommand) -> CommandStatus:

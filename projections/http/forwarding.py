@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from projections.http.problems import HttpProblem, NotNow
-
-log = logging.getLogger(__name__)
+from streams.runtime.log_throttle import RateLimit
 
 HOP = "X-Hop"
 """The asker is a worker, and wants these tables to answer: `orders=orders-2,..`, or `1` where it names none."""
@@ -26,28 +25,14 @@ HANDED_BACK = ("ETag", "Vary", "Cache-Control", "Retry-After", "Position", "Sequ
 VARY = {"Vary": "Accept"}
 """Of a path that answers with JSON or with a stream of events."""
 SELDOM_SECONDS = 10.0
-"""The same warning is logged once in this time."""
 
 Tables = Mapping[str, str]
 """By projection the table that answers."""
 
 
-class Seldom:
-    """Logs the same warning once in `SELDOM_SECONDS`, as a thousand queries a second may fail alike."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, float] = {}
-
-    def warn(self, text: str, *parts: str) -> None:
-        """Log a warning, unless the same was just logged."""
-        said, now = text % parts, time.monotonic()
-        self._said = {text: at for text, at in self._said.items() if now < at + SELDOM_SECONDS}
-        if said not in self._said:
-            self._said[said] = now
-            log.warning("%s", said)
-
-
-seldom = Seldom()
+seldom = logging.getLogger(f"{__name__}.seldom")
+"""Logs the same text once in `SELDOM_SECONDS`."""
+seldom.addFilter(RateLimit(SELDOM_SECONDS, logging.LogRecord.getMessage))
 
 
 class Behind(NotNow):
@@ -72,51 +57,38 @@ class BadAnswer(Exception):
     """Another worker has answered something that no worker answers. The message is for the log."""
 
 
-class WorkerRequest:
-    """A request to another worker, which problems call `worker`. Raises `NotNow` for whatever goes wrong.
+@asynccontextmanager
+async def worker_request(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    headers: dict[str, str],
+    *,
+    seconds: float | None,
+    worker: str,
+    body: bytes | None = None,
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The response to a request to another worker, which problems call `worker`. Raises `NotNow` for whatever goes
+    wrong, also while the answer is read.
 
     The path is sent as it came, so that every worker reads the same ids in it. Redirects are not followed. The address
     of the worker is logged, and in no answer.
     """
-
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        *,
-        seconds: float | None,
-        worker: str,
-        body: bytes | None = None,
-    ) -> None:
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=HOP_SECONDS)
-        self._request = session.request(
-            method, URL(url, encoded=True), headers=headers, data=body, timeout=timeout, allow_redirects=False
-        )
-        self._url = url
-        self._worker = worker
-
-    async def __aenter__(self) -> aiohttp.ClientResponse:
-        try:
-            return await self._request.__aenter__()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._not_now(error) from None
-
-    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        await self._request.__aexit__(kind, error, trace)
-        if isinstance(error, aiohttp.ClientError | TimeoutError | BadAnswer):
-            raise self._not_now(error) from None
-
-    def _not_now(self, error: BaseException) -> NotNow:
-        seldom.warn("%s, at %s: %s", self._worker, str(URL(self._url, encoded=True).origin()), repr(error))
+    asked, timeout = URL(url, encoded=True), aiohttp.ClientTimeout(total=seconds, sock_connect=HOP_SECONDS)
+    try:
+        async with session.request(
+            method, asked, headers=headers, data=body, timeout=timeout, allow_redirects=False
+        ) as response:
+            yield response
+    except (aiohttp.ClientError, TimeoutError, BadAnswer) as error:
+        seldom.warning("%s, at %s: %s", worker, str(asked.origin()), repr(error))
         match error:
             case aiohttp.ClientConnectorError() | aiohttp.ServerDisconnectedError():
-                return NotNow(f"{self._worker} cannot be reached")
+                raise NotNow(f"{worker} cannot be reached") from None
             case TimeoutError():
-                return NotNow(f"{self._worker} has not answered in time")
+                raise NotNow(f"{worker} has not answered in time") from None
             case _:
-                return NotNow(f"{self._worker} has broken off")
+                raise NotNow(f"{worker} has broken off") from None
 
 
 def new_session(timeout: aiohttp.ClientTimeout | None = None, most: int = 0) -> aiohttp.ClientSession:

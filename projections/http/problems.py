@@ -14,7 +14,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import Unavailable
 from streams.runtime.web_guard import PROBLEM, problem_body, problem_response
-from streams.web.health import RETRY_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +98,8 @@ async def problems(request: web.Request, handler: Any) -> Any:
     except web.HTTPException:
         raise  # the guard of every worker makes a problem of it
     except Exception as error:
-        return _response(_problem_of(request, error))
+        problem = _problem_of(request, error)
+        return problem_response(problem.status, problem.title, str(problem), problem.headers, **problem.members)
 
 
 def _problem_of(request: web.Request, error: Exception) -> HttpProblem:
@@ -123,11 +123,3 @@ def _no_answer(store: str, error: Exception) -> NotNow:
     """The problem of a store that does not answer. What it says of itself, with its address, is for the log."""
     log.info("%s does not answer: %s", store, error)
     return NotNow(f"{store} does not answer")
-
-
-def _response(problem: HttpProblem) -> web.Response:
-    """The problem as an answer; 429 and 503 say when to try again."""
-    retry = {"Retry-After": RETRY_SECONDS} if problem.status in (429, 503) else {}
-    headers = {**retry, **(problem.headers or {})}
-    detail = str(problem).encode(errors="replace").decode()
-    return problem_response(problem.status, problem.title, detail, headers, **problem.members)

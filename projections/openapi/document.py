@@ -67,7 +67,7 @@ def document(
     for route, described in operations:
         paths.setdefault(route.path, {})[route.method] = _operation(route, described, known)
     problems = {status for route, operation in operations for status in _problems(route, operation)}
-    request = {name for _, operation in operations for name in operation.headers}
+    request = {name for _, operation in operations for name in operation.all_headers}
     response = {name for _, operation in operations for answer in operation.answers.values() for name in answer.headers}
     return {
         "openapi": "3.1.0",
@@ -131,7 +131,7 @@ def _operation(route: Route, described: Operation, known: TypeSchemas) -> dict[s
 
 
 def _problems(route: Route, described: Operation) -> set[int]:
-    return {*described.problems, *(() if ANY_HOST.fullmatch(route.path) else AT_THE_DOOR)}
+    return {*described.all_problems, *(() if ANY_HOST.fullmatch(route.path) else AT_THE_DOOR)}
 
 
 def _parameters(route: Route, described: Operation) -> list[dict[str, Any]]:
@@ -145,7 +145,7 @@ def _parameters(route: Route, described: Operation) -> list[dict[str, Any]]:
         }
         for name in VARIABLE.findall(route.path)
     ]
-    headers = [{"$ref": f"#/components/parameters/{name}"} for name in described.headers]
+    headers = [{"$ref": f"#/components/parameters/{name}"} for name in described.all_headers]
     return [*path, *_query(described.query), *headers]
 
 
@@ -155,19 +155,16 @@ def _query(query: type | None) -> list[dict[str, Any]]:
         return []
     _, schemas = msgspec.json.schema_components([query])
     fields = schemas[query.__name__]
-    parameters = []
-    for name, schema in fields["properties"].items():
-        about = schema.pop("description", "")
-        parameters.append(
-            {
-                "name": name,
-                "in": "query",
-                "required": name in fields["required"],
-                **({"description": about} if about else {}),
-                "schema": schema,
-            }
-        )
-    return parameters
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in fields["required"],
+            **({"description": schema.pop("description")} if "description" in schema else {}),
+            "schema": schema,
+        }
+        for name, schema in fields["properties"].items()
+    ]
 
 
 def _answer(answer: Response, described: Operation, known: TypeSchemas) -> dict[str, Any]:

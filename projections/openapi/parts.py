@@ -5,58 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-_STRING = {"type": "string"}
-
-REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {
-    "At-Least": {
-        "description": "Read your writes: the `position` of a reply, as `order-3:125`, or several with commas between; "
-        "an `ETag` is one, too. The answer shows them all, or is 503.",
-        "schema": _STRING,
-    },
-    "Prefer": {
-        "description": "`wait=SECONDS`, a whole number: how long to wait; 5 without it, 60 at most. What is no such "
-        "number, and other preferences, are ignored.",
-        "schema": _STRING,
-    },
-    "If-None-Match": {
-        "description": "Of a query: the `ETag`s of answers that you have, or `*`: 304 if it is one of them. Of a "
-        "command: `*`: its aggregate is not to exist yet.",
-        "schema": _STRING,
-    },
-    "If-Match": {
-        "description": "What the aggregate of a command is to be: an `ETag` of its row, a sequence as replies have it, "
-        "or `*` for any that exists. 412 if it is another one by now.",
-        "schema": _STRING,
-    },
-    "Last-Event-ID": {
-        "description": "With `Accept: text/event-stream`: the `id` of the last event seen, to go on behind it.",
-        "schema": _STRING,
-    },
-    "Idempotency-Key": {
-        "description": "The command id: the same one sent again has no second effect. Without it a new one is made.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 512},
-    },
-    "X-Correlation-ID": {
-        "description": "Carried to the events and to whatever they cause.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 512},
-    },
+REQUEST_HEADERS: Mapping[str, str] = {
+    "At-Least": "Read your writes: the `position` of a reply, as `order-3:125`, or several with commas between; "
+    "an `ETag` is one, too. The answer shows them all, or is 503.",
+    "Prefer": "`wait=SECONDS`, a whole number: how long to wait; 5 without it, 60 at most. What is no such "
+    "number, and other preferences, are ignored.",
+    "If-None-Match": "Of a query: the `ETag`s of answers that you have, or `*`: 304 if it is one of them. Of a "
+    "command: `*`: its aggregate is not to exist yet.",
+    "If-Match": "What the aggregate of a command is to be: an `ETag` of its row, a sequence as replies have it, "
+    "or `*` for any that exists. 412 if it is another one by now.",
+    "Last-Event-ID": "With `Accept: text/event-stream`: the `id` of the last event seen, to go on behind it.",
+    "Idempotency-Key": "The command id: the same one sent again has no second effect. Without it a new one is made.",
+    "X-Correlation-ID": "Carried to the events and to whatever they cause.",
 }
 
-RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
-    "ETag": {
-        "description": "What is shown: of a row `<table>/<position>/<sequence>/<hash>`, which a command takes as "
-        "`If-Match`.",
-        "schema": _STRING,
-    },
-    "Position": {"description": "That of the row: the newest event in it, as `order-3:125:0`.", "schema": _STRING},
-    "Sequence": {
-        "description": "That of the aggregate as the row shows it, which a command takes as `If-Match`; not of a row "
-        "that an older release has written.",
-        "schema": {"type": "string", "pattern": "^[0-9]+$"},
-    },
-    "Location": {"description": "Where to ask what became of it.", "schema": _STRING},
-    "Retry-After": {"description": "Seconds after which to try again.", "schema": _STRING},
+RESPONSE_HEADERS: Mapping[str, str] = {
+    "ETag": "What is shown: of a row `<table>/<position>/<sequence>/<hash>`, which a command takes as `If-Match`.",
+    "Position": "That of the row: the newest event in it, as `order-3:125:0`.",
+    "Sequence": "That of the aggregate as the row shows it, which a command takes as `If-Match`; not of a row "
+    "that an older release has written.",
+    "Location": "Where to ask what became of it.",
+    "Retry-After": "Seconds after which to try again.",
 }
+
+_ID = {"type": "string", "minLength": 1, "maxLength": 512}
+_FORMS: Mapping[str, Mapping[str, Any]] = {
+    "Idempotency-Key": _ID,
+    "X-Correlation-ID": _ID,
+    "Sequence": {"type": "string", "pattern": "^[0-9]+$"},
+}
+"""The schemas of headers that are more than text."""
 
 PROBLEMS: Mapping[int, str] = {
     400: "The request is not as it must be; the detail says what is wrong",
@@ -84,13 +62,17 @@ def components(problems: Set[int], request: set[str], response: set[str], types:
     commit = f"({'|'.join(types)})-[0-9]{{1,4}}:[0-9]{{1,18}}"
     tag = f"[A-Za-z0-9._-]+/{commit}:[0-9]{{1,9}}/[0-9]{{1,18}}/[0-9a-f]{{16}}"
     position = f'({commit}(:[0-9]{{1,18}})?|(W/)?"{tag}")'
-    positions = {"type": "string", "pattern": f"^{position}( ?, ?{position})*$"}
-    headers = {**REQUEST_HEADERS, "At-Least": {**REQUEST_HEADERS["At-Least"], "schema": positions}}
+    forms = {**_FORMS, "At-Least": {"type": "string", "pattern": f"^{position}( ?, ?{position})*$"}}
+
+    def described(name: str, about: str) -> dict[str, Any]:
+        return {"description": about, "schema": forms.get(name, {"type": "string"})}
+
     return {
         "parameters": {
-            name: {"name": name, "in": "header", "required": False, **headers[name]} for name in sorted(request)
+            name: {"name": name, "in": "header", "required": False, **described(name, REQUEST_HEADERS[name])}
+            for name in sorted(request)
         },
-        "headers": {name: RESPONSE_HEADERS[name] for name in sorted(response | {"Retry-After"})},
+        "headers": {name: described(name, RESPONSE_HEADERS[name]) for name in sorted(response | {"Retry-After"})},
         "responses": {f"Problem{status}": _problem(status) for status in sorted(problems)},
     }
 

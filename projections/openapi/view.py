@@ -16,7 +16,7 @@ from aiohttp import web
 from projections.app import ReadSide
 from projections.http.etags import is_known
 from projections.openapi.document import document, routes_of
-from streams.web.health import problem
+from streams.runtime.web_guard import problem_response
 from streams.web.operation import Response, describe
 
 DISTRIBUTION = "sourced-streams"
@@ -91,7 +91,7 @@ def add_openapi(side: ReadSide, title: str, about: str) -> None:
         if file == "start.js":
             return view.bytes(START, content_type="text/javascript", headers=HEADERS)
         if file not in files:
-            return problem(view, 404, "Not found", f"there is no {file} of this page")
+            return problem_response(404, "Not found", f"there is no {file} of this page")
         return web.FileResponse(files[file], headers=HEADERS)
 
 

@@ -9,13 +9,10 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import msgspec
-
 from projections.operations.status import Projections, ProjectionStatus, TableStatus
-from streams.cli.http import ask, post
+from streams.cli.http import ask, read
 from streams.cli.progress import Meter
-from streams.cli.run import ERROR, USAGE, CliError
-from streams.text import one_line
+from streams.cli.run import ERROR, CliError
 
 T = TypeVar("T")
 
@@ -25,11 +22,7 @@ HELP = "is the projections worker up (make start), is --url right?"
 LOOK_SECONDS = 0.5
 PATIENCE = 60.0
 """Seconds without an answer after which a bar gives up: workers may be changing hands."""
-UNDER_WAY = ("building", "complete")
-
-
-class _Problem(msgspec.Struct):
-    detail: str
+UNDER_WAY = ("building", "complete", "held")
 
 
 def path_of(*parts: str) -> str:
@@ -39,43 +32,24 @@ def path_of(*parts: str) -> str:
 
 async def get_states(url: str, name: str | None) -> list[ProjectionStatus]:
     """Of one projection, or of all. Raises `CliError`: with 1 when there is none, with 2 when there is no answer."""
-    where, status, body = await ask(url, path_of(name) if name is not None else "/projections", HELP)
-    if status != 200:
-        raise refused(where, status, body)
-    return read(where, body, name is None)
+    if name is not None:
+        return [await ask_worker(url, path_of(name), ProjectionStatus)]
+    return (await ask_worker(url, "/projections", Projections)).projections
 
 
-def read(where: str, body: bytes, is_all: bool) -> list[ProjectionStatus]:
-    """An answer. Raises `CliError` for what is none."""
-    try:
-        if is_all:
-            return msgspec.json.decode(body, type=Projections).projections
-        return [msgspec.json.decode(body, type=ProjectionStatus)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CliError(USAGE, f"{where} is not the /projections of a projections worker: {one_line(error)}") from None
+async def ask_worker(url: str, path: str, type: type[T]) -> T:
+    """What a projections worker answers. Raises `CliError`, with 1 when there is no such thing."""
+    return read(await ask(url, path, HELP), type, "a page of a projections worker", no=ERROR)
 
 
-async def order(url: str, path: str, body: dict[str, Any], seconds: float, answer: type[T]) -> tuple[T, bool]:
-    """What a worker answers to an order, and whether all workers have followed it. Raises `CliError`: 1 when it cannot
-    be done, 2 for wrong use, or no answer."""
-    where, status, text = await post(url, path, HELP, body, seconds)
-    if status not in (200, 202):
-        raise refused(where, status, text)
-    try:
-        return msgspec.json.decode(text, type=answer), status == 200
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise CliError(USAGE, f"{where} is no projections worker") from None
+async def order(url: str, path: str, body: dict[str, Any], seconds: float, type: type[T]) -> tuple[T, str]:
+    """What a worker answers to an order, and what to add where not all workers have followed it yet.
 
-
-def refused(where: str, status: int, body: bytes) -> CliError:
-    """Why a worker did not do it."""
-    try:
-        detail = msgspec.json.decode(body, type=_Problem).detail
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        detail = one_line(body[:200].decode(errors="replace")) or "nothing"
-    if status in (404, 409):
-        return CliError(ERROR, one_line(detail))
-    return CliError(USAGE, f"{where} answers {status}: {one_line(detail)}")
+    Raises `CliError`: 1 when it cannot be done, 2 for wrong use, or no answer.
+    """
+    answer = await ask(url, path, HELP, body, seconds)
+    later = "" if answer.status == 200 else " (the workers that cannot be reached now will follow)"
+    return read(answer, type, "a page of a projections worker", no=ERROR), later
 
 
 # -- as a table ---------------------------------------------------------------------------------------------------
@@ -121,16 +95,17 @@ async def until_it_answers(url: str, name: str, table: str) -> None:
     with _Bar() as bar:
         while True:
             [state] = await _patiently(url, name)
-            its = [it for it in state.tables if it.table == table]
-            bar.show(its)
+            building = next((status for status in state.tables if status.table == table), None)
             if state.serving == table:
                 return
             if state.paused is not None:
                 raise CliError(ERROR, f"{name} is paused: {state.paused}")
-            if its and its[0].state not in UNDER_WAY and its[0].state != "held":
-                raise CliError(ERROR, f"{table} is not being built any more: it is {its[0].state}")
-            if its and its[0].state == "complete" and its[0].error is not None:
-                raise CliError(ERROR, f"{its[0].error}: mend or skip what they wait for")
+            if building is not None:
+                bar.show([building])
+                if building.state not in UNDER_WAY:
+                    raise CliError(ERROR, f"{table} is not being built any more: it is {building.state}")
+                if building.state == "complete" and building.error is not None:
+                    raise CliError(ERROR, f"{building.error}: mend or skip what they wait for")
             await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -145,18 +120,10 @@ async def _patiently(url: str, name: str | None) -> list[ProjectionStatus]:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-class _Bar:
+class _Bar(ExitStack):
     """A meter that is there from the first table on."""
 
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-        self._meter: Meter | None = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+    _meter: Meter | None = None
 
     def show(self, tables: Sequence[TableStatus]) -> None:
         if not tables:
@@ -165,5 +132,5 @@ class _Bar:
         label = ", ".join(f"{table.table} {table.state}" for table in tables[:3])
         label += f" and {len(tables) - 3} more" if len(tables) > 3 else ""
         if self._meter is None:
-            self._meter = self._stack.enter_context(Meter(label, total, "events"))
+            self._meter = self.enter_context(Meter(label, total, "events"))
         self._meter.at(done, label, total, sum(table.rate for table in tables))

@@ -4,7 +4,7 @@ partitions, and Prometheus adds up."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client import (
@@ -18,8 +18,23 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from projections.app import ReadSide
-from projections.operations.lag import StreamLag, lag_of, reach_here
+from projections.operations.lag import lag_of
+from projections.operations.reach import reach_here
+from streams.web.lag import StreamLag
 from streams.web.operation import Response, describe
+
+STREAM_FIGURES: Mapping[str, tuple[str, str]] = {
+    "stream_head_commit": ("eventful", "The newest commit of a stream that holds an event"),
+    "stream_published_commit": ("published", "The newest commit whose events are on their topic"),
+    "stream_unpublished_events": ("unpublished_events", "Events that are not on their topic yet"),
+}
+TABLE_FIGURES: Mapping[str, tuple[str, str]] = {
+    "table_applied_commit": ("applied", "The newest commit that a table has whole"),
+    "table_lag_commits": ("commits", "Commits that a table is behind the journal"),
+    "table_lag_events": ("events", "Events that a table is behind the journal"),
+    "table_lag_seconds": ("seconds", "Age of the oldest event that is not applied"),
+}
+"""By metric the field of `/lag`, and what it is."""
 
 
 class _Lags(Collector):
@@ -31,37 +46,27 @@ class _Lags(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """One family for each figure."""
-        stream, table = ["stream"], ["stream", "table", "serving"]
-        head = _gauge("stream_head_commit", "The newest commit of a stream that holds an event", stream)
-        published = _gauge("stream_published_commit", "The newest commit whose events are on their topic", stream)
-        waiting = _gauge("stream_unpublished_events", "Events that are not on their topic yet", stream)
-        applied = _gauge("table_applied_commit", "The newest commit that a table has whole", table)
-        commits = _gauge("table_lag_commits", "Commits that a table is behind the journal", table)
-        events = _gauge("table_lag_events", "Events that a table is behind the journal", table)
-        seconds = _gauge("table_lag_seconds", "Age of the oldest event that is not applied", table)
-        for lag in self._streams:
-            head.add_metric([lag.stream], lag.eventful)
-            waiting.add_metric([lag.stream], lag.unpublished_events)
-            if lag.published is not None:
-                published.add_metric([lag.stream], lag.published)
-            for behind in lag.projections:
-                labels = [lag.stream, behind.table, str(behind.serving).lower()]
-                applied.add_metric(labels, behind.applied)
-                commits.add_metric(labels, behind.commits)
-                events.add_metric(labels, behind.events)
-                seconds.add_metric(labels, behind.seconds)
-        quarantined = _gauge("table_quarantined_keys", "Keys whose events wait", ["stream", "table"])
+        for name, (figure, about) in STREAM_FIGURES.items():
+            family = GaugeMetricFamily(name, about, labels=["stream"])
+            for lag in self._streams:
+                if (value := getattr(lag, figure)) is not None:
+                    family.add_metric([lag.stream], value)
+            yield family
+        for name, (figure, about) in TABLE_FIGURES.items():
+            family = GaugeMetricFamily(name, about, labels=["stream", "table", "serving"])
+            for lag in self._streams:
+                for table in lag.projections:
+                    labels = [lag.stream, table.table, str(table.serving).lower()]
+                    family.add_metric(labels, getattr(table, figure))
+            yield family
+        quarantined = GaugeMetricFamily("table_quarantined_keys", "Keys whose events wait", labels=["stream", "table"])
         for source in self._side.sources.values():
             for partition in source.partitions.values():
                 for name, fold in partition.tables.items():
                     quarantined.add_metric([partition.stream, name], len(fold.quarantined))
-        ready = _gauge("worker_ready", "Whether this worker serves all that is assigned to it", [])
-        ready.add_metric([], int(self._side.app.is_well))
-        return [head, published, waiting, applied, commits, events, seconds, quarantined, ready]
-
-
-def _gauge(name: str, help: str, labels: list[str]) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, help, labels=labels)
+        yield quarantined
+        is_well = self._side.app.is_well
+        yield GaugeMetricFamily("worker_ready", "Whether this worker serves all that is assigned to it", int(is_well))
 
 
 def add_metrics(side: ReadSide) -> None:

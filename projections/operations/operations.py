@@ -13,8 +13,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from projections.app import ReadSide
+from projections.applying.partition import PartitionProcessor
 from projections.applying.refolding import RefoldedRow, fold_key, fold_waiting
 from projections.applying.source import ProjectionGroup
 from projections.http.bodies import Post, read_body
@@ -34,8 +36,8 @@ from projections.operations.orders import (
     SkipOrder,
     Skipped,
 )
-from projections.operations.worker_status import tell
-from projections.stores.declaration import Table, projection_name, version_of
+from projections.operations.worker_status import status_here
+from projections.stores.declaration import Table, projection_name
 from schemas.codec import Undecodable
 from streams.journal.port import Unavailable, stream_name
 from streams.journal.position import BadPosition, Position
@@ -115,8 +117,8 @@ class Operations:
         if HOP in request.headers:
             name = request.query.get("of", "")
             self._find(name)
-            [names] = [its for its in doors.together(self._names) if name in its]
-            return doors.part(view, name, await tell(side, names))
+            [names] = [together for together in doors.together(self._names) if name in together]
+            return doors.part(view, name, await status_here(side, names))
         await doors.read_your_writes(request, [])
         return json_response(view, status.Projections(await status.gather(side)))
 
@@ -125,9 +127,9 @@ class Operations:
         return json_response(view, await self._status(name))
 
     async def rebuild(self, view: Any, request: Any, name: str) -> Any:
-        _, kept = self._find(name)
+        _, declared = self._find(name)
         body, control = await read_body(request, RebuildOrder), self._side.control
-        version, serving = kept.projection.version, control.serving(name)
+        version, serving = declared.projection.version, control.serving(name)
         former = control.wanted(name, version)
         if body.again or former == serving:
             await control.build_again(name, version)
@@ -138,43 +140,39 @@ class Operations:
         return json_response(view, rebuilt, 202, {"Location": f"/projections/{name}"})
 
     async def pause(self, view: Any, request: Any, name: str) -> Any:
-        self._find(name)
-        if HOP in request.headers:
-            return await self._follow(view, request, name)
-        body = await read_body(request, PauseOrder)
-        offset = await self._side.control.pause(name, body.reason)
-        _say(request, "pause", name, reason=body.reason)
-        return await self._ordered(view, request, name, offset, Paused(name, body.reason))
+        async def take() -> tuple[int, Paused]:
+            reason = (await read_body(request, PauseOrder)).reason
+            offset = await self._side.control.pause(name, reason)
+            _say(request, "pause", name, reason=reason)
+            return offset, Paused(name, reason)
+
+        return await self._ordered(view, request, name, take)
 
     async def resume(self, view: Any, request: Any, name: str) -> Any:
-        self._find(name)
-        if HOP in request.headers:
-            return await self._follow(view, request, name)
-        await read_body(request, NoParameters)
-        offset = await self._side.control.resume(name)
-        _say(request, "resume", name)
-        return await self._ordered(view, request, name, offset, Paused(name, None))
+        async def take() -> tuple[int, Paused]:
+            await read_body(request, NoParameters)
+            offset = await self._side.control.resume(name)
+            _say(request, "resume", name)
+            return offset, Paused(name, None)
+
+        return await self._ordered(view, request, name, take)
 
     async def skip(self, view: Any, request: Any, name: str) -> Any:
-        source, _ = self._find(name)
-        if HOP in request.headers:
-            return await self._follow(view, request, name)
-        body = await read_body(request, SkipOrder)
-        position = str(await self._event(source, body.position))
-        offset = await self._side.control.skip(name, position, body.reason)
-        _say(request, "skip", name, position=position, reason=body.reason)
-        return await self._ordered(view, request, name, offset, Skipped(name, position, body.reason), position)
+        async def take() -> tuple[int, Skipped]:
+            body = await read_body(request, SkipOrder)
+            position = str(await self._event(self._find(name)[0], body.position))
+            offset = await self._side.control.skip(name, position, body.reason)
+            _say(request, "skip", name, position=position, reason=body.reason)
+            return offset, Skipped(name, position, body.reason)
+
+        return await self._ordered(view, request, name, take)
 
     async def drop(self, view: Any, request: Any, name: str) -> Any:
         projection = await self._status(name)
         table = (await read_body(request, DropOrder)).table
-        try:
-            is_its = projection_name(table) == name and version_of(table) >= 0
-        except ValueError:
-            is_its = False
-        if not is_its:
+        if projection_name(table) != name:
             raise HttpProblem(422, "Not valid", f"{table!r} is no table of {name} - at `$.table`")
-        state = next((it.state for it in projection.tables if it.table == table), None)
+        state = next((status.state for status in projection.tables if status.table == table), None)
         if state is None and table not in self._side.control.dropped():
             raise HttpProblem(404, "Not found", f"there is no table {table}")
         if state not in (None, "to drop"):
@@ -184,16 +182,16 @@ class Operations:
         return json_response(view, Dropped(name, table), 202, {"Location": f"/projections/{name}"})
 
     async def rebuild_row(self, view: Any, request: Any, name: str, key: str) -> Any:
-        source, kept = self._find(name)
+        source, declared = self._find(name)
         doors = self._side.doors
 
         async def here() -> list[RefoldedRow]:
-            found: list[RefoldedRow] = []
-            for partition in doors.here(name):
-                if kept.projection.local or partition == doors.partition(key):
-                    its = self._partition(source, partition)
-                    found += await its.while_open(fold_key(its, name, key))
-            return found
+            rows: list[RefoldedRow] = []
+            for number in doors.here(name):
+                if declared.projection.local or number == doors.partition(key):
+                    partition = self._partition(source, number)
+                    rows += await partition.while_open(fold_key(partition, name, key))
+            return rows
 
         if HOP in request.headers:
             return doors.part(view, name, await here())
@@ -212,9 +210,15 @@ class Operations:
     # -- following ------------------------------------------------------------------------------------------------
 
     async def _ordered(
-        self, view: Any, request: Any, name: str, offset: int, answer: Paused | Skipped, skipped: str = ""
+        self, view: Any, request: Any, name: str, take: Callable[[], Awaitable[tuple[int, Paused | Skipped]]]
     ) -> Any:
-        """Have all follow an order, and answer."""
+        """Take an order, which is to give its offset and the answer, and have all workers follow it; or follow one that
+        another worker has taken."""
+        self._find(name)
+        if HOP in request.headers:
+            return await self._follow(view, request, name)
+        offset, answer = await take()
+        skipped = answer.position if isinstance(answer, Skipped) else ""
         path = f"{request.rel_url.raw_path}?offset={offset}&skipped={skipped}"
         seconds = FOLD_SECONDS if skipped else HOP_SECONDS
         try:
@@ -224,8 +228,7 @@ class Operations:
         except (NotNow, Unavailable, JournalBehind, TimeoutError):
             return json_response(view, answer, 202, {"Location": f"/projections/{name}"})
         if isinstance(answer, Skipped):
-            rows = [msgspec.convert(row, RefoldedRow) for of_worker in answers for row in of_worker]
-            answer = msgspec.structs.replace(answer, rows=rows)
+            answer = replace(answer, rows=[msgspec.convert(row, RefoldedRow) for rows in answers for row in rows])
         return json_response(view, answer)
 
     async def _follow(self, view: Any, request: Any, name: str) -> Any:
@@ -239,26 +242,26 @@ class Operations:
         source, _ = self._find(name)
         await self._side.control.wait_for(offset)
         await source.follow()
-        found: list[RefoldedRow] = []
         if skipped in self._side.control.skips(name):
-            partition = Position.parse(skipped).partition
-            if partition in self._side.doors.here(name):
-                its = self._partition(source, partition)
-                found = await its.while_open(fold_waiting(its, name, skipped))
-        return found
+            number = Position.parse(skipped).partition
+            if number in self._side.doors.here(name):
+                partition = self._partition(source, number)
+                return await partition.while_open(fold_waiting(partition, name, skipped))
+        return []
 
     # -- what there is --------------------------------------------------------------------------------------------
 
     @property
     def _names(self) -> list[str]:
-        return [kept.name for source in self._side.sources.values() for kept in source.kept]
+        return [table.name for source in self._side.sources.values() for table in source.kept]
 
     def _find(self, name: str) -> tuple[ProjectionGroup, Table]:
         """The newest version of a projection. Raises `HttpProblem`."""
-        found = [(source, it) for source in self._side.sources.values() for it in source.kept if it.name == name]
-        if not found:
+        groups = self._side.sources.values()
+        versions = [(group, table) for group in groups for table in group.kept if table.name == name]
+        if not versions:
             raise HttpProblem(404, "Not found", f"there is no projection {name}")
-        return max(found, key=lambda its: its[1].projection.version)
+        return max(versions, key=lambda version: version[1].projection.version)
 
     async def _status(self, name: str) -> status.ProjectionStatus:
         for projection in await status.gather(self._side):
@@ -266,7 +269,7 @@ class Operations:
                 return projection
         raise HttpProblem(404, "Not found", f"there is no projection {name}")
 
-    def _partition(self, source: ProjectionGroup, number: int) -> Any:
+    def _partition(self, source: ProjectionGroup, number: int) -> PartitionProcessor:
         if number not in source.partitions:
             raise NotNow(f"{source.type}-{number} has just moved")
         return source.partitions[number]

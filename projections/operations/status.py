@@ -7,6 +7,8 @@ same types.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Literal
 
 import msgspec
@@ -24,7 +26,7 @@ from projections.operations.worker_status import (
     TablePart,
     WaitingKey,
     WorkerStatus,
-    tell,
+    status_here,
 )
 from projections.routing.cutover import kept_from_answering
 from projections.stores.declaration import projection_name, version_of
@@ -100,38 +102,31 @@ class Projections(msgspec.Struct, frozen=True):
 async def gather(side: ReadSide) -> list[ProjectionStatus]:
     """All projections, as `/projections` shows them. Raises `NotNow`."""
     answers: list[WorkerStatus] = []
-    for names in side.doors.together([kept.name for source in side.sources.values() for kept in source.kept]):
-
-        async def here(names: Collection[str] = names) -> WorkerStatus:
-            return await tell(side, names)
-
-        found = await side.doors.each(names[0], f"/projections?of={names[0]}", {}, here)
-        answers += [msgspec.convert(it, WorkerStatus) for it in found]
-    code: dict[str, DeployedProjection] = {}
-    for its in (its for answer in answers for its in answer.code):
-        if its.name not in code or its.version > code[its.name].version:
-            code[its.name] = its
+    for names in side.doors.together([table.name for group in side.sources.values() for table in group.kept]):
+        here = partial(status_here, side, names)
+        statuses = await side.doors.each(names[0], f"/projections?of={names[0]}", {}, here)
+        answers += [msgspec.convert(status, WorkerStatus) for status in statuses]
+    deployed = sorted((code for answer in answers for code in answer.code), key=attrgetter("version"))
+    code = {projection.name: projection for projection in deployed}  # the newest version of each
     ends = {stream: end for answer in answers for stream, end in answer.ends.items()}
-    parts = [_with_end(part, ends.get(part.stream, 0)) for answer in answers for part in answer.parts]
+    parts = [
+        msgspec.structs.replace(part, reach=part.reach.published_to(ends.get(part.stream, 0)))
+        for answer in answers
+        for part in answer.parts
+    ]
     names = sorted({*code, *(projection_name(part.table) for part in parts)})
     return [_projection(side, name, code.get(name), parts) for name in names]
-
-
-def _with_end(part: TablePart, end: int) -> TablePart:
-    """Count what has been published since somebody has looked."""
-    return msgspec.structs.replace(part, total=part.total + max(end - part.end, 0))
 
 
 def _projection(
     side: ReadSide, name: str, code: DeployedProjection | None, parts: Iterable[TablePart]
 ) -> ProjectionStatus:
+    partitions = [part for part in parts if projection_name(part.table) == name]
     tables: dict[str, list[TablePart]] = {}
-    for part in parts:
-        if projection_name(part.table) == name:
-            tables.setdefault(part.table, []).append(part)
+    for part in partitions:
+        tables.setdefault(part.table, []).append(part)
     serving = side.control.serving(name)
-    keys = [key for its in tables.values() for part in its for key in part.keys]
-    partitions = [part for its in tables.values() for part in its]
+    keys = [key for part in partitions for key in part.keys]
     skips = sorted(side.control.skips(name).items(), key=lambda skip: Position.parse(skip[0]))
     return ProjectionStatus(
         name=name,
@@ -144,8 +139,8 @@ def _projection(
         quarantined_keys=sum(part.quarantined for part in partitions),
         quarantined=sorted(keys, key=lambda key: Position.parse(key.position))[:MOST_KEYS],
         tables=[
-            _table(table, its, serving == table, code is not None, side.doors.all_partitions)
-            for table, its in sorted(tables.items(), key=lambda it: _age(it[0]))
+            _table(table, tables[table], serving == table, code is not None, side.doors.all_partitions)
+            for table in sorted(tables, key=_age)
         ],
     )
 
@@ -163,28 +158,29 @@ def _table(
     errors = dict.fromkeys(f"{part.stream}: {part.error}" for part in parts if part.error)
     if state == "complete" and new:
         errors[kept_from_answering(table, new)] = None
-    done, total, rate = sum(part.done for part in parts), sum(part.total for part in parts), sum(p.rate for p in parts)
+    done, total = sum(part.reach.done for part in parts), sum(part.reach.total for part in parts)
+    rate = sum(part.reach.rate for part in parts)
     return TableStatus(
         table=table,
         state=state,
         done=done,
-        total=max(total, done),
+        total=total,
         rate=round(rate, 1),
         seconds_left=_seconds_left(total - done, rate),
         error="; ".join(errors) or None,
         quarantined_keys=sum(part.quarantined for part in parts),
-        partitions={str(part.partition): _in_partition(part) for part in sorted(parts, key=lambda it: it.partition)},
+        partitions={str(part.partition): _in_partition(part) for part in sorted(parts, key=attrgetter("partition"))},
     )
 
 
 def _in_partition(part: TablePart) -> TablePartition:
     return TablePartition(
         state=part.state,
-        applied=part.applied,
-        done=part.done,
-        total=max(part.total, part.done),
-        rate=round(part.rate, 1),
-        seconds_left=_seconds_left(part.total - part.done, part.rate),
+        applied=part.reach.nr,
+        done=part.reach.done,
+        total=part.reach.total,
+        rate=round(part.reach.rate, 1),
+        seconds_left=_seconds_left(part.reach.to_go, part.reach.rate),
         error=part.error or None,
     )
 
@@ -197,13 +193,13 @@ def _seconds_left(events: int, rate: float) -> float | None:
 
 def state_of(states: Collection[PartState], serves: bool, has_code: bool) -> TableState:
     """What a table is in all, by what it is in each partition."""
-    kept = [state for state in states if state not in (LEFT, ABSENT)]
-    if not kept:
+    current = [state for state in states if state not in (LEFT, ABSENT)]
+    if not current:
         return "frozen" if serves and has_code else "to drop"
-    if HELD in kept:
+    if HELD in current:
         return HELD
-    if PAUSED in kept:
+    if PAUSED in current:
         return PAUSED
     if serves:
-        return "serving" if len(kept) == len(states) else "frozen"
+        return "serving" if len(current) == len(states) else "frozen"
     return "complete" if set(states) == {CURRENT} else "building"

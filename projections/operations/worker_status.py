@@ -10,10 +10,10 @@ import msgspec
 
 from projections.app import ReadSide
 from projections.applying.partition import PartitionProcessor, PartitionTable
-from projections.operations.lag import reach_here
+from projections.operations.reach import TableReach, at_rest, published_here, reach_of
 from projections.routing.cutover import newly_waiting
 from projections.stores.declaration import Table, projection_name
-from projections.stores.rows import Checkpoint, Quarantined
+from projections.stores.rows import Quarantined
 from streams.journal.port import Unavailable
 from streams.journal.position import Position
 
@@ -41,17 +41,13 @@ class WaitingKey(msgspec.Struct, frozen=True):
 
 
 class TablePart(msgspec.Struct, frozen=True):
-    """A table in one partition. `end` is the offset of the topic up to which `total` counts."""
+    """A table in one partition."""
 
     table: str
     partition: int
     stream: str
     state: PartState
-    applied: int
-    done: int
-    total: int
-    end: int
-    rate: float = 0.0
+    reach: TableReach
     error: str = ""
     quarantined: int = 0
     new: int = 0
@@ -75,70 +71,65 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     ends: Mapping[str, int]
 
 
-async def tell(side: ReadSide, names: Collection[str]) -> WorkerStatus:
+async def status_here(side: ReadSide, names: Collection[str]) -> WorkerStatus:
     """The tables of these projections in the partitions that this worker has."""
     parts: list[TablePart] = []
     code: list[DeployedProjection] = []
     for source in side.sources.values():
-        its = [kept for kept in source.kept if kept.name in names]
-        code += [DeployedProjection(it.name, it.projection.version, source.type, it.store) for it in its]
-        if not its:
-            continue
-        for partition in list(source.partitions.values()):
+        declared = [table for table in source.kept if table.name in names]
+        code += [DeployedProjection(own.name, own.projection.version, source.type, own.store) for own in declared]
+        for partition in list(source.partitions.values()) if declared else ():
             for table in list(partition.tables.values()):
-                if table.projection.name in names:
-                    serving = side.control.serving(table.projection.name)
-                    parts.append(await _kept(partition, table, serving))
-            parts += await _left(side, partition, its)
-    published = (await reach_here(side)).published
-    return WorkerStatus(code, parts, {stream: reach.offset for stream, reach in published.items()})
+                if (name := table.projection.name) in names:
+                    parts.append(await _kept_up(partition, table, side.control.serving(name)))
+            parts += await _left(side, partition, declared)
+    published = await published_here(side)
+    return WorkerStatus(code, parts, {stream: reach.end for stream, reach in published.items()})
 
 
-async def _kept(partition: PartitionProcessor, table: PartitionTable, serving: str | None) -> TablePart:
-    name, progress, error = table.table, partition.progress(table.table), partition.held(table.table)
-    done = total = end = table.place.offset
-    rate = 0.0
-    state: PartState = PAUSED if table.paused else BEHIND
-    if progress is not None:
-        current = partition.is_current(name)
-        # Before it has begun it knows nothing yet, and one of several tables is the furthest behind: it begins there.
-        done, total, end = max(progress.done, done), progress.total, max(progress.end, progress.offset)
-        rate = 0.0 if current else progress.rate
-        state = HELD if error else CURRENT if current else BEHIND
+async def _kept_up(partition: PartitionProcessor, table: PartitionTable, serving: str | None) -> TablePart:
+    name, error, new = table.table, partition.held(table.table), 0
     try:
         new = await newly_waiting(partition, name, serving)
     except Unavailable as down:
-        new, state, error = 0, HELD, str(down)
-    waiting = table.quarantined
+        error = str(down)
+    state: PartState = PAUSED if table.paused else CURRENT if partition.is_current(name) else BEHIND
     return TablePart(
-        name, partition.number, partition.stream, state, table.place.complete, done, total, end, rate, error,
-        len(waiting), new, _first(name, waiting),
-    )  # fmt: skip
+        table=name,
+        partition=partition.number,
+        stream=partition.stream,
+        state=HELD if error else state,
+        reach=reach_of(partition, table),
+        error=error,
+        quarantined=len(table.quarantined),
+        new=new,
+        keys=_first(name, table.quarantined),
+    )
 
 
-async def _left(side: ReadSide, partition: PartitionProcessor, kept: Sequence[Table]) -> list[TablePart]:
+async def _left(side: ReadSide, partition: PartitionProcessor, declared: Sequence[Table]) -> list[TablePart]:
     """The tables that are here, and that this code does not keep up to date."""
-    found: list[TablePart] = []
-    for rows in {side.rows_of(it): None for it in kept}:
+    parts: list[TablePart] = []
+    for rows in {side.rows_of(table): None for table in declared}:
         with contextlib.suppress(Unavailable):  # those that are kept say so
             for table, place in (await rows.places(partition.number)).items():
                 if table not in partition.tables:
                     serves = side.control.serving(projection_name(table)) == table
                     waiting = await rows.quarantined(partition.number, table) if serves else {}
-                    found.append(_left_part(partition, table, place, waiting))
-    return found
-
-
-def _left_part(
-    partition: PartitionProcessor, table: str, place: Checkpoint, waiting: Mapping[str, Quarantined]
-) -> TablePart:
-    offset = place.offset
-    return TablePart(
-        table, partition.number, partition.stream, LEFT, place.complete, offset, offset, offset,
-        quarantined=len(waiting), keys=_first(table, waiting),
-    )  # fmt: skip
+                    parts.append(
+                        TablePart(
+                            table=table,
+                            partition=partition.number,
+                            stream=partition.stream,
+                            state=LEFT,
+                            reach=at_rest(place),
+                            quarantined=len(waiting),
+                            keys=_first(table, waiting),
+                        )
+                    )
+    return parts
 
 
 def _first(table: str, waiting: Mapping[str, Quarantined]) -> list[WaitingKey]:
-    keys = [WaitingKey(table, key, its.position, its.error, its.events) for key, its in waiting.items()]
-    return sorted(keys, key=lambda it: Position.parse(it.position))[:MOST_KEYS]
+    keys = [WaitingKey(table, key, held.position, held.error, held.events) for key, held in waiting.items()]
+    return sorted(keys, key=lambda key: Position.parse(key.position))[:MOST_KEYS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 
 import aiohttp
 from aiohttp import hdrs
@@ -13,11 +14,11 @@ from projections.http.forwarding import (
     SEEN,
     Behind,
     Tables,
-    WorkerRequest,
     hop,
     new_session,
     read_seen,
     seldom,
+    worker_request,
 )
 from projections.http.problems import NotNow
 from projections.routing.placement import Placement
@@ -63,19 +64,19 @@ class Workers(Placement):
         *,
         worker: str,
         body: bytes | None = None,
-    ) -> WorkerRequest:
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """A request to another worker, which problems call `worker`. Raises `NotNow` for whatever goes wrong."""
         if self._session is None:
             self._session = new_session()
         headers = self.signed(method, url, headers)
-        return WorkerRequest(self._session, method, url, headers, seconds=seconds, worker=worker, body=body)
+        return worker_request(self._session, method, url, headers, seconds=seconds, worker=worker, body=body)
 
     async def raise_if_behind(self, response: aiohttp.ClientResponse) -> None:
         """Raise `Behind` where another worker refuses since it knows of a newer active table, after reading of it;
         raise `NotNow` where it does not believe that a worker asks."""
         if response.status in NO_WORKER:
             origin, status = str(response.url.origin()), str(response.status)
-            seldom.warn("%s answered %s: are the clocks right, and its names?", origin, status)
+            seldom.warning("%s answered %s: are the clocks right, and its names?", origin, status)
             raise NotNow("another worker does not know this one yet")
         seen = read_seen(response.headers) if response.status == 503 else None
         if seen is not None:

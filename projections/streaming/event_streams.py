@@ -25,8 +25,8 @@ from projections.stores.changes import TooSlow
 from projections.streaming.sse import BEAT_SECONDS, EVENT_STREAM, HEADERS, EventStream, Gone
 from streams.concurrency.tasks import until_one_ends
 from streams.journal.port import Unavailable
+from streams.runtime.web_guard import problem_response
 from streams.runtime.web_server import most_outgoing
-from streams.web.health import problem
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class EventStreams:
         of_worker = HOP in request.headers
         streams, most = (self._workers, self._most * self._doors.others) if of_worker else (self._clients, self._most)
         if _count(streams) >= most:
-            return problem(view, 503, "Too many streams", f"this worker has {most} of them: ask another")
+            return problem_response(503, "Too many streams", f"this worker has {most} of them: ask another")
         stream = EventStream(request, self._seconds)
         task = streams[stream] = asyncio.create_task(
             until_one_ends(self._begin(stream, work, streams is self._clients), stream.beat())
@@ -141,7 +141,7 @@ class EventStreams:
                     raise NotNow("the worker that has this cannot stream it now")
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
-            seldom.warn("a stream of another worker, at %s: %s", str(URL(url, encoded=True).origin()), repr(error))
+            seldom.warning("a stream of another worker, at %s: %s", str(URL(url, encoded=True).origin()), repr(error))
             raise NotNow("the worker that has this cannot be reached, or has broken off") from None
 
     async def close(self) -> None:

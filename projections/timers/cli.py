@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,12 +12,12 @@ import msgspec
 from faust.cli import argument, option
 
 from projections.http.pages import DEFAULT_LIMIT, MOST_ROWS
-from projections.operations.cli_status import HELP, refused
+from projections.operations.cli_status import HELP
 from projections.timers.projection import timers
 from projections.timers.view import TimerRow, Timers
 from streams.cli import kafka
-from streams.cli.http import ask
-from streams.cli.run import DONE, SECONDS, USAGE, CliCommand, CliError, compact, print_table, table
+from streams.cli.http import PROJECTIONS, ask, read
+from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliCommand, CliError, compact, print_rows
 from streams.moments import in_utc
 from streams.settings import Settings
 
@@ -42,7 +41,7 @@ def register(app: Any, settings: Settings) -> None:
         argument("action", type=click.Choice(list(TAKES))),
         argument("arguments", nargs=-1, metavar="[ARGUMENTS]..."),
         option("--limit", type=click.IntRange(1, MOST_ROWS), default=DEFAULT_LIMIT, metavar="N", help="list: so many."),
-        option("--url", default="http://127.0.0.1:6066", metavar="URL", help="list: a projections worker."),
+        option("--url", default=PROJECTIONS, metavar="URL", help="list: a projections worker."),
         option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="How long to wait for the reply."),
     )
     async def timers(
@@ -73,9 +72,7 @@ def register(app: Any, settings: Settings) -> None:
         id, *rest = arguments
         kafka.check_id("id of the timer", id)
         name, fields = ("CancelTimer", b"{}") if action == "cancel" else ("ScheduleTimer", schedule(rest))
-        reply, raw = await kafka.send(settings, "timer", id, name, fields, str(uuid.uuid4()), wait, ["timer"])
-        click.echo(msgspec.json.format(raw, indent=2).decode())
-        return kafka.exit_code(reply)
+        return kafka.print_reply(*await kafka.send(settings, "timer", id, name, fields, wait=wait, known=["timer"]))
 
 
 def schedule(arguments: Sequence[str]) -> bytes:
@@ -100,22 +97,14 @@ def read_due(text: str, now: datetime) -> str:
 
 
 async def _list(url: str, limit: int, as_json: bool) -> int:
-    where, status, body = await ask(url, f"/{timers.name}?limit={limit}", HELP)
-    if status != 200:
-        raise refused(where, status, body)
-    try:
-        page = msgspec.json.decode(body, type=Timers)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise CliError(USAGE, f"{where} is not the list of timers of a projections worker") from None
+    answer = await ask(url, f"/{timers.name}?limit={limit}", HELP)
+    page = read(answer, Timers, "the list of timers of a projections worker", no=ERROR)
     if as_json:
         for row in page["timers"]:
             click.echo(compact(row))
-    elif not page["timers"]:
-        click.echo("no timer is pending")
     else:
-        print_table(table(COLUMNS, [_shown(row) for row in page["timers"]]))
-        if page["next"] is not None:
-            click.echo(f"the next {len(page['timers'])}; --limit shows more")
+        more = f"the next {len(page['timers'])}; --limit shows more" if page["next"] is not None else ""
+        print_rows(COLUMNS, [_shown(row) for row in page["timers"]], none="no timer is pending", more=more)
     return DONE
 
 

@@ -12,7 +12,7 @@ from projections.stores.local.queries import raw
 from projections.stores.rows import is_gone, shown_json
 from projections.streaming.sse import wants_events
 from projections.views.live_rows import stream_row, tag_of_row
-from streams.web.health import problem
+from streams.runtime.web_guard import problem_response
 from streams.web.operation import Response, describe
 
 
@@ -40,7 +40,7 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
         async def answer(partition: int, table: str) -> Any:
             value = raw(local.store, partition, table, id)
             if value is None or is_gone(value):
-                return problem(view, 404, "Not found", f"there is no {type} {id}", VARY)
+                return problem_response(404, "Not found", f"there is no {type} {id}", VARY)
             tag = tag_of_row(table, value)
             headers = {"ETag": tag.etag, "Position": tag.position, "Cache-Control": "no-cache", **VARY}
             if tag.sequence:

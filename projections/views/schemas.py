@@ -9,7 +9,8 @@ from typing import Any, TypedDict
 from projections.app import ReadSide
 from projections.http.problems import BadRequest
 from schemas.registry import Schema
-from streams.web.health import json_response, problem
+from streams.runtime.web_guard import problem_response
+from streams.web.health import json_response
 from streams.web.operation import Response, describe
 
 FINGERPRINT = re.compile("[0-9a-f]{16}")
@@ -57,7 +58,7 @@ def add_schemas(side: ReadSide) -> None:
             raise BadRequest(f"{fingerprint!r} is no fingerprint: 16 hex digits in lower case")
         json = await _find(side, fingerprint)
         if json is None:
-            return problem(view, 404, "Not found", f"there is no schema {fingerprint}")
+            return problem_response(404, "Not found", f"there is no schema {fingerprint}")
         headers = {"ETag": f'"{fingerprint}"', "Cache-Control": FOR_EVER}
         return view.bytes(json.encode(), content_type="application/json", headers=headers)
 

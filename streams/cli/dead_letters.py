@@ -14,8 +14,8 @@ import base64
 import json
 import re
 import time
-import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,6 +46,9 @@ _OURS = {*_REASON, RETRY_TOPIC, "dl_id", "dl_trace", "dl_quarantine", "dl_cut", 
 _OFFSET = re.compile(rb"[0-9]{1,18}")
 _POSITION = re.compile(r"([0-9]{1,9}):([0-9]{1,18})")
 
+Ranges = Mapping[TopicPartition, tuple[int, int]]
+"""By partition the first offset, and the one behind the last."""
+
 
 class DeadLetterTopic:
     """The dead letters of one aggregate type. All methods raise `CliError`."""
@@ -59,51 +62,36 @@ class DeadLetterTopic:
 
     async def newest(self, limit: int) -> tuple[list[Any], bool]:
         """Up to `limit` dead letters, newest first, and whether there are more."""
-        async with kafka(self._settings):
-            partitions = await self._partitions()
-            async with connected(self._consumer()) as consumer:
-                ends = await bounds(consumer, [TopicPartition(self._topic, p) for p in range(partitions)])
-                window = limit
-                while True:
-                    wanted = {tp: (max(first, end - window), end) for tp, (first, end) in ends.items() if first < end}
-                    async with asyncio.timeout(READ_SECONDS):
-                        records = not_dropped(await _read(consumer, wanted))
-                    all_read = all(start == ends[tp][0] for tp, (start, _) in wanted.items())
-                    if all_read or len(records) >= limit:
-                        break
-                    window *= 4  # many of them were dropped
+        async with self._opened() as (consumer, ends):
+            window = limit
+            while True:
+                wanted = {tp: (max(first, end - window), end) for tp, (first, end) in ends.items()}
+                records = await _letters(consumer, wanted)
+                if len(records) >= limit or wanted == ends:
+                    break
+                window *= 4  # many of them were dropped
         records.sort(key=lambda record: (record.timestamp, record.offset), reverse=True)
-        return records[:limit], len(records) > limit or not all_read
+        return records[:limit], len(records) > limit or wanted != ends
 
     async def quarantining(self) -> list[Any]:
         """All dead letters whose command put its aggregate into quarantine, in the order of each partition."""
-        async with kafka(self._settings):
-            partitions = await self._partitions()
-            async with connected(self._consumer()) as consumer:
-                ends = await bounds(consumer, [TopicPartition(self._topic, p) for p in range(partitions)])
-                async with asyncio.timeout(READ_SECONDS):
-                    records = not_dropped(
-                        await _read(consumer, {tp: (first, end) for tp, (first, end) in ends.items() if first < end})
-                    )
-        return [record for record in records if "dl_quarantine" in control_headers(record)]
+        async with self._opened() as (consumer, ends):
+            return [record for record in await _letters(consumer, ends) if "dl_quarantine" in control_headers(record)]
 
     async def get(self, position: tuple[int, int]) -> Any:
         """The dead letter at (partition, offset)."""
         partition, offset = position
-        async with kafka(self._settings):
-            count = await self._partitions()
-            if partition >= count:
-                raise CliError(ERROR, f"no dead letter {partition}:{offset}: the partitions are 0 to {count - 1}")
-            tp = TopicPartition(self._topic, partition)
-            async with connected(self._consumer()) as consumer:
-                first, end = (await bounds(consumer, [tp]))[tp]
-                if not first <= offset < end:
-                    holds = f"holds {first} to {end - 1}" if first < end else "is empty"
-                    raise CliError(ERROR, f"no dead letter {partition}:{offset}: partition {partition} {holds}")
-                async with asyncio.timeout(READ_SECONDS):  # to the end: a marker may follow
-                    records = not_dropped(await _read(consumer, {tp: (offset, end)}))
+        tp, name = TopicPartition(self._topic, partition), f"no dead letter {partition}:{offset}"
+        async with self._opened() as (consumer, ends):
+            if tp not in ends:
+                raise CliError(ERROR, f"{name}: the partitions are 0 to {len(ends) - 1}")
+            first, end = ends[tp]
+            if not first <= offset < end:
+                holds = f"holds {first} to {end - 1}" if first < end else "is empty"
+                raise CliError(ERROR, f"{name}: partition {partition} {holds}")
+            records = await _letters(consumer, {tp: (offset, end)})  # to the end: a marker may follow
         if not records or records[0].offset != offset:
-            raise CliError(ERROR, f"no dead letter {partition}:{offset}, or it was dropped")
+            raise CliError(ERROR, f"{name}, or it was dropped")
         return records[0]
 
     async def retry(self, position: tuple[int, int]) -> str:
@@ -128,9 +116,9 @@ class DeadLetterTopic:
         record = await self.get(position)
         released = ""
         if "dl_quarantine" in control_headers(record):
-            id, poison = _text(record.key or b""), command_id(record)
+            id, poison = text(record.key or b""), command_id(record)
             data = msgspec.json.encode({"command_id": poison})
-            reply, _ = await send(self._settings, self.type, id, RELEASE, data, str(uuid.uuid4()), wait, self._known)
+            reply, _ = await send(self._settings, self.type, id, RELEASE, data, wait=wait, known=self._known)
             if reply.status == "failed":
                 raise CliError(FAILED, f"not dropped: {reply.error.message if reply.error else 'the release failed'}")
             if reply.status == "accepted":
@@ -140,28 +128,33 @@ class DeadLetterTopic:
             await produce(self._settings, self._topic, None, record.key, marker, record.partition)
         return f"{record.partition}:{record.offset}{released}"
 
-    async def _partitions(self) -> int:
-        present = await partitions_by_topic(self._settings)
-        check_topic(self._topic, self.type, self._settings, present, self._known)
-        return present[self._topic]
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[tuple[AIOKafkaConsumer, Ranges]]:
+        """A consumer, and the first offset of each partition with the one behind its last."""
+        settings = self._settings
+        async with kafka(settings):
+            present = await partitions_by_topic(settings)
+            check_topic(self._topic, self.type, settings, present, self._known)
+            new = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers, auto_offset_reset="earliest")
+            async with connected(new) as consumer:
+                partitions = [TopicPartition(self._topic, number) for number in range(present[self._topic])]
+                yield consumer, await bounds(consumer, partitions)
 
-    def _consumer(self) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(bootstrap_servers=self._settings.bootstrap_servers, auto_offset_reset="earliest")
 
-
-async def _read(consumer: AIOKafkaConsumer, ranges: dict[TopicPartition, tuple[int, int]]) -> list[Any]:
-    """All records with start <= offset < end, by partition."""
+async def _letters(consumer: AIOKafkaConsumer, ranges: Ranges) -> list[Any]:
+    """The dead letters with start <= offset < end, by partition, without those that a marker among them drops."""
     records: list[Any] = []
-    if not ranges:
-        return records
-    consumer.assign(list(ranges))
+    ranges = {tp: (start, end) for tp, (start, end) in ranges.items() if start < end}
+    if ranges:
+        consumer.assign(list(ranges))
     for tp, (start, _) in ranges.items():
         consumer.seek(tp, start)
-    while missing := [tp for tp, (_, end) in ranges.items() if await consumer.position(tp) < end]:
-        for tp, batch in (await consumer.getmany(*missing, timeout_ms=500)).items():
-            start, end = ranges[tp]
-            records += [record for record in batch if start <= record.offset < end]
-    return records
+    async with asyncio.timeout(READ_SECONDS):
+        while missing := [tp for tp, (_, end) in ranges.items() if await consumer.position(tp) < end]:
+            for tp, batch in (await consumer.getmany(*missing, timeout_ms=500)).items():
+                start, end = ranges[tp]
+                records += [record for record in batch if start <= record.offset < end]
+    return not_dropped(records)
 
 
 def not_dropped(records: Iterable[Any]) -> list[Any]:
@@ -195,7 +188,7 @@ def control_headers(record: Any) -> dict[str, bytes | None]:
 def retry_topic(record: Any, namespace: str, commands: str) -> str:
     """The topic for a retry: the command topic that a process manager found missing, or the type's own."""
     headers = control_headers(record)
-    topic = _text(headers.get(RETRY_TOPIC)) if headers.get("dl_type") == UNKNOWN_TYPE else ""
+    topic = text(headers.get(RETRY_TOPIC)) if headers.get("dl_type") == UNKNOWN_TYPE else ""
     return topic if types_on_kafka(namespace, [topic]) else commands
 
 
@@ -217,13 +210,13 @@ def retry_headers(record: Any) -> Headers:
 
 def command_id(record: Any) -> str:
     """The id under which the command was decided."""
-    return _text(control_headers(record).get("dl_id"))
+    return text(control_headers(record).get("dl_id"))
 
 
 def reason_of(record: Any) -> dict[str, str]:
     """The type, message and time of the failure, and the command's place: `<topic>:<partition>:<offset>`."""
     headers = control_headers(record)
-    reason = {name.removeprefix("dl_"): _text(headers.get(name)) for name in _REASON}
+    reason = {name.removeprefix("dl_"): text(headers.get(name)) for name in _REASON}
     if isinstance(record, UnreadableRecord):
         reason |= {"type": "Unreadable", "message": record.reason}
     if _OFFSET.fullmatch(reason["time"].encode()) and len(reason["time"]) <= 14:
@@ -235,11 +228,11 @@ def summary(record: Any) -> tuple[str, str, str, str, str, str]:
     """The row of `list`: position, time, aggregate id, command type, type of the failure, message."""
     reason, value = reason_of(record), shown_value(record.value)
     written = value.get("type") if isinstance(value, dict) else ""
-    type = _text(dict(record.headers).get("ce_type")) or (written if isinstance(written, str) else "")
+    type = text(dict(record.headers).get("ce_type")) or (written if isinstance(written, str) else "")
     position, failure = f"{record.partition}:{record.offset}", reason["type"]
     if "dl_quarantine" in control_headers(record):
         failure += ", quarantine"
-    return position, reason["time"], _text(record.key), type, failure, reason["message"]
+    return position, reason["time"], text(record.key), type, failure, reason["message"]
 
 
 def details(record: Any) -> dict[str, Any]:
@@ -249,17 +242,18 @@ def details(record: Any) -> dict[str, Any]:
     if "dl_quarantine" in headers:
         failure["quarantine"] = True
     if "dl_trace" in headers:
-        failure["trace"] = _text(headers["dl_trace"]).splitlines()
+        failure["trace"] = text(headers["dl_trace"]).splitlines()
     return {
         "position": f"{record.partition}:{record.offset}",
         "failure": failure,
-        "key": None if record.key is None else _text(record.key),
-        "headers": {name: _text(value) for name, value in original_headers(record.headers)},
+        "key": None if record.key is None else text(record.key),
+        "headers": {name: text(value) for name, value in original_headers(record.headers)},
         "value": shown_value(record.value),
     }
 
 
-def _text(data: bytes | None) -> str:
+def text(data: bytes | None) -> str:
+    """Bytes for people to read: what is no UTF-8 is escaped."""
     return (data or b"").decode(errors="backslashreplace")
 
 

@@ -22,7 +22,6 @@ from streams.journal.port import (
     Journal,
     JournalIncomplete,
     JournalMissing,
-    Log,
     StoredEvent,
     Unavailable,
     stream_name,
@@ -96,24 +95,8 @@ async def history_of(context: AggregateType, aggregate_id: str) -> list[dict[str
     async with journal_of(context) as journal:
         stored = await read_events(journal, type, aggregate_id)
         stream = stream_name(type, partition_of(aggregate_id.encode(), settings.partitions))
-        if not await _holds(journal, stream, stored[0]):
-            raise CliError(
-                USAGE,
-                f"PARTITIONS={settings.partitions}: {type} {aggregate_id} is not in the stream {stream};"
-                " set PARTITIONS as the workers have it",
-            )
         await learn_for(context.events, journal, stored)
     return list(entries(context.events, stream, stored))
-
-
-async def _holds(journal: Log, stream: str, row: StoredEvent) -> bool:
-    """Whether the event is where we think: else the positions printed would be another stream's."""
-    commits = await journal.commits(stream, row.nr - 1, 1)
-    if commits:
-        commit = commits[0]
-        return commit.nr == row.nr and row.event in commit.events
-    head = await journal.head(stream)  # none does not mean that there are none
-    return head is not None and head.nr >= row.nr
 
 
 async def set_up(contexts: Mapping[str, AggregateType]) -> AsyncIterator[str]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+import uuid
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import click
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError
 
-from streams.cli.run import ERROR, FAILED, NO_REPLY, REJECTED, USAGE, CliError
+from streams.cli.run import DONE, ERROR, FAILED, NO_REPLY, REJECTED, USAGE, CliError
 from streams.deciding.messages import MAX_ID_LENGTH, Reply, command_headers, decode_reply
 from streams.kafka import topics
 from streams.kafka.records import AIOKafkaConsumer
@@ -114,9 +116,10 @@ def check_id(what: str, id: str) -> None:
         raise CliError(USAGE, f"the {what} is not UTF-8") from None
 
 
-def exit_code(reply: Reply) -> int:
-    """0 accepted, 3 rejected, 4 failed."""
-    return {"accepted": 0, "rejected": REJECTED, "failed": FAILED}[reply.status]
+def print_reply(reply: Reply, raw: bytes) -> int:
+    """Print a reply as it was sent; the exit code: 0 accepted, 3 rejected, 4 failed."""
+    click.echo(msgspec.json.format(raw, indent=2).decode())
+    return {"accepted": DONE, "rejected": REJECTED, "failed": FAILED}[reply.status]
 
 
 async def send(
@@ -125,14 +128,17 @@ async def send(
     aggregate_id: str,
     command: str,
     data: bytes,
-    id: str,
+    *,
     wait: float,
     known: Collection[str] = (),
+    id: str | None = None,
 ) -> tuple[Reply, bytes]:
-    """Produce a command and wait, at most `wait` seconds, for its reply, which also comes as it was sent.
+    """Produce a command and wait, at most `wait` seconds, for its reply, which also comes as it was sent. Without an
+    `id` the command has a new one; `known` are the types of this app.
 
     Raises `CliError`: wrong use, no Kafka, or no reply in time.
     """
+    id = str(uuid.uuid4()) if id is None else id
     async with kafka(settings):
         topic, replies = topics.commands_topic(settings.namespace, type), topics.replies_topic(settings.namespace)
         present = await partitions_by_topic(settings)

@@ -1,14 +1,16 @@
-"""How far the tables are behind the journals, as the projections say."""
+"""`faust -A <app> lag`: how far the tables are behind the journals, as the projections say."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+from faust.cli import option
 
-from streams.cli.http import ask
-from streams.cli.run import USAGE, CliError
-from streams.text import one_line
+from streams.cli.http import PROJECTIONS, ask, read
+from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table
+from streams.journal.port import stream_type
+from streams.journal.position import stream_partition
+from streams.web.lag import Lag
 
 COLUMNS = (
     *("stream", "committed_offset", "head", "eventful", "published", "applied"),
@@ -17,52 +19,51 @@ COLUMNS = (
 TABLE_COLUMNS = ("stream", "table", "serving", "applied", "commits", "events", "seconds")
 
 
-class LagAnswer(msgspec.Struct):
-    """The answer of `/lag`: a row by stream, and the sum of their lags."""
+@command(
+    option("--url", default=PROJECTIONS, metavar="URL", help="The projections worker."),
+    option("--tables", is_flag=True, help="A line for each table of each stream."),
+)
+async def lag(self: TypesCommand, url: str, tables: bool) -> int:
+    """Print how far the tables are behind the journals, stream by stream.
 
-    streams: list[dict[str, Any]]
-    total: int
+    \b
+    faust -A projections.shop.app lag
+    until faust -A projections.shop.app lag > /dev/null; do sleep 1; done
 
-    @property
-    def ahead(self) -> list[str]:
-        """The streams of which topic or tables have more than the journal."""
-        return [str(row.get("stream")) for row in self.streams if row.get("ahead")]
+    Head is the newest commit of a stream, eventful the newest that holds an event; published is how far its events
+    are on Kafka, applied how far they are in the tables that answer. Lag counts the commits between, events the
+    events; seconds is the age of the oldest event that is not applied.
+
+    Ahead counts the commits that the topic or a table has and the journal does not have: it is another one.
+
+    Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer or something is
+    ahead.
+    """
+    answer = await ask(url, "/lag", "is the projections worker up (make start), is --url right?")
+    lag = read(answer, Lag, "the /lag of the projections")
+    if tables:
+        print_table(TABLE_COLUMNS, table_rows(lag), TABLE_COLUMNS[3:])
+    else:
+        print_table(COLUMNS, rows(lag), COLUMNS[1:])
+    if lag.ahead:
+        raise CliError(USAGE, f"{', '.join(lag.ahead)}: the journal does not have what was published of it")
+    return ERROR if lag.total else DONE
 
 
-async def get_lag(url: str) -> LagAnswer:
-    """Ask the projections at `url`. Raises `CliError`, with 2 since 1 means that the tables are behind."""
-    where, status, body = await ask(url, "/lag", "is the projections worker up (make start), is --url right?")
-    return read_lag(where, status, body)
-
-
-def read_lag(where: str, status: int, body: bytes) -> LagAnswer:
-    """The answer of `/lag`. Raises `CliError` for any other."""
-    if status != 200:
-        raise CliError(USAGE, f"{where} answers {status}: {one_line(body[:200].decode(errors='replace')) or 'nothing'}")
-    try:
-        return msgspec.json.decode(body, type=LagAnswer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CliError(USAGE, f"{where} is not the /lag of the projections: {one_line(error)}") from None
-
-
-def rows(lag: LagAnswer) -> list[list[Any]]:
+def rows(lag: Lag) -> list[list[Any]]:
     """A row by stream, in order of type and partition, and the total."""
-
-    def by_partition(row: dict[str, Any]) -> tuple[str, int]:
-        type, _, partition = str(row.get("stream")).rpartition("-")
-        return type, int(partition) if partition.isdecimal() else 0
-
-    streams = [[_shown(row.get(column)) for column in COLUMNS] for row in sorted(lag.streams, key=by_partition)]
+    ordered = sorted(lag.streams, key=lambda row: (stream_type(row.stream), stream_partition(row.stream)))
+    streams = [[_shown(getattr(row, column)) for column in COLUMNS] for row in ordered]
     total = {"stream": "total", "lag": lag.total}
     return [*streams, [total.get(column, "") for column in COLUMNS]]
 
 
-def table_rows(lag: LagAnswer) -> list[list[Any]]:
+def table_rows(lag: Lag) -> list[list[Any]]:
     """A row by stream and table."""
     return [
-        [_shown({**kept, "stream": row.get("stream")}.get(column)) for column in TABLE_COLUMNS]
+        [row.stream, *(_shown(getattr(table, column)) for column in TABLE_COLUMNS[1:])]
         for row in lag.streams
-        for kept in row.get("projections", [])
+        for table in row.projections
     ]
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import click
-import msgspec
 from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka
-from streams.cli import lag as lag_client
 from streams.cli.dead_letters import DeadLetterTopic, details, parse_position, summary
 from streams.cli.journal import history_of, set_up, state_of
+from streams.cli.lag import lag
 from streams.cli.quarantine import quarantine
 from streams.cli.run import (
-    DONE,
-    ERROR,
     SECONDS,
     USAGE,
     CliError,
@@ -28,8 +24,8 @@ from streams.cli.run import (
     command,
     compact,
     indented,
+    print_rows,
     print_table,
-    table,
 )  # fmt: skip
 from streams.cli.schemas import schemas
 from streams.cli.verify import journal
@@ -75,14 +71,13 @@ async def send(
     Exit code: 0 accepted, 3 rejected (the domain says no), 4 failed (see dead-letters), 5 no reply in time,
     2 wrong use, 1 Kafka does not answer.
     """
-    command_id = str(uuid.uuid4()) if command_id is None else command_id
     value = kafka.read_data(data)
     kafka.check_id("aggregate id", id)
-    kafka.check_id("command id", command_id)
     kafka.check_id("command", command)
-    reply, raw = await kafka.send(self.settings, type, id, command, value, command_id, wait, self.types)
-    click.echo(msgspec.json.format(raw, indent=2).decode())
-    return kafka.exit_code(reply)
+    if command_id is not None:
+        kafka.check_id("command id", command_id)
+    sent = await kafka.send(self.settings, type, id, command, value, wait=wait, known=self.types, id=command_id)
+    return kafka.print_reply(*sent)
 
 
 @command(
@@ -130,38 +125,7 @@ async def history(self: TypesCommand, type: str, id: str, as_json: bool) -> None
         return
     columns = ("sequence", "time", "type", "position", "command_id")
     rows = [[*(entry[column] for column in columns), compact(entry["data"])] for entry in entries]
-    print_table(table([*(column.replace("_", " ") for column in columns), "data"], rows, ["sequence"]))
-
-
-@command(
-    option("--url", default="http://127.0.0.1:6066", metavar="URL", help="The projections worker."),
-    option("--tables", is_flag=True, help="A line for each table of each stream."),
-)
-async def lag(self: TypesCommand, url: str, tables: bool) -> int:
-    """Print how far the tables are behind the journals, stream by stream.
-
-    \b
-    faust -A projections.shop.app lag
-    until faust -A projections.shop.app lag > /dev/null; do sleep 1; done
-
-    Head is the newest commit of a stream, eventful the newest that holds an event; published is how far its events
-    are on Kafka, applied how far they are in the tables that answer. Lag counts the commits between, events the
-    events; seconds is the age of the oldest event that is not applied.
-
-    Ahead counts the commits that the topic or a table has and the journal does not have: it is another one.
-
-    Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer or something is
-    ahead.
-    """
-    shown = await lag_client.get_lag(url)
-    if tables:
-        print_table(table(lag_client.TABLE_COLUMNS, lag_client.table_rows(shown), lag_client.TABLE_COLUMNS[3:]))
-    else:
-        columns = [column.replace("_", " ") for column in lag_client.COLUMNS]
-        print_table(table(columns, lag_client.rows(shown), columns[1:]))
-    if shown.ahead:
-        raise CliError(USAGE, f"{', '.join(shown.ahead)}: the journal does not have what was published of it")
-    return ERROR if shown.total else DONE
+    print_table([*columns, "data"], rows, ["sequence"])
 
 
 @command()
@@ -234,15 +198,13 @@ async def dead_letters(
 async def _list_letters(letters: DeadLetterTopic, limit: int, titled: bool) -> None:
     """Print the newest dead letters of a type, under its name if `titled`."""
     records, more = await letters.newest(limit)
-    if not records:
-        click.echo(f"no dead letters of {letters.type}")
-        return
-    if titled:
-        click.echo(f"{letters.type}:")
-    columns = ["position", "time", "id", "command", "failure", "message"]
-    print_table(table(columns, [summary(record) for record in records]))
-    if more:
-        click.echo(f"the newest {len(records)}; --limit shows more")
+    print_rows(
+        ("position", "time", "id", "command", "failure", "message"),
+        [summary(record) for record in records],
+        none=f"no dead letters of {letters.type}",
+        title=f"{letters.type}:" if titled else "",
+        more=f"the newest {len(records)}; --limit shows more" if more else "",
+    )
 
 
 COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import click
-import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
 from faust.cli import option
 
-from streams.cli.http import ask
+from streams.cli.http import ask, read
 from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
-from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table, table
+from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table
 from streams.journal.port import stream_name, stream_type
 from streams.moments import in_utc
 from streams.settings import Settings
-from streams.text import one_line
 from streams.web.owners import OwnedPartition, OwnersAnswer
 
 COLUMNS = ("type", "partition", "serving", "owner", "epoch", "head", "indexed", "eventful", "next_offset", "queued",
@@ -54,7 +51,7 @@ async def owners(self: TypesCommand, urls: tuple[str, ...]) -> int:
                 if (stream := stream_name(type, number)) not in owned:
                     partitions.append(OwnedPartition(number, stream))
     partitions.sort(key=lambda partition: (stream_type(partition.stream), partition.partition))
-    print_table(table(_titles(COLUMNS), map(row, partitions), _titles(NUMBERS)))
+    print_table(COLUMNS, [row(partition) for partition in partitions], NUMBERS)
     for partition in partitions:
         if partition.waits:
             click.echo(f"{partition.stream} waits: {partition.waits}")
@@ -70,19 +67,10 @@ def row(owned: OwnedPartition) -> list[Any]:
     return list(shown.values())
 
 
-def _titles(names: Sequence[str]) -> list[str]:
-    return [name.replace("_", " ") for name in names]
-
-
 async def get_owners(url: str) -> OwnersAnswer:
     """The answer of a worker. Raises `CliError` with USAGE, since 1 means that a partition is not served."""
-    where, status, body = await ask(url, "/owners", "is this worker up, and is it one of a command app?")
-    if status != 200:
-        raise CliError(USAGE, f"{where} answers {status}: is it a worker of a command app?")
-    try:
-        return msgspec.json.decode(body, type=OwnersAnswer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CliError(USAGE, f"{where} is not the /owners of a worker: {one_line(error)}") from None
+    answer = await ask(url, "/owners", "is this worker up, and is it one of a command app?")
+    return read(answer, OwnersAnswer, "the /owners of a worker of a command app")
 
 
 async def members(settings: Settings, group: str) -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import click
-import msgspec
 from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
@@ -23,8 +21,7 @@ from streams.cli.run import (
     TypesCommand,
     command,
     indented,
-    print_table,
-    table,
+    print_rows,
 )  # fmt: skip
 from streams.deciding.messages import Failure, read_envelope
 from streams.deciding.quarantine import RELEASE, Quarantine, WaitingCommand, follow, is_note
@@ -67,19 +64,11 @@ async def all_of(type: AggregateType, types: Mapping[str, AggregateType]) -> dic
     return dict(sorted(quarantined.items(), key=lambda item: item[1][0].reason.since))
 
 
-def row(id: str, quarantine: Quarantine, place: str) -> tuple[object, ...]:
+def row(id: str, quarantine: Quarantine, place: str) -> list[object]:
     """The row of `list`."""
-    reason = quarantine.reason
+    reason, waiting = quarantine.reason, len(quarantine.waiting)
     failure = f"{reason.type}: {reason.message}"
-    return (
-        id,
-        in_utc(reason.since, "seconds"),
-        place,
-        len(quarantine.waiting),
-        quarantine.size,
-        quarantine.poison,
-        failure,
-    )
+    return [id, in_utc(reason.since, "seconds"), place, waiting, quarantine.size, quarantine.poison, failure]
 
 
 def details(id: str, quarantine: Quarantine, place: str) -> dict[str, Any]:
@@ -137,12 +126,8 @@ async def quarantine(self: TypesCommand, action: str, type: str, id: str | None,
     if action == "list":
         if id is not None:
             raise CliError(USAGE, f"list takes no id; did you mean `quarantine show {type} {id}`?")
-        quarantined = await all_of(aggregates, self.types)
-        if not quarantined:
-            click.echo(f"no {type} is in quarantine")
-            return DONE
-        rows = [row(id, state, place) for id, (state, place) in quarantined.items()]
-        print_table(table(COLUMNS, rows, ["waiting", "bytes"]))
+        rows = [row(id, state, place) for id, (state, place) in (await all_of(aggregates, self.types)).items()]
+        print_rows(COLUMNS, rows, ["waiting", "bytes"], none=f"no {type} is in quarantine")
         return DONE
     if id is None:
         raise CliError(USAGE, f"{action} takes the id of an aggregate")
@@ -153,6 +138,4 @@ async def quarantine(self: TypesCommand, action: str, type: str, id: str | None,
             raise CliError(ERROR, f"{type} {id} is not in quarantine")
         click.echo(indented(details(id, *quarantined[id])))
         return DONE
-    reply, raw = await kafka.send(self.settings, type, id, RELEASE, b"{}", str(uuid.uuid4()), wait, self.types)
-    click.echo(msgspec.json.format(raw, indent=2).decode())
-    return kafka.exit_code(reply)
+    return kafka.print_reply(*await kafka.send(self.settings, type, id, RELEASE, b"{}", wait=wait, known=self.types))

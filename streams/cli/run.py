@@ -143,7 +143,7 @@ def table(columns: Iterable[str], rows: Iterable[Sequence[object]], numbers: Ite
         width = max(cell_len(text) for text in [name, *(row[index] for row in cells)])
         last = index == len(names) - 1
         result.add_column(
-            name,
+            name.replace("_", " "),
             justify="right" if name in right else "left",
             min_width=min(width, _LAST_COLUMN) if last else width,
             no_wrap=not last,
@@ -154,8 +154,29 @@ def table(columns: Iterable[str], rows: Iterable[Sequence[object]], numbers: Ite
     return result
 
 
-def print_table(shown: Table) -> None:
-    """To stdout: as wide as the terminal if it can be, and in a file or pipe as wide as it needs to be."""
+def print_rows(
+    columns: Iterable[str],
+    rows: Sequence[Sequence[object]],
+    numbers: Iterable[str] = (),
+    *,
+    none: str,
+    title: str = "",
+    more: str = "",
+) -> None:
+    """A table under its `title`, with the line `more` below it; or `none`, which says that there are no rows."""
+    if not rows:
+        click.echo(none)
+        return
+    if title:
+        click.echo(title)
+    print_table(columns, rows, numbers)
+    if more:
+        click.echo(more)
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Sequence[object]], numbers: Iterable[str] = ()) -> None:
+    """A table to stdout: as wide as the terminal if it can be, and in a file or pipe as wide as it needs to be."""
+    shown = table(columns, rows, numbers)
     console = Console(file=sys.stdout)
     least = sum((column.min_width or 0) + _GAP for column in shown.columns)
     width = max(console.width, least) if console.is_terminal else _UNLIMITED_WIDTH

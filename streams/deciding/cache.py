@@ -105,7 +105,15 @@ class Aggregate:
         """Freeze what a snapshot needs; encoding follows later, off the reply path."""
         self.state_bytes += self.unsnapped_bytes
         self.unsnapped_events = self.unsnapped_bytes = 0
-        return PendingSnapshot(self, aggregate_id, self.sequence, self.nr, decider, self.state, dict(self.outcomes))
+        return PendingSnapshot(
+            aggregate=self,
+            aggregate_id=aggregate_id,
+            sequence=self.sequence,
+            nr=self.nr,
+            decider=decider,
+            state=self.state,
+            outcomes=dict(self.outcomes),
+        )
 
     def restore(self, snapshot: Snapshot, form: StateForm) -> None:
         """Become what the snapshot holds. Raises `msgspec.DecodeError` or `ValueError` if it cannot be read."""

@@ -124,14 +124,29 @@ class DecidedGroup:
         self, envelope: Envelope, status: Status, sequence: int, nr: int, events: tuple[str, ...], error: Error | None
     ) -> Reply:
         reference = AggregateRef(self.type, envelope.aggregate_id, sequence)
-        return Reply(envelope.id, status, reference, events, f"{self.stream}:{nr}", error, envelope.type)
+        return Reply(
+            command_id=envelope.id,
+            status=status,
+            aggregate=reference,
+            events=events,
+            position=f"{self.stream}:{nr}",
+            error=error,
+            command=envelope.type,
+        )
 
 
 def row_of(envelope: Envelope, sequence: int, type: str, data: bytes, cause: str = "") -> RecordedEvent:
     """A row that a command causes; the last one says by its `cause` which command it was."""
     correlation = envelope.correlation_id or envelope.id
     return RecordedEvent(
-        envelope.aggregate_id, sequence, type, data, envelope.id, correlation, envelope.traceparent, cause
+        aggregate_id=envelope.aggregate_id,
+        sequence=sequence,
+        type=type,
+        data=data,
+        command_id=envelope.id,
+        correlation_id=correlation,
+        traceparent=envelope.traceparent,
+        command=cause,
     )
 
 

@@ -193,7 +193,16 @@ def read_envelope(message: Message, default_id: str) -> Envelope:
     headers = message.headers
     attributes: dict[str, bytes | None] = dict(headers)
     twice = "" if len(attributes) == len(headers) else _take_out_what_is_there_twice(attributes, headers)
-    envelope = Envelope(default_id, "", "", b"", JSON, message.offset, EPOCH, message=message)
+    envelope = Envelope(
+        id=default_id,
+        type="",
+        aggregate_id="",
+        data=b"",
+        content_type=JSON,
+        offset=message.offset,
+        time=EPOCH,
+        message=message,
+    )
     try:
         if message.unreadable:
             raise Failure("Unreadable", message.unreadable)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import ssl
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated
 from urllib.parse import quote
 
 import aiohttp
@@ -14,6 +13,7 @@ from yarl import URL
 
 from streams.settings import Settings, SettingsError
 from streams.store_url import trusting
+from streams.text import one_line
 
 REQUEST_SECONDS = 5.0
 
@@ -21,6 +21,7 @@ _FORM = "SCHEMA_REGISTRY_URL: use http[s]://[user:password@]host[:port][/path], 
 _NOT_THERE = (40401, 40403)
 """What a registry says of an unknown subject, and of a schema that its subject does not have."""
 _LATER = (408, 425, 429)
+ACCEPT = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
 
 
 class RegistryError(Exception):
@@ -76,13 +77,18 @@ class RegistryAddress:
         """What `https` trusts. Raises `SettingsError`."""
         return trusting(self.ca_file, "SCHEMA_REGISTRY_CA_FILE") if self.ca_file else True
 
-    def headers(self) -> dict[str, str]:
-        """What every request carries."""
-        accept = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
-        if not self.user and not self.password:
-            return accept
-        login = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-        return {**accept, "Authorization": f"Basic {login}"}
+    @property
+    def auth(self) -> aiohttp.BasicAuth | None:
+        """The login that every request carries."""
+        return aiohttp.BasicAuth(self.user, self.password, "utf-8") if self.user or self.password else None
+
+
+class _Answer(msgspec.Struct):
+    """The parts of the registry's answers that are needed here."""
+
+    id: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)] | None = None
+    error_code: int = 0
+    message: str = ""
 
 
 class SchemaRegistry:
@@ -110,7 +116,7 @@ class SchemaRegistry:
         Raises `RegistryError`, as all of these do.
         """
         status, answer = await self._request("POST", f"/subjects/{_quoted(subject)}", {"schema": schema})
-        if status == 404 and answer.get("error_code") in _NOT_THERE:
+        if status == 404 and answer.error_code in _NOT_THERE:
             return None
         return self._id(status, answer, subject)
 
@@ -127,45 +133,42 @@ class SchemaRegistry:
         if status != 200:
             raise self._refused(status, answer, subject)
 
-    def _id(self, status: int, answer: dict[str, Any], subject: str) -> int:
-        id = answer.get("id")
-        if status != 200 or not isinstance(id, int) or not 0 <= id < 1 << 31:
+    def _id(self, status: int, answer: _Answer, subject: str) -> int:
+        if status != 200 or answer.id is None:
             raise self._refused(status, answer, subject)
-        return id
+        return answer.id
 
-    def _refused(self, status: int, answer: dict[str, Any], subject: str) -> RegistryError:
+    def _refused(self, status: int, answer: _Answer, subject: str) -> RegistryError:
         what = {
             401: "refuses this user and password",
             403: f"does not let this user do this under {subject}",
             404: "has no such page: is the path of SCHEMA_REGISTRY_URL right?",
         }.get(status, f"refuses {subject} with status {status}")
-        return RegistryError(f"{self.address} {what}" + (f" ({_message(answer)})" if _message(answer) else ""))
+        return RegistryError(f"{self.address} {what}" + (f" ({_message(answer)})" if answer.message else ""))
 
-    async def _request(self, method: str, path: str, body: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    async def _request(self, method: str, path: str, body: dict[str, str]) -> tuple[int, _Answer]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                headers=self.address.headers(),
+                headers=ACCEPT,
+                auth=self.address.auth,
                 connector=aiohttp.TCPConnector(ssl=self.address.tls(), limit=4),
                 timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
             )
+        url = self.address.url + path
         try:
             # No redirects: the user and password are meant for this server.
-            async with self._session.request(
-                method, self.address.url + path, json=body, allow_redirects=False
-            ) as response:
+            async with self._session.request(method, url, json=body, allow_redirects=False) as response:
                 status, content = response.status, await response.read()
         except aiohttp.ClientSSLError as error:
             raise RegistryError(f"no TLS with the {self.address}: {error}") from None
         except TimeoutError:
             raise RegistryDown(f"{self.address} does not answer within {REQUEST_SECONDS:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise RegistryDown(f"{self.address}: {reason}") from None
+            raise RegistryDown(f"{self.address}: {getattr(error, 'strerror', None) or one_line(error)}") from None
         try:
-            answer = msgspec.json.decode(content)
+            answer = msgspec.json.decode(content, type=_Answer)
         except msgspec.DecodeError:
-            answer = {}
-        answer = answer if isinstance(answer, dict) else {}
+            answer = _Answer()
         if status >= 500 or status in _LATER:
             raise RegistryDown(f"{self.address}: status {status} {_message(answer)}".rstrip())
         return status, answer
@@ -175,5 +178,5 @@ def _quoted(subject: str) -> str:
     return quote(subject, safe="")
 
 
-def _message(answer: dict[str, Any]) -> str:
-    return " ".join(str(answer.get("message", "")).split())[:300]
+def _message(answer: _Answer) -> str:
+    return " ".join(answer.message.split())[:300]

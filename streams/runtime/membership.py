@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
-import time
 from pathlib import Path
 from typing import IO
 
@@ -18,12 +17,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
 
+from streams.concurrency.retry import retried
 from streams.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 3.0
-END_SECONDS = 3.0
+END_SECONDS, LOOK_SECONDS = 3.0, 0.1
 
 
 class Membership:
@@ -50,13 +50,19 @@ class Membership:
         except OSError as error:  # no room on the disk
             log.info("%s: %s", self._path, error)
             return
-        if not await self._locked(file, END_SECONDS if alone else 0.0):
+
+        async def lock() -> None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        try:
+            await retried(lock, [LOOK_SECONDS] * round(END_SECONDS / LOOK_SECONDS) if alone else [], OSError)
+        except OSError:
             file.close()
             if alone:
                 raise SettingsError(
                     f"datadir {self._path.parent} is in use by another worker: each needs a folder of its own, see"
                     " --datadir and DATA_DIR"
-                )
+                ) from None
             return
         self._file = file
         file.seek(0)
@@ -67,17 +73,6 @@ class Membership:
             except (KafkaError, OSError) as error:
                 log.info("the predecessor %s stays in the group until its session ends: %r", member_id, error)
             self.record("")
-
-    async def _locked(self, file: IO[str], seconds: float) -> bool:
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except OSError:
-                if time.monotonic() >= end:
-                    return False
-            await asyncio.sleep(0.1)
 
     def record(self, member_id: str) -> None:
         """This worker is in the group by that name now."""

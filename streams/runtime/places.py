@@ -5,27 +5,31 @@ from __future__ import annotations
 import errno
 import socket
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from streams.settings import SettingsError
 
 
-def check_folder(folder: Path) -> None:
-    """Make the folder of a worker's own files where it is missing. Raises `SettingsError` if it cannot be written.
-
-    A disk that is full is no setting: the tables say so, and end the worker with a status of its own.
-    """
+@contextmanager
+def room_or_not(folder: Path) -> Iterator[None]:
+    """Leave out the rest of what is written here when the disk is full: that is no setting, and the tables say so and
+    end the worker with a status of its own. Raises `SettingsError` for any other trouble."""
     try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            help = "choose a folder that can be written with --datadir or DATA_DIR"
+            raise SettingsError(f"{folder.absolute()}: {error.strerror}: {help}") from None
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder of a worker's own files where it is missing. Raises `SettingsError` if it cannot be written."""
+    with room_or_not(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            return
-        raise SettingsError(
-            f"{folder.absolute()}: {error.strerror}: choose a folder that can be written with --datadir or DATA_DIR"
-        ) from None
 
 
 def claim_folder(folder: Path, app: str, partitions: int, cluster: str) -> None:
@@ -35,21 +39,14 @@ def claim_folder(folder: Path, app: str, partitions: int, cluster: str) -> None:
     `app` is its consumer group, with the namespace. Raises `SettingsError` where the folder is another's.
     """
     file, ours = folder / "belongs-to", f"{app}, PARTITIONS={partitions}, the Kafka cluster {cluster}"
-    try:
-        found = file.read_text(errors="replace").strip()
-        if not found:
+    owner = ""
+    with room_or_not(folder):
+        owner = file.read_text(errors="replace").strip() if file.exists() else ""
+        if not owner and folder.exists():
             file.write_text(ours + "\n")
-    except FileNotFoundError:
-        found = ""
-        with suppress(OSError):  # no room on the disk
-            file.write_text(ours + "\n")
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise SettingsError(f"{file}: {error.strerror}") from None
-        found = ""
-    if found and found != ours:
+    if owner and owner != ours:
         raise SettingsError(
-            f"{folder.absolute()} has the tables of {found}, and here is {ours}: choose another folder with --datadir"
+            f"{folder.absolute()} has the tables of {owner}, and here is {ours}: choose another folder with --datadir"
             " or DATA_DIR, or delete it: the tables are made again"
         )
 
@@ -58,8 +55,8 @@ def check_listening(host: str, port: int) -> None:
     """Raise `SettingsError` when a worker cannot listen there."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in found[:1]:
+        addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in addresses[:1]:
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)

@@ -114,9 +114,9 @@ async def opened(journal: Journal, ours: Identity, create: bool) -> bool:
             raise
         return False
     try:
-        found = await journal.identity()
-        if found is not None:
-            check_identity(found, ours)
+        identity = await journal.identity()
+        if identity is not None:
+            check_identity(identity, ours)
     except BaseException:
         await journal.close()
         raise

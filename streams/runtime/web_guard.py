@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+RETRY_SECONDS = "1"
 ANY_HOST = re.compile(r"/health/(live|ready)|/metrics")
 """Asked by probes under whatever name they have; they tell nothing that is worth a rebinding."""
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -113,16 +114,18 @@ class WebGuard:
 
 
 def problem_body(status: int, title: str, detail: str, **members: object) -> bytes:
-    """An error as RFC 9457 problem details, with members of its own."""
+    """An error as RFC 9457 problem details, with members of its own. Whatever is no UTF-8 in the detail is replaced."""
+    detail = detail.encode(errors="replace").decode()
     return msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": detail, **members})
 
 
 def problem_response(
     status: int, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: object
 ) -> web.Response:
-    """The answer of a middleware that has found an error."""
+    """An error as an answer; 429 and 503 say when to try again."""
+    retry = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else {}
     body = problem_body(status, title, detail, **members)
-    return web.Response(body=body, status=status, content_type=PROBLEM, headers=headers)
+    return web.Response(body=body, status=status, content_type=PROBLEM, headers={**retry, **(headers or {})})
 
 
 def is_json(content_type: str) -> bool:

@@ -19,7 +19,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from faust.web.drivers.aiohttp import Web as FaustWeb
 
+from streams.runtime.log_throttle import RateLimit
+
 log = logging.getLogger(__name__)
+log.addFilter(RateLimit(60.0))
 
 HEAD_SECONDS = 10.0
 """For so long the head of a request may take, from its first byte on."""
@@ -33,7 +36,6 @@ LOOKS = 5
 """So often within that time one looks."""
 MOST_CONNECTIONS = 16_384
 OTHER_FILES = 1_024
-SAY_AGAIN = 60.0
 
 
 def most_connections() -> int:
@@ -181,7 +183,6 @@ class Connections:
         self.stalled: dict[Connection, None] = {}
         """Those with something unsent of which nothing was taken of late, likewise."""
         self._open: dict[Connection, None] = {}
-        self._said = float("-inf")
 
     def __len__(self) -> int:
         return len(self._open)
@@ -190,7 +191,7 @@ class Connections:
         """Take it in; one without a request gives way, else one that takes nothing, and the new one where all work."""
         self._open[connection] = None
         if len(self._open) > self.most:
-            self._say()
+            log.warning("%d connections are open, the most there may be: the oldest idle ones are closed", self.most)
             victim = next(chain(self.idle, self.stalled), connection)
             if victim in self.stalled and victim.transport is not None:
                 victim.transport.abort()
@@ -199,14 +200,8 @@ class Connections:
 
     def closed(self, connection: Connection) -> None:
         """It is gone."""
-        for some in (self._open, self.idle, self.stalled):
-            some.pop(connection, None)
-
-    def _say(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._said >= SAY_AGAIN:
-            self._said = now
-            log.warning("%d connections are open, the most there may be: the oldest idle ones are closed", self.most)
+        for connections in (self._open, self.idle, self.stalled):
+            connections.pop(connection, None)
 
 
 class _Server(web.Server):

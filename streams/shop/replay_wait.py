@@ -12,9 +12,11 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 import aiohttp
+import msgspec
 
 from streams.cli.progress import Meter
 from streams.settings import without_login
+from streams.web.lag import Lag as LagAnswer
 
 PATIENCE = 30.0
 """Seconds that the door may be shut, as in a restart, before it counts as gone."""
@@ -40,17 +42,15 @@ class Lag(NamedTuple):
 def read_lag(answer: Any) -> dict[str, Lag]:
     """The streams of a `/lag` answer, by name. Raises `ReplayError` when it is not one."""
     try:
-        return {
-            stream["stream"]: Lag(*(_number(stream[name]) for name in ("committed_offset", "eventful", "applied")))
-            for stream in answer["streams"]
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReplayError(f"/lag answers in a form that this replay does not know: {error!r}") from None
+        streams = msgspec.convert(answer, LagAnswer).streams
+    except msgspec.ValidationError as error:
+        raise ReplayError(f"/lag answers in a form that this replay does not know: {error}") from None
+    return {row.stream: Lag(_number(row.committed_offset), row.eventful, _number(row.applied)) for row in streams}
 
 
-def _number(value: Any) -> int:
+def _number(value: int | None) -> int:
     """None, for a stream that has nothing yet, is below all numbers."""
-    return -1 if value is None else int(value)
+    return -1 if value is None else value
 
 
 class Progressed:

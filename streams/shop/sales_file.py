@@ -85,7 +85,16 @@ def _parse(path: Path, file: BinaryIO | gzip.GzipFile) -> Iterator[Row]:
             ]
             if not names[0] or not names[1]:
                 raise ValueError("InvoiceNo or StockCode is empty")
-            yield Row(names[0], names[1], names[2], _quantity(quantity), _date(at), _price(price), names[3], names[4])
+            yield Row(
+                invoice=names[0],
+                sku=names[1],
+                description=names[2],
+                quantity=_quantity(quantity),
+                at=_date(at),
+                price=_price(price),
+                customer=names[3],
+                country=names[4],
+            )
     except (csv.Error, ValueError) as error:
         raise SalesError(f"{path}, line {reader.line_num}: {error}") from None
 

@@ -1,1 +1,1 @@
-"""Comparing the rows of a journal with its log, and repairing them."""
+"""Comparing what is derived from a log with the log, aggregate by aggregate, and deriving it anew."""

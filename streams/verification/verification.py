@@ -1,30 +1,30 @@
 """Verifies a journal: the log against its own rules (`log.py`), and what is derived against the log.
 
 It uses the port alone, only reads, and is safe while owners write. First the log of each stream is read up to the head
-that it had at the beginning, and sorted by aggregate (`expected_rows.py`). Then the rows and the snapshot of each
-aggregate are compared with it (`aggregate.py`). Rows must be there of commits up to the head's `derived_nr`; those of
-later commits may be. Memory holds one page of commits, and the histories of `AGGREGATES_AT_ONCE` aggregates.
+that it had at the beginning, and sorted by aggregate (`log_rows.py`). Then the rows and the snapshot of each aggregate
+are compared with it (`aggregate.py`). Rows must be there of commits up to the head's `derived_nr`; those of later
+commits may be. Memory holds one page of commits, and the histories of `AGGREGATES_AT_ONCE` aggregates.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from itertools import chain, islice
 from typing import Any
 
 from aggregates.decider import Decider
 from schemas.codec import Codec, Undecodable, fingerprint_of
 from streams.journal.commit_codec import UnreadableCommit
-from streams.journal.port import Commit, Journal, Published, RecordedEvent, stream_name
+from streams.journal.port import Commit, Journal, RecordedEvent, stream_name
 from streams.journal.position import position_text
 from streams.kafka.client import partition_of
-from streams.verification.aggregate import AggregateCheck, Counts, LogHead
-from streams.verification.expected_rows import ExpectedRows
+from streams.verification.aggregate import AggregateCheck
+from streams.verification.findings import Counts, Finding, LogHead
 from streams.verification.log import broken_rules
+from streams.verification.log_rows import LogRows
 from streams.verification.patience import ATTEMPTS, PAUSE, patiently
-from streams.verification.repair import Finding, set_published
+from streams.verification.rebuild import set_published_back
 
 COMMITS_AT_ONCE = 100
 AGGREGATES_AT_ONCE = 32
@@ -54,10 +54,10 @@ class Verification:
         self._only = only
         self._progress = progress
         self._heads: dict[int, LogHead] = {}
-        self._expected = ExpectedRows()
+        self._rows = LogRows()
         self._schemas: set[str] = set()
         self._unknown: dict[str, tuple[str, int]] = {}
-        self._aggregates = AggregateCheck(journal, decider, codec, dedupe_window, self.counts)
+        self._check = AggregateCheck(journal, decider, codec, dedupe_window, self.counts)
 
     async def run(self) -> AsyncIterator[Finding]:
         """All findings, one by one. Raises `Unavailable` when the journal does not answer for some seconds."""
@@ -74,7 +74,7 @@ class Verification:
             async for finding in self._compare():
                 yield finding
         finally:
-            self._expected.close()
+            self._rows.close()
 
     async def _begin(self, partition: int) -> Finding | None:
         """Remember the head of a stream; whether more is said to be published than the log has."""
@@ -86,7 +86,7 @@ class Verification:
         if published is None or published.nr <= end:
             return None
         what = f"is said to be published up to commit {published.nr}, but the log ends at {end}"
-        return Finding(stream, what, partial(set_published, self._journal, stream, Published(end, -1)))
+        return Finding(stream, what, partial(set_published_back, self._journal, stream, end))
 
     # -- the log ---------------------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ class Verification:
     def _add(self, partition: int, commit: Commit) -> None:
         """Add a commit to the expected rows and the counts, and look for the schemas of its events."""
         self.counts.commits += 1
-        self._expected.add(partition, commit)
+        self._rows.add(partition, commit)
         for index, event in enumerate(commit.events):
             if event.is_event:
                 self.counts.events += 1
@@ -156,44 +156,43 @@ class Verification:
     # -- what is derived -------------------------------------------------------------------------------
 
     async def _compare(self) -> AsyncIterator[Finding]:
-        """Check all aggregates: those of the log first, then those that only have rows or a snapshot."""
-        total = self._expected.sort()
-        for batch in _batches(self._expected.ids()):
-            for finding in await self._check(batch):
-                yield finding
+        """Check all aggregates, some at once: those of the log first, then those that only have rows or a snapshot."""
+        total = self._rows.sort()
+        async for batch in _batches(self._ids()):
+            for findings in await asyncio.gather(*map(self._check_one, batch)):
+                for finding in findings:
+                    yield finding
             self._progress("aggregates", self.counts.aggregates, total)
-        unknown: list[str] = []
-        async for aggregate_id in self._journal.aggregate_ids(self._type):
-            if self._home(aggregate_id) in self._heads and aggregate_id not in self._expected:
-                unknown.append(aggregate_id)
-                if len(unknown) == AGGREGATES_AT_ONCE:
-                    for finding in await self._check(unknown):
-                        yield finding
-                    unknown.clear()
-        for finding in await self._check(unknown):
-            yield finding
 
-    async def _check(self, ids: Iterable[str]) -> list[Finding]:
-        """Check these aggregates at once."""
-        findings = await asyncio.gather(*map(self._check_one, ids))
-        return list(chain.from_iterable(findings))
+    async def _ids(self) -> AsyncIterator[str]:
+        for aggregate_id in self._rows.ids():
+            yield aggregate_id
+        async for aggregate_id in self._journal.aggregate_ids(self._type):
+            if self._home(aggregate_id) in self._heads and aggregate_id not in self._rows:
+                yield aggregate_id
 
     async def _check_one(self, aggregate_id: str) -> list[Finding]:
-        expected, home = self._expected.rows(aggregate_id), self._home(aggregate_id)
-        for row in expected:
-            if row.partition != home:
-                where = position_text(stream_name(self._type, row.partition), row.nr, row.index)
+        rows, home = self._rows.of(aggregate_id), self._home(aggregate_id)
+        for partition, row in rows:
+            if partition != home:
+                where = position_text(stream_name(self._type, partition), row.nr, row.index)
                 return [Finding(where, f"{aggregate_id} belongs to partition {home} of {self._partitions}")]
-        return await self._aggregates.check(aggregate_id, expected, self._heads[home])
+        logged = [row for _, row in rows]
+        return await patiently(lambda: self._check.check(aggregate_id, logged, self._heads[home]))
 
     def _home(self, aggregate_id: str) -> int:
         """The partition that an aggregate belongs to."""
         return partition_of(aggregate_id.encode(), self._partitions)
 
 
-def _batches(ids: Iterator[str]) -> Iterator[list[str]]:
-    while batch := list(islice(ids, AGGREGATES_AT_ONCE)):
-        yield batch
+async def _batches(ids: AsyncIterator[str]) -> AsyncIterator[list[str]]:
+    batch: list[str] = []
+    async for id in ids:
+        batch.append(id)
+        if len(batch) == AGGREGATES_AT_ONCE:
+            yield batch
+            batch = []
+    yield batch
 
 
 def _fingerprint(event: RecordedEvent) -> str:

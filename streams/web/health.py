@@ -7,24 +7,13 @@ from typing import Any, Literal, NotRequired, TypedDict
 import msgspec
 
 from streams.runtime.application import Application
-from streams.runtime.web_guard import PROBLEM, problem_body
+from streams.runtime.web_guard import problem_response
 from streams.web.operation import describe
-
-RETRY_SECONDS = "1"
 
 
 def json_response(view: Any, value: object, status: int = 200, headers: dict[str, str] | None = None) -> Any:
     """A JSON answer."""
     return view.bytes(msgspec.json.encode(value), content_type="application/json", status=status, headers=headers)
-
-
-def problem(
-    view: Any, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **members: object
-) -> Any:
-    """An error as RFC 9457 problem details, with members of its own; 429 and 503 say when to try again."""
-    extra = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else {}
-    body = problem_body(status, title, detail, **members)
-    return view.bytes(body, content_type=PROBLEM, status=status, headers={**extra, **(headers or {})})
 
 
 class Liveness(TypedDict):
@@ -58,7 +47,7 @@ def add_health(app: Application) -> None:
         if not app.is_well:
             troubles = [f"{name}: {reason}" for name, reason in sorted(app.supervisor.troubles.items())]
             detail = "; ".join(troubles) or "a rebalance, a recovery or a takeover is under way"
-            return problem(view, 503, "Not ready", detail)
+            return problem_response(503, "Not ready", detail)
         limits = {"limits": app.limits} if app.limits else {}
         ready = {"status": "ready", "app": app.module, "partitions": app.partitions_served, **limits}
         return json_response(view, ready)

@@ -25,7 +25,7 @@ from streams.journal.port import Commit, Journal, RecordedEvent, StoredEvent, st
 from streams.kafka.client import partition_of
 from streams.limits import Limits
 from streams.ownership.replies import Replies
-from streams.verification.repair import Finding
+from streams.verification.findings import Finding
 from streams.verification.verification import Verification
 from tests.command_log import Topic
 from tests.owners import RunningOwner

@@ -25,7 +25,8 @@ SENT = {"order-0": (10, 19), "user-3": (0, 4)}
 
 def stream(name: str, covered: int | None, head: int, applied: int) -> dict[str, Any]:
     places = {"committed_offset": covered, "head": head, "eventful": head, "published": head, "applied": applied}
-    return {"stream": name, **places, "lag": 0}
+    rest = {"epoch": 1, "owner": "a", "ahead": 0, "events": 0, "seconds": 0.0, "unpublished_events": 0}
+    return {"stream": name, **places, **rest, "lag": 0, "projections": []}
 
 
 def test_message() -> None:
@@ -46,7 +47,7 @@ def test_partition(key: bytes) -> None:
 
 def test_read_lag() -> None:
     """`/lag` is read by stream; a stream without commands yet is below all offsets."""
-    answer = {"streams": [stream("order-0", 19, 7, 6), stream("user-3", None, 0, 0)]}
+    answer = {"streams": [stream("order-0", 19, 7, 6), stream("user-3", None, 0, 0)], "total": 0}
     assert read_lag(answer) == {"order-0": Lag(19, 7, 6), "user-3": Lag(-1, 0, 0)}
 
 
@@ -75,7 +76,7 @@ class Projections:
         self.lags = lags
 
     async def lag(self, _: web.Request) -> web.Response:
-        return web.json_response({"streams": self.lags.pop(0) if len(self.lags) > 1 else self.lags[0]})
+        return web.json_response({"streams": self.lags.pop(0) if len(self.lags) > 1 else self.lags[0], "total": 0})
 
     async def revenue(self, _: web.Request) -> web.Response:
         return web.json_response({"revenue": [{"period": "2010-12", "revenue": "554604.02"}]})

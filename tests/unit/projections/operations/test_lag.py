@@ -9,12 +9,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from projections.operations.lag import Reach, WorkerReach, lag_of
+from projections.operations.lag import lag_of
+from projections.operations.reach import TableReach, TopicReach, WorkerReach
 from projections.publishing.heads import Heads
 from streams.cli import lag as lag_client
+from streams.cli.http import Answer, read
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit
+from streams.web.lag import Lag
 
 STREAM = "order-2"
 
@@ -49,7 +53,7 @@ def commit(nr: int) -> Commit:
 
 def answer(published: int, applied: int) -> WorkerReach:
     """What a worker says of itself."""
-    return WorkerReach({STREAM: Reach(published, 0)}, {STREAM: {"orders-1": Reach(applied, 0)}})
+    return WorkerReach({STREAM: TopicReach(published, 0)}, {STREAM: {"orders-1": TableReach(applied, 0, 0, 0)}})
 
 
 @pytest.mark.parametrize(("published", "applied", "ahead"), [(15, 15, 13), (2, 15, 13), (15, 0, 13), (2, 2, 0)])
@@ -87,9 +91,10 @@ async def test_an_empty_journal() -> None:
     assert 15 == found.ahead
 
 
-def test_the_command_line_names_the_streams() -> None:
-    """`faust lag` shows the column, and knows which streams are ahead."""
-    row = {"stream": STREAM, "lag": 0, "ahead": 13}
-    lag = lag_client.read_lag("u", 200, msgspec.json.encode({"streams": [row, {**row, "ahead": 0}], "total": 0}))
+async def test_the_command_line_names_the_streams() -> None:
+    """`faust lag` reads what the page writes, shows the column, and knows which streams are ahead."""
+    row = await lag_of(await side_with(1, 2), STREAM, commit(2), [answer(15, 15)])
+    body = msgspec.json.encode(Lag([row, replace(row, ahead=0)], 0))
+    lag = read(Answer("u", 200, body), Lag, "the /lag of the projections")
     assert [STREAM] == lag.ahead
     assert 13 == lag_client.rows(lag)[0][lag_client.COLUMNS.index("ahead")]

@@ -7,11 +7,18 @@ from typing import Any
 import pytest
 
 from projections.operations import cli
-from projections.operations.cli_status import duration, path_of, read, refused, rows
-from projections.operations.status import ProjectionStatus, TableStatus
+from projections.operations.cli_status import duration, path_of, rows
+from projections.operations.status import Projections, ProjectionStatus, TableStatus
+from streams.cli.http import Answer, read, refused
 from streams.cli.run import ERROR, USAGE, CliError
 
 NOTHING = {"watch": False, "wait": False, "key": None, "again": False, "reason": None}
+
+
+def check_use(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """As the command does: action, name and position, then the options."""
+    action, name, position = arguments
+    cli._check_use(action, name, position=position, **{**NOTHING, **options})
 
 
 def state(**changed: Any) -> ProjectionStatus:
@@ -47,7 +54,7 @@ def state(**changed: Any) -> ProjectionStatus:
 def test_wrong_use(arguments: tuple[Any, ...], options: dict[str, Any], says: str) -> None:
     """Exit code 2, and what would be right."""
     with pytest.raises(CliError, match=says) as stopped:
-        cli._check_use(*arguments, **{**NOTHING, **options})
+        check_use(arguments, options)
     assert USAGE == stopped.value.code
 
 
@@ -64,7 +71,7 @@ def test_wrong_use(arguments: tuple[Any, ...], options: dict[str, Any], says: st
 )
 def test_right_use(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
     """Nothing is said against it."""
-    cli._check_use(*arguments, **{**NOTHING, **options})
+    check_use(arguments, options)
 
 
 @pytest.mark.parametrize(
@@ -99,15 +106,15 @@ def test_durations(seconds: float, shown: str) -> None:
 @pytest.mark.parametrize(("status", "code"), [(404, ERROR), (409, ERROR), (422, USAGE), (503, USAGE)])
 def test_what_a_worker_refuses(status: int, code: int) -> None:
     """Its own words, in one line; 1 for what is not so, 2 for the rest."""
-    stop = refused("http://x/projections", status, b'{"detail": "orders-1\\nserves"}')
+    stop = refused(Answer("http://x/projections", status, b'{"detail": "orders-1\\nserves"}'))
     assert (code, True) == (stop.code, "orders-1 serves" in str(stop))
-    assert "<html>" in str(refused("http://x/projections", 502, b"<html>"))
+    assert "<html>" in str(refused(Answer("http://x/projections", 502, b"<html>")))
 
 
 def test_an_answer_that_is_none() -> None:
     """Somebody else may listen at that port."""
-    with pytest.raises(CliError, match="is not the /projections"):
-        read("http://x/projections", b"[]", True)
+    with pytest.raises(CliError, match="is not a page of a projections worker"):
+        read(Answer("http://x/projections", 200, b"[]"), Projections, "a page of a projections worker")
 
 
 def test_names_in_paths() -> None:

@@ -116,7 +116,7 @@ async def other() -> AsyncIterator[Other]:
 
 @pytest_asyncio.fixture
 async def asker(other: Other, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asker]:
-    monkeypatch.setattr(forwarding.seldom, "_said", {})
+    monkeypatch.setattr(forwarding.seldom.filters[0], "_heard", {})
     async with following(ControlTopic()) as control:
         await control.serve("orders", "orders-1")
         asker = Asker(control, f"http://127.0.0.1:{other.port}")

@@ -115,7 +115,10 @@ def test_a_partition_without_owner() -> None:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (web.Response(status=404, text="no such page"), "answers 404: is it a worker of a command app"),
+        (
+            web.Response(status=404, text="no such page"),
+            "answers 404: no such page; is it the /owners of a worker of a command app",
+        ),
         (web.Response(text='{"streams": []}'), "is not the /owners of a worker"),
         (web.Response(body=b"\xff"), "is not the /owners of a worker"),
     ],

@@ -21,8 +21,9 @@ from rich.console import Console
 from aggregates.shop.order import LineAdded, OrderOpened, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams.cli import dead_letters, journal, kafka, quarantine, verify
+from streams.cli import dead_letters, journal, kafka, quarantine
 from streams.cli import lag as lag_client
+from streams.cli.http import Answer, ask, read
 from streams.cli.main import register
 from streams.cli.run import CliError, indented, print_table, run, table, type_named
 from streams.deciding.messages import AggregateRef, Message, Reply, encode_reply
@@ -35,6 +36,7 @@ from streams.kafka.client import partition_of
 from streams.kafka.topics import TopicError
 from streams.settings import Settings
 from streams.text import printable
+from streams.web.lag import Lag
 
 PARTITIONS = 4
 AT = datetime(2026, 11, 23, 9, 30, 0, 123000, UTC)
@@ -141,7 +143,7 @@ def test_ids_that_nobody_takes(id: str) -> None:
 @pytest.mark.parametrize(("status", "code"), [("accepted", 0), ("rejected", 3), ("failed", 4)])
 def test_exit_codes(status: Any, code: int) -> None:
     """The exit code tells what became of the command."""
-    assert code == kafka.exit_code(Reply("c1", status, AggregateRef("order", "1", 1)))
+    assert code == kafka.print_reply(Reply("c1", status, AggregateRef("order", "1", 1)), b"{}")
 
 
 def test_unknown_type() -> None:
@@ -245,14 +247,6 @@ async def test_history(context: FakeContext) -> None:
     assert (1, f"{STREAM}:1:0") == (first["sequence"], first["position"])
 
 
-async def test_history_with_wrong_partitions(context: FakeContext) -> None:
-    """Another PARTITIONS than the workers have would give positions of another stream: it is refused."""
-    other = next(n for n in range(1, 99) if partition_of(b"536365", n) != partition_of(b"536365", PARTITIONS))
-    with pytest.raises(CliError, match=f"PARTITIONS={other}") as stopped:
-        await journal.history_of(FakeContext(context.store, other), "536365")  # type: ignore[arg-type]
-    assert 2 == stopped.value.code
-
-
 async def test_a_journal_of_another_namespace(context: FakeContext) -> None:
     """The command line refuses a journal that is another system's in one line, as workers do."""
     await context.journal().claim(Identity(context="orders", namespace="demo-", partitions=PARTITIONS, cluster="c"))
@@ -298,14 +292,16 @@ def test_type_of_another_app(module: str, words: str) -> None:
 def test_lag_rows() -> None:
     """Streams are in the order of their partition numbers, and the total stands below."""
     row = {"committed_offset": None, "head": 7, "eventful": 7, "published": 4, "applied": 4, "lag": 3}
-    row |= {"ahead": 0, "events": 5, "seconds": 1.25, "projections": [{"table": "orders-1", "applied": 4, "events": 5}]}
+    row |= {"ahead": 0, "events": 5, "seconds": 1.25, "epoch": 1, "owner": "a", "unpublished_events": 0}
+    table = {"table": "orders-1", "serving": True, "applied": 4, "commits": 3, "events": 5, "seconds": 1.25}
+    row["projections"] = [table]
     body = json.dumps({"streams": [{"stream": "order-10", **row}, {"stream": "order-2", **row}], "total": 6}).encode()
-    lag = lag_client.read_lag("u", 200, body)
+    lag = read(Answer("u", 200, body), Lag, "the /lag of the projections")
     rows = lag_client.rows(lag)
     told = [None, 7, 7, 4, 4, 3, 5, "1.2", 0]
     assert [["order-2", *told], ["order-10", *told]] == rows[:2]
     assert ("total", 6) == (rows[2][0], rows[2][lag_client.COLUMNS.index("lag")])
-    assert ["order-10", "orders-1", None, 4, None, 5, None] == lag_client.table_rows(lag)[0]
+    assert ["order-10", "orders-1", True, 4, 3, 5, "1.2"] == lag_client.table_rows(lag)[0]
 
 
 @pytest.mark.parametrize(
@@ -313,13 +309,13 @@ def test_lag_rows() -> None:
 )
 def test_other_answers_to_lag(status: int, body: bytes) -> None:
     """Whatever else answers ends with 2, because 1 means that the tables are behind."""
-    assert 2 == code_of(lambda: lag_client.read_lag("http://x/lag", status, body))
+    assert 2 == code_of(lambda: read(Answer("http://x/lag", status, body), Lag, "the /lag of the projections"))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://127.0.0.1:1", "http://[::/"])
 def test_lag_without_answer(url: str) -> None:
     """A URL that is none, or where nobody answers, ends with 2."""
-    assert 2 == code_of(lambda: asyncio.run(lag_client.get_lag(url)))
+    assert 2 == code_of(lambda: asyncio.run(ask(url, "/lag", "is it up?")))
 
 
 # -- dead letters ------------------------------------------------------------------------------------------
@@ -494,7 +490,7 @@ def test_table_takes_text_as_it_is() -> None:
 def test_table_in_a_pipe_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     """In a file or pipe each row is one line, however long, and nothing is cut off."""
     cells = ["a" * 200, "b " * 400 + "end"]
-    print_table(table(["x", "y"], [cells]))
+    print_table(["x", "y"], [cells])
     assert ["x" + " " * 201 + "y", "  ".join(cells)] == capsys.readouterr().out.splitlines()
 
 
@@ -562,11 +558,3 @@ def test_wrong_use(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) ->
     register(FakeApp(), {"order": FakeContext(MemoryStore())})  # type: ignore[dict-item]
     result = CliRunner().invoke(cli.commands[arguments[0]], list(arguments[1:]))
     assert 2 == result.exit_code, result.output
-
-
-async def test_verify_with_wrong_partitions(context: FakeContext) -> None:
-    """A journal that does not say whose it is still has streams beyond those of a PARTITIONS that is too small."""
-    partition = int(STREAM.rpartition("-")[2])
-    other = FakeContext(context.store, partition)
-    with pytest.raises(CliError, match=f"PARTITIONS={partition}, but there is a stream {STREAM}"):
-        await verify._check_partitions(context.journal(), other, None)  # type: ignore[arg-type]

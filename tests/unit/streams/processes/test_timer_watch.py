@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from streams.deciding.handler import CommandHandler
 
 from aggregates.timer import timer
 from streams.aggregate_type import AggregateType
 from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Cache
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message, command_headers
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Snapshot
@@ -104,9 +105,6 @@ class World:
     async def take_over(self) -> RunningOwner:
         """A new owner, who knows nothing of the one before."""
         broker: Any = self
-        handler = CommandHandler(
-            timer.decider, CONTEXT.events, CONTEXT.commands, self.journal, "timer-0", Cache(1_000_000), 1_000
-        )
         dispatcher = CommandDispatcher(
             sends=timer.sends,
             codec=CONTEXT.events,
@@ -116,17 +114,23 @@ class World:
             source="/timers",
             dead_letters_topic="timer-dead-letters",
         )
+        commands = CommandHandler(
+            decider=timer.decider,
+            events=CONTEXT.events,
+            commands=CONTEXT.commands,
+            window=1_000,
+            limits=Limits(group_linger=0.001),
+            check=dispatcher.check,
+        )
         owner = RunningOwner(
-            stream="timer-0",
-            partition=0,
             topic_id="t1",
             identity=f"owner {len(self.owners)}",
             journal=self.journal,
-            handler=handler,
+            handler=GroupHandler(
+                commands, journal=self.journal, cache=Cache(1_000_000), partition=0, partition_of=lambda key: 0
+            ),
             replies=NoReplies(),
-            limits=Limits(group_linger=0.001),
             commands=Topic(),
-            check_partition=lambda key: 0,
             dispatch=dispatcher.dispatch,
             follower=TimerWatch(CONTEXT, 0, self.journal, broker, Supervisor(), lambda: self.now),
         )
