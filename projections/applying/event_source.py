@@ -21,7 +21,7 @@ from projections.applying.progress import Progress
 from projections.stores.rows import Checkpoint
 from streams.journal.port import Unavailable
 from streams.journal.position import BEGINNING, Place, Position
-from streams.kafka.published_through import JournalBehind, behind
+from streams.kafka.published_through import JournalBehind, journal_is_behind
 from streams.kafka.records import UnreadableRecord
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class EventSource:
     async def _require_journal(self, newest: Place) -> None:
         head = await self._head()
         if head is not None and head < newest[0]:
-            raise JournalBehind(behind(Position(self._stream, *newest), head))
+            raise JournalBehind(journal_is_behind(Position(self._stream, *newest), head))
 
     async def _head(self) -> int | None:
         """The number of the newest commit, None when the journal does not answer, or there is none."""

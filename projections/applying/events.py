@@ -16,7 +16,7 @@ from streams.journal.event_decoding import decode_event
 from streams.journal.event_view import pieces
 from streams.journal.port import Commit, Journal, Unavailable, stream_type
 from streams.journal.position import BEGINNING, Place, Position, parse_place
-from streams.kafka.published_through import JournalBehind, behind, published_place
+from streams.kafka.published_through import JournalBehind, journal_is_behind, published_place
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ class EventReader:
             commits = await self._journal.commits(stream, nr, min(most, last - nr))
             if not commits:
                 if (head_nr := await self.last_commit(stream)) < last:
-                    raise JournalBehind(behind(Position(stream, *before), head_nr))
+                    raise JournalBehind(journal_is_behind(Position(stream, *before), head_nr))
                 raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
             records = []
             for commit in commits:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 import msgspec
 
 from projections.gateway.command_records import ID_USED_BEFORE, CommandAggregate, KnownCommand, SentCommand, is_reply_to
-from projections.gateway.command_request import Command
+from projections.gateway.command_request import CheckedCommand
 from projections.http.preconditions import UNEXPECTED_SEQUENCE
 from projections.http.problems import HttpProblem
 from streams.deciding.messages import Error, Reply
@@ -46,7 +46,7 @@ class CommandStatus(TypedDict):
     sent: NotRequired[CommandPlace]
 
 
-def is_another(command: Command, sent: SentCommand | None, reply: Reply | None) -> bool:
+def is_another(command: CheckedCommand, sent: SentCommand | None, reply: Reply | None) -> bool:
     """Whether the id of a command is known for another one: of another type, to another aggregate, with other data, or
     with another precondition."""
     if sent is not None:

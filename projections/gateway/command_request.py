@@ -29,7 +29,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-class Command(msgspec.Struct, frozen=True):
+class CheckedCommand(msgspec.Struct, frozen=True):
     """A command that may go to Kafka. `fingerprint` tells it from another one with the same id."""
 
     id: str
@@ -56,7 +56,7 @@ class CommandReader:
         self._reply_to = reply_to
         self._partitions = partitions
 
-    async def read(self, request: Any, type: str, id: str, room: RequestBytes) -> tuple[Command, bytes]:
+    async def read(self, request: Any, type: str, id: str, room: RequestBytes) -> tuple[CheckedCommand, bytes]:
         """The command of this id, and its data, as they go to Kafka, for which room is taken. Raises `HttpProblem`."""
         aggregate_id = read_path_id(request.rel_url.raw_path, 2)
         correlation_id = _text(request.headers, "X-Correlation-ID")
@@ -80,7 +80,7 @@ class CommandReader:
         if size > self._most:
             raise self._too_large()
         same = fingerprint(type, aggregate_id, name, value, expected)
-        return Command(id, type, aggregate_id, name, headers, same), data
+        return CheckedCommand(id, type, aggregate_id, name, headers, same), data
 
     def parse(self, type: str, body: bytes) -> tuple[str, bytes, Any]:
         """Name and data of the command in a body, the data also as plain values. Raises `HttpProblem`."""
@@ -126,7 +126,7 @@ class CommandReader:
         return HttpProblem(413, "Too large", f"a command has at most {self._most} bytes with key and headers")
 
 
-def body_of(command: Command, data: bytes) -> bytes:
+def body_of(command: CheckedCommand, data: bytes) -> bytes:
     """The body of a request to send a command, for another worker."""
     return msgspec.json.encode(_Body(command.name, msgspec.Raw(data)))
 

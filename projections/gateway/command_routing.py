@@ -12,7 +12,7 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from projections.gateway.replies import Replies
+from projections.gateway.replies import GatewayReplies
 from projections.gateway.waiters import NOT_HERE, NotHere, TooMany
 from projections.http.forwarding import HOP, HOP_SECONDS, handed_on, passed_on, worker_of
 from projections.http.problems import NotNow
@@ -31,7 +31,7 @@ class CommandRouter:
     At most `most` requests wait for other workers at the same time.
     """
 
-    def __init__(self, workers: Workers, replies: Replies, most: int) -> None:
+    def __init__(self, workers: Workers, replies: GatewayReplies, most: int) -> None:
         self._workers = workers
         self._replies = replies
         self._most = min(most, max(most_outgoing() // 2, 1))  # each has a connection

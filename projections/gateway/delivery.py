@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from projections.gateway.command_records import KafkaPosition, SentCommand, encode_sent, now_ms
-from projections.gateway.command_request import Command
+from projections.gateway.command_request import CheckedCommand
 from projections.gateway.pending_commands import PendingCommands
 from projections.http.bodies import RequestBytes
 from streams.kafka import topics
@@ -29,7 +29,9 @@ class Deliveries:
         self._pending = pending
         self._tasks: set[asyncio.Task[SentCommand]] = set()
 
-    def start(self, command: Command, data: bytes, sent: SentCommand, room: RequestBytes) -> asyncio.Task[SentCommand]:
+    def start(
+        self, command: CheckedCommand, data: bytes, sent: SentCommand, room: RequestBytes
+    ) -> asyncio.Task[SentCommand]:
         """Begin to produce a command, which counts as pending at once. The task returns where Kafka has the command,
         and raises what the producer raises. `room` is given back when Kafka has the data."""
         is_new = self._pending.add(sent, now_ms())
@@ -49,7 +51,7 @@ class Deliveries:
             task.cancel()
 
     async def _deliver(
-        self, command: Command, data: bytes, sent: SentCommand, room: RequestBytes, is_new: bool
+        self, command: CheckedCommand, data: bytes, sent: SentCommand, room: RequestBytes, is_new: bool
     ) -> SentCommand:
         topic = topics.commands_topic(self._settings.namespace, command.type)
         try:

@@ -35,7 +35,7 @@ from projections.gateway.command_records import (
     now_ms,
 )
 from projections.gateway.command_request import (
-    Command,
+    CheckedCommand,
     CommandReader,
     body_of,
     command_id,
@@ -46,7 +46,7 @@ from projections.gateway.command_routing import CommandRouter
 from projections.gateway.delivery import Deliveries, is_delivered
 from projections.gateway.openapi import takes_commands, tells_of_commands
 from projections.gateway.pending_commands import LOOK_SECONDS, LostReplies
-from projections.gateway.replies import Replies
+from projections.gateway.replies import GatewayReplies
 from projections.gateway.waiters import NotHere, ReplyWaiters, TooMany
 from projections.http.bodies import BodyBytes, Post
 from projections.http.forwarding import HOP
@@ -114,7 +114,7 @@ class Gateway(Part):
         self._topic = topics.gateway_replies_topic(settings.namespace)
         self._reader = CommandReader(accepted, settings.command_bytes, self._topic, settings.partitions)
         self._waiters = ReplyWaiters(settings.http_pending)
-        self._replies = Replies(
+        self._replies = GatewayReplies(
             side.broker,
             # Only a worker that starts knows its folder, and two systems may have the same one.
             CommandLog(lambda: Path(side.app.conf.datadir) / f"{settings.namespace}commands.sqlite"),
@@ -226,7 +226,7 @@ class Gateway(Part):
             return _not_replied(view, delivery.result()) if reply is None else answer_of(view, reply)
 
     async def _post_elsewhere(
-        self, view: Any, request: Any, command: Command, data: bytes, seconds: float
+        self, view: Any, request: Any, command: CheckedCommand, data: bytes, seconds: float
     ) -> Any | None:
         """The answer of the worker that has a command, None when it is this one. Raises `HttpProblem`."""
         try:
@@ -250,7 +250,7 @@ class Gateway(Part):
         answer.headers.update(_where(id))
         return answer
 
-    def _first_reply(self, command: Command) -> Reply | None:
+    def _first_reply(self, command: CheckedCommand) -> Reply | None:
         """The reply to a command that was accepted before. Raises `HttpProblem` for another one with the same id."""
         known = self._replies.commands.find(command.id) or KnownCommand(None, None)
         sent, reply = known.sent or self._replies.pending.sent(command.id), known.reply
@@ -264,7 +264,7 @@ class Gateway(Part):
 
     async def _reply(
         self,
-        command: Command,
+        command: CheckedCommand,
         delivery: asyncio.Task[SentCommand],
         next_reply: asyncio.Future[Reply | None],
         seconds: float,

@@ -46,7 +46,7 @@ PAUSE = 1.0
 ERRORS = (KafkaError, TimeoutError)
 
 
-class Replies:
+class GatewayReplies:
     """Reads `topic`, which has `partitions`, into the file `commands`.
 
     `pending` are the commands without a reply, `waiters` the requests that wait for one.

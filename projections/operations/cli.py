@@ -16,10 +16,10 @@ from projections.operations.cli_status import (
     order,
     path_of,
     rows,
-    until_it_answers,
+    until_table_answers,
     watch,
 )
-from projections.operations.orders import Dropped, Paused, Rebuilt, RowRebuilt, Skipped
+from projections.operations.orders import DropAnswer, PauseAnswer, RebuildAnswer, RowRebuilt, SkipAnswer
 from projections.operations.status import ProjectionStatus
 from projections.stores.declaration import projection_name
 from streams.cli.dead_letters import DeadLetterTopic, text
@@ -45,10 +45,10 @@ WAITING = ("key", "table", "position", "events", "error")
 async def _rebuild(url: str, name: str, *, key: str | None, again: bool, wait: bool, **unused: Any) -> None:
     if key is not None:
         return await _rebuild_row(url, name, key)
-    building, _ = await order(url, path_of(name, "rebuild"), {"again": again}, SECONDS, Rebuilt)
+    building, _ = await order(url, path_of(name, "rebuild"), {"again": again}, SECONDS, RebuildAnswer)
     _say(f"{building.table} is being built; {building.serving or 'nothing'} answers meanwhile")
     if wait:
-        await until_it_answers(url, name, building.table)
+        await until_table_answers(url, name, building.table)
         _say(f"{building.table} answers now")
     return None
 
@@ -60,18 +60,18 @@ async def _rebuild_row(url: str, name: str, key: str) -> None:
 
 
 async def _pause(url: str, name: str, *, reason: str, **unused: Any) -> None:
-    _, later = await order(url, path_of(name, "pause"), {"reason": reason}, SECONDS, Paused)
+    _, later = await order(url, path_of(name, "pause"), {"reason": reason}, SECONDS, PauseAnswer)
     _say(f"{name} stands still{later}")
 
 
 async def _resume(url: str, name: str, **unused: Any) -> None:
-    _, later = await order(url, path_of(name, "resume"), {}, SECONDS, Paused)
+    _, later = await order(url, path_of(name, "resume"), {}, SECONDS, PauseAnswer)
     _say(f"{name} goes on{later}")
 
 
 async def _skip(url: str, name: str, *, position: str, reason: str, **unused: Any) -> None:
     body = {"position": position, "reason": reason}
-    skipped, later = await order(url, path_of(name, "skip"), body, FOLD_SECONDS, Skipped)
+    skipped, later = await order(url, path_of(name, "skip"), body, FOLD_SECONDS, SkipAnswer)
     _say(f"{name} leaves out {position}{later}")
     for row in skipped.rows or ():
         still = f"waits still, at {row.waits.position}: {row.waits.error}" if row.waits else "is folded anew"
@@ -79,7 +79,7 @@ async def _skip(url: str, name: str, *, position: str, reason: str, **unused: An
 
 
 async def _drop(url: str, name: str, **unused: Any) -> None:
-    await order(url, path_of(projection_name(name), "drop"), {"table": name}, SECONDS, Dropped)
+    await order(url, path_of(projection_name(name), "drop"), {"table": name}, SECONDS, DropAnswer)
     _say(f"{name} is being removed")
 
 

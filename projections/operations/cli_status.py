@@ -90,7 +90,7 @@ async def watch(url: str, name: str | None) -> list[ProjectionStatus]:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def until_it_answers(url: str, name: str, table: str) -> None:
+async def until_table_answers(url: str, name: str, table: str) -> None:
     """Show a bar until this table answers. Raises `CliError` when it will not without somebody's doing."""
     with _Bar() as bar:
         while True:

@@ -24,17 +24,17 @@ from projections.http.forwarding import HOP, HOP_SECONDS
 from projections.http.problems import HttpProblem, NotNow, reading_from
 from projections.operations import status
 from projections.operations.orders import (
+    DropAnswer,
     DropOrder,
-    Dropped,
     NoParameters,
-    Paused,
+    PauseAnswer,
     PauseOrder,
+    RebuildAnswer,
     RebuildOrder,
-    Rebuilt,
     RowOfTable,
     RowRebuilt,
+    SkipAnswer,
     SkipOrder,
-    Skipped,
 )
 from projections.operations.worker_status import status_here
 from projections.stores.declaration import Table, projection_name
@@ -82,11 +82,11 @@ def add_operations(side: ReadSide) -> None:
         async def ordered(view: Any, request: Any, **of: str) -> Any:
             return await _answered(take(view, request, **of))
 
-    takes("rebuild", operations.rebuild, "Build its table anew", RebuildOrder, Rebuilt, done=False)
-    takes("pause", operations.pause, "Let it stand still", PauseOrder, Paused)
-    takes("resume", operations.resume, "Let it go on", NoParameters, Paused)
-    takes("skip", operations.skip, "Leave out an event that cannot be applied", SkipOrder, Skipped)
-    takes("drop", operations.drop, "Remove a table that nobody needs", DropOrder, Dropped, done=False)
+    takes("rebuild", operations.rebuild, "Build its table anew", RebuildOrder, RebuildAnswer, done=False)
+    takes("pause", operations.pause, "Let it stand still", PauseOrder, PauseAnswer)
+    takes("resume", operations.resume, "Let it go on", NoParameters, PauseAnswer)
+    takes("skip", operations.skip, "Leave out an event that cannot be applied", SkipOrder, SkipAnswer)
+    takes("drop", operations.drop, "Remove a table that nobody needs", DropOrder, DropAnswer, done=False)
 
     @side.app.page("/projections/{name}/rows/{key}/rebuild", base=Post, name="row-rebuild")
     @describe("projections", "Fold one row anew", RowRebuilt, body=NoParameters, problems=(404, 409, 503))
@@ -136,34 +136,34 @@ class Operations:
             if former != serving:  # it would never be complete, and nobody would name it
                 await control.drop(former)
             _say(request, "rebuild", name, again=body.again)
-        rebuilt = Rebuilt(name, control.wanted(name, version), serving)
+        rebuilt = RebuildAnswer(name, control.wanted(name, version), serving)
         return json_response(view, rebuilt, 202, {"Location": f"/projections/{name}"})
 
     async def pause(self, view: Any, request: Any, name: str) -> Any:
-        async def take() -> tuple[int, Paused]:
+        async def take() -> tuple[int, PauseAnswer]:
             reason = (await read_body(request, PauseOrder)).reason
             offset = await self._side.control.pause(name, reason)
             _say(request, "pause", name, reason=reason)
-            return offset, Paused(name, reason)
+            return offset, PauseAnswer(name, reason)
 
         return await self._ordered(view, request, name, take)
 
     async def resume(self, view: Any, request: Any, name: str) -> Any:
-        async def take() -> tuple[int, Paused]:
+        async def take() -> tuple[int, PauseAnswer]:
             await read_body(request, NoParameters)
             offset = await self._side.control.resume(name)
             _say(request, "resume", name)
-            return offset, Paused(name, None)
+            return offset, PauseAnswer(name, None)
 
         return await self._ordered(view, request, name, take)
 
     async def skip(self, view: Any, request: Any, name: str) -> Any:
-        async def take() -> tuple[int, Skipped]:
+        async def take() -> tuple[int, SkipAnswer]:
             body = await read_body(request, SkipOrder)
             position = str(await self._event(self._find(name)[0], body.position))
             offset = await self._side.control.skip(name, position, body.reason)
             _say(request, "skip", name, position=position, reason=body.reason)
-            return offset, Skipped(name, position, body.reason)
+            return offset, SkipAnswer(name, position, body.reason)
 
         return await self._ordered(view, request, name, take)
 
@@ -179,7 +179,7 @@ class Operations:
             raise HttpProblem(409, "Still needed", f"{table} is {state}: only what nobody needs any more is removed")
         await self._side.control.drop(table)
         _say(request, "drop", name, table=table)
-        return json_response(view, Dropped(name, table), 202, {"Location": f"/projections/{name}"})
+        return json_response(view, DropAnswer(name, table), 202, {"Location": f"/projections/{name}"})
 
     async def rebuild_row(self, view: Any, request: Any, name: str, key: str) -> Any:
         source, declared = self._find(name)
@@ -210,7 +210,7 @@ class Operations:
     # -- following ------------------------------------------------------------------------------------------------
 
     async def _ordered(
-        self, view: Any, request: Any, name: str, take: Callable[[], Awaitable[tuple[int, Paused | Skipped]]]
+        self, view: Any, request: Any, name: str, take: Callable[[], Awaitable[tuple[int, PauseAnswer | SkipAnswer]]]
     ) -> Any:
         """Take an order, which is to give its offset and the answer, and have all workers follow it; or follow one that
         another worker has taken."""
@@ -218,7 +218,7 @@ class Operations:
         if HOP in request.headers:
             return await self._follow(view, request, name)
         offset, answer = await take()
-        skipped = answer.position if isinstance(answer, Skipped) else ""
+        skipped = answer.position if isinstance(answer, SkipAnswer) else ""
         path = f"{request.rel_url.raw_path}?offset={offset}&skipped={skipped}"
         seconds = FOLD_SECONDS if skipped else HOP_SECONDS
         try:
@@ -227,7 +227,7 @@ class Operations:
             )
         except (NotNow, Unavailable, JournalBehind, TimeoutError):
             return json_response(view, answer, 202, {"Location": f"/projections/{name}"})
-        if isinstance(answer, Skipped):
+        if isinstance(answer, SkipAnswer):
             answer = replace(answer, rows=[msgspec.convert(row, RefoldedRow) for rows in answers for row in rows])
         return json_response(view, answer)
 

@@ -36,7 +36,7 @@ class NoParameters(msgspec.Struct, forbid_unknown_fields=True):
     pass
 
 
-class Rebuilt(msgspec.Struct, frozen=True):
+class RebuildAnswer(msgspec.Struct, frozen=True):
     """The table that is built, and the one that answers until it is complete."""
 
     projection: str
@@ -44,14 +44,14 @@ class Rebuilt(msgspec.Struct, frozen=True):
     serving: str | None
 
 
-class Paused(msgspec.Struct, frozen=True):
+class PauseAnswer(msgspec.Struct, frozen=True):
     """Why it is paused; null: it is not."""
 
     projection: str
     paused: str | None
 
 
-class Skipped(msgspec.Struct, frozen=True):
+class SkipAnswer(msgspec.Struct, frozen=True):
     """The event that is left out, and the rows that were folded anew for that."""
 
     projection: str
@@ -60,7 +60,7 @@ class Skipped(msgspec.Struct, frozen=True):
     rows: list[RefoldedRow] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Dropped(msgspec.Struct, frozen=True):
+class DropAnswer(msgspec.Struct, frozen=True):
     """The table that is removed."""
 
     projection: str

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from schemas.registry import Schema
 from schemas.wire_format import avro_fingerprint, to_wire
 from streams.concurrency.retry import until_it_answers
-from streams.journal.port import Schemas, Unavailable
+from streams.journal.port import StoredSchemas, Unavailable
 from streams.kafka.client import ProducerRecord
 from streams.registry.client import RegistryDown, RegistryError
 from streams.registry.schema_ids import SchemaIds
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class RegistryFraming:
     """Puts the Avro values of one events topic into the wire format; other formats stay as they are."""
 
-    def __init__(self, ids: SchemaIds, journal: Schemas) -> None:
+    def __init__(self, ids: SchemaIds, journal: StoredSchemas) -> None:
         self._ids = ids
         self._journal = journal
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from projections.publishing.publication import NOTHING_BEFORE, Publication
 from streams.journal.port import Log, Published, stream_name
 from streams.journal.position import BEGINNING, Position
-from streams.kafka.published_through import behind, published_place
+from streams.kafka.published_through import journal_is_behind, published_place
 
 
 class ResumePoint(NamedTuple):
@@ -52,7 +52,7 @@ async def find_resume_point(publication: Publication, partition: int) -> ResumeP
     nr = head.nr if head is not None else 0
     position, reason = Position(stream, published.nr, published.index), ""
     if nr < published.nr:
-        reason = behind(position, nr)
+        reason = journal_is_behind(position, nr)
     elif record is not None and not await _has(journal, position, dict(record.headers)):
         reason = (
             f"{publication.topic} has another event {position} than the journal: is JOURNAL_URL right, was the journal"

@@ -65,7 +65,7 @@ class Page:
     next: Cursor | None = None
 
 
-class ReadModel(Rows, Protocol):
+class SharedRows(Rows, Protocol):
     """A store of rows that all workers share."""
 
     async def create(self) -> None:

@@ -50,7 +50,7 @@ class Contract:
 
     def file(self, schema: Schema) -> str:
         """The file of a schema, below the schema root."""
-        return lock.key_of(self.type, schema)
+        return lock.lock_key(self.type, schema)
 
     def versions(self) -> Iterator[list[Schema]]:
         """The versions of each record, ascending."""

@@ -43,7 +43,7 @@ class Lock(msgspec.Struct):
     states: dict[str, LockedState] = {}
 
 
-def key_of(type: str, schema: Schema) -> str:
+def lock_key(type: str, schema: Schema) -> str:
     """The name of a version in the lock: its file."""
     return f"{type}/{schema.name}.v{schema.version}.avsc"
 

@@ -26,7 +26,7 @@ from schemas.writer import AVRO_NATIVE
 _NOON = datetime(2010, 12, 1, 12, 30, 15, 123000, UTC)
 
 
-class Part(msgspec.Struct):
+class SamplePart(msgspec.Struct):
     """An event that a sample reads as: the name of its newest version, and its fields ready for JSON."""
 
     type: str
@@ -41,7 +41,7 @@ class Sample(msgspec.Struct):
     written: dict[str, Any]
     avro: str
     json: str
-    reads_as: list[Part]
+    reads_as: list[SamplePart]
 
     @property
     def encoded(self) -> dict[str, bytes]:
@@ -84,9 +84,9 @@ def make_sample(schema: Schema, class_: type, codec: Codec) -> Sample:
     )
 
 
-def reads_as(codec: Codec, data: bytes) -> list[Part]:
+def reads_as(codec: Codec, data: bytes) -> list[SamplePart]:
     """The events that these bytes stand for today. Raises `Undecodable`."""
-    return [Part(newest.name, fields) for newest, fields in codec.decode_to_builtins(data)]
+    return [SamplePart(newest.name, fields) for newest, fields in codec.decode_to_builtins(data)]
 
 
 def example(schema: Schema) -> Fields:

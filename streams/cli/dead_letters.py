@@ -25,11 +25,11 @@ from aiokafka import TopicPartition
 from streams.cli.kafka import (
     Headers,
     bounds,
-    check_topic,
     connected,
     kafka,
     partitions_by_topic,
     produce,
+    require_topic,
     send,
     types_on_kafka,
 )
@@ -116,7 +116,7 @@ class DeadLetterTopic:
         record = await self.get(position)
         released = ""
         if "dl_quarantine" in control_headers(record):
-            id, poison = text(record.key or b""), command_id(record)
+            id, poison = text(record.key or b""), letter_command_id(record)
             data = msgspec.json.encode({"command_id": poison})
             reply, _ = await send(self._settings, self.type, id, RELEASE, data, wait=wait, known=self._known)
             if reply.status == "failed":
@@ -134,7 +134,7 @@ class DeadLetterTopic:
         settings = self._settings
         async with kafka(settings):
             present = await partitions_by_topic(settings)
-            check_topic(self._topic, self.type, settings, present, self._known)
+            require_topic(self._topic, self.type, settings, present, self._known)
             new = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers, auto_offset_reset="earliest")
             async with connected(new) as consumer:
                 partitions = [TopicPartition(self._topic, number) for number in range(present[self._topic])]
@@ -208,12 +208,12 @@ def retry_headers(record: Any) -> Headers:
     return headers
 
 
-def command_id(record: Any) -> str:
+def letter_command_id(record: Any) -> str:
     """The id under which the command was decided."""
     return text(control_headers(record).get("dl_id"))
 
 
-def reason_of(record: Any) -> dict[str, str]:
+def letter_reason(record: Any) -> dict[str, str]:
     """The type, message and time of the failure, and the command's place: `<topic>:<partition>:<offset>`."""
     headers = control_headers(record)
     reason = {name.removeprefix("dl_"): text(headers.get(name)) for name in _REASON}
@@ -226,7 +226,7 @@ def reason_of(record: Any) -> dict[str, str]:
 
 def summary(record: Any) -> tuple[str, str, str, str, str, str]:
     """The row of `list`: position, time, aggregate id, command type, type of the failure, message."""
-    reason, value = reason_of(record), shown_value(record.value)
+    reason, value = letter_reason(record), shown_value(record.value)
     written = value.get("type") if isinstance(value, dict) else ""
     type = text(dict(record.headers).get("ce_type")) or (written if isinstance(written, str) else "")
     position, failure = f"{record.partition}:{record.offset}", reason["type"]
@@ -235,10 +235,10 @@ def summary(record: Any) -> tuple[str, str, str, str, str, str]:
     return position, reason["time"], text(record.key), type, failure, reason["message"]
 
 
-def details(record: Any) -> dict[str, Any]:
+def letter_details(record: Any) -> dict[str, Any]:
     """The output of `show`: everything. Bytes that are no text are in base64."""
     headers = control_headers(record)
-    failure: dict[str, Any] = reason_of(record)
+    failure: dict[str, Any] = letter_reason(record)
     if "dl_quarantine" in headers:
         failure["quarantine"] = True
     if "dl_trace" in headers:

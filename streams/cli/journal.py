@@ -79,7 +79,7 @@ async def read_events(journal: Aggregates, type: str, aggregate_id: str, until: 
     return [row for row in stored if until is None or row.event.sequence <= until]
 
 
-async def state_of(context: AggregateType, aggregate_id: str, at: int | None) -> dict[str, Any]:
+async def state_at(context: AggregateType, aggregate_id: str, at: int | None) -> dict[str, Any]:
     """What `show` prints: the state after all events, or after those with a sequence up to `at`. Raises `CliError`."""
     decider = context.decider
     async with journal_of(context) as journal:

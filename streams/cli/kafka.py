@@ -75,7 +75,7 @@ async def partitions_by_topic(settings: Settings) -> dict[str, int]:
             return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
 
 
-def check_topic(topic: str, type: str, settings: Settings, present: Collection[str], known: Collection[str]) -> None:
+def require_topic(topic: str, type: str, settings: Settings, present: Collection[str], known: Collection[str]) -> None:
     """Raise `CliError` when Kafka has no `topic` of this aggregate type; `known` are the types of this app."""
     if topic in present:
         return
@@ -142,7 +142,7 @@ async def send(
     async with kafka(settings):
         topic, replies = topics.commands_topic(settings.namespace, type), topics.replies_topic(settings.namespace)
         present = await partitions_by_topic(settings)
-        check_topic(topic, type, settings, present, known)
+        require_topic(topic, type, settings, present, known)
         if replies not in present:
             made = await topics.ensure_topics(
                 settings.bootstrap_servers, [topics.reply_topic(replies, settings.partitions)]

@@ -10,15 +10,15 @@ from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka
-from streams.cli.dead_letters import DeadLetterTopic, details, parse_position, summary
-from streams.cli.journal import history_of, set_up, state_of
+from streams.cli.dead_letters import DeadLetterTopic, letter_details, parse_position, summary
+from streams.cli.journal import history_of, set_up, state_at
 from streams.cli.lag import lag
 from streams.cli.quarantine import quarantine
 from streams.cli.run import (
     SECONDS,
     USAGE,
     CliError,
-    Command,
+    Subcommand,
     TypesCommand,
     add_commands,
     command,
@@ -35,7 +35,7 @@ from streams.text import printable
 def register(
     app: Any,
     types: Mapping[str, AggregateType],
-    *more: Command,
+    *more: Subcommand,
     also_set_up: Callable[[], AsyncIterator[str]] | None = None,
 ) -> None:
     """Add the commands that every app has, and `more`, to an app that has these aggregate types, at least one.
@@ -98,7 +98,7 @@ async def show(self: TypesCommand, type: str, id: str, at: int | None) -> None:
     Exit code: 1 when there is no such aggregate, or the journal does not answer; 2 wrong use.
     """
     kafka.check_id("aggregate id", id)
-    click.echo(indented(await state_of(self.type_named(type), id, at)))
+    click.echo(indented(await state_at(self.type_named(type), id, at)))
 
 
 @command(
@@ -188,7 +188,7 @@ async def dead_letters(
         raise CliError(USAGE, f"{action} takes an aggregate type and a PARTITION:OFFSET")
     letters = DeadLetterTopic(self.settings, type, self.types)
     if action == "show":
-        click.echo(indented(details(await letters.get(parse_position(position, action)))))
+        click.echo(indented(letter_details(await letters.get(parse_position(position, action)))))
     elif action == "retry":
         click.echo(f"sent again: {printable(await letters.retry(parse_position(position, action)))}")
     else:

@@ -10,7 +10,7 @@ from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka
-from streams.cli.dead_letters import DeadLetterTopic, command_id, shown_value
+from streams.cli.dead_letters import DeadLetterTopic, letter_command_id, shown_value
 from streams.cli.journal import journal_of
 from streams.cli.run import (
     DONE,
@@ -42,7 +42,7 @@ async def quarantine_of(journal: Aggregates, type: str, aggregate_id: str) -> Qu
     return quarantine
 
 
-async def all_of(type: AggregateType, types: Mapping[str, AggregateType]) -> dict[str, tuple[Quarantine, str]]:
+async def all_quarantined(type: AggregateType, types: Mapping[str, AggregateType]) -> dict[str, tuple[Quarantine, str]]:
     """All aggregates in quarantine by id, each with the place of its dead letter, oldest first. Raises `CliError`.
 
     A dead letter is written before the commit that starts a quarantine, so the dead letters have all the ids.
@@ -54,7 +54,7 @@ async def all_of(type: AggregateType, types: Mapping[str, AggregateType]) -> dic
             id = (record.key or b"").decode()
         except UnicodeDecodeError:  # no aggregate has it
             continue
-        places.setdefault(id, {})[command_id(record)] = f"{record.partition}:{record.offset}"
+        places.setdefault(id, {})[letter_command_id(record)] = f"{record.partition}:{record.offset}"
     quarantined: dict[str, tuple[Quarantine, str]] = {}
     async with journal_of(type) as journal:
         for id, place_by_command in places.items():
@@ -71,7 +71,7 @@ def row(id: str, quarantine: Quarantine, place: str) -> list[object]:
     return [id, in_utc(reason.since, "seconds"), place, waiting, quarantine.size, quarantine.poison, failure]
 
 
-def details(id: str, quarantine: Quarantine, place: str) -> dict[str, Any]:
+def quarantine_details(id: str, quarantine: Quarantine, place: str) -> dict[str, Any]:
     """What `show` prints."""
     reason = quarantine.reason
     return {
@@ -126,16 +126,16 @@ async def quarantine(self: TypesCommand, action: str, type: str, id: str | None,
     if action == "list":
         if id is not None:
             raise CliError(USAGE, f"list takes no id; did you mean `quarantine show {type} {id}`?")
-        rows = [row(id, state, place) for id, (state, place) in (await all_of(aggregates, self.types)).items()]
+        rows = [row(id, state, place) for id, (state, place) in (await all_quarantined(aggregates, self.types)).items()]
         print_rows(COLUMNS, rows, ["waiting", "bytes"], none=f"no {type} is in quarantine")
         return DONE
     if id is None:
         raise CliError(USAGE, f"{action} takes the id of an aggregate")
     kafka.check_id("aggregate id", id)
     if action == "show":
-        quarantined = await all_of(aggregates, self.types)
+        quarantined = await all_quarantined(aggregates, self.types)
         if id not in quarantined:
             raise CliError(ERROR, f"{type} {id} is not in quarantine")
-        click.echo(indented(details(id, *quarantined[id])))
+        click.echo(indented(quarantine_details(id, *quarantined[id])))
         return DONE
     return kafka.print_reply(*await kafka.send(self.settings, type, id, RELEASE, b"{}", wait=wait, known=self.types))

@@ -72,21 +72,21 @@ class TypesCommand(CliCommand):
 
 
 @dataclass(frozen=True)
-class Command:
+class Subcommand:
     """A function that is a command of its own name, with its arguments and options."""
 
     function: Callable[..., Coroutine[Any, Any, int | None]]
     options: Sequence[Any]
 
 
-def command(*options: Any) -> Callable[[Callable[..., Coroutine[Any, Any, int | None]]], Command]:
+def command(*options: Any) -> Callable[[Callable[..., Coroutine[Any, Any, int | None]]], Subcommand]:
     """Makes a function, whose `self` is a `TypesCommand`, a command with these arguments and options."""
-    return lambda function: Command(function, options)
+    return lambda function: Subcommand(function, options)
 
 
 def add_commands(
     app: Any,
-    commands: Iterable[Command],
+    commands: Iterable[Subcommand],
     types: Mapping[str, AggregateType],
     more_set_up: Sequence[Callable[[], AsyncIterator[str]]] = (),
 ) -> None:

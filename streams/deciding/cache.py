@@ -164,7 +164,7 @@ class PendingSnapshot(msgspec.Struct):
         return Snapshot(self.aggregate_id, self.sequence, self.nr, decider.state_version, content)
 
 
-def encoded(pending: Iterable[PendingSnapshot]) -> list[Snapshot]:
+def encode_snapshots(pending: Iterable[PendingSnapshot]) -> list[Snapshot]:
     """Those of the snapshots that can be kept."""
     return [snapshot for one in pending if (snapshot := one.encode()) is not None]
 

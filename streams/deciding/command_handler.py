@@ -60,7 +60,16 @@ class CommandHandler:
             if isinstance(error, Failure) and error.envelope is not None:
                 return error.envelope, error
             log.exception("a command of %r, at offset %d, cannot be read", message.key, message.offset)
-            unknown = Envelope(id, "", "", b"", JSON, message.offset, EPOCH, message=message)
+            unknown = Envelope(
+                id=id,
+                type="",
+                aggregate_id="",
+                data=b"",
+                content_type=JSON,
+                offset=message.offset,
+                time=EPOCH,
+                message=message,
+            )
             return unknown, failure_over(error, "Unreadable")
 
     def decide(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> Verdict:

@@ -91,7 +91,7 @@ def follow(quarantine: Quarantine | None, note: RecordedEvent) -> Quarantine | N
     if quarantine is None:
         raise ValueError(f"{note.aggregate_id}: {note.type} without a quarantine")
     if note.type == PARKED:
-        waiting = WaitingCommand(note.command_id, unpack(note.data))
+        waiting = WaitingCommand(note.command_id, message_in_note(note.data))
         quarantine.waiting.append(waiting)
         quarantine.size += waiting.message.size
         return quarantine
@@ -111,6 +111,6 @@ def pack(message: Message) -> bytes:
     )
 
 
-def unpack(data: bytes) -> Message:
+def message_in_note(data: bytes) -> Message:
     """The message that a note holds."""
     return Message(*_decode_message(data))

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.codec import Codec, Undecodable, UnknownSchema
 from schemas.registry import SchemaError
-from streams.journal.port import Schemas
+from streams.journal.port import StoredSchemas
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ class NotReadableYet(Exception):
     """This worker cannot read an event that another worker has written, so it must not go on: a newer version can."""
 
 
-async def decode_event(codec: Codec, journal: Schemas, data: bytes) -> tuple[Any, ...]:
+async def decode_event(codec: Codec, journal: StoredSchemas, data: bytes) -> tuple[Any, ...]:
     """The events that an event of the journal stands for today. Schemas that are not here are read from the journal.
 
     Raises `NotReadableYet`, and `Unavailable`.
@@ -33,7 +33,7 @@ async def decode_event(codec: Codec, journal: Schemas, data: bytes) -> tuple[Any
         ) from None
 
 
-async def learn_schemas(codec: Codec, journal: Schemas) -> None:
+async def learn_schemas(codec: Codec, journal: StoredSchemas) -> None:
     """Have the codec learn the schemas that a journal keeps. Raises `Unavailable`."""
     for fingerprint, schema in (await journal.schemas()).items():
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.codec import Codec, Undecodable, UnknownSchema
 from streams.journal.event_decoding import learn_schemas
-from streams.journal.port import FIRST_PAGE, LAST_SEQUENCE, Aggregates, Schemas, StoredEvent, next_page
+from streams.journal.port import FIRST_PAGE, LAST_SEQUENCE, Aggregates, StoredEvent, StoredSchemas, next_page
 from streams.journal.position import position_text
 from streams.moments import in_utc
 
@@ -65,7 +65,7 @@ def _told(codec: Codec, data: bytes) -> dict[str, Any]:
     return entry
 
 
-async def learn_for(codec: Codec, journal: Schemas, stored: Sequence[StoredEvent]) -> None:
+async def learn_for(codec: Codec, journal: StoredSchemas, stored: Sequence[StoredEvent]) -> None:
     """Have the codec learn the schemas of the journal when an event needs one of them. Raises `Unavailable`."""
     for row in stored:
         try:

@@ -4,8 +4,8 @@ A stream is the log of one command partition, named `<type>-<partition>`. `memor
 every implementation passes `tests/contract`.
 
 The port is split by its users. An owner appends to the `Log`, loads `Aggregates` and writes what is `Derived`; decoding
-needs `Schemas`; a tailer reads the `Log` and keeps its place in the `Catalog`; `journal verify` needs `Maintenance`
-too. A `Journal` is all of them.
+needs `StoredSchemas`; a tailer reads the `Log` and keeps its place in the `Catalog`; `journal verify` needs
+`Maintenance` too. A `Journal` is all of them.
 """
 
 from __future__ import annotations
@@ -190,14 +190,14 @@ class Log(Protocol):
         leave one out. Fewer than `limit`, even none, does not mean the end; `head` does not lie before them."""
 
 
-class Schemas(Protocol):
+class StoredSchemas(Protocol):
     """The schemas that a journal's events are read by."""
 
     async def schemas(self) -> Mapping[str, str]:
         """All schemas by fingerprint: a reader who has only the journal can read it with them."""
 
 
-class Aggregates(Schemas, Protocol):
+class Aggregates(StoredSchemas, Protocol):
     """An aggregate is loaded from this: its derived rows, and the schemas of its events."""
 
     async def events(
@@ -220,7 +220,7 @@ class Derived(Protocol):
         """Keep these in the place of older ones of the same aggregates."""
 
 
-class Catalog(Schemas, Protocol):
+class Catalog(StoredSchemas, Protocol):
     """Beside the log: schemas, and how far each stream was published."""
 
     async def save_schemas(self, schemas: Mapping[str, str]) -> None:

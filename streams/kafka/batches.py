@@ -150,7 +150,7 @@ def read_batch(tp: TopicPartition, batch: Bytes) -> Iterator[ConsumerRecord[Any,
             if not start < at <= len(data):
                 raise ValueError(f"{length} bytes where {len(data) - start} are left")
         except Exception as error:
-            yield unreadable(tp, expected, base + last_delta, max_time, f"the batch is damaged: {error}")
+            yield unreadable_record(tp, expected, base + last_delta, max_time, f"the batch is damaged: {error}")
             return
         try:
             delta, time_delta, key, value, headers = _read(data[start:at])
@@ -158,7 +158,7 @@ def read_batch(tp: TopicPartition, batch: Bytes) -> Iterator[ConsumerRecord[Any,
                 raise ValueError("its offset is not in its batch")
         except Exception as error:
             offset = expected
-            yield unreadable(tp, offset, offset, max_time, f"the record is damaged: {error}")
+            yield unreadable_record(tp, offset, offset, max_time, f"the record is damaged: {error}")
             continue
         offset = base + delta
         yield ConsumerRecord(
@@ -203,7 +203,7 @@ def _bytes(record: memoryview, at: int) -> tuple[bytes | None, int]:
     return bytes(record[at : at + size]), at + size
 
 
-def unreadable(tp: TopicPartition, first: int, offset: int, time: int, reason: str) -> UnreadableRecord:
+def unreadable_record(tp: TopicPartition, first: int, offset: int, time: int, reason: str) -> UnreadableRecord:
     """A record that stands for those with offsets `first` to `offset`. `time` is in milliseconds."""
     return UnreadableRecord(
         *tp, offset, timestamp=time, timestamp_type=0, key=None, value=None, checksum=None, serialized_key_size=-1,

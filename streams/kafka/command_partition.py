@@ -7,7 +7,7 @@ from aiokafka.errors import KafkaError
 from streams.journal.port import Unavailable
 from streams.journal.position import Position
 from streams.kafka.client import KafkaClient
-from streams.kafka.published_through import behind, published_place
+from streams.kafka.published_through import journal_is_behind, published_place
 
 
 class CommandPartition:
@@ -49,7 +49,7 @@ class CommandPartition:
             raise Unavailable(f"Kafka: the last event of {self._events}-{self._partition}: {error!r}") from None
         place = published_place(record.headers, stream) if record is not None else None
         if place is not None:
-            raise Unavailable(behind(Position(stream, *place), 0))
+            raise Unavailable(journal_is_behind(Position(stream, *place), 0))
 
     async def gap_is_empty(self, start: int, end: int) -> bool:
         """Whether no command has start <= offset < end; False also when Kafka does not answer."""

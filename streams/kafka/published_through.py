@@ -20,7 +20,7 @@ class JournalBehind(Exception):
     appended until somebody has looked."""
 
 
-def behind(published: Position, head: int) -> str:
+def journal_is_behind(published: Position, head: int) -> str:
     """The reason, in one line, why nothing may be appended to a stream whose newest commit is `head`, 0 for none."""
     ends = f"ends at commit {head}" if head else "has nothing of it"
     return (
@@ -84,4 +84,4 @@ async def check_not_behind(journal: Log | None, published: Collection[Position])
     for position in published:
         head = None if journal is None else await journal.head(position.stream)
         if head is None or head.nr < position.nr:
-            raise JournalBehind(behind(position, head.nr if head else 0))
+            raise JournalBehind(journal_is_behind(position, head.nr if head else 0))

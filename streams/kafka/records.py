@@ -32,7 +32,7 @@ from streams.kafka.batches import (
     UnreadableRecord,
     read_batch,
     unpack,
-    unreadable,
+    unreadable_record,
 )
 
 __all__ = ["AIOKafkaConsumer", "UnreadableRecord"]
@@ -115,7 +115,7 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         if _is_new(_said_of, (self._tp, offset)):
             which = f"the record at offset {offset}" if first == offset else f"what is at offsets {first} to {offset}"
             log.error("%s-%d: %s cannot be read, and is passed over: %s", *self._tp, which, reason)
-        yield unreadable(self._tp, first, offset, -1, reason)
+        yield unreadable_record(self._tp, first, offset, -1, reason)
 
     def _passes_over(self, batch: Any) -> bool:
         """Whether a batch has no records for this reader: it marks a transaction, or belongs to an aborted one."""

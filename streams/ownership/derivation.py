@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from streams.concurrency.retry import until_it_answers
-from streams.deciding.cache import PendingSnapshot, encoded
+from streams.deciding.cache import PendingSnapshot, encode_snapshots
 from streams.journal.port import Commit, Journal, Unavailable
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Derivation:
                     await self._save([snapshot])
 
     async def _save_all(self, pending: Sequence[PendingSnapshot]) -> None:
-        if snapshots := encoded(pending):
+        if snapshots := encode_snapshots(pending):
             action = f"{self._stream}: writing snapshots"
             await until_it_answers(lambda: self._journal.save_snapshots(self._type, snapshots), action, Unavailable)
 

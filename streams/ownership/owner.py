@@ -16,7 +16,7 @@ from datetime import datetime
 
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
-from streams.deciding.cache import encoded
+from streams.deciding.cache import encode_snapshots
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message
 from streams.journal.port import Commit, Fenced, Journal, Unavailable
@@ -240,7 +240,7 @@ class Owner:
             recorded_at=group.time,
             events=group.events,
         )
-        snapshots = encoded(group.snapshots) if self._journal.is_transactional else ()
+        snapshots = encode_snapshots(group.snapshots) if self._journal.is_transactional else ()
         await until_it_answers(
             lambda: self._journal.append(commit, snapshots),
             f"{self.stream}: appending commit {commit.nr}",

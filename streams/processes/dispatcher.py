@@ -21,7 +21,7 @@ from aggregates.process_manager import Send
 from schemas.codec import Codec
 from streams.deciding.messages import RETRY_TOPIC, UNKNOWN_TYPE, Failure, command_headers
 from streams.journal.event_decoding import NotReadableYet, decode_event
-from streams.journal.port import Commit, RecordedEvent, Schemas, Unavailable
+from streams.journal.port import Commit, RecordedEvent, StoredSchemas, Unavailable
 from streams.journal.position import position_text
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient, ProducerRecord, partition_of
@@ -43,7 +43,7 @@ class CommandDispatcher:
         *,
         sends: Sends,
         codec: Codec,
-        journal: Schemas,
+        journal: StoredSchemas,
         broker: KafkaClient,
         namespace: str,
         source: str,

@@ -36,11 +36,11 @@ log = logging.getLogger(__name__)
 RECORDS_AT_ONCE = 2_000
 WAIT_MS = 1_000
 FETCH_WAIT_MS = 100
-"""The broker keeps a request that finds nothing so long; one partition may have to wait for the others as long."""
+"""The time for which the broker keeps a request that finds nothing: one partition may wait for the others as long."""
 SESSION_MS = 6_000
-"""A worker that was killed is missed after so long; brokers allow no less, unless told to."""
+"""The time after which the group misses a worker that was killed; no broker allows less by default."""
 RETRY_SECONDS = 5.0
-"""A partition whose next event cannot be read is tried again so often."""
+"""The time between two attempts at a partition whose next event cannot be read."""
 COMMIT_SECONDS = 1.0
 
 

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 PAGE_TYPE = "timer#pending"
 """Under this type the journal keeps the pages, as snapshots of `<stream>/<page>`. No aggregate type has a `#`."""
 ROWS_A_PAGE = 250
-"""So many rows of the log after a page was saved, the next one is: a new owner reads 32 times as many at most."""
+"""Rows of the log between two pages that are saved: a new owner reads 32 times as many at most."""
 COMMITS_AT_ONCE = 100
 RECENT_COMMITS = 64
 """Commits kept in memory for a watch that is busy; what it misses it reads from the journal."""
@@ -73,6 +73,8 @@ class TimerWatch(LogFollower):
         self._head = 0
         """The newest commit that is durable."""
         self._recent: deque[Commit] = deque(maxlen=RECENT_COMMITS)
+        self._too_large: set[int] = set()
+        """Pages that were too large to save, each said once."""
         self._changed = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
@@ -179,8 +181,12 @@ class TimerWatch(LogFollower):
         number = saved.index(min(saved))
         page = Snapshot(self._page_id(number), 0, nr, FORM, timers.page(number))
         if len(page.state) > MOST_BYTES:
-            log.warning("%s: %d bytes of pending timers are too many to save", page.aggregate_id, len(page.state))
+            if number not in self._too_large:
+                text = "%s: %d bytes of pending timers are too many to save: the next owner reads more of the log"
+                log.warning(text, page.aggregate_id, len(page.state))
+            self._too_large.add(number)
             return
+        self._too_large.discard(number)
         await until_it_answers(
             lambda: self._journal.save_snapshots(PAGE_TYPE, [page]),
             f"{self._stream}: saving its pending timers",

@@ -73,7 +73,7 @@ class Connection(web.RequestHandler):
 
     __slots__ = ("_door", "_head", "_stall", "_waits", "waiting")
 
-    def __init__(self, door: Connections, manager: web.Server, **options: Any) -> None:
+    def __init__(self, door: OpenConnections, manager: web.Server, **options: Any) -> None:
         self._door = door
         self.waiting: asyncio.Task[Any] | None = None
         """What is of no use any more when the client has gone."""
@@ -173,7 +173,7 @@ class Connection(web.RequestHandler):
         super().connection_lost(error)
 
 
-class Connections:
+class OpenConnections:
     """All of a worker: at most so many."""
 
     def __init__(self, most: int) -> None:
@@ -205,7 +205,7 @@ class Connections:
 
 
 class _Server(web.Server):
-    def __init__(self, door: Connections, *args: Any, **options: Any) -> None:
+    def __init__(self, door: OpenConnections, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._door = door
 
@@ -221,7 +221,7 @@ class Runner(web.AppRunner):
 
     __slots__ = ("_door",)
 
-    def __init__(self, app: web.Application, door: Connections) -> None:
+    def __init__(self, app: web.Application, door: OpenConnections) -> None:
         super().__init__(app, **_OPTIONS)
         self._door = door
 
@@ -235,5 +235,5 @@ class Web(FaustWeb):  # type: ignore[misc]
 
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
-        self.connections = Connections(most_connections())
+        self.connections = OpenConnections(most_connections())
         self._runner = Runner(self.web_app, self.connections)

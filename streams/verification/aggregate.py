@@ -12,7 +12,7 @@ from aggregates.decider import Decider
 from schemas.codec import Codec
 from streams.deciding.cache import Aggregate
 from streams.deciding.loading import load_aggregate
-from streams.journal.port import LAST_SEQUENCE, Journal, Schemas, Snapshot, StoredEvent, Unavailable
+from streams.journal.port import LAST_SEQUENCE, Journal, Snapshot, StoredEvent, StoredSchemas, Unavailable
 from streams.journal.position import position_text
 from streams.journal.snapshots import form_of
 from streams.verification.findings import Counts, Finding, LogHead, Repair
@@ -135,7 +135,7 @@ class AggregateCheck:
 class _History:
     """These rows of one aggregate, and no snapshot: the aggregate is loaded from them as the engine loads one."""
 
-    def __init__(self, journal: Schemas, rows: Sequence[StoredEvent]) -> None:
+    def __init__(self, journal: StoredSchemas, rows: Sequence[StoredEvent]) -> None:
         self._journal = journal
         self._rows = rows
 

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 
-from projections.stores.listings import Listings, ReadModel, SortedIndex, none_listed
+from projections.stores.listings import Listings, SharedRows, SortedIndex, none_listed
 from projections.stores.rows import Changes, Checkpoint, StoredRow
 from projections.stores.shared.opening import open_rows
 from tests.stores import drop_journals
@@ -77,7 +77,7 @@ async def measure(url: str) -> None:
         print("|", " | ".join([url.partition(":")[0], name, *cells]), "|", flush=True)
 
 
-async def cells_of(rows: ReadModel, name: str) -> list[str]:
+async def cells_of(rows: SharedRows, name: str) -> list[str]:
     """Rows saved, rows loaded, and pages read a second; in brackets what one core of the client would do."""
     saved = await rate(lambda nr: rows.save(3, {"orders-1": batch_of(nr)}))
     loaded = await rate(lambda nr: rows.load(3, "orders-1", rows_of(nr).keys()))

@@ -57,7 +57,7 @@ def test_sample(of: str, schema: Schema) -> None:
     for data in sample.encoded.values():
         assert (schema, sample.written) == codec.decode_as_written(data)
         assert sample.reads_as == samples.reads_as(codec, data), f"is that meant? `{COMMAND} --update` says so"
-        today = [samples.Part(type(it).__name__, as_json(it)) for it in codec.decode(data)]
+        today = [samples.SamplePart(type(it).__name__, as_json(it)) for it in codec.decode(data)]
         assert sample.reads_as == today
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from projections.stores.listings import Listings, ReadModel, SortedIndex, none_listed
+from projections.stores.listings import Listings, SharedRows, SortedIndex, none_listed
 from projections.stores.rows import Changes, Checkpoint, StoredRow
 from projections.stores.shared.opening import open_rows
 from tests.stores import drop_journals
@@ -23,8 +23,8 @@ KINDS = ("memory", "sqlite", "postgres", "cassandra")
 class ReadModels:
     """Two connections to one read model, as of two workers."""
 
-    one: ReadModel
-    two: ReadModel
+    one: SharedRows
+    two: SharedRows
 
 
 def url_of(kind: str, request: pytest.FixtureRequest) -> str:
@@ -61,12 +61,12 @@ def having(stored: StoredRow, **fields: Any) -> StoredRow:
     return structs.replace(stored, row={**(stored.row or {}), **fields})
 
 
-async def with_before(rows: ReadModel, partition: int, table: str, change: Changes) -> Changes:
+async def with_before(rows: SharedRows, partition: int, table: str, change: Changes) -> Changes:
     """The same, with what it replaces, as whoever folds events has just loaded it."""
     return replace(change, before=await rows.load(partition, table, change.rows))
 
 
-async def save(rows: ReadModel, partition: int, batch: Mapping[str, Changes]) -> None:
+async def save(rows: SharedRows, partition: int, batch: Mapping[str, Changes]) -> None:
     """Save what became of tables as whoever folds events does: what it replaces has just been loaded."""
     await rows.save(
         partition, {table: await with_before(rows, partition, table, change) for table, change in batch.items()}

@@ -17,7 +17,7 @@ from aiokafka.record.util import calc_crc32c
 from projections.applying.control import Control
 from projections.applying.feed import KafkaTopicReader
 from projections.gateway.command_log import CommandLog
-from projections.gateway.replies import Replies
+from projections.gateway.replies import GatewayReplies
 from projections.gateway.waiters import ReplyWaiters
 from servers.where import HOST
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
@@ -143,7 +143,7 @@ async def test_a_reply_in_a_transaction(topic: str, broker: KafkaClient, tmp_pat
     reply = encode_reply(Reply("c1", "accepted", AggregateRef("order", "1", 1)))
     await transaction(topic, reply, commit=True)
     commands, waiters = CommandLog(lambda: tmp_path / "commands.sqlite"), ReplyWaiters(2)
-    replies = Replies(broker, commands, waiters, servers=SERVERS, topic=topic, partitions=1)
+    replies = GatewayReplies(broker, commands, waiters, servers=SERVERS, topic=topic, partitions=1)
     await replies.assign({0}, ())
     try:
         async with asyncio.timeout(10):

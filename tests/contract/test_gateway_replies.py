@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from projections.gateway.command_log import CommandLog
 from projections.gateway.command_records import CommandAggregate, KafkaPosition, SentCommand, encode_sent
-from projections.gateway.replies import Replies
+from projections.gateway.replies import GatewayReplies
 from projections.gateway.waiters import ReplyWaiters
 from servers.where import HOST
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
@@ -54,10 +54,10 @@ async def broker() -> AsyncIterator[KafkaClient]:
     await broker.stop()
 
 
-def worker(broker: KafkaClient, topic: str, folder: Path) -> Replies:
+def worker(broker: KafkaClient, topic: str, folder: Path) -> GatewayReplies:
     """A gateway's reading."""
     commands = CommandLog(lambda: folder / "commands.sqlite")
-    return Replies(broker, commands, ReplyWaiters(2), servers=SERVERS, topic=topic, partitions=PARTITIONS)
+    return GatewayReplies(broker, commands, ReplyWaiters(2), servers=SERVERS, topic=topic, partitions=PARTITIONS)
 
 
 async def produce(broker: KafkaClient, topic: str, ids: list[str]) -> dict[int, int]:
@@ -76,7 +76,7 @@ async def produce(broker: KafkaClient, topic: str, ids: list[str]) -> dict[int, 
     return ends
 
 
-async def read_up_to(worker: Replies, ends: dict[int, int]) -> None:
+async def read_up_to(worker: GatewayReplies, ends: dict[int, int]) -> None:
     """Wait until a worker has read all that is for it."""
     wanted = {partition: end for partition, end in ends.items() if partition in worker._active | worker._standby}
     async with asyncio.timeout(20):

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from projections.stores.listings import Cursor, ReadModel, Span
+from projections.stores.listings import Cursor, SharedRows, Span
 from projections.stores.rows import Changes, Checkpoint, StoredRow, shown
 from tests.contract.read_models import (
     BY_STATUS,
@@ -39,7 +39,7 @@ async def models(request: pytest.FixtureRequest) -> AsyncIterator[ReadModels]:
 
 
 @pytest.fixture
-def rows(models: ReadModels) -> ReadModel:
+def rows(models: ReadModels) -> SharedRows:
     """A read model of each kind."""
     return models.one
 
@@ -60,12 +60,12 @@ def passing(id: str, nr: int, status: str = "open", at: str = "") -> StoredRow:
     return row(nr, id=id, status=status, at=at or f"{nr:03}")
 
 
-async def ids(rows: ReadModel, table: str, listing: str, group: str, **asked: Any) -> str:
+async def ids(rows: SharedRows, table: str, listing: str, group: str, **asked: Any) -> str:
     """The ids of a page of rows whose ids are one letter each."""
     return "".join(found["id"] for found in (await rows.listed(table, listing, group, **asked)).rows)
 
 
-async def fill(rows: ReadModel, table: str, *orders: StoredRow, partition: int = 3) -> None:
+async def fill(rows: SharedRows, table: str, *orders: StoredRow, partition: int = 3) -> None:
     """Save each in a batch of its own."""
     for order in orders:
         await save(rows, partition, {table: changes(**{(order.row or {})["id"]: order})})
@@ -84,7 +84,7 @@ async def test_a_group_comes_in_order(models: ReadModels, table: str) -> None:
     assert ([shown(order("x", 2, user="v"))], None) == (list(page.rows), page.next)
 
 
-async def test_the_order_is_that_of_code_points(rows: ReadModel, table: str) -> None:
+async def test_the_order_is_that_of_code_points(rows: SharedRows, table: str) -> None:
     """Whatever language the server speaks: upper case before lower, all that is not ASCII behind."""
     texts = ["", "A", "B", "a", "a b", "aa", "b", "z", "é", "☃", "\uffee", "𝔸"]
     saved = {f"{n}": row(1, n, id=text, user="u", day=text) for n, text in enumerate(reversed(texts))}
@@ -95,7 +95,7 @@ async def test_the_order_is_that_of_code_points(rows: ReadModel, table: str) -> 
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("listing", LISTINGS, ids=lambda it: it.name)
-async def test_pages(rows: ReadModel, table: str, listing: Any, descending: bool) -> None:
+async def test_pages(rows: SharedRows, table: str, listing: Any, descending: bool) -> None:
     """Each page begins behind the one before, in the middle of equal ones too; the last says that it is."""
     saved = [order(id, nr, at=f"{nr // 3}", day=f"{nr // 3}") for nr, id in enumerate("abcdefghij", 1)]
     await fill(rows, table, *saved)
@@ -111,7 +111,7 @@ async def test_pages(rows: ReadModel, table: str, listing: Any, descending: bool
     assert (await rows.listed(table, listing.name, group, most=10)).next is None
 
 
-async def test_pages_of_keys_of_any_character(rows: ReadModel, table: str) -> None:
+async def test_pages_of_keys_of_any_character(rows: SharedRows, table: str) -> None:
     """A key may hold what a server does not take or has a meaning of its own for: none is left out, none comes twice,
     and a cursor that nobody has given out is a place like any other."""
     keys = ["a", "a\\", "a\\0", "a\0", "\0", "\\", "'; --", "%", "é"]
@@ -126,7 +126,7 @@ async def test_pages_of_keys_of_any_character(rows: ReadModel, table: str) -> No
     assert sorted(keys) == sorted(found)
 
 
-async def test_a_range(rows: ReadModel, table: str) -> None:
+async def test_a_range(rows: SharedRows, table: str) -> None:
     """Both ends count; a page within a range goes on within it, and a range may be empty."""
     await fill(rows, table, *(order(id, nr, day=f"2011-05-{nr:02}") for nr, id in enumerate("abcdefgh", 1)))
 
@@ -142,7 +142,7 @@ async def test_a_range(rows: ReadModel, table: str) -> None:
     assert ["", ""] == await found("2012", "2013")
 
 
-async def test_pages_are_stable_under_writes(rows: ReadModel, table: str) -> None:
+async def test_pages_are_stable_under_writes(rows: SharedRows, table: str) -> None:
     """Rows that are added, changed and removed between two pages shift none of the others."""
     await fill(rows, table, *(passing(id, nr, at=f"{nr:02}") for nr, id in enumerate("bdfhjl", 1)))
     page = await rows.listed(table, "by-status", "open", most=3)
@@ -158,7 +158,7 @@ async def test_pages_are_stable_under_writes(rows: ReadModel, table: str) -> Non
     assert "l" == await ids(rows, table, "by-status", "open", after=page.next, most=3)
 
 
-async def test_a_listed_row_is_the_newest(rows: ReadModel, table: str) -> None:
+async def test_a_listed_row_is_the_newest(rows: SharedRows, table: str) -> None:
     """What a listing shows is what the key shows, however often the row has changed."""
     for nr in range(1, 5):
         saved = having(order("a", nr, at="1"), n=nr)
@@ -167,7 +167,7 @@ async def test_a_listed_row_is_the_newest(rows: ReadModel, table: str) -> None:
             assert [shown(saved)] == list((await rows.listed(table, listing, group)).rows)
 
 
-async def test_a_row_moves(rows: ReadModel, table: str) -> None:
+async def test_a_row_moves(rows: SharedRows, table: str) -> None:
     """It is in one place of one group at a time, in none when it is not listed, and may come back."""
     for nr, status, at in ((1, "open", "1"), (2, "open", "2"), (3, "placed", "2"), (4, "", ""), (5, "open", "1")):
         moved = changes(a=row(nr, id="a", status=status, at=at) if status else row(nr, id="a"))
@@ -178,7 +178,7 @@ async def test_a_row_moves(rows: ReadModel, table: str) -> None:
     assert "" == await ids(rows, table, "by-status", "open")
 
 
-async def test_a_row_that_was_folded_anew_moves(rows: ReadModel, table: str) -> None:
+async def test_a_row_that_was_folded_anew_moves(rows: SharedRows, table: str) -> None:
     """Its position is the same, and it is listed where it belongs."""
     for revision, status in enumerate(("open", "placed", "held", "open")):
         await fill(rows, table, replace(passing("a", 5, status), revision=revision))
@@ -198,7 +198,7 @@ async def test_late_batches_list_nothing(models: ReadModels, table: str) -> None
     assert "placed" == (await models.two.listed(table, "by-user", "u")).rows[0]["status"]
 
 
-async def test_many_rows_in_one_batch(rows: ReadModel, table: str) -> None:
+async def test_many_rows_in_one_batch(rows: SharedRows, table: str) -> None:
     """A batch larger than what goes into one request, listed page by page, and moved in one batch."""
     many = {f"{n:04}": row(1, n, id=f"{n:04}", status="open", at="1", user="u", day="1") for n in range(700)}
     await save(rows, 3, {table: changes(**many)})

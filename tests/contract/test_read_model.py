@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projections.stores.listings import ReadModel
+from projections.stores.listings import SharedRows
 from projections.stores.rows import Changes, Checkpoint, Quarantined, shown
 from projections.stores.shared.opening import open_rows
 from projections.stores.shared.sql import SqlRows
@@ -33,7 +33,7 @@ from tests.stores import drop_journals
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-ASKED: dict[str, Callable[[ReadModel], Awaitable[object]]] = {
+ASKED: dict[str, Callable[[SharedRows], Awaitable[object]]] = {
     "places": lambda rows: rows.places(3),
     "load": lambda rows: rows.load(3, "orders-1", ["a"]),
     "row": lambda rows: rows.row(3, "orders-1", "a"),
@@ -182,7 +182,7 @@ async def test_a_drop_in_sql_that_is_cut_off_is_done_again(
             assert {} == await models.two.load(3, table, batch.rows)
 
 
-def cut_off(rows: ReadModel, monkeypatch: pytest.MonkeyPatch, done: int) -> None:
+def cut_off(rows: SharedRows, monkeypatch: pytest.MonkeyPatch, done: int) -> None:
     """The worker dies after so many transactions."""
     assert isinstance(rows, SqlRows)
     transaction, begun = rows._session.transaction, itertools.count()

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from projections.stores.listings import ReadModel
+from projections.stores.listings import SharedRows
 from projections.stores.rows import Changes, Checkpoint, Quarantined, shown
 from tests.contract.read_models import KINDS, ReadModels, changes, gone, new_table, row, save, two_workers, url_of
 
@@ -24,7 +24,7 @@ async def models(request: pytest.FixtureRequest) -> AsyncIterator[ReadModels]:
 
 
 @pytest.fixture
-def rows(models: ReadModels) -> ReadModel:
+def rows(models: ReadModels) -> SharedRows:
     """A read model of each kind."""
     return models.one
 
@@ -62,7 +62,7 @@ async def test_the_largest_row_is_taken(models: ReadModels, table: str) -> None:
     assert {"a": saved, "b": row(7, text="y")} == await models.two.load(3, table, ["a", "b"])
 
 
-async def test_a_key_that_never_had_a_row_is_left_out(rows: ReadModel, table: str) -> None:
+async def test_a_key_that_never_had_a_row_is_left_out(rows: SharedRows, table: str) -> None:
     """Before anything is saved, and among others that are there."""
     assert {} == await rows.load(3, table, ["a", "b"])
     assert await rows.row(3, table, "a") is None
@@ -71,7 +71,7 @@ async def test_a_key_that_never_had_a_row_is_left_out(rows: ReadModel, table: st
     assert {} == await rows.load(3, table, [])
 
 
-async def test_a_removed_row_is_loaded_and_not_shown(rows: ReadModel, table: str) -> None:
+async def test_a_removed_row_is_loaded_and_not_shown(rows: SharedRows, table: str) -> None:
     """Its position stays, so that an older event does not bring it back; queries find nothing."""
     await save(rows, 3, {table: changes(a=row(1))})
     await save(rows, 3, {table: changes(a=gone(2))})
@@ -82,14 +82,14 @@ async def test_a_removed_row_is_loaded_and_not_shown(rows: ReadModel, table: str
     assert shown(row(3)) == await rows.row(3, table, "a")
 
 
-async def test_keys_are_any_text(rows: ReadModel, table: str) -> None:
+async def test_keys_are_any_text(rows: SharedRows, table: str) -> None:
     """Of any characters, those that a database has for itself too, and each is apart from all others."""
     keys = ["a", "A", "a ", "", "a\0", "a\\0", "'; --", "Zoë ☃", "𝔸", "é", "e\u0301", "%", "x" * 255]
     await save(rows, 3, {table: changes(**{key: row(n, n=n) for n, key in enumerate(keys, 1)})})
     assert {key: row(n, n=n) for n, key in enumerate(keys, 1)} == await rows.load(3, table, keys)
 
 
-async def test_a_large_batch(rows: ReadModel, table: str) -> None:
+async def test_a_large_batch(rows: SharedRows, table: str) -> None:
     """Many rows, of which some are large, in one save and one load."""
     many = {f"order {n}": row(1, n, text="x" * (100_000 if n % 400 == 0 else 300)) for n in range(1200)}
     await save(rows, 3, {table: changes(**many)})
@@ -108,7 +108,7 @@ async def test_places(models: ReadModels, table: str) -> None:
     assert other not in await models.two.places(4)
 
 
-async def test_a_place_moves_without_rows(rows: ReadModel, table: str) -> None:
+async def test_a_place_moves_without_rows(rows: SharedRows, table: str) -> None:
     """Events that touch no row of a table move its place all the same; one at the very beginning is a place too."""
     for place in (
         Checkpoint(),
@@ -121,7 +121,7 @@ async def test_a_place_moves_without_rows(rows: ReadModel, table: str) -> None:
         assert place == (await rows.places(3))[table]
 
 
-async def test_an_older_row_changes_nothing(rows: ReadModel, table: str) -> None:
+async def test_an_older_row_changes_nothing(rows: SharedRows, table: str) -> None:
     """Commit number first, then the index therein, as numbers; rows beside it that are newer are taken."""
     await save(rows, 3, {table: changes(a=row(10, 9), b=row(10, 1), c=row(9, 0))})
     await save(rows, 3, {table: changes(a=row(9, 11), b=row(10, 2), c=row(8, 1), d=row(1, 0))})
@@ -156,7 +156,7 @@ async def test_a_row_of_the_same_position_takes_its_place(models: ReadModels, ta
     assert shown(row(5, 1, n=0)) == await models.one.row(3, table, "a")
 
 
-async def test_saving_again_changes_nothing(rows: ReadModel, table: str) -> None:
+async def test_saving_again_changes_nothing(rows: SharedRows, table: str) -> None:
     """A save whose answer was lost is asked for again."""
     batch = changes(a=row(1), b=gone(2), c=row(3, n=1))
     for _ in range(3):
@@ -165,7 +165,7 @@ async def test_saving_again_changes_nothing(rows: ReadModel, table: str) -> None
         assert batch.place == (await rows.places(3))[table]
 
 
-async def test_partitions_and_tables_are_apart(rows: ReadModel, table: str) -> None:
+async def test_partitions_and_tables_are_apart(rows: SharedRows, table: str) -> None:
     """The same key in two partitions, or in two tables, is two rows."""
     other = new_table()
     await save(rows, 3, {table: changes(a=row(5, n=1)), other: changes(a=row(5, n=2))})
@@ -177,7 +177,7 @@ async def test_partitions_and_tables_are_apart(rows: ReadModel, table: str) -> N
 async def test_partitions_are_saved_side_by_side(models: ReadModels, table: str) -> None:
     """Two workers with several partitions each, and several saves at once."""
 
-    async def fill(model: ReadModel, partition: int) -> None:
+    async def fill(model: SharedRows, partition: int) -> None:
         for nr in range(1, 6):
             await save(model, partition, {table: changes(**{f"k{n}": row(nr, n) for n in range(40)})})
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from projections.stores.listings import ReadModel
+from projections.stores.listings import SharedRows
 from projections.stores.rows import Changes, Checkpoint, Quarantined
 from projections.stores.shared.cassandra import CassandraRows
 from projections.stores.shared.cassandra_tables import BUCKETS, REVISION_BITS
@@ -37,7 +37,7 @@ MOST_REQUESTS = 40
 class Line:
     """The line from a worker to the servers. It counts the requests, and at one of them stops the worker or breaks."""
 
-    def __init__(self, rows: ReadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, rows: SharedRows, monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(rows, CassandraRows)
         self._execute: Any = rows._session.execute
         self.requests = 0
@@ -91,20 +91,20 @@ def held(nr: int) -> Changes:
     return changes(**{id: having(it, status="held") for id, it in opened(nr).rows.items()})
 
 
-async def shown(rows: ReadModel, table: str) -> dict[str, str]:
+async def shown(rows: SharedRows, table: str) -> dict[str, str]:
     """The ids that each group shows."""
     groups = (("by-status", "open"), ("by-status", "placed"), ("by-status", "held"), ("by-user", "u"))
     pages = [await rows.listed(table, *group) for group in groups]
     return {group: "".join(it["id"] for it in page.rows) for (_, group), page in zip(groups, pages, strict=True)}
 
 
-async def execute(rows: ReadModel, cql: str) -> Any:
+async def execute(rows: SharedRows, cql: str) -> Any:
     """What an operator would type."""
     assert isinstance(rows, CassandraRows)
     return await rows._session.execute(cql.format(k=rows._keyspace))
 
 
-async def entries(rows: ReadModel, table: str) -> int:
+async def entries(rows: SharedRows, table: str) -> int:
     """How many entries there are, shown or not."""
     [[count]] = await execute(rows, f"SELECT count(*) FROM {{k}}.listings WHERE tbl = '{table}' ALLOW FILTERING")
     return int(count)

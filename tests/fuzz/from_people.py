@@ -51,9 +51,9 @@ _letters = records(
 def _letter(its: list[Record]) -> None:
     for it in dead_letters.not_dropped(its):
         dead_letters.summary(it)
-        as_json(dead_letters.details(it))
+        as_json(dead_letters.letter_details(it))
         dead_letters.retry_headers(it)
-        dead_letters.command_id(it)
+        dead_letters.letter_command_id(it)
 
 
 def _sales(data: bytes) -> None:

@@ -26,7 +26,7 @@ from tests.simulation.disk import Disk, SimulatedRows
 from tests.simulation.feed import SimulatedFeed
 from tests.simulation.group import Consumer, Message, Place
 from tests.simulation.kafka import SimulatedBroker
-from tests.simulation.read_model import SharedRows
+from tests.simulation.read_model import NetworkedRows
 from tests.simulation.topics import CHANGELOG, COMMITS_TOPIC, CONTROL_TOPIC, EVENTS_TOPIC, PROJECTION_LETTERS_TOPIC
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ProjectionWorker:
         self.ready = False
         rows = SimulatedRows(world, CHANGELOG, broker, INDEXES, disk)
         self.local = {TYPE: rows}
-        self.shared = ThrottledCheckpoints(SharedRows(world, world.read_model))
+        self.shared = ThrottledCheckpoints(NetworkedRows(world, world.read_model))
         self.supervisor = Supervisor()
         publication = Publication(
             type=TYPE, topic=EVENTS_TOPIC, source="/accounts", journal=journal, broker=broker, codec=EVENTS,

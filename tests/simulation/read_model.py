@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SharedRows:
+class NetworkedRows:
     """`Rows` as a worker sees them. Each table is saved by a request of its own: where one fails others may be done."""
 
     def __init__(self, world: World, rows: MemoryRows) -> None:

@@ -13,7 +13,7 @@ from aggregates.decider import Decider
 from schemas.codec import Codec
 from schemas.formats import AVRO, Format
 from schemas.registry import Schema
-from streams.deciding.cache import Cache, encoded
+from streams.deciding.cache import Cache, encode_snapshots
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup, Verdict
 from streams.deciding.group_handler import GroupHandler
@@ -177,7 +177,7 @@ class Desk:
         await self.journal.append(commit)
         self.handler.settle(self.nr - 1)
         await self.journal.derive([commit])
-        await self.journal.save_snapshots("moment", encoded(due))
+        await self.journal.save_snapshots("moment", encode_snapshots(due))
         return group.verdicts
 
     async def told(self, type: str, data: Any = None, id: str = "", **fields: Any) -> tuple[str, Sequence[str]]:

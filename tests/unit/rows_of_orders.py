@@ -1,4 +1,4 @@
-"""Orders in a local store on a real disk, with indexes, written as lanes write them."""
+"""Orders in a local store on a real disk, with indexes, written as processors write them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Changelog:
 
 
 class Orders:
-    """`save` as a lane does it: rows by key, each a status and where it changed, and the place of the table."""
+    """`save` as a processor does it: rows by key, each a status and where it changed, and the place of the table."""
 
     def __init__(self, folder: Path) -> None:
         app = Application("test", "projections", Settings(partitions=PARTITIONS), datadir=str(folder))

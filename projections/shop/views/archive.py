@@ -18,7 +18,7 @@ from projections.projection import Row
 from projections.shop.tables.archive import by_user, of_user, order_archive
 from projections.shop.views.answers import ArchiveOfUser
 from projections.shop.views.parameters import Days
-from projections.stores.listings import Cursor, ReadModel, Span
+from projections.stores.listings import Cursor, SharedRows, Span
 from streams.web.health import json_response
 from streams.web.operation import describe
 
@@ -84,7 +84,7 @@ class UsersArchive:
             raise BadRequest(f"from={asked.from_!r}: more than {MOST_YEARS} years up to {last}")
         return cls(user_id, first, last, asked.limit, asked.cursor)
 
-    async def answer(self, rows: ReadModel, table: str) -> Row:
+    async def answer(self, rows: SharedRows, table: str) -> Row:
         """The page. Raises `Unavailable`."""
         span = Span(self.first, self.last, descending=True)
         found: list[Row] = []
@@ -112,7 +112,7 @@ def _cursor(row: Row) -> str:
     return f"{row['day']}:{row['id']}"
 
 
-def add_archive(side: ReadSide, rows: ReadModel) -> None:
+def add_archive(side: ReadSide, rows: SharedRows) -> None:
     """Serve it, from the read model that keeps `order_archive` and its listing `by_user`."""
     name = order_archive.name
 

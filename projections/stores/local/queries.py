@@ -64,7 +64,7 @@ def _rows(store: RocksDBStore, partition: int, table: str, first: str) -> Iterat
             yield key, value
 
 
-def behind(key: str) -> str:
+def key_after(key: str) -> str:
     """The smallest key that is greater than this one."""
     return key + "\0"
 
@@ -74,7 +74,7 @@ def indexed(
 ) -> list[str]:
     """Up to `most` keys of rows under a value of an index, behind the key `after`, in order."""
     prefix = entry_prefix(table, index, value)
-    start = prefix + behind(after).encode() if after else b""
+    start = prefix + key_after(after).encode() if after else b""
     return [entry[len(prefix) :].decode() for entry, _ in islice(store.items(partition, prefix, start), most)]
 
 
@@ -84,7 +84,7 @@ def in_order(
     """The values of an index with the keys of their rows, behind the value and key `after`, in the order of UTF-8. Not
     to be held over an await."""
     prefix = index_prefix(table, index)
-    start = entry_prefix(table, index, after[0]) + behind(after[1]).encode() if after else b""
+    start = entry_prefix(table, index, after[0]) + key_after(after[1]).encode() if after else b""
     for entry, _ in store.items(partition, prefix, start):
         value, _, key = entry[len(prefix) :].decode().partition("\0")
         yield value, key
@@ -103,7 +103,7 @@ def listed(
         if under is not None:
             keys += ((key, partition) for key in indexed(store, partition, table, *under, after, most))
         else:
-            for record_key, value in islice(_rows(store, partition, table, behind(after) if after else ""), most):
+            for record_key, value in islice(_rows(store, partition, table, key_after(after) if after else ""), most):
                 key = read_key(record_key).key
                 keys.append((key, partition))
                 rows[key] = value

@@ -23,7 +23,7 @@ import msgspec
 from cassandra.query import BoundStatement
 
 from projections.projection import Row
-from projections.stores.listings import ALL, Cursor, Listings, Page, ReadModel, Span, Spot, none_listed, page_of, spots
+from projections.stores.listings import ALL, Cursor, Listings, Page, SharedRows, Span, Spot, none_listed, page_of, spots
 from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, decode_stored, shown
 from projections.stores.shared.cassandra_tables import (
     BUCKETS,
@@ -63,8 +63,8 @@ class ReadRow(msgspec.Struct, frozen=True):
     listed: Mapping[str, Spot]
 
 
-class CassandraRows(ReadModel):
-    """A `ReadModel` in one keyspace."""
+class CassandraRows(SharedRows):
+    """A `SharedRows` in one keyspace."""
 
     def __init__(self, address: CassandraAddress, keyspace: str, listings: Listings = none_listed) -> None:
         self._keyspace = keyspace

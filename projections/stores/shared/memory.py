@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from projections.projection import Row
-from projections.stores.listings import ALL, Cursor, Listings, Page, ReadModel, Span, none_listed, page_of, spots
+from projections.stores.listings import ALL, Cursor, Listings, Page, SharedRows, Span, none_listed, page_of, spots
 from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, decode_stored, head_of, shown
 from streams.journal.port import JournalMissing
 
@@ -29,8 +29,8 @@ class MemoryDatabase:
     tables: defaultdict[tuple[int, str], MemoryTable] = field(default_factory=lambda: defaultdict(MemoryTable))
 
 
-class MemoryRows(ReadModel):
-    """A `ReadModel` in this process."""
+class MemoryRows(SharedRows):
+    """A `SharedRows` in this process."""
 
     def __init__(self, database: MemoryDatabase | None = None, listings: Listings = none_listed) -> None:
         self.database = database or MemoryDatabase()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from projections.stores.listings import Listings, ReadModel, none_listed
+from projections.stores.listings import Listings, SharedRows, none_listed
 from projections.stores.shared.cassandra import CassandraRows
 from projections.stores.shared.memory import MemoryDatabase, MemoryRows
 from projections.stores.shared.sql import SqlRows
@@ -21,7 +21,7 @@ def open_rows(
     name: str = "read_model_2",  # with the format of what is kept, so that none of another one is read
     listings: Listings = none_listed,
     setting: str = "READ_MODEL_URL",
-) -> ReadModel:
+) -> SharedRows:
     """The read model of a name, not connected yet: `await model.open()`, after `create()` the first time.
 
     It has a keyspace, schema or file of its own, `<namespace><keyspace>_<name>`. `listings` gives the listings of a

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projections.stores.listings import ALL, Cursor, Listings, Page, ReadModel, Span, none_listed, page_of, spots
+from projections.stores.listings import ALL, Cursor, Listings, Page, SharedRows, Span, none_listed, page_of, spots
 from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, decode_stored, shown
 from projections.stores.shared.sql_tables import (
     LISTINGS,
@@ -24,7 +24,7 @@ from projections.stores.shared.sql_tables import (
     TABLES,
     UNLIST,
     of,
-    page,
+    page_query,
     rows_of,
 )
 from streams.journal.sql.session import SqlAddress, SqlSession
@@ -33,7 +33,7 @@ from streams.journal.sql.tables import as_stored, upsert
 _AT_ONCE = 500
 """Rows of one statement, few enough that it ends in time."""
 
-_UP, _DOWN = page(descending=False), page(descending=True)
+_UP, _DOWN = page_query(descending=False), page_query(descending=True)
 _REMOVE = {table: delete(table).where(of(table)) for table in TABLES.sorted_tables}
 _REMOVE_UP_TO = {table: _REMOVE[table].where(table.c.key <= bindparam("last")) for table in (ROWS, LISTINGS)}
 
@@ -43,8 +43,8 @@ _POSITION = ("nr", "idx", "released")
 """The columns that say which of two rows is newer."""
 
 
-class SqlRows(ReadModel):
-    """A `ReadModel` in one file or schema."""
+class SqlRows(SharedRows):
+    """A `SharedRows` in one file or schema."""
 
     def __init__(self, address: SqlAddress, listings: Listings = none_listed) -> None:
         self._session = SqlSession(address, TABLES)

@@ -107,7 +107,7 @@ UNLIST = delete(LISTINGS).where(
 RESTART = update(PLACES).where(of(PLACES)).values(nr=0, idx=-1, complete=0, next_offset=0)
 
 
-def page(descending: bool) -> Select[Any]:
+def page_query(descending: bool) -> Select[Any]:
     """The query of a page of a group behind a cursor: sort key, key, row."""
     entry = LISTINGS.c
     place = tuple_(entry.sort, entry.key)

@@ -13,7 +13,7 @@ from streams.deciding.command_handler import CommandHandler
 from streams.deciding.messages import Message, command_headers, message_of, read_envelope
 from streams.deciding.quarantine import RELEASE
 from streams.journal.port import Unavailable
-from streams.kafka.batches import unreadable
+from streams.kafka.batches import unreadable_record
 from streams.limits import Limits
 from tests.unit.ledgers import Ledgers, Make
 
@@ -65,7 +65,7 @@ async def test_one_message_is_its_own_failure(it: Ledgers, changes: dict[str, An
 
 def test_a_record_that_could_not_be_read() -> None:
     """What stands for it becomes a message that says why."""
-    record = unreadable(TopicPartition("ledger-commands", 0), 3, 7, -1, "it is not what zstd makes")
+    record = unreadable_record(TopicPartition("ledger-commands", 0), 3, 7, -1, "it is not what zstd makes")
     message = message_of(record)
     assert (7, None, None) == (message.offset, message.key, message.value)
     assert "what stands at offsets 3 to 7: it is not what zstd makes" == message.unreadable

@@ -22,7 +22,7 @@ def here() -> Boxes:
 
 
 async def apply(here: Boxes, table: TableFold, events: Sequence[Read]) -> FoldResult | None:
-    """As a lane does it."""
+    """As a processor does it."""
     folded = await table.fold(events)
     if folded is not None:
         await here.rows.save(0, {table.table: folded.changes})

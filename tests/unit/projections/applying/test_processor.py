@@ -1,4 +1,4 @@
-"""A lane of events into tables: from where they stand, in sequence, and never past what is missing."""
+"""A processor of events into tables: from where they stand, in sequence, and never past what is missing."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from projections.applying import processor as processor_module
 from projections.applying.fold import TableFold
 from projections.applying.processor import EventProcessor
 from projections.stores.rows import Checkpoint
-from streams.kafka.batches import unreadable
+from streams.kafka.batches import unreadable_record
 from tests.memory_rows import MemoryRows
 from tests.unit.boxes import BANG, Boxes, by_type, put, until
 
 
-class Lanes:
-    """Boxes, and lanes that apply their events."""
+class Processors:
+    """Boxes, and processors that apply their events."""
 
     def __init__(self) -> None:
         self.here = Boxes()
         self.aside: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    def lane(self, *tables: TableFold, batch: int = 1_000) -> EventProcessor:
+    def processor(self, *tables: TableFold, batch: int = 1_000) -> EventProcessor:
         self.batch = batch
         return EventProcessor(self.here.published_stream, self.here.letters, tables)
 
-    def run(self, lane: EventProcessor) -> None:
+    def run(self, processor: EventProcessor) -> None:
         """Begin, and go on for ever."""
 
         async def follow() -> None:
-            async with lane.batches(self.batch) as batches:
+            async with processor.batches(self.batch) as batches:
                 async for batch in batches:
-                    async with lane.changing:
-                        self.aside += [table.table for table in await lane.apply(batch)]
+                    async with processor.changing:
+                        self.aside += [table.table for table in await processor.apply(batch)]
 
-        self._tasks.append(asyncio.create_task(lane.until_done(follow)))
+        self._tasks.append(asyncio.create_task(processor.until_done(follow)))
 
     async def reach(self, *tables: TableFold) -> None:
         """Return when these tables have the whole log."""
@@ -54,16 +54,16 @@ class Lanes:
 
 
 @pytest.fixture
-async def lanes(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lanes]:
+async def processors(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Processors]:
     monkeypatch.setattr(processor_module, "FIRST_PAUSE", 0.01)
-    lanes = Lanes()
-    yield lanes
-    await lanes.close()
+    processors = Processors()
+    yield processors
+    await processors.close()
 
 
 @pytest.fixture
-def here(lanes: Lanes) -> Boxes:
-    return lanes.here
+def here(processors: Processors) -> Boxes:
+    return processors.here
 
 
 async def again(here: Boxes, *, offset: int | None = None) -> TableFold:
@@ -75,153 +75,155 @@ async def again(here: Boxes, *, offset: int | None = None) -> TableFold:
     return table
 
 
-async def filled(lanes: Lanes, *whats: str) -> None:
+async def filled(processors: Processors, *whats: str) -> None:
     """Boxes 1 and 2 have these, and the table is up to date."""
     for what in whats:
-        await lanes.here.write(("1", put(what)), ("2", put(what)))
-    lanes.run(lanes.lane(table := lanes.here.table()))
-    await lanes.reach(table)
-    await lanes.close()
-    lanes.here.topic.read.clear()
+        await processors.here.write(("1", put(what)), ("2", put(what)))
+    processors.run(processors.processor(table := processors.here.table()))
+    await processors.reach(table)
+    await processors.close()
+    processors.here.topic.read.clear()
 
 
 # -- where it begins -----------------------------------------------------------------------------------
 
 
-async def test_from_the_beginning_and_on(lanes: Lanes, here: Boxes) -> None:
+async def test_from_the_beginning_and_on(processors: Processors, here: Boxes) -> None:
     """A new table gets all that is there and all that comes."""
     await here.write(("1", put("a")))
-    lanes.run(lanes.lane(table := here.table()))
-    await lanes.reach(table)
+    processors.run(processors.processor(table := here.table()))
+    await processors.reach(table)
     for what in "bcd":
         await here.write(("1", put(what)), ("2", put(what)))
-        await lanes.reach(table)
+        await processors.reach(table)
         assert here.expected() == here.rows.rows("boxes-1")
 
 
-async def test_where_the_table_is(lanes: Lanes, here: Boxes) -> None:
+async def test_where_the_table_is(processors: Processors, here: Boxes) -> None:
     """What it has is not read again."""
-    await filled(lanes, *"abc")
+    await filled(processors, *"abc")
     await here.write(("1", put("d")))
-    lanes.run(lanes.lane(table := await again(here)))
-    await lanes.reach(table)
+    processors.run(processors.processor(table := await again(here)))
+    await processors.reach(table)
     assert ([6], here.expected()) == (here.topic.read, here.rows.rows("boxes-1"))
 
 
-async def test_where_the_one_is_that_is_furthest_behind(lanes: Lanes, here: Boxes) -> None:
+async def test_where_the_one_is_that_is_furthest_behind(processors: Processors, here: Boxes) -> None:
     """Tables at different places go together: each leaves out what it has."""
-    await filled(lanes, "a")
+    await filled(processors, "a")
     behind = here.table(by_type)
-    lanes.run(lanes.lane(await again(here), behind))
+    processors.run(processors.processor(await again(here), behind))
     await here.write(("1", put("b")))
-    await lanes.reach(behind)
+    await processors.reach(behind)
     assert here.expected() == here.rows.rows("boxes-1")
     assert here.expected(by_type) == here.rows.rows("by-type-1")
 
 
 @pytest.mark.parametrize("offset", [1, 4, 5, 100])
-async def test_an_offset_that_does_not_fit(lanes: Lanes, here: Boxes, offset: int) -> None:
+async def test_an_offset_that_does_not_fit(processors: Processors, here: Boxes, offset: int) -> None:
     """The offset is a hint: where the topic does not say the same, it is read from its beginning."""
-    await filled(lanes, *"abc")
+    await filled(processors, *"abc")
     await here.write(("1", put("d")), ("2", put("d")))
-    lanes.run(lanes.lane(table := await again(here, offset=offset)))
-    await lanes.reach(table)
+    processors.run(processors.processor(table := await again(here, offset=offset)))
+    await processors.reach(table)
     assert here.expected() == here.rows.rows("boxes-1")
 
 
 @pytest.mark.parametrize("published", [0, 1, 2])
-async def test_a_topic_that_was_made_again(lanes: Lanes, here: Boxes, published: int) -> None:
+async def test_a_topic_that_was_made_again(processors: Processors, here: Boxes, published: int) -> None:
     """What was never published there comes from the log, and what follows from the topic."""
-    await filled(lanes, "a")
+    await filled(processors, "a")
     here.topic.records.clear()
     for number, what in enumerate("bcd"):
         await here.write(("1", put(what)), ("2", put(what)), publish=number >= 3 - published)
-    lanes.run(lanes.lane(table := await again(here)))
-    await lanes.reach(table)
+    processors.run(processors.processor(table := await again(here)))
+    await processors.reach(table)
     await here.write(("1", put("e")))
-    await lanes.reach(table)
+    await processors.reach(table)
     assert here.expected() == here.rows.rows("boxes-1")
 
 
 @pytest.mark.parametrize("known", [True, False])
-async def test_a_topic_that_does_not_reach_back(lanes: Lanes, here: Boxes, known: bool) -> None:
+async def test_a_topic_that_does_not_reach_back(processors: Processors, here: Boxes, known: bool) -> None:
     """What retention has removed comes from the log, for a table that is behind and for a new one."""
-    await filled(lanes, "a")
+    await filled(processors, "a")
     for what in "bcd":
         await here.write(("1", put(what)), ("2", put(what)))
     here.topic.remove_before(5)
-    lanes.run(lanes.lane(table := await again(here) if known else here.table(name="boxes-1.1")))
-    await lanes.reach(table)
+    processors.run(processors.processor(table := await again(here) if known else here.table(name="boxes-1.1")))
+    await processors.reach(table)
     assert here.expected() == here.rows.rows(table.table)
     assert [5] == here.topic.read
 
 
 @pytest.mark.parametrize("says", [[0], [1, 0, 1], [2, 0, 0]])
 @pytest.mark.parametrize("empty", [True, False])
-async def test_a_log_that_says_little_at_a_time(lanes: Lanes, here: Boxes, says: list[int], empty: bool) -> None:
+async def test_a_log_that_says_little_at_a_time(
+    processors: Processors, here: Boxes, says: list[int], empty: bool
+) -> None:
     """A read of the log may end early, even at once: that is not its end."""
     for what in "abcd":
         await here.write(("1", put(what)), ("2", put(what)))
     here.topic.remove_before(8 if empty else 6)
     here.journal.says = says
-    lanes.run(lanes.lane(table := here.table()))
-    await lanes.reach(table)
+    processors.run(processors.processor(table := here.table()))
+    await processors.reach(table)
     assert here.expected() == here.rows.rows("boxes-1")
 
 
-async def test_a_late_duplicate_at_the_beginning(lanes: Lanes, here: Boxes) -> None:
+async def test_a_late_duplicate_at_the_beginning(processors: Processors, here: Boxes) -> None:
     """Nor does it say that the topic has what came after it."""
     first = await here.write(("1", put("a")), publish=False)
     await here.write(("2", put("b")), publish=False)
     await here.publish(first)
     await here.write(("3", put("c")))
-    lanes.run(lanes.lane(table := here.table()))
-    await lanes.reach(table)
+    processors.run(processors.processor(table := here.table()))
+    await processors.reach(table)
     assert here.expected() == here.rows.rows("boxes-1")
 
 
-async def test_one_that_is_ahead_joins(lanes: Lanes, here: Boxes) -> None:
+async def test_one_that_is_ahead_joins(processors: Processors, here: Boxes) -> None:
     """From then on the others do not have all before they have come as far."""
-    await filled(lanes, "a")
+    await filled(processors, "a")
     ahead = await again(here)
-    lane = lanes.lane(behind := here.table(by_type))
-    lanes.run(lane)
+    processor = processors.processor(behind := here.table(by_type))
+    processors.run(processor)
     here.rows.down = True
-    lane.join(ahead)
-    assert (False, ahead.place.at) == (lane.has_all(behind), lane.at)
+    processor.join(ahead)
+    assert (False, ahead.place.at) == (processor.has_all(behind), processor.at)
     here.rows.down = False
-    await lanes.reach(behind)
-    await until(lambda: lane.has_all(behind) and lane.has_all(ahead))
+    await processors.reach(behind)
+    await until(lambda: processor.has_all(behind) and processor.has_all(ahead))
 
 
 # -- what is missing -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lost", [range(2, 3), range(2, 4), range(2, 6)])
-async def test_what_the_topic_has_lost_comes_from_the_log(lanes: Lanes, here: Boxes, lost: range) -> None:
+async def test_what_the_topic_has_lost_comes_from_the_log(processors: Processors, here: Boxes, lost: range) -> None:
     """An event that is not on the topic any more is not missed, be it of a row that changes again or not."""
-    await filled(lanes, "a")
+    await filled(processors, "a")
     await here.write(("3", put("b")), ("1", put("b")))
     await here.write(("4", put("c")), ("1", put("c")))
     await here.write(("5", put("d")), ("2", put("d")))
     for offset in lost:
         here.topic.lose(offset)
     table, local = await again(here), here.table(by_type)
-    lanes.run(lanes.lane(table))
-    lanes.run(lanes.lane(local))
-    await lanes.reach(table, local)
+    processors.run(processors.processor(table))
+    processors.run(processors.processor(local))
+    await processors.reach(table, local)
     assert here.expected() == here.rows.rows("boxes-1")
     assert here.expected(by_type) == here.rows.rows("by-type-1")
 
 
 @pytest.mark.parametrize("named", [True, False])
-async def test_records_that_are_removed_while_it_waits(lanes: Lanes, here: Boxes, named: bool) -> None:
-    """Retention that overtakes a lane leaves nothing out, whether events name the one before them or not."""
+async def test_records_that_are_removed_while_it_waits(processors: Processors, here: Boxes, named: bool) -> None:
+    """Retention that overtakes a processor leaves nothing out, whether events name the one before them or not."""
     here.names_previous = named
     await here.write(("1", put("a")))
     table = here.table(by_type)
-    lanes.run(lanes.lane(table))
-    await lanes.reach(table)
+    processors.run(processors.processor(table))
+    await processors.reach(table)
     here.rows.down = True
     await here.write(("1", put("b")))
     await asyncio.sleep(0.02)
@@ -229,19 +231,19 @@ async def test_records_that_are_removed_while_it_waits(lanes: Lanes, here: Boxes
         await here.write((f"new {number}", put("c")))
     here.topic.remove_before(5)
     here.rows.down = False
-    await lanes.reach(table)
+    await processors.reach(table)
     assert here.expected(by_type) == here.rows.rows("by-type-1")
 
 
 @pytest.mark.parametrize("late", [True, False])
-async def test_a_topic_that_is_made_again_while_it_is_read(lanes: Lanes, here: Boxes, late: bool) -> None:
+async def test_a_topic_that_is_made_again_while_it_is_read(processors: Processors, here: Boxes, late: bool) -> None:
     """The new one begins anywhere, with an event that does not know which was before it, or with a late duplicate: what
     is not on it comes from the log."""
     first = await here.write(("1", put("a")))
     await here.write(("2", put("a")), ("3", put("a")))
     table = here.table(by_type)
-    lanes.run(lanes.lane(table))
-    await lanes.reach(table)
+    processors.run(processors.processor(table))
+    await processors.reach(table)
     here.topic.records.clear()
     await here.write(("1", put("b")), publish=False)
     if late:
@@ -251,75 +253,75 @@ async def test_a_topic_that_is_made_again_while_it_is_read(lanes: Lanes, here: B
     await here.write(("2", put("b")))
     here.names_previous = True
     await here.write(("3", put("b")))
-    await lanes.reach(table)
+    await processors.reach(table)
     assert here.expected(by_type) == here.rows.rows("by-type-1")
 
 
 # -- what fails ----------------------------------------------------------------------------------------
 
 
-async def test_a_batch_that_fails_is_tried_again(lanes: Lanes, here: Boxes) -> None:
+async def test_a_batch_that_fails_is_tried_again(processors: Processors, here: Boxes) -> None:
     """Nothing is passed while the store is down, and nothing is lost."""
     here.rows.down = True
-    lanes.run(lanes.lane(table := here.table()))
+    processors.run(processors.processor(table := here.table()))
     await here.write(("1", put("a")))
     await asyncio.sleep(0.05)
-    assert (Checkpoint(), []) == (table.place, lanes.aside)
+    assert (Checkpoint(), []) == (table.place, processors.aside)
     await here.write(("1", put("b")))
     here.rows.down = False
-    await lanes.reach(table)
+    await processors.reach(table)
     assert here.expected() == here.rows.rows("boxes-1")
 
 
-async def test_the_store_of_one_table_fails(lanes: Lanes, here: Boxes) -> None:
+async def test_the_store_of_one_table_fails(processors: Processors, here: Boxes) -> None:
     """That table is set aside, once, where it was; those of other stores go on."""
     other = MemoryRows()
-    lane = lanes.lane(going := here.table(), falling := here.table(by_type, rows=other))
-    lanes.run(lane)
+    processor = processors.processor(going := here.table(), falling := here.table(by_type, rows=other))
+    processors.run(processor)
     await here.write(("1", put("a")))
-    await lanes.reach(going, falling)
+    await processors.reach(going, falling)
     other.down = True
     for what in "bc":
         await here.write(("1", put(what)))
-        await lanes.reach(going)
-    await until(lambda: lane.at == here.head)
-    assert (["by-type-1"], [going]) == (lanes.aside, lane.tables)
-    assert (Checkpoint(1, 0, 1, 1), here.head) == (falling.place, lane.at)
+        await processors.reach(going)
+    await until(lambda: processor.at == here.head)
+    assert (["by-type-1"], [going]) == (processors.aside, processor.tables)
+    assert (Checkpoint(1, 0, 1, 1), here.head) == (falling.place, processor.at)
     assert here.expected() == here.rows.rows("boxes-1")
 
 
-async def test_both_stores_fail(lanes: Lanes, here: Boxes) -> None:
+async def test_both_stores_fail(processors: Processors, here: Boxes) -> None:
     """Then all of them wait, none is set aside."""
     other = MemoryRows()
     here.rows.down = other.down = True
-    lanes.run(lanes.lane(one := here.table(), two := here.table(by_type, rows=other)))
+    processors.run(processors.processor(one := here.table(), two := here.table(by_type, rows=other)))
     await here.write(("1", put("a")))
     await asyncio.sleep(0.05)
-    assert [] == lanes.aside
+    assert [] == processors.aside
     here.rows.down = other.down = False
-    await lanes.reach(one, two)
+    await processors.reach(one, two)
 
 
-async def test_an_event_that_cannot_be_read_is_waited_for(lanes: Lanes, here: Boxes) -> None:
+async def test_an_event_that_cannot_be_read_is_waited_for(processors: Processors, here: Boxes) -> None:
     """Newer code has written it: nothing is applied of it and what is behind it, until its schema is there."""
     await here.write(("1", put("a")))
     await here.write(("1", ("Newer", b"\xc3\x01" + bytes(range(8)))))
     await here.write(("1", put("b")))
-    lanes.run(lanes.lane(table := here.table(), batch=1))
+    processors.run(processors.processor(table := here.table(), batch=1))
     await until(lambda: table.place.nr == 1)
     await asyncio.sleep(0.05)
     assert Checkpoint(1, 0, 1, 1) == table.place
 
 
-async def test_what_waits_is_in_the_dead_letters_first(lanes: Lanes, here: Boxes) -> None:
+async def test_what_waits_is_in_the_dead_letters_first(processors: Processors, here: Boxes) -> None:
     """Before a place is moved past an event that waits behind a projection that raised, the event is kept."""
     here.letters.down = True
-    lanes.run(lanes.lane(table := here.table()))
+    processors.run(processors.processor(table := here.table()))
     await here.write(("1", put("a")), ("1", BANG), ("1", put("b")))
     await asyncio.sleep(0.05)
     assert (Checkpoint(), {}) == (table.place, here.rows.rows("boxes-1"))
     here.letters.down = False
-    await lanes.reach(table)
+    await processors.reach(table)
     assert [("boxes-1", "1", "box-0:1:1"), ("boxes-1", "1", "box-0:1:2")] == here.letters.kept
     assert 2 == table.quarantined["1"].events
 
@@ -359,7 +361,7 @@ STRANGE: list[tuple[Any, Any, list[tuple[str, bytes]]]] = [
 @pytest.mark.parametrize("strange", STRANGE)
 @pytest.mark.parametrize("where", ["first", "between", "last", "alone"])
 async def test_a_record_of_others_is_passed_over(
-    lanes: Lanes, here: Boxes, strange: Any, where: str, caplog: Any
+    processors: Processors, here: Boxes, strange: Any, where: str, caplog: Any
 ) -> None:
     """Wherever it stands: the tables have all events, read on, and it is said once and counted."""
     if where in ("first", "alone"):
@@ -370,47 +372,46 @@ async def test_a_record_of_others_is_passed_over(
     await here.write(("1", put("b")), publish=where != "alone")
     if where == "last":
         here.topic.append(*strange)
-    lanes.run(lane := lanes.lane(table := here.table()))
-    await until(lambda: lane.offset == here.topic.end and table.place.at == here.head)
+    processors.run(processor := processors.processor(table := here.table()))
+    await until(lambda: processor.offset == here.topic.end and table.place.at == here.head)
     assert here.expected() == here.rows.rows("boxes-1")
     here.topic.append(*strange)
     await here.write(("2", put("c")))
-    await until(lambda: lane.offset == here.topic.end)
+    await until(lambda: processor.offset == here.topic.end)
     assert here.expected() == here.rows.rows("boxes-1")
     assert (1, 2) == (caplog.text.count("none that this system has published"), here.reader.passed_over["box-0"])
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_a_copy_of_an_event_that_all_tables_have(lanes: Lanes, here: Boxes, together: bool) -> None:
+async def test_a_copy_of_an_event_that_all_tables_have(processors: Processors, here: Boxes, together: bool) -> None:
     """A mirror may copy an event with its id and change what is in it: what all tables have is not read again."""
-    lanes.run(lane := lanes.lane(table := here.table()))
+    processors.run(processor := processors.processor(table := here.table()))
     commit = await here.write(("1", put("a")), publish=not together)
     if together:
         await here.publish(commit)
     else:
-        await lanes.reach(table)
+        await processors.reach(table)
     here.topic.append(b"1", b"enriched", here.topic.records[0].headers)
     await here.write(("1", put("b")))
-    await until(lambda: lane.offset == here.topic.end and table.place.at == here.head)
-    assert ("", here.expected()) == (lane.held, here.rows.rows("boxes-1"))
+    await until(lambda: processor.offset == here.topic.end and table.place.at == here.head)
+    assert ("", here.expected()) == (processor.held, here.rows.rows("boxes-1"))
 
 
-async def test_an_event_beyond_the_end_of_the_log(lanes: Lanes, here: Boxes) -> None:
+async def test_an_event_beyond_the_end_of_the_log(processors: Processors, here: Boxes) -> None:
     """It is said that the log is not the one that it is from, as where a journal was restored, not that it may come."""
     await here.write(("1", put("a")))
-    lanes.run(lane := lanes.lane(table := here.table()))
-    await lanes.reach(table)
+    processors.run(processor := processors.processor(table := here.table()))
+    await processors.reach(table)
     here.topic.append(b"1", put("x")[1], placed(b"box-0:2000000:0", ce_previous=b"box-0:1999999:0"))
     async with here.topic.grown:
         here.topic.grown.notify_all()
-    await until(lambda: bool(lane.held))
-    assert (
-        "JournalBehind: box-0: its events are published up to 2000000:0, and the journal ends at commit 1" in lane.held
-    )
+    await until(lambda: bool(processor.held))
+    reason = "JournalBehind: box-0: its events are published up to 2000000:0, and the journal ends at commit 1"
+    assert reason in processor.held
 
 
 async def test_what_the_log_cannot_give_is_asked_for_once(
-    lanes: Lanes, here: Boxes, monkeypatch: pytest.MonkeyPatch
+    processors: Processors, here: Boxes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An event that follows what the log does not have is not looked for again and again without a pause."""
     await here.write(("1", put("a")), ("1", put("b")))
@@ -423,37 +424,37 @@ async def test_what_the_log_cannot_give_is_asked_for_once(
         return [first._replace(follows=(900, 0)), *others]
 
     monkeypatch.setattr(here.reader, "read", read)
-    lanes.run(lane := lanes.lane(table := here.table()))
-    await until(lambda: "MissingEvents: box-0: the journal lacks what is before event 1:0" in lane.held)
+    processors.run(processor := processors.processor(table := here.table()))
+    await until(lambda: "MissingEvents: box-0: the journal lacks what is before event 1:0" in processor.held)
     await asyncio.sleep(0.1)
     assert (Checkpoint(), True) == (table.place, reads < 10)
 
 
-async def test_an_event_that_cannot_be_read(lanes: Lanes, here: Boxes) -> None:
+async def test_an_event_that_cannot_be_read(processors: Processors, here: Boxes) -> None:
     """It comes from the log at once, though nothing follows on the topic that says that it is missing."""
     await here.write(("1", put("a")))
-    lanes.run(lane := lanes.lane(table := here.table()))
-    await lanes.reach(table)
+    processors.run(processor := processors.processor(table := here.table()))
+    await processors.reach(table)
     await here.write(("1", put("b")), publish=False)
-    damaged = unreadable(TopicPartition("box-events", 0), here.topic.end, here.topic.end, -1, "damaged")
+    damaged = unreadable_record(TopicPartition("box-events", 0), here.topic.end, here.topic.end, -1, "damaged")
     here.topic.records.append(damaged)  # type: ignore[arg-type]
     async with here.topic.grown:
         here.topic.grown.notify_all()
-    await lanes.reach(table)
-    await until(lambda: lane.offset == here.topic.end)
+    await processors.reach(table)
+    await until(lambda: processor.offset == here.topic.end)
     assert here.expected() == here.rows.rows("boxes-1")
 
 
 async def test_a_stranger_at_the_end_is_not_read_again_and_again(
-    lanes: Lanes, here: Boxes, monkeypatch: pytest.MonkeyPatch
+    processors: Processors, here: Boxes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lane that looks whether its place is still there finds it before what is none of ours."""
+    """A processor that looks whether its place is still there finds it before what is none of ours."""
     monkeypatch.setattr(event_source, "IDLE_SECONDS", 0.02)
     await here.write(("1", put("a")))
     here.topic.append(None, b"heartbeat", [])
-    lanes.run(lane := lanes.lane(table := here.table()))
-    await lanes.reach(table)
-    await until(lambda: lane.offset == here.topic.end)
+    processors.run(processor := processors.processor(table := here.table()))
+    await processors.reach(table)
+    await until(lambda: processor.offset == here.topic.end)
     here.topic.read.clear()
     await asyncio.sleep(0.1)
-    assert (set(), True) == (set(here.topic.read) - {here.topic.end}, lane.has_all(table))
+    assert (set(), True) == (set(here.topic.read) - {here.topic.end}, processor.has_all(table))

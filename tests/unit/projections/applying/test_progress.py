@@ -14,7 +14,7 @@ def told(progress: Progress) -> tuple[int, int]:
 
 
 def test_from_the_topic() -> None:
-    """Offsets count: what stood before the lane began is done, too."""
+    """Offsets count: what stood before the processor began is done, too."""
     progress = Progress()
     assert (0, 0) == told(progress)
     progress.topic(40, 100)
@@ -62,7 +62,7 @@ def test_begun_before(first: int, end: int) -> None:
 
 
 def test_events_that_are_not_published_yet() -> None:
-    """A lane that begins at a topic that is still empty counts what comes there, not what the log had of it."""
+    """A processor that begins at a topic that is still empty counts what comes there, not what the log had of it."""
     progress = Progress()
     progress.log(0, 1, 0, 0)
     progress.in_log(1, 3)

@@ -134,7 +134,7 @@ async def test_bytes_of_nobody_hold_too() -> None:
 
 
 class Tables:
-    """Both projections of the boxes, as a lane keeps them."""
+    """Both projections of the boxes, as a processor keeps them."""
 
     def __init__(self, here: Boxes) -> None:
         self._here = here

@@ -10,11 +10,11 @@ import pytest
 
 from projections.gateway.command_answers import answer_of, is_another, used_before
 from projections.gateway.command_records import CommandAggregate, KafkaPosition, SentCommand
-from projections.gateway.command_request import Command
+from projections.gateway.command_request import CheckedCommand
 from projections.http.problems import HttpProblem
 from streams.deciding.messages import AggregateRef, Error, Reply
 
-COMMAND = Command("c-1", "order", "7", "PlaceOrder", [], "same")
+COMMAND = CheckedCommand("c-1", "order", "7", "PlaceOrder", [], "same")
 PLACE = KafkaPosition("order-commands", 0, 1)
 
 

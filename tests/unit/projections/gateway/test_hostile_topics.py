@@ -15,11 +15,11 @@ from aiokafka.structs import TopicPartition
 from projections.applying.control import Control
 from projections.gateway.command_log import CommandLog
 from projections.gateway.command_records import CommandAggregate, KafkaPosition, SentCommand, read_entry
-from projections.gateway.replies import Replies
+from projections.gateway.replies import GatewayReplies
 from projections.gateway.waiters import ReplyWaiters
 from streams.cli import kafka
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
-from streams.kafka.batches import unreadable
+from streams.kafka.batches import unreadable_record
 from streams.kafka.client import KafkaClient
 
 DEEP = b"[" * 5_000 + b"]" * 5_000
@@ -37,7 +37,7 @@ VALUES = [
     b'{"status":"pending"}',
     b'"' + b"x" * 100_000 + b'"',
 ]
-UNREADABLE = unreadable(TopicPartition("t", 0), 0, 0, -1, "it is not what zstd makes")
+UNREADABLE = unreadable_record(TopicPartition("t", 0), 0, 0, -1, "it is not what zstd makes")
 
 
 def record(offset: int, value: bytes | None, key: bytes | None = b"paused/orders") -> Any:
@@ -55,7 +55,7 @@ async def test_replies_behind_a_foreign_record(tmp_path: Path) -> None:
     """Whatever stands on the topic of replies, who waits for a reply behind it gets it."""
     commands, waiters = CommandLog(lambda: tmp_path / "commands.sqlite"), ReplyWaiters(2)
     commands.open("topic-1")
-    replies = Replies(KafkaClient([], 4), commands, waiters, servers=[], topic="gateway-replies", partitions=4)
+    replies = GatewayReplies(KafkaClient([], 4), commands, waiters, servers=[], topic="gateway-replies", partitions=4)
     with waiters.waiting_for(SENT) as waiting:
         replies._keep([*(record(offset, value) for offset, value in enumerate(VALUES)), UNREADABLE], {0: 50})
         assert not waiting.done()

@@ -18,9 +18,9 @@ from projections.gateway.command_records import (
     encode_sent,
     now_ms,
 )
-from projections.gateway.command_request import Command
+from projections.gateway.command_request import CheckedCommand
 from projections.gateway.gateway import Gateway
-from projections.gateway.replies import Replies, read_record
+from projections.gateway.replies import GatewayReplies, read_record
 from projections.gateway.waiters import NotHere, ReplyWaiters, TooMany
 from streams.deciding.messages import AggregateRef, Error, Reply, encode_reply
 from streams.kafka.client import KafkaClient
@@ -33,17 +33,17 @@ def sent(id: str, order: str = "7", command: str = "PlaceOrder") -> SentCommand:
 
 
 @pytest.fixture
-def replies(tmp_path: Path) -> Replies:
+def replies(tmp_path: Path) -> GatewayReplies:
     """Nothing is read, and all partitions are here; two may wait."""
     commands = CommandLog(lambda: tmp_path / "commands.sqlite")
     broker = KafkaClient([], 4)
-    replies = Replies(broker, commands, ReplyWaiters(2), servers=[], topic="gateway-replies", partitions=4)
+    replies = GatewayReplies(broker, commands, ReplyWaiters(2), servers=[], topic="gateway-replies", partitions=4)
     replies._active = frozenset(range(4))
     commands.open("topic-1")
     return replies
 
 
-async def test_as_many_as_may_wait(replies: Replies) -> None:
+async def test_as_many_as_may_wait(replies: GatewayReplies) -> None:
     """One more is refused, until another one waits no longer."""
     with replies.waiters.place(sends=False):
         with (
@@ -56,7 +56,7 @@ async def test_as_many_as_may_wait(replies: Replies) -> None:
             pass
 
 
-async def test_several_may_wait_for_one_command(replies: Replies) -> None:
+async def test_several_may_wait_for_one_command(replies: GatewayReplies) -> None:
     """Each gets its reply."""
     with replies.waiters.waiting_for(sent("a")) as one, replies.waiters.waiting_for(sent("a")) as other:
         read(replies, record("a", "7"))
@@ -64,7 +64,7 @@ async def test_several_may_wait_for_one_command(replies: Replies) -> None:
     assert {} == replies.waiters._waiting
 
 
-async def test_who_asks_does_not_take_the_place_of_who_sends(replies: Replies) -> None:
+async def test_who_asks_does_not_take_the_place_of_who_sends(replies: GatewayReplies) -> None:
     """As many as may ask what became of commands, and then commands are taken all the same; and the other way round."""
     with replies.waiters.place(sends=False), replies.waiters.place(sends=False):
         with replies.waiters.place(sends=True), replies.waiters.place(sends=True):
@@ -75,7 +75,7 @@ async def test_who_asks_does_not_take_the_place_of_who_sends(replies: Replies) -
             pass
 
 
-async def test_a_reply_of_another_aggregate(replies: Replies) -> None:
+async def test_a_reply_of_another_aggregate(replies: GatewayReplies) -> None:
     """Who waits for the reply of one aggregate does not get that of another to a command with its id, nor the reply to
     another command; one that does not say to which command it is is taken."""
     with replies.waiters.waiting_for(sent("a")) as waits, replies.waiters.waiting_for(sent("a")) as also:
@@ -91,7 +91,7 @@ async def test_a_reply_of_another_aggregate(replies: Replies) -> None:
 
 
 @pytest.mark.parametrize("error", ["", "IdUsedBefore"])
-async def test_what_others_say_is_not_what_became_of_it(replies: Replies, error: str) -> None:
+async def test_what_others_say_is_not_what_became_of_it(replies: GatewayReplies, error: str) -> None:
     """A reply of another aggregate, or to another command, is not that of the command that was sent, nor does it free
     its slot."""
     read(replies, of(encode_sent(sent("a"))))
@@ -106,7 +106,7 @@ async def test_what_others_say_is_not_what_became_of_it(replies: Replies, error:
     assert "a" not in replies.pending
 
 
-def read(replies: Replies, *records: Any) -> None:
+def read(replies: GatewayReplies, *records: Any) -> None:
     """Have records read."""
     replies._keep(records, {0: replies._read_to.get(0, 0) + len(records)})
 
@@ -118,7 +118,7 @@ def test_a_time_to_come() -> None:
     assert entry[0].at <= now_ms()
 
 
-async def test_a_refusal_of_another_command(replies: Replies) -> None:
+async def test_a_refusal_of_another_command(replies: GatewayReplies) -> None:
     """That an id was used before is told to who waits, and is not what became of the first command with that id."""
     with replies.waiters.waiting_for(sent("a")) as reply:
         read(replies, record("a", "7"))
@@ -144,7 +144,7 @@ def of(value: bytes, ahead: int = 0) -> Any:
     return SimpleNamespace(value=value, timestamp=now_ms() + ahead, topic="gateway-replies", partition=0, offset=0)
 
 
-async def test_who_looks_for_a_command_when_its_partition_moves(replies: Replies) -> None:
+async def test_who_looks_for_a_command_when_its_partition_moves(replies: GatewayReplies) -> None:
     """He is told so at once, also when it moves as the worker ends."""
     broker: Any = SimpleNamespace(end_offset=end_offset)
     replies._broker = broker
@@ -162,7 +162,7 @@ async def end_offset(topic: str, partition: int) -> int:
     return 5
 
 
-async def test_a_partition_moves(replies: Replies) -> None:
+async def test_a_partition_moves(replies: GatewayReplies) -> None:
     """Who waits for a command of it is let go without a reply, and its commands count no more; the others wait on."""
     replies._run = nothing  # type: ignore[method-assign]
     moves, stays = "a", next(id for id in "bcdefgh" if replies._partition(id) != replies._partition("a"))
@@ -180,7 +180,7 @@ async def nothing() -> None:
     """Read nothing."""
 
 
-async def test_a_copy_counts_nothing(replies: Replies) -> None:
+async def test_a_copy_counts_nothing(replies: GatewayReplies) -> None:
     """What is read for the time when another worker has gone is kept, and counts when the partition is here."""
     replies._run = nothing  # type: ignore[method-assign]
     await replies.assign((), range(4))
@@ -191,10 +191,10 @@ async def test_a_copy_counts_nothing(replies: Replies) -> None:
     assert "a" in replies.pending
 
 
-async def test_the_same_again_is_not_given_the_reply_of_another(replies: Replies) -> None:
+async def test_the_same_again_is_not_given_the_reply_of_another(replies: GatewayReplies) -> None:
     """Of a command that is sent again before its note is read, what is known under its id may be the reply of another
     aggregate: it is sent again. With its note and its own reply it is not."""
-    command = Command("a", "order", "7", "PlaceOrder", [], "1")
+    command = CheckedCommand("a", "order", "7", "PlaceOrder", [], "1")
     gateway: Any = SimpleNamespace(_replies=replies)
     replies.pending.add(sent("a"), now_ms())
     read(replies, record("a", "8", command="PlaceOrder"))

@@ -189,14 +189,14 @@ async def test_who_waits_waits_for_the_look_at_the_log_too(town: Town) -> None:
     async with town.worker(1) as it:
         await it.current("boxes-1")
         await it.looked()
-        lane = it.source.partitions[0]._main
-        lane.knows_log = None
+        processor = it.source.partitions[0]._main
+        processor.knows_log = None
         waiting = asyncio.create_task(it.source.wait_for(0, 1, ["boxes"], 60, bound))
         await until(lambda: bound.now == 1)
         await it.source._has_moved(0)
         await asyncio.sleep(0)
         assert not waiting.done()
-        lane.knows_log = True
+        processor.knows_log = True
         await it.source._has_moved(0)
         async with asyncio.timeout(5):
             assert await waiting

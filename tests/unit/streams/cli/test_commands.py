@@ -31,7 +31,7 @@ from streams.deciding.quarantine import QuarantineReason, pack
 from streams.journal import event_view
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Identity, RecordedEvent, Snapshot
-from streams.kafka.batches import unreadable
+from streams.kafka.batches import unreadable_record
 from streams.kafka.client import partition_of
 from streams.kafka.topics import TopicError
 from streams.settings import Settings
@@ -152,14 +152,14 @@ def test_unknown_type() -> None:
     with pytest.raises(
         CliError, match=r"no aggregate type ordr.*types on Kafka in the namespace a_: order, user$"
     ) as stopped:
-        kafka.check_topic("a_ordr-commands", "ordr", Settings(namespace="a_"), present, ["order"])
+        kafka.require_topic("a_ordr-commands", "ordr", Settings(namespace="a_"), present, ["order"])
     assert 2 == stopped.value.code
 
 
 def test_known_type_without_topic() -> None:
     """A type of this app whose topic is not there yet is no wrong use: the message says who makes it."""
     with pytest.raises(CliError, match="start a worker of order, or run") as stopped:
-        kafka.check_topic("order-commands", "order", Settings(), [], ["order"])
+        kafka.require_topic("order-commands", "order", Settings(), [], ["order"])
     assert 1 == stopped.value.code
 
 
@@ -213,7 +213,7 @@ async def test_errors_of_kafka(error: Exception, code: int, words: str) -> None:
 
 async def test_show(context: FakeContext) -> None:
     """The state comes from all events, with decimals as strings; commands without event leave it as it is."""
-    shown = await journal.state_of(context, "536365", None)  # type: ignore[arg-type]
+    shown = await journal.state_at(context, "536365", None)  # type: ignore[arg-type]
     assert ("order", "536365", 2, "open") == (shown["type"], shown["id"], shown["sequence"], shown["state"]["status"])
     [line] = shown["state"]["lines"].values()
     assert {"sku": "85123A", "description": "HÖLDER", "quantity": 6, "unit_price": "2.5500"} == line
@@ -223,7 +223,7 @@ async def test_show(context: FakeContext) -> None:
 @pytest.mark.parametrize(("at", "sequence", "lines"), [(1, 1, 0), (2, 2, 1), (99, 2, 1)])
 async def test_show_at(context: FakeContext, at: int, sequence: int, lines: int) -> None:
     """`--at N` is the state after event N, or after the last one when there are fewer."""
-    shown = await journal.state_of(context, "536365", at)  # type: ignore[arg-type]
+    shown = await journal.state_at(context, "536365", at)  # type: ignore[arg-type]
     assert (sequence, lines) == (shown["sequence"], len(shown["state"]["lines"]))
 
 
@@ -231,7 +231,7 @@ async def test_show_at(context: FakeContext, at: int, sequence: int, lines: int)
 async def test_show_nothing(context: FakeContext, id: str) -> None:
     """There is no aggregate without an event."""
     with pytest.raises(CliError, match=f"no order {id}") as stopped:
-        await journal.state_of(context, id, None)  # type: ignore[arg-type]
+        await journal.state_at(context, id, None)  # type: ignore[arg-type]
     assert 1 == stopped.value.code
 
 
@@ -267,7 +267,7 @@ async def test_unreadable_event(context: FakeContext) -> None:
 async def test_missing_journal() -> None:
     """Tables that do not exist are for the user to make, and the message says how."""
     with pytest.raises(CliError, match="run `faust -A <app> setup`") as stopped:
-        await journal.state_of(FakeContext(MemoryStore()), "1", None)  # type: ignore[arg-type]
+        await journal.state_at(FakeContext(MemoryStore()), "1", None)  # type: ignore[arg-type]
     assert 2 == stopped.value.code
 
 
@@ -358,7 +358,7 @@ def test_dead_letter_without_headers(value: bytes | None, type: str) -> None:
 )
 def test_dead_letter_details(value: bytes | None, shown: object) -> None:
     """The details show JSON as JSON, text as text and other bytes in base64."""
-    details = dead_letters.details(record(value=value))
+    details = dead_letters.letter_details(record(value=value))
     assert ("3:17", "536365", shown) == (details["position"], details["key"], details["value"])
     assert {"ce_id": "c9", "ce_type": "AddLine"} == details["headers"]
     assert ("Unreadable", "t:3:9") == (details["failure"]["type"], details["failure"]["position"])
@@ -380,7 +380,7 @@ def test_trace_is_shown_by_line() -> None:
     raised = record(
         headers=[("dl_type", b"DomainError"), ("dl_trace", b"Traceback\n  here\n"), ("dl_quarantine", b"1")]
     )
-    failure = dead_letters.details(raised)["failure"]
+    failure = dead_letters.letter_details(raised)["failure"]
     assert (["Traceback", "  here"], True) == (failure["trace"], failure["quarantine"])
     assert "DomainError, quarantine" == dead_letters.summary(raised)[4]
 
@@ -413,13 +413,13 @@ def test_every_listing_survives_every_record(changes: dict[str, Any]) -> None:
     letters = dead_letters.not_dropped([record(offset=1), hostile, record(offset=18)])
     assert [1, 17, 18] == [letter.offset for letter in letters]
     assert "3:17" == dead_letters.summary(hostile)[0]
-    assert indented(dead_letters.details(hostile))
+    assert indented(dead_letters.letter_details(hostile))
     assert dead_letters.retry_headers(hostile) is not None
 
 
 def test_a_letter_that_could_not_be_read() -> None:
     """What stands on the topic and cannot be read is listed with the reason."""
-    lost = unreadable(TopicPartition("order-dead-letters", 3), 17, 17, -1, "its checksum is wrong")
+    lost = unreadable_record(TopicPartition("order-dead-letters", 3), 17, 17, -1, "its checksum is wrong")
     assert [lost] == dead_letters.not_dropped([lost])
     assert ("3:17", "", "", "", "Unreadable", "its checksum is wrong") == dead_letters.summary(lost)
 
@@ -466,7 +466,7 @@ async def test_quarantine_of_an_aggregate(context: FakeContext) -> None:
     await journal.save_snapshots("order", [Snapshot("536365", 2, 2, 1, b"")])
     found = await quarantine.quarantine_of(journal, "order", "536365")
     assert found is not None
-    shown = quarantine.details("536365", found, "3:17")
+    shown = quarantine.quarantine_details("536365", found, "3:17")
     assert ("c9", "3:17", "2026-11-23T09:30:00Z") == (shown["command_id"], shown["dead_letter"], shown["since"])
     assert {
         "command_id": "c10", "type": "AddLine", "offset": 10, "sent": "2026-11-23T09:30:00Z", "value": {"sku": 1},

@@ -26,47 +26,47 @@ async def test_short_work_does_not_wait() -> None:
 
 async def test_one_turn_each_time_that_the_loop_comes_round() -> None:
     """However many have long work to do, the loop stands still for one turn, and not for one of each."""
-    long, lanes = 3 * TURN_SECONDS, 8
+    long, processors = 3 * TURN_SECONDS, 8
     latest, done = 0.0, 0
 
-    async def lane() -> None:
+    async def processor() -> None:
         nonlocal done
         for _ in range(5):
             await yield_if_due()
             work(long)
         done += 1
 
-    lanes_done = asyncio.gather(*(lane() for _ in range(lanes)))
-    while done < lanes:
+    processors_done = asyncio.gather(*(processor() for _ in range(processors)))
+    while done < processors:
         looked = time.perf_counter()
         await asyncio.sleep(0)
         latest = max(latest, time.perf_counter() - looked)
-    await lanes_done
-    assert latest < lanes * long / 2
+    await processors_done
+    assert latest < processors * long / 2
 
 
 async def test_all_have_turns() -> None:
     """Turns are given in the order in which they are asked for, so nobody waits for more than one of each other."""
     order: list[int] = []
 
-    async def lane(number: int) -> None:
+    async def processor(number: int) -> None:
         for _ in range(4):
             await yield_if_due()
             order.append(number)
             work(2 * TURN_SECONDS)
 
-    await asyncio.gather(*(lane(number) for number in range(3)))
+    await asyncio.gather(*(processor(number) for number in range(3)))
     assert [0, *[0, 1, 2] * 3, 1, 2] == order
 
 
 async def test_who_gives_up_holds_nobody_up() -> None:
     """Somebody who is cancelled while waiting leaves the turn to the next in line."""
 
-    async def lane() -> None:
+    async def processor() -> None:
         await yield_if_due()
         work(2 * TURN_SECONDS)
 
-    first, gone, stays = (asyncio.create_task(lane()) for _ in range(3))
+    first, gone, stays = (asyncio.create_task(processor()) for _ in range(3))
     await asyncio.sleep(0)  # the first has its turn, the others are in line
     gone.cancel()
     await asyncio.wait_for(asyncio.gather(first, stays), 1.0)

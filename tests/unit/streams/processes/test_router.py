@@ -23,7 +23,7 @@ from schemas.release import samples
 from streams.aggregate_type import AggregateType
 from streams.deciding.messages import Message
 from streams.journal.event_decoding import NotReadableYet
-from streams.kafka.batches import unreadable
+from streams.kafka.batches import unreadable_record
 from streams.kafka.client import ProducerRecord, RecordTooLarge, partition_of
 from streams.processes.event_meaning import EventMeaning
 from streams.processes.router import Router
@@ -153,7 +153,7 @@ def test_what_has_the_place_of_an_event_is_waited_for(forged: dict[str, Any]) ->
 
 def test_a_record_that_cannot_be_read_is_skipped() -> None:
     """What could not be unpacked is skipped: that was said where it was read."""
-    lost = unreadable(TopicPartition("order-events", 3), 5, 5, -1, "it is not what zstd makes")
+    lost = unreadable_record(TopicPartition("order-events", 3), 5, 5, -1, "it is not what zstd makes")
     assert [] == EventMeaning(hears("OrderConfirmed"), "order", ORDERS).hear(lost, 8, "/checkout")
 
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from streams.runtime import web_server
-from streams.runtime.web_server import Connections, Runner, cancelled_with_client, most_connections, most_outgoing
+from streams.runtime.web_server import OpenConnections, Runner, cancelled_with_client, most_connections, most_outgoing
 from tests.e2e.client import eventually
 
 MOST = 5
@@ -24,7 +24,7 @@ class Server:
     """Answers at once, or when it is let."""
 
     def __init__(self) -> None:
-        self.connections = Connections(MOST)
+        self.connections = OpenConnections(MOST)
         self.let = asyncio.Event()
         self.let.set()
         self.waiting = 0
