@@ -10,10 +10,10 @@ from aiokafka.errors import KafkaError
 
 from projections.applying.control import Control
 from projections.applying.dead_letters import ProjectionDeadLetters
-from projections.applying.events import EventReader
-from projections.applying.feed import KafkaTopicReader
-from projections.applying.source import ProjectionGroup
-from projections.applying.topic_log import TopicLog
+from projections.applying.event_reader import EventReader
+from projections.applying.foreign_events import TopicLog
+from projections.applying.projection_group import ProjectionGroup
+from projections.applying.topic_reader import KafkaTopicReader
 from projections.http.problems import ExpectDispatcher, problems
 from projections.publishing.backlog import Backlog
 from projections.publishing.connections import Connections
@@ -57,7 +57,7 @@ class ReadSide(Part):
     """What the views of a projection app need: stores by projection, journals and contexts by type, doors.
 
     `contexts` are the types that have a journal: it publishes their events, unless PUBLISH is off and another app does
-    (`projections.tail`). `foreign` are types of somebody else's, of which it has the topics alone. `name` tells the
+    (`projections.tail_app`). `foreign` are types of somebody else's, of which it has the topics alone. `name` tells the
     apps of a system apart: their consumer groups, changelogs, orders and dead letters are named by it.
     """
 
@@ -235,7 +235,7 @@ def _check(
 ) -> None:
     """Raise `ValueError` where the wiring cannot be right."""
     if not kept:
-        raise ValueError("an app of projections keeps at least one: give it a Kept(..)")
+        raise ValueError("an app of projections keeps at least one: give it a Table(..)")
     for type_, context in contexts.items():
         if type_ != context.decider.type:
             raise ValueError(f"the context of {context.decider.type} stands under {type_!r}: contexts are by type")

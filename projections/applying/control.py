@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from aiokafka.errors import KafkaError
 
-from projections.applying.feed import TopicReader
+from projections.applying.topic_reader import TopicReader
 from projections.stores.declaration import projection_name, table_name, version_of
 from projections.stores.rows import FORMAT
 from streams.concurrency.retry import until_it_answers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from projections.applying.events import Event
+from projections.applying.event_reader import Event
 from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge
 
 log = logging.getLogger(__name__)

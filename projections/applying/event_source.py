@@ -14,10 +14,10 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from projections.applying.events import Event, EventReader, place_of
-from projections.applying.feed import TopicReader, TopicReading
+from projections.applying.event_reader import Event, EventReader, place_of
 from projections.applying.fold import MissingEvents
 from projections.applying.progress import Progress
+from projections.applying.topic_reader import TopicReader, TopicReading
 from projections.stores.rows import Checkpoint
 from streams.journal.port import Unavailable
 from streams.journal.position import BEGINNING, Place, Position

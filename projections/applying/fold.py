@@ -15,7 +15,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from projections.applying.events import Event
+from projections.applying.event_reader import Event
 from projections.projection import Projection, PublishedEvent, Row, RowError
 from projections.stores.rows import Changes, Checkpoint, Quarantined, Rows, StoredRow, encode_row, encode_stored
 from streams.concurrency.fairness import chunks, yield_if_due

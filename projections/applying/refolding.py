@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from projections.applying.events import Event, EventReader
+from projections.applying.event_reader import Event, EventReader
 from projections.applying.fold import FoldResult, TableFold, encoded, evolved, reason_of, require_unchanged
-from projections.applying.partition import PartitionProcessor, PartitionTable
+from projections.applying.partition_processor import PartitionProcessor, PartitionTable
 from projections.projection import PublishedEvent
 from projections.stores.rows import Changes, Checkpoint, Quarantined, StoredRow, encode_row
 from streams.journal.position import BEGINNING, parse_place

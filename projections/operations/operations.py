@@ -16,9 +16,9 @@ import msgspec
 from msgspec.structs import replace
 
 from projections.app import ReadSide
-from projections.applying.partition import PartitionProcessor
+from projections.applying.partition_processor import PartitionProcessor
+from projections.applying.projection_group import ProjectionGroup
 from projections.applying.refolding import RefoldedRow, fold_key, fold_waiting
-from projections.applying.source import ProjectionGroup
 from projections.http.bodies import Post, read_body
 from projections.http.forwarding import HOP, HOP_SECONDS
 from projections.http.problems import HttpProblem, NotNow, reading_from

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from projections.app import ReadSide
-from projections.applying.partition import PartitionProcessor, PartitionTable
+from projections.applying.partition_processor import PartitionProcessor, PartitionTable
 from projections.stores.rows import Checkpoint
 from streams.journal.port import stream_name
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from projections.app import ReadSide
-from projections.applying.partition import PartitionProcessor, PartitionTable
+from projections.applying.partition_processor import PartitionProcessor, PartitionTable
 from projections.operations.reach import TableReach, at_rest, published_here, reach_of
 from projections.routing.cutover import newly_waiting
 from projections.stores.declaration import Table, projection_name

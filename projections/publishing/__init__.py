@@ -1,1 +1,1 @@
-"""From the journal to Kafka: the tail of each log, and how far it is."""
+"""From the journal to Kafka. `tail.Tail` publishes one log, `publisher` is the part that runs all of them."""

@@ -9,8 +9,8 @@ from faust.types import TP
 from projections.publishing.connections import Connections
 from projections.publishing.publication import Publication
 from projections.publishing.registry_framing import RegistryFraming
+from projections.publishing.tail import Tail
 from projections.publishing.tail_assignment import Tailers
-from projections.publishing.tailer import Tail
 from streams.aggregate_type import AggregateType
 from streams.concurrency.tasks import each_done
 from streams.kafka import topics

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 
 from projections.publishing.publication import Publication
-from projections.publishing.tailer import Tail
+from projections.publishing.tail import Tail
 from streams.runtime.partition_pump import ConsumerRecord
 
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from projections.applying.control import Control
-from projections.applying.partition import PartitionProcessor
-from projections.applying.source import ProjectionGroup
+from projections.applying.partition_processor import PartitionProcessor
+from projections.applying.projection_group import ProjectionGroup
 from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
 from streams.journal.port import Unavailable

@@ -16,7 +16,7 @@ from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from projections.applying.control import Control
-from projections.applying.source import ProjectionGroup
+from projections.applying.projection_group import ProjectionGroup
 from projections.http.forwarding import (
     HOP,
     HOP_SECONDS,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from projections.applying.source import ProjectionGroup
+from projections.applying.projection_group import ProjectionGroup
 from projections.applying.waits import MostAtOnce
 from projections.http.at_least import LONGEST_WAIT, BadPositionHeader, read_all_at_least, read_at_least, read_wait
 from projections.http.forwarding import HOP_SECONDS, Busy, Tables, read_answer, worker_of

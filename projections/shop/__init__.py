@@ -1,1 +1,1 @@
-"""The shop's projections and their app."""
+"""The shop's projections and their app. An example: the engine imports nothing of it."""

@@ -1,7 +1,7 @@
 """The shop's tail, where it is to run apart from the tables: `faust -A projections.shop.tail worker`."""
 
 from projections.shop.wiring import contexts_of
-from projections.tail import tail_app
+from projections.tail_app import tail_app
 from streams.runtime.preparation import stop_on_user_error
 from streams.settings import Settings
 

@@ -1,1 +1,1 @@
-"""The table of pending timers, and how it is shown; nothing fires by it."""
+"""The table of pending timers, and how it is shown. Nothing fires by it: see `streams.processes.timer_watch`."""

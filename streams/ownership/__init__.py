@@ -1,1 +1,4 @@
-"""The one owner of a partition of commands: its queue, takeover of the log, commits, replies and derived rows."""
+"""The one owner of a partition of commands: its queue, the group commit, replies and derived rows.
+
+`owner` commits groups, `takeover` begins with an empty commit of the next epoch. The fence is the journal's append.
+"""

@@ -21,8 +21,8 @@ from streams.journal.position import position_text
 from streams.kafka.client import partition_of
 from streams.verification.aggregate import AggregateCheck
 from streams.verification.findings import Counts, Finding, LogHead
-from streams.verification.log import broken_rules
 from streams.verification.log_rows import LogRows
+from streams.verification.log_rules import broken_rules
 from streams.verification.patience import ATTEMPTS, PAUSE, patiently
 from streams.verification.rebuild import set_published_back
 

@@ -60,7 +60,7 @@ async def _schedule(system: System, dues: dict[str, datetime]) -> None:
         lag = await system.lag(projections)
         return lag is not None and lag["total"] == 0
 
-    await eventually(applied, 60, projections.tail)
+    await eventually(applied, 60, projections.tail_app)
 
 
 async def _precision(system: System, count: int) -> Figures:

@@ -15,7 +15,7 @@ from aiokafka.record.default_records import DefaultRecordBase
 from aiokafka.record.util import calc_crc32c
 
 from projections.applying.control import Control
-from projections.applying.feed import KafkaTopicReader
+from projections.applying.topic_reader import KafkaTopicReader
 from projections.gateway.command_log import CommandLog
 from projections.gateway.replies import GatewayReplies
 from projections.gateway.waiters import ReplyWaiters

@@ -138,7 +138,7 @@ async def check_nothing_behind(system: System, projections: Worker) -> None:
         seen[:] = [await system.lag(projections)]
         return seen[0] is not None and seen[0]["total"] == 0
 
-    await eventually(caught_up, LAG_SECONDS, lambda: f"{seen}\n{projections.tail()}")
+    await eventually(caught_up, LAG_SECONDS, lambda: f"{seen}\n{projections.tail_app()}")
 
 
 async def check_events(system: System, type: str, commits: Mapping[int, list[Commit]]) -> None:

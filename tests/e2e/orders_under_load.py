@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from aggregates.shop.order import order
-from projections.applying.events import EventReader
+from projections.applying.event_reader import EventReader
 from projections.projection import Row
 from projections.shop.tables.orders import orders
 from streams.aggregate_type import AggregateType

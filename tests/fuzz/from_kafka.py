@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from aggregates.shop.checkout import checkout
-from projections.applying import events
+from projections.applying import event_reader
 from projections.applying.control import Control
 from projections.gateway.replies import read_record
 from projections.publishing.publication import Publication
@@ -117,7 +117,7 @@ _published: SearchStrategy[Any] = st.sampled_from(_written).flatmap(
 
 def _read_events(given: tuple[str, list[Record]]) -> None:
     type, its = given
-    reader = events.EventReader(events_of(type), MemoryJournal(), "/source")
+    reader = event_reader.EventReader(events_of(type), MemoryJournal(), "/source")
     asyncio.run(reader.read(its, f"{type}-0"))  # type: ignore[arg-type]
 
 

@@ -16,7 +16,7 @@ from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
 from aggregates.timer import timer
-from projections.applying.events import EventReader
+from projections.applying.event_reader import EventReader
 from projections.publishing.publication import event_headers
 from schemas.codec import Codec
 from schemas.registry import Schemas

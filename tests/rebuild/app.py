@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aggregates.shop.order import LineAdded, OrderOpened, order
 from projections.app import ReadSide
-from projections.applying import partition
+from projections.applying import partition_processor
 from projections.operations import cli
 from projections.operations.lag import add_lag
 from projections.operations.operations import add_operations
@@ -24,7 +24,7 @@ from projections.views.history import add_history
 from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 
-partition.NEAR = 100  # so that little is behind, too
+partition_processor.NEAR = 100  # so that little is behind, too
 
 MENDED = Path(os.environ.get("REBUILD_MENDED", "/nowhere"))
 

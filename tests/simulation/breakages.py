@@ -11,15 +11,15 @@ from types import CodeType
 from typing import Any
 
 from projections.applying.control import Control
+from projections.applying.event_processor import EventProcessor
+from projections.applying.event_reader import EventReader
 from projections.applying.event_source import EventSource
-from projections.applying.events import EventReader
 from projections.applying.fold import TableFold, _Batch
-from projections.applying.partition import PartitionProcessor
-from projections.applying.processor import EventProcessor
-from projections.applying.source import ProjectionGroup
+from projections.applying.partition_processor import PartitionProcessor
+from projections.applying.projection_group import ProjectionGroup
 from projections.projection import Projection
 from projections.publishing.resume_point import find_resume_point
-from projections.publishing.tailer import Tail
+from projections.publishing.tail import Tail
 from projections.routing.cutover import Cutover
 from projections.stores.changelog import is_newer, records_of
 from projections.stores.local.indexes import IndexWriter

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from projections.app import ReadSide
 from projections.applying.control import Control
 from projections.applying.dead_letters import ProjectionDeadLetters
-from projections.applying.events import EventReader
-from projections.applying.source import ProjectionGroup
+from projections.applying.event_reader import EventReader
+from projections.applying.projection_group import ProjectionGroup
 from projections.http.problems import NotNow
 from projections.publishing.publication import Publication
 from projections.publishing.tail_assignment import Tailers

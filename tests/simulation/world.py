@@ -14,7 +14,7 @@ from typing import Any
 import streams.deciding.group_handler
 import streams.kafka.records
 import streams.ownership.takeover
-from projections.applying import events, partition
+from projections.applying import event_reader, partition_processor
 from projections.stores.local import rocksdb, tables
 from streams.journal.memory import MemoryStore
 from streams.journal.port import Journal
@@ -178,11 +178,11 @@ class World:
             (streams.deciding.group_handler, "now", self.now),
             (streams.ownership.takeover, "now", self.now),
             (rocksdb, "WriteBatch", Batch),
-            (partition, "NEAR", shape.near),
-            (partition, "BATCH", shape.batch),
-            (partition, "BATCH_BEHIND", shape.batch),
-            (events, "COMMITS_AT_ONCE", shape.batch),
-            (events, "FIRST_COMMITS", 1),
+            (partition_processor, "NEAR", shape.near),
+            (partition_processor, "BATCH", shape.batch),
+            (partition_processor, "BATCH_BEHIND", shape.batch),
+            (event_reader, "COMMITS_AT_ONCE", shape.batch),
+            (event_reader, "FIRST_COMMITS", 1),
             (tables, "DROPPED_AT_ONCE", shape.batch),
             (streams.kafka.records, "_refetched", set()),
             (streams.kafka.records, "_said_of", set()),

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from aggregates.decider import Decider
+from projections.applying.event_reader import Event as Read
+from projections.applying.event_reader import EventReader
 from projections.applying.event_source import PublishedStream
-from projections.applying.events import Event as Read
-from projections.applying.events import EventReader
 from projections.applying.fold import TableFold, evolved
-from projections.applying.partition import PartitionProcessor, TableSpec
+from projections.applying.partition_processor import PartitionProcessor, TableSpec
 from projections.projection import Projection, PublishedEvent, Row
 from projections.publishing.publication import event_headers
 from schemas.codec import Codec

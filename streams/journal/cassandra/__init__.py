@@ -1,1 +1,1 @@
-"""The journal in Cassandra: a commit is one conditional write."""
+"""The journal in Cassandra: a commit is one conditional write, the fence, in `journal`."""

@@ -1,1 +1,1 @@
-"""The journal in PostgreSQL and SQLite: a commit is one transaction."""
+"""The journal in PostgreSQL and SQLite: a commit is one transaction, the fence, in `journal`."""

@@ -12,7 +12,7 @@ from statistics import median
 from msgspec.structs import replace
 
 from projections.publishing.publication import Publication
-from projections.publishing.tailer import Tail
+from projections.publishing.tail import Tail
 from streams.concurrency.tasks import cancel
 from streams.journal.port import Published, stream_name
 from streams.kafka.client import ProducerRecord

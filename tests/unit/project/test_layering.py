@@ -53,7 +53,7 @@ projections.publishing projections.http
 projections.applying
 projections.routing
 projections.streaming
-projections.app projections.tail
+projections.app projections.tail_app
 projections.operations
 projections.views projections.gateway
 projections.timers projections.openapi

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from aggregates.shop.order import OrderCancelled, OrderOpened, order
-from projections.applying.events import EventReader
+from projections.applying.event_reader import EventReader
 from projections.applying.fold import TableFold
 from projections.publishing.publication import COMMIT_END
 from projections.shop.tables.orders import orders

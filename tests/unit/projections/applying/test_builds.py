@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from projections.applying import event_source, events
-from projections.applying import partition as partition_module
-from projections.applying import processor as processor_module
-from projections.applying.partition import PartitionProcessor
+from projections.applying import event_processor as processor_module
+from projections.applying import event_reader, event_source
+from projections.applying import partition_processor as partition_module
+from projections.applying.partition_processor import PartitionProcessor
 from projections.stores.rows import Changes
 from streams.journal.port import Unavailable
 from tests.memory_rows import MemoryRows
@@ -80,7 +80,7 @@ async def test_how_far_it_is(here: Boxes, removed: int) -> None:
 async def test_a_topic_that_falls_silent(here: Boxes, monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
     """The rest comes from the journal: in batches between which others may change the tables, and as events done."""
     monkeypatch.setattr(event_source, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(events, "EVENTS_AT_ONCE", 5)
+    monkeypatch.setattr(event_reader, "EVENTS_AT_ONCE", 5)
     for number in range(30):
         await here.write(("1", put(f"{number}")))
 

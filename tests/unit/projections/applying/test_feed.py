@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka import TopicPartition
 
-from projections.applying import feed
-from projections.applying.feed import KafkaTopicReader, ReadingFailed
+from projections.applying import topic_reader
+from projections.applying.topic_reader import KafkaTopicReader, ReadingFailed
 
 
 class Record(NamedTuple):
@@ -48,7 +48,7 @@ class Driver:
 @pytest.fixture
 async def kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaTopicReader]:
     Driver.made.clear()
-    monkeypatch.setattr(feed, "AIOKafkaConsumer", Driver)
+    monkeypatch.setattr(topic_reader, "AIOKafkaConsumer", Driver)
     kafka = KafkaTopicReader([])
     await kafka.share("events", [0, 1])
     yield kafka
@@ -93,7 +93,7 @@ async def test_sought_while_others_have_their_turn(kafka: KafkaTopicReader, monk
     async def yield_if_due() -> None:
         await turn.wait()
 
-    monkeypatch.setattr(feed, "yield_if_due", yield_if_due)
+    monkeypatch.setattr(topic_reader, "yield_if_due", yield_if_due)
     reading: Any = await kafka.open("events", 0)
     await reading.seek(5)
     Driver.made[0].found.put_nowait({TopicPartition("events", 0): [Record(5)]})

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from projections.applying import event_processor as processor_module
 from projections.applying import event_source
-from projections.applying import partition as partition_module
-from projections.applying import processor as processor_module
-from projections.applying.partition import PartitionProcessor
+from projections.applying import partition_processor as partition_module
+from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.refolding import fold_key
 from projections.projection import Projection, PublishedEvent, Row
 from projections.stores.rows import Changes, Checkpoint

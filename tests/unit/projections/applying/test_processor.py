@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
+from projections.applying import event_processor as processor_module
 from projections.applying import event_source
-from projections.applying import processor as processor_module
+from projections.applying.event_processor import EventProcessor
 from projections.applying.fold import TableFold
-from projections.applying.processor import EventProcessor
 from projections.stores.rows import Checkpoint
 from streams.kafka.batches import unreadable_record
 from tests.memory_rows import MemoryRows

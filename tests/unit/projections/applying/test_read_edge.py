@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from projections.applying.events import EventReader
+from projections.applying.event_reader import EventReader
 from projections.applying.fold import TableFold
 from projections.projection import Row
 from schemas.codec import Codec

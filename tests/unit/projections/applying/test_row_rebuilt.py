@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from projections.applying.partition import PartitionProcessor
+from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.refolding import fold_key, fold_waiting
 from projections.projection import Projection, PublishedEvent, Row
 from tests.flat_rows import GONE, encoded

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from projections.applying.partition import PartitionProcessor
+from projections.applying.foreign_events import TopicLog
+from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.refolding import fold_key
-from projections.applying.topic_log import TopicLog
 from projections.projection import Projection, PublishedEvent, Row
 from schemas.registry import SchemaError
 from streams.foreign_type import ForeignType

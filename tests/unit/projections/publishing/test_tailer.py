@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from aggregates.shop.order import OrderConfirmed, order
-from projections.publishing import tailer
+from projections.publishing import tail as tailer
 from projections.publishing.publication import COMMIT_END, Publication
-from projections.publishing.tailer import Tail
+from projections.publishing.tail import Tail
 from schemas.codec import Codec
 from schemas.formats import JSON
 from schemas.registry import Schemas

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from projections.applying.control import Control
-from projections.applying.source import ProjectionGroup
+from projections.applying.projection_group import ProjectionGroup
 from projections.applying.waits import MostAtOnce
 from projections.http.forwarding import Busy
 from projections.http.problems import NotNow

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from projections.applying.events import EventRecord
+from projections.applying.event_reader import EventRecord
 from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel

@@ -7,9 +7,9 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 
+from projections.applying.event_reader import Event, EventReader, EventRecord, Named, place_of
 from projections.applying.event_source import LOOK_SECONDS
-from projections.applying.events import Event, EventReader, EventRecord, Named, place_of
-from projections.applying.feed import TopicReader
+from projections.applying.topic_reader import TopicReader
 from schemas.codec import Undecodable
 from schemas.wire_format import from_wire
 from streams.foreign_type import ForeignType

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from projections.applying.event_processor import DeadLetterSink, EventProcessor
 from projections.applying.event_source import Batch, PublishedStream
 from projections.applying.fold import TableFold
-from projections.applying.processor import DeadLetterSink, EventProcessor
 from projections.applying.progress import Progress
 from projections.projection import Projection
 from projections.stores.rows import Changes, Rows

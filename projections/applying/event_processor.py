@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Protocol, TypeVar
 
+from projections.applying.event_reader import Event
 from projections.applying.event_source import Batch, EventSource, PublishedStream
-from projections.applying.events import Event
 from projections.applying.fold import FoldResult, MissingEvents, TableFold
 from projections.applying.progress import Progress
 from projections.stores.rows import Checkpoint, Rows

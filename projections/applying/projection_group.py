@@ -9,10 +9,10 @@ from functools import partial
 
 from projections.applying.control import Control
 from projections.applying.dead_letters import ProjectionDeadLetters
+from projections.applying.event_reader import EventReader
 from projections.applying.event_source import PublishedStream
-from projections.applying.events import EventReader
-from projections.applying.feed import TopicReader
-from projections.applying.partition import PartitionProcessor, PartitionTable, TableSpec
+from projections.applying.partition_processor import PartitionProcessor, PartitionTable, TableSpec
+from projections.applying.topic_reader import TopicReader
 from projections.applying.waits import MostAtOnce, Waits
 from projections.http.problems import NotNow
 from projections.stores.declaration import Table, version_of
