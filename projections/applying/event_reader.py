@@ -141,7 +141,7 @@ class EventReader:
         or unreadable) is passed over: what is missing for that shows, and comes from the log.
 
         One that is not newer than `after`, which all tables have, and all before it has no parts: nobody applies it,
-        so nothing need wait until it can be read. Raises `Undecodable`, `Held`, `Unavailable`.
+        so nothing need wait until it can be read. Raises `Undecodable`, `NotReadableYet`, `Unavailable`.
         """
         events: list[Event] = []
         for some in chunks(records):

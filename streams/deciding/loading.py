@@ -26,7 +26,7 @@ async def load_aggregate(
 ) -> Aggregate:
     """An aggregate as the derived tables have it: the snapshot, if this code can use it, and the events after it.
 
-    Raises `Unavailable`, `Held` when there is an event that this code does not know, and `EvolveFailed`.
+    Raises `Unavailable`, `NotReadableYet` when there is an event that this code does not know, and `EvolveFailed`.
     """
     aggregate = Aggregate(decider.initial)
     snapshot = await journal.snapshot(decider.type, aggregate_id)
