@@ -21,7 +21,7 @@ MOST_FETCHED = 8
 
 
 class SimulatedFeed:
-    """A `Feed` of the simulated Kafka."""
+    """A `TopicReader` of the simulated Kafka."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -1,4 +1,4 @@
-"""Projection workers, wired as `projection_app` wires them; what it does without Faust is called as it stands there."""
+"""Projection workers, wired as `ReadSide` wires them; what it does without Faust is called as it stands there."""
 
 from __future__ import annotations
 
