@@ -97,7 +97,7 @@ def up(names: list[str], where: Where) -> int:
 
 
 def down(names: list[str], where: Where, *, workers: bool = True) -> int:
-    """Workers first, so that they can still commit what they hold."""
+    """Stop the workers first, so that they can still commit the groups in work, then the servers."""
     # `start` and `demo` before `demo-orders` and the like: they stop their own workers, and would miss them.
     for pid_file in sorted(where.workers.glob("*.pid"), key=lambda file: "-" in file.stem) if workers else []:
         if process.running(pid_file):
@@ -110,7 +110,7 @@ def down(names: list[str], where: Where, *, workers: bool = True) -> int:
 
 
 def record(name: str, command: list[str], where: Where) -> int:
-    """Become the command, after noting our pid where `down` looks for it."""
+    """Note our pid where `down` looks for it, then become the command."""
     pid_file = where.workers / f"{name}.pid"
     if pid := process.running(pid_file):
         raise ServersError(f"it runs already (pid {pid}): `make down` stops it")

@@ -80,7 +80,7 @@ def nodes(where: Where) -> list[Where]:
 
 
 def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
-    """Write the configuration, return what to run. Raises `ServersError` when a jar is missing."""
+    """Write the configuration, and return the command that starts it. Raises `ServersError` when a jar is missing."""
     folder = where.folder("cassandra")
     data, yaml, logback = folder / "data", folder / "cassandra.yaml", folder / "logback.xml"
     data.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
         "cassandra.logdir": folder,
         "logback.configurationFile": logback,
         "cassandra-foreground": "true",
-        # One node has nobody to hear from; three on one machine hear of each other soon.
+        # One node has no other to wait for; three on one machine hear of each other soon.
         "cassandra.skip_wait_for_gossip_to_settle": "0",
         "cassandra.ring_delay_ms": "2000" if where.seed else "100",
         "jdk.attach.allowAttachSelf": "true",

@@ -47,7 +47,7 @@ def start(
 
 
 def stop(name: str, where: Where | None = None, seconds: float = STOP_SECONDS) -> str:
-    """Ask the server started here to end, SIGKILL after `seconds`. Returns what happened, for people."""
+    """Ask the server started here to end, with SIGKILL after `seconds`. Returns the outcome, for people."""
     where = where or Where.from_environment()
     how = process.terminate(where.pid_file(name), seconds, _STOP_SIGNALS.get(name, signal.SIGTERM))
     if how == "was not running" and _probe(name, where) is not Answer.CLOSED:
@@ -73,7 +73,7 @@ def status(name: str, where: Where) -> str:
 
 
 def _command(name: str, where: Where) -> list[str | Path]:
-    """What to run, once all that it needs is there."""
+    """The command that starts a server, once all that it needs is there."""
     if name == "postgres":
         return postgres.command(where, tools.postgres(where.folder(name) / "data"))
     java = tools.java()

@@ -13,7 +13,7 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a prox
 
 
 class NoAnswer(Exception):
-    """The answer is not the JSON that was asked for; the message says what came."""
+    """The answer is not the JSON that was asked for; the message has the answer."""
 
 
 def status(url: str, timeout: float = 2.0) -> int | None:

@@ -38,7 +38,7 @@ log.cleaner.dedupe.buffer.size=33554432
 
 
 def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
-    """Write the configuration, format the data folder if it is new, return what to run."""
+    """Write the configuration, format the data folder if it is new, and return the command that starts it."""
     folder = where.folder("kafka")
     data, properties = folder / "data", folder / "server.properties"
     data.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ SYSTEM_USER = "postgres"
 
 
 def command(where: Where, programs: Path) -> list[str | Path]:
-    """Write the configuration, make the cluster if it is new, return what to run."""
+    """Write the configuration, make the cluster if it is new, and return the command that starts it."""
     folder = where.folder("postgres")
     data, draft = folder / "data", folder / "data.part"
     if not data.exists():
@@ -63,7 +63,7 @@ def _make(programs: Path, data: Path) -> None:
 
 
 def _unprivileged() -> list[str | Path]:
-    """What to put before a command, since PostgreSQL refuses to run as root.
+    """The beginning of each command: PostgreSQL refuses to run as root.
 
     The user it runs as then keeps root's way through folders: the one of the servers may lie below a home that only
     root may enter. No client can use that, since none is a superuser of the database.

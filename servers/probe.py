@@ -1,4 +1,4 @@
-"""Does a server answer in its own protocol? One request over a raw socket, no client library."""
+"""Whether a server answers in its own protocol: one request over a raw socket, without a client library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from servers.where import HOST, REGISTRY_PATH
 
 
 class Answer(Enum):
-    """What came back from a port."""
+    """The kind of answer from a port."""
 
     CLOSED = "nothing listens"
     FOREIGN = "something listens and does not answer in this protocol"

@@ -1,7 +1,7 @@
-"""Detached processes, remembered by a pid file that also says which process it was.
+"""Detached processes, each remembered by a pid file.
 
-A pid alone is not enough: after a crash or a reboot it may belong to a stranger. So the file
-holds the pid and the process's start time, and nothing is signalled unless both agree.
+A pid alone is not enough: after a crash or a reboot it may belong to another process. So the file has the pid and the
+start time of the process, and nothing is signalled unless both agree.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
-"""Started by this very process: must be waited for, or they stay as zombies."""
+"""The children of this process: it must wait for them, or they stay as zombies."""
 
 
 def spawn(
@@ -58,7 +58,7 @@ def running(pid_file: Path) -> int | None:
 
 
 def terminate(pid_file: Path, grace: float, number: signal.Signals = signal.SIGTERM) -> str:
-    """The signal, up to `grace` seconds to finish, then SIGKILL. Returns what happened, for people."""
+    """Send the signal, wait up to `grace` seconds, then send SIGKILL. Returns the outcome, for people."""
     pid = running(pid_file)
     if pid is None:
         pid_file.unlink(missing_ok=True)

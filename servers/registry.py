@@ -12,7 +12,7 @@ from servers.where import ServersError, Where
 
 
 def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
-    """What to run. Raises `ServersError` when the program is missing."""
+    """The command that starts it. Raises `ServersError` when the program is missing."""
     programs = sorted(libs.glob("apicurio-registry-app-*-runner.jar"))
     if not programs:
         raise ServersError(f"registry: no apicurio-registry-app-*-runner.jar in {libs}: delete it, then try again")

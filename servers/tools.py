@@ -1,4 +1,4 @@
-"""What the servers need from the machine: Java, Maven and what it brings, PostgreSQL."""
+"""The programs that the servers need: Java, Maven, the jars that it fetches, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from servers.where import ServersError
 OLDEST_JAVA, NEWEST_JAVA = 17, 23
 """Cassandra 5.0 sets a security manager, which Java 24 no longer has."""
 _GOALS = {"registry": "dependency:unpack"}
-"""What Maven does where a server does not come as jars: the registry is one archive."""
+"""The Maven goal for a server that does not come as jars: the registry is one archive."""
 
 
 def java() -> Path:

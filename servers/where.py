@@ -23,7 +23,7 @@ COMMITLOG_SYNCS = ("periodic", "group", "batch")
 
 
 class ServersError(Exception):
-    """Something the user can put right; the message says what and how."""
+    """A fault that the user can mend; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Where:
 
     @property
     def registry_url(self) -> str:
-        """What SCHEMA_REGISTRY_URL says to mean ours."""
+        """The SCHEMA_REGISTRY_URL of our registry."""
         return f"http://{self.host}:{self.registry_port}{REGISTRY_PATH}"
 
     def folder(self, name: str) -> Path:
@@ -94,7 +94,7 @@ class Where:
         return (self.jars or self.root) / name
 
     def log(self, name: str) -> Path:
-        """What the server wrote to standard output and error, across restarts."""
+        """The standard output and error of the server, across restarts."""
         return self.folder(name) / "log"
 
     def pid_file(self, name: str) -> Path:
@@ -108,7 +108,7 @@ class Where:
 
 
 _USUAL_PORTS = {"kafka": "9092", "cassandra": "9042", "postgres": "5432", "registry": "80"}
-"""Of an address that gives none."""
+"""The port of an address that gives none."""
 _SCHEMES = {"": "kafka", "kafka": "kafka", "aiokafka": "kafka", "http": "registry", **JOURNALS}
 _VARIABLES = {"kafka": "KAFKA_BROKERS", "registry": "SCHEMA_REGISTRY_URL"}
 
@@ -127,7 +127,7 @@ def usual(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def used_instead(name: str, where: Where, environment: Mapping[str, str] = os.environ) -> str | None:
-    """What the user set in place of our server, as `NAME=value` without a password; None when ours is meant."""
+    """The setting that names another server in place of ours, as `NAME=value` without a password; None for ours."""
     variable = _VARIABLES.get(name, "JOURNAL_URL")
     given = environment.get(variable, "")
     if not given:

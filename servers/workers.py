@@ -50,7 +50,7 @@ def from_procfile(text: str, logs: Path, pids: Path, prefix: str) -> list[Worker
 
 
 def environment_for(where: Where, environment: Mapping[str, str], **defaults: str) -> dict[str, str]:
-    """What the workers see: the user's settings, then `defaults`, then our servers if they are on other ports."""
+    """The environment of the workers: the user's settings, else our servers on other ports, else `defaults`."""
     ours = dict(defaults)
     if where.kafka_port != DEFAULT_PORTS["kafka"]:
         ours["KAFKA_BROKERS"] = f"kafka://{HOST}:{where.kafka_port}"
@@ -100,7 +100,7 @@ def check_alive(workers: Iterable[Worker]) -> None:
 
 
 def stop(workers: Iterable[Worker], seconds: float = STOP_SECONDS) -> dict[str, str]:
-    """SIGTERM to all at once, SIGKILL to those still there after `seconds`. What happened, by name."""
+    """Send SIGTERM to all at once, and SIGKILL to those that are left after `seconds`. Returns the outcomes by name."""
     workers = list(workers)
     with ThreadPoolExecutor(max_workers=max(1, len(workers))) as pool:
         how = pool.map(lambda worker: process.terminate(worker.pid_file, seconds), workers)
