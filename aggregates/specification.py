@@ -75,7 +75,7 @@ class Processes:
 
 
 class Outcome:
-    """The events of a command, its rejection, or a projection's answer to a question."""
+    """The result of a test: the events of a command, its rejection, or a projection's answer to a question."""
 
     def __init__(self, result: Any) -> None:
         self.result = result

@@ -133,7 +133,7 @@ class State:
 
 
 def _decide(command: Command, state: State, within: timedelta) -> list[Event]:
-    """It never says no: what comes twice, or too late for what was heard before, means nothing any more."""
+    """Never rejects a command: one that comes twice, or too late after others, has no effect."""
     match command, state.status:
         case StartCheckout(lines, started_at), "new":
             return [CheckoutStarted(lines, time("started_at", started_at) + within)]
@@ -155,7 +155,7 @@ def _decide(command: Command, state: State, within: timedelta) -> list[Event]:
 
 
 def _reason(sku: str, reason: str) -> str:
-    """For people, and within what an order takes."""
+    """A reason for people, no longer than an order takes it."""
     said = {"UnknownProduct": "unknown product", "TooManyReservations": "too many orders wait for"}
     return f"{said.get(reason, 'out of stock')}: {sku}"[:MAX_TEXT]
 
@@ -189,7 +189,7 @@ HEARS = {
 
 
 def hear(happened: ForeignEvent) -> list[Reaction[Command]]:
-    """What others' events mean. `OrderConfirmed` is not needed: it is this checkout that has asked for it."""
+    """The commands that events of others mean. `OrderConfirmed` is not among them: the checkout has asked for it."""
     data = happened.data
     match happened.type:
         case "OrderPlaced" if data["kind"] == "sale":  # a credit takes no stock

@@ -1,4 +1,4 @@
-"""Who has an email address: one user at most. The id is the address, as `user` writes it.
+"""An email address, which one user at most has. The id is the address, as `user` writes it.
 
     free -- EmailClaimed --> held by a user -- EmailReleased --> free
                              held by a user -- ClaimRefused, of another user --> held by the same
@@ -64,7 +64,7 @@ class State:
 
 
 def decide(command: Command, state: State) -> list[Event]:
-    """Never says no to who sends: those who wait for the answer are users, and are told by what follows."""
+    """Never rejects a command: the users wait for the answer, and the events that follow tell them."""
     match command:
         case ClaimEmail(user_id, request) if state.holder is None:
             return [EmailClaimed(user_id, request)]

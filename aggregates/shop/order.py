@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """What an order brings in, or takes out when it is a credit: all that analytics needs to know of it."""
+    """The revenue of an order, or of a credit, which is taken out: all that analytics needs of it."""
 
     user_id: str
     kind: Kind
@@ -49,8 +49,8 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """`time_field` names the field that the adapter of commands fills
-    with the command's time when it is None, because a decider has no clock."""
+    """`time_field` names the field that the engine fills with the command's time when it is None: a decider has no
+    clock."""
 
     user_id: str
     kind: Kind

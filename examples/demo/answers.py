@@ -1,4 +1,4 @@
-"""The questions that the demo asks, and how it shows the answers. The only place here that knows the shape of HTTP."""
+"""The questions of the demo, and the display of the answers. No other file of the demo knows the form of an answer."""
 
 from __future__ import annotations
 

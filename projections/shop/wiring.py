@@ -32,7 +32,7 @@ TABLES = [
     Table(baskets),
     Table(bought_together),
     Table(users_orders, users_orders_columns),
-    Table(order_archive, ReadModelRows([by_user])),  # grows for ever, and is looked at by people who wait
+    Table(order_archive, ReadModelRows([by_user])),  # it grows for ever, and people wait for its answers
     Table(products),
     Table(catalogue, catalogue_columns),
     Table(users),

@@ -1,4 +1,4 @@
-"""Sales in the form of the UCI "Online Retail" file, for who does not have it. Same arguments, same bytes."""
+"""Sales in the form of the UCI "Online Retail" file, where that is missing. The same arguments give the same bytes."""
 
 from __future__ import annotations
 

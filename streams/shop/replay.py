@@ -46,8 +46,8 @@ T = TypeVar("T")
 
 @dataclass
 class Summary:
-    """What a replay did. `shown` is the tables' revenue by month, None when nobody waited for them; so is `confirmed`,
-    what became of the orders."""
+    """The outcome of a replay. `shown` is the revenue of the tables by month, `confirmed` the outcome of the orders; both
+    are None when nobody waited for them."""
 
     plan: Plan
     commands: int = 0

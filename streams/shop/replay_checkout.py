@@ -20,12 +20,12 @@ AT_ONCE = 20
 
 @dataclass
 class Confirmed:
-    """What became of the orders of a plan, and the stock of its products that is not as it should be.
+    """The outcome of the orders of a plan, and the stock of its products that is not as it should be.
 
     orders     by kind and status
     seconds    from the last command's sending until no order waited any more
     reserved   pieces that the plan's sales take
-    wrong      by stock code what is free and what is taken, and what should be
+    wrong      by stock code the pieces that are free and taken, and the pieces that should be
     """
 
     orders: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -58,7 +58,7 @@ class Confirmed:
 
 
 async def wait_for_checkout(door: Door, plan: Plan, started: float, timeout: float) -> Confirmed:
-    """Return when no order waits for its stock any more: how they ended, and whether stock is as it should be.
+    """Wait until no order waits for its stock; returns how the orders ended, and whether stock is as it should be.
 
     `started` is by the monotonic clock. Raises `ReplayError` after `timeout` seconds.
     """
@@ -84,7 +84,7 @@ async def _waiting(door: Door) -> int:
 
 
 async def _orders(door: Door, plan: Plan) -> Counter[tuple[str, str]]:
-    """How many of the plan's orders there are by kind and status."""
+    """The number of the plan's orders by kind and status."""
     ours = {invoice.number for invoice in plan.invoices}
     found: Counter[tuple[str, str]] = Counter()
     after = ""

@@ -1,4 +1,4 @@
-"""Wait until the tables show what was sent: what `replay --wait` asks the projections' HTTP door."""
+"""Wait until the tables show all commands that were sent: the questions of `replay --wait` to the projections."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def read_lag(answer: Any) -> dict[str, Lag]:
 
 
 def _number(value: int | None) -> int:
-    """None, for a stream that has nothing yet, is below all numbers."""
+    """A number below all others for None, which a stream has that has nothing yet."""
     return -1 if value is None else value
 
 

@@ -1,4 +1,4 @@
-"""Sales as commands: which rows of the file count, and what is sent for them.
+"""Sales as commands: the rows of the file that count, and the commands that are sent for them.
 
 Pure: rows in, values out. Nothing here knows Kafka. Money is `Decimal`, and decimal text in a command's data.
 
@@ -60,7 +60,7 @@ class Invoice:
 
     @property
     def total(self) -> Decimal:
-        """What it adds to the revenue: negative for a credit."""
+        """The amount that it adds to the revenue: negative for a credit."""
         total = sum((line.quantity * line.price for line in self.lines), Decimal(0))
         return -total if self.is_credit else total
 
@@ -78,7 +78,7 @@ class Invoice:
 
 
 class Product:
-    """What the whole file says of a stock code: its last description and price, and how many it sells."""
+    """A stock code in the whole file: its last description and price, and the pieces that are sold of it."""
 
     __slots__ = ("_sales", "name", "price", "sold")
 
@@ -114,7 +114,7 @@ class Product:
 
 @dataclass
 class Plan:
-    """What a replay sends, and what should be seen afterwards. `rows`, `kept` and `left_out` count the whole file."""
+    """The commands of a replay, and the figures due afterwards. `rows`, `kept` and `left_out` count the whole file."""
 
     rows: int = 0
     kept: int = 0
@@ -135,7 +135,7 @@ class Plan:
         return dict(sorted(months.items()))
 
     def preparations(self) -> Iterator[Command]:
-        """Users and products: to be in Kafka before the first order is, see `replay`."""
+        """Commands to users and products, which are to be in Kafka before the first order is: see `replay`."""
         for customer, country in self.customers.items():
             yield Command("user", customer, f"replay/user/{customer}", "RegisterUser", {"country": country})
         for sku, product in self.products.items():
@@ -147,7 +147,7 @@ class Plan:
 
     @property
     def commands(self) -> int:
-        """How many commands there are to send."""
+        """The number of commands to send."""
         return (
             len(self.customers)
             + sum(1 + (p.sold > 0) for p in self.products.values())

@@ -1,7 +1,7 @@
-"""How large the baskets of a month are: what is in its sales, and how many have how many products.
+"""The size of the baskets of a month: the contents of its sales, and the number of sales by their number of products.
 
-A basket is a sale, with the lines that it was placed with; credits are none. What counts, and in which month, is in
-`counted.py`.
+A basket is a sale with the lines that it was placed with; a credit is none. `counted.py` says which sales count, and in
+which month.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from projections.shop.analytics.recommendation import MOST_PRODUCTS
 from projections.shop.money import amount, ratio
 
 SIZES = ("1", "2", "3-5", "6-10", "11-20", "21-30", "31-50", "51-100", "101+")
-"""Baskets by how many different products they have. Another division is another version of the projection."""
+"""Baskets by the number of their different products. Another division is another version of the projection."""
 _BOUNDS = (1, 2, 5, 10, 20, 30, 50, 100)
 _WHOLESALE = _BOUNDS.index(MOST_PRODUCTS) + 1
 """The first of the sizes that `recommendation.py` leaves out."""
@@ -71,7 +71,7 @@ def summed(rows: Iterable[Row], window: Window = EVER) -> list[Row]:
 
 
 def _shown(row: Row) -> Row:
-    """A month as people see it: sums, what an average basket has, and the baskets by how many products they have."""
+    """A month for people: sums, the average basket, and the baskets by their number of products."""
     revenue = Decimal(row["revenue"])
     averages = {name: ratio(row[name], row["orders"], 2) for name in _COUNTS[1:]}
     return {

@@ -1,7 +1,8 @@
-"""What analytics counts: a sale from its placing until it is withdrawn, a credit with the opposite sign.
+"""Sales and credits as analytics counts them: a sale from its placing until it is withdrawn, a credit with the opposite
+sign.
 
-All of it belongs to the day on which the order was opened, in UTC, whenever its events come: what happened is told by
-the event, not by a clock. No day is ever closed, so none of them is late: a sale that is placed long after it was
+They belong to the day on which the order was opened, in UTC, whenever its events come. No day is ever closed, so no
+event is late: a sale that is placed long after it was
 opened, and one that is withdrawn months later, change the sums of their own day.
 """
 
@@ -14,19 +15,19 @@ from projections.projection import PublishedEvent
 
 
 class Counted(NamedTuple):
-    """A sale or a credit, and how often it counts from now on: once more, 1, or once less, -1."""
+    """A sale or a credit that counts once more from now on (1), or once less (-1)."""
 
     sale: Sale
     times: int
 
     @property
     def sign(self) -> int:
-        """Of its money and its goods: a credit gives back."""
+        """The sign of its money and its goods: a credit gives back."""
         return self.times if self.sale.kind == "sale" else -self.times
 
 
 def counted(published: PublishedEvent) -> Counted | None:
-    """What an event counts, if anything."""
+    """The sale or credit that an event counts; None for other events."""
     match published.event:
         case OrderPlaced() as placed:
             return Counted(placed, 1)
@@ -37,18 +38,18 @@ def counted(published: PublishedEvent) -> Counted | None:
 
 
 def basket(published: PublishedEvent) -> Counted | None:
-    """The same of sales alone: a credit is no basket."""
+    """The sale that an event counts; None for a credit, which is no basket."""
     found = counted(published)
     return found if found is not None and found.sale.kind == "sale" else None
 
 
 def day(sale: Sale) -> str:
-    """That it belongs to: `2011-01-31`."""
+    """The day that a sale belongs to: `2011-01-31`."""
     return sale.opened_at.isoformat()[:10]
 
 
 def month(sale: Sale) -> str:
-    """That it belongs to: `2011-01`."""
+    """The month that a sale belongs to: `2011-01`."""
     return sale.opened_at.isoformat()[:7]
 
 
@@ -56,7 +57,7 @@ _grouped: tuple[Sale | None, dict[str, list[Line]]] = (None, {})
 
 
 def by_product(sale: Sale) -> dict[str, list[Line]]:
-    """Its lines by stock code; not to be changed.
+    """The lines of a sale by stock code; not to be changed.
 
     The newest answer is kept. A projection by product is asked for the row of each, one after another, and looking
     through all lines for each would make an order of 5,000 lines cost seconds.

@@ -1,4 +1,4 @@
-"""What is asked of analytics: answered by every worker for its partitions, then put together."""
+"""Questions to analytics: every worker answers for its partitions, and the parts are put together."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Window:
         return self.first[: len(period)] <= period <= self.last[: len(period)]
 
     def days(self) -> Keys:
-        """From and up to which key the rows stand whose keys begin with a day of it."""
+        """The range of the rows whose keys begin with a day of it."""
         return self.first, self.last + _AFTER
 
     def months(self, before: str = "") -> Keys:
-        """The same of keys that begin with `before` and a month."""
+        """The range of the rows whose keys begin with `before` and a month of it."""
         return before + self.first[:7], before + self.last[:7] + _AFTER
 
 

@@ -1,7 +1,7 @@
 """Revenue by day and country, and sales by product, as partial sums that each partition of orders keeps.
 
-What counts, and on which day, is in `counted.py`. Sales by product are kept twice: of all time, where the rows do not
-grow in number with the years, and by month, where a window reads the rows of its own months only.
+`counted.py` says which orders count, and on which day. Sales by product are kept twice: of all time, where the rows do
+not grow in number with the years, and by month, where a window reads the rows of its own months only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NO_COUNTRY = "-"
 """Where an order does not say its country."""
 By = Literal["day", "month", "country"]
 MOST_PRODUCTS = 1_000
-"""How many may be asked for at once."""
+"""The most products in one answer."""
 
 
 def _day_and_country(published: PublishedEvent) -> Iterable[str]:
@@ -60,8 +60,8 @@ def _month_and_sku(published: PublishedEvent) -> Iterable[str]:
 
 
 def _add_sales(row: Row | None, sku: str, published: PublishedEvent) -> Row:
-    """`orders` is how many sales and credits count. The description is that of the newest order by its own time,
-    and stays where that is withdrawn, so it is the same whatever order events come in."""
+    """`orders` is the number of sales and credits that count. The description is that of the newest order by its own
+    time, and stays where that is withdrawn, so it is the same whatever order events come in."""
     found = counted(published)
     assert found is not None
     lines = by_product(found.sale)[sku]

@@ -1,7 +1,7 @@
 """The archive: one row for each order that was ever placed, listed by user, newest first.
 
-It grows for ever, and what is asked for is spread over all partitions of the orders. So it is for the read model that
-all workers share, where one request finds it.
+It grows for ever, and the orders of a user are spread over all partitions. So it is kept in the read model that all
+workers share, where one request finds them.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row | None:
 
 
 def _now(row: Row | None, status: str) -> Row | None:
-    """An order that is cancelled before it is placed has no row."""
+    """The row with another status; None for an order that was never placed, which has no row."""
     return None if row is None else {**row, "status": status}
 
 
 def _placed(published: PublishedEvent) -> tuple[str, ...]:
-    """What is open may change with every line, and a database in the network need not hear of that."""
+    """The order, from its placing on. While it is open each line changes it, and the database need not hear of that."""
     telling = (OrderPlaced, OrderConfirmed, OrderRejected, OrderCancelled, OrderShipped)
     return (published.aggregate_id,) if isinstance(published.event, telling) else ()
 
@@ -64,4 +64,4 @@ def _spot(row: Row) -> Spot:
 
 
 by_user = SortedIndex("by-user", _spot, lasting=True)
-"""By the day on which they were opened. What was placed stays placed, whatever becomes of it."""
+"""By the day on which they were opened. An order that was placed stays in the archive, whatever becomes of it."""

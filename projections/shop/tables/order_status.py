@@ -1,8 +1,8 @@
-"""How many orders have which status.
+"""The number of orders by status.
 
-Events do not say what an order's status was before, so no sum over events can tell: the rows of `orders` can, which
-have it. What keeps those counts them by status in the same write that changes them, and here the counts of all
-partitions are added up.
+An event does not say the former status of its order, so no sum over events gives these numbers. The rows of `orders`
+have the status. Their store counts them by status in the write that changes them, and the counts of all partitions are
+added up here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STATUSES = tuple(status for status in get_args(Status) if status != "new")
 
 
 def by_status(counts: Iterable[Mapping[str, int]]) -> Row:
-    """The counts of some partitions each, by status, put together: every status, and how many orders there are."""
+    """Counts by status, each of some partitions, added up: the number of orders of every status."""
     sums = dict.fromkeys(STATUSES, 0)
     for part in counts:
         for status, count in part.items():

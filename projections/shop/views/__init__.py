@@ -1,1 +1,1 @@
-"""The shop's queries over HTTP, what they take and what they answer."""
+"""The shop's queries over HTTP, their parameters and their answers."""

@@ -17,8 +17,8 @@ from projections.stores.rows import decode_row
 from streams.web.operation import describe
 
 _one_at_a_time = asyncio.Lock()
-"""Who holds all rows of a question in memory, and adds them up: in a thread, beside the event loop, since that may take
-seconds."""
+"""Held by the question whose rows are all in memory. They are added up in a thread, beside the event loop, since that
+may take seconds."""
 
 
 QUESTIONS: tuple[tuple[str, str, Any, Any], ...] = (
@@ -26,7 +26,7 @@ QUESTIONS: tuple[tuple[str, str, Any, Any], ...] = (
     ("top-products", "The products that earn the most", answers.TopProducts, parameters.TopProductsQuery),
     ("baskets", "How large the baskets are, by month", answers.Baskets, parameters.BasketsQuery),
 )
-"""Name, summary, type of the answer and parameters of what is asked at `/analytics/<name>`."""
+"""Name, summary, type of the answer and parameters of the questions at `/analytics/<name>`."""
 
 
 def add_analytics(side: ReadSide) -> None:

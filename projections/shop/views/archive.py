@@ -61,7 +61,7 @@ class ArchiveQuery(Days):
 
 @dataclass(frozen=True, slots=True)
 class UsersArchive:
-    """Whose orders, opened from which day to which, how many at once, and behind which one."""
+    """A question: the user, the first and last day of opening, the most orders, and the order before them."""
 
     user_id: str
     first: str

@@ -21,7 +21,7 @@ from streams.web.operation import describe
 
 
 def add_views(side: ReadSide) -> None:
-    """All of them."""
+    """Serve the rows by key, the list of orders, the orders of a user, and the catalogue."""
     add_by_key(side, "order", "orders", answers.Order)
     add_by_key(side, "product", "products", answers.Product)
     add_by_key(side, "user", "users", answers.User)
