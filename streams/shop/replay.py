@@ -46,8 +46,8 @@ T = TypeVar("T")
 
 @dataclass
 class Summary:
-    """The outcome of a replay. `shown` is the revenue of the tables by month, `confirmed` the outcome of the orders; both
-    are None when nobody waited for them."""
+    """The outcome of a replay. `shown` is the revenue of the tables by month, `confirmed` the outcome of the orders;
+    both are None when nobody waited for them."""
 
     plan: Plan
     commands: int = 0

@@ -1,9 +1,9 @@
 """Products that are bought together: by month the number of sales of a product, and of each other product with it.
 
 One row per product and month has all of these numbers, for both directions of a pair. So a sale of n products touches n
-rows, and a question about one product reads one row per month and partition. With a row per pair a sale would touch n (n - 1). Of
-six real months that is 371 rows and 1.2 ms per sale, not 16 rows and 0.13 ms (evolved, and kept in RocksDB), 2,388,232
-rows in all, not 47,515, and 13,155 rows to read about the product that is in most sales, not 48.
+rows, and a question about one product reads one row per month and partition. With a row per pair a sale would touch
+n (n - 1) rows. Of six real months that is 371 rows and 1.2 ms per sale, not 16 rows and 0.13 ms (evolved, and kept in
+RocksDB), 2,388,232 rows in all, not 47,515, and 13,155 rows to read about the product that is in most sales, not 48.
 
 A sale of more than `MOST_PRODUCTS` different products is wholesale, which says little of what goes with what, and is
 left out; `baskets.py` counts those. `counted.py` says which sales count, and in which month.
