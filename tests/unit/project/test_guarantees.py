@@ -54,6 +54,17 @@ def test_the_page_on_the_architecture_names_what_exists() -> None:
     assert words.count("\n| ") - 1 <= 40
 
 
+def test_the_ways_name_what_their_files_have() -> None:
+    """Each class and function of a step of a way stands in a file of that step."""
+    rows = [line.strip("|").split(" | ") for line in PAGE.with_name("architecture.md").read_text("utf-8").splitlines()]
+    missing = []
+    for _, names, files in (row for row in rows if len(row) == 3):
+        source = "".join((TESTS.parent / file).read_text("utf-8") for file in re.findall(r"`([a-z_/]+\.py)`", files))
+        parts = [part for name in re.findall(r"`([\w.]+)`", names) for part in name.split(".")]
+        missing += [part for part in parts if not re.search(rf"(class|def) {part}\b", source)]
+    assert [] == missing
+
+
 def test_every_promise_is_held() -> None:
     """In a table with a column `held by` no row is without a test."""
     held = False
