@@ -84,11 +84,18 @@ class PendingTimers:
         """When the next one is to be asked; None where there is none."""
         return self._rows.execute("SELECT min(ask) FROM pending").fetchone()[0]  # type: ignore[no-any-return]
 
-    def due(self, now: str, limit: int) -> list[tuple[PendingTimer, int]]:
-        """Up to `limit` that are to be asked by now, the oldest first, each with the pause (seconds) since it was asked
-        before; 0 where it was not."""
+    def due(self, now: str, limit: int) -> list[PendingTimer]:
+        """Up to `limit` that were not asked yet and are to be by now, the oldest first."""
         rows = self._rows.execute(
-            f"SELECT {_TIMER}, pause FROM pending WHERE ask <= ? ORDER BY ask, id LIMIT ?", (now, limit)
+            f"SELECT {_TIMER} FROM pending WHERE pause = 0 AND ask <= ? ORDER BY ask, id LIMIT ?", (now, limit)
+        )
+        return [PendingTimer(*timer) for timer in rows]
+
+    def due_again(self, now: str) -> list[tuple[PendingTimer, int]]:
+        """Those that were asked, are still pending, and are to be asked again by now, the oldest first, each with the
+        pause (seconds) since it was asked before."""
+        rows = self._rows.execute(
+            f"SELECT {_TIMER}, pause FROM pending WHERE pause > 0 AND ask <= ? ORDER BY ask, id", (now,)
         )
         return [(PendingTimer(*timer), pause) for *timer, pause in rows]
 

@@ -142,10 +142,10 @@ class TimerWatch(LogFollower):
     async def _ask(self, timers: PendingTimers) -> float:
         """Ask what is due to fire. Returns how long, in seconds, there is nothing more to ask."""
         now = self._now()
-        room = MOST_ASKED - timers.asked
+        room = max(MOST_ASKED - timers.asked, 0)
         due = timers.due(in_utc(now), MOST_ASKED)
-        again = [(timer, pause) for timer, pause in due if pause]
-        to_ask = again + [(timer, pause) for timer, pause in due if not pause][:room]
+        # However many others wait: one that was asked, and lost on the way, keeps a place of theirs.
+        to_ask = timers.due_again(in_utc(now)) + [(timer, 0) for timer in due[:room]]
         if to_ask:
             records = [fire_timer(timer, self._stream, self._source) for timer, _ in to_ask]
             await self._broker.publish(self._topic, self._partition, records)
@@ -153,7 +153,7 @@ class TimerWatch(LogFollower):
             pause = min(2 * pause, LONGEST_REPEAT) or FIRST_REPEAT
             timers.ask_again(timer, in_utc(now + timedelta(seconds=pause)), pause)
         next_time = timers.next_time
-        if next_time is None or len(due) > len(to_ask):  # the others follow as these fire
+        if next_time is None or len(due) > room:  # the others follow as these fire
             return LONGEST_SLEEP
         return min(LONGEST_SLEEP, (datetime.fromisoformat(next_time) - self._now()).total_seconds())
 

@@ -293,6 +293,20 @@ async def test_a_flood(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.orders(*keys)
 
 
+async def test_a_flood_of_which_some_are_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Kafka has lost of those that were asked is asked again, however many wait for their places."""
+    monkeypatch.setattr(timer_watch, "MOST_ASKED", 5)
+    keys = [f"t{number:02}" for number in range(12)]
+    await world.schedule(**dict.fromkeys(keys, NOON + SECOND))
+    world.holds_back = True
+    world.now += SECOND
+    await world.quiet()
+    del world.commands[-5:]
+    world.holds_back = False
+    world.now += FIRST_REPEAT * SECOND
+    await world.orders(*keys)
+
+
 async def test_a_log_that_is_old(world: World) -> None:
     """What a new owner reads of the log is bounded: the pages of the pending timers say the rest."""
     await world.schedule(first=NOON + SECOND)
