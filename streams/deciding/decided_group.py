@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeGuard
 
 from aggregates.decider import Rejected
 from streams.deciding.cache import Aggregate, PendingSnapshot
@@ -104,7 +105,7 @@ class DecidedGroup:
 
         The `sequence` is that of its aggregate, 0 where that is not known.
         """
-        if not isinstance(error, Rejected | Failure):
+        if not (isinstance(error, Failure) or _is_rejection(error)):
             what = f"{self.stream}: command {envelope.type!r} {envelope.id!r} of {envelope.aggregate_id!r} raised"
             log.error("%s", what, exc_info=error)
             error = failure_over(error)
@@ -148,6 +149,17 @@ def row_of(envelope: Envelope, sequence: int, type: str, data: bytes, cause: str
         traceparent=envelope.traceparent,
         command=cause,
     )
+
+
+def _is_rejection(error: Exception) -> TypeGuard[Rejected]:
+    """Whether it is a rejection that a reply can hold. It is the domain's, and what it says may be no text."""
+    if not isinstance(error, Rejected):
+        return False
+    try:
+        str.encode(error.type), str.encode(error.message)
+    except (AttributeError, TypeError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def failure_over(bug: BaseException, type: str = "DomainError") -> Failure:

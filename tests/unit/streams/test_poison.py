@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from aggregates.decider import Rejected
 from streams.limits import Limits
 from tests.unit.ledgers import Make
 
@@ -39,6 +44,24 @@ async def test_trace_is_bounded(make: Make) -> None:
     assert (8 * 1024, 1024) == (len(failure.trace), len(failure.message))
     assert failure.trace.endswith("xxx\n")
     assert ["DomainError"] == it.outbox.to(id)
+
+
+@pytest.mark.parametrize("fault", ["no text", "no UTF-8", "not begun"])
+async def test_a_rejection_that_no_reply_can_hold(make: Make, fault: str) -> None:
+    """It is a bug like another: the command fails, and those of its group are answered."""
+    it = await make(Limits(group_linger=0.001))
+
+    def reject() -> None:
+        message: Any = {"no text": ValueError("none left"), "no UTF-8": "\ud800", "not begun": ""}[fault]
+        error = Rejected("Refused", message)
+        if fault == "not begun":
+            del error.type
+        raise error
+
+    it.decided = reject
+    failing, other = it.write("a", "PostBadly", amount=2), it.write("b", "Refuse")
+    await it.settled()
+    assert (["DomainError"], ["Refused"]) == (it.outbox.to(failing), it.outbox.to(other))
 
 
 async def test_aggregate_that_cannot_be_loaded(make: Make) -> None:
