@@ -22,6 +22,7 @@ from streams.runtime.web_server import most_outgoing
 MOVING_SECONDS = 5.0
 """A partition without a worker is waited for as long, also when the client waits for less."""
 AGAIN_SECONDS = 0.2
+TOO_MANY = 429
 PASSED_ON = ("Idempotency-Key", "If-Match", "If-None-Match", "X-Correlation-ID", "traceparent")
 
 
@@ -48,6 +49,7 @@ class CommandRouter:
         self, view: Any, request: Any, id: str, seconds: float, body: bytes | None = None
     ) -> Any | None:
         """The answer of the worker that has a command, None when it is this one. `body` is that of a command to send.
+        It is no 429 once a worker was asked that may have sent the command: that would say that nothing was.
 
         Raises `NotHere` when no worker has it within `seconds`, `MOVING_SECONDS` at least, or this one ends.
         """
@@ -55,13 +57,22 @@ class CommandRouter:
             raise NotHere("the partition has just moved")
         began = time.monotonic()
         headers = {"Idempotency-Key": id} | passed_on(request, PASSED_ON) if body is not None else {}
+        is_again = False
         while not self._replies.has(id):
             left = max(began + seconds - time.monotonic(), 0.0)
             try:
                 return await self._ask(
-                    view, request.method, request.rel_url.raw_path_qs, id, headers=headers, seconds=left, body=body
+                    view,
+                    request.method,
+                    request.rel_url.raw_path_qs,
+                    id,
+                    headers=headers,
+                    seconds=left,
+                    body=body,
+                    is_again=is_again,
                 )
             except NotHere:
+                is_again = True
                 if self.ends or time.monotonic() + AGAIN_SECONDS > began + max(seconds, MOVING_SECONDS):
                     raise
             await asyncio.sleep(AGAIN_SECONDS)
@@ -81,10 +92,11 @@ class CommandRouter:
         headers: dict[str, str],
         seconds: float,
         body: bytes | None = None,
+        is_again: bool = False,
     ) -> Any:
         """The answer of the worker that has a command, which waits so many seconds. Raises `NotHere`, `TooMany`."""
         if len(self._asking) >= self._most:
-            raise TooMany(f"{self._most} requests wait for other workers already")
+            raise (NotHere if is_again else TooMany)(f"{self._most} requests wait for other workers already")
         workers = self._workers
         partition = workers.partition(id)
         headers = headers | workers.hop({}) | {"Prefer": f"wait={math.ceil(seconds)}"}
@@ -98,6 +110,8 @@ class CommandRouter:
                 async with workers.ask(method, url + path, headers, limit, worker=worker, body=body) as response:
                     if response.status in NO_WORKER or NOT_HERE in response.headers:
                         raise NotHere(f"{worker} does not have it any more")
+                    if is_again and response.status == TOO_MANY:
+                        raise NotHere(f"{worker} has no room")
                     return await handed_on(view, response)
         except TimeoutError:
             raise NotHere("this worker ends") from None

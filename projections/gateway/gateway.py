@@ -201,29 +201,31 @@ class Gateway(Part):
         seconds = wait_of(request.headers)
         with self._room.of_request() as room:
             command, data = await self._reader.read(request, type, command_id(request.headers), room)
-            if not self._replies.has(command.id):
+            was_elsewhere = not self._replies.has(command.id)
+            if was_elsewhere:
                 answer = await self._post_elsewhere(view, request, command, data, seconds)
                 if answer is not None:
                     return answer
-            first = self._first_reply(command)
-            if first is not None:
-                return answer_of(view, first)
-            most = self._settings.http_pending
-            if self._pending[type] >= most and command.id not in self._pending:
-                raise TooMany(f"{most} commands of {type} have no reply yet")
-            sent = SentCommand(
-                command_id=command.id,
-                aggregate=CommandAggregate(command.type, command.aggregate_id),
-                command=command.name,
-                place=KafkaPosition("", 0, NOT_YET),
-                fingerprint=command.fingerprint,
-            )
-            with self._waiters.place(sends=True), self._waiters.waiting_for(sent) as next_reply:
-                # It counts before any await: a request with the same id and another command is refused at once.
-                delivery = self._deliveries.start(command, data, sent, room.hand_on())
-                del data
-                reply = await self._reply(command, delivery, next_reply, seconds)
-            return _not_replied(view, delivery.result()) if reply is None else answer_of(view, reply)
+            with _no_refusal(command.id) if was_elsewhere else contextlib.nullcontext():
+                first = self._first_reply(command)
+                if first is not None:
+                    return answer_of(view, first)
+                most = self._settings.http_pending
+                if self._pending[type] >= most and command.id not in self._pending:
+                    raise TooMany(f"{most} commands of {type} have no reply yet")
+                sent = SentCommand(
+                    command_id=command.id,
+                    aggregate=CommandAggregate(command.type, command.aggregate_id),
+                    command=command.name,
+                    place=KafkaPosition("", 0, NOT_YET),
+                    fingerprint=command.fingerprint,
+                )
+                with self._waiters.place(sends=True), self._waiters.waiting_for(sent) as next_reply:
+                    # It counts before any await: a request with the same id and another command is refused at once.
+                    delivery = self._deliveries.start(command, data, sent, room.hand_on())
+                    del data
+                    reply = await self._reply(command, delivery, next_reply, seconds)
+                return _not_replied(view, delivery.result()) if reply is None else answer_of(view, reply)
 
     async def _post_elsewhere(
         self, view: Any, request: Any, command: CheckedCommand, data: bytes, seconds: float
@@ -323,6 +325,15 @@ def _not_replied(view: Any, sent: SentCommand) -> Any:
 def _where(id: str) -> dict[str, str]:
     """The headers of an answer to the sender of a command that says where and when to ask for its status."""
     return {"Location": f"/commands/{quote(id, safe='')}", "Retry-After": "1"}
+
+
+@contextlib.contextmanager
+def _no_refusal(id: str) -> Iterator[None]:
+    """The worker that had a command may have sent it: it is not refused as if nothing had been sent."""
+    try:
+        yield
+    except TooMany as error:
+        raise _unknown(id, str(error)) from None
 
 
 def _unknown(id: str, why: str, title: str = "Not now") -> HttpProblem:

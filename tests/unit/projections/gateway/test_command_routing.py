@@ -270,6 +270,25 @@ async def test_the_worker_that_has_it_dies(shop: Shop) -> None:
     assert {THERE.encode()} == {headers["ce_id"] for headers in shop.kafka.sent}
 
 
+@pytest.mark.parametrize("full", ["asked", "owner", "next owner"])
+async def test_no_room_for_asking_again(shop: Shop, monkeypatch: pytest.MonkeyPatch, full: str) -> None:
+    """A command that may be on its way is not refused as if nothing had been sent: its sender is told its id."""
+    monkeypatch.setattr("projections.gateway.command_routing.MOVING_SECONDS", 0.2)
+    post = asyncio.create_task(shop.post(shop.one, THERE, seconds=1))
+    await until(lambda: bool(shop.kafka.notes))
+    if full == "asked":
+        shop.one.gateway._router._most = 0
+    elif full == "next owner":
+        shop.one.gateway._waiters._most = 0
+        shop.place(range(8), ())
+    else:
+        shop.other.gateway._waiters._most = 0
+    for connection in list(shop.other.runner.server.connections):  # type: ignore[union-attr]
+        connection.transport.abort()  # type: ignore[union-attr]
+    code, problem, _ = await post
+    assert (503, THERE) == (code, problem["command_id"])
+
+
 async def test_the_worker_that_was_asked_ends(shop: Shop) -> None:
     """Who waits there for a command that another worker has gets a 202 with its status, and who only asks a 503."""
     post = asyncio.create_task(shop.post(shop.one, THERE))
