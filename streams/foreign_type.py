@@ -35,9 +35,13 @@ class ForeignType:
         }
         self._read = self._wanted | former | {upcaster.name for upcaster in schemas.upcasters}
 
+    def reads(self, name: str) -> bool:
+        """Whether events of this name are read."""
+        return name in self._read
+
     def decode(self, name: str, data: bytes) -> list[tuple[str, dict[str, Any]]]:
         """The newest names and fields that an event stands for; none for one that is not read. Raises `Undecodable`."""
-        if name not in self._read:
+        if not self.reads(name):
             return []
         parts = self._codec.decode_to_builtins(data)
         return [(schema.name, fields) for schema, fields in parts if schema.name in self._wanted]

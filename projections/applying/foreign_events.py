@@ -51,6 +51,8 @@ class TopicLog(EventReader):
 
     async def _named(self, record: EventRecord, attributes: Mapping[str, bytes]) -> Named:
         name = attributes.get("ce_type", b"").decode()
+        if not self._type.reads(name):
+            return ()
         try:
             return self._type.decode(name, from_wire(record.value, attributes))
         except Undecodable as error:

@@ -60,6 +60,17 @@ async def test_follows_the_topic(here: Elsewhere) -> None:
     assert {} == here.theirs.limits
 
 
+async def test_what_is_not_wanted_is_not_looked_into(here: Elsewhere) -> None:
+    """An event of another name holds nothing up, in whatever form its value is."""
+    await here.write(("1", put("a")), ("1", EMPTY), ("2", put("b")))
+    record = here.topic.records[1]
+    headers = [header for header in record.headers if header[0] != "ce_dataschema"]
+    here.topic.records[1] = record._replace(value=b"\0another registry's", headers=headers)
+    partition = here.partition()
+    await partition.open([here.wanted(SEEN)])
+    await here.shows(partition, "seen-1", **{"1": ["a"], "2": ["b"]})
+
+
 async def test_begins_with_the_first_that_is_left(here: Elsewhere, caplog: pytest.LogCaptureFixture) -> None:
     """Where retention has removed the beginning, a table begins behind it, and that is said once."""
     for what in "abc":
