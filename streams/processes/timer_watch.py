@@ -143,7 +143,7 @@ class TimerWatch(LogFollower):
         """Ask what is due to fire. Returns how long, in seconds, there is nothing more to ask."""
         now = self._now()
         room = max(MOST_ASKED - timers.asked, 0)
-        due = timers.due(in_utc(now), MOST_ASKED)
+        due = timers.due(in_utc(now), room + 1)
         # However many others wait: one that was asked, and lost on the way, keeps a place of theirs.
         to_ask = timers.due_again(in_utc(now)) + [(timer, 0) for timer in due[:room]]
         if to_ask:
