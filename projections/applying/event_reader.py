@@ -111,7 +111,9 @@ Named = Sequence[tuple[str, Any]]
 def _event(record: EventRecord, attributes: Mapping[str, bytes], published: _Published, named: Named) -> Event:
     at, follows, envelope = published
     parts = [PublishedEvent(value, name, *envelope) for name, value in named]
-    origin = parts[0] if parts else PublishedEvent(None, attributes.get("ce_type", b"").decode(), *envelope)
+    origin = (
+        parts[0] if parts else PublishedEvent(None, attributes.get("ce_type", b"").decode(errors="replace"), *envelope)
+    )
     return Event(
         at=at,
         ends=_COMMIT_END in attributes,

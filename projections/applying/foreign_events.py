@@ -50,7 +50,7 @@ class TopicLog(EventReader):
             self.limits[stream] = limit
 
     async def _named(self, record: EventRecord, attributes: Mapping[str, bytes]) -> Named:
-        name = attributes.get("ce_type", b"").decode()
+        name = attributes.get("ce_type", b"").decode(errors="replace")
         if not self._type.reads(name):
             return ()
         try:

@@ -60,11 +60,14 @@ async def test_follows_the_topic(here: Elsewhere) -> None:
     assert {} == here.theirs.limits
 
 
-async def test_what_is_not_wanted_is_not_looked_into(here: Elsewhere) -> None:
-    """An event of another name holds nothing up, in whatever form its value is."""
+@pytest.mark.parametrize("name", [None, b"\xff", b""])
+async def test_what_is_not_wanted_is_not_looked_into(here: Elsewhere, name: bytes | None) -> None:
+    """An event of another name, or of one that is no text, holds nothing up, in whatever form its value is."""
     await here.write(("1", put("a")), ("1", EMPTY), ("2", put("b")))
     record = here.topic.records[1]
     headers = [header for header in record.headers if header[0] != "ce_dataschema"]
+    if name is not None:
+        headers = [("ce_type", name), *(header for header in headers if header[0] != "ce_type")]
     here.topic.records[1] = record._replace(value=b"\0another registry's", headers=headers)
     partition = here.partition()
     await partition.open([here.wanted(SEEN)])
