@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from weakref import WeakValueDictionary
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._troubles: dict[str, str] = {}
+        self._newest: WeakValueDictionary[str, asyncio.Task[None]] = WeakValueDictionary()
+        """The task of each name that was begun last: a trouble of this name is its own."""
 
     @property
     def troubles(self) -> Mapping[str, str]:
@@ -51,7 +54,14 @@ class Supervisor:
         It ends when `work` returns or the task is cancelled. `name` is unique in the worker. The first failure is
         logged with its stack trace, the same one again once a minute in one line.
         """
-        return asyncio.create_task(self._keep(name, work), name=name)
+        self.well(name)
+        task = self._newest[name] = asyncio.create_task(self._keep(name, work), name=name)
+        return task
+
+    def _is_well(self, name: str, task: asyncio.Task[None] | None) -> None:
+        """A task runs well, or has ended. One that is cancelled may end when the next of its name has failed."""
+        if self._newest.get(name) is task:
+            self.well(name)
 
     async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         loop = asyncio.get_running_loop()
@@ -59,7 +69,7 @@ class Supervisor:
         try:
             while True:
                 began = loop.time()
-                calm = loop.call_later(CALM_SECONDS, self.well, name)
+                calm = loop.call_later(CALM_SECONDS, self._is_well, name, asyncio.current_task())
                 try:
                     await work()
                     return
@@ -79,4 +89,4 @@ class Supervisor:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
         finally:
-            self.well(name)
+            self._is_well(name, asyncio.current_task())

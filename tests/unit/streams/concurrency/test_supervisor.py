@@ -59,6 +59,36 @@ async def test_a_kept_task_that_is_cancelled_leaves_no_trouble_behind() -> None:
     assert {} == supervisor.troubles
 
 
+async def test_a_former_task_takes_no_trouble_away_from_the_one_that_follows_it() -> None:
+    """It ends late, when the next one of its name has failed: that still shows, until the last one is there."""
+    supervisor, ends = Supervisor(), asyncio.Event()
+
+    async def former() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ends.wait()
+
+    async def work() -> None:
+        raise RuntimeError("no luck")
+
+    before = supervisor.keep("digging", former)
+    await asyncio.sleep(0)
+    before.cancel()
+    now = supervisor.keep("digging", work)
+    async with asyncio.timeout(5):
+        while not supervisor.troubles:
+            await asyncio.sleep(0.001)
+    ends.set()
+    await asyncio.wait([before])
+    assert {"digging": "RuntimeError: no luck"} == supervisor.troubles
+    never_begun = supervisor.keep("digging", work)
+    now.cancel()
+    await cancel(never_begun)
+    await asyncio.wait([now])
+    assert {} == supervisor.troubles
+
+
 async def test_work_that_returns_is_done() -> None:
     """Nothing is begun again that has ended by itself."""
     runs: list[int] = []
