@@ -95,9 +95,19 @@ class TimerWatch(LogFollower):
 
     # -- the task --------------------------------------------------------------------------------------
 
+    def _waits(self, error: Exception | None) -> None:
+        """The journal is waited for, because of an error, or not any more."""
+        name = f"timers of {self._stream} wait"  # not the task's: it runs as it should
+        if error is None:
+            self._supervisor.well(name)
+        else:
+            self._supervisor.trouble(name, str(error))
+
     async def _run(self) -> None:
         """Watch until it is cancelled. Begins anew, from the pages, when it is called again."""
-        with contextlib.closing(PendingTimers()) as timers:
+        with contextlib.ExitStack() as at_end:
+            at_end.callback(self._waits, None)
+            timers = at_end.enter_context(contextlib.closing(PendingTimers()))
             saved = await self._read_pages(timers)
             nr, rows = min(saved), 0
             while True:
@@ -125,7 +135,7 @@ class TimerWatch(LogFollower):
                 return commits
             raise Unavailable(f"commit {nr + 1} of {self._head} cannot be read yet")
 
-        return await until_it_answers(read, f"{self._stream}: reading commits for its timers", Unavailable)
+        return await until_it_answers(read, f"{self._stream}: reading commits for its timers", Unavailable, self._waits)
 
     async def _follow(self, commit: Commit, timers: PendingTimers) -> None:
         for index, row in enumerate(commit.events):
@@ -165,6 +175,7 @@ class TimerWatch(LogFollower):
             lambda: all_of(self._journal.snapshot(PAGE_TYPE, self._page_id(number)) for number in range(PAGES)),
             f"{self._stream}: reading its pending timers",
             Unavailable,
+            self._waits,
         )
         saved = []
         for page in pages:
@@ -191,6 +202,7 @@ class TimerWatch(LogFollower):
             lambda: self._journal.save_snapshots(PAGE_TYPE, [page]),
             f"{self._stream}: saving its pending timers",
             Unavailable,
+            self._waits,
         )
         saved[number] = nr
 

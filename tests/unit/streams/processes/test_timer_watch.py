@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,13 +14,14 @@ from msgspec.structs import replace
 
 from aggregates.timer import timer
 from streams.aggregate_type import AggregateType
+from streams.concurrency import retry
 from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message, command_headers
 from streams.journal.memory import MemoryJournal, MemoryStore
-from streams.journal.port import Snapshot
+from streams.journal.port import Commit, Snapshot
 from streams.kafka.client import ProducerRecord
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.limits import Limits
@@ -60,6 +62,9 @@ class World:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.journal = MemoryJournal(self.store)
+        self.watched = MemoryJournal(self.store)
+        """The journal as the watch sees it."""
+        self.supervisor = Supervisor()
         self.now = NOON
         self.commands: list[Message] = []
         self.fire_ids: list[str] = []
@@ -132,7 +137,7 @@ class World:
             replies=NoReplies(),
             commands=Topic(),
             dispatch=dispatcher.dispatch,
-            follower=TimerWatch(CONTEXT, 0, self.journal, broker, Supervisor(), lambda: self.now),
+            follower=TimerWatch(CONTEXT, 0, self.watched, broker, self.supervisor, lambda: self.now),
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -217,6 +222,28 @@ async def test_takeover(world: World) -> None:
     await world.orders("a", "b")
     world.now += 2 * SECOND
     await world.orders("a", "b", "c")
+
+
+async def test_a_watch_that_waits_shows_in_health(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the reason, for as long as the journal does not bring what it is to have, and the watch is there."""
+    monkeypatch.setattr(retry, "PATIENCE_SECONDS", 0.01)
+    await world.schedule(a=NOON + SECOND)
+
+    async def none(stream: str, after: int, limit: int) -> Sequence[Commit]:
+        return ()
+
+    for goes_on in (True, False):
+        world.kill()
+        with monkeypatch.context() as away:
+            away.setattr(world.watched, "commits", none)
+            owner = await world.take_over()
+            await until(lambda: bool(world.supervisor.troubles))
+            [reason] = world.supervisor.troubles.values()
+            assert re.fullmatch(r"commit \d+ of \d+ cannot be read yet", reason)
+            if not goes_on:
+                owner._follower.lost()
+                await until(lambda: not world.supervisor.troubles)
+        await until(lambda: not world.supervisor.troubles)
 
 
 async def test_two_who_think_that_they_own_it(world: World) -> None:
