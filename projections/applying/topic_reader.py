@@ -52,6 +52,9 @@ class TopicReading(Protocol):
     async def end(self) -> int:
         """The offset that the next record will get."""
 
+    async def passed(self) -> int:
+        """The offset before which all has been read, or is nothing that anybody gets, as the marks of transactions."""
+
     async def at(self, offset: int) -> EventRecord | None:
         """The record at an offset, or the one behind it where there is none; None at the end. The next that is read is
         the one that follows. Raises `ReadingFailed`."""
@@ -217,6 +220,9 @@ class _KafkaReading:
         what = f"Kafka: the {name} offset of {self._tp.topic}-{self._tp.partition}"
         found = await until_it_answers(lambda: ask([self._tp]), what, ERRORS)
         return int(found[self._tp])
+
+    async def passed(self) -> int:
+        return self._next if self._waiting else int(await self._consumer.kafka.position(self._tp))
 
     async def at(self, offset: int) -> EventRecord | None:
         if offset >= await self.end():

@@ -77,6 +77,9 @@ class SimulatedReading:
     async def end(self) -> int:
         return await self._ask(lambda log: len(log.records))
 
+    async def passed(self) -> int:
+        return self._at
+
     async def at(self, offset: int) -> Any:
         found = await self._ask(lambda log: log.after(offset, 1))
         self._at = offset + 1

@@ -165,6 +165,10 @@ class Topic:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.first = 0
+        self.marks = 0
+        """Of transactions, behind the last record; nobody gets them."""
+        self.is_slow = False
+        """Whether the broker has not brought what is behind the last record."""
         self.readings = 0
         """That are open."""
         self.read: list[int] = []
@@ -174,10 +178,14 @@ class Topic:
     @property
     def end(self) -> int:
         """The offset of the next record."""
-        return self.records[-1].offset + 1 if self.records else self.first
+        return (self.records[-1].offset + 1 if self.records else self.first) + self.marks
 
     def append(self, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]]) -> None:
         self.records.append(Record(self.end, key, value, headers))
+
+    def has(self, offset: int) -> bool:
+        """Whether there is a record at an offset, or behind it."""
+        return bool(self.records) and offset <= self.records[-1].offset
 
     def remove_before(self, offset: int) -> None:
         """Retention."""
@@ -209,7 +217,7 @@ class Reading:
     async def read(self, most: int) -> Sequence[Record]:
         topic = self._topic
         async with topic.grown:
-            await topic.grown.wait_for(lambda: topic.end != self._at)
+            await topic.grown.wait_for(lambda: topic.end != self._at and (not topic.marks or topic.has(self._at)))
             if not topic.first <= self._at <= topic.end:
                 self._at = topic.first
                 await topic.grown.wait_for(lambda: topic.end > self._at)
@@ -223,6 +231,9 @@ class Reading:
 
     async def end(self) -> int:
         return self._topic.end
+
+    async def passed(self) -> int:
+        return self._at if self._topic.is_slow or self._topic.has(self._at) else self._topic.end
 
     async def at(self, offset: int) -> Record | None:
         return next((record for record in self._topic.records if record.offset >= offset), None)

@@ -80,6 +80,9 @@ class Reading:
     async def end(self) -> int:
         return len(self._topic.records)
 
+    async def passed(self) -> int:
+        return self._next
+
     async def at(self, offset: int) -> Stored | None:
         return self._topic.records[offset] if offset < len(self._topic.records) else None
 

@@ -26,6 +26,7 @@ class Driver:
     def __init__(self, **options: object) -> None:
         self.found: asyncio.Queue[Mapping[TopicPartition, Sequence[Record]] | Exception] = asyncio.Queue()
         self.stopped = False
+        self.at = 0
         self.made.append(self)
 
     async def start(self) -> None: ...
@@ -37,6 +38,9 @@ class Driver:
     def pause(self, *tps: object) -> None: ...
     def resume(self, *tps: object) -> None: ...
     def seek(self, tp: object, offset: int) -> None: ...
+
+    async def position(self, tp: object) -> int:
+        return self.at
 
     async def getmany(self, **options: object) -> Mapping[TopicPartition, Sequence[Record]]:
         found = await self.found.get()
@@ -104,3 +108,17 @@ async def test_sought_while_others_have_their_turn(kafka: KafkaTopicReader, monk
     turn.set()
     async with asyncio.timeout(1):
         assert [100] == [record.offset for record in await reading.read(10)]
+
+
+async def test_what_is_passed(kafka: KafkaTopicReader) -> None:
+    """What waits for its reader is not passed, whatever Kafka's client has read; behind it, the client says."""
+    reading = await kafka.open("events", 0)
+    await reading.seek(5)
+    driver = Driver.made[0]
+    driver.at = 9  # a record and marks of transactions
+    driver.found.put_nowait({TopicPartition("events", 0): [Record(6)]})
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert 5 == await reading.passed()
+    assert [6] == [record.offset for record in await reading.read(10)]
+    assert 9 == await reading.passed()

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from projections.applying import foreign_events
+from projections.applying.event_reader import Event
 from projections.applying.foreign_events import TopicLog
 from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.refolding import fold_key
 from projections.projection import Projection, PublishedEvent, Row
 from schemas.registry import SchemaError
 from streams.foreign_type import ForeignType
+from streams.journal.port import Unavailable
+from streams.journal.position import BEGINNING
 from streams.settings import Settings
 from tests.unit.boxes import BANG, BOMB, EMPTIED, EMPTY, PUT, STREAM, Boxes, labelled, put, until
 
@@ -115,6 +119,26 @@ async def test_a_table_is_built_beside_another_and_a_row_anew(here: Elsewhere) -
     [first, second] = await fold_key(partition, "seen", "1")
     assert (None, None) == (first.waits, second.waits)
     await here.shows(partition, "seen-1", **rows)
+
+
+async def test_a_topic_that_ends_with_marks_of_transactions(here: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence is the end once Kafka's client has passed them, also where the event that is looked for has gone."""
+    monkeypatch.setattr(foreign_events, "LOOK_SECONDS", 0.01)
+    await here.write(("1", put("a")), ("1", put("b")))
+    await here.write(("1", put("c")))
+    here.topic.lose(2)
+    here.topic.marks = 3
+
+    async def found() -> list[list[Event]]:
+        return [
+            [event async for events in here.theirs.from_log(STREAM, BEGINNING, (2, 1)) for event in events],
+            [event async for events in here.theirs.of_aggregate(STREAM, "1", (2, 1)) for event in events],
+        ]
+
+    assert [[(1, 0), (1, 1)]] * 2 == [[event.at for event in events] for events in await found()]
+    here.topic.is_slow = True
+    with pytest.raises(Unavailable, match="offset 2 of 5 cannot be read yet"):
+        await found()
 
 
 async def test_schemas_that_are_missing(tmp_path: Path) -> None:
