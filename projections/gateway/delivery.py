@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import msgspec
 
-from projections.gateway.command_records import KafkaPosition, SentCommand, encode_sent, now_ms
+from projections.gateway.command_records import NOT_YET, KafkaPosition, SentCommand, encode_sent, now_ms
 from projections.gateway.command_request import CheckedCommand
 from projections.gateway.pending_commands import PendingCommands
 from projections.http.bodies import RequestBytes
@@ -28,14 +29,17 @@ class Deliveries:
         self._note_topic = note_topic
         self._pending = pending
         self._tasks: set[asyncio.Task[SentCommand]] = set()
+        self._under_way: Counter[str] = Counter()
+        """How many requests with an id are being produced."""
 
     def start(
         self, command: CheckedCommand, data: bytes, sent: SentCommand, room: RequestBytes
     ) -> asyncio.Task[SentCommand]:
         """Begin to produce a command, which counts as pending at once. The task returns where Kafka has the command,
         and raises what the producer raises. `room` is given back when Kafka has the data."""
-        is_new = self._pending.add(sent, now_ms())
-        task = asyncio.create_task(self._deliver(command, data, sent, room, is_new))
+        self._pending.add(sent, now_ms())
+        self._under_way[command.id] += 1
+        task = asyncio.create_task(self._deliver(command, data, sent, room))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -51,23 +55,31 @@ class Deliveries:
             task.cancel()
 
     async def _deliver(
-        self, command: CheckedCommand, data: bytes, sent: SentCommand, room: RequestBytes, is_new: bool
+        self, command: CheckedCommand, data: bytes, sent: SentCommand, room: RequestBytes
     ) -> SentCommand:
         topic = topics.commands_topic(self._settings.namespace, command.type)
         try:
             record = await self._produce(topic, command.aggregate_id, data, command.headers)
         except BaseException:
-            if is_new:
-                self._pending.remove(command.id)
+            self._failed(command.id)
             raise
         finally:
             del data
             room.give_back()
+            self._under_way[command.id] -= 1
+            if not self._under_way[command.id]:
+                del self._under_way[command.id]
         sent = msgspec.structs.replace(sent, place=KafkaPosition(topic, record.partition, record.offset))
         if command.id in self._pending:
             self._pending.add(sent, now_ms())
         await self._produce(self._note_topic, command.id, encode_sent(sent), [])
         return sent
+
+    def _failed(self, id: str) -> None:
+        """A request could not be produced. With the last one the command was not sent, if Kafka has it from none."""
+        known = self._pending.sent(id)
+        if self._under_way[id] == 1 and known is not None and known.place.offset == NOT_YET:
+            self._pending.remove(id)
 
     async def _produce(self, topic: str, key: str, value: bytes, headers: list[tuple[str, bytes]]) -> Any:
         encoded = key.encode()
