@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 CALM_SECONDS = 5.0
 """The seconds after which a task that has failed counts as well again."""
+LONGEST_CALM = 60.0
+"""One that fails in the same way again is to run twice as long as it did before it failed, if that is no more."""
 SAY_AGAIN = 60.0
 """The seconds after which the same failure is logged again."""
 
@@ -65,16 +67,18 @@ class Supervisor:
 
     async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         loop = asyncio.get_running_loop()
-        pause, said, said_at = FIRST_PAUSE, "", 0.0
+        pause, calm_after, said, said_at = FIRST_PAUSE, CALM_SECONDS, "", 0.0
         try:
             while True:
                 began = loop.time()
-                calm = loop.call_later(CALM_SECONDS, self._is_well, name, asyncio.current_task())
+                calm = loop.call_later(calm_after, self._is_well, name, asyncio.current_task())
                 try:
                     await work()
                     return
                 except Exception as error:
                     reason = f"{type(error).__name__}: {error}"
+                    twice = 2 * (loop.time() - began)
+                    calm_after = max(twice, CALM_SECONDS) if reason == said and twice <= LONGEST_CALM else CALM_SECONDS
                     if reason != said:
                         log.error("%s failed, and begins again: %s", name, reason, exc_info=True)
                         said, said_at = reason, loop.time()

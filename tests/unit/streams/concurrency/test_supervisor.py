@@ -89,6 +89,27 @@ async def test_a_former_task_takes_no_trouble_away_from_the_one_that_follows_it(
     assert {} == supervisor.troubles
 
 
+async def test_what_takes_long_to_fail_again_is_in_trouble_all_the_time() -> None:
+    """That it runs for a while is no sign of health where it has failed after a longer one before, in the same way."""
+    supervisor, runs, seen = Supervisor(), 0, []
+
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        if runs > 3:
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.1)
+        seen.append(list(supervisor.troubles))
+        raise RuntimeError("no answer")
+
+    task = supervisor.keep("digging", work)
+    async with asyncio.timeout(5):
+        while runs < 4 or supervisor.troubles:
+            await asyncio.sleep(0.001)
+    assert [[], [], ["digging"]] == seen
+    await cancel(task)
+
+
 async def test_work_that_returns_is_done() -> None:
     """Nothing is begun again that has ended by itself."""
     runs: list[int] = []
