@@ -35,7 +35,7 @@ async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 def request(path: str, accept: str = "application/json") -> bytes:
     """A GET."""
-    return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n\r\n".encode()
 
 
 async def read_head(reader: asyncio.StreamReader) -> tuple[int, bytes]:

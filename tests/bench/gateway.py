@@ -73,7 +73,7 @@ async def _client(url: str, body: bytes, numbers: Iterator[int], took: list[floa
         for number in numbers:
             began = time.perf_counter()
             writer.write(
-                b"POST /orders/o%d/commands HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+                b"POST /orders/o%d/commands HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
                 b"Prefer: wait=30\r\nContent-Length: %d\r\n\r\n%b" % (number % ORDERS_OPEN, len(body), body)
             )
             status, head = await read_head(reader)
