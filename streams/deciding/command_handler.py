@@ -14,11 +14,10 @@ from schemas.fit_values import Unfit
 from streams.deciding.cache import Aggregate
 from streams.deciding.command_codec import CommandCodec, cause_of
 from streams.deciding.decided_group import DecidedGroup, Verdict, failure_over, row_of
-from streams.deciding.messages import JSON, Envelope, Failure, Message, check_deadline, read_envelope
+from streams.deciding.messages import Envelope, Failure, Message, check_deadline, read_envelope, unread_envelope
 from streams.journal.port import RecordedEvent
 from streams.journal.snapshots import FirstReply
 from streams.limits import Limits
-from streams.moments import EPOCH
 
 log = logging.getLogger(__name__)
 
@@ -60,17 +59,7 @@ class CommandHandler:
             if isinstance(error, Failure) and error.envelope is not None:
                 return error.envelope, error
             log.exception("a command of %r, at offset %d, cannot be read", message.key, message.offset)
-            unknown = Envelope(
-                id=id,
-                type="",
-                aggregate_id="",
-                data=b"",
-                content_type=JSON,
-                offset=message.offset,
-                time=EPOCH,
-                message=message,
-            )
-            return unknown, failure_over(error, "Unreadable")
+            return unread_envelope(message, id), failure_over(error, "Unreadable")
 
     def decide(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> Verdict:
         """Decide a command, and add the verdict to its group. Only one that is accepted changes the aggregate."""

@@ -184,6 +184,20 @@ class _Structured(msgspec.Struct):
 _decode_structured = msgspec.json.Decoder(_Structured).decode
 
 
+def unread_envelope(message: Message, id: str) -> Envelope:
+    """What is known of a message before it is read."""
+    return Envelope(
+        id=id,
+        type="",
+        aggregate_id="",
+        data=b"",
+        content_type=JSON,
+        offset=message.offset,
+        time=EPOCH,
+        message=message,
+    )
+
+
 def read_envelope(message: Message, default_id: str) -> Envelope:
     """Read a message of a command topic: CloudEvents binary mode when it has a `ce_type`, else structured.
 
@@ -193,16 +207,7 @@ def read_envelope(message: Message, default_id: str) -> Envelope:
     headers = message.headers
     attributes: dict[str, bytes | None] = dict(headers)
     twice = "" if len(attributes) == len(headers) else _take_out_what_is_there_twice(attributes, headers)
-    envelope = Envelope(
-        id=default_id,
-        type="",
-        aggregate_id="",
-        data=b"",
-        content_type=JSON,
-        offset=message.offset,
-        time=EPOCH,
-        message=message,
-    )
+    envelope = unread_envelope(message, default_id)
     try:
         if message.unreadable:
             raise Failure("Unreadable", message.unreadable)
