@@ -1,4 +1,4 @@
-"""A commit's events to bytes and back: Avro single-object encoding, of the schema in `commit.v2.avsc`; and the commits
+"""A commit's payload to bytes and back: Avro single-object encoding, of the schema in `commit.v3.avsc`; and the commits
 and derived events in rows of a database.
 
 The schema is kept beside the commits (`Journal.schemas`), so that whoever has only the journal can read it.
@@ -8,7 +8,7 @@ A new version gets a file of its own and an entry in `_READABLE`; older ones sta
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +19,7 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from fastavro.types import Schema
 
 from schemas.avro_bytes import long
-from streams.journal.port import Commit, RecordedEvent, StoredEvent
+from streams.journal.port import Commit, RecordedEvent, SliceHead, StoredEvent
 
 _MARKER = b"\xc3\x01"
 _HEADER = len(_MARKER) + 8
@@ -32,7 +32,7 @@ def _load(file: str) -> tuple[str, bytes, Schema]:
     return text, _MARKER + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")), schema
 
 
-_VERSIONS = [_load(f"commit.v{version}.avsc") for version in (1, 2)]
+_VERSIONS = [_load(f"commit.v{version}.avsc") for version in (3,)]
 _WRITTEN_HEADER = _VERSIONS[-1][1]
 _READABLE = {header: schema for _, header, schema in _VERSIONS}
 
@@ -49,13 +49,18 @@ def _sized(value: bytes) -> tuple[bytes, bytes]:
     return long(len(value)), value
 
 
-def encode_events(events: Sequence[RecordedEvent]) -> bytes:
-    """The payload of a commit. The same events give the same bytes.
+def encode_payload(slices: Mapping[int, SliceHead], events: Sequence[RecordedEvent]) -> bytes:
+    """The payload of a commit. The same slices, in the same order, and events give the same bytes.
 
     Written here field by field, since every row of every commit goes this way and the library takes three times as
     long; a test holds the bytes against those of the library.
     """
     parts = [_WRITTEN_HEADER]
+    if slices:
+        parts.append(long(len(slices)))
+    for slice, head in slices.items():
+        parts += (long(slice), long(head.offset), long(head.eventful_nr))
+    parts.append(long(0))
     if events:
         parts.append(long(len(events)))
     for event in events:
@@ -71,8 +76,8 @@ def encode_events(events: Sequence[RecordedEvent]) -> bytes:
     return b"".join(parts)
 
 
-def decode_events(payload: bytes) -> tuple[RecordedEvent, ...]:
-    """The events of a payload. Raises `UnreadableCommit`."""
+def decode_payload(payload: bytes) -> tuple[dict[int, SliceHead], tuple[RecordedEvent, ...]]:
+    """The slices and the events of a payload. Raises `UnreadableCommit`."""
     header = payload[:_HEADER]
     schema = _READABLE.get(header)
     if schema is None:
@@ -81,28 +86,29 @@ def decode_events(payload: bytes) -> tuple[RecordedEvent, ...]:
         )
     try:
         record: Any = fastavro.schemaless_reader(BytesIO(payload[_HEADER:]), schema, None)
-        return tuple(RecordedEvent(**event) for event in record["events"])
+        slices = {it["slice"]: SliceHead(it["offset"], it["eventful_nr"]) for it in record["slices"]}
+        return slices, tuple(RecordedEvent(**event) for event in record["events"])
     except Exception as error:  # whatever the reader stumbles over in bytes that are not what their header says
         raise UnreadableCommit(f"a commit's bytes are damaged: {error!r}") from error
 
 
-def commit_from(stream: str, row: Sequence[Any], recorded_at: datetime) -> Commit:
-    """A commit from the columns of its row: nr, epoch, owner, topic id, offset, derived_nr, eventful_nr, time, payload.
+def commit_from(log: str, row: Sequence[Any], recorded_at: datetime) -> Commit:
+    """A commit from the columns of its row: nr, epoch, owner, topic id, derived_nr, time, payload.
 
     Raises `UnreadableCommit`.
     """
-    nr, epoch, owner, topic_id, offset, derived_nr, eventful_nr, _, payload = row
+    nr, epoch, owner, topic_id, derived_nr, _, payload = row
+    slices, events = decode_payload(payload)
     return Commit(
-        stream=stream,
+        log=log,
         nr=nr,
         epoch=epoch,
         owner=owner,
         topic_id=topic_id,
-        offset=offset,
+        slices=slices,
         derived_nr=derived_nr,
-        eventful_nr=eventful_nr,
         recorded_at=recorded_at,
-        events=decode_events(payload),
+        events=events,
     )
 
 

@@ -7,7 +7,7 @@ import msgspec
 from streams.journal.port import Identity
 from streams.settings import SettingsError
 
-FORMAT = 1
+FORMAT = 2
 """The newest format of a journal that this version knows."""
 
 _SHOWN = {
@@ -24,6 +24,11 @@ def check_identity(present: Identity, ours: Identity, setting: str = "JOURNAL_UR
         raise SettingsError(
             f"{setting}: the journal of {ours.context} has format {present.format}, and this version knows {FORMAT}:"
             " deploy the version that wrote it"
+        )
+    if present.format < FORMAT:
+        raise SettingsError(
+            f"{setting}: the journal of {ours.context} has format {present.format}, of a version that nobody runs in"
+            f" earnest, and this version writes {FORMAT}: begin with another NAMESPACE, or remove the journal"
         )
     one, other = msgspec.structs.asdict(present), msgspec.structs.asdict(ours)
     names = [name for name in _SHOWN if one[name] != other[name] and (name != "cluster" or ours.cluster)]

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from streams.journal.layout import Layout
 from streams.journal.port import (
     LAST_SEQUENCE,
     Commit,
@@ -15,7 +16,7 @@ from streams.journal.port import (
     Published,
     Snapshot,
     StoredEvent,
-    stream_type,
+    log_type,
 )
 
 
@@ -32,6 +33,7 @@ class MemoryStore:
     snapshots: dict[tuple[str, str], Snapshot] = field(default_factory=dict)
     schemas: dict[str, str] = field(default_factory=dict)
     published: dict[str, Published] = field(default_factory=dict)
+    layouts: dict[str, Layout] = field(default_factory=dict)
 
 
 class MemoryJournal:
@@ -59,26 +61,42 @@ class MemoryJournal:
         self._store.identity = self._store.identity or identity
         return self._store.identity
 
-    async def head(self, stream: str) -> Commit | None:
-        log = self._store.log[stream]
-        return log[-1] if log else None
+    async def head(self, log: str, after: int = 0) -> Commit | None:
+        commits = self._store.log[log]
+        return commits[-1] if commits else None
 
     async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
-        log = self._store.log[commit.stream]
-        if not 1 <= commit.nr <= len(log) + 1:
-            raise ValueError(f"{commit.stream}: nr {commit.nr} after {len(log)} would leave a gap")
-        if commit.nr == len(log) + 1:
-            log.append(commit)
-        elif not (present := log[commit.nr - 1]).same_as(commit):
+        commits = self._store.log[commit.log]
+        first = commits[0].nr if commits else commit.nr  # a log may begin at any number: behind another
+        index = commit.nr - first
+        if not 0 <= index <= len(commits):
+            raise ValueError(f"{commit.log}: nr {commit.nr} after {first + len(commits) - 1} would leave a gap")
+        if index == len(commits):
+            commits.append(commit)
+        elif not (present := commits[index]).same_as(commit):
             raise Fenced.by(present, commit)
 
-    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
-        return self._store.log[stream][after : after + limit]
+    async def commits(self, log: str, after: int, limit: int) -> Sequence[Commit]:
+        commits = self._store.log[log]
+        if not commits:
+            return []
+        index = after + 1 - commits[0].nr
+        return commits[index : index + limit] if index >= 0 else []
+
+    async def layout(self, type: str) -> Layout | None:
+        return self._store.layouts.get(type)
+
+    async def change_layout(self, type: str, layout: Layout) -> Layout:
+        present = self._store.layouts.get(type)
+        if layout.version == (present.version + 1 if present is not None else 1):
+            present = self._store.layouts[type] = layout
+        assert present is not None, f"the layout of {type} with version {layout.version} has nothing before it"
+        return present
 
     async def derive(self, commits: Sequence[Commit]) -> None:
         for commit in commits:
             for index, event in enumerate(commit.events):
-                rows = self._store.events[stream_type(commit.stream), event.aggregate_id]
+                rows = self._store.events[log_type(commit.log), event.aggregate_id]
                 rows[event.sequence, commit.nr, index] = StoredEvent(event, commit.nr, index, commit.recorded_at)
 
     async def events(
@@ -113,8 +131,8 @@ class MemoryJournal:
     async def schemas(self) -> Mapping[str, str]:
         return dict(self._store.schemas)
 
-    async def published(self, stream: str) -> Published | None:
-        return self._store.published.get(stream)
+    async def published(self, log: str) -> Published | None:
+        return self._store.published.get(log)
 
-    async def save_published(self, stream: str, published: Published) -> None:
-        self._store.published[stream] = published
+    async def save_published(self, log: str, published: Published) -> None:
+        self._store.published[log] = published

@@ -1,7 +1,8 @@
-"""The journal port: one fenced log per stream, and what is derived from it.
+"""The journal port: fenced logs, and what is derived from them.
 
-A stream is the log of one command partition, named `<type>-<partition>`. `memory.py` is the readable specification;
-every implementation passes `tests/contract`.
+A log is named `<type>@<number>`. It holds the commits of some slices of its type; a slice is what Kafka calls a
+partition of the type's topics: the place of a key, for ever. Which log has which slices is said by the `Layout` of the
+type (`layout.py`). `memory.py` is the readable specification; every implementation passes `tests/contract`.
 
 The port is split by its users. An owner appends to the `Log`, loads `Aggregates` and writes what is `Derived`; decoding
 needs `StoredSchemas`; a tailer reads the `Log` and keeps its place in the `Catalog`; `journal verify` needs
@@ -16,12 +17,14 @@ from typing import Protocol
 
 import msgspec
 
+from streams.journal.layout import Layout
+
 LAST_SEQUENCE = 2**63 - 1
 """Behind all there can be."""
 ROW_BYTES = 16
 """Of a row, beside its texts and its data."""
 NOTHING_CONSUMED = -1
-"""The offset of a log that covers no command yet."""
+"""The offset of a slice of which no command is covered yet."""
 PAGE_BYTES = 4 * 1024 * 1024
 """About the most that is read at once, where rows have any size."""
 FIRST_PAGE = 16
@@ -37,7 +40,7 @@ class Fenced(Exception):
     def by(cls, present: Commit, wanted: Commit) -> Fenced:
         """The place of `wanted` is taken by `present`."""
         return cls(
-            f"{wanted.stream} nr {wanted.nr} was written by {present.owner} in epoch {present.epoch},"
+            f"{wanted.log} nr {wanted.nr} was written by {present.owner} in epoch {present.epoch},"
             f" not by {wanted.owner} in epoch {wanted.epoch}"
         )
 
@@ -95,37 +98,52 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     recorded_at: datetime
 
 
-class Commit(msgspec.Struct, frozen=True):
-    """One row of the log: everything that a group of commands has caused, atomically.
+class SliceHead(msgspec.Struct, frozen=True, gc=False):
+    """How far a slice is with a commit of its log.
 
-    nr             dense from 1 within the stream; written once, never changed
-    epoch, owner   who wrote it; the epoch rises by one with each change of hands
-    topic_id       the incarnation of the command topic that `offset` belongs to
     offset         the last command offset that is covered by this commit and those before
+    eventful_nr    the newest commit up to and including this one that holds an event of the slice, or 0
+    """
+
+    offset: int = NOTHING_CONSUMED
+    eventful_nr: int = 0
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """One row of a log: everything that a group of commands has caused, atomically.
+
+    nr             dense within the log, from the number on with which the layout has it begin; never changed
+    epoch, owner   who wrote it; the epoch rises by one with each change of hands
+    topic_id       the incarnation of the command topic that the offsets belong to
+    slices         how far each slice of the log is
     derived_nr     all commits up to this one are known to be in the derived tables (the column is `indexed_nr`)
-    eventful_nr    the newest commit up to and including this one that holds an event, or 0
     recorded_at    wall clock of the owner (UTC), kept to the millisecond; nothing is decided by it
     events         in order; the index of an event is its place in this tuple
     """
 
-    stream: str
+    log: str
     nr: int
     epoch: int
     owner: str
     topic_id: str
-    offset: int
+    slices: Mapping[int, SliceHead]
     derived_nr: int
-    eventful_nr: int
     recorded_at: datetime
     events: tuple[RecordedEvent, ...] = ()
 
+    @property
+    def eventful_nr(self) -> int:
+        """The newest commit of the log up to and including this one that holds an event, or 0."""
+        return max((head.eventful_nr for head in self.slices.values()), default=0)
+
     def same_as(self, other: Commit) -> bool:
-        """Whether `other` is an attempt to write this very commit. What it says of others (`derived_nr`,
-        `eventful_nr`) and its time are not compared."""
+        """Whether `other` is an attempt to write this very commit. What it says of others (`derived_nr`, the
+        `eventful_nr` of slices) and its time are not compared."""
         return self._written() == other._written()
 
     def _written(self) -> tuple[object, ...]:
-        return self.stream, self.nr, self.epoch, self.owner, self.topic_id, self.offset, self.events
+        offsets = {slice: head.offset for slice, head in self.slices.items()}
+        return self.log, self.nr, self.epoch, self.owner, self.topic_id, offsets, self.events
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -142,7 +160,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Published(msgspec.Struct, frozen=True):
-    """How far a stream was published: up to event `index` of commit `nr` (-1: only the commits before)."""
+    """How far a log was published: up to event `index` of commit `nr` (-1: only the commits before)."""
 
     nr: int
     index: int
@@ -152,7 +170,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Whose journal it is, written once by the first that starts with it.
 
     context, namespace   exactly as they are set: the names of keyspaces, schemas and files tell less apart
-    partitions           of the topics: a key belongs to one by their number
+    partitions           of the topics, which are the slices: a key belongs to one by their number
     cluster              the id of the Kafka cluster whose topics its offsets and positions are of
     format               of the journal, so that an older version leaves a newer one alone
     """
@@ -161,21 +179,24 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     partitions: int
     cluster: str
-    format: int = 1
+    format: int = 2
 
 
 class Log(Protocol):
-    """The commits of each stream: the truth, from which all else can be made again."""
+    """The commits of each log: the truth, from which all else can be made again."""
 
     is_transactional: bool
     """Whether an append derives as well. Where it does not, `derive` and `save_snapshots` are to follow."""
 
-    async def head(self, stream: str) -> Commit | None:
-        """The newest commit, linearizable: an append that has succeeded before this call is seen. One whose outcome
-        is open is seen, or settled by the append that follows at its place. None for an empty log."""
+    async def head(self, log: str, after: int = 0) -> Commit | None:
+        """The newest commit of a log that begins behind the number `after`, linearizable.
+
+        An append that has succeeded before this call is seen. One whose outcome is open is seen, or settled by the
+        append that follows at its place. None for an empty log."""
 
     async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
-        """Write `commit` if nothing stands at its `nr`; its caller knows that `nr - 1` exists.
+        """Write `commit` if nothing stands at its `nr`; its caller knows that `nr - 1` exists, or that the layout has
+        the log begin here.
 
         Atomic and durable on return. Raises `Fenced` when another owner or epoch has that nr. Raises
         `Unavailable` when the outcome is unknown: then the very same commit is to be appended again,
@@ -185,9 +206,16 @@ class Log(Protocol):
         commit, in the same transaction. Any other one leaves them out.
         """
 
-    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+    async def commits(self, log: str, after: int, limit: int) -> Sequence[Commit]:
         """Up to `limit` commits with nr > `after`, ascending and without a gap: it ends early rather than
         leave one out. Fewer than `limit`, even none, does not mean the end; `head` does not lie before them."""
+
+    async def layout(self, type: str) -> Layout | None:
+        """Which logs the type has, and with which slices; None where nobody has said it yet. Linearizable."""
+
+    async def change_layout(self, type: str, layout: Layout) -> Layout:
+        """Write a layout if the one that is there has the version before, or, for version 1, none is there. Returns
+        the one that is there now: of many changes that race one wins. Raises `Unavailable`; ask again then."""
 
 
 class StoredSchemas(Protocol):
@@ -214,23 +242,23 @@ class Derived(Protocol):
     """The rows by aggregate are written here, behind the log."""
 
     async def derive(self, commits: Sequence[Commit]) -> None:
-        """Write the rows by aggregate of these commits of one stream. Idempotent; in any order."""
+        """Write the rows by aggregate of these commits of one log. Idempotent; in any order."""
 
     async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
         """Keep these in the place of older ones of the same aggregates."""
 
 
 class Catalog(StoredSchemas, Protocol):
-    """Beside the log: schemas, and how far each stream was published."""
+    """Beside the logs: schemas, and how far each was published."""
 
     async def save_schemas(self, schemas: Mapping[str, str]) -> None:
         """Keep Avro schemas (JSON) by fingerprint (CRC-64-AVRO, 16 hex digits)."""
 
-    async def published(self, stream: str) -> Published | None:
-        """How far the tailer said that it had published; the events topic itself may be further."""
+    async def published(self, log: str) -> Published | None:
+        """How far the tail said that it had published, in all slices; the events topic itself may be further."""
 
-    async def save_published(self, stream: str, published: Published) -> None:
-        """Remember how far the stream was published."""
+    async def save_published(self, log: str, published: Published) -> None:
+        """Remember how far a log was published."""
 
 
 class Maintenance(Protocol):
@@ -249,7 +277,7 @@ class Maintenance(Protocol):
 class Journal(Log, Aggregates, Derived, Catalog, Maintenance, Protocol):
     """Everything a store must do. All methods may raise `Unavailable`; all but `append` are idempotent or reads.
 
-    `type` is the aggregate type, which is also the part of a stream's name before its last `-`.
+    `type` is the aggregate type, which is also the part of a log's name before its last `@`.
     """
 
     async def create(self) -> None:
@@ -275,11 +303,11 @@ def next_page(size: int, rows: int) -> int:
     return max(1, min(MOST_ROWS, PAGE_BYTES * rows // (size or 1)))
 
 
-def stream_name(type: str, partition: int) -> str:
-    """The stream of a command partition."""
-    return f"{type}-{partition}"
+def log_name(type: str, number: int) -> str:
+    """The name of a log of a type."""
+    return f"{type}@{number}"
 
 
-def stream_type(stream: str) -> str:
-    """The aggregate type of a stream."""
-    return stream.rpartition("-")[0]
+def log_type(log: str) -> str:
+    """The aggregate type of a log."""
+    return log.rpartition("@")[0]

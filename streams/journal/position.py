@@ -1,4 +1,7 @@
-"""Positions: where an event stands in the log of its stream, and the text of that, `<stream>:<commit number>:<index>`.
+"""Positions: where an event stands in its stream, and the text of that, `<stream>:<commit number>:<index>`.
+
+A stream is all that happens in one slice of a type, `<type>-<slice>`: a partition of its topics. Its commits stand in
+the log that has the slice, whose numbers they have. They rise within the stream, and need not be dense there.
 
 Records, rows, headers and HTTP carry positions as text. All of it is made and read here, so that one text is a position
 everywhere or nowhere.
@@ -12,7 +15,7 @@ import msgspec
 
 _STREAM = r'[^/\s:"]+-[0-9]{1,9}'
 PATTERN = _STREAM + ":[0-9]{1,18}:[0-9]{1,9}"
-"""The regular expression of a position. A stream is `<aggregate type>-<partition>`."""
+"""The regular expression of a position. A stream is `<aggregate type>-<slice>`."""
 _position = re.compile(f"({_STREAM}):([0-9]{{1,18}}):([0-9]{{1,9}})").fullmatch
 _commit = re.compile(f"({_STREAM}):([0-9]{{1,18}})(?::[0-9]{{1,9}})?").fullmatch
 _SHOWN = 100
@@ -53,9 +56,9 @@ class Position(msgspec.Struct, frozen=True, order=True, gc=False):
         return self.nr, self.index
 
     @property
-    def partition(self) -> int:
-        """The partition whose log the stream is."""
-        return stream_partition(self.stream)
+    def slice(self) -> int:
+        """The slice whose stream it is."""
+        return stream_slice(self.stream)
 
 
 def position_text(stream: str, nr: int, index: int) -> str:
@@ -80,8 +83,18 @@ def parse_commit(text: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
-def stream_partition(stream: str) -> int:
-    """The partition whose log a stream is."""
+def stream_name(type: str, slice: int) -> str:
+    """The stream of a slice."""
+    return f"{type}-{slice}"
+
+
+def stream_type(stream: str) -> str:
+    """The aggregate type of a stream."""
+    return stream.rpartition("-")[0]
+
+
+def stream_slice(stream: str) -> int:
+    """The slice whose stream it is."""
     return int(stream.rpartition("-")[2])
 
 

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequ
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.concurrency.retry import until_it_answers
-from streams.kafka.murmur2 import partition_of as partition_of
+from streams.slices import partition_of as partition_of
 from streams.kafka.probes import Probes
 from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from streams.kafka.murmur2 import partition_of
+from streams.slices import partition_of
 from streams.kafka.topics import may_take_replies
 
 log = logging.getLogger(__name__)

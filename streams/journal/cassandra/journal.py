@@ -1,6 +1,6 @@
 """The journal in Cassandra. Tables: `tables.py`; connection: `session.py`; errors: `errors.py`.
 
-The fence is a conditional insert: a Paxos round among the replicas of one partition, `(stream, bucket)`. What an
+The fence is a conditional insert: a Paxos round among the replicas of one partition, `(log, bucket)`. What an
 append knows when its answer is lost, and why asking again settles it:
 
 The round was cut short somewhere between "no replica has heard of it" and "all have it", and a proposal that only some
@@ -31,7 +31,8 @@ from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.setup import make_keyspace
 from streams.journal.cassandra.statements import COMMITS, CONDITIONAL, SERIAL, STATEMENTS
 from streams.journal.cassandra.tables import ADDED_COLUMNS, COMMITS_PER_BUCKET, TABLES
-from streams.journal.commit_codec import COMMIT_SCHEMAS, encode_events
+from streams.journal.commit_codec import COMMIT_SCHEMAS, encode_payload
+from streams.journal.layout import Layout
 from streams.journal.port import (
     FIRST_PAGE,
     LAST_SEQUENCE,
@@ -99,78 +100,91 @@ class CassandraJournal:
             raise Unavailable(f"the identity of {self._keyspace} was written, and yet is not there")
         return claimed
 
+    async def layout(self, type: str) -> Layout | None:
+        rows = await self._session.run("layout", type)
+        return msgspec.json.decode(rows[0][1], type=Layout) if rows else None
+
+    async def change_layout(self, type: str, layout: Layout) -> Layout:
+        text = msgspec.json.encode(layout).decode()
+        if layout.version == 1:
+            await self._session.run("first_layout", type, 1, text)
+        else:
+            await self._session.run("change_layout", layout.version, text, type, layout.version - 1)
+        present = await self.layout(type)
+        if present is None:
+            raise Unavailable(f"the layout of {type} was written, and yet is not there")
+        return present
+
     async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
-        stream, bucket = commit.stream, commit.nr // COMMITS_PER_BUCKET
+        log, bucket = commit.log, commit.nr // COMMITS_PER_BUCKET
         [[applied, *_]] = await self._session.run(
             "append",
-            stream,
+            log,
             bucket,
             commit.nr,
             commit.epoch,
             commit.owner,
             commit.topic_id,
-            commit.offset,
             commit.derived_nr,
-            commit.eventful_nr,
             commit.recorded_at,
-            encode_events(commit.events),
+            encode_payload(commit.slices, commit.events),
         )
         if not applied:
-            rows = await self._session.run("commit", stream, bucket, commit.nr)
+            rows = await self._session.run("commit", log, bucket, commit.nr)
             if not rows:
-                raise Unavailable(f"{stream} nr {commit.nr} was taken, and yet is not there")
-            present = commit_of(stream, rows[0])
+                raise Unavailable(f"{log} nr {commit.nr} was taken, and yet is not there")
+            present = commit_of(log, rows[0])
             if not present.same_as(commit):
                 raise Fenced.by(present, commit)
         if commit.nr == 1 or commit.nr % COMMITS_PER_BUCKET == 0:
-            self._remember_bucket(stream, bucket)
+            self._remember_bucket(log, bucket)
 
-    async def head(self, stream: str) -> Commit | None:
+    async def head(self, log: str, after: int = 0) -> Commit | None:
         # Where to start is a guess that may lie behind, never ahead. From there the SERIAL reads tell the truth.
-        start = bucket = await self._known_bucket(stream)
+        start = bucket = await self._known_bucket(log, (after + 1) // COMMITS_PER_BUCKET)
         newest: Commit | None = None
-        while rows := await self._session.run("newest", stream, bucket):
-            newest = commit_of(stream, rows[0])
+        while rows := await self._session.run("newest", log, bucket):
+            newest = commit_of(log, rows[0])
             if (newest.nr + 1) // COMMITS_PER_BUCKET == bucket:
                 break
             bucket += 1
         if newest is not None and newest.nr // COMMITS_PER_BUCKET > start:
-            self._remember_bucket(stream, newest.nr // COMMITS_PER_BUCKET)
+            self._remember_bucket(log, newest.nr // COMMITS_PER_BUCKET)
         return newest
 
-    async def _known_bucket(self, stream: str) -> int:
-        """A bucket that holds commits, the last one in general; 0 when none does."""
-        rows = await self._session.run("bucket", stream)
+    async def _known_bucket(self, log: str, first: int) -> int:
+        """A bucket that holds commits, the last one in general; the `first` one when none does."""
+        rows = await self._session.run("bucket", log)
         if rows:
             return int(rows[0][0])
         # No pointer: leap to an empty bucket, then halve. Buckets are filled one after another and never emptied.
-        full, step = 0, 1
-        while await self._session.run("any", stream, full + step):
+        full, step = first, 1
+        while await self._session.run("any", log, full + step):
             full, step = full + step, step * 2
         while step > 1:
             step //= 2
-            if await self._session.run("any", stream, full + step):
+            if await self._session.run("any", log, full + step):
                 full += step
         return full
 
-    def _remember_bucket(self, stream: str, bucket: int) -> None:
+    def _remember_bucket(self, log: str, bucket: int) -> None:
         """Best effort, in the background: without it `head` only takes longer. The bucket is known to hold a commit."""
-        saving = self._session.run("save_bucket", stream, bucket)
+        saving = self._session.run("save_bucket", log, bucket)
         saving.add_done_callback(lambda saved: saved.cancelled() or saved.exception())
 
-    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+    async def commits(self, log: str, after: int, limit: int) -> Sequence[Commit]:
         commits: list[Commit] = []
         size, page = 0, FIRST_PAGE
         bucket = (after + 1) // COMMITS_PER_BUCKET
         while len(commits) < limit and size < PAGE_BYTES:
             page = min(page, limit - len(commits))
-            rows = await self._session.run("commits", stream, bucket, after, page)
+            rows = await self._session.run("commits", log, bucket, after, page)
             for row in rows:
                 if row[0] != after + 1:  # the replicas that answered do not have that one yet
                     return commits
                 after += 1
                 size += len(row[-1])
-                commits.append(commit_of(stream, row))
+                commits.append(commit_of(log, row))
             if (after + 1) // COMMITS_PER_BUCKET > bucket:
                 bucket += 1
             elif len(rows) < page:
@@ -261,9 +275,9 @@ class CassandraJournal:
     async def schemas(self) -> Mapping[str, str]:
         return dict(await self._session.run("schemas"))
 
-    async def published(self, stream: str) -> Published | None:
-        rows = await self._session.run("published", stream)
+    async def published(self, log: str) -> Published | None:
+        rows = await self._session.run("published", log)
         return Published(*rows[0]) if rows else None
 
-    async def save_published(self, stream: str, published: Published) -> None:
-        await self._session.run("save_published", stream, published.nr, published.index)
+    async def save_published(self, log: str, published: Published) -> None:
+        await self._session.run("save_published", log, published.nr, published.index)

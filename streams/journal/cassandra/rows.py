@@ -12,10 +12,10 @@ from cassandra.query import UNSET_VALUE, BoundStatement
 
 from streams.journal.cassandra.session import Row
 from streams.journal.commit_codec import commit_from, event_from
-from streams.journal.port import Commit, StoredEvent, stream_type
+from streams.journal.port import Commit, StoredEvent, log_type
 from streams.moments import milliseconds
 
-COMMIT_COLUMNS = "nr, epoch, owner, topic_id, command_offset, indexed_nr, eventful_nr, recorded_at, payload"
+COMMIT_COLUMNS = "nr, epoch, owner, topic_id, indexed_nr, recorded_at, payload"
 EVENT_COLUMNS = "sequence, nr, idx, event, data, command_id, correlation_id, traceparent, command, recorded_at"
 
 BATCH_ROWS = 64
@@ -28,9 +28,9 @@ _int = struct.Struct(">i").pack
 _bigint = struct.Struct(">q").pack
 
 
-def commit_of(stream: str, row: Row) -> Commit:
+def commit_of(log: str, row: Row) -> Commit:
     """A commit from its `COMMIT_COLUMNS`."""
-    return commit_from(stream, row, row[-2].replace(tzinfo=UTC))
+    return commit_from(log, row, row[-2].replace(tzinfo=UTC))
 
 
 def event_of(aggregate_id: str, row: Row) -> StoredEvent:
@@ -44,7 +44,7 @@ def event_rows(prepared: Any, commits: Iterable[Commit]) -> Iterator[tuple[int, 
     The values are encoded here: the driver's own `bind` takes longer than all the rest together.
     """
     for commit in commits:
-        type, nr = stream_type(commit.stream).encode(), _bigint(commit.nr)
+        type, nr = log_type(commit.log).encode(), _bigint(commit.nr)
         recorded_at = _bigint(milliseconds(commit.recorded_at))
         for index, event in enumerate(commit.events):
             row = BoundStatement(prepared)

@@ -6,18 +6,18 @@ from streams.journal.cassandra.rows import COMMIT_COLUMNS, EVENT_COLUMNS
 from streams.journal.port import Identity
 
 _IDENTITY = ", ".join(Identity.__struct_fields__)
-_COMMITS = f"SELECT {COMMIT_COLUMNS} FROM {{k}}.commits WHERE stream = ? AND bucket = ?"
+_COMMITS = f"SELECT {COMMIT_COLUMNS} FROM {{k}}.commits WHERE log = ? AND bucket = ?"
 
 COMMITS = f"{_COMMITS} AND nr > ? LIMIT ?"
 """Prepared first: a keyspace with this table holds a journal, which may lack tables of newer versions."""
 STATEMENTS = {
-    "append": f"INSERT INTO {{k}}.commits (stream, bucket, {COMMIT_COLUMNS})"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
+    "append": f"INSERT INTO {{k}}.commits (log, bucket, {COMMIT_COLUMNS})"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
     "commit": f"{_COMMITS} AND nr = ?",
     "newest": f"{_COMMITS} ORDER BY nr DESC LIMIT 1",
-    "any": "SELECT nr FROM {k}.commits WHERE stream = ? AND bucket = ? LIMIT 1",
-    "bucket": "SELECT bucket FROM {k}.streams WHERE stream = ?",
-    "save_bucket": "INSERT INTO {k}.streams (stream, bucket) VALUES (?, ?)",
+    "any": "SELECT nr FROM {k}.commits WHERE log = ? AND bucket = ? LIMIT 1",
+    "bucket": "SELECT bucket FROM {k}.logs WHERE log = ?",
+    "save_bucket": "INSERT INTO {k}.logs (log, bucket) VALUES (?, ?)",
     "derive": f"INSERT INTO {{k}}.events (type, id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "events": f"SELECT {EVENT_COLUMNS} FROM {{k}}.events"
     " WHERE type = ? AND id = ? AND (sequence, nr, idx) > (?, ?, ?) AND (sequence) <= (?) LIMIT ?",
@@ -29,12 +29,15 @@ STATEMENTS = {
     "remove_snapshot": "DELETE FROM {k}.snapshots WHERE type = ? AND id = ?",
     "schemas": "SELECT fingerprint, avsc FROM {k}.schemas",
     "save_schema": "INSERT INTO {k}.schemas (fingerprint, avsc) VALUES (?, ?)",
-    "published": "SELECT nr, idx FROM {k}.published WHERE stream = ?",
-    "save_published": "INSERT INTO {k}.published (stream, nr, idx) VALUES (?, ?, ?)",
+    "published": "SELECT nr, idx FROM {k}.published WHERE log = ?",
+    "save_published": "INSERT INTO {k}.published (log, nr, idx) VALUES (?, ?, ?)",
     "identity": f"SELECT {_IDENTITY} FROM {{k}}.identity WHERE one = 1",
     "claim": f"INSERT INTO {{k}}.identity (one, {_IDENTITY}) VALUES (1, ?, ?, ?, ?, ?) IF NOT EXISTS",
+    "layout": "SELECT version, layout FROM {k}.layouts WHERE type = ?",
+    "first_layout": "INSERT INTO {k}.layouts (type, version, layout) VALUES (?, ?, ?) IF NOT EXISTS",
+    "change_layout": "UPDATE {k}.layouts SET version = ?, layout = ? WHERE type = ? IF version = ?",
 }
-SERIAL = {"commit", "newest", "identity"}
+SERIAL = {"commit", "newest", "identity", "layout"}
 """Read with a round of Paxos: see `journal.py`."""
-CONDITIONAL = {"append", "claim"}
+CONDITIONAL = {"append", "claim", "first_layout", "change_layout"}
 """Sent once by the driver, which must not repeat them on its own."""

@@ -1,8 +1,8 @@
 """The tables of a journal in Cassandra, and what the names and options mean to who operates them.
 
-Rows are written once (`commits`, `events`) or replaced (`snapshots`, `published`, `streams`). Workers delete nothing
-and nothing expires, so there are no tombstones, and repair and compaction stay cheap; only `journal verify --repair`
-removes derived rows that are wrong.
+Rows are written once (`commits`, `events`) or replaced (`snapshots`, `published`, `logs`, `layouts`). Workers delete
+nothing and nothing expires, so there are no tombstones, and repair and compaction stay cheap; only `journal verify
+--repair` removes derived rows that are wrong.
 """
 
 from __future__ import annotations
@@ -25,25 +25,29 @@ TABLES = {
 settings at every start.'""",
     "commits": """
         CREATE TABLE IF NOT EXISTS {keyspace}.commits (
-            stream         text,       -- <type>-<partition>
-            bucket         bigint,     -- nr / 1000
-            nr             bigint,     -- 1, 2, 3, .. within the stream, over all buckets
-            epoch          bigint,
-            owner          text,
-            topic_id       text,
-            command_offset bigint,
-            indexed_nr     bigint,
-            eventful_nr    bigint,
-            recorded_at    timestamp,
-            payload        blob,
-            PRIMARY KEY ((stream, bucket), nr)
+            log         text,       -- <type>@<number>
+            bucket      bigint,     -- nr / 1000
+            nr          bigint,     -- 1, 2, 3, .. within the log, over all buckets
+            epoch       bigint,
+            owner       text,
+            topic_id    text,
+            indexed_nr  bigint,
+            recorded_at timestamp,
+            payload     blob,
+            PRIMARY KEY ((log, bucket), nr)
         ) WITH comment = 'THE LOG, the only truth: append-only, by conditional inserts. Never write, delete or
 expire rows here. payload: Avro single-object encoding, its schema is in the table schemas.'
           AND compaction = {{'class': 'SizeTieredCompactionStrategy'}}
           AND compression = {{'class': 'LZ4Compressor', 'chunk_length_in_kb': 64}}""",
-    "streams": """
-        CREATE TABLE IF NOT EXISTS {keyspace}.streams (
-            stream text PRIMARY KEY,
+    "layouts": """
+        CREATE TABLE IF NOT EXISTS {keyspace}.layouts (
+            type    text PRIMARY KEY,
+            version bigint,
+            layout  text
+        ) WITH comment = 'Which logs a type has, with which slices, as JSON: replaced by conditional writes alone.'""",
+    "logs": """
+        CREATE TABLE IF NOT EXISTS {keyspace}.logs (
+            log    text PRIMARY KEY,
             bucket bigint
         ) WITH comment = 'A bucket of commits that holds rows, to find the newest quickly. May be truncated.'""",
     "events": """
@@ -82,10 +86,10 @@ expire rows here. payload: Avro single-object encoding, its schema is in the tab
         ) WITH comment = 'Avro schemas of payloads and events, by the CRC-64-AVRO fingerprint in their header.'""",
     "published": """
         CREATE TABLE IF NOT EXISTS {keyspace}.published (
-            stream text PRIMARY KEY,
-            nr     bigint,
-            idx    int
-        ) WITH comment = 'How far the events of a stream were published, in case the topic does not say it.'""",
+            log text PRIMARY KEY,
+            nr  bigint,
+            idx int
+        ) WITH comment = 'How far the events of a log were published, in case the topic does not say it.'""",
 }
 
 ADDED_COLUMNS = (("events", "command", "text"),)

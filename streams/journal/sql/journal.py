@@ -1,6 +1,6 @@
 """The journal in SQLite or PostgreSQL. Tables: `tables.py`; connections: `session.py`.
 
-The fence is the primary key of `commits`, (stream, nr). One transaction inserts the commit where nothing stands, and
+The fence is the primary key of `commits`, (log, nr). One transaction inserts the commit where nothing stands, and
 writes the rows by aggregate and the snapshots. What an append knows when its answer is lost, and why asking again
 settles it:
 
@@ -19,10 +19,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Delete, Select, Table, bindparam, delete, func, select, tuple_, union
+from sqlalchemy import Delete, Select, Table, bindparam, delete, func, select, tuple_, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streams.journal.commit_codec import COMMIT_SCHEMAS
+from streams.journal.layout import Layout
 from streams.journal.port import (
     FIRST_PAGE,
     LAST_SEQUENCE,
@@ -35,8 +36,8 @@ from streams.journal.port import (
     Published,
     Snapshot,
     StoredEvent,
+    log_type,
     next_page,
-    stream_type,
 )
 from streams.journal.sql.session import SqlAddress, SqlSession
 from streams.journal.sql.tables import (
@@ -45,6 +46,7 @@ from streams.journal.sql.tables import (
     EVENT_COLUMNS,
     EVENTS,
     IDENTITY,
+    LAYOUTS,
     PUBLISHED,
     SCHEMAS,
     SNAPSHOTS,
@@ -62,7 +64,7 @@ _ROWS_AT_ONCE, _BYTES_AT_ONCE = 1000, 1024 * 1024
 """The most of one statement, so that it ends in time and lets other transactions in between."""
 _FIRST_EVENTS = 200
 
-_COMMITS_OF = select(*COMMIT_COLUMNS).where(COMMITS.c.stream == bindparam("of"))
+_COMMITS_OF = select(*COMMIT_COLUMNS).where(COMMITS.c.log == bindparam("of"))
 _HEAD = _COMMITS_OF.order_by(COMMITS.c.nr.desc()).limit(1)
 _COMMIT = _COMMITS_OF.where(COMMITS.c.nr == bindparam("at"))
 _COMMITS_AFTER = _COMMITS_OF.where(COMMITS.c.nr > bindparam("after")).order_by(COMMITS.c.nr).limit(bindparam("most"))
@@ -79,7 +81,13 @@ _SNAPSHOT = select(SNAPSHOTS.c.sequence, SNAPSHOTS.c.nr, SNAPSHOTS.c.version, SN
     SNAPSHOTS.c.type == bindparam("of"), SNAPSHOTS.c.id == bindparam("aggregate")
 )
 _IDENTITY = select(*(IDENTITY.c[name] for name in Identity.__struct_fields__))
-_PUBLISHED = select(PUBLISHED.c.nr, PUBLISHED.c.idx).where(PUBLISHED.c.stream == bindparam("of"))
+_LAYOUT = select(LAYOUTS.c.layout).where(LAYOUTS.c.type == bindparam("of"))
+_CHANGE_LAYOUT = (
+    update(LAYOUTS)
+    .where(LAYOUTS.c.type == bindparam("of"), LAYOUTS.c.version == bindparam("before"))
+    .values(version=bindparam("_version"), layout=bindparam("_layout"))
+)
+_PUBLISHED = select(PUBLISHED.c.nr, PUBLISHED.c.idx).where(PUBLISHED.c.log == bindparam("of"))
 
 
 def _remove(table: Table) -> Delete:
@@ -113,6 +121,7 @@ class SqlJournal:
     def __init__(self, address: SqlAddress) -> None:
         self._session = SqlSession(address, TABLES)
         self._append = address.insert(COMMITS).on_conflict_do_nothing()
+        self._first_layout = address.insert(LAYOUTS).on_conflict_do_nothing()
         self._claim = address.insert(IDENTITY).on_conflict_do_nothing()
         self._upserts = {table: upsert(address, table) for table in (EVENTS, SNAPSHOTS, SCHEMAS, PUBLISHED)}
 
@@ -149,16 +158,39 @@ class SqlJournal:
 
         return await self._session.transaction(claim)
 
+    async def layout(self, type: str) -> Layout | None:
+        rows = await self._session.rows(_LAYOUT, {"of": type})
+        return msgspec.json.decode(rows[0].layout, type=Layout) if rows else None
+
+    async def change_layout(self, type: str, layout: Layout) -> Layout:
+        row = {"type": type, "version": layout.version, "layout": msgspec.json.encode(layout).decode()}
+
+        async def change(connection: AsyncConnection) -> Layout:
+            if layout.version == 1:
+                await connection.execute(self._first_layout, row)
+            else:
+                values = {
+                    "of": type,
+                    "before": layout.version - 1,
+                    "_version": layout.version,
+                    "_layout": row["layout"],
+                }
+                await connection.execute(_CHANGE_LAYOUT, values)
+            found = (await connection.execute(_LAYOUT, {"of": type})).one()
+            return msgspec.json.decode(found.layout, type=Layout)
+
+        return await self._session.transaction(change)
+
     async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         # All rows are made before the transaction begins, so that its locks are short.
         row, events = commit_values(commit), event_values([commit])
-        states = snapshot_values(stream_type(commit.stream), snapshots)
+        states = snapshot_values(log_type(commit.log), snapshots)
 
         async def write(connection: AsyncConnection) -> None:
             inserted = await connection.execute(self._append, row)
             if inserted.rowcount == 0:
-                result = await connection.execute(_COMMIT, {"of": commit.stream, "at": commit.nr})
-                if not (present := commit_of(commit.stream, result.one())).same_as(commit):
+                result = await connection.execute(_COMMIT, {"of": commit.log, "at": commit.nr})
+                if not (present := commit_of(commit.log, result.one())).same_as(commit):
                     raise Fenced.by(present, commit)
                 return
             for chunk in _chunks(events):
@@ -168,22 +200,22 @@ class SqlJournal:
 
         await self._session.transaction(write)
 
-    async def head(self, stream: str) -> Commit | None:
-        rows = await self._session.rows(_HEAD, {"of": stream})
-        return commit_of(stream, rows[0]) if rows else None
+    async def head(self, log: str, after: int = 0) -> Commit | None:
+        rows = await self._session.rows(_HEAD, {"of": log})
+        return commit_of(log, rows[0]) if rows else None
 
-    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+    async def commits(self, log: str, after: int, limit: int) -> Sequence[Commit]:
         commits: list[Commit] = []
         size, page = 0, FIRST_PAGE
         while len(commits) < limit and size < PAGE_BYTES:
             page = min(page, limit - len(commits))
-            rows = await self._session.rows(_COMMITS_AFTER, {"of": stream, "after": after, "most": page})
+            rows = await self._session.rows(_COMMITS_AFTER, {"of": log, "after": after, "most": page})
             for row in rows:
                 if row.nr != after + 1:  # somebody has deleted what stood between
                     return commits
                 after += 1
                 size += len(row.payload)
-                commits.append(commit_of(stream, row))
+                commits.append(commit_of(log, row))
             if len(rows) < page:
                 break
             page = next_page(size, len(commits))
@@ -238,12 +270,12 @@ class SqlJournal:
     async def schemas(self) -> Mapping[str, str]:
         return {row.fingerprint: row.avsc for row in await self._session.rows(select(SCHEMAS))}
 
-    async def published(self, stream: str) -> Published | None:
-        rows = await self._session.rows(_PUBLISHED, {"of": stream})
+    async def published(self, log: str) -> Published | None:
+        rows = await self._session.rows(_PUBLISHED, {"of": log})
         return Published(*rows[0]) if rows else None
 
-    async def save_published(self, stream: str, published: Published) -> None:
-        row = {"stream": stream, "nr": published.nr, "idx": published.index}
+    async def save_published(self, log: str, published: Published) -> None:
+        row = {"log": log, "nr": published.nr, "idx": published.index}
         await self._each(self._upserts[PUBLISHED], [row])
 
     async def _each(self, statement: Any, rows: Sequence[Values]) -> None:

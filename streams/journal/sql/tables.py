@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, Table, Text, TypeDecorator, tuple_
 
-from streams.journal.commit_codec import commit_from, encode_events, event_from
-from streams.journal.port import Commit, Snapshot, StoredEvent, stream_type
+from streams.journal.commit_codec import commit_from, encode_payload, event_from
+from streams.journal.port import Commit, Snapshot, StoredEvent, log_type
 from streams.journal.sql.session import SqlAddress
 from streams.moments import milliseconds, moment
 
@@ -74,14 +74,12 @@ IDENTITY = Table(
 COMMITS = Table(
     "commits",
     TABLES,
-    key_column("stream", AnyText),
+    key_column("log", AnyText),
     key_column("nr", BigInteger),
     value_column("epoch", BigInteger),
     value_column("owner", AnyText),
     value_column("topic_id", AnyText),
-    value_column("command_offset", BigInteger),
     value_column("indexed_nr", BigInteger),
-    value_column("eventful_nr", BigInteger),
     value_column("recorded_at", BigInteger),  # milliseconds since 1970 UTC, here and below
     value_column("payload", LargeBinary),
     comment="THE LOG, the only truth: append-only. Never write, delete or expire rows here."
@@ -123,45 +121,51 @@ SCHEMAS = Table(
     value_column("avsc", AnyText),
     comment="Avro schemas of payloads and events, by the CRC-64-AVRO fingerprint in their header.",
 )
+LAYOUTS = Table(
+    "layouts",
+    TABLES,
+    key_column("type", AnyText),
+    value_column("version", BigInteger),
+    value_column("layout", AnyText),
+    comment="Which logs a type has, with which slices, as JSON.",
+)
 PUBLISHED = Table(
     "published",
     TABLES,
-    key_column("stream", AnyText),
+    key_column("log", AnyText),
     value_column("nr", BigInteger),
     value_column("idx", Integer),
-    comment="How far the events of a stream were published, in case the topic does not say it.",
+    comment="How far the events of a log were published, in case the topic does not say it.",
 )
 
-COMMIT_COLUMNS = tuple(column for column in COMMITS.c if column.name != "stream")
+COMMIT_COLUMNS = tuple(column for column in COMMITS.c if column.name != "log")
 EVENT_COLUMNS = tuple(column for column in EVENTS.c if column.name not in ("type", "id"))
 
 
 def commit_values(commit: Commit) -> Values:
     """A commit as a row."""
     return {
-        "stream": commit.stream,
+        "log": commit.log,
         "nr": commit.nr,
         "epoch": commit.epoch,
         "owner": commit.owner,
         "topic_id": commit.topic_id,
-        "command_offset": commit.offset,
         "indexed_nr": commit.derived_nr,
-        "eventful_nr": commit.eventful_nr,
         "recorded_at": milliseconds(commit.recorded_at),
-        "payload": encode_events(commit.events),
+        "payload": encode_payload(commit.slices, commit.events),
     }
 
 
-def commit_of(stream: str, row: Sequence[Any]) -> Commit:
+def commit_of(log: str, row: Sequence[Any]) -> Commit:
     """A commit from its `COMMIT_COLUMNS`."""
-    return commit_from(stream, row, moment(row[-2]))
+    return commit_from(log, row, moment(row[-2]))
 
 
 def event_values(commits: Iterable[Commit]) -> list[Values]:
     """The derived rows, sorted by primary key, so that two writers lock them in the same order and cannot deadlock."""
     rows = [
         {
-            "type": stream_type(commit.stream),
+            "type": log_type(commit.log),
             "id": event.aggregate_id,
             "sequence": event.sequence,
             "nr": commit.nr,

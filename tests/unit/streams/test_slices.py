@@ -6,7 +6,7 @@ from aiokafka import partitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.kafka.murmur2 import murmur2
+from streams.slices import murmur2
 
 
 @given(st.binary(max_size=100))

@@ -1,0 +1,73 @@
+"""The commits of one slice, in the logs that have it one after another, for those who read behind the owners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from streams.journal.layout import Layout, LogSpan
+from streams.journal.port import Commit, Log, SliceHead, Unavailable, log_name
+
+
+class KnownLayout(Protocol):
+    """The layout of a type, as it was when somebody looked."""
+
+    @property
+    def layout(self) -> Layout:
+        """The newest one that is known."""
+
+    async def look(self) -> Layout:
+        """Read it anew. Raises `Unavailable`."""
+
+
+class LayoutReader:
+    """The layout of one type, read from its journal. Whatever starts a worker has made it: see `prepare`."""
+
+    def __init__(self, journal: Log, type: str) -> None:
+        self._journal = journal
+        self._type = type
+        self._layout: Layout | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """The newest one that is known; `look` comes before."""
+        assert self._layout is not None, f"nobody has looked at the layout of {self._type}"
+        return self._layout
+
+    async def look(self) -> Layout:
+        """Read it anew. Raises `Unavailable`, also where there is none."""
+        found = await self._journal.layout(self._type)
+        if found is None:
+            raise Unavailable(f"the journal has no layout of {self._type}")
+        self._layout = found
+        return found
+
+
+class SliceLog:
+    """Reads the commits of a slice. They hold those of other slices of the log as well."""
+
+    def __init__(self, journal: Log, type: str, slice: int, known: KnownLayout) -> None:
+        self.type = type
+        self.slice = slice
+        self._journal = journal
+        self._known = known
+
+    async def head(self) -> tuple[int, SliceHead]:
+        """The number of the newest commit of the log that has the slice, and how far the slice is with it; (0, ..) for
+        none. Linearizable, as far as the layout that is known is the newest one. Raises `Unavailable`."""
+        for span in reversed(self._known.layout.spans(self.slice)):
+            commit = await self._journal.head(log_name(self.type, span.number), span.after)
+            if commit is not None:
+                return commit.nr, commit.slices.get(self.slice, SliceHead())
+        return 0, SliceHead()
+
+    async def commits(self, after: int, limit: int) -> Sequence[Commit]:
+        """Up to `limit` commits with a number behind `after`, of one log, none left out. None does not mean the end:
+        see `Log.commits`. Raises `Unavailable`."""
+        span = self._span(after)
+        return await self._journal.commits(log_name(self.type, span.number), max(after, span.after), limit)
+
+    def _span(self, after: int) -> LogSpan:
+        """The log that has the commit behind a number."""
+        spans = self._known.layout.spans(self.slice)
+        return next((span for span in spans if span.sealed is None or span.sealed > after), spans[-1])
