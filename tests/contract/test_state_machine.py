@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from streams.journal.memory import MemoryJournal
 from streams.journal.layout import first_layout
+from streams.journal.memory import MemoryJournal
 from streams.journal.port import (
     Commit,
     Fenced,
