@@ -27,9 +27,10 @@ Dispatch = Callable[[Sequence[Commit]], Awaitable[None]]
 
 
 class Derivation:
-    """Derives the commits of one owner in order; `derived_nr` is the newest commit up to which all are derived.
+    """Derives the commits of one owner of the log `name`, in order.
 
-    `name` is that of its log. A commit counts as derived when its rows are written and `dispatch` has sent the commands that it causes.
+    `derived_nr` is the newest commit up to which all are derived. A commit counts as derived when its rows are written
+    and `dispatch` has sent the commands that it causes.
     """
 
     def __init__(self, name: str, type: str, journal: Journal, dispatch: Dispatch | None = None) -> None:
