@@ -3,60 +3,78 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.port import Commit, Journal, RecordedEvent
 from streams.journal.position import position_text
+from streams.journal.slice_log import KnownLayout
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.moments import in_utc
+from streams.slices import slice_of
 
 COMMIT_END = ("ce_commitend", b"1")
-"""Marks the last event of a commit."""
+"""Marks the last event of a commit in its stream."""
 PREVIOUS = "ce_previous"
 """The position of the event before this one in its stream: a reader that has not had that one misses something."""
 NOTHING_BEFORE = 0, 0
 """The place in `ce_previous` of the first event of a stream."""
 
 Framing = Callable[[str, list[ProducerRecord]], Awaitable[list[ProducerRecord]]]
-"""Puts the records of a stream into the form in which they are sent."""
+"""Puts the records of a stream, by its name, into the form in which they are sent."""
+
+
+Indexed = tuple[int, RecordedEvent]
+"""An event, and its index in its commit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
     """The events of one aggregate type: the journal that they come from, the topic that they go to, and how.
 
-    `source` is their `ce_source`. `framing` puts their values into the wire format of a schema registry; None: they
-    go out as they are.
+    `layout` says which logs the type has. `source` is the events' `ce_source`. `framing` puts their values into the
+    wire format of a schema registry; None: they go out as they are.
     """
 
     type: str
     topic: str
     source: str
     journal: Journal
+    layout: KnownLayout
     broker: KafkaClient
     codec: Codec
     framing: Framing | None = None
     supervisor: Supervisor = field(default_factory=Supervisor)
 
 
-def event_headers(
-    commit: Commit, source: bytes, codec: Codec, newest: str | None = None, first: int = 0
-) -> list[tuple[int, list[tuple[str, bytes]], RecordedEvent]]:
-    """The events of a commit, each with its index and with the headers that it is published with.
+def events_by_slice(commit: Commit, slices: int) -> Mapping[int, Sequence[Indexed]]:
+    """The events of a commit by slice, in order. `slices` is the number of all slices of the type."""
+    found: dict[int, list[Indexed]] = {}
+    for index, event in enumerate(commit.events):
+        if event.is_event:
+            slice = slice_of(event.aggregate_id, slices)
+            if slice in found:
+                found[slice].append((index, event))
+            else:
+                found[slice] = [(index, event)]
+    return found
 
-    `newest` is the position of the last event before them, None when it is not known. `first` is the index of the first
-    of them, where the commit is only a part.
+
+def event_headers(
+    commit: Commit, stream: str, events: Sequence[Indexed], source: bytes, codec: Codec, newest: str | None = None
+) -> list[tuple[int, list[tuple[str, bytes]], RecordedEvent]]:
+    """The events of one stream in a commit, each with its index and with the headers that it is published with.
+
+    `events` are those that `events_by_slice` has of its slice. `newest` is the position of the last event before them
+    in the stream, None when it is not known.
     """
     found: list[tuple[int, list[tuple[str, bytes]], RecordedEvent]] = []
     previous = newest.encode() if newest is not None else None
     moment = in_utc(commit.recorded_at).encode()
-    for index, event in enumerate(commit.events, first):
-        if not event.is_event:
-            continue
-        position = position_text(commit.stream, commit.nr, index).encode()
+    for index, event in events:
+        position = position_text(stream, commit.nr, index).encode()
         headers = [
             ("ce_specversion", b"1.0"),
             ("ce_id", position),
