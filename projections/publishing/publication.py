@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.port import Commit, Journal, RecordedEvent
 from streams.journal.position import position_text
+from streams.journal.slice_log import KnownLayout
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.moments import in_utc
+from streams.slices import slice_of
 
 COMMIT_END = ("ce_commitend", b"1")
-"""Marks the last event of a commit."""
+"""Marks the last event of a commit in its stream."""
 PREVIOUS = "ce_previous"
 """The position of the event before this one in its stream: a reader that has not had that one misses something."""
 NOTHING_BEFORE = 0, 0
@@ -28,35 +31,62 @@ Framing = Callable[[str, list[ProducerRecord]], Awaitable[list[ProducerRecord]]]
 class Publication:
     """The events of one aggregate type: the journal that they come from, the topic that they go to, and how.
 
-    `source` is their `ce_source`. `framing` puts their values into the wire format of a schema registry; None: they
-    go out as they are.
+    `layout` says which logs the type has. `source` is the events' `ce_source`. `framing` puts their values into the
+    wire format of a schema registry; None: they go out as they are.
     """
 
     type: str
     topic: str
     source: str
     journal: Journal
+    layout: KnownLayout
     broker: KafkaClient
     codec: Codec
     framing: Framing | None = None
     supervisor: Supervisor = field(default_factory=Supervisor)
 
 
-def event_headers(
-    commit: Commit, source: bytes, codec: Codec, newest: str | None = None, first: int = 0
-) -> list[tuple[int, list[tuple[str, bytes]], RecordedEvent]]:
-    """The events of a commit, each with its index and with the headers that it is published with.
+def events_in(commit: Commit, slice: int, slices: int) -> list[tuple[int, RecordedEvent]]:
+    """The events of one of `slices` slices in a commit, each with its index."""
+    return [
+        (index, event)
+        for index, event in enumerate(commit.events)
+        if event.is_event and slice_of(event.aggregate_id, slices) == slice
+    ]
 
-    `newest` is the position of the last event before them, None when it is not known. `first` is the index of the first
-    of them, where the commit is only a part.
+
+def events_by_slice(commit: Commit, slices: int) -> Mapping[int, Sequence[tuple[int, RecordedEvent]]]:
+    """The events of a commit by slice, in order. `slices` is the number of all slices of the type."""
+    found: dict[int, list[tuple[int, RecordedEvent]]] = {}
+    for index, event in enumerate(commit.events):
+        if event.is_event:
+            slice = slice_of(event.aggregate_id, slices)
+            if slice in found:
+                found[slice].append((index, event))
+            else:
+                found[slice] = [(index, event)]
+    return found
+
+
+def event_headers(
+    stream: str,
+    nr: int,
+    recorded_at: datetime,
+    events: Iterable[tuple[int, RecordedEvent]],
+    *,
+    source: bytes,
+    codec: Codec,
+    newest: str | None = None,
+) -> list[tuple[int, list[tuple[str, bytes]], RecordedEvent]]:
+    """The events of a stream in commit `nr`, each with its index and with the headers that it is published with.
+
+    `newest` is the position of the last event of the stream before them, None when it is not known.
     """
     found: list[tuple[int, list[tuple[str, bytes]], RecordedEvent]] = []
     previous = newest.encode() if newest is not None else None
-    moment = in_utc(commit.recorded_at).encode()
-    for index, event in enumerate(commit.events, first):
-        if not event.is_event:
-            continue
-        position = position_text(commit.stream, commit.nr, index).encode()
+    moment = in_utc(recorded_at).encode()
+    for index, event in events:
+        position = position_text(stream, nr, index).encode()
         headers = [
             ("ce_specversion", b"1.0"),
             ("ce_id", position),

@@ -58,7 +58,8 @@ class CommandHandler:
         except Exception as error:
             if isinstance(error, Failure) and error.envelope is not None:
                 return error.envelope, error
-            log.exception("a command of %r, at offset %d, cannot be read", message.key, message.offset)
+            place = message.partition, message.offset
+            log.exception("a command of %r, in partition %d at offset %d, cannot be read", message.key, *place)
             return unread_envelope(message, id), failure_over(error, "Unreadable")
 
     def decide(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> Verdict:
@@ -88,8 +89,9 @@ class CommandHandler:
             cause = self._commands.cause(envelope.type, self._commands.read(envelope))
         if cause != first.command:
             former = first.command.rpartition(" ")[0]
+            at = group.position(envelope.partition, first.nr)
             other = "" if former != envelope.type else " with other data"
-            used = f"the id {envelope.id} was used for {former}{other}, accepted at {group.stream}:{first.nr}"
+            used = f"the id {envelope.id} was used for {former}{other}, accepted at {at}"
             do = "a new command needs a new id, and the same id means the same command again"
             raise Failure("IdUsedBefore", f"{used}: {do}")
         return first
@@ -135,9 +137,10 @@ class CommandHandler:
     ) -> Verdict:
         """Add an accepted command to its group, and have the aggregate remember it; `rows` are its events."""
         if rows:
-            group.eventful_nr = group.nr
+            group.holds_event(envelope.partition)
         else:  # remembered with the position that its reply names
-            rows = [row_of(envelope, aggregate.sequence, "", str(group.eventful_nr).encode(), cause)]
+            nr = group.slices[envelope.partition].eventful_nr
+            rows = [row_of(envelope, aggregate.sequence, "", str(nr).encode(), cause)]
         return group.accept(envelope, aggregate.remember(rows, group.nr, self.window), rows)
 
 

@@ -11,8 +11,9 @@ from typing import TypeGuard
 
 from aggregates.decider import Rejected
 from streams.deciding.cache import Aggregate, PendingSnapshot
-from streams.deciding.messages import AggregateRef, Envelope, Error, Failure, Reply, Status, encode_reply
-from streams.journal.port import RecordedEvent
+from streams.deciding.messages import AggregateRef, Envelope, Error, Failure, Message, Reply, Status, encode_reply
+from streams.journal.port import RecordedEvent, SliceHead
+from streams.journal.position import stream_name
 from streams.journal.snapshots import FirstReply
 from streams.limits import Limits
 
@@ -41,17 +42,17 @@ class DecidedGroup:
     """The verdicts on a group of commands, in order, as they are added.
 
     nr, time       the number and the time of the commit (UTC)
-    eventful_nr    the newest commit that holds an event, this one included
+    slices         how far each slice of the log is with the commit
     size           bytes of the rows
     done           messages, from the first on, that the commit covers: fewer than all where it is full
     snapshots      of the aggregates as they are after the commit, where one is due
     """
 
-    stream: str
+    log: str
     type: str
     limits: Limits
     nr: int
-    eventful_nr: int
+    slices: dict[int, SliceHead]
     time: datetime
     verdicts: list[Verdict] = field(default_factory=list)
     size: int = 0
@@ -86,6 +87,15 @@ class DecidedGroup:
             if verdict.reply is not None and (envelope := verdict.envelope).reply_to
         ]
 
+    def cover(self, message: Message) -> None:
+        """The commit covers one more message, the next one."""
+        self.done += 1
+        self.slices[message.partition] = SliceHead(message.offset, self.slices[message.partition].eventful_nr)
+
+    def holds_event(self, slice: int) -> None:
+        """The commit holds an event of a slice."""
+        self.slices[slice] = SliceHead(self.slices[slice].offset, self.nr)
+
     def add(
         self, envelope: Envelope, reply: Reply | None, rows: list[RecordedEvent], failure: Failure | None = None
     ) -> Verdict:
@@ -106,13 +116,14 @@ class DecidedGroup:
         The `sequence` is that of its aggregate, 0 where that is not known.
         """
         if not (isinstance(error, Failure) or _is_rejection(error)):
-            what = f"{self.stream}: command {envelope.type!r} {envelope.id!r} of {envelope.aggregate_id!r} raised"
+            what = f"{self.log}: command {envelope.type!r} {envelope.id!r} of {envelope.aggregate_id!r} raised"
             log.error("%s", what, exc_info=error)
             error = failure_over(error)
         failure = error if isinstance(error, Failure) else None
         status: Status = "rejected" if failure is None else "failed"
         why = Error(error.type, error.message)
-        return self.add(envelope, self._reply(envelope, status, sequence, self.eventful_nr, (), why), [], failure)
+        nr = self.slices[envelope.partition].eventful_nr
+        return self.add(envelope, self._reply(envelope, status, sequence, nr, (), why), [], failure)
 
     def note(self, verdict: Verdict, aggregate: Aggregate, type: str, data: bytes) -> None:
         """Record a note on the quarantine of an aggregate with a verdict."""
@@ -120,6 +131,10 @@ class DecidedGroup:
         aggregate.note(note, self.nr)
         verdict.rows.append(note)
         self.size += note.size
+
+    def position(self, slice: int, nr: int) -> str:
+        """The position that a reply names: a commit in the stream of a slice."""
+        return f"{stream_name(self.type, slice)}:{nr}"
 
     def _reply(
         self, envelope: Envelope, status: Status, sequence: int, nr: int, events: tuple[str, ...], error: Error | None
@@ -130,7 +145,7 @@ class DecidedGroup:
             status=status,
             aggregate=reference,
             events=events,
-            position=f"{self.stream}:{nr}",
+            position=self.position(envelope.partition, nr),
             error=error,
             command=envelope.type,
         )

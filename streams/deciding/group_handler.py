@@ -13,20 +13,22 @@ from streams.deciding.loading import EvolveFailed, load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message
 from streams.deciding.quarantine_policy import QuarantinePolicy
 from streams.journal.event_decoding import NotReadableYet
-from streams.journal.port import Aggregates, Commit, Unavailable, stream_name
+from streams.journal.port import Aggregates, Commit, Unavailable
 from streams.moments import now
+from streams.slices import slice_of
 
 LOADS_AT_ONCE = 64
 
 
 class GroupHandler:
-    """Decides the messages of one partition in groups. State lives in `cache`; a group in work has its aggregates out.
+    """Decides the messages of one log in groups. State lives in `cache`; a group in work has its aggregates out.
 
     After `decide_group` the group is to be committed, then `settle` called; or else the handler dropped, since its
     aggregates have run ahead of the journal.
 
-    partition_of    the partition that a key belongs to
-    advice          why somebody may send to a wrong partition; empty: he uses another partitioner
+    log       its name
+    slices    how many the type has, in all its logs
+    advice    why somebody may send to a wrong partition; empty: he uses another partitioner
     """
 
     def __init__(
@@ -35,20 +37,19 @@ class GroupHandler:
         *,
         journal: Aggregates,
         cache: Cache,
-        partition: int,
-        partition_of: Callable[[bytes], int],
+        log: str,
+        slices: int,
         advice: Callable[[], str] = lambda: "",
     ) -> None:
         self.decider = commands.decider
         self.limits = commands.limits
-        self.partition = partition
-        self.stream = stream_name(self.decider.type, partition)
+        self.log = log
         self.cache = cache
         self.touched: dict[str, Aggregate] = {}
         """The aggregates of the group in work."""
         self._broken: dict[str, Failure] = {}
         self._journal = journal
-        self._partition_of = partition_of
+        self._slices = slices
         self._advice = advice
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self._commands = commands
@@ -62,16 +63,16 @@ class GroupHandler:
         Waits for a journal that does not answer, of which `waits` is told as by `until_it_answers`. Raises the other
         errors of the journal: what is raised over one command is the failure of that command.
         """
-        group = DecidedGroup(self.stream, self.decider.type, self.limits, head.nr + 1, head.eventful_nr, now())
+        group = DecidedGroup(self.log, self.decider.type, self.limits, head.nr + 1, dict(head.slices), now())
         commands = [self._read(message, head.topic_id) for message in messages]
         ids = [envelope.aggregate_id for envelope, failure in commands if failure is None]
         await until_it_answers(
-            lambda: self.load(ids), f"{self.stream}: loading aggregates", (Unavailable, NotReadableYet), waits
+            lambda: self.load(ids), f"{self.log}: loading aggregates", (Unavailable, NotReadableYet), waits
         )
-        for envelope, failure in commands:
+        for message, (envelope, failure) in zip(messages, commands, strict=True):
             if not self._decide(envelope, failure, group):
                 break
-            group.done += 1
+            group.cover(message)
             if group.is_full:
                 break
         group.snapshots = [
@@ -82,22 +83,21 @@ class GroupHandler:
         return group
 
     def _read(self, message: Message, topic_id: str) -> tuple[Envelope, Failure | None]:
-        """A message as a command, and the failure when it is none that this partition takes."""
+        """A message as a command, and the failure when it is none that its partition takes."""
         envelope, failure = self._commands.read(message)
         if not envelope.id:
             # The time, too: a topic that has lost its end gives the same offsets to other commands.
-            envelope.id = f"{topic_id}/{self.partition}/{message.offset}/{message.timestamp:.3f}"
+            envelope.id = f"{topic_id}/{message.partition}/{message.offset}/{message.timestamp:.3f}"
         if failure is not None:
             return envelope, failure
         size, most = message.size, self.limits.command_bytes
         if size > most:
             return envelope, Failure("TooLarge", f"the command has {size} bytes with key and headers, more than {most}")
-        if envelope.aggregate_id not in self.cache and message.key:
-            right = self._partition_of(message.key)
-            if right != self.partition:
-                advice = self._advice() or "use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
-                wrong = f"key {envelope.aggregate_id!r} belongs to partition {right}, not {self.partition}: {advice}"
-                return envelope, Failure("WrongPartition", wrong)
+        right = slice_of(envelope.aggregate_id, self._slices)
+        if right != message.partition:
+            advice = self._advice() or "use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
+            wrong = f"key {envelope.aggregate_id!r} belongs to partition {right}, not {message.partition}: {advice}"
+            return envelope, Failure("WrongPartition", wrong)
         return envelope, None
 
     async def load(self, ids: Iterable[str]) -> None:

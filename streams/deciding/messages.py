@@ -53,6 +53,7 @@ class Message(msgspec.Struct, gc=False):
     """A message of the command topic as it stands there; `timestamp` in seconds. `unreadable` says why it could not be
     read at all: it has no key, value or headers then."""
 
+    partition: int
     offset: int
     key: bytes | None
     value: bytes | None
@@ -75,7 +76,7 @@ def message_of(record: Any) -> Message:
     why = getattr(record, "reason", "")
     if why and record.first < record.offset:
         why = f"what stands at offsets {record.first} to {record.offset}: {why}"
-    return Message(record.offset, record.key, record.value, record.headers, timestamp, why)
+    return Message(record.partition, record.offset, record.key, record.value, record.headers, timestamp, why)
 
 
 class Failure(Exception):
@@ -111,6 +112,7 @@ class Envelope(msgspec.Struct, gc=False):
     aggregate_id: str
     data: bytes
     content_type: str
+    partition: int
     offset: int
     time: datetime
     correlation_id: str = ""
@@ -192,6 +194,7 @@ def unread_envelope(message: Message, id: str) -> Envelope:
         aggregate_id="",
         data=b"",
         content_type=JSON,
+        partition=message.partition,
         offset=message.offset,
         time=EPOCH,
         message=message,

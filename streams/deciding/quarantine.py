@@ -33,7 +33,8 @@ RELEASE = "#release"
 """The type of the command that gives up the poison command and lets those behind it go on. No class of a domain can
 have this name. Its data may say which poison command is meant: `{"command_id": ".."}`."""
 
-_decode_message = msgspec.msgpack.Decoder(tuple[int, bytes | None, bytes | None, list[tuple[str, Any]], float]).decode
+_Packed = tuple[int, int, bytes | None, bytes | None, list[tuple[str, Any]], float]
+_decode_message = msgspec.msgpack.Decoder(_Packed).decode
 WAITING_BYTES = 1_000
 """What a command that waits takes of memory beside the bytes of its message."""
 
@@ -107,7 +108,7 @@ def follow(quarantine: Quarantine | None, note: RecordedEvent) -> Quarantine | N
 def pack(message: Message) -> bytes:
     """A message as the data of a note."""
     return msgspec.msgpack.encode(
-        (message.offset, message.key, message.value, list(message.headers), message.timestamp)
+        (message.partition, message.offset, message.key, message.value, list(message.headers), message.timestamp)
     )
 
 

@@ -79,7 +79,7 @@ class QuarantinePolicy:
         group.note(verdict, aggregate, QUARANTINED, msgspec.json.encode(reason))
         log.warning(
             "%s: %r goes into quarantine for its command %r: those that follow wait",
-            group.stream,
+            group.log,
             envelope.aggregate_id,
             envelope.id,
         )
@@ -146,7 +146,7 @@ class QuarantinePolicy:
         """Settle the poison command with `verdict`, which is answered when all that wait have gone on."""
         log.warning(
             "%s: %r leaves quarantine, and the %d commands that wait go on",
-            group.stream,
+            group.log,
             verdict.envelope.aggregate_id,
             len(quarantine.waiting),
         )

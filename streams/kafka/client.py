@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,7 +15,6 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequ
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.concurrency.retry import until_it_answers
-from streams.slices import partition_of as partition_of
 from streams.kafka.probes import Probes
 from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
@@ -24,6 +23,7 @@ from streams.kafka.topic_limits import RecordTooLarge as RecordTooLarge
 from streams.kafka.topic_limits import TopicLimits, ask_largest
 from streams.kafka.topic_metadata import TopicMetadata, existing, read_metadata
 from streams.kafka.topics import DAY, TopicError, ensure_topics, reply_topic
+from streams.slices import partition_of as partition_of
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +221,12 @@ class KafkaClient:
 
     async def end_offset(self, topic: str, partition: int) -> int:
         """The offset that the next record of a partition gets. Raises `KafkaError`, `TimeoutError`."""
-        return await self._probes.end_offset(TopicPartition(topic, partition))
+        return (await self.end_offsets(topic, [partition]))[partition]
+
+    async def end_offsets(self, topic: str, partitions: Iterable[int]) -> Mapping[int, int]:
+        """The offset that the next record of each of these partitions gets. Raises `KafkaError`, `TimeoutError`."""
+        ends = await self._probes.end_offsets([TopicPartition(topic, partition) for partition in partitions])
+        return {tp.partition: end for tp, end in ends.items()}
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True) -> Any:
         """The last record of a partition that is `wanted`, None where there is none. Other records behind it, and

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -42,11 +42,12 @@ class Probes:
             await let_end(self._idle.pop())
         await self._ends.stop()
 
-    async def end_offset(self, tp: TopicPartition) -> int:
-        """The offset that the next record of a partition gets. Raises `KafkaError`, `TimeoutError`."""
+    async def end_offsets(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The offset that the next record of each partition gets, by one request to a broker. Raises `KafkaError`,
+        `TimeoutError`."""
         async with self._ends.in_use() as consumer:
             try:
-                return int((await asyncio.wait_for(consumer.end_offsets([tp]), PROBE_SECONDS))[tp])
+                return dict(await asyncio.wait_for(consumer.end_offsets(tps), PROBE_SECONDS))
             except Exception:  # whatever it was: a consumer that is kept must not be broken
                 self._ends.spent(consumer)
                 raise

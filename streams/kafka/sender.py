@@ -8,8 +8,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from streams.slices import partition_of
 from streams.kafka.topics import may_take_replies
+from streams.slices import partition_of
 
 log = logging.getLogger(__name__)
 

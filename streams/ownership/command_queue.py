@@ -18,6 +18,8 @@ class CommandQueue:
         self.opening: object | None = None
         """Another object each time that the queue is opened, None while it is closed."""
         self.bytes = 0
+        self.turn = asyncio.Lock()
+        """Held by one who puts messages; the others wait behind him, in the order in which they came."""
         self._limits = limits
         self._queue: deque[Message] = deque()
         self._is_busy = False

@@ -27,14 +27,15 @@ Dispatch = Callable[[Sequence[Commit]], Awaitable[None]]
 
 
 class Derivation:
-    """Derives the commits of one owner in order; `derived_nr` is the newest commit up to which all are derived.
+    """Derives the commits of one owner of the log `name`, in order.
 
-    A commit counts as derived when its rows are written and `dispatch` has sent the commands that it causes.
+    `derived_nr` is the newest commit up to which all are derived. A commit counts as derived when its rows are written
+    and `dispatch` has sent the commands that it causes.
     """
 
-    def __init__(self, stream: str, type: str, journal: Journal, dispatch: Dispatch | None = None) -> None:
+    def __init__(self, name: str, type: str, journal: Journal, dispatch: Dispatch | None = None) -> None:
         self.derived_nr = 0
-        self._stream = stream
+        self._log = name
         self._type = type
         self._journal = journal
         self._dispatch = dispatch
@@ -50,9 +51,9 @@ class Derivation:
         """
         self.derived_nr = head.derived_nr
         while self.derived_nr < head.nr:
-            commits = await self._journal.commits(self._stream, self.derived_nr, REPAIR_COMMITS)
+            commits = await self._journal.commits(self._log, self.derived_nr, REPAIR_COMMITS)
             if not commits:
-                raise Unavailable(f"{self._stream}: commit {self.derived_nr + 1} of {head.nr} cannot be read yet")
+                raise Unavailable(f"{self._log}: commit {self.derived_nr + 1} of {head.nr} cannot be read yet")
             await self._journal.derive(commits)
             if self._dispatch is not None:
                 await self._dispatch(commits)
@@ -94,11 +95,11 @@ class Derivation:
         batch = list(self._pending)
         commits = [commit for commit, _ in batch]
         if not self._journal.is_transactional:
-            action = f"{self._stream}: writing derived rows"
+            action = f"{self._log}: writing derived rows"
             await until_it_answers(lambda: self._journal.derive(commits), action, Unavailable)
         if self._dispatch is not None:
             dispatch = self._dispatch
-            action = f"{self._stream}: sending what commit {commits[0].nr} and the following cause"
+            action = f"{self._log}: sending what commit {commits[0].nr} and the following cause"
             await until_it_answers(lambda: dispatch(commits), action, Unavailable)
         self.derived_nr = commits[-1].nr
         if not self._journal.is_transactional:
@@ -122,7 +123,7 @@ class Derivation:
 
     async def _save_all(self, pending: Sequence[PendingSnapshot]) -> None:
         if snapshots := encode_snapshots(pending):
-            action = f"{self._stream}: writing snapshots"
+            action = f"{self._log}: writing snapshots"
             await until_it_answers(lambda: self._journal.save_snapshots(self._type, snapshots), action, Unavailable)
 
     def _log_refused(self, pending: PendingSnapshot, error: Exception) -> None:
@@ -130,7 +131,7 @@ class Derivation:
             self._without_snapshot.add(pending.aggregate_id)
             log.error(
                 "%s: no snapshot of %r: it is loaded from all its events until there is one: %s: %.300s",
-                self._stream,
+                self._log,
                 pending.aggregate_id,
                 type(error).__name__,
                 error,

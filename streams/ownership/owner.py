@@ -1,9 +1,9 @@
 """The exclusive owner of one log of commits: epoch, fence, group commit, offset.
 
 Every guarantee rests on one conditional write: commit nr + 1 is inserted only if it does not exist. An owner that has
-been replaced finds it taken, drops its state, and answers nobody. Commands are decided in the order of their offsets.
-The commit that holds their events holds their last offset too, so nothing is done twice or left out, whatever Kafka's
-consumer group believes.
+been replaced finds it taken, drops its state, and answers nobody. The commands of a slice are decided in the order of
+their offsets. The commit that holds their events holds the last offset of each slice too, so nothing is done twice or
+left out, whatever Kafka's consumer group believes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from streams.concurrency.retry import until_it_answers
@@ -19,8 +19,9 @@ from streams.concurrency.tasks import cancel
 from streams.deciding.cache import encode_snapshots
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message
+from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, Fenced, Journal, Unavailable
-from streams.kafka.command_partition import CommandPartition
+from streams.kafka.command_slices import CommandSlices
 from streams.ownership.command_queue import CommandQueue
 from streams.ownership.derivation import Derivation, Dispatch
 from streams.ownership.follower import LogFollower
@@ -38,7 +39,7 @@ CLOSE_SECONDS = 1.5
 
 
 class Owner:
-    """Owns one log, of one command partition, from `take_over` until it is lost or closed.
+    """Owns one log, which `span` describes, from `take_over` until it is lost or closed.
 
     `open` has it take messages, and `run` decides them until `stop` or a loss ends it; both may be called again after a
     `stop`, for the owner stays the owner over a rebalance.
@@ -47,18 +48,19 @@ class Owner:
     def __init__(
         self,
         *,
+        span: LogSpan,
         topic_id: str,
         identity: str,
         journal: Journal,
         handler: GroupHandler,
         replies: Replies,
-        commands: CommandPartition,
+        commands: CommandSlices,
         waiting: WaitingLog,
         dispatch: Dispatch | None = None,
         follower: LogFollower | None = None,
     ) -> None:
-        self.stream = handler.stream
-        self.partition = handler.partition
+        self.span = span
+        self.log = handler.log
         self.topic_id = topic_id
         self.identity = identity
         self.handler = handler
@@ -71,8 +73,8 @@ class Owner:
         """The reason for which ownership was lost."""
         self.why_lost = ""
         self.queue = CommandQueue(handler.limits)
-        self.intake = PartitionIntake(self.stream, commands, self.queue)
-        self.derivation = Derivation(self.stream, handler.decider.type, journal, dispatch)
+        self.intakes = {slice: PartitionIntake(self.log, slice, commands, self.queue) for slice in span.slices}
+        self.derivation = Derivation(self.log, handler.decider.type, journal, dispatch)
         self._former = "nobody"
         self._ended = False
         self._journal = journal
@@ -99,9 +101,14 @@ class Owner:
         return self.head is not None and not self._ended
 
     @property
-    def covered(self) -> int:
-        """The offset behind the last command that a commit covers."""
-        return self.head.offset + 1 if self.head is not None else 0
+    def slices(self) -> tuple[int, ...]:
+        """The slices of the log."""
+        return self.span.slices
+
+    @property
+    def covered(self) -> Mapping[int, int]:
+        """The offset behind the last command that a commit covers, by slice; empty as long as it owns nothing."""
+        return {slice: head.offset + 1 for slice, head in self.head.slices.items()} if self.head is not None else {}
 
     async def take_over(self) -> None:
         """Become the owner: from here on the former one cannot append. Raises `Unavailable`, `TimeoutError`, and the
@@ -113,36 +120,41 @@ class Owner:
         if self.head is None:
             async with asyncio.timeout(TAKE_OVER_SECONDS):
                 old, self.head = await take_over(
-                    self._journal, self._commands, self.stream, self.topic_id, self.identity
+                    self._journal, self._commands, self.log, self.span, self.topic_id, self.identity
                 )
             self._former = f"{old.owner} (epoch {old.epoch})" if old else "nobody"
         commit = self.head
-        self.intake.next_offset = self.covered
         await self.derivation.repair(commit)
         self.since, self.takeover_seconds = commit.recorded_at, time.monotonic() - began
         log.info(
-            "%s: taken over from %s: epoch %d at commit %d, next command offset %d, in %.0f ms",
-            self.stream,
+            "%s: taken over from %s: epoch %d at commit %d, in %.0f ms; next command offsets: %s",
+            self.log,
             self._former,
             commit.epoch,
             commit.nr,
-            self.covered,
             self.takeover_seconds * 1e3,
+            ", ".join(f"{slice}:{offset}" for slice, offset in self.covered.items()),
         )
         self._follower.taken(commit)
 
     def open(self) -> None:
-        """Take messages, from the command after the last one committed. Does nothing once the log is lost."""
+        """Take messages, of each slice from the command after the last one committed. Does nothing once the log is
+        lost."""
         if self.is_owner:
-            self.intake.next_offset = self.covered
+            for slice, offset in self.covered.items():
+                self.intakes[slice].next_offset = offset
             self.queue.open()
 
-    async def deliver(self, messages: Iterable[Message]) -> None:
-        """Queue messages that were read together; waits while the queue is full. An error ends ownership."""
+    async def deliver(self, slice: int, messages: Iterable[Message]) -> None:
+        """Queue messages of a slice that were read together; waits while the queue is full. An error ends ownership."""
         try:
-            await self.intake.deliver(messages)
+            await self.intakes[slice].deliver(messages)
         except Exception as error:
             self.lose(error)
+
+    def went_back(self, slice: int) -> None:
+        """The consumer has started over, since Kafka no longer has the offset of the slice that is due."""
+        self.intakes[slice].went_back()
 
     async def run(self) -> Exception | None:
         """Decide commands until ownership is lost, and return the reason; None where `stop` has ended it.
@@ -150,7 +162,7 @@ class Owner:
         Ownership ends too when this is cancelled in the middle of a group: its commit may stand in the journal or not.
         """
         if self._deriving is None:
-            self._deriving = asyncio.create_task(self._derive(), name=f"deriving {self.stream}")
+            self._deriving = asyncio.create_task(self._derive(), name=f"deriving {self.log}")
         try:
             await self._decide_groups()
         except asyncio.CancelledError:
@@ -189,7 +201,7 @@ class Owner:
         self._ended = True
         self._follower.lost()
         self.queue.close()
-        log.log(level, "%s: given up: %s", self.stream, why)
+        log.log(level, "%s: given up: %s", self.log, why)
 
     async def _derive(self) -> None:
         try:
@@ -211,13 +223,14 @@ class Owner:
     async def _decide_groups(self) -> None:
         is_checked = False
         while self.queue.is_open:
-            await self.intake.check_end()
+            for intake in self.intakes.values():
+                await intake.check_end()
             messages = await self.queue.group()
             if not messages:
                 continue
             if not is_checked:
                 # Kafka is asked for messages by the topic's name: these may be of a newer one.
-                await check_topic(self._commands, self.stream, self.topic_id)
+                await check_topic(self._commands, self.log, self.topic_id)
                 is_checked = True
             await self._commit_group(messages)
 
@@ -227,23 +240,22 @@ class Owner:
         assert head is not None
         group = await self.handler.decide_group(messages, head, self._waits)
         if letters := group.dead_letters:
-            await self._replies.dead_letters(self.partition, letters)
+            await self._replies.dead_letters(letters)
         commit = Commit(
-            stream=self.stream,
+            log=self.log,
             nr=group.nr,
             epoch=head.epoch,
             owner=self.identity,
             topic_id=self.topic_id,
-            offset=messages[group.done - 1].offset if group.done else head.offset,
+            slices=group.slices,
             derived_nr=self.derivation.derived_nr,
-            eventful_nr=group.eventful_nr,
             recorded_at=group.time,
             events=group.events,
         )
         snapshots = encode_snapshots(group.snapshots) if self._journal.is_transactional else ()
         await until_it_answers(
             lambda: self._journal.append(commit, snapshots),
-            f"{self.stream}: appending commit {commit.nr}",
+            f"{self.log}: appending commit {commit.nr}",
             Unavailable,
             self._waits,
         )
@@ -251,7 +263,7 @@ class Owner:
         self._follower.committed(commit)
         self.handler.settle(self.derivation.derived_nr)
         if commit.eventful_nr == commit.nr:
-            self._replies.hint(self.partition, commit.nr)
+            self._replies.hint(self.span.seat, commit.nr)
         await self._replies.replies(group.replies)
         await self.derivation.put(commit, group.snapshots)
         self.queue.put_back(messages[group.done :])

@@ -1,29 +1,35 @@
-"""The way of one partition's commands into the queue of its owner: in the order of their offsets, none left out."""
+"""The way of one slice's commands into the queue of its owner: in the order of their offsets, none left out."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from itertools import islice
 
 from streams.deciding.messages import Message
 from streams.journal.port import Unavailable
-from streams.kafka.command_partition import CommandPartition
+from streams.kafka.command_slices import CommandSlices
 from streams.ownership.command_queue import CommandQueue
 
 log = logging.getLogger(__name__)
 
+MESSAGES_A_TURN = 100
+"""The most that one slice queues while others wait."""
+
 
 class CommandsMissing(Unavailable):
-    """Commands were lost, on the way from Kafka or by Kafka: the partition is to be taken over anew."""
+    """Commands were lost, on the way from Kafka or by Kafka: the log is to be taken over anew."""
 
 
 class PartitionIntake:
-    """Takes the messages of one partition, from `next_offset` on. An owner has one for each partition of its log."""
+    """Takes the messages of one partition, the slice, from `next_offset` on. An owner has one for each slice of its
+    log; `name` is that of the log."""
 
-    def __init__(self, name: str, source: CommandPartition, queue: CommandQueue) -> None:
+    def __init__(self, name: str, slice: int, source: CommandSlices, queue: CommandQueue) -> None:
         self.next_offset = 0
         """The offset of the command that is due."""
         self._name = name
+        self._slice = slice
         self._source = source
         self._queue = queue
         self._went_back = False
@@ -38,24 +44,27 @@ class PartitionIntake:
         opening = self._queue.opening
         if opening is None:
             return
-        is_first = True
-        for message in messages:
-            if self._queue.is_full:
-                await self._queue.room()
-            if is_first and self._queue.opening is opening and message.offset > self.next_offset:
-                await self._check_gap(message.offset)
+        rest, is_first = iter(messages), True
+        while turn := list(islice(rest, MESSAGES_A_TURN)):
+            if is_first and turn[0].offset > self.next_offset:
+                await self._check_gap(turn[0].offset)
             is_first = False
-            if self._queue.opening is not opening:
-                return
-            if message.offset >= self.next_offset:
-                self.next_offset = message.offset + 1
-                self._queue.put(message)
+            async with self._queue.turn:
+                for message in turn:
+                    if self._queue.is_full:
+                        await self._queue.room()
+                    if self._queue.opening is not opening:
+                        return
+                    if message.offset >= self.next_offset:
+                        self.next_offset = message.offset + 1
+                        self._queue.put(message)
 
     async def _check_gap(self, offset: int) -> None:
         opening, due = self._queue.opening, self.next_offset
-        is_empty = await self._source.gap_is_empty(due, offset)
+        is_empty = await self._source.gap_is_empty(self._slice, due, offset)
         if not is_empty and self._queue.opening is opening:
-            raise CommandsMissing(f"offset {offset} came where {due} was due: reading again from there")
+            came = f"offset {offset} of partition {self._slice} came where {due} was due"
+            raise CommandsMissing(f"{came}: reading again from there")
 
     def went_back(self) -> None:
         """The consumer has started over by itself, as it does when Kafka no longer has the offset that is due."""
@@ -68,19 +77,19 @@ class PartitionIntake:
             return
         due = self.next_offset
         try:
-            end = await self._source.end()
+            end = (await self._source.ends())[self._slice]
         except Unavailable:
             return  # the next group looks again, or the consumer, which says once a second that it went back
         self._went_back = False
         if not self._queue.is_open:
             return
         if end < due:
-            raise CommandsMissing(
-                f"the command topic ends before offset {end}, and {due} was due: Kafka has lost commands"
-            )
+            ends = f"partition {self._slice} of the command topic ends before offset {end}"
+            raise CommandsMissing(f"{ends}, and {due} was due: Kafka has lost commands")
         log.error(
-            "%s: Kafka had lost commands before offset %d, and new ones have taken their places: those are "
-            "skipped. Whoever got no reply sends again; look at the brokers",
+            "%s: Kafka had lost commands of partition %d before offset %d, and new ones have taken their places: those "
+            "are skipped. Whoever got no reply sends again; look at the brokers",
             self._name,
+            self._slice,
             due,
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
@@ -26,8 +28,9 @@ class Replies:
         self._commands = commands_topic
         self._dead_letters = dead_letters_topic
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
-        """Publish these commands as dead letters; durable on return. Waits for Kafka as long as it takes.
+    async def dead_letters(self, letters: Sequence[tuple[Envelope, Failure]]) -> None:
+        """Publish these commands as dead letters, each in the partition of its slice; durable on return. Waits for
+        Kafka as long as it takes.
 
         A letter has the original bytes and headers, with reason, time and place as `dl_` headers. One that is too large
         for a Kafka message, as it came compressed, is cut: `dl_cut` has its size. `dl_trace` is where the domain
@@ -40,7 +43,7 @@ class Replies:
             (KafkaError, TimeoutError),
         )
         time_now = str(int(time.time() * 1000)).encode()
-        records: list[ProducerRecord] = []
+        records: dict[int, list[ProducerRecord]] = defaultdict(list)
         for envelope, failure in letters:
             message = envelope.message
             assert message is not None, "it came from Kafka"
@@ -49,7 +52,7 @@ class Replies:
                 ("dl_message", failure.message.encode(errors="replace")[:4096]),
                 ("dl_time", time_now),
                 ("dl_id", envelope.id.encode()),
-                ("dl_position", f"{self._commands}:{partition}:{message.offset}".encode()),
+                ("dl_position", f"{self._commands}:{message.partition}:{message.offset}".encode()),
             ]
             if failure.trace:
                 reason.append(("dl_trace", failure.trace.encode(errors="replace")[-TRACE_BYTES:]))
@@ -58,16 +61,17 @@ class Replies:
             if message.unreadable:  # it is on the command topic only, as long as that keeps it
                 reason.append(("dl_cut", b"0"))
             headers = [(name, value) for name, value in message.headers if not name.startswith(CONTROL)]
-            records.append(fitting(message.key, message.value, headers, reason, largest - AROUND_BYTES))
-        await self._broker.publish(self._dead_letters, partition, records)
+            letter = fitting(message.key, message.value, headers, reason, largest - AROUND_BYTES)
+            records[message.partition].append(letter)
+        await asyncio.gather(*(self._broker.publish(self._dead_letters, *batch) for batch in records.items()))
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send (topic, key, value) in the background; waits while too many are on their way."""
         await self._broker.reply(replies)
 
-    def hint(self, partition: int, nr: int) -> None:
-        """Tell the tailer in the background that commit `nr` has events."""
-        self._broker.hint(self._commits, partition, nr)
+    def hint(self, seat: int, nr: int) -> None:
+        """Tell the tailer of the log with this seat, in the background, that commit `nr` has events."""
+        self._broker.hint(self._commits, seat, nr)
 
 
 def fitting(

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Log, Unavailable
-from streams.kafka.command_partition import CommandPartition
+from streams.journal.layout import LogSpan
+from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Log, SliceHead, Unavailable, log_type
+from streams.kafka.command_slices import CommandSlices
 from streams.moments import now
 
 log = logging.getLogger(__name__)
 
 
 async def take_over(
-    journal: Log, commands: CommandPartition, stream: str, topic_id: str, owner: str
+    journal: Log, commands: CommandSlices, name: str, span: LogSpan, topic_id: str, owner: str
 ) -> tuple[Commit | None, Commit]:
-    """Make `owner` the owner of a stream. Returns the former head, and the commit that begins the new epoch.
+    """Make `owner` the owner of the log `name`. Returns the former head, and the commit that begins the new epoch.
 
     Reads the head, appends at the next number, and starts again when another owner was faster. Raises `Unavailable`.
     """
     while True:
-        old, end = await journal.head(stream), await commands.end()
-        if old is not None and (old.topic_id != topic_id or end <= old.offset):
-            await check_topic(commands, stream, topic_id)
+        old, ends = await journal.head(name, span.after), await commands.ends()
+        if old is not None and (old.topic_id != topic_id or _lost(old, ends)):
+            await check_topic(commands, name, topic_id)
         if old is None:
-            await commands.check_unpublished(stream)
-        commit = first_commit(old, stream, topic_id, end, owner)
+            await commands.check_unpublished(log_type(name), span.after)
+        commit = first_commit(old, name, span, topic_id, ends, owner)
         try:
             await journal.append(commit)
             return old, commit
@@ -34,56 +36,74 @@ async def take_over(
             continue
 
 
-async def check_topic(commands: CommandPartition, stream: str, topic_id: str) -> None:
+async def check_topic(commands: CommandSlices, name: str, topic_id: str) -> None:
     """Raise `Unavailable` when the command topic has another id: it has been made again since.
 
     Topic ids have no order, but an id that is asked for after a read of the log, or of the topic, is not an older one.
     """
     actual = await commands.topic_id()
     if actual != topic_id:
-        raise Unavailable(f"{stream}: the command topic has been made again: {actual}, not {topic_id}")
+        raise Unavailable(f"{name}: the command topic has been made again: {actual}, not {topic_id}")
 
 
-def first_commit(old: Commit | None, stream: str, topic_id: str, end: int, owner: str) -> Commit:
-    """The commit that begins an epoch, where the command topic `topic_id` ends at offset `end`."""
+def first_commit(
+    old: Commit | None, name: str, span: LogSpan, topic_id: str, ends: Mapping[int, int], owner: str
+) -> Commit:
+    """The commit that begins an epoch, behind the head `old`, where the slices of the command topic `topic_id` end at
+    the offsets `ends`."""
     if old is None:
         return Commit(
-            stream=stream,
-            nr=1,
+            log=name,
+            nr=span.after + 1,
             epoch=1,
             owner=owner,
             topic_id=topic_id,
-            offset=NOTHING_CONSUMED,
-            derived_nr=0,
-            eventful_nr=0,
+            slices={slice: SliceHead() for slice in span.slices},
+            derived_nr=span.after,
             recorded_at=now(),
         )
-    offset = old.offset
+    slices = {slice: old.slices.get(slice, SliceHead()) for slice in span.slices}
     if old.topic_id != topic_id:
-        if offset != NOTHING_CONSUMED:
-            log.warning(
-                "%s: the command topic was deleted and made again since offset %d: starting at its beginning",
-                stream,
-                offset,
-            )
-        offset = NOTHING_CONSUMED
-    elif offset >= end:
-        # What is left of the topic is done; new commands get offsets that were given out before.
-        log.error(
-            "%s: Kafka has lost commands that it had acknowledged: the journal covers offset %d, the topic ends before "
-            "%d: going on from there. Whoever got no reply sends again; look at the brokers",
-            stream,
-            offset,
-            end,
-        )
-        offset = end - 1
+        slices = _from_the_beginning(name, slices)
+    elif lost := _lost(old, ends):
+        slices |= _without_lost(name, lost, ends)
     return replace(
         old,
         nr=old.nr + 1,
         epoch=old.epoch + 1,
         owner=owner,
         topic_id=topic_id,
-        offset=offset,
+        slices=slices,
         recorded_at=now(),
         events=(),
     )
+
+
+def _lost(head: Commit, ends: Mapping[int, int]) -> dict[int, SliceHead]:
+    """The slices that end before an offset which `head` covers."""
+    return {slice: its for slice, its in head.slices.items() if slice in ends and ends[slice] <= its.offset}
+
+
+def _from_the_beginning(name: str, slices: Mapping[int, SliceHead]) -> dict[int, SliceHead]:
+    since = {slice: head.offset for slice, head in slices.items() if head.offset != NOTHING_CONSUMED}
+    if since:
+        log.warning(
+            "%s: the command topic was deleted and made again since %s: starting at its beginning", name, _places(since)
+        )
+    return {slice: replace(head, offset=NOTHING_CONSUMED) for slice, head in slices.items()}
+
+
+def _without_lost(name: str, lost: Mapping[int, SliceHead], ends: Mapping[int, int]) -> dict[int, SliceHead]:
+    # What is left of these slices is done; new commands get offsets that were given out before.
+    log.error(
+        "%s: Kafka has lost commands that it had acknowledged: the journal covers %s, the topic ends before %s: going "
+        "on from there. Whoever got no reply sends again; look at the brokers",
+        name,
+        _places({slice: head.offset for slice, head in lost.items()}),
+        _places({slice: ends[slice] for slice in lost}),
+    )
+    return {slice: replace(head, offset=ends[slice] - 1) for slice, head in lost.items()}
+
+
+def _places(offsets: Mapping[int, int]) -> str:
+    return ", ".join(f"offset {offset} of partition {slice}" for slice, offset in sorted(offsets.items()))

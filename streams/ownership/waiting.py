@@ -24,13 +24,13 @@ KNOWN = (*PASSING, JournalMissing, UnreadableCommit, NotReadableYet, SettingsErr
 
 
 class WaitingLog:
-    """Why one log waits. The reason is among the troubles of `supervisor`, by the name of the log's stream.
+    """Why one log waits. The reason is among the troubles of `supervisor`, by the name of the log.
 
     `changed` is set whenever the log waits no more.
     """
 
-    def __init__(self, stream: str, supervisor: Supervisor, changed: asyncio.Event) -> None:
-        self.stream = stream
+    def __init__(self, name: str, supervisor: Supervisor, changed: asyncio.Event) -> None:
+        self.name = name
         self._supervisor = supervisor
         self._changed = changed
         self._logged = ""
@@ -39,13 +39,13 @@ class WaitingLog:
     @property
     def reason(self) -> str:
         """Why the log waits; empty where it does not."""
-        return self._supervisor.troubles.get(self.stream, "")
+        return self._supervisor.troubles.get(self.name, "")
 
     def begin(self, error: Exception, reason: str = "") -> None:
         """The log waits, because of `error`. A `reason` that is given has been logged, but for the trace of a bug."""
         now, is_logged = asyncio.get_running_loop().time(), bool(reason)
         reason = reason or _reason(error)
-        self._supervisor.trouble(self.stream, reason)
+        self._supervisor.trouble(self.name, reason)
         if reason == self._logged and now - self._logged_at < LOG_AGAIN_SECONDS:
             return
         self._logged, self._logged_at = reason, now
@@ -54,14 +54,14 @@ class WaitingLog:
             log.log(
                 logging.WARNING if isinstance(error, PASSING) else logging.ERROR,
                 "%s waits, and is tried again by itself: %s",
-                self.stream,
+                self.name,
                 reason,
                 exc_info=error if is_bug else None,
             )
 
     def end(self) -> None:
         """The log waits no more."""
-        self._supervisor.well(self.stream)
+        self._supervisor.well(self.name)
         self._changed.set()
 
 

@@ -21,11 +21,12 @@ from aggregates.process_manager import Send
 from schemas.codec import Codec
 from streams.deciding.messages import RETRY_TOPIC, UNKNOWN_TYPE, Failure, command_headers
 from streams.journal.event_decoding import NotReadableYet, decode_event
-from streams.journal.port import Commit, RecordedEvent, StoredSchemas, Unavailable
-from streams.journal.position import position_text
+from streams.journal.port import Commit, RecordedEvent, StoredSchemas, Unavailable, log_type
+from streams.journal.position import position_text, stream_name
 from streams.kafka import topics
-from streams.kafka.client import KafkaClient, ProducerRecord, partition_of
+from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.limits import RECORD_BYTES
+from streams.slices import partition_of, slice_of
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ Sends = Callable[[str, Any], list[Send]]
 
 
 class CommandDispatcher:
-    """Dispatches for all logs of one process manager.
+    """Dispatches for all logs of one process manager, whose type has `slices`.
 
     A command to an aggregate type that has no topic goes to `dead_letters_topic`, with the reason.
     """
@@ -47,6 +48,7 @@ class CommandDispatcher:
         broker: KafkaClient,
         namespace: str,
         source: str,
+        slices: int,
         dead_letters_topic: str,
     ) -> None:
         self._sends = sends
@@ -55,6 +57,7 @@ class CommandDispatcher:
         self._broker = broker
         self._namespace = namespace
         self._source = source
+        self._slices = slices
         self._dead_letters_topic = dead_letters_topic
         self._partitions: dict[str, int] = {dead_letters_topic: 0}
 
@@ -79,7 +82,8 @@ class CommandDispatcher:
         for commit in commits:
             for index, event in enumerate(commit.events):
                 if event.is_event:
-                    for to, record in await self._caused(position_text(commit.stream, commit.nr, index), event):
+                    stream = stream_name(log_type(commit.log), slice_of(event.aggregate_id, self._slices))
+                    for to, record in await self._caused(position_text(stream, commit.nr, index), event):
                         records[topics.commands_topic(self._namespace, to)].append(record)
         await self._count_partitions(records.keys() - self._partitions.keys())
         batches: dict[tuple[str, int], list[ProducerRecord]] = defaultdict(list)

@@ -14,9 +14,10 @@ from schemas.registry import SchemaError, Schemas
 from schemas.wire_format import from_wire
 from streams.deciding.messages import command_headers
 from streams.journal.event_decoding import NotReadableYet
-from streams.journal.port import stream_name
-from streams.kafka.client import ProducerRecord, partition_of
+from streams.journal.position import stream_name
+from streams.kafka.client import ProducerRecord
 from streams.kafka.published_through import published_place
+from streams.slices import partition_of
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The timers of one partition that are pending, in the order in which they are to be asked to fire.
+"""The timers of one log that are pending, in the order in which they are to be asked to fire.
 
 They are rows of a temporary SQLite database, which sorts them and finds them by id: at most `CACHE_KIB` of memory
 however many there are, and beyond that some 200 bytes a timer in a file without a name, which is gone with the process.
@@ -17,7 +17,7 @@ from zlib import crc32
 import msgspec
 
 PAGES = 32
-"""Of one partition. Which one a timer is in says its id; the number is part of the stored form."""
+"""Of one log. Which one a timer is in says its id; the number is part of the stored form."""
 CACHE_KIB = 1_024
 FORM = 1
 """Of a stored page; pages of any other are left aside, and the log is read instead."""
@@ -51,7 +51,7 @@ _decode_page = msgspec.msgpack.Decoder(list[PendingTimer]).decode
 
 
 class PendingTimers:
-    """The pending timers of one partition. Each has a time when it is to be asked: at first, when it is due."""
+    """The pending timers of one log. Each has a time when it is to be asked: at first, when it is due."""
 
     def __init__(self) -> None:
         self._rows = sqlite3.connect("", isolation_level=None)

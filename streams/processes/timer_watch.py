@@ -1,6 +1,6 @@
-"""Asks timers to fire when their time has come: with the owner of their partition, from its own log.
+"""Asks timers to fire when their time has come: with the owner of their log, from that log alone.
 
-Each owner of a partition of timers has a watch. It follows the commits of the log: they say which timers are pending.
+Each owner of a log of timers has a watch. It follows the commits of the log: they say which timers are pending.
 To one that is due it sends `FireTimer`, as a command like any other, which the owner decides. Of a takeover it needs to
 know nothing but the log: it asks again who may have been asked, and only the first `FireTimer` fires a timer.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -24,18 +24,20 @@ from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import all_of
 from streams.deciding.messages import command_headers
 from streams.journal.event_decoding import decode_event
-from streams.journal.port import Commit, Journal, Snapshot, Unavailable, stream_name
-from streams.journal.position import position_text
+from streams.journal.layout import LogSpan
+from streams.journal.port import Commit, Journal, Snapshot, Unavailable, log_name
+from streams.journal.position import position_text, stream_name
 from streams.journal.snapshots import MOST_BYTES
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.moments import in_utc
 from streams.ownership.follower import LogFollower
 from streams.processes.pending_timers import FORM, PAGES, PendingTimer, PendingTimers
+from streams.slices import slice_of
 
 log = logging.getLogger(__name__)
 
 PAGE_TYPE = "timer#pending"
-"""Under this type the journal keeps the pages, as snapshots of `<stream>/<page>`. No aggregate type has a `#`."""
+"""Under this type the journal keeps the pages, as snapshots of `<log>/<page>`. No aggregate type has a `#`."""
 ROWS_A_PAGE = 250
 """Rows of the log between two pages that are saved: a new owner reads 32 times as many at most."""
 COMMITS_AT_ONCE = 100
@@ -44,25 +46,27 @@ RECENT_COMMITS = 64
 LONGEST_SLEEP = 1.0
 """Seconds: then it looks at the clock again, which may have been set."""
 MOST_ASKED = 1_000
-"""Timers of one partition that were asked to fire and are still pending. With so many no other one is asked."""
+"""Timers of one log that were asked to fire and are still pending. With so many no other one is asked."""
 FIRST_REPEAT, LONGEST_REPEAT = 60, 3_600
 """Seconds after which a timer that is still pending is asked again; each pause is twice as long as the one before."""
 
 
 class TimerWatch(LogFollower):
-    """Watches the timers of one partition for one owner of its log."""
+    """Watches the timers of one log for one owner."""
 
     def __init__(
         self,
         context: AggregateType,
-        partition: int,
+        span: LogSpan,
         journal: Journal,
         broker: KafkaClient,
         supervisor: Supervisor,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._stream = stream_name(context.decider.type, partition)
-        self._partition = partition
+        self._type = context.decider.type
+        self._log = log_name(self._type, span.number)
+        self._span = span
+        self._slices = context.settings.partitions
         self._codec = context.events
         self._topic = context.commands_topic
         self._source = f"/{context.settings.namespace}{context.name}"
@@ -82,7 +86,7 @@ class TimerWatch(LogFollower):
 
     def taken(self, head: Commit) -> None:
         self._head = head.nr
-        self._running = self._supervisor.keep(f"timers of {self._stream}", self._run)
+        self._running = self._supervisor.keep(f"timers of {self._log}", self._run)
 
     def committed(self, commit: Commit) -> None:
         self._head = commit.nr
@@ -97,7 +101,7 @@ class TimerWatch(LogFollower):
 
     def _waits(self, error: Exception | None) -> None:
         """The journal is waited for, because of an error, or not any more."""
-        name = f"timers of {self._stream} wait"  # not the task's: it runs as it should
+        name = f"timers of {self._log} wait"  # not the task's: it runs as it should
         if error is None:
             self._supervisor.well(name)
         else:
@@ -131,11 +135,11 @@ class TimerWatch(LogFollower):
             return recent
 
         async def read() -> Sequence[Commit]:
-            if commits := await self._journal.commits(self._stream, nr, COMMITS_AT_ONCE):
+            if commits := await self._journal.commits(self._log, nr, COMMITS_AT_ONCE):
                 return commits
             raise Unavailable(f"commit {nr + 1} of {self._head} cannot be read yet")
 
-        return await until_it_answers(read, f"{self._stream}: reading commits for its timers", Unavailable, self._waits)
+        return await until_it_answers(read, f"{self._log}: reading commits for its timers", Unavailable, self._waits)
 
     async def _follow(self, commit: Commit, timers: PendingTimers) -> None:
         for index, row in enumerate(commit.events):
@@ -157,8 +161,7 @@ class TimerWatch(LogFollower):
         # However many others wait: one that was asked, and lost on the way, keeps a place of theirs.
         to_ask = timers.due_again(in_utc(now)) + [(timer, 0) for timer in due[:room]]
         if to_ask:
-            records = [fire_timer(timer, self._stream, self._source) for timer, _ in to_ask]
-            await self._broker.publish(self._topic, self._partition, records)
+            await self._send([timer for timer, _ in to_ask])
         for timer, pause in to_ask:
             pause = min(2 * pause, LONGEST_REPEAT) or FIRST_REPEAT
             timers.ask_again(timer, in_utc(now + timedelta(seconds=pause)), pause)
@@ -167,13 +170,21 @@ class TimerWatch(LogFollower):
             return LONGEST_SLEEP
         return min(LONGEST_SLEEP, (datetime.fromisoformat(next_time) - self._now()).total_seconds())
 
+    async def _send(self, timers: Sequence[PendingTimer]) -> None:
+        """Send `FireTimer` to each of these; durable on return."""
+        records: dict[int, list[ProducerRecord]] = defaultdict(list)
+        for timer in timers:
+            slice = slice_of(timer.id, self._slices)
+            records[slice].append(fire_timer(timer, stream_name(self._type, slice), self._source))
+        await asyncio.gather(*(self._broker.publish(self._topic, *batch) for batch in records.items()))
+
     # -- pages -----------------------------------------------------------------------------------------
 
     async def _read_pages(self, timers: PendingTimers) -> list[int]:
         """Take in the pages that the journal has. Returns of each up to which commit it is complete."""
         pages = await until_it_answers(
             lambda: all_of(self._journal.snapshot(PAGE_TYPE, self._page_id(number)) for number in range(PAGES)),
-            f"{self._stream}: reading its pending timers",
+            f"{self._log}: reading its pending timers",
             Unavailable,
             self._waits,
         )
@@ -181,7 +192,7 @@ class TimerWatch(LogFollower):
         for page in pages:
             # A page from beyond the head is of a log that somebody has put back to an older one.
             is_usable = page is not None and page.version == FORM and page.nr <= self._head
-            saved.append(page.nr if page is not None and is_usable else 0)
+            saved.append(page.nr if page is not None and is_usable else self._span.after)
             if page is not None and is_usable:
                 timers.add_page(page.state)
                 await yield_if_due()
@@ -200,14 +211,14 @@ class TimerWatch(LogFollower):
         self._too_large.discard(number)
         await until_it_answers(
             lambda: self._journal.save_snapshots(PAGE_TYPE, [page]),
-            f"{self._stream}: saving its pending timers",
+            f"{self._log}: saving its pending timers",
             Unavailable,
             self._waits,
         )
         saved[number] = nr
 
     def _page_id(self, number: int) -> str:
-        return f"{self._stream}/{number}"
+        return f"{self._log}/{number}"
 
 
 def fire_timer(timer: PendingTimer, stream: str, source: str) -> ProducerRecord:

@@ -1,0 +1,65 @@
+"""The slices of a command topic that one log has, for its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from aiokafka.errors import KafkaError
+
+from streams.journal.port import Unavailable
+from streams.journal.position import Position, stream_name
+from streams.kafka.client import KafkaClient
+from streams.kafka.published_through import journal_is_behind, published_place
+
+
+class CommandSlices:
+    """Some partitions of a command topic, and of the topic `events` to which their journal is published; an empty name
+    stands for a type without events. All methods raise `Unavailable`."""
+
+    def __init__(self, client: KafkaClient, topic: str, slices: Collection[int], events: str = "") -> None:
+        self._client = client
+        self._topic = topic
+        self._slices = slices
+        self._events = events
+
+    async def ends(self) -> Mapping[int, int]:
+        """The offset that the next command of each slice gets."""
+        return await self._ends(self._topic)
+
+    async def topic_id(self) -> str:
+        """The incarnation of the topic, empty where there is none."""
+        try:
+            topic = (await self._client.describe([self._topic])).get(self._topic)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the id of {self._topic}: {error!r}") from None
+        return "" if topic is None else topic.id
+
+    async def check_unpublished(self, type: str, after: int) -> None:
+        """Raise `Unavailable` where an event of commit `after` + 1 or a later one was published in any of the slices:
+        their log, which begins there, has none."""
+        if not self._events:
+            return
+        for slice, end in (await self._ends(self._events)).items():
+            if end:
+                await self._check_last(stream_name(type, slice), slice, after)
+
+    async def gap_is_empty(self, slice: int, start: int, end: int) -> bool:
+        """Whether no command of a slice has start <= offset < end; False also when Kafka does not answer."""
+        return await self._client.gap_is_empty(self._topic, slice, start, end)
+
+    async def _ends(self, topic: str) -> Mapping[int, int]:
+        try:
+            return await self._client.end_offsets(topic, self._slices)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: where {topic} ends: {error!r}") from None
+
+    async def _check_last(self, stream: str, slice: int, after: int) -> None:
+        try:
+            record = await self._client.last_record(
+                self._events, slice, lambda record: published_place(record.headers, stream) is not None
+            )
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the last event of {self._events}-{slice}: {error!r}") from None
+        place = published_place(record.headers, stream) if record is not None else None
+        if place is not None and place[0] > after:
+            raise Unavailable(journal_is_behind(Position(stream, *place), after))
