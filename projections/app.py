@@ -78,7 +78,7 @@ class ReadSide(Part):
         self.app = app = Application(module, name, settings, web_application_options=options)
         self._connections = Connections(app, contexts, [type.topic for type in foreign])
         self.journals, self.broker = self._connections.journals, self._connections.broker
-        self.heads = Heads(self.journals, settings.partitions)
+        self.heads = Heads(self.journals, self._connections.layouts)
         self.publisher = Publisher(app, contexts, self._connections) if contexts and settings.publish else None
         self.topic_ends = TopicEnds(self.broker, lambda type: self.sources[type].topic)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)

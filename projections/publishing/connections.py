@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaError
 from streams.aggregate_type import AggregateType
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
-from streams.journal.port import Journal
+from streams.journal.port import Journal, Unavailable
+from streams.journal.slice_log import LayoutReader
 from streams.kafka.client import KafkaClient
 from streams.kafka.topic_watch import watch_partitions
 from streams.kafka.topics import Topic, ensure_topics, type_topics
@@ -29,6 +30,7 @@ class Connections(Part):
 
     def __init__(self, app: Application, contexts: Mapping[str, AggregateType], foreign: Sequence[Topic] = ()) -> None:
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
+        self.layouts = {type_: LayoutReader(journal, type_) for type_, journal in self.journals.items()}
         self.broker = KafkaClient(app.settings.bootstrap_servers, app.settings.partitions)
         self.own_topics: list[Topic] = []
         """Of the app itself. A changelog that Kafka does not know yet when a worker joins is left out of its
@@ -50,6 +52,8 @@ class Connections(Part):
             if not self.journals:
                 ensure = partial(ensure_topics, settings.bootstrap_servers, self.own_topics)
                 await until_it_answers(ensure, "Kafka: making topics", (KafkaError, TimeoutError))
+            for type_, layout in self.layouts.items():
+                await until_it_answers(layout.look, f"journal: the layout of {type_}", Unavailable)
             claim_folder(self._app.conf.datadir, self._app.conf.id, settings.partitions, cluster)
         supervisor = self._app.supervisor
         self._watching = supervisor.keep("topics", lambda: watch_partitions(self.broker.existing, watched, supervisor))

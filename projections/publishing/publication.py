@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
 from streams.concurrency.supervisor import Supervisor
@@ -23,11 +24,7 @@ NOTHING_BEFORE = 0, 0
 """The place in `ce_previous` of the first event of a stream."""
 
 Framing = Callable[[str, list[ProducerRecord]], Awaitable[list[ProducerRecord]]]
-"""Puts the records of a stream, by its name, into the form in which they are sent."""
-
-
-Indexed = tuple[int, RecordedEvent]
-"""An event, and its index in its commit."""
+"""Puts the records of a stream into the form in which they are sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +46,18 @@ class Publication:
     supervisor: Supervisor = field(default_factory=Supervisor)
 
 
-def events_by_slice(commit: Commit, slices: int) -> Mapping[int, Sequence[Indexed]]:
+def events_in(commit: Commit, slice: int, slices: int) -> list[tuple[int, RecordedEvent]]:
+    """The events of one of `slices` slices in a commit, each with its index."""
+    return [
+        (index, event)
+        for index, event in enumerate(commit.events)
+        if event.is_event and slice_of(event.aggregate_id, slices) == slice
+    ]
+
+
+def events_by_slice(commit: Commit, slices: int) -> Mapping[int, Sequence[tuple[int, RecordedEvent]]]:
     """The events of a commit by slice, in order. `slices` is the number of all slices of the type."""
-    found: dict[int, list[Indexed]] = {}
+    found: dict[int, list[tuple[int, RecordedEvent]]] = {}
     for index, event in enumerate(commit.events):
         if event.is_event:
             slice = slice_of(event.aggregate_id, slices)
@@ -63,18 +69,24 @@ def events_by_slice(commit: Commit, slices: int) -> Mapping[int, Sequence[Indexe
 
 
 def event_headers(
-    commit: Commit, stream: str, events: Sequence[Indexed], source: bytes, codec: Codec, newest: str | None = None
+    stream: str,
+    nr: int,
+    recorded_at: datetime,
+    events: Iterable[tuple[int, RecordedEvent]],
+    *,
+    source: bytes,
+    codec: Codec,
+    newest: str | None = None,
 ) -> list[tuple[int, list[tuple[str, bytes]], RecordedEvent]]:
-    """The events of one stream in a commit, each with its index and with the headers that it is published with.
+    """The events of a stream in commit `nr`, each with its index and with the headers that it is published with.
 
-    `events` are those that `events_by_slice` has of its slice. `newest` is the position of the last event before them
-    in the stream, None when it is not known.
+    `newest` is the position of the last event of the stream before them, None when it is not known.
     """
     found: list[tuple[int, list[tuple[str, bytes]], RecordedEvent]] = []
     previous = newest.encode() if newest is not None else None
-    moment = in_utc(commit.recorded_at).encode()
+    moment = in_utc(recorded_at).encode()
     for index, event in events:
-        position = position_text(stream, commit.nr, index).encode()
+        position = position_text(stream, nr, index).encode()
         headers = [
             ("ce_specversion", b"1.0"),
             ("ce_id", position),

@@ -311,3 +311,8 @@ def log_name(type: str, number: int) -> str:
 def log_type(log: str) -> str:
     """The aggregate type of a log."""
     return log.rpartition("@")[0]
+
+
+def log_number(log: str) -> int:
+    """The number of a log."""
+    return int(log.rpartition("@")[2])

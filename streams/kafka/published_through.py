@@ -8,8 +8,9 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from streams.journal.port import Log, stream_name
-from streams.journal.position import Place, Position, parse_place
+from streams.journal.layout import Layout
+from streams.journal.port import Log, log_name
+from streams.journal.position import Place, Position, parse_place, stream_name, stream_type
 from streams.kafka.probes import last_wanted
 from streams.kafka.records import AIOKafkaConsumer
 from streams.kafka.topic_metadata import read_metadata
@@ -76,12 +77,24 @@ async def last_positions(bootstrap_servers: list[str], type: str, topic: str, pa
 
 
 async def check_not_behind(journal: Log | None, published: Collection[Position]) -> None:
-    """Raise `JournalBehind` where a stream of the journal, which may not exist yet, ends before the position that its
-    topic has published. The position was read first: an event is published after its commit.
+    """Raise `JournalBehind` where a log of the journal, which may not exist yet, ends before the position that the topic
+    has of one of its slices. The position was read first: an event is published after its commit.
 
     Raises `Unavailable`.
     """
+    layouts: dict[str, Layout | None] = {}
+    heads: dict[str, int] = {}
     for position in published:
-        head = None if journal is None else await journal.head(position.stream)
-        if head is None or head.nr < position.nr:
-            raise JournalBehind(journal_is_behind(position, head.nr if head else 0))
+        type = stream_type(position.stream)
+        if type not in layouts:
+            layouts[type] = None if journal is None else await journal.layout(type)
+        head, layout = 0, layouts[type]
+        if journal is not None and layout is not None:
+            span = layout.of(position.slice)
+            log = log_name(type, span.number)
+            if log not in heads:
+                commit = await journal.head(log, span.after)
+                heads[log] = span.after if commit is None else commit.nr
+            head = heads[log]
+        if head < position.nr:
+            raise JournalBehind(journal_is_behind(position, head))

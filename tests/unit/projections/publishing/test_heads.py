@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 
 from projections.publishing import heads
 from projections.publishing.heads import Heads
+from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit, Unavailable
-from tests.unit.boxes import NOW
+from streams.journal.port import Commit, SliceHead, Unavailable
+from tests.layouts import Known
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 class Journal(MemoryJournal):
@@ -24,9 +28,9 @@ class Journal(MemoryJournal):
         self.let.set()
         self.down = False
 
-    async def head(self, stream: str) -> Commit | None:
-        self.asked[stream] += 1
-        found = await super().head(stream)
+    async def head(self, log: str, after: int = 0) -> Commit | None:
+        self.asked[log] += 1
+        found = await super().head(log, after)
         await self.let.wait()
         if self.down:
             raise Unavailable("the journal is down")
@@ -34,11 +38,15 @@ class Journal(MemoryJournal):
 
 
 async def write(journal: Journal, nr: int) -> None:
-    await journal.append(Commit("box-0", nr, 1, "o", "t", nr, nr, nr, NOW))
+    await journal.append(Commit("box@0", nr, 1, "o", "t", {0: SliceHead(nr, nr)}, nr - 1, NOW))
+
+
+def heads_of(journal: Journal, logs: int = 1) -> Heads:
+    return Heads({"box": journal}, {"box": Known(first_layout(4, logs))})
 
 
 async def nr(found: Heads) -> int:
-    head = (await found.of())["box-0"]
+    head = (await found.of())["box@0"]
     return 0 if head is None else head.nr
 
 
@@ -46,29 +54,29 @@ async def test_many_look() -> None:
     """Those who look at the same moment share a reading; one who leaves takes it from nobody."""
     journal = Journal()
     await write(journal, 1)
-    found = Heads({"box": journal}, 2)
+    found = heads_of(journal, 2)
     looking = [asyncio.create_task(found.of()) for _ in range(50)]
     await asyncio.sleep(0)
     looking.pop(0).cancel()
     for its in await asyncio.gather(*looking):
         assert [1, None] == [commit and commit.nr for commit in its.values()]
-    assert {"box-0": 1, "box-1": 1} == journal.asked
-    assert ["box-1"] == list(await found.of({"box-1", "other-0"}))
-    assert {"box-0": 1, "box-1": 2} == journal.asked
+    assert {"box@0": 1, "box@1": 1} == journal.asked
+    assert ["box@1"] == list(await found.of({"box@1"}))
+    assert {"box@0": 1, "box@1": 2} == journal.asked
 
 
 async def test_no_answer_is_older_than_its_question(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks after something was written sees it, also while an earlier reading is under way, or just over."""
     monkeypatch.setattr(heads, "APART_SECONDS", 0.05)
     journal = Journal()
-    found = Heads({"box": journal}, 1)
+    found = heads_of(journal)
     for expected in range(1, 6):
         await write(journal, expected)
         assert expected == await nr(found)
     journal.let.clear()
     early = asyncio.create_task(nr(found))
     async with asyncio.timeout(5):
-        while journal.asked["box-0"] < 6:
+        while journal.asked["box@0"] < 6:
             await asyncio.sleep(0.001)
     await write(journal, 6)
     late = asyncio.create_task(nr(found))
@@ -80,7 +88,7 @@ async def test_who_looks_all_the_time_waits(monkeypatch: pytest.MonkeyPatch) -> 
     """However many look, and however often, readings are apart; who looks seldom does not wait."""
     monkeypatch.setattr(heads, "APART_SECONDS", 0.1)
     journal = Journal()
-    found = Heads({"box": journal}, 1)
+    found = heads_of(journal)
     loop = asyncio.get_running_loop()
     began = loop.time()
 
@@ -89,7 +97,7 @@ async def test_who_looks_all_the_time_waits(monkeypatch: pytest.MonkeyPatch) -> 
             await found.of()
 
     await asyncio.gather(*(look() for _ in range(20)))
-    assert 2 <= journal.asked["box-0"] <= 1 + (loop.time() - began) / 0.1
+    assert 2 <= journal.asked["box@0"] <= 1 + (loop.time() - began) / 0.1
     await asyncio.sleep(0.1)
     began = loop.time()
     await found.of()
@@ -100,8 +108,31 @@ async def test_a_journal_that_was_down() -> None:
     """All who wait are told, and the next one who looks asks again."""
     journal = Journal()
     journal.down = True
-    found = Heads({"box": journal}, 1)
+    found = heads_of(journal)
     told = await asyncio.gather(*(found.of() for _ in range(3)), return_exceptions=True)
     assert [Unavailable] * 3 == [type(error) for error in told]
     journal.down = False
-    assert {"box-0": None} == await found.of()
+    assert {"box@0": None} == await found.of()
+
+
+async def test_an_older_answer_will_do_for_some() -> None:
+    """Who says how old an answer may be shares a reading that has begun since, or is over, and no failed one."""
+    journal = Journal()
+    found, loop = heads_of(journal), asyncio.get_running_loop()
+    began = loop.time()
+    await write(journal, 1)
+    journal.let.clear()
+    looking = [asyncio.create_task(found.of(since=began))]
+    await asyncio.sleep(0.001)
+    looking.append(asyncio.create_task(found.of(since=began)))
+    journal.let.set()
+    assert [1, 1] == [heads["box@0"] and heads["box@0"].nr for heads in await asyncio.gather(*looking)]
+    await write(journal, 2)
+    assert (1, 1) == ((await found.of(since=began))["box@0"].nr, journal.asked["box@0"])  # type: ignore[union-attr]
+    assert 2 == await nr(found)
+    journal.down = True
+    with pytest.raises(Unavailable):
+        await found.of()
+    journal.down = False
+    assert 2 == (await found.of(since=began))["box@0"].nr  # type: ignore[union-attr]
+    assert 4 == journal.asked["box@0"]
