@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import count, product
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +32,6 @@ from tests.unit.projections.publishing.test_tailer import (
     Topic,
     commit_of,
     event,
-    tail_of,
     tail_until,
     tailing,
     until,
@@ -294,6 +294,10 @@ async def test_others_write_to_one_partition() -> None:
         assert tail.limit.startswith("order-1: others write to order-events, too")
 
 
+def _are_at(nr: int, *tails: Tail) -> bool:
+    return all(tail.published == nr for tail in tails)
+
+
 async def test_two_tails_of_one_log() -> None:
     """Each event is in its partition twice at most, new ones in order."""
     journal, topic = await journal_with(*COMMITS), Topic()
@@ -305,7 +309,7 @@ async def test_two_tails_of_one_log() -> None:
             nr = await append(journal, *slices)
             for tail in (one, two):
                 tail.wake(nr)
-            await until(lambda nr=nr: one.published == two.published == nr)
+            await until(partial(_are_at, nr, one, two))
     for slice in range(SLICES):
         once = list(dict.fromkeys(topic.places(slice)))
         assert (sorted(once), 2) == (once, max(Counter(topic.places(slice)).values()))
@@ -326,18 +330,18 @@ async def test_large_commits_are_read_one_by_one(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_seats_without_a_log() -> None:
-    """Of the seats that a worker has, those of open logs have a tail, which a hint wakes; another assignment ends it."""
-    journal = MemoryJournal()
-    publication: Any = Publication(
-        type="order", topic="order-events", source="/orders", journal=journal, layout=Known(first_layout(8, 2)),
-        broker=Topic(), codec=CODEC,
+    """Of a worker's seats those of open logs have a tail, which a hint wakes; another assignment ends it."""
+    topic: Any = Topic()
+    publication = Publication(
+        type="order", topic="order-events", source="/orders", journal=MemoryJournal(),
+        layout=Known(first_layout(8, 2)), broker=topic, codec=CODEC,
     )  # fmt: skip
     tailers = Tailers(publication)
     tailers.assign({1, 2, 3})
     assert ({1: "order@1"}, {1, 2, 3}) == ({seat: tail.log for seat, tail in tailers.tails.items()}, tailers.seats)
     assert [1, 3, 5, 7] == [slice.slice for slice in tailers.tails[1].slices]
-    await tailers.receive(1, [SimpleNamespace(offset=4, value=b"9")])  # type: ignore[list-item]
-    await tailers.receive(2, [SimpleNamespace(offset=7, value=b"9")])  # type: ignore[list-item]
+    await tailers.receive(1, [SimpleNamespace(offset=4, value=b"9")])
+    await tailers.receive(2, [SimpleNamespace(offset=7, value=b"9")])
     assert (9, 5) == (tailers.tails[1]._hinted, tailers.covered(1))
     tailers.assign({0})
     assert ["order@0"] == [tail.log for tail in tailers.tails.values()]
