@@ -54,7 +54,7 @@ class Fragile:
     async def put(self, box: str, *things: str) -> list[str]:
         """One commit; the positions of its events."""
         commit = await self.here.write(*((box, put(thing)) for thing in things))
-        return [f"{commit.stream}:{commit.nr}:{index}" for index in range(len(things))]
+        return [f"{STREAM}:{commit.nr}:{index}" for index in range(len(things))]
 
     def contents(self, box: str) -> list[str]:
         row = self.here.rows.rows("boxes-1").get(box, {"in": []})
