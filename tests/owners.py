@@ -16,14 +16,14 @@ class RunningOwner(Owner):
     """It runs from `resume` to `suspend` or `close`."""
 
     def __init__(self, *, handler: GroupHandler, waiting: WaitingLog | None = None, **options: Any) -> None:
-        waiting = waiting or WaitingLog(handler.stream, Supervisor(), asyncio.Event())
+        waiting = waiting or WaitingLog(handler.log, Supervisor(), asyncio.Event())
         super().__init__(handler=handler, waiting=waiting, **options)
         self.running: asyncio.Task[Exception | None] | None = None
 
     @property
-    def next_offset(self) -> int:
-        """The command that is due."""
-        return self.intake.next_offset
+    def next_offsets(self) -> dict[int, int]:
+        """The command that is due, by slice."""
+        return {slice: intake.next_offset for slice, intake in self.intakes.items()}
 
     @property
     def queued(self) -> tuple[int, int]:
@@ -33,7 +33,7 @@ class RunningOwner(Owner):
     def resume(self) -> None:
         """Serve (again)."""
         self.open()
-        self.running = asyncio.create_task(self.run(), name=f"running {self.stream}")
+        self.running = asyncio.create_task(self.run(), name=f"running {self.log}")
 
     async def suspend(self, seconds: float) -> None:
         """Stop serving; what is not done in so many seconds is cut short."""

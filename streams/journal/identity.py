@@ -26,10 +26,7 @@ def check_identity(present: Identity, ours: Identity, setting: str = "JOURNAL_UR
             " deploy the version that wrote it"
         )
     if present.format < FORMAT:
-        raise SettingsError(
-            f"{setting}: the journal of {ours.context} has format {present.format}, of a version that nobody runs in"
-            f" earnest, and this version writes {FORMAT}: begin with another NAMESPACE, or remove the journal"
-        )
+        raise of_older_format(f"the journal of {ours.context}", setting)
     one, other = msgspec.structs.asdict(present), msgspec.structs.asdict(ours)
     names = [name for name in _SHOWN if one[name] != other[name] and (name != "cluster" or ours.cluster)]
     if names:
@@ -38,3 +35,11 @@ def check_identity(present: Identity, ours: Identity, setting: str = "JOURNAL_UR
             f"{setting}: this journal belongs to {theirs}, and here is {here}: set what it belongs to, or another"
             ' journal; see "What belongs together" in docs/operations.md'
         )
+
+
+def of_older_format(journal: str, setting: str) -> SettingsError:
+    """What is said of a journal whose commits this version cannot read."""
+    return SettingsError(
+        f"{setting}: {journal} has an older format, of a version that nobody runs in earnest, and this version writes"
+        f" {FORMAT}: begin with another NAMESPACE, or remove the journal"
+    )

@@ -54,7 +54,7 @@ class JournalMissing(Exception):
 
 
 class JournalIncomplete(JournalMissing):
-    """The log is there, and tables that came with a newer version are not."""
+    """Tables are there, and what came with a newer version is not: other tables, or columns of these."""
 
 
 class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
@@ -285,7 +285,7 @@ class Journal(Log, Aggregates, Derived, Catalog, Maintenance, Protocol):
 
     async def open(self) -> None:
         """Connect. Raises `JournalMissing` when `create` has not been called, `JournalIncomplete` when only by an
-        older version."""
+        older version, `SettingsError` when that one wrote commits which this one cannot read."""
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -12,9 +12,8 @@ import pytest
 import pytest_asyncio
 
 from streams.journal.memory import MemoryJournal, MemoryStore
-from streams.journal.port import NOTHING_CONSUMED, Commit, Journal, RecordedEvent
+from streams.journal.port import NOTHING_CONSUMED, Commit, Journal, RecordedEvent, SliceHead, log_name
 from streams.open_journal import open_journal
-from tests.contract.orders import Orders
 from tests.stores import drop_journals
 
 CONTEXT = "orders"
@@ -94,9 +93,9 @@ def journal(journals: Journals) -> Journal:
 
 
 @pytest.fixture
-def stream() -> str:
-    """A stream that no other test uses."""
-    return f"{uuid.uuid4().hex[:8]}-0"
+def log() -> str:
+    """A log that no other test uses."""
+    return log_name(uuid.uuid4().hex[:8], 0)
 
 
 @pytest.fixture
@@ -106,19 +105,21 @@ def aggregate() -> str:
 
 
 @pytest.fixture
-def make_commit(stream: str) -> Callable[..., Commit]:
-    """Makes a commit of `stream` with all that a test does not care about filled in."""
+def make_commit(log: str) -> Callable[..., Commit]:
+    """Makes a commit of `log`, which has the slices 0 and 7, with all that a test does not care about filled in."""
 
-    def make(nr: int, *events: RecordedEvent, epoch: int = 1, owner: str = "a", offset: int | None = None) -> Commit:
+    def make(
+        nr: int, *events: RecordedEvent, epoch: int = 1, owner: str = "a", offset: int | None = None, log: str = log
+    ) -> Commit:
+        covered = NOTHING_CONSUMED + nr if offset is None else offset
         return Commit(
-            stream=stream,
+            log=log,
             nr=nr,
             epoch=epoch,
             owner=owner,
             topic_id="topic",
-            offset=NOTHING_CONSUMED + nr if offset is None else offset,
+            slices={0: SliceHead(covered, nr if events else 0), 7: SliceHead()},
             derived_nr=max(nr - 2, 0),
-            eventful_nr=nr if events else 0,
             recorded_at=datetime(2011, 5, 31, 12, 30, 15, 123000, tzinfo=UTC),
             events=events,
         )
@@ -127,8 +128,10 @@ def make_commit(stream: str) -> Callable[..., Commit]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def orders(journal: Journal) -> Orders:
+async def orders(journal: Journal):
     """A healthy journal with three orders in each of two partitions, by real owners."""
+    from tests.contract.orders import Orders
+
     orders = Orders(journal)
     await orders.write()
     return orders

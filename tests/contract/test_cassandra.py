@@ -16,7 +16,7 @@ from cassandra.connection import ConnectionShutdown
 from cassandra.query import BoundStatement
 
 from streams.journal.cassandra.journal import CassandraJournal
-from streams.journal.port import Commit, Fenced, Journal, JournalMissing, RecordedEvent, Unavailable
+from streams.journal.port import Commit, Fenced, Journal, JournalMissing, RecordedEvent, Unavailable, log_type
 from streams.open_journal import open_journal
 from streams.settings import SettingsError
 from tests.contract.conftest import CONTEXT, Journals
@@ -85,7 +85,7 @@ def other(cassandra_journals: Journals) -> Journal:
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
 async def test_an_append_without_answer_is_settled_by_repeating_it(
-    lost: str, journal: Journal, line: Line, make_commit: Make, stream: str
+    lost: str, journal: Journal, line: Line, make_commit: Make, log: str
 ) -> None:
     """Whether the lost append was written or not: it raises `Unavailable`, the repeat succeeds, the log has it once."""
     await journal.append(make_commit(1))
@@ -93,11 +93,11 @@ async def test_an_append_without_answer_is_settled_by_repeating_it(
     with pytest.raises(Unavailable, match=r"^Cassandra at .*: (OperationTimedOut|ConnectionShutdown)"):
         await journal.append(make_commit(2, EVENT))
     await journal.append(make_commit(2, EVENT))
-    assert await journal.commits(stream, 0, 10) == [make_commit(1), make_commit(2, EVENT)]
+    assert await journal.commits(log, 0, 10) == [make_commit(1), make_commit(2, EVENT)]
 
 
 async def test_a_lost_append_is_fenced_when_another_took_its_place(
-    journal: Journal, other: Journal, line: Line, make_commit: Make, stream: str
+    journal: Journal, other: Journal, line: Line, make_commit: Make, log: str
 ) -> None:
     """The request was lost, a new owner took over: the repeat is refused and the log is the new owner's."""
     line.lose = "request"
@@ -107,17 +107,17 @@ async def test_a_lost_append_is_fenced_when_another_took_its_place(
     await other.append(takeover)
     with pytest.raises(Fenced, match=r"by b in epoch 2"):
         await journal.append(make_commit(1, EVENT))
-    assert await other.commits(stream, 0, 10) == [takeover]
+    assert await other.commits(log, 0, 10) == [takeover]
 
 
 async def test_a_new_owner_builds_on_an_append_whose_answer_was_lost(
-    journal: Journal, other: Journal, line: Line, make_commit: Make, stream: str
+    journal: Journal, other: Journal, line: Line, make_commit: Make, log: str
 ) -> None:
     """The commit was written before the takeover: the new owner sees it, and the old one is told that it succeeded."""
     line.lose = "answer"
     with pytest.raises(Unavailable):
         await journal.append(make_commit(1, EVENT))
-    assert await other.head(stream) == make_commit(1, EVENT)
+    assert await other.head(log) == make_commit(1, EVENT)
     await other.append(make_commit(2, epoch=2, owner="b"))
     await journal.append(make_commit(1, EVENT))
     with pytest.raises(Fenced):
@@ -134,7 +134,7 @@ async def test_losing_the_answer_to_the_repeat_changes_nothing(journal: Journal,
 
 
 async def test_answers_that_come_too_late_cost_no_commit(
-    journal: Journal, make_commit: Make, stream: str, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, make_commit: Make, log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a client that waits shorter than servers take, attempts overlap in the servers: the log stays exact."""
     chance = random.Random(3)
@@ -156,59 +156,59 @@ async def test_answers_that_come_too_late_cost_no_commit(
                 except Unavailable:
                     unanswered += 1
     assert unanswered > 0
-    assert await journal.commits(stream, 0, 1000) == commits
+    assert await journal.commits(log, 0, 1000) == commits
 
 
 async def test_the_head_is_found_without_its_pointer(
-    journal: Journal, other: Journal, make_commit: Make, stream: str, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, other: Journal, make_commit: Make, log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The table `streams` may be lost or lie behind, at any length of the log."""
+    """The table `logs` may be lost or lie behind, at any length of the log."""
     monkeypatch.setattr("streams.journal.cassandra.journal.COMMITS_PER_BUCKET", 3)
     for nr in range(1, 51):
         await journal.append(make_commit(nr))
         if nr % 7 == 0 or nr in (2, 3, 5, 6, 8, 9):
-            await execute(journal, f"DELETE FROM {keyspace(journal)}.streams WHERE stream = '{stream}'")
-            assert await other.head(stream) == make_commit(nr)
-            await execute(journal, f"UPDATE {keyspace(journal)}.streams SET bucket = 0 WHERE stream = '{stream}'")
-            assert await other.head(stream) == make_commit(nr)
-    assert [commit.nr for commit in await other.commits(stream, 0, 100)] == list(range(1, 51))
+            await execute(journal, f"DELETE FROM {keyspace(journal)}.logs WHERE log = '{log}'")
+            assert await other.head(log) == make_commit(nr)
+            await execute(journal, f"UPDATE {keyspace(journal)}.logs SET bucket = 0 WHERE log = '{log}'")
+            assert await other.head(log) == make_commit(nr)
+    assert [commit.nr for commit in await other.commits(log, 0, 100)] == list(range(1, 51))
 
 
-async def test_the_log_is_read_up_to_a_gap(journal: Journal, make_commit: Make, stream: str) -> None:
+async def test_the_log_is_read_up_to_a_gap(journal: Journal, make_commit: Make, log: str) -> None:
     """A replica that does not have a commit yet makes the reader wait there, never go on behind it."""
     for nr in (1, 2, 4):
         await journal.append(make_commit(nr))
-    assert [commit.nr for commit in await journal.commits(stream, 0, 10)] == [1, 2]
+    assert [commit.nr for commit in await journal.commits(log, 0, 10)] == [1, 2]
     await journal.append(make_commit(3))
-    assert [commit.nr for commit in await journal.commits(stream, 0, 10)] == [1, 2, 3, 4]
+    assert [commit.nr for commit in await journal.commits(log, 0, 10)] == [1, 2, 3, 4]
 
 
-async def test_the_journal_explains_itself(journal: Journal, make_commit: Make, stream: str) -> None:
+async def test_the_journal_explains_itself(journal: Journal, make_commit: Make, log: str) -> None:
     """The schema of a payload stands in the journal, under the fingerprint with which the payload begins."""
     await journal.append(make_commit(1, EVENT))
-    query = f"SELECT payload FROM {keyspace(journal)}.commits WHERE stream = '{stream}' AND bucket = 0"
+    query = f"SELECT payload FROM {keyspace(journal)}.commits WHERE log = '{log}' AND bucket = 0"
     [[payload]] = await execute(journal, query)
     assert payload[:2] == b"\xc3\x01"
     assert "RecordedEvent" in (await journal.schemas())[payload[2:10].hex()]
 
 
-async def test_absent_fields_leave_no_tombstones(journal: Journal, make_commit: Make, stream: str) -> None:
+async def test_absent_fields_leave_no_tombstones(journal: Journal, make_commit: Make, log: str) -> None:
     """What an event does not have is not written, instead of written as null."""
     await journal.derive([make_commit(1, RecordedEvent("a", 0, "", b"", "command"))])
     query = f"SELECT JSON event, data, correlation_id, writetime(command_id) FROM {keyspace(journal)}.events"
-    [[row]] = await execute(journal, f"{query} WHERE type = '{stream.rpartition('-')[0]}' AND id = 'a'")
+    [[row]] = await execute(journal, f"{query} WHERE type = '{log_type(log)}' AND id = 'a'")
     assert '"event": null, "data": null, "correlation_id": null' in row
 
 
 async def test_what_stands_behind_a_snapshot_is_one_read(
-    journal: Journal, line: Line, make_commit: Make, stream: str
+    journal: Journal, line: Line, make_commit: Make, log: str
 ) -> None:
     """A snapshot that remembers a thousand command ids has hundreds of small events behind it, as they weigh less.
     They cost one request, so that an aggregate is loaded by two, however many events it has."""
     events = [RecordedEvent("a", n, "LineAdded", bytes(40), f"c{n}") for n in range(1, 1_001)]
     await journal.derive([make_commit(1, *events)])
     line.requests = 0
-    found = await journal.events(stream.rpartition("-")[0], "a", 300)
+    found = await journal.events(log_type(log), "a", 300)
     assert (events[299:], 1) == ([stored.event for stored in found], line.requests)
 
 
@@ -219,7 +219,7 @@ async def test_workers_may_create_the_same_journal_at_once(cassandra_url: str, n
     await journals[0].open()
     await execute(journals[0], f"DROP KEYSPACE {keyspace(journals[0])}")
     with pytest.raises(JournalMissing, match=r"faust -A <app> setup"):
-        await journals[0].append(Commit("a-0", 1, 1, "a", "t", 0, 0, 0, MOMENT))
+        await journals[0].append(Commit("a@0", 1, 1, "a", "t", {}, 0, MOMENT))
     await journals[0].close()
 
 
@@ -241,12 +241,12 @@ async def test_a_data_center_that_does_not_exist_is_a_wrong_setting(cassandra_ur
         await open_journal(f"{cassandra_url}?datacenter=atlantis", namespace, CONTEXT).open()
 
 
-async def test_a_journal_may_live_in_one_data_center(cassandra_url: str, namespace: str, stream: str) -> None:
+async def test_a_journal_may_live_in_one_data_center(cassandra_url: str, namespace: str, log: str) -> None:
     """Named in the URL, with the number of copies there."""
     journal = open_journal(f"{cassandra_url}?datacenter=datacenter1&replication=1", namespace, "placed")
     await journal.create()
     await journal.open()
-    await journal.append(Commit(stream, 1, 1, "a", "t", 0, 0, 0, MOMENT))
+    await journal.append(Commit(log, 1, 1, "a", "t", {}, 0, MOMENT))
     query = f"SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = '{keyspace(journal)}'"
     [[replication]] = await execute(journal, query)
     assert replication == {"class": "org.apache.cassandra.locator.NetworkTopologyStrategy", "datacenter1": "1"}
@@ -260,14 +260,14 @@ async def test_tls_with_a_server_that_has_none_does_not_connect(cassandra_url: s
         await open_journal(f"{cassandra_url}?ssl=true", namespace, CONTEXT).open()
 
 
-async def test_a_journal_that_is_closed_is_unavailable(cassandra_url: str, namespace: str, stream: str) -> None:
+async def test_a_journal_that_is_closed_is_unavailable(cassandra_url: str, namespace: str, log: str) -> None:
     """Work that comes after the end is told so, and closing twice is allowed."""
     journal = open_journal(cassandra_url, namespace, CONTEXT)
     await journal.open()
     await journal.close()
     await journal.close()
     with pytest.raises(Unavailable, match=r"not connected"):
-        await journal.head(stream)
+        await journal.head(log)
 
 
 def keyspace(journal: Journal) -> str:
@@ -282,7 +282,7 @@ async def execute(journal: Journal, cql: str) -> Any:
     return await journal._session.execute(cql)
 
 
-async def test_answered_requests_are_gone_at_once(journal: Journal, make_commit: Make, stream: str) -> None:
+async def test_answered_requests_are_gone_at_once(journal: Journal, make_commit: Make, log: str) -> None:
     """The driver's timers hold a request for its whole time-out, and in a circle, so that only the collector frees it:
     at 20,000 commands a second that was 5 s of all rows written, and a fifth of the time."""
 

@@ -13,6 +13,7 @@ from streams.journal.memory import MemoryJournal
 from streams.journal.port import Identity, Journal, JournalIncomplete
 from streams.journal.sql.tables import IDENTITY as IDENTITY_TABLE
 from streams.open_journal import open_journal
+from streams.settings import SettingsError
 from tests.contract.conftest import KINDS
 from tests.stores import drop_journals
 
@@ -45,7 +46,7 @@ async def test_the_first_that_claims_a_journal_has_it(fresh: tuple[Journal, Jour
     one, two = fresh
     assert await one.identity() is None
     assert await one.claim(IDENTITY) == IDENTITY
-    other = Identity(context="orders", namespace="demo-", partitions=12, cluster="cluster-2", format=2)
+    other = Identity(context="orders", namespace="demo-", partitions=12, cluster="cluster-2", format=3)
     assert await two.claim(other) == IDENTITY
     assert await two.identity() == IDENTITY
 
@@ -78,3 +79,26 @@ async def test_a_journal_of_an_older_version(kind: str, request: pytest.FixtureR
     assert await journal.claim(IDENTITY) == IDENTITY
     await journal.close()
     await drop_journals(url, namespace, "older")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "memory"])
+async def test_a_journal_of_an_older_format(kind: str, request: pytest.FixtureRequest, namespace: str) -> None:
+    """Its commits cannot be read: it is refused in one line that says so, each time, and setting up does not help."""
+    url = request.getfixturevalue(f"{kind}_url")
+    journal: Any = open_journal(url, namespace, "format1")
+    await journal.create()
+    await journal.open()
+    await journal.claim(IDENTITY)
+    if kind == "cassandra":
+        await journal._session.define(f"ALTER TABLE {namespace}test_format1.commits RENAME log TO stream")
+    else:
+        schema = getattr(journal._session.address, "schema", "main")
+        rename = f"ALTER TABLE {schema}.commits RENAME COLUMN log TO stream"
+        await journal._session.transaction(lambda connection: connection.exec_driver_sql(rename))
+    await journal.close()
+    for _ in range(2):
+        with pytest.raises(SettingsError, match=r"^JOURNAL_URL: the journal in .* has an older format") as refused:
+            await journal.open()
+        assert "\n" not in str(refused.value)
+        await journal.create()
+    await drop_journals(url, namespace, "format1")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streams.journal.port import Commit, Journal, Published, RecordedEvent, Snapshot, StoredEvent, stream_type
+from streams.journal.port import Commit, Journal, Published, RecordedEvent, Snapshot, StoredEvent, log_type
 from tests.contract.conftest import Journals, event
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -16,34 +16,32 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 Make = Callable[..., Commit]
 
 
-async def test_indexed_events_are_found_by_aggregate(journal: Journal, make_commit: Make, stream: str) -> None:
+async def test_indexed_events_are_found_by_aggregate(journal: Journal, make_commit: Make, log: str) -> None:
     """The events of an aggregate come back in order, with their place in the log, without those of others."""
     commits = [make_commit(1, event("a", 1), event("b", 1), event("a", 2)), make_commit(2, event("a", 3))]
-    assert list(await journal.events(stream_type(stream), "a")) == []
+    assert list(await journal.events(log_type(log), "a")) == []
     await journal.derive(commits)
-    assert list(await journal.events(stream_type(stream), "a")) == [
+    assert list(await journal.events(log_type(log), "a")) == [
         StoredEvent(event("a", 1), 1, 0, commits[0].recorded_at),
         StoredEvent(event("a", 2), 1, 2, commits[0].recorded_at),
         StoredEvent(event("a", 3), 2, 0, commits[1].recorded_at),
     ]
 
 
-async def test_indexing_again_and_in_any_order_changes_nothing(
-    journal: Journal, make_commit: Make, stream: str
-) -> None:
+async def test_indexing_again_and_in_any_order_changes_nothing(journal: Journal, make_commit: Make, log: str) -> None:
     """A new owner may repeat the work of the old one, newest first."""
     commits = [make_commit(nr, event("a", 2 * nr - 1), event("a", 2 * nr)) for nr in range(1, 31)]
     await journal.derive(commits)
-    once = await journal.events(stream_type(stream), "a")
+    once = await journal.events(log_type(log), "a")
     await journal.derive(commits[::-1])
     await asyncio.gather(*(journal.derive([commit]) for commit in commits))
-    assert await journal.events(stream_type(stream), "a") == once
+    assert await journal.events(log_type(log), "a") == once
     assert [stored.event.sequence for stored in once] == list(range(1, 61))
 
 
-async def test_a_transactional_append_derives(journals: Journals, make_commit: Make, stream: str) -> None:
+async def test_a_transactional_append_derives(journals: Journals, make_commit: Make, log: str) -> None:
     """Either rows and snapshots stand there with the commit, or none of them does."""
-    type, commit, snapshot = stream_type(stream), make_commit(1, event("a", 1)), Snapshot("a", 1, 1, 1, b"state")
+    type, commit, snapshot = log_type(log), make_commit(1, event("a", 1)), Snapshot("a", 1, 1, 1, b"state")
     rows = [StoredEvent(event("a", 1), 1, 0, commit.recorded_at)]
     for journal in (journals.one, journals.two):
         await journal.append(commit, [snapshot])
@@ -51,9 +49,9 @@ async def test_a_transactional_append_derives(journals: Journals, make_commit: M
         assert ((rows, snapshot) if journals.one.is_transactional else ([], None)) == found
 
 
-async def test_indexing_mends_what_is_wrong(journal: Journal, make_commit: Make, stream: str) -> None:
+async def test_indexing_mends_what_is_wrong(journal: Journal, make_commit: Make, log: str) -> None:
     """A row with another content than the log's gets the log's, and a row that is missing comes back."""
-    type = stream_type(stream)
+    type = log_type(log)
     right = [make_commit(nr, event("a", nr, b"right")) for nr in (1, 2, 3)]
     wrong = [make_commit(nr, event("a", nr, b"wrong", type="LineRemoved")) for nr in (1, 2)]
     await journal.derive([*wrong, right[2]])
@@ -69,24 +67,24 @@ async def test_indexing_nothing_is_allowed(journal: Journal, make_commit: Make) 
     await journal.derive([make_commit(1)])
 
 
-async def test_events_are_read_from_a_sequence_on(journal: Journal, make_commit: Make, stream: str) -> None:
+async def test_events_are_read_from_a_sequence_on(journal: Journal, make_commit: Make, log: str) -> None:
     """What a snapshot covers is not read again."""
     await journal.derive([make_commit(1, *(event("a", n) for n in range(1, 11)))])
-    read = await journal.events(stream_type(stream), "a", 8)
+    read = await journal.events(log_type(log), "a", 8)
     assert [stored.event.sequence for stored in read] == [8, 9, 10]
-    assert list(await journal.events(stream_type(stream), "a", 11)) == []
+    assert list(await journal.events(log_type(log), "a", 11)) == []
 
 
-async def test_events_are_read_up_to_a_sequence(journal: Journal, make_commit: Make, stream: str) -> None:
+async def test_events_are_read_up_to_a_sequence(journal: Journal, make_commit: Make, log: str) -> None:
     """Of a long history a part can be had, with the notes beside its events; what is behind it is not read."""
     note = RecordedEvent("a", 5, "", b"", "command-late")
     await journal.derive([make_commit(1, *(event("a", n) for n in range(1, 11))), make_commit(2, note)])
-    type = stream_type(stream)
+    type = log_type(log)
     for first, last, expected in ((0, 3, [1, 2, 3]), (4, 6, [4, 5, 5, 6]), (9, 99, [9, 10]), (11, 20, []), (3, 2, [])):
         assert expected == [stored.event.sequence for stored in await journal.events(type, "a", first, last)]
 
 
-async def test_a_long_history_is_read_whole(journal: Journal, make_commit: Make, stream: str) -> None:
+async def test_a_long_history_is_read_whole(journal: Journal, make_commit: Make, log: str) -> None:
     """An aggregate of 12,000 events comes back complete and in order."""
     sizes = random.Random(7)
     numbers = iter(range(1, 12_001))
@@ -95,20 +93,18 @@ async def test_a_long_history_is_read_whole(journal: Journal, make_commit: Make,
         for nr in range(1, 31)
     ]
     await journal.derive(commits)
-    read = await journal.events(stream_type(stream), "a")
+    read = await journal.events(log_type(log), "a")
     assert [stored.event for stored in read] == [it for commit in commits for it in commit.events]
 
 
-async def test_accepted_commands_without_events_are_remembered(
-    journal: Journal, make_commit: Make, stream: str
-) -> None:
+async def test_accepted_commands_without_events_are_remembered(journal: Journal, make_commit: Make, log: str) -> None:
     """A row of empty type repeats the sequence, stands behind the event of that sequence, and has no data."""
     early = RecordedEvent("a", 0, "", b"", "command-early")
     late = RecordedEvent("a", 1, "", b"", "command-late")
     await journal.derive([make_commit(1, early, event("a", 1)), make_commit(2, late, event("a", 2))])
-    read = await journal.events(stream_type(stream), "a")
+    read = await journal.events(log_type(log), "a")
     assert [stored.event for stored in read] == [early, event("a", 1), late, event("a", 2)]
-    assert [stored.event for stored in await journal.events(stream_type(stream), "a", 1)] == [
+    assert [stored.event for stored in await journal.events(log_type(log), "a", 1)] == [
         event("a", 1),
         late,
         event("a", 2),
@@ -139,17 +135,17 @@ async def test_schemas_are_kept_by_fingerprint(journals: Journals) -> None:
     }.items() <= (await journals.one.schemas()).items()
 
 
-async def test_what_was_published_is_remembered(journals: Journals, stream: str) -> None:
+async def test_what_was_published_is_remembered(journals: Journals, log: str) -> None:
     """A tailer on another worker finds where the last one stood."""
-    assert await journals.one.published(stream) is None
-    await journals.one.save_published(stream, Published(3, 17))
-    await journals.one.save_published(stream, Published(4, -1))
-    assert await journals.two.published(stream) == Published(4, -1)
+    assert await journals.one.published(log) is None
+    await journals.one.save_published(log, Published(3, 17))
+    await journals.one.save_published(log, Published(4, -1))
+    assert await journals.two.published(log) == Published(4, -1)
 
 
-async def test_all_aggregates_are_listed(journals: Journals, make_commit: Make, stream: str) -> None:
+async def test_all_aggregates_are_listed(journals: Journals, make_commit: Make, log: str) -> None:
     """Each aggregate with events or a snapshot is met once, those of another type are not."""
-    type = stream_type(stream)
+    type = log_type(log)
     await journals.one.derive([make_commit(nr, *(event(f"{nr}/{n}", 1) for n in range(100))) for nr in range(1, 12)])
     await journals.one.derive([make_commit(12, event("1/1", 2))])
     await journals.one.save_snapshots(type, [Snapshot("1/1", 2, 12, 1, b""), Snapshot("alone", 1, 1, 1, b"")])
@@ -158,9 +154,9 @@ async def test_all_aggregates_are_listed(journals: Journals, make_commit: Make, 
     assert [id async for id in journals.two.aggregate_ids(f"{type}s")] == []
 
 
-async def test_what_the_log_contradicts_can_be_removed(journal: Journal, make_commit: Make, stream: str) -> None:
+async def test_what_the_log_contradicts_can_be_removed(journal: Journal, make_commit: Make, log: str) -> None:
     """Only the rows and the snapshot that are named go; removing what is not there is allowed."""
-    type = stream_type(stream)
+    type = log_type(log)
     await journal.derive([make_commit(1, event("a", 1), event("a", 2), event("b", 1))])
     first, second = await journal.events(type, "a")
     await journal.save_snapshots(type, [Snapshot("a", 2, 1, 1, b"x"), Snapshot("b", 1, 1, 1, b"y")])

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from streams.concurrency.retry import until_it_answers
-from streams.journal.port import Commit, Fenced, Journal, Unavailable, stream_type
+from streams.journal.port import Commit, Fenced, Journal, Unavailable, log_type
 from streams.journal.sql.postgres import REQUEST_TIMEOUT
 from streams.open_journal import open_journal
 from streams.settings import SettingsError
@@ -114,7 +114,7 @@ def other(postgres_journals: Journals) -> Journal:
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
 async def test_a_commit_without_answer_is_settled_by_repeating_it(
-    lost: str, journal: Journal, other: Journal, line: Line, make_commit: Make, stream: str
+    lost: str, journal: Journal, other: Journal, line: Line, make_commit: Make, log: str
 ) -> None:
     """Whether the lost COMMIT was done or not: `Unavailable`, then the repeat succeeds and the log has it once."""
     await journal.append(make_commit(1))
@@ -122,12 +122,12 @@ async def test_a_commit_without_answer_is_settled_by_repeating_it(
     with pytest.raises(Unavailable, match=r"^PostgreSQL at 127\.0\.0\.1:\d+: ConnectionDoesNotExistError"):
         await journal.append(make_commit(2, event("a", 1)))
     await journal.append(make_commit(2, event("a", 1)))
-    assert await other.commits(stream, 0, 10) == [make_commit(1), make_commit(2, event("a", 1))]
-    assert len(await other.events(stream_type(stream), "a")) == 1
+    assert await other.commits(log, 0, 10) == [make_commit(1), make_commit(2, event("a", 1))]
+    assert len(await other.events(log_type(log), "a")) == 1
 
 
 async def test_a_lost_commit_is_fenced_when_another_took_its_place(
-    journal: Journal, other: Journal, line: Line, make_commit: Make, stream: str
+    journal: Journal, other: Journal, line: Line, make_commit: Make, log: str
 ) -> None:
     """The COMMIT never came, a new owner took over: the repeat is refused and the log is the new owner's."""
     line.fault = "request"
@@ -137,12 +137,12 @@ async def test_a_lost_commit_is_fenced_when_another_took_its_place(
     await until_it_answers(lambda: other.append(takeover), "taking over", Unavailable)
     with pytest.raises(Fenced, match=r"by b in epoch 2"):
         await journal.append(make_commit(1, event("a", 1)))
-    assert await other.commits(stream, 0, 10) == [takeover]
-    assert list(await other.events(stream_type(stream), "a")) == []
+    assert await other.commits(log, 0, 10) == [takeover]
+    assert list(await other.events(log_type(log), "a")) == []
 
 
 async def test_a_new_owner_builds_on_a_commit_whose_answer_was_lost(
-    journal: Journal, other: Journal, line: Line, make_commit: Make, stream: str
+    journal: Journal, other: Journal, line: Line, make_commit: Make, log: str
 ) -> None:
     """The COMMIT was done before the takeover: the new owner sees it, and the old one is told that it succeeded."""
     line.fault = "answer"
@@ -150,7 +150,7 @@ async def test_a_new_owner_builds_on_a_commit_whose_answer_was_lost(
         await journal.append(make_commit(1, event("a", 1)))
     with pytest.raises(Fenced):
         await other.append(make_commit(1, epoch=2, owner="b"))
-    assert await other.head(stream) == make_commit(1, event("a", 1))
+    assert await other.head(log) == make_commit(1, event("a", 1))
     await other.append(make_commit(2, epoch=2, owner="b"))
     await journal.append(make_commit(1, event("a", 1)))
     with pytest.raises(Fenced):
@@ -159,7 +159,7 @@ async def test_a_new_owner_builds_on_a_commit_whose_answer_was_lost(
 
 @pytest.mark.parametrize("who", ["the same owner", "a new owner"])
 async def test_a_commit_under_way_is_waited_for(
-    who: str, journal: Journal, other: Journal, line: Line, make_commit: Make, stream: str
+    who: str, journal: Journal, other: Journal, line: Line, make_commit: Make, log: str
 ) -> None:
     """The first attempt is still open in the server, for a client that is gone, when the repeat or the takeover comes:
     that waits for the outcome, and then either succeeds as the repeat or is fenced."""
@@ -176,11 +176,11 @@ async def test_a_commit_under_way_is_waited_for(
     else:
         with pytest.raises(Fenced):
             await asking
-    assert await other.commits(stream, 0, 10) == [make_commit(1, event("a", 1))]
+    assert await other.commits(log, 0, 10) == [make_commit(1, event("a", 1))]
 
 
 async def test_a_worker_stopped_in_the_middle_does_not_hold_up_the_next(
-    journal: Journal, other: Journal, line: Line, make_commit: Make, stream: str
+    journal: Journal, other: Journal, line: Line, make_commit: Make, log: str
 ) -> None:
     """A transaction whose COMMIT does not come is ended by the server: until then the new owner's appends are
     unavailable, afterwards one succeeds, and the COMMIT that comes at last does nothing."""
@@ -194,7 +194,7 @@ async def test_a_worker_stopped_in_the_middle_does_not_hold_up_the_next(
     line.release.set()
     with pytest.raises(Fenced, match=r"by b in epoch 2"):
         await journal.append(make_commit(1, event("a", 1)))
-    assert await other.commits(stream, 0, 10) == [make_commit(1, epoch=2, owner="b")]
+    assert await other.commits(log, 0, 10) == [make_commit(1, epoch=2, owner="b")]
 
 
 async def test_silence_is_unavailable_in_time(journal: Journal, line: Line, make_commit: Make) -> None:
@@ -207,12 +207,12 @@ async def test_silence_is_unavailable_in_time(journal: Journal, line: Line, make
 
 
 async def test_many_repairs_of_the_same_rows_do_not_wait_in_a_circle(
-    journal: Journal, other: Journal, make_commit: Make, stream: str
+    journal: Journal, other: Journal, make_commit: Make, log: str
 ) -> None:
     """Two owners that each hold themselves for the next one index the same commits: nobody is turned away."""
     commits = [make_commit(nr, *(event(f"{n}", nr) for n in range(30))) for nr in range(1, 11)]
     await asyncio.gather(*(one.derive(commits[::step]) for one in (journal, other) * 4 for step in (1, -1)))
-    assert len(await other.events(stream_type(stream), "7")) == 10
+    assert len(await other.events(log_type(log), "7")) == 10
 
 
 async def test_commits_are_durable_whatever_the_servers_default(postgres_journals: Journals) -> None:

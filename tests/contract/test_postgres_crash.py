@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from servers import Where, control, process
 from streams.concurrency.retry import until_it_answers
-from streams.journal.port import Unavailable, stream_type
+from streams.journal.port import Unavailable, log_type
 from streams.open_journal import open_journal
 from tests.contract.appending import EVENTS, numbered
 from tests.contract.conftest import CONTEXT
@@ -26,7 +26,7 @@ from tests.e2e.worker import free_port
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ROOT = Path(__file__).parents[2]
-STREAM = "order-0"
+LOG = "order@0"
 CRASHES = 3
 
 
@@ -46,7 +46,7 @@ async def test_a_server_that_crashes_loses_no_acknowledged_commit(server: Where)
     journal = open_journal(url, "", CONTEXT)
     await journal.create()
     await journal.open()
-    command = [sys.executable, "-m", "tests.contract.appending", url, "", CONTEXT, STREAM]
+    command = [sys.executable, "-m", "tests.contract.appending", url, "", CONTEXT, LOG]
     appending = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
     assert appending.stdout is not None
     chance = random.Random(11)
@@ -56,18 +56,18 @@ async def test_a_server_that_crashes_loses_no_acknowledged_commit(server: Where)
                 acknowledged = int(await asyncio.wait_for(appending.stdout.readline(), 30))
             await asyncio.to_thread(crash, server)
             await asyncio.to_thread(control.start, "postgres", server)
-            head = await until_it_answers(lambda: journal.head(STREAM), "head", Unavailable)
+            head = await until_it_answers(lambda: journal.head(LOG), "head", Unavailable)
             assert head is not None
             assert head.nr >= acknowledged
     finally:
         appending.kill()
         rest, _ = await appending.communicate()
     acknowledged = max(map(int, [acknowledged, *rest.split()]))
-    log = [commit for after in range(0, 100_000, 500) for commit in await journal.commits(STREAM, after, 500)]
-    assert len(log) in (acknowledged, acknowledged + 1)
-    assert [numbered(STREAM, nr) for nr in range(1, len(log) + 1)] == log
-    rows = await journal.events(stream_type(STREAM), STREAM)
-    assert list(range(1, len(log) * EVENTS + 1)) == [row.event.sequence for row in rows]
+    found = [commit for after in range(0, 100_000, 500) for commit in await journal.commits(LOG, after, 500)]
+    assert len(found) in (acknowledged, acknowledged + 1)
+    assert [numbered(LOG, nr) for nr in range(1, len(found) + 1)] == found
+    rows = await journal.events(log_type(LOG), LOG)
+    assert list(range(1, len(found) * EVENTS + 1)) == [row.event.sequence for row in rows]
     await journal.close()
 
 

@@ -16,7 +16,7 @@ import aiosqlite
 import pytest
 import pytest_asyncio
 
-from streams.journal.port import Commit, Fenced, Journal, JournalMissing, Unavailable, stream_type
+from streams.journal.port import Commit, Fenced, Journal, JournalMissing, Unavailable, log_type
 from streams.open_journal import open_journal
 from streams.settings import SettingsError
 from tests.contract.appending import EVENTS, numbered
@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 
 async def test_a_locked_file_is_waited_for(
-    journal: Journal, file: Path, make_commit: Make, stream: str, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, file: Path, make_commit: Make, log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While another process writes, an append is unavailable, reads go on, and afterwards the same append succeeds."""
     await journal.append(make_commit(1))
@@ -53,16 +53,16 @@ async def test_a_locked_file_is_waited_for(
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable, match=r"^SQLite at .*shop_orders\.db: .*database is locked"):
             await journal.append(make_commit(2, event("a", 1)))
-        assert await journal.head(stream) == make_commit(1)
+        assert await journal.head(log) == make_commit(1)
         waiting = asyncio.create_task(journal.append(make_commit(2, event("a", 1))))
         await asyncio.sleep(0.2)  # it waits now; the outcome is the same if it does not yet
         other.execute("ROLLBACK")
     await waiting
-    assert await journal.head(stream) == make_commit(2, event("a", 1))
+    assert await journal.head(log) == make_commit(2, event("a", 1))
 
 
 async def test_an_error_after_the_commit_is_settled_by_repeating_it(
-    journal: Journal, make_commit: Make, stream: str, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, make_commit: Make, log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The append was written and says that it was not known: the repeat succeeds, a takeover at its place is fenced."""
     commit = aiosqlite.Connection.commit
@@ -78,11 +78,11 @@ async def test_an_error_after_the_commit_is_settled_by_repeating_it(
     with pytest.raises(Fenced):
         await journal.append(make_commit(1, epoch=2, owner="b"))
     await journal.append(make_commit(1, event("a", 1)))
-    assert await journal.commits(stream, 0, 10) == [make_commit(1, event("a", 1))]
+    assert await journal.commits(log, 0, 10) == [make_commit(1, event("a", 1))]
 
 
 async def test_an_error_before_the_commit_is_settled_by_repeating_it(
-    journal: Journal, make_commit: Make, stream: str, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, make_commit: Make, log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The append came to nothing: the repeat succeeds, and so would a takeover at its place."""
 
@@ -93,7 +93,7 @@ async def test_an_error_before_the_commit_is_settled_by_repeating_it(
         patch.setattr(aiosqlite.Connection, "commit", fail)
         with pytest.raises(Unavailable, match=r"disk is full"):
             await journal.append(make_commit(1, event("a", 1)))
-    assert await journal.head(stream) is None
+    assert await journal.head(log) is None
     await journal.append(make_commit(1, event("a", 1)))
 
 
@@ -107,26 +107,26 @@ async def test_killed_processes_leave_a_dense_log(tmp_path: Path, file: Path, jo
     """kill -9 in the middle of appends, of three processes on one file: each log is dense, holds all that was
     acknowledged and at most one commit more, and each commit has its derived rows."""
     chance = random.Random(9)
-    streams = [f"order-{number}" for number in range(3)]
-    acknowledged = dict.fromkeys(streams, 0)
+    logs = [f"order@{number}" for number in range(3)]
+    acknowledged = dict.fromkeys(logs, 0)
     for _ in range(4):
         arguments = [f"sqlite:///{tmp_path}/shop.db", "", CONTEXT]
-        processes = {stream: start(*arguments, stream) for stream in streams}
-        for stream, process in processes.items():
+        processes = {log: start(*arguments, log) for log in logs}
+        for log, process in processes.items():
             assert process.stdout is not None
             for _ in range(chance.randint(3, 30)):
-                acknowledged[stream] = int(await asyncio.to_thread(process.stdout.readline))
-        for stream, process in processes.items():
+                acknowledged[log] = int(await asyncio.to_thread(process.stdout.readline))
+        for log, process in processes.items():
             process.send_signal(signal.SIGKILL)
             rest, _ = process.communicate()
             if lines := [line for line in rest.splitlines() if line]:
-                acknowledged[stream] = int(lines[-1])
-        for stream in streams:
-            log = list(await journal.commits(stream, 0, 10_000))
-            assert log == [numbered(stream, nr) for nr in range(1, len(log) + 1)]
-            assert len(log) in (acknowledged[stream], acknowledged[stream] + 1)
-            rows = await journal.events(stream_type(stream), stream)
-            assert [row.event.sequence for row in rows] == list(range(1, len(log) * EVENTS + 1))
+                acknowledged[log] = int(lines[-1])
+        for log in logs:
+            found = list(await journal.commits(log, 0, 10_000))
+            assert found == [numbered(log, nr) for nr in range(1, len(found) + 1)]
+            assert len(found) in (acknowledged[log], acknowledged[log] + 1)
+            rows = await journal.events(log_type(log), log)
+            assert [row.event.sequence for row in rows] == list(range(1, len(found) * EVENTS + 1))
 
 
 async def test_a_commit_is_on_the_disk_when_it_is_acknowledged(journal: Journal, file: Path) -> None:

@@ -16,14 +16,27 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit, Fenced, Journal, Published, RecordedEvent, Snapshot, stream_type
+from streams.journal.port import (
+    Commit,
+    Fenced,
+    Journal,
+    Published,
+    RecordedEvent,
+    SliceHead,
+    Snapshot,
+    log_name,
+    log_type,
+)
 from streams.open_journal import open_journal
 from tests.contract.conftest import CONTEXT
 from tests.stores import drop_journals
 
 EXAMPLES = 40
 STEPS = 40
+BEHIND = [0, 4, 1_000]
+"""The numbers behind which logs begin."""
 MOMENT = datetime(2011, 5, 31, 12, 30, 15, 123000, tzinfo=UTC)
 
 ALL_IDS = ["a", "b", "a\0", "\\0", "Zoë ☃"]
@@ -50,15 +63,17 @@ Ask = Callable[[Journal], Coroutine[Any, Any, Any]]
 
 
 class Machine(RuleBasedStateMachine):
-    """Owners that append, lose and take over, and readers, on a stream and a type of their own."""
+    """Owners that append, lose and take over, and readers, on a log and a type of their own."""
 
     def __init__(self, runner: asyncio.Runner, real: Journal, names: itertools.count[int]) -> None:
         super().__init__()
         self.runner = runner
         self.real = real
         self.memory = MemoryJournal()
-        self.stream = f"{uuid.uuid4().hex[:8]}-{next(names)}"
-        self.type = stream_type(self.stream)
+        number = next(names)
+        self.name = log_name(uuid.uuid4().hex[:8], number)
+        self.type = log_type(self.name)
+        self.after = BEHIND[number % len(BEHIND)]
         self.log: list[Commit] = []
 
     def both(self, ask: Ask) -> Any:
@@ -72,7 +87,7 @@ class Machine(RuleBasedStateMachine):
         asks = [partial(journal.append, commit, snapshots) for journal in (self.memory, self.real)]
         expected, actual = (self.runner.run(answer(ask())) for ask in asks)
         assert expected == actual
-        if expected is None and commit.nr == len(self.log) + 1:
+        if expected is None and commit.nr == self.after + len(self.log) + 1:
             self.log.append(commit)
             if self.real.is_transactional:
                 self.runner.run(self.memory.derive([commit]))
@@ -80,9 +95,10 @@ class Machine(RuleBasedStateMachine):
 
     def next_commit(self, events: tuple[RecordedEvent, ...], **changes: Any) -> Commit:
         """What the owner of the head would append."""
-        nr = len(self.log) + 1
+        nr = self.after + len(self.log) + 1
         epoch, owner = (self.log[-1].epoch, self.log[-1].owner) if self.log else (1, "a")
-        commit = Commit(self.stream, nr, epoch, owner, "topic", 10 * nr, nr - 1, nr if events else 0, MOMENT, events)
+        slices = {3: SliceHead(10 * nr, nr if events else 0), 0: SliceHead()}
+        commit = Commit(self.name, nr, epoch, owner, "topic", slices, nr - 1, MOMENT, events)
         return msgspec.structs.replace(commit, **changes)
 
     @rule(groups=st.lists(st.tuples(EVENTS, SNAPSHOTS), min_size=1, max_size=4))
@@ -95,10 +111,10 @@ class Machine(RuleBasedStateMachine):
         self.append(self.next_commit((), epoch=self.log[-1].epoch + 1 if self.log else 1, owner=owner), [])
 
     @precondition(lambda self: self.log)
-    @rule(data=st.data(), events=EVENTS, changed=st.sampled_from(["epoch", "owner", "offset", "events", "topic_id"]))
+    @rule(data=st.data(), events=EVENTS, changed=st.sampled_from(["epoch", "owner", "slices", "events", "topic_id"]))
     def come_too_late(self, data: st.DataObject, events: tuple[RecordedEvent, ...], changed: str) -> None:
         present = data.draw(st.sampled_from(self.log))
-        others = {"epoch": present.epoch + 1, "owner": "late", "offset": 1, "events": events, "topic_id": "other"}
+        others = {"epoch": present.epoch + 1, "owner": "late", "slices": {}, "events": events, "topic_id": "other"}
         self.append(msgspec.structs.replace(present, **{changed: others[changed]}), [])
 
     @precondition(lambda self: self.log)
@@ -108,11 +124,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def head(self) -> None:
-        self.both(lambda journal: journal.head(self.stream))
+        self.both(lambda journal: journal.head(self.name, self.after))
 
-    @rule(after=st.integers(0, 12), limit=st.integers(1, 12))
-    def commits(self, after: int, limit: int) -> None:
-        self.both(lambda journal: listed(journal.commits(self.stream, after, limit)))
+    @rule(skip=st.integers(0, 12), limit=st.integers(1, 12))
+    def commits(self, skip: int, limit: int) -> None:
+        self.both(lambda journal: listed(journal.commits(self.name, self.after + skip, limit)))
 
     @rule(data=st.data())
     def index(self, data: st.DataObject) -> None:
@@ -149,13 +165,21 @@ class Machine(RuleBasedStateMachine):
     @rule(published=st.none() | st.builds(Published, st.integers(0, 99), st.integers(-1, 99)))
     def publish(self, published: Published | None) -> None:
         if published is not None:
-            self.both(lambda journal: journal.save_published(self.stream, published))
-        self.both(lambda journal: journal.published(self.stream))
+            self.both(lambda journal: journal.save_published(self.name, published))
+        self.both(lambda journal: journal.published(self.name))
+
+    @rule(version=st.integers(1, 4), logs=st.integers(1, 3))
+    def change_layout(self, version: int, logs: int) -> None:
+        present = self.both(lambda journal: journal.layout(self.type))
+        if present is not None or version == 1:
+            wanted = msgspec.structs.replace(first_layout(4, logs), version=version)
+            self.both(lambda journal: journal.change_layout(self.type, wanted))
 
     def teardown(self) -> None:
         """In the end all of it is the same."""
         self.head()
         self.commits(0, 1000)
+        self.both(lambda journal: journal.layout(self.type))
         self.aggregate_ids()
         for id in ALL_IDS:
             self.events(id, 0)

@@ -1,4 +1,4 @@
-"""Owners of `ledger-0` over the journal in memory, and what they send: for tests of what one partition does."""
+"""Owners of `ledger@0` over the journal in memory, and what they send: for tests of what one partition does."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import RETRY_OF, Envelope, Failure, Message, command_headers
+from streams.journal.layout import LogSpan
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot, Unavailable
 from streams.limits import Limits
@@ -22,6 +23,9 @@ from streams.ownership.replies import Replies
 from tests.command_log import Topic
 from tests.fragile.ledger import codecs, ledger
 from tests.owners import RunningOwner
+
+LOG = "ledger@0"
+SPAN = LogSpan(number=0, seat=0, slices=(0,))
 
 
 @dataclass
@@ -31,13 +35,13 @@ class Outbox(Replies):
     letters: list[tuple[Envelope, Failure]] = field(default_factory=list)
     replied: list[dict[str, Any]] = field(default_factory=list)
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
+    async def dead_letters(self, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         self.letters.extend(letters)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         self.replied.extend(json.loads(value) for _, _, value in replies)
 
-    def hint(self, partition: int, nr: int) -> None:
+    def hint(self, seat: int, nr: int) -> None:
         pass
 
     def to(self, id: str) -> list[str]:
@@ -104,10 +108,11 @@ class Ledgers:
             ),
             journal=self.journal,
             cache=Cache(self.cache),
-            partition=0,
-            partition_of=lambda key: 0,
+            log=LOG,
+            slices=1,
         )
         self.owner = RunningOwner(
+            span=SPAN,
             topic_id=self.topic_id,
             identity="me",
             journal=self.journal,
@@ -130,14 +135,14 @@ class Ledgers:
         headers = command_headers(id, type, "/test", "replies", deadline=deadline)
         if retry:
             headers.append((RETRY_OF, b"0:0"))
-        self.topic.append(Message(len(self.topic), ledger.encode(), json.dumps(data).encode(), headers, 1.0))
+        self.topic.append(Message(0, len(self.topic), ledger.encode(), json.dumps(data).encode(), headers, 1.0))
         return id
 
     def again(self, id: str) -> str:
         """Put a command into the topic as `dead-letters retry` does; its id."""
         message = next(m for m in self.topic if dict(m.headers)["ce_id"].decode() == id)
         headers = [*message.headers, (RETRY_OF, b"0:0")]
-        self.topic.append(Message(len(self.topic), message.key, message.value, headers, 1.0))
+        self.topic.append(Message(0, len(self.topic), message.key, message.value, headers, 1.0))
         return id
 
     def become(self, id: str, type: str) -> None:
@@ -150,8 +155,8 @@ class Ledgers:
 
     async def feed(self) -> None:
         """Hand the owner all that it has not had."""
-        while (offset := self.owner.next_offset) < len(self.topic):
-            await self.owner.deliver([self.topic[offset]])
+        while (offset := self.owner.next_offsets[0]) < len(self.topic):
+            await self.owner.deliver(0, [self.topic[offset]])
 
     async def poisoned(self, *waiting: int, ledger: str = "a") -> None:
         """A ledger with 1 in it, in quarantine for `poison`, which posts 2; posts of `waiting` wait."""
@@ -165,7 +170,7 @@ class Ledgers:
         """Return when the journal covers all of the topic."""
         await self.feed()
         async with asyncio.timeout(10):
-            while self.owner.head is None or self.owner.head.offset + 1 < len(self.topic):
+            while self.owner.covered.get(0, 0) < len(self.topic):
                 await asyncio.sleep(0.001)
 
     async def settled(self) -> None:
@@ -191,7 +196,7 @@ class Ledgers:
 
     @property
     def log(self) -> list[Commit]:
-        return self.store.log["ledger-0"]
+        return self.store.log[LOG]
 
     async def close(self) -> None:
         await self.owner.close()

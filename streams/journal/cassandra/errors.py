@@ -10,7 +10,7 @@ from cassandra.cluster import NoHostAvailable
 from cassandra.connection import ConnectionException
 
 from streams.journal.cassandra.address import CassandraAddress
-from streams.journal.port import JournalMissing, Unavailable
+from streams.journal.port import JournalIncomplete, JournalMissing, Unavailable
 from streams.settings import SettingsError
 from streams.store_url import CUT
 from streams.text import with_type
@@ -27,7 +27,8 @@ _NO_ANSWER = (
     OSError,
 )
 _INVALID = (cassandra.RequestValidationException, protocol.RequestValidationException)
-_MISSING = ("does not exist", "unconfigured table", "undefined column", "unknown keyspace")
+_NO_COLUMN = "undefined column"
+_MISSING = ("does not exist", "unconfigured table", _NO_COLUMN, "unknown keyspace")
 
 
 class LoginRefused(SettingsError):
@@ -48,7 +49,8 @@ def translated(error: Exception, address: CassandraAddress) -> Exception:
             text = getattr(reason, "reason", None) or reason
             return SettingsError(f"{address.setting}: no TLS with Cassandra at {address}: {text}")
         if isinstance(reason, _INVALID) and any(words in str(reason).lower() for words in _MISSING):
-            return JournalMissing(f"Cassandra at {address}: {with_type(reason)}: run `faust -A <app> setup`")
+            missing = JournalIncomplete if _NO_COLUMN in str(reason).lower() else JournalMissing
+            return missing(f"Cassandra at {address}: {with_type(reason)}: run `faust -A <app> setup`")
     if isinstance(error, _NO_ANSWER):
         return Unavailable(f"Cassandra at {address}: {with_type(reasons[0] if reasons else error)}")
     return error

@@ -32,6 +32,7 @@ from streams.journal.cassandra.setup import make_keyspace
 from streams.journal.cassandra.statements import COMMITS, CONDITIONAL, SERIAL, STATEMENTS
 from streams.journal.cassandra.tables import ADDED_COLUMNS, COMMITS_PER_BUCKET, TABLES
 from streams.journal.commit_codec import COMMIT_SCHEMAS, encode_payload
+from streams.journal.identity import of_older_format
 from streams.journal.layout import Layout
 from streams.journal.port import (
     FIRST_PAGE,
@@ -73,7 +74,11 @@ class CassandraJournal:
     async def open(self) -> None:
         await self._session.connect()
         try:
-            await self._session.prepare_all(self._keyspace, {"commits": COMMITS})
+            try:
+                await self._session.prepare_all(self._keyspace, {"commits": COMMITS})
+            except JournalIncomplete:
+                journal = f"the journal in the keyspace {self._keyspace}"
+                raise of_older_format(journal, self._address.setting) from None
             try:
                 await self._session.prepare_all(self._keyspace, STATEMENTS, SERIAL, CONDITIONAL)
             except JournalMissing as error:

@@ -23,6 +23,7 @@ from sqlalchemy import Delete, Select, Table, bindparam, delete, func, select, t
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streams.journal.commit_codec import COMMIT_SCHEMAS
+from streams.journal.identity import of_older_format
 from streams.journal.layout import Layout
 from streams.journal.port import (
     FIRST_PAGE,
@@ -131,7 +132,11 @@ class SqlJournal:
     async def open(self) -> None:
         self._session.connect()
         try:
-            await self._session.rows(select(COMMITS).limit(0))
+            try:
+                await self._session.rows(select(COMMITS).limit(0))
+            except JournalIncomplete:
+                address = self._session.address
+                raise of_older_format(f"the journal in {address}", address.setting) from None
             for table in TABLES.sorted_tables:
                 try:
                     await self._session.rows(select(table).limit(0))

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.schema import CreateSchema
 
-from streams.journal.port import JournalMissing, Unavailable
+from streams.journal.port import JournalIncomplete, JournalMissing, Unavailable
 from streams.journal.sql.session import Engines
 from streams.settings import SettingsError
 from streams.store_url import CUT, StoreUrl, database_name, split_store_url
@@ -37,7 +37,8 @@ SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "2000",
 }
 
-_MISSING = ("42P01", "3F000", "42703")  # table, schema, column
+_NO_COLUMN = "42703"
+_MISSING = ("42P01", "3F000", _NO_COLUMN)  # table, schema, column
 _NO_ANSWER = (
     "08",  # connection
     "25",  # among others: read-only after a failover, idle in a transaction for too long
@@ -127,7 +128,8 @@ class PostgresAddress(StoreUrl):
         if isinstance(reason, ssl.SSLError) or "rejected SSL upgrade" in str(reason):
             return SettingsError(f"{self.setting}: no TLS with {self}: {getattr(reason, 'reason', None) or reason}")
         if state in _MISSING:
-            return JournalMissing(f"{self}: {_text(reason)}: run `faust -A <app> setup`")
+            missing = JournalIncomplete if state == _NO_COLUMN else JournalMissing
+            return missing(f"{self}: {_text(reason)}: run `faust -A <app> setup`")
         lost = isinstance(reason, (OSError, PoolTimeout)) or _by_the_client(reason)
         if lost or state.startswith(_NO_ANSWER):
             return Unavailable(f"{self}: {_text(reason)}")

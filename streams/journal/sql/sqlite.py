@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from streams.journal.port import JournalMissing, Unavailable
+from streams.journal.port import JournalIncomplete, JournalMissing, Unavailable
 from streams.journal.sql.session import Engines
 from streams.settings import SettingsError, split_url
 from streams.text import with_type
@@ -100,8 +100,9 @@ class SqliteAddress:
         if not isinstance(reason, (sqlite3.DatabaseError, OSError)):
             return error
         code = getattr(reason, "sqlite_errorcode", None)
-        missing = str(reason).startswith(("no such table", "no such column"))
-        if missing or (code == sqlite3.SQLITE_CANTOPEN and not self.file.exists()):
+        if str(reason).startswith("no such column"):
+            return JournalIncomplete(f"{self}: tables lack columns: run `faust -A <app> setup`")
+        if str(reason).startswith("no such table") or (code == sqlite3.SQLITE_CANTOPEN and not self.file.exists()):
             return JournalMissing(f"{self}: the tables are missing: run `faust -A <app> setup`")
         if code == sqlite3.SQLITE_NOTADB:
             return SettingsError(f"{self.setting}: {self.file} is not an SQLite database")

@@ -8,11 +8,11 @@ from streams.journal.position import BadPosition, Position, parse_commit, parse_
 
 
 def test_text_and_back() -> None:
-    """A position is read as it was written, with its place and its partition; leading zeros are passed over."""
+    """A position is read as it was written, with its place and its slice; leading zeros are passed over."""
     position = Position("order-line-3", 125, 7)
     assert ("order-line-3:125:7", f"{position}") == (str(position), "order-line-3:125:7")
     assert position == Position.parse("order-line-3:125:7") == Position.parse("order-line-3:0125:07")
-    assert ((125, 7), (125, 7), 3) == (position.place, parse_place(str(position)), position.partition)
+    assert ((125, 7), (125, 7), 3) == (position.place, parse_place(str(position)), position.slice)
 
 
 def test_positions_are_ordered_by_number() -> None:
