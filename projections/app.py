@@ -36,7 +36,7 @@ from streams.cli import main as command_line
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.foreign_type import ForeignType
-from streams.journal.port import stream_type
+from streams.journal.position import stream_type
 from streams.kafka import topics
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
