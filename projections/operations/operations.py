@@ -37,10 +37,11 @@ from projections.operations.orders import (
     SkipOrder,
 )
 from projections.operations.worker_status import status_here
+from projections.publishing.publication import events_in
 from projections.stores.declaration import Table, projection_name
 from schemas.codec import Undecodable
-from streams.journal.port import Unavailable, stream_name
-from streams.journal.position import BadPosition, Position
+from streams.journal.port import Unavailable
+from streams.journal.position import BadPosition, Position, stream_name
 from streams.kafka.published_through import JournalBehind
 from streams.web.health import json_response
 from streams.web.operation import Response, describe
@@ -243,7 +244,7 @@ class Operations:
         await self._side.control.wait_for(offset)
         await source.follow()
         if skipped in self._side.control.skips(name):
-            number = Position.parse(skipped).partition
+            number = Position.parse(skipped).slice
             if number in self._side.doors.here(name):
                 partition = self._partition(source, number)
                 return await partition.while_open(fold_waiting(partition, name, skipped))
@@ -285,10 +286,10 @@ class Operations:
                     if position.nr <= nr:
                         return position
                     raise HttpProblem(422, "Not valid", f"{source.type} has no event at {text} yet - at `$.position`")
-                for commit in await self._side.journals[source.type].commits(position.stream, position.nr - 1, 1):
-                    if commit.nr == position.nr and any(
-                        event.is_event for event in commit.events[position.index :][:1]
-                    ):
+                logs = self._side.logs[source.type]
+                for commit in await logs.of(position.slice).commits(position.nr - 1, 1):
+                    events = dict(events_in(commit, position.slice, logs.slices))
+                    if commit.nr == position.nr and position.index in events:
                         return position
         raise HttpProblem(422, "Not valid", f"there is no {source.type} event at {text} - at `$.position`")
 

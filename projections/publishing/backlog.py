@@ -1,4 +1,4 @@
-"""The events of a log that are not published or not applied yet, slice by slice: how many, and how old the first one is.
+"""The events of a log that are not published or not applied yet, by slice: how many, and how old the first one is.
 
 People, programs and Prometheus ask again and again while the backlog is long. So each commit is read once, for all
 slices: it may hold hundreds of events, and the worker that serves tables must not spend its time on them.
