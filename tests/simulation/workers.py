@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from streams.kafka.command_partition import CommandPartition
+
 from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message, message_of
 from streams.kafka.client import partition_of
-from streams.kafka.command_partition import CommandPartition
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
 from streams.ownership.owner import Owner
