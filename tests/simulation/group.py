@@ -12,13 +12,17 @@ from faust.types import TP
 
 from streams.runtime.application import HEARTBEAT_SECONDS, SESSION_SECONDS
 from streams.runtime.partition_pump import PartitionPump
+from streams.runtime.seats import spread
 from tests.simulation.kafka import Record
+from tests.simulation.topics import LOGS_TOPIC
 from tests.simulation.wire import read
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 REBALANCE_SECONDS = 60.0
+STAYS = 0.7
+"""The share of rebalances in which logs stay where they are, if they can."""
 COMMIT_SECONDS = 2.8
 FETCH = 5
 
@@ -27,9 +31,10 @@ Place = tuple[str, int]
 
 
 class Group:
-    """The coordinator. All its methods run at the broker."""
+    """The coordinator. All its methods run at the broker. Partitions that are `seats` of logs are placed as the product
+    does it, others anyhow."""
 
-    def __init__(self, world: World, name: str, partitions: int) -> None:
+    def __init__(self, world: World, name: str, partitions: int, seats: bool = False) -> None:
         self.generation = 0
         self.committed: dict[Place, int] = {}
         self.owners: dict[int, str] = {}
@@ -37,6 +42,7 @@ class Group:
         self._world = world
         self._name = name
         self._partitions = partitions
+        self._seats = seats
         self._seen: dict[str, float] = {}
         self._joining: dict[str, asyncio.Future[tuple[int, list[int]]]] = {}
         self._since: float | None = None
@@ -89,13 +95,28 @@ class Group:
         self.generation += 1
         members = list(self._joining)
         self._world.random.shuffle(members)
-        self.owners = {p: members[p % len(members)] for p in range(self._partitions)}
+        self.owners = self._seated(members) if self._seats else self._shared(members)
         self._world.note("assigned", self._name, self.generation, *(f"{p}:{m}" for p, m in self.owners.items()))
         self._world.faults.assigned()
         answers, self._joining = self._joining, {}
         for member, answer in answers.items():
             mine = [p for p, owner in self.owners.items() if owner == member]
             self._world.loop.outside(self._world.network.one_way(), _settle, answer, (self.generation, mine))
+
+
+    def _shared(self, members: Sequence[str]) -> dict[int, str]:
+        return {p: members[p % len(members)] for p in range(self._partitions)}
+
+    def _seated(self, members: Sequence[str]) -> dict[int, str]:
+        """Mostly as before, as far as can be; now and then nobody knows what was before."""
+        world = self._world
+        known = self.owners if world.random.random() < STAYS else self._shared(members)
+        before = {(LOGS_TOPIC, seat): member for seat, member in known.items()}
+        opened = {span.seat for span in world.layout.open}
+        placed = {}
+        for seats in (opened, set(range(self._partitions)) - opened):
+            placed |= spread({LOGS_TOPIC: seats}, {LOGS_TOPIC: members}, before)
+        return {seat: member for (_, seat), member in placed.items()}
 
 
 def _settle(answer: asyncio.Future[Any], result: Any) -> None:

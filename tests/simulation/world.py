@@ -117,7 +117,7 @@ class World:
         self.checks = Checks(self)
         self.faults = Faults(self)
         self.client = Client(self)
-        self.command_group = Group(self, "commands", self.shape.partitions)
+        self.command_group = Group(self, "commands", self.shape.partitions, seats=True)
         self.projection_group = Group(self, "projections", self.shape.partitions)
 
     def note(self, kind: str, *what: object) -> None:
