@@ -19,7 +19,7 @@ from streams.deciding.decided_group import DecidedGroup, Verdict
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import JSON, Envelope
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit
+from streams.journal.port import Commit, SliceHead
 from streams.limits import Limits
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -152,23 +152,30 @@ class Desk:
             ),
             journal=self.journal,
             cache=Cache(10**9),
-            partition=0,
-            partition_of=lambda key: 0,
+            log="moment@0",
+            slices=1,
         )
 
     def envelope(self, type: str, data: Any = None, id: str = "", **fields: Any) -> Envelope:
         data = data if isinstance(data, bytes) else json.dumps(data or {}).encode()
-        values = {"content_type": JSON, "offset": self.nr, "time": NOW.replace(minute=self.nr % 60), **fields}
+        values = {
+            "content_type": JSON,
+            "partition": 0,
+            "offset": self.nr,
+            "time": NOW.replace(minute=self.nr % 60),
+            **fields,
+        }
         return Envelope(id or f"c{self.nr}/{type}", type, "1", data, **values)
 
     async def decide(self, *envelopes: Envelope, every: int = 10**9) -> list[Verdict]:
         """The verdicts on a group, which is committed and indexed; with `every` events a snapshot is kept."""
         self.nr += 1
-        group = DecidedGroup("moment-0", "moment", self.limits, self.nr, self.nr - 1, NOW)
+        heads = {0: SliceHead(self.nr, self.nr - 1)}
+        group = DecidedGroup("moment@0", "moment", self.limits, self.nr, heads, NOW)
         await self.handler.load([envelope.aggregate_id for envelope in envelopes])
         for envelope in envelopes:
             self.handler._commands.decide(envelope, self.handler.touched[envelope.aggregate_id], group)
-        commit = Commit("moment-0", self.nr, 1, "o", "t", self.nr, self.nr - 1, group.eventful_nr, NOW, group.events)
+        commit = Commit("moment@0", self.nr, 1, "o", "t", group.slices, self.nr - 1, NOW, group.events)
         due = [
             aggregate.capture(id, self.decider)
             for id, aggregate in self.handler.touched.items()

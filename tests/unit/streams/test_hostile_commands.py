@@ -30,7 +30,7 @@ async def it(make: Make) -> Ledgers:
 
 def put(it: Ledgers, **changes: Any) -> None:
     """A message that is right but for these fields."""
-    right = Message(len(it.topic), b"a", b'{"amount": 1}', HEADERS, 1.0)
+    right = Message(0, len(it.topic), b"a", b'{"amount": 1}', HEADERS, 1.0)
     changed = msgspec.structs.replace(right, **changes)
     it.topic.append(Message(*(getattr(changed, name) for name in Message.__struct_fields__[:-1])))
 
@@ -84,7 +84,7 @@ async def test_a_bug_of_reading(it: Ledgers, monkeypatch: pytest.MonkeyPatch) ->
     it.write("a", "Post", amount=3)
     await it.settled()
     [(envelope, failure)] = it.outbox.letters
-    assert ("ledger-0/0/0" in envelope.id or envelope.id, "Unreadable") == (envelope.id, failure.type)
+    assert ("t1/0/0/1.000", "Unreadable") == (envelope.id, failure.type)
     assert "LookupError: nobody thought of this" in failure.message
     assert "in moody" in failure.trace
     assert (3,) == await it.posted("a")
@@ -113,7 +113,7 @@ async def test_what_concerns_the_journal_is_no_failure(it: Ledgers, monkeypatch:
 
     monkeypatch.setattr(CommandHandler, "decide", away)
     it.write("a", "Post", amount=3)
-    await it.owner.deliver([it.topic[0]])
+    await it.owner.deliver(0, [it.topic[0]])
     assert it.owner.running is not None
     await it.owner.running
     assert ([], False) == (it.outbox.letters, it.owner.is_owner)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streams.journal.commit_codec import encode_events
+from streams.journal.commit_codec import encode_payload
 from streams.journal.port import Commit, Unavailable
 from streams.limits import Limits
 from tests.unit.ledgers import Make
@@ -50,14 +50,14 @@ async def test_journal_that_does_not_answer(make: Make, limits: Limits, most: in
     for amount in range(300):
         it.write("a", "Post", amount=amount, pad=PAD)
     feeding = asyncio.create_task(it.feed())
-    assert 0 < await stands_still(lambda: it.owner.next_offset) <= most
+    assert 0 < await stands_still(lambda: it.owner.next_offsets[0]) <= most
     assert not feeding.done()
-    assert 0 == it.owner.covered
+    assert 0 == it.owner.covered[0]
     down = False
     await feeding
     await it.settled()
     assert tuple(range(300)) == await it.posted("a")
-    assert 300 == it.owner.covered
+    assert 300 == it.owner.covered[0]
 
 
 async def test_slow_journal(make: Make) -> None:
@@ -91,7 +91,7 @@ async def test_released_by_suspension(make: Make) -> None:
     for amount in range(30):
         it.write("a", "Post", amount=amount)
     feeding = asyncio.create_task(it.feed())
-    await stands_still(lambda: it.owner.next_offset)
+    await stands_still(lambda: it.owner.next_offsets[0])
     feeding.cancel()
     await it.crash()
     await it.settled()
@@ -168,7 +168,7 @@ async def test_a_commit_is_bounded_whole(make: Make) -> None:
     sizes: list[int] = []
 
     async def measure(commit: Commit) -> None:
-        sizes.append(len(encode_events(commit.events)))
+        sizes.append(len(encode_payload(commit.slices, commit.events)))
 
     it.journal.on_append = measure
     for number in range(60):

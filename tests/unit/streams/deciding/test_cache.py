@@ -73,7 +73,7 @@ def test_commands_that_wait_weigh() -> None:
     before = held.weight
     reason = QuarantineReason("Bug", "no", NOW, 1)
     held.note(RecordedEvent("1", 1, QUARANTINED, json.encode(reason), "poison"), 2)
-    held.note(RecordedEvent("1", 1, PARKED, pack(Message(1, b"1", bytes(50_000), [], 1.0)), "c2"), 2)
+    held.note(RecordedEvent("1", 1, PARKED, pack(Message(0, 1, b"1", bytes(50_000), [], 1.0)), "c2"), 2)
     assert held.weight >= before + 50_000
 
 

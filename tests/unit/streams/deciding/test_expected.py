@@ -83,11 +83,11 @@ async def test_the_second_command_of_a_group_sees_the_first() -> None:
 def test_where_it_stands_in_a_message(value: str) -> None:
     """A header in binary mode; in structured mode an attribute, which may be a number too."""
     headers = command_headers("k", "Tell", "/test", expected_sequence=value)
-    assert value == read_envelope(Message(0, b"1", b"{}", headers, 0), "d").expected_sequence
+    assert value == read_envelope(Message(0, 0, b"1", b"{}", headers, 0), "d").expected_sequence
     for said in (value, int(value)) if value.isdigit() else (value,):
         structured = json.dumps({"type": "Tell", "expectedsequence": said}).encode()
-        assert value == read_envelope(Message(0, b"1", structured, [], 0), "d").expected_sequence
-    assert "" == read_envelope(Message(0, b"1", b'{"type": "Tell"}', [], 0), "d").expected_sequence
+        assert value == read_envelope(Message(0, 0, b"1", structured, [], 0), "d").expected_sequence
+    assert "" == read_envelope(Message(0, 0, b"1", b'{"type": "Tell"}', [], 0), "d").expected_sequence
 
 
 @pytest.mark.parametrize(

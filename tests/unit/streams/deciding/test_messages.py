@@ -15,7 +15,7 @@ from streams.kafka.topics import may_take_replies
 
 
 def read(value: bytes | None, headers: Any = (), key: bytes | None = b"536365") -> Envelope:
-    return read_envelope(Message(7, key, value, headers, 1_700_000_000.5), "default-id")
+    return read_envelope(Message(3, 7, key, value, headers, 1_700_000_000.5), "default-id")
 
 
 def test_binary_mode() -> None:
@@ -156,7 +156,7 @@ def test_data_in_base64() -> None:
 def test_a_time_beyond_the_calendar(timestamp: float) -> None:
     """A message whose time is none is refused: a command without a time of its own would get a wrong one."""
     with pytest.raises(Failure, match=r"the message's timestamp .*LogAppendTime"):
-        read_envelope(Message(7, b"1", b"{}", [("ce_type", b"PlaceOrder")], timestamp), "default-id")
+        read_envelope(Message(3, 7, b"1", b"{}", [("ce_type", b"PlaceOrder")], timestamp), "default-id")
 
 
 @given(
@@ -182,7 +182,7 @@ def test_nothing_but_failures(value: bytes | None, headers: Any, key: bytes | No
 )
 def test_deadline(deadline: str, failure: str | None) -> None:
     """A command past its deadline, or with one that cannot be read, fails."""
-    envelope = Envelope("id", "AddLine", "1", b"", "application/json", 0, datetime.now(UTC), deadline=deadline)
+    envelope = Envelope("id", "AddLine", "1", b"", "application/json", 3, 0, datetime.now(UTC), deadline=deadline)
     now = datetime(2026, 1, 1, tzinfo=UTC)
     if failure is None:
         assert check_deadline(envelope, now) is None  # type: ignore[func-returns-value]

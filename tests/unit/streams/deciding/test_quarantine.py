@@ -34,7 +34,7 @@ async def test_later_commands_wait_and_others_flow(it: Ledgers) -> None:
     assert ["w3", "w4"] == await it.waiting("a")
     assert (["DomainError"], [], ["accepted"]) == (it.outbox.to("poison"), it.outbox.to("w3"), it.outbox.to("b2"))
     assert it.outbox.letters[0][1].quarantines
-    assert 5 <= it.owner.covered
+    assert 5 <= it.owner.covered[0]
 
 
 async def test_notes_are_no_events(it: Ledgers) -> None:

@@ -107,8 +107,8 @@ class Run:
         sequences: defaultdict[str, int] = defaultdict(int)
         offset = -1
         for commit in it.log:
-            assert commit.offset >= offset
-            offset = commit.offset
+            assert commit.slices[0].offset >= offset
+            offset = commit.slices[0].offset
             for row in commit.events:
                 sequences[row.aggregate_id] += row.is_event
                 assert sequences[row.aggregate_id] == row.sequence

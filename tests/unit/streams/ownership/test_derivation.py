@@ -14,7 +14,7 @@ from streams.concurrency.tasks import cancel
 from streams.deciding.cache import PendingSnapshot
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit, JournalMissing, Snapshot
+from streams.journal.port import Commit, JournalMissing, SliceHead, Snapshot
 from streams.ownership.derivation import MOST_PENDING, Derivation
 from tests.unit.streams.ownership.test_owner import OPEN, Bench, until
 
@@ -50,7 +50,7 @@ async def bench() -> Any:
 
 
 def commit(nr: int) -> Commit:
-    return Commit("order-0", nr, 1, "o", "t", nr, 0, 0, datetime(2026, 11, 29, tzinfo=UTC))
+    return Commit("order@0", nr, 1, "o", "t", {0: SliceHead(nr)}, 0, datetime(2026, 11, 29, tzinfo=UTC))
 
 
 class State:
@@ -82,7 +82,7 @@ async def test_an_indexer_that_fails(error: Exception) -> None:
     """Its owner sees the error, waits for it no more, and closes it at once."""
     journal = Refusing()
     journal.index_error = error
-    indexer = Derivation("order-0", "order", journal)
+    indexer = Derivation("order@0", "order", journal)
     running = asyncio.create_task(indexer.run())
     async with asyncio.timeout(5):
         for nr in range(1, 2 * MOST_PENDING):
@@ -100,11 +100,11 @@ async def test_an_owner_whose_rows_cannot_be_written(bench: Bench, caplog: pytes
         raise InvalidRequest("Request is too big")
 
     journal.derive = derive  # type: ignore[method-assign]
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: bool(bench.lost))
     assert not owner.is_owner
     assert "Request is too big" in owner.why_lost
-    assert any("order-0: given up: what follows" in record.getMessage() for record in caplog.records)
+    assert any("order@0: given up: what follows" in record.getMessage() for record in caplog.records)
     async with asyncio.timeout(1):
         await owner.close(60)
 
@@ -114,7 +114,7 @@ async def test_a_snapshot_that_is_refused(caplog: pytest.LogCaptureFixture) -> N
     commits behind it are indexed."""
     journal = Refusing()
     journal.too_large = ("large",)
-    indexer = Derivation("order-0", "order", journal)
+    indexer = Derivation("order@0", "order", journal)
     running = asyncio.create_task(indexer.run())
     for nr in range(1, 4):
         await indexer.put(commit(nr), snapshots(State("a"), State("large"), State("odd", bad=True), State("b")))

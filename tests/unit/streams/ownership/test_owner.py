@@ -1,4 +1,4 @@
-"""One owner of one partition, over the journal in memory: fence, group commit, offsets, replies."""
+"""One owner of one log, over the journal in memory: fence, group commit, offsets, replies."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
 from streams.journal.event_decoding import NotReadableYet
+from streams.journal.layout import LogSpan
 from streams.journal.memory import MemoryJournal, MemoryStore
-from streams.journal.port import Commit, Snapshot, Unavailable
+from streams.journal.port import Commit, SliceHead, Snapshot, Unavailable, log_name
 from streams.limits import Limits
 from streams.ownership.replies import Replies
 from streams.ownership.waiting import WaitingLog
+from streams.slices import slice_of
 from tests.command_log import Topic
 from tests.owners import RunningOwner
 
@@ -42,14 +44,14 @@ class Sent(Replies):
 
     log: list[tuple[str, Any]] = field(default_factory=list)
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
-        self.log.extend(("dead letter", failure.type) for _, failure in letters)
+    async def dead_letters(self, letters: Sequence[tuple[Envelope, Failure]]) -> None:
+        self.log.extend(("dead letter", (letter, failure.type)) for letter, failure in letters)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         self.log.extend(("reply", json.loads(value)) for _, _, value in replies)
 
-    def hint(self, partition: int, nr: int) -> None:
-        self.log.append(("hint", nr))
+    def hint(self, seat: int, nr: int) -> None:
+        self.log.append(("hint", (seat, nr)))
 
     @property
     def replied(self) -> list[Any]:
@@ -80,12 +82,20 @@ class Waiting(WaitingLog):
         self.reasons.append("")
 
 
-class Bench:
-    """Owners of `order-0` over one store, each with what it sent, and a topic that hands out offsets."""
+ONE_SLICE = LogSpan(number=0, seat=0, slices=(0,))
 
-    def __init__(self) -> None:
+
+class Bench:
+    """Owners of `order@0` over one store, each with what it sent, and a topic that hands out offsets.
+
+    It is the only log, with the only slice, unless a test says otherwise.
+    """
+
+    def __init__(self, slices: int = 1, span: LogSpan = ONE_SLICE) -> None:
+        self.slices = slices
+        self.span = span
         self.store = MemoryStore()
-        self.topic = Topic()
+        self.topic = Topic(slices=slices)
         self.offset = 0
         self.waits: list[str] = []
         self.owners: list[RunningOwner] = []
@@ -100,7 +110,7 @@ class Bench:
         return [owner for owner in self.owners if owner.lost is not None]
 
     async def owner(
-        self, topic_id: str = "t1", cache: int = 1_000_000, every: int = 100
+        self, topic_id: str = "t1", cache: int = 1_000_000, every: int = 100, group_bytes: int = 10_000
     ) -> tuple[RunningOwner, Moody, Sent]:
         journal, sent = Moody(self.store), Sent()
         await journal.create()
@@ -111,15 +121,16 @@ class Bench:
                 events=EVENTS,
                 commands=COMMANDS,
                 window=1_000,
-                limits=Limits(group_commands=50, group_linger=0.001, snapshot_every=every),
+                limits=Limits(group_commands=50, group_bytes=group_bytes, group_linger=0.001, snapshot_every=every),
             ),
             journal=journal,
             cache=Cache(cache),
-            partition=0,
-            partition_of=lambda key: 3 if key == b"astray" else 0,
+            log=log_name("order", self.span.number),
+            slices=self.slices,
             advice=lambda: self.advice,
         )
         owner = RunningOwner(
+            span=self.span,
             topic_id=topic_id,
             identity=f"owner {len(self.owners)}",
             journal=journal,
@@ -140,7 +151,7 @@ class Bench:
         self.offset = max(self.offset, at + 1)
         headers = command_headers(id or f"c{at}", type, "/test", "replies")
         value = json.dumps(data or {}).encode()
-        return Message(at, order.encode(), value, headers, 1.0)
+        return Message(0, at, order.encode(), value, headers, 1.0)
 
     async def close(self) -> None:
         for owner in self.owners:
@@ -163,57 +174,60 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_commit_then_reply(bench: Bench) -> None:
     """A reply is sent when the commit that covers its command stands in the journal, and names it."""
     owner, journal, sent = await bench.owner()
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     reply = sent.replied[0]
     assert ("accepted", ["OrderOpened"], "order-0:2") == (reply["status"], reply["events"], reply["position"])
     assert {"type": "order", "id": "1", "sequence": 1} == reply["aggregate"]
-    head = await journal.head("order-0")
+    head = await journal.head("order@0")
     assert head is not None
-    assert (2, 0, 2) == (head.nr, head.offset, head.eventful_nr)
-    assert 1 == owner.covered
+    assert (2, {0: SliceHead(0, 2)}) == (head.nr, head.slices)
+    assert 1 == owner.covered[0]
 
 
 async def test_rejected_and_failed(bench: Bench) -> None:
     """A rejection writes no event but covers its offset; a failure is a dead letter before it is answered."""
     owner, journal, sent = await bench.owner()
-    await owner.deliver([bench.command("PlaceOrder")])
-    await owner.deliver([bench.command("Nonsense")])
+    await owner.deliver(0, [bench.command("PlaceOrder")])
+    await owner.deliver(0, [bench.command("Nonsense")])
     await until(lambda: len(sent.replied) == 2)
     assert ["rejected", "failed"] == [reply["status"] for reply in sent.replied]
     assert ["UnknownOrder", "UnknownCommand"] == [reply["error"]["type"] for reply in sent.replied]
     kinds = [kind for kind, _ in sent.log]
     assert kinds.index("dead letter") < len(kinds) - 1
-    head = await journal.head("order-0")
+    head = await journal.head("order@0")
     assert head is not None
-    assert (1, 0) == (head.offset, head.eventful_nr)
+    assert {0: SliceHead(1, 0)} == head.slices
 
 
-async def test_wrong_partition(bench: Bench) -> None:
+async def test_wrong_partition() -> None:
     """Who sends there is told by whose fault that is: his partitioner, or somebody has added partitions."""
+    bench = Bench(slices=8)
     owner, _, sent = await bench.owner()
-    await owner.deliver([bench.command("OpenOrder", OPEN, order="astray")])
+    assert 3 == slice_of("order-2", 8)
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN, order="order-2")])
     await until(lambda: len(sent.replied) == 1)
     bench.advice = "order-commands has 12 partitions, PARTITIONS says 8"
-    await owner.deliver([bench.command("OpenOrder", OPEN, order="astray")])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN, order="order-2")])
     await until(lambda: len(sent.replied) == 2)
     one, two = (reply["error"]["message"] for reply in sent.replied)
-    assert one.startswith("key 'astray' belongs to partition 3, not 0: use the murmur2 partitioner")
-    assert two == f"key 'astray' belongs to partition 3, not 0: {bench.advice}"
+    assert one.startswith("key 'order-2' belongs to partition 3, not 0: use the murmur2 partitioner")
+    assert two == f"key 'order-2' belongs to partition 3, not 0: {bench.advice}"
+    await bench.close()
 
 
 async def test_same_id_again(bench: Bench) -> None:
     """A command id sent again has no second effect and gets the first reply, in memory, loaded, and after takeover."""
     owner, _, sent = await bench.owner(every=2)
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     for number in range(6):
-        await owner.deliver([bench.command("AddLine", LINE, id=f"line{number}")])
-    await owner.deliver([bench.command("AddLine", LINE, id="line0")])
+        await owner.deliver(0, [bench.command("AddLine", LINE, id=f"line{number}")])
+    await owner.deliver(0, [bench.command("AddLine", LINE, id="line0")])
     await until(lambda: len(sent.replied) == 8)
     assert sent.replied[1] == sent.replied[7]
     await owner.close()
     newcomer, journal, sent_later = await bench.owner()
-    await newcomer.deliver([bench.command("AddLine", LINE, id="line3")])
+    await newcomer.deliver(0, [bench.command("AddLine", LINE, id="line3")])
     await until(lambda: len(sent_later.replied) == 1)
     assert sent.replied[4] == sent_later.replied[0]
     aggregate = await load_aggregate(journal, order, EVENTS, "1", 1_000)
@@ -225,8 +239,8 @@ async def test_honoured_before(bench: Bench) -> None:
     """An accepted command without an event is remembered too, also after a takeover."""
     owner, _, sent = await bench.owner()
     for type_, data in (("OpenOrder", OPEN), ("AddLine", LINE), ("PlaceOrder", None)):
-        await owner.deliver([bench.command(type_, data)])
-    await owner.deliver([bench.command("PlaceOrder", id="again")])
+        await owner.deliver(0, [bench.command(type_, data)])
+    await owner.deliver(0, [bench.command("PlaceOrder", id="again")])
     await until(lambda: len(sent.replied) == 4)
     assert ("accepted", [], 3) == (
         sent.replied[3]["status"],
@@ -235,8 +249,8 @@ async def test_honoured_before(bench: Bench) -> None:
     )
     await owner.close()
     newcomer, _, later = await bench.owner()
-    await newcomer.deliver([bench.command("CancelOrder", {"reason": "changed my mind"})])
-    await newcomer.deliver([bench.command("PlaceOrder", id="again")])
+    await newcomer.deliver(0, [bench.command("CancelOrder", {"reason": "changed my mind"})])
+    await newcomer.deliver(0, [bench.command("PlaceOrder", id="again")])
     await until(lambda: len(later.replied) == 2)
     assert sent.replied[3] == later.replied[1]
 
@@ -244,16 +258,16 @@ async def test_honoured_before(bench: Bench) -> None:
 async def test_fenced(bench: Bench) -> None:
     """The former owner's next append finds another's commit: no reply, no acknowledgement, ownership given up."""
     old, _, old_sent = await bench.owner()
-    await old.deliver([bench.command("OpenOrder", OPEN)])
+    await old.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: len(old_sent.replied) == 1)
     new, journal, new_sent = await bench.owner()
-    await old.deliver([bench.command("AddLine", LINE, id="x")])
+    await old.deliver(0, [bench.command("AddLine", LINE, id="x")])
     await until(lambda: bool(bench.lost))
     assert [old] == bench.lost
     assert not old.is_owner
     assert 1 == len(old_sent.replied)
-    assert 1 == old.covered
-    await new.deliver([bench.command("AddLine", LINE, id="x", offset=1)])
+    assert 1 == old.covered[0]
+    await new.deliver(0, [bench.command("AddLine", LINE, id="x", offset=1)])
     await until(lambda: len(new_sent.replied) == 1)
     await new.close()
     assert 2 == len(await journal.events("order", "1"))
@@ -272,7 +286,7 @@ async def test_lost_response(bench: Bench) -> None:
             raise Unavailable("no answer")
 
     journal.on_append = write_but_say_nothing
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     assert [2, 2, 2] == tries
     await owner.close()
@@ -289,7 +303,7 @@ async def stuck(bench: Bench) -> tuple[RunningOwner, Sent]:
         raise Unavailable("down")
 
     journal.on_append = down
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     await tried.wait()
     return owner, sent
 
@@ -299,10 +313,10 @@ async def test_journal_down(bench: Bench) -> None:
     owner, sent = await stuck(bench)
     await owner.suspend(0.05)
     assert not owner.is_owner
-    assert ([], 0) == (sent.replied, owner.covered)
+    assert ([], 0) == (sent.replied, owner.covered[0])
     new, _, new_sent = await bench.owner()
-    assert 0 == new.next_offset
-    await new.deliver([bench.command("OpenOrder", OPEN, offset=0)])
+    assert 0 == new.next_offsets[0]
+    await new.deliver(0, [bench.command("OpenOrder", OPEN, offset=0)])
     await until(lambda: len(new_sent.replied) == 1)
     assert "accepted" == new_sent.replied[0]["status"]
 
@@ -329,7 +343,7 @@ async def test_what_an_owner_waits_for(bench: Bench, where: str, monkeypatch: py
             journal.on_append = down
         else:
             owner.handler.load = held  # type: ignore[method-assign]
-        await owner.deliver([bench.command("OpenOrder", OPEN)])
+        await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
         await until(lambda: bool(bench.waits))
         assert bench.waits[0] in ("the journal is away", "deploy the version that knows it")
         well.set()
@@ -347,36 +361,36 @@ async def test_cut_short_while_it_lets_go(bench: Bench) -> None:
         await hang.wait()
 
     journal.on_append = hangs
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     await tried.wait()
     closing = asyncio.create_task(owner.close(60))
     await asyncio.sleep(0)
     await cancel(closing)
     await owner.close(0.01)
-    assert [] == [task.get_name() for task in asyncio.all_tasks() if "order-0" in task.get_name()]
+    assert [] == [task.get_name() for task in asyncio.all_tasks() if "order@0" in task.get_name()]
 
 
 async def test_offsets(bench: Bench) -> None:
     """What is covered is not done twice; where messages are missing, ownership begins anew."""
     owner, _, sent = await bench.owner()
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
-    await owner.deliver([bench.command("OpenOrder", OPEN, offset=0)])
-    assert (1, (0, 0)) == (owner.next_offset, owner.queued)
-    await owner.deliver([bench.command("AddLine", LINE, offset=5)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN, offset=0)])
+    assert (1, (0, 0)) == (owner.next_offsets[0], owner.queued)
+    await owner.deliver(0, [bench.command("AddLine", LINE, offset=5)])
     assert [owner] == bench.lost
-    assert (1, (0, 0)) == (owner.next_offset, owner.queued)
+    assert (1, (0, 0)) == (owner.next_offsets[0], owner.queued)
 
 
 async def test_gap_looked_into_over_a_rebalance(bench: Bench) -> None:
     """A gap found empty says nothing once the owner has gone back: what it then skipped would be lost. The batch was
     read before that, and is left out."""
     owner, _, sent = await bench.owner()
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     looked: list[tuple[int, int]] = []
 
-    async def look(start: int, end: int) -> bool:
+    async def look(slice: int, start: int, end: int) -> bool:
         looked.append((start, end))
         if len(looked) == 1:
             await owner.suspend(1)
@@ -385,22 +399,22 @@ async def test_gap_looked_into_over_a_rebalance(bench: Bench) -> None:
         return False
 
     bench.topic.gap_is_empty = look  # type: ignore[method-assign]
-    owner.intake.next_offset = 4
-    await owner.deliver([bench.command("AddLine", LINE, offset=6)])
+    owner.intakes[0].next_offset = 4
+    await owner.deliver(0, [bench.command("AddLine", LINE, offset=6)])
     assert [(4, 6)] == looked
-    assert (1, (0, 0)) == (owner.next_offset, owner.queued)
+    assert (1, (0, 0)) == (owner.next_offsets[0], owner.queued)
     assert [] == bench.lost
 
 
 async def test_topic_made_again(bench: Bench) -> None:
     """Offsets belong to one incarnation of the topic: after it was made again, reading starts at its beginning."""
     owner, _, sent = await bench.owner("t1")
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     await owner.close()
-    assert 1 == (await bench.owner("t1"))[0].next_offset
+    assert 1 == (await bench.owner("t1"))[0].next_offsets[0]
     bench.topic.id = "t2"
-    assert 0 == (await bench.owner("t2"))[0].next_offset
+    assert 0 == (await bench.owner("t2"))[0].next_offsets[0]
 
 
 async def test_topic_that_lost_its_end(bench: Bench) -> None:
@@ -408,15 +422,15 @@ async def test_topic_that_lost_its_end(bench: Bench) -> None:
     up, and the next one goes on from the end of what is left."""
     owner, _, sent = await bench.owner()
     for number in range(4):
-        await owner.deliver([bench.command("OpenOrder", OPEN, order=str(number))])
+        await owner.deliver(0, [bench.command("OpenOrder", OPEN, order=str(number))])
     await until(lambda: len(sent.replied) == 4)
     bench.topic.length = 2
-    owner.intake.went_back()
+    owner.went_back(0)
     await until(lambda: bool(bench.lost))
     await owner.close()
     new, _, new_sent = await bench.owner()
-    assert 2 == new.next_offset
-    await new.deliver([bench.command("AddLine", LINE, order="0", id="new", offset=2)])
+    assert 2 == new.next_offsets[0]
+    await new.deliver(0, [bench.command("AddLine", LINE, order="0", id="new", offset=2)])
     await until(lambda: len(new_sent.replied) == 1)
     assert ("accepted", 2) == (new_sent.replied[0]["status"], new_sent.replied[0]["aggregate"]["sequence"])
 
@@ -424,12 +438,12 @@ async def test_topic_that_lost_its_end(bench: Bench) -> None:
 async def test_topic_that_lost_its_end_and_grew_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Where new commands have taken the old offsets, nobody can tell which: it is said, and the owner goes on."""
     owner, _, sent = await bench.owner()
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     bench.topic.length = 7
-    owner.intake.went_back()
-    await until(lambda: "Kafka had lost commands before offset 1" in caplog.text)
-    await owner.deliver([bench.command("AddLine", LINE)])
+    owner.went_back(0)
+    await until(lambda: "Kafka had lost commands of partition 0 before offset 1" in caplog.text)
+    await owner.deliver(0, [bench.command("AddLine", LINE)])
     await until(lambda: len(sent.replied) == 2)
     assert [] == bench.lost
 
@@ -439,23 +453,23 @@ async def test_topic_made_again_during_takeover(bench: Bench) -> None:
     await bench.owner("t1")
     bench.topic.id = "t2"
     _, journal, sent = await bench.owner("t2")
-    await bench.owners[1].deliver([bench.command("OpenOrder", OPEN)])
+    await bench.owners[1].deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: len(sent.replied) == 1)
     with pytest.raises(Unavailable, match="made again"):
         await bench.owner("t1")
-    head = await journal.head("order-0")
+    head = await journal.head("order@0")
     assert head is not None
-    assert ("t2", 0) == (head.topic_id, head.offset)
+    assert ("t2", 0) == (head.topic_id, head.slices[0].offset)
 
 
 async def test_topic_made_again_before_the_first_message(bench: Bench) -> None:
     """Kafka gives messages by the topic's name: an owner looks whether its first ones are of the topic it knows."""
     owner, journal, sent = await bench.owner("t1")
     bench.topic.id = "t2"
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: bool(bench.lost))
-    assert ([owner], 0, []) == (bench.lost, owner.covered, sent.replied)
-    head = await journal.head("order-0")
+    assert ([owner], 0, []) == (bench.lost, owner.covered[0], sent.replied)
+    head = await journal.head("order@0")
     assert head is not None
     assert 1 == head.nr
 
@@ -464,10 +478,10 @@ async def test_bounded(bench: Bench) -> None:
     """The cache stays within its weight, and what it forgot is loaded again."""
     owner, _, sent = await bench.owner(cache=20_000)
     for number in range(100):
-        await owner.deliver([bench.command("OpenOrder", OPEN, order=str(number))])
+        await owner.deliver(0, [bench.command("OpenOrder", OPEN, order=str(number))])
     await until(lambda: len(sent.replied) == 100)
     await until(lambda: owner.derivation.derived_nr == (owner.head.nr if owner.head else 0))
-    await owner.deliver([bench.command("AddLine", LINE, order="0")])
+    await owner.deliver(0, [bench.command("AddLine", LINE, order="0")])
     await until(lambda: len(sent.replied) == 101)
     assert ("accepted", 2) == (sent.replied[100]["status"], sent.replied[100]["aggregate"]["sequence"])
     assert owner.handler.cache.weight <= 20_000
@@ -481,11 +495,11 @@ async def test_what_is_done_for_an_owner_fails(bench: Bench, where: str) -> None
     async def fails(*offsets: int) -> Any:
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a header")
 
-    bench.topic.gap_is_empty = bench.topic.end = fails  # type: ignore[method-assign]
+    bench.topic.gap_is_empty = bench.topic.ends = fails  # type: ignore[method-assign]
     if where == "in a gap":
-        await owner.deliver([bench.command("OpenOrder", OPEN, offset=3)])
+        await owner.deliver(0, [bench.command("OpenOrder", OPEN, offset=3)])
     else:
-        owner.intake.went_back()
+        owner.went_back(0)
     await until(lambda: bench.lost == [owner])
     assert "a header" in owner.why_lost
 
@@ -494,9 +508,9 @@ async def test_a_gap_between_messages_that_were_read_together(bench: Bench) -> N
     """There Kafka itself had nothing: nobody looks. So it is where the first of them have come before."""
     owner, _, sent = await bench.owner()
     for offsets in ((0, 3), (3, 5)):
-        await owner.deliver([bench.command("OpenOrder", OPEN, order=str(at), offset=at) for at in offsets])
+        await owner.deliver(0, [bench.command("OpenOrder", OPEN, order=str(at), offset=at) for at in offsets])
     await until(lambda: len(sent.replied) == 3)
-    assert ([], 6) == (bench.lost, owner.covered)
+    assert ([], 6) == (bench.lost, owner.covered[0])
 
 
 async def test_one_that_is_lost_in_the_middle_of_a_group(bench: Bench) -> None:

@@ -35,8 +35,8 @@ async def kept(message: Message, failure: Failure, most: int = 1_048_588) -> lis
     """The headers of its dead letter."""
     broker = Kept(most)
     outbox = Replies(broker, "order-commits", "order-commands", "order-dead-letters")  # type: ignore[arg-type]
-    envelope = Envelope("c9", "", "", b"", "", message.offset, datetime.now(UTC), message=message)
-    await outbox.dead_letters(3, [(envelope, failure)])
+    envelope = Envelope("c9", "", "", b"", "", message.partition, message.offset, datetime.now(UTC), message=message)
+    await outbox.dead_letters([(envelope, failure)])
     ((key, value, headers),) = broker.records
     size = sum(len(name) + len(text or b"") for name, text in headers) + len(key or b"") + len(value or b"")
     assert size < most, "the topic takes it"
@@ -46,21 +46,21 @@ async def kept(message: Message, failure: Failure, most: int = 1_048_588) -> lis
 async def test_control_headers_are_ours() -> None:
     """What a sender wrote into the headers that steer a dead letter is left out; all others are kept, as they came."""
     theirs: Any = [("ce_id", b"\xff"), ("dl_topic", b"projections-control"), ("x", None), ("dl_dropped", b"5")]
-    headers = await kept(Message(7, b"1", b"{", theirs, 1.0), Failure("Unreadable", "no"))
+    headers = await kept(Message(3, 7, b"1", b"{", theirs, 1.0), Failure("Unreadable", "no"))
     reason = {"dl_type": b"Unreadable", "dl_message": b"no", "dl_id": b"c9", "dl_position": b"order-commands:3:7"}
     assert [("ce_id", b"\xff"), ("x", None), *reason.items()] == headers
 
 
 async def test_what_could_not_be_read_cannot_be_sent_again() -> None:
     """Of a record that could not be read its place is kept, marked as cut."""
-    lost = Message(7, None, None, (), -1, "it is not what zstd makes")
+    lost = Message(3, 7, None, None, (), -1, "it is not what zstd makes")
     headers = dict(await kept(lost, Failure("Unreadable", lost.unreadable)))
     assert (b"order-commands:3:7", b"0") == (headers["dl_position"], headers["dl_cut"])
 
 
 async def test_a_letter_is_as_large_as_its_topic_takes() -> None:
     """Where the topic of dead letters takes less than that of commands, a letter is cut, and keeps nobody waiting."""
-    large = Message(7, b"k" * 400, b"x" * 200_000, [("a", b"y" * 90_000)], 1.0)
+    large = Message(3, 7, b"k" * 400, b"x" * 200_000, [("a", b"y" * 90_000)], 1.0)
     headers = dict(await kept(large, Failure("TooLarge", "no"), most=50_000))
     assert (b"order-commands:3:7", True) == (headers["dl_position"], int(headers["dl_cut"]) > 290_000)
 
@@ -79,7 +79,7 @@ async def test_what_the_dead_letters_take_is_waited_for() -> None:
 
     broker = Silent()
     outbox = Replies(broker, "order-commits", "order-commands", "order-dead-letters")  # type: ignore[arg-type]
-    message = Message(7, b"A-1", b"{}", [], 1.0)
-    envelope = Envelope("c9", "", "", b"", "", message.offset, datetime.now(UTC), message=message)
-    await outbox.dead_letters(3, [(envelope, Failure("Undecodable", "no"))])
+    message = Message(3, 7, b"A-1", b"{}", [], 1.0)
+    envelope = Envelope("c9", "", "", b"", "", message.partition, message.offset, datetime.now(UTC), message=message)
+    await outbox.dead_letters([(envelope, Failure("Undecodable", "no"))])
     assert (3, 1) == (broker.answers, len(broker.records))

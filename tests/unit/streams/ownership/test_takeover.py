@@ -1,34 +1,42 @@
-"""A stream begins only where nothing was published of it."""
+"""A log changes hands: slice by slice, from where the journal and the command topic say. It begins only where nothing
+of it was published."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from streams.journal.layout import LogSpan
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Unavailable
-from streams.kafka.command_partition import CommandPartition
+from streams.journal.port import NOTHING_CONSUMED, Commit, SliceHead, Unavailable
+from streams.kafka.command_slices import CommandSlices
 from streams.ownership.takeover import take_over
+from tests.command_log import Topic
 
-STREAM = "order-1"
+LOG = "order@1"
+SPAN = LogSpan(number=1, seat=1, slices=(1, 4))
+BEHIND = LogSpan(number=1, seat=1, slices=(1, 4), after=15, parents=(0,))
 
 
 class Broker:
-    """Kafka with one command partition, and one of events whose last record has these headers."""
+    """Kafka with a command topic, and one of events that has an end in these partitions: the last record there has
+    these headers."""
 
-    def __init__(self, *headers: tuple[str, bytes], end: int = 1) -> None:
+    def __init__(self, *headers: tuple[str, bytes], ends: Mapping[int, int]) -> None:
         self._record = SimpleNamespace(headers=headers)
-        self._end = end
+        self._ends = ends
 
-    async def end_offset(self, topic: str, partition: int) -> int:
-        return self._end
+    async def end_offsets(self, topic: str, partitions: Iterable[int]) -> Mapping[int, int]:
+        return {partition: self._ends.get(partition, 0) for partition in partitions}
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Any:
-        assert ("order-events", 1) == (topic, partition)
-        assert self._end, "nobody need look"
+        assert topic == "order-events"
+        assert self._ends[partition], "nobody need look"
         return self._record if wanted(self._record) else None
 
     async def describe(self, topics: list[str]) -> dict[str, Any]:
@@ -39,40 +47,106 @@ def at(position: bytes) -> list[tuple[str, bytes]]:
     return [("ce_id", position), ("ce_position", position)]
 
 
-def log(*headers: tuple[str, bytes], end: int = 1) -> CommandPartition:
-    return CommandPartition(Broker(*headers, end=end), "order-commands", 1, "order-events")  # type: ignore[arg-type]
+def commands(*headers: tuple[str, bytes], slice: int = 4) -> CommandSlices:
+    """The slices of the log, of which one has events, where there are headers of the last one."""
+    broker: Any = Broker(*headers, ends={slice: 7} if headers else {})
+    return CommandSlices(broker, "order-commands", SPAN.slices, "order-events")
 
 
-async def test_a_stream_that_was_published() -> None:
-    """An empty log beside its events is not the log that they are from: nothing is written to it."""
-    journal = MemoryJournal()
-    with pytest.raises(Unavailable, match="order-1: its events are published up to 15:0, and the journal has nothing"):
-        await take_over(journal, log(*at(b"order-1:15:0")), STREAM, "t1", "me")
-    assert await journal.head(STREAM) is None
+@pytest.mark.parametrize("slice", [1, 4])
+async def test_a_log_that_was_published(slice: int) -> None:
+    """An empty log beside events of any of its slices is not the log that they are from: nothing is written to it."""
+    journal, published = MemoryJournal(), at(f"order-{slice}:15:0".encode())
+    with pytest.raises(
+        Unavailable, match=f"order-{slice}: its events are published up to 15:0, and the journal has no"
+    ):
+        await take_over(journal, commands(*published, slice=slice), LOG, SPAN, "t1", "me")
+    assert await journal.head(LOG) is None
 
 
 @pytest.mark.parametrize(
     "events",
     [
-        log(end=0),
-        log(),
-        log(*at(b"order-2:15:0")),
-        log(*at(b"\xff")),
-        log(("ce_position", b"order-1:15:0")),
-        log(("ce_position", b"order-1:15:0"), ("ce_id", b"another")),
+        commands(),
+        commands(("x", b"")),
+        commands(*at(b"order-2:15:0")),
+        commands(*at(b"\xff")),
+        commands(("ce_position", b"order-4:15:0")),
+        commands(("ce_position", b"order-4:15:0"), ("ce_id", b"another")),
     ],
     ids=["none", "without a position", "of another stream", "unreadable", "without an id", "with an id of its own"],
 )
-async def test_a_stream_that_begins(events: CommandPartition) -> None:
+async def test_a_log_that_begins(events: CommandSlices) -> None:
     """Nothing was published of it, and what a stranger has written there says nothing."""
     journal = MemoryJournal()
-    old, new = await take_over(journal, events, STREAM, "t1", "me")
-    assert (None, 1) == (old, new.nr)
+    old, new = await take_over(journal, events, LOG, SPAN, "t1", "me")
+    assert (None, 1, {1: SliceHead(), 4: SliceHead()}) == (old, new.nr, new.slices)
 
 
-async def test_a_stream_that_goes_on() -> None:
+async def test_a_log_that_begins_behind_another() -> None:
+    """It begins with the next number, beside the events of the one before; those of its own are none of a log that is
+    empty."""
+    journal = MemoryJournal()
+    _, new = await take_over(journal, commands(*at(b"order-4:15:3")), LOG, BEHIND, "t1", "me")
+    assert (16, 1, 15) == (new.nr, new.epoch, new.derived_nr)
+    with pytest.raises(Unavailable, match="order-4: its events are published up to 16:0, and the journal ends at comm"):
+        await take_over(MemoryJournal(), commands(*at(b"order-4:16:0")), LOG, BEHIND, "t1", "me")
+
+
+async def test_a_log_that_goes_on() -> None:
     """Is taken over without a look at its events."""
     journal = MemoryJournal()
-    await take_over(journal, log(end=0), STREAM, "t1", "me")
-    old, new = await take_over(journal, log(*at(b"order-1:15:0")), STREAM, "t1", "you")
+    await take_over(journal, commands(), LOG, SPAN, "t1", "me")
+    old, new = await take_over(journal, commands(*at(b"order-1:15:0")), LOG, SPAN, "t1", "you")
     assert (1, 2) == (old and old.nr, new.nr)
+
+
+async def taken_over(head: Mapping[int, SliceHead], topic: Topic) -> tuple[Commit, Commit]:
+    """The newest commit of a log, and the one with which it changes hands."""
+    journal = MemoryJournal()
+    _, first = await take_over(journal, Topic(), LOG, SPAN, "t1", "me")
+    await journal.append(replace(first, nr=2, slices=head, derived_nr=1))
+    old, new = await take_over(journal, topic, LOG, SPAN, topic.id, "you")
+    assert old is not None
+    assert (3, 2, "you", ()) == (new.nr, new.epoch, new.owner, new.events)
+    return old, new
+
+
+async def test_where_each_slice_goes_on() -> None:
+    """From what the journal covers of it; one that it has nothing of begins."""
+    heads = {1: SliceHead(11, 2), 4: SliceHead(7, 1)}
+    assert heads == (await taken_over(heads, Topic()))[1].slices
+    assert {1: SliceHead(11, 2), 4: SliceHead()} == (await taken_over({1: SliceHead(11, 2)}, Topic()))[1].slices
+
+
+async def test_one_slice_that_lost_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    """What is left of it is done, and its new commands get old offsets; the others go on where they were."""
+    topic = Topic()
+    topic.lengths = {1: 5}
+    _, new = await taken_over({1: SliceHead(11, 2), 4: SliceHead(7, 1)}, topic)
+    assert {1: SliceHead(4, 2), 4: SliceHead(7, 1)} == new.slices
+    [said] = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert "the journal covers offset 11 of partition 1, the topic ends before offset 5 of partition 1:" in said
+
+
+async def test_a_topic_made_again(caplog: pytest.LogCaptureFixture) -> None:
+    """All of its slices are read from their beginnings, whatever their ends; where events are stays as it is."""
+    topic = Topic("t2")
+    topic.lengths = {1: 5}
+    _, new = await taken_over({1: SliceHead(11, 2), 4: SliceHead(NOTHING_CONSUMED, 0)}, topic)
+    assert ({1: SliceHead(NOTHING_CONSUMED, 2), 4: SliceHead()}, "t2") == (new.slices, new.topic_id)
+    assert "made again since offset 11 of partition 1: starting at its beginning" in caplog.text
+
+
+@pytest.mark.parametrize(("lengths", "id"), [({}, "t3"), ({1: 5}, "t1")])
+async def test_who_does_not_know_the_topic_as_it_is(lengths: dict[int, int], id: str) -> None:
+    """Neither goes back to its beginning nor believes its end: by now it has another id."""
+    journal, topic = MemoryJournal(), Topic("t2")
+    _, first = await take_over(journal, Topic(), LOG, SPAN, "t1", "me")
+    await journal.append(replace(first, nr=2, slices={1: SliceHead(11, 2), 4: SliceHead()}))
+    topic.lengths = lengths
+    with pytest.raises(Unavailable, match="made again"):
+        await take_over(journal, topic, LOG, SPAN, id, "you")
+    head = await journal.head(LOG)
+    assert head is not None
+    assert 2 == head.nr

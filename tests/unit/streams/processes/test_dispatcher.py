@@ -19,13 +19,16 @@ from schemas.registry import Schemas
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import RETRY_TOPIC, Failure
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit, RecordedEvent, Unavailable
-from streams.kafka.client import ProducerRecord, partition_of
+from streams.journal.port import Commit, RecordedEvent, SliceHead, Unavailable
+from streams.kafka.client import ProducerRecord
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.derivation import Derivation
 from streams.processes.dispatcher import CommandDispatcher
+from streams.slices import partition_of
 
 CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
+SLICES = 8
+SLICE = partition_of(b"p", SLICES)
 TOPICS = {"ns_product-commands": 4, "ns_timer-commands": 2}
 
 
@@ -63,7 +66,7 @@ def commit(nr: int, *events: object) -> Commit:
         for number, event in enumerate(events, 1)
     ]
     note = RecordedEvent("p", len(rows), "", b"0", "repeated")
-    return Commit("order-0", nr, 1, "me", "t", nr, 0, nr, datetime.now(UTC), (note, *rows))
+    return Commit("order@1", nr, 1, "me", "t", {SLICE: SliceHead(nr, nr)}, 0, datetime.now(UTC), (note, *rows))
 
 
 ROW = commit(1, OrderConfirmed()).events[-1]
@@ -77,6 +80,7 @@ def issuer(journal: MemoryJournal, kafka: Kafka, sends: Any = sends) -> CommandD
         broker=kafka,  # type: ignore[arg-type]
         namespace="ns_",
         source="/ns_orders",
+        slices=SLICES,
         dead_letters_topic="ns_order-dead-letters",
     )
 
@@ -90,11 +94,11 @@ async def test_commands_are_sent_where_they_belong() -> None:
     assert (b"p-a", {"quantity": 1}) == (key, msgspec.json.decode(value or b""))
     assert {
         "ce_specversion": b"1.0",
-        "ce_id": b"order-0:7:1#0",
+        "ce_id": b"order-2:7:1#0",
         "ce_type": b"Restock",
         "ce_source": b"/ns_orders",
         "ce_correlationid": b"placing",
-        "ce_causationid": b"order-0:7:1",
+        "ce_causationid": b"order-2:7:1",
         "ce_traceparent": b"00-a-b-01",
         "content-type": b"application/json",
     } == dict(headers)
@@ -132,7 +136,7 @@ async def test_a_bug_over_what_other_code_wrote_is_waited_for() -> None:
         raise KeyError("sku")
 
     its = issuer(MemoryJournal(), Kafka(), bug)
-    with pytest.raises(Unavailable, match="order-0:1:1, what OrderConfirmed causes: KeyError"):
+    with pytest.raises(Unavailable, match="order-2:1:1, what OrderConfirmed causes: KeyError"):
         await its.dispatch([commit(1, OrderConfirmed())])
 
 
@@ -149,7 +153,7 @@ async def test_a_commit_counts_as_indexed_when_its_commands_are_sent(is_transact
             raise Unavailable("Kafka is down")
         sent.extend(commit.nr for commit in commits)
 
-    indexer = Derivation("order-0", "order", journal, issue)
+    indexer = Derivation("order@1", "order", journal, issue)
     running = asyncio.create_task(indexer.run())
     await indexer.put(commit(1, OrderConfirmed()), [])
     await indexer.put(commit(2, OrderConfirmed()), [])
@@ -171,11 +175,11 @@ async def test_the_next_owner_sends_what_may_be_missing() -> None:
     head = msgspec.structs.replace(commit(4), derived_nr=1)
     for it in [*log, head]:
         await journal.append(it)
-    indexer = Derivation("order-0", "order", journal, issuer(journal, kafka).dispatch)
+    indexer = Derivation("order@1", "order", journal, issuer(journal, kafka).dispatch)
     for _ in range(2):
         await indexer.repair(head)
     ids = [dict(headers)["ce_id"] for _, _, headers in kafka.records["ns_product-commands", partition_of(b"p-a", 4)]]
-    assert [b"order-0:2:1#0", b"order-0:3:1#0"] * 2 == ids
+    assert [b"order-2:2:1#0", b"order-2:3:1#0"] * 2 == ids
     assert 4 == indexer.derived_nr
 
 

@@ -272,7 +272,7 @@ def test_what_is_heard_may_be_larger_than_what_is_sent() -> None:
     listener = EventMeaning(checkout, "order", ORDERS)
     [(_, (key, value, headers))] = listener.hear(record("OrderPlaced", CODEC.encode(event)), 8, "/checkout")
     limits = AggregateType("checkout", checkout, settings, "shop").limits()
-    assert settings.command_bytes < Message(0, key, value, headers, 0.0).size <= limits.command_bytes
+    assert settings.command_bytes < Message(0, 0, key, value, headers, 0.0).size <= limits.command_bytes
     assert settings.command_bytes == AggregateType("order", order, settings, "shop").limits().command_bytes
     context = AggregateType("checkout", checkout, settings, "shop")
     command = msgspec.convert(msgspec.json.decode(value or b""), StartCheckout)

@@ -1,4 +1,4 @@
-"""Timers are asked to fire by the owner of their partition, from its log alone: there is no table in these tests."""
+"""Timers are asked to fire by the owner of their log, from that log alone: there is no table in these tests."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from streams.deciding.cache import Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message, command_headers
+from streams.journal.layout import LogSpan
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot
 from streams.kafka.client import ProducerRecord
@@ -32,12 +33,15 @@ from streams.processes.dispatcher import CommandDispatcher
 from streams.processes.pending_timers import PAGES, PendingTimer, PendingTimers
 from streams.processes.timer_watch import FIRST_REPEAT, MOST_ASKED, PAGE_TYPE, ROWS_A_PAGE, TimerWatch
 from streams.settings import Settings
+from streams.slices import partition_of
 from tests.command_log import Topic
 from tests.owners import RunningOwner
 
-CONTEXT = AggregateType("timers", timer, Settings(journal_url="memory://", partitions=1), "engine")
+SLICES = 4
+CONTEXT = AggregateType("timers", timer, Settings(journal_url="memory://", partitions=SLICES), "engine")
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+SPAN = LogSpan(number=0, seat=0, slices=tuple(range(SLICES)))
 
 
 class NoReplies(Replies):
@@ -46,13 +50,13 @@ class NoReplies(Replies):
     def __init__(self) -> None:
         pass
 
-    async def dead_letters(self, partition: int, letters: Sequence[Any]) -> None:
+    async def dead_letters(self, letters: Sequence[Any]) -> None:
         raise AssertionError(letters)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         pass
 
-    def hint(self, partition: int, nr: int) -> None:
+    def hint(self, seat: int, nr: int) -> None:
         pass
 
 
@@ -67,6 +71,8 @@ class World:
         self.supervisor = Supervisor()
         self.now = NOON
         self.commands: list[Message] = []
+        """All that were sent, and in `topic` those of each slice."""
+        self.topic: list[list[Message]] = [[] for _ in range(SLICES)]
         self.fire_ids: list[str] = []
         """Of each `FireTimer` that was sent."""
         self.sent: list[tuple[str, str, str]] = []
@@ -83,6 +89,7 @@ class World:
     async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
         await asyncio.sleep(0)
         for key, value, headers in records:
+            assert partition == partition_of(key or b"", SLICES if topic == "timer-commands" else 1)
             texts = {name: text.decode() for name, text in headers}
             if topic == "order-commands":
                 self.sent.append(((key or b"").decode(), texts["ce_id"], texts["ce_correlationid"]))
@@ -94,12 +101,21 @@ class World:
         return len(self.commands) - 1
 
     def put(self, id: str, data: bytes, headers: list[tuple[str, bytes]]) -> None:
-        self.commands.append(Message(len(self.commands), id.encode(), data, headers, self.now.timestamp()))
+        slice = partition_of(id.encode(), SLICES)
+        offset = len(self.topic[slice])
+        self.commands.append(Message(slice, offset, id.encode(), data, headers, self.now.timestamp()))
+        self.topic[slice].append(self.commands[-1])
+
+    def lose(self, number: int) -> None:
+        """So many commands, the last ones, are lost."""
+        for _ in range(number):
+            self.topic[self.commands.pop().partition].pop()
 
     async def read(self) -> None:
         """The owner reads what it has not read."""
         owner = self.owners[-1]
-        await owner.deliver(self.commands[owner.next_offset :])
+        for slice, messages in enumerate(self.topic):
+            await owner.deliver(slice, messages[owner.next_offsets[slice] :])
 
     @property
     def pages(self) -> list[Snapshot]:
@@ -117,6 +133,7 @@ class World:
             broker=broker,
             namespace="",
             source="/timers",
+            slices=SLICES,
             dead_letters_topic="timer-dead-letters",
         )
         commands = CommandHandler(
@@ -128,16 +145,15 @@ class World:
             check=dispatcher.check,
         )
         owner = RunningOwner(
+            span=SPAN,
             topic_id="t1",
             identity=f"owner {len(self.owners)}",
             journal=self.journal,
-            handler=GroupHandler(
-                commands, journal=self.journal, cache=Cache(1_000_000), partition=0, partition_of=lambda key: 0
-            ),
+            handler=GroupHandler(commands, journal=self.journal, cache=Cache(1_000_000), log="timer@0", slices=SLICES),
             replies=NoReplies(),
             commands=Topic(),
             dispatch=dispatcher.dispatch,
-            follower=TimerWatch(CONTEXT, 0, self.watched, broker, self.supervisor, lambda: self.now),
+            follower=TimerWatch(CONTEXT, SPAN, self.watched, broker, self.supervisor, lambda: self.now),
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -166,7 +182,7 @@ class World:
         await self.read()
 
     async def decided(self) -> None:
-        await until(lambda: self.owners[-1].covered == len(self.commands))
+        await until(lambda: sum(self.owners[-1].covered.values()) == len(self.commands))
 
     async def orders(self, *expected: str) -> None:
         """Exactly these orders have got a command, of one id each, and none follows."""
@@ -205,7 +221,7 @@ async def test_fires_without_any_table(world: World) -> None:
     world.now += timedelta(milliseconds=1)
     await world.orders("a", "c")
     assert {"placing"} == {correlation for _, _, correlation in world.sent}
-    assert "fire:timer-0:2:0" in world.fire_ids
+    assert f"fire:timer-{partition_of(b'a', SLICES)}:2:0" in world.fire_ids
     world.now += SECOND
     await world.orders("a", "b", "c")
 
@@ -328,7 +344,7 @@ async def test_a_flood_of_which_some_are_lost(world: World, monkeypatch: pytest.
     world.holds_back = True
     world.now += SECOND
     await world.quiet()
-    del world.commands[-5:]
+    world.lose(5)
     world.holds_back = False
     world.now += FIRST_REPEAT * SECOND
     await world.orders(*keys)
@@ -350,7 +366,7 @@ async def test_a_log_that_is_old(world: World) -> None:
     world.kill()
     oldest = min(page.nr for page in world.pages)
     assert oldest > 2
-    log = world.store.log["timer-0"]
+    log = world.store.log["timer@0"]
     log[:oldest] = [replace(commit, events=()) for commit in log[:oldest]]  # the beginning is not needed
     await world.take_over()
     world.now += SECOND
@@ -363,7 +379,7 @@ async def test_pages_of_another_log_are_left_aside(world: World) -> None:
     world.kill()
     ghosts = PendingTimers()
     ghosts.schedule([PendingTimer("ghost", in_utc(NOON), 1, 0, "")])
-    pages = [Snapshot(f"timer-0/{number}", 0, 1_000, 1, ghosts.page(number)) for number in range(PAGES)]
+    pages = [Snapshot(f"timer@0/{number}", 0, 1_000, 1, ghosts.page(number)) for number in range(PAGES)]
     ghosts.close()
     await world.journal.save_snapshots(PAGE_TYPE, pages)
     await world.take_over()
