@@ -135,15 +135,16 @@ class Checks:
         for partition, commands in enumerate(topic.partitions):
             stream, span = stream_name(TYPE, partition), world.layout.of(partition)
             log = reading.log_of(world, partition)
-            if not log or log[-1].topic_id != topic.id or log[-1].slices[partition].offset < commands.last_message:
+            covered = log[-1].slices[partition].offset if log and log[-1].topic_id == topic.id else NOTHING_CONSUMED
+            if covered < commands.last_message:
                 return f"{stream}: offset {commands.last_message} of {topic.id} is not covered"
             owner = self._slot(world.command_group.owners.get(span.seat))
-            owned = owner.worker.ownership.owner(span.number) if owner is not None else None
-            if owned is None:
+            owned = owner.worker.ownership.logs.get(span.number) if owner is not None else None
+            if owned is None or owned.owner is None:
                 return f"{stream}: nobody owns its log"
             # A zombie may have taken over for a moment: its empty commit has no rows.
             rows_nr = max((commit.nr for commit in log if commit.events), default=0)
-            if owned.derivation.derived_nr < rows_nr:
+            if owned.owner.derivation.derived_nr < rows_nr:
                 return f"{stream}: derived rows are not written"
             positions = reading.positions(reading.happened(world, partition))
             published = reading.published(world.kafka.history(EVENTS_TOPIC, partition))
@@ -163,8 +164,6 @@ class Checks:
             return f"{worker.name} has followed {control.offset + 1} of {len(orders.records)} orders"
         if too_large := self._world.faults.operator.too_large():
             return f"rows of {sorted(too_large)} are aside"
-        if worker.consumer.unacked:
-            return f"hints are in work at {worker.name}"
         if partition not in worker.source.partitions or not worker.ready:
             return f"{worker.name} does not serve it"
         kept = worker.source.partitions[partition]

@@ -63,7 +63,7 @@ class SimulatedConsumer:
     async def stop(self) -> None:
         pass
 
-    async def getmany(self, timeout_ms: float) -> Mapping[TopicPartition, Sequence[Any]]:
+    async def getmany(self, timeout_ms: float, max_records: int) -> Mapping[TopicPartition, Sequence[Any]]:
         """What the partitions have; waits for so long while it is nothing. Raises `OffsetOutOfRangeError`."""
         loop = self._world.loop
         until = loop.time() + timeout_ms / 1000

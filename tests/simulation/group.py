@@ -103,7 +103,6 @@ class Group:
             mine = [p for p, owner in self.owners.items() if owner == member]
             self._world.loop.outside(self._world.network.one_way(), _settle, answer, (self.generation, mine))
 
-
     def _shared(self, members: Sequence[str]) -> dict[int, str]:
         return {p: members[p % len(members)] for p in range(self._partitions)}
 
@@ -124,46 +123,8 @@ def _settle(answer: asyncio.Future[Any], result: Any) -> None:
         answer.set_result(result)
 
 
-@dataclass(eq=False)
-class Message:
-    """A record on its way through a consumer. `ack` counts it as done; `discard` stops waiting for it."""
-
-    topic: str
-    partition: int
-    record: Record
-    consumer: Consumer
-    generation: int
-
-    @property
-    def offset(self) -> int:
-        return self.record.offset
-
-    @property
-    def headers(self) -> tuple[tuple[str, bytes], ...]:
-        return self.record.headers
-
-    @property
-    def key(self) -> bytes | None:
-        return self.record.key
-
-    @property
-    def value(self) -> bytes | None:
-        return self.record.value
-
-    def ack(self) -> None:
-        if self.generation == self.consumer.generation:
-            place = self.topic, self.partition
-            self.consumer.acked[place] = max(self.consumer.acked.get(place, 0), self.offset + 1)
-        self.discard()
-
-    def discard(self) -> None:
-        self.consumer.unacked.discard(self)
-        if not self.consumer.unacked:
-            self.consumer.emptied.set()
-
-
 class Receiver(Protocol):
-    """As `streams.runtime.partition_pump.Receiver`, with the records of this world."""
+    """As `streams.runtime.partition_pump.RecordHandler`, with the records of this world."""
 
     async def receive(self, partition: int, records: Sequence[Record]) -> None: ...
 
@@ -172,21 +133,17 @@ class Receiver(Protocol):
 
 @dataclass(eq=False)
 class Consumer:
-    """A member of a group, in a worker. The callbacks are what `streams/runtime` makes of Faust's: messages go
-    one by one to `deliver`, as a stream has them, or in batches to a `receiver`."""
+    """A member of a group, in a worker. The callbacks are what `streams/runtime` makes of Faust's. Records go in
+    batches to a `receiver`; without one nothing is read, and the partitions are seats of logs."""
 
     world: World
     group: Group
     name: str
     topics: tuple[str, ...]
     revoke: Callable[[], Awaitable[None]]
-    positions: Callable[[list[int]], Awaitable[dict[Place, int]]]
-    deliver: Callable[[Message], Awaitable[None]] | None = None
+    assign: Callable[[list[int]], Awaitable[None]]
     receiver: Receiver | None = None
     generation: int = 0
-    acked: dict[Place, int] = field(default_factory=dict)
-    unacked: set[Message] = field(default_factory=set)
-    emptied: asyncio.Event = field(default_factory=asyncio.Event)
     assigned: list[int] = field(default_factory=list)
     _heartbeat: float = -1.0
     _flowing: int = 0
@@ -225,24 +182,18 @@ class Consumer:
 
     async def _before_start(self) -> None:
         """Assignments that come twice, or empty, or while the one before is not done with yet."""
-        if self.receiver is None:
+        if self.receiver is not None:
             return
         match self.world.faults.again():
             case "twice":
-                await self.positions(self.assigned)
+                await self.assign(self.assigned)
             case "empty":
-                await self.positions([])
+                await self.assign([])
             case "overtaken":
-                first = asyncio.create_task(self.positions(self.assigned))
+                first = asyncio.create_task(self.assign(self.assigned))
                 await asyncio.sleep(self.world.random.choice((0.0, 0.005, 0.1)))
                 await self._let_go()
                 await first
-
-    def go_on_from(self, topic: str, partition: int, offset: int) -> None:
-        """Read a partition from there on; what is on its way from before comes nevertheless."""
-        if self._flowing:
-            self._begin(topic, partition, offset)
-            self._handover.forget(TP(topic, partition))
 
     async def leave(self) -> None:
         """Be no member any more."""
@@ -271,30 +222,28 @@ class Consumer:
             await self._commit()
 
     async def _commit(self) -> None:
+        covered = {}
         if self.receiver is not None:
             for topic, partition in [(topic, p) for topic in self.topics for p in self.assigned]:
-                if covered := self.receiver.covered(partition):
-                    self.acked[topic, partition] = covered
-        if self.acked:
-            acked, self.acked = self.acked, {}
-            if self.world.random.random() >= self.world.faults.commits_lost:
-                commit = partial(self.group.commit, self.name, self.generation, acked)
-                await self.world.network.ask("group", commit)
+                if offset := self.receiver.covered(partition):
+                    covered[topic, partition] = offset
+        if covered and self.world.random.random() >= self.world.faults.commits_lost:
+            commit = partial(self.group.commit, self.name, self.generation, covered)
+            await self.world.network.ask("group", commit)
 
     async def _let_go(self) -> None:
         await self.revoke()
         await self._handover.drop()
         self._flowing = 0
         await self._commit()
-        while self.unacked:
-            self.emptied.clear()
-            await self.emptied.wait()
 
     async def _start(self) -> None:
+        await self.assign(self.assigned)
+        if self.receiver is None:
+            return
         places = [(topic, partition) for topic in self.topics for partition in self.assigned]
         committed = await self.world.network.ask("group", lambda: dict(self.group.committed))
         starts = {place: committed.get(place, 0) for place in places}
-        starts.update(await self.positions(self.assigned))
         self._flowing = self.generation
         for (topic, partition), start in starts.items():
             self._begin(topic, partition, start)
@@ -324,17 +273,10 @@ class Consumer:
             if world.kafka.topics.get(topic) is not incarnation:
                 return
             found = read(topic, partition, await world.network.ask("group", partial(log.after, position, FETCH)))
-            if self.receiver is not None:
-                if self._flowing != generation:
-                    return
-                if found:
-                    await self._hand_over(TP(topic, partition), found)
-            for record in found if self.deliver is not None else ():
-                if self._flowing != generation:
-                    return
-                message = Message(topic, partition, record, self, generation)
-                self.unacked.add(message)
-                await self.deliver(message)
+            if self._flowing != generation:
+                return
+            if found:
+                await self._hand_over(TP(topic, partition), found)
             position = found[-1].offset + 1 if found else min(position + FETCH, len(log.records))
 
     async def _hand_over(self, tp: TP, records: Sequence[Any]) -> None:
