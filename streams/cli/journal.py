@@ -30,6 +30,7 @@ from streams.kafka import topics
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.runtime.preparation import lay_out, made, opened
 from streams.settings import Settings, SettingsError
+from streams.slices import slice_of
 from streams.text import one_line
 
 OPEN_SECONDS = 9.0
