@@ -40,6 +40,7 @@ from projections.operations.worker_status import status_here
 from projections.publishing.publication import events_in
 from projections.stores.declaration import Table, projection_name
 from schemas.codec import Undecodable
+from streams.concurrency.tasks import all_of
 from streams.journal.port import Unavailable
 from streams.journal.position import BadPosition, Position, stream_name
 from streams.kafka.published_through import JournalBehind
@@ -187,12 +188,11 @@ class Operations:
         doors = self._side.doors
 
         async def here() -> list[RefoldedRow]:
-            rows: list[RefoldedRow] = []
-            for number in doors.here(name):
-                if declared.projection.local or number == doors.partition(key):
-                    partition = self._partition(source, number)
-                    rows += await partition.while_open(fold_key(partition, name, key))
-            return rows
+            numbers = [n for n in doors.here(name) if declared.projection.local or n == doors.partition(key)]
+            partitions = [self._partition(source, number) for number in numbers]
+            # Side by side, so that those of one log read it together.
+            found = await all_of(partition.while_open(fold_key(partition, name, key)) for partition in partitions)
+            return [row for rows in found for row in rows]
 
         if HOP in request.headers:
             return doors.part(view, name, await here())
