@@ -58,6 +58,7 @@ class AggregateType:
         self.events = Codec(self.event_schemas, decider.events, upcasters, format)
         self.commands = Codec([s for s in schemas if s.name in decider.commands], decider.commands, upcasters)
         self.commands_topic = topics.commands_topic(settings.namespace, decider.type)
+        self.logs_topic = topics.logs_topic(settings.namespace, decider.type)
         self.commits_topic = topics.commits_topic(settings.namespace, decider.type)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, decider.type)
         self.registry = RegistryAddress.of(settings)

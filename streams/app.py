@@ -4,7 +4,8 @@ else."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from streams.cli.owners import owners
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.deciding.cache import Budget
-from streams.journal.port import Journal
+from streams.journal.port import Journal, Unavailable
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
+from streams.kafka.group_offsets import GroupOffsets
 from streams.kafka.topic_watch import watch_partitions
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
@@ -62,10 +64,11 @@ def command_app(
         served = [ServedType(app, context, journal, broker, budget, new_follower) for context in contexts]
     app.add(_Context(app, served, journal, broker))
     for part in served:
-        app.receive(part.context.commands_topic, part, f"{name}-{part.type}-commands")
+        app.share_out(part.context.logs_topic, f"{name}-{part.type}-logs")
+        app.open_seats[part.context.logs_topic] = part.open_seats
         app.add(part)
     add_health(app)
-    add_owners(app, [part.ownership for part in served])
+    add_owners(app, served)
     if any(part.router for part in served):
         _add_inputs(app, served)
     command_line.register(app, {part.type: part.context for part in served}, owners)
@@ -82,6 +85,10 @@ class _Context(Part):
         self._broker = broker
         self._topics = [topic for part in served for topic in part.topics]
         self._tasks: list[asyncio.Task[None]] = []
+        self._offsets = GroupOffsets(self._covered, partial(broker.commit_offsets, f"{app.conf.id}-commands"))
+
+    def _covered(self) -> dict[str, Mapping[int, int]]:
+        return {part.context.commands_topic: part.covered for part in self._served}
 
     async def start(self) -> None:
         garbage_collector.tune(YOUNG_OBJECTS)
@@ -90,6 +97,7 @@ class _Context(Part):
             await self._prepare()
         supervisor = self._app.supervisor
         self._tasks.append(supervisor.keep("topics", self._watch_topics))
+        self._tasks.append(supervisor.keep("telling Kafka how far commands are", self._offsets.run))
         for part in self._served:
             if part.router is not None:
                 self._tasks.append(supervisor.keep(f"what {part.type} hears", part.router.run))
@@ -97,16 +105,19 @@ class _Context(Part):
     async def _prepare(self) -> None:
         settings, contexts = self._app.settings, [part.context for part in self._served]
         replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions)
-        wanted, own = [replies, *self._topics], [part.type for part in self._served]
-        await prepare(settings, self._journal, contexts[0].identity(), wanted, own=own)
+        wanted, types = [replies, *self._topics], [part.type for part in self._served]
+        await prepare(settings, self._journal, contexts[0].identity(), wanted, types)
         for context in contexts:
             await self._journal.save_schemas(context.events.schemas)
+        for part in self._served:
+            await until_it_answers(part.layout.look, "journal", Unavailable)
 
     async def _watch_topics(self) -> None:
         await watch_partitions(self._broker.existing, self._topics, self._app.supervisor)
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))
+        await each_done(self._offsets.tell())
         await each_done(*(part.ownership.close() for part in self._served))
         await each_done(self._broker.stop())
         await each_done(self._journal.close())

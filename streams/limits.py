@@ -31,7 +31,7 @@ class Limits:
     snapshot_every: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 100
     """Events between two snapshots of an aggregate, at least."""
     queue_bytes: Annotated[int, Meta(ge=1, le=1024 * MIB)] = 4 * MIB
-    """Bytes of the messages that wait before a group, per partition; as many may be in the group itself."""
+    """Bytes of the messages that wait before a group, per log; as many may be in the group itself."""
     command_bytes: Annotated[int, Meta(ge=1, le=RECORD_BYTES)] = 256 * KIB
     """The most bytes of a command's message: its data, key and headers."""
     events_per_command: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000

@@ -1,11 +1,11 @@
-"""One aggregate type of a command app, between Faust, which places partitions, and the owners of its logs."""
+"""One aggregate type of a command app, between Faust, which places seats, and the owners of its logs."""
 
 from __future__ import annotations
 
 import os
 import socket
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -16,11 +16,13 @@ from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Budget, Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
-from streams.deciding.messages import message_of
-from streams.journal.port import Journal
+from streams.journal.layout import LogSpan
+from streams.journal.port import Journal, log_name
+from streams.journal.slice_log import LayoutReader
 from streams.kafka import topics
-from streams.kafka.client import KafkaClient, partition_of
-from streams.kafka.command_partition import CommandPartition
+from streams.kafka.client import KafkaClient
+from streams.kafka.command_reader import CommandReader
+from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
 from streams.ownership.follower import LogFollower
@@ -31,16 +33,15 @@ from streams.processes.dispatcher import CommandDispatcher
 from streams.processes.router import Router
 from streams.runtime.application import Application
 from streams.runtime.part import Part
-from streams.runtime.partition_pump import ConsumerRecord
 
-NewFollower = Callable[[AggregateType, int, Journal, KafkaClient, Supervisor], LogFollower]
-"""A follower for a new owner of the log of a partition."""
+NewFollower = Callable[[AggregateType, LogSpan, Journal, KafkaClient, Supervisor], LogFollower]
+"""A follower for a new owner of a log."""
 
 
 class ServedType(Part):
     """The aggregate type in this worker: its logs, and for a process manager its router and its dispatcher.
 
-    It is the `RecordHandler` of the type's commands, and the `Worker` around its logs.
+    It is the `Worker` around its logs.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class ServedType(Part):
         self.topics = topics.type_topics(settings.namespace, type, settings.partitions)
         self.router: Router | None = None
         self.ownership = Assignment(type, self, app.supervisor)
+        self.layout = LayoutReader(journal, type)
         self._app = app
         self._journal = journal
         self._broker = broker
@@ -86,6 +88,7 @@ class ServedType(Part):
             broker=self._broker,
             namespace=settings.namespace,
             source=context.source,
+            slices=settings.partitions,
             dead_letters_topic=context.dead_letters_topic,
         )
         for other in process.sends_to:
@@ -102,14 +105,6 @@ class ServedType(Part):
             )
             self.topics += self.router.topics
 
-    # -- its commands ----------------------------------------------------------------------------------
-
-    async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
-        await self.ownership.deliver(partition, map(message_of, records))
-
-    def covered(self, partition: int) -> int | None:
-        return self.ownership.covered(partition)
-
     # -- a rebalance -----------------------------------------------------------------------------------
 
     @property
@@ -118,16 +113,19 @@ class ServedType(Part):
 
     @property
     def partitions_served(self) -> set[int]:
-        return self.ownership.served
+        return {slice for log in self.ownership.served for slice in log.span.slices}
+
+    @property
+    def logs_served(self) -> list[str]:
+        return [log.name for log in self.ownership.served]
+
+    def open_seats(self) -> Collection[int]:
+        """The seats of the logs that there are."""
+        return [span.seat for span in self.layout.layout.open]
 
     async def assign(self, assignment: set[TP]) -> None:
-        topic, count = self.context.commands_topic, self.context.settings.partitions
-        # Partitions that were added to the topic by hand are nobody's: a key would get a second history there.
-        await self.ownership.assign({tp.partition for tp in assignment if tp.topic == topic and tp.partition < count})
-
-    async def positions(self, assignment: set[TP]) -> dict[TP, int]:
-        topic = self.context.commands_topic
-        return {TP(topic, partition): offset for partition, offset in (await self.ownership.positions()).items()}
+        seats = {tp.partition for tp in assignment if tp.topic == self.context.logs_topic}
+        await self.ownership.assign([span for span in self.layout.layout.open if span.seat in seats])
 
     async def resume(self) -> None:
         await self.ownership.all_served()
@@ -135,40 +133,45 @@ class ServedType(Part):
     async def revoke(self) -> None:
         await self.ownership.revoke()
 
-    def went_back(self, tp: TP) -> None:
-        if tp.topic == self.context.commands_topic:
-            self.ownership.went_back(tp.partition)
+    async def leave(self) -> None:
+        await self.ownership.leave()
 
     # -- its logs --------------------------------------------------------------------------------------
 
-    def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Owner:
-        context = self.context
+    def new_owner(self, span: LogSpan, topic_id: str, waiting: WaitingLog) -> Owner:
+        context, settings = self.context, self.context.settings
         follower = None
         if self._new_follower is not None:
-            follower = self._new_follower(context, partition, self._journal, self._broker, self._app.supervisor)
+            follower = self._new_follower(context, span, self._journal, self._broker, self._app.supervisor)
         handler = GroupHandler(
             self._commands,
             journal=self._journal,
             cache=Cache(self._budget),
-            partition=partition,
-            partition_of=self._partition_of,
+            log=log_name(self.type, span.number),
+            slices=settings.partitions,
             advice=self._advice,
         )
         return Owner(
+            span=span,
             topic_id=topic_id,
             # The fence tells owners apart, not workers.
             identity=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
             journal=self._journal,
             handler=handler,
             replies=self._replies,
-            commands=CommandPartition(self._broker, context.commands_topic, partition, self._events_topic),
+            commands=CommandSlices(self._broker, context.commands_topic, span.slices, self._events_topic),
             waiting=waiting,
             dispatch=self._dispatcher.dispatch if self._dispatcher is not None else None,
             follower=follower,
         )
 
-    def _partition_of(self, key: bytes) -> int:
-        return partition_of(key, self.context.settings.partitions)
+    def new_reader(self, slices: Sequence[int]) -> CommandReader:
+        return CommandReader(self.context.settings.bootstrap_servers, self.context.commands_topic, slices)
+
+    @property
+    def covered(self) -> Mapping[int, int]:
+        """By slice the offset behind the last command that is done here."""
+        return self.ownership.covered
 
     def _advice(self) -> str:
         return self._app.supervisor.troubles.get(self.context.commands_topic, "")
@@ -176,9 +179,6 @@ class ServedType(Part):
     async def describe(self) -> TopicMetadata | None:
         topic = self.context.commands_topic
         return (await self._broker.describe([topic])).get(topic)
-
-    async def seek(self, partition: int, offset: int) -> None:
-        await self._app.consumer.go_on_from(TP(self.context.commands_topic, partition), offset)
 
     async def confirmed(self) -> None:
         await self._app.consumer.confirmed()

@@ -46,6 +46,9 @@ class Settings(Limits):
     read_model_url: str = ""
     """The database of what projections keep for all workers together; that of the journals, unless set."""
     partitions: Annotated[int, Meta(ge=1, le=4_096)] = 8
+    logs: Annotated[int, Meta(ge=1, le=4_096)] = 2
+    """The logs that an aggregate type begins with, of which each has its share of the partitions; no more than those.
+    Of no effect where the journal has some."""
     data_dir: Path = Path(".data")
     schema_registry_url: str = ""
     schema_registry_ca_file: str = ""
@@ -54,7 +57,7 @@ class Settings(Limits):
     publish: bool = True
     """Whether an app of projections publishes the events of its types; else an app of its own does."""
     cache_bytes: Annotated[int, Meta(ge=1, le=1 << 40)] = 256 * MIB
-    """About the bytes of memory that a worker's aggregates may take, shared out among its partitions."""
+    """About the bytes of memory that a worker's aggregates may take, shared out among its logs."""
     dedupe_window: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
     """Command ids remembered per aggregate."""
     sse_clients: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000

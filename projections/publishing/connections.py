@@ -48,7 +48,8 @@ class Connections(Part):
             for type_, journal in self.journals.items():
                 wanted = type_topics(settings.namespace, type_, settings.partitions)
                 watched += wanted
-                await prepare(settings, journal, self._contexts[type_].identity(), [*wanted, *self.own_topics])
+                whose, made = self._contexts[type_].identity(), [*wanted, *self.own_topics]
+                await prepare(settings, journal, whose, made, [type_], is_owner=False)
             if not self.journals:
                 ensure = partial(ensure_topics, settings.bootstrap_servers, self.own_topics)
                 await until_it_answers(ensure, "Kafka: making topics", (KafkaError, TimeoutError))

@@ -24,12 +24,12 @@ from streams.journal.port import (
     JournalMissing,
     StoredEvent,
     Unavailable,
-    stream_name,
 )
+from streams.journal.position import stream_name
 from streams.kafka import topics
 from streams.kafka.client import partition_of
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
-from streams.runtime.preparation import made, opened
+from streams.runtime.preparation import lay_out, made, opened
 from streams.settings import Settings, SettingsError
 from streams.text import one_line
 
@@ -152,6 +152,7 @@ async def _set_up_journal(context: AggregateType, cluster: str) -> str:
             await made(journal)
             outcome = "made"
         check_identity(await journal.claim(context.identity(cluster)), context.identity(cluster))
+        await lay_out(journal, context.settings, [context.decider.type])
         before = await journal.schemas()
         await journal.save_schemas(context.events.schemas)
         new = len(context.events.schemas.keys() - before.keys())

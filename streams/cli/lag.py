@@ -8,8 +8,7 @@ from faust.cli import option
 
 from streams.cli.http import PROJECTIONS, ask, read
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table
-from streams.journal.port import stream_type
-from streams.journal.position import stream_partition
+from streams.journal.position import stream_slice, stream_type
 from streams.web.lag import Lag
 
 COLUMNS = (
@@ -52,7 +51,7 @@ async def lag(self: TypesCommand, url: str, tables: bool) -> int:
 
 def rows(lag: Lag) -> list[list[Any]]:
     """A row by stream, in order of type and partition, and the total."""
-    ordered = sorted(lag.streams, key=lambda row: (stream_type(row.stream), stream_partition(row.stream)))
+    ordered = sorted(lag.streams, key=lambda row: (stream_type(row.stream), stream_slice(row.stream)))
     streams = [[_shown(getattr(row, column)) for column in COLUMNS] for row in ordered]
     total = {"stream": "total", "lag": lag.total}
     return [*streams, [total.get(column, "") for column in COLUMNS]]

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequ
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.concurrency.retry import until_it_answers
+from streams.kafka.group_offsets import Offsets, commit_offsets
 from streams.kafka.probes import Probes
 from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
@@ -85,6 +86,11 @@ class KafkaClient:
         """The metadata of existing topics, None for a topic without a leader just now. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
             return await existing(producer.client, topics)
+
+    async def commit_offsets(self, group: str, offsets: Offsets) -> None:
+        """Commit offsets of a group that has no members. Raises `KafkaError`."""
+        async with self._producers.in_use() as producer:
+            await commit_offsets(producer.client, group, offsets)
 
     # -- records of one partition ------------------------------------------------------------------------
 

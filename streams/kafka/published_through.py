@@ -77,8 +77,8 @@ async def last_positions(bootstrap_servers: list[str], type: str, topic: str, pa
 
 
 async def check_not_behind(journal: Log | None, published: Collection[Position]) -> None:
-    """Raise `JournalBehind` where a log of the journal, which may not exist yet, ends before the position that the topic
-    has of one of its slices. The position was read first: an event is published after its commit.
+    """Raise `JournalBehind` where a log of the journal, which may not exist yet, ends before the position that the
+    topic has of one of its slices. The position was read first: an event is published after its commit.
 
     Raises `Unavailable`.
     """

@@ -24,7 +24,7 @@ FOREVER = -1
 MAX_REPLICATION = 3
 METADATA_TIMEOUT = 30.0
 
-_RESERVED = re.compile(r"-(commands|commits|events|dead-letters|changelog|control)$")
+_RESERVED = re.compile(r"-(commands|logs|commits|events|dead-letters|changelog|control)$")
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
@@ -64,6 +64,11 @@ def commands_topic(namespace: str, type: str) -> str:
     return f"{namespace}{type}-commands"
 
 
+def logs_topic(namespace: str, type: str) -> str:
+    """The topic whose partitions are the seats of logs: by it a consumer group places them. It has no records."""
+    return f"{namespace}{type}-logs"
+
+
 def commits_topic(namespace: str, type: str) -> str:
     return f"{namespace}{type}-commits"
 
@@ -96,6 +101,7 @@ def type_topics(namespace: str, type: str, partitions: int) -> list[Topic]:
     the journal holds what they caused; a hint is stale within seconds."""
     return [
         Topic(commands_topic(namespace, type), partitions, 7 * DAY),
+        Topic(logs_topic(namespace, type), partitions, HOUR),
         Topic(commits_topic(namespace, type), partitions, HOUR),
         Topic(events_topic(namespace, type), partitions, FOREVER),
         Topic(dead_letters_topic(namespace, type), partitions, FOREVER),

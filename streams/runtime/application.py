@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +24,7 @@ from streams.runtime.part import Part
 from streams.runtime.partition_pump import RecordHandler
 from streams.runtime.places import check_folder, check_listening
 from streams.runtime.preparation import stop_on_user_error
+from streams.runtime.seats import SeatAssignor
 from streams.runtime.web_guard import WebGuard, names
 from streams.runtime.web_server import Web
 from streams.settings import Settings
@@ -34,8 +36,8 @@ SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 0.3
 """By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
 STREAM_BUFFER = 128
-"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery. Commands and hints come past them:
-see `streams.runtime.consumer`."""
+"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery. Hints come past them: see
+`streams.runtime.consumer`."""
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
@@ -64,7 +66,7 @@ class FlowControl(FlowControlEvent):  # type: ignore[misc]
 
 
 class Application(faust.App):  # type: ignore[misc]
-    """A Faust app of parts, with the hooks around a rebalance that exact positions need.
+    """A Faust app of parts, with hooks around a rebalance. Kafka shares topics out, and seats of logs evenly.
 
     `leaves_first`: leave the group before the rest of the shutdown. Right only where a fence keeps late writes from
     doing harm.
@@ -79,6 +81,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.parts: list[Part] = []
         self.receivers: dict[str, RecordHandler] = {}
         """By topic: who gets its records, instead of an agent's stream. See `receive`."""
+        self.open_seats: dict[str, Callable[[], Collection[int]]] = {}
+        """By topic whose partitions are seats of logs: those that have one now. See `streams.runtime.seats`."""
         self.rebalanced = False
         self._leaves_first = leaves_first
         self._resuming: asyncio.Task[None] | None = None
@@ -110,6 +114,7 @@ class Application(faust.App):  # type: ignore[misc]
             web_router_enabled=False,
             worker_redirect_stdouts=False,
             autodiscover=False,
+            PartitionAssignor=SeatAssignor,
             web_application_options=web,
             **options,
         )
@@ -125,15 +130,18 @@ class Application(faust.App):  # type: ignore[misc]
 
     def receive(self, topic: str, receiver: RecordHandler, name: str) -> None:
         """Have the records of a topic go to `receiver` in batches, past Faust's streams: see `consumer.py`."""
+        self.share_out(topic, name)
+        self.receivers[topic] = receiver
+
+    def share_out(self, topic: str, name: str) -> None:
+        """Have Kafka share out the partitions of a topic among the workers. What nobody receives is passed over."""
         channel = self.topic(topic, key_type=bytes, value_type=bytes, partitions=self.settings.partitions)
 
         @self.agent(channel, name=name)
         async def nothing(stream: Any) -> None:
-            """Has Faust subscribe to the topic and share out its partitions."""
+            """Has Faust subscribe to the topic."""
             async for _ in stream:
-                raise AssertionError(f"{topic} has a receiver")
-
-        self.receivers[topic] = receiver
+                pass
 
     def _new_web(self) -> Any:
         return Web(self)
@@ -161,9 +169,9 @@ class Application(faust.App):  # type: ignore[misc]
             await part.start()
 
     async def on_stop(self) -> None:
-        # Owners let go first: Faust waits for every message in work, for as long as a store that is down lets them
-        # wait, and then takes a second or two for the rest, in which nobody would serve their partitions.
+        # Owners let go first: Faust takes a second or two for the rest, in which nobody would serve their logs.
         await self.before_revoke()
+        await each_done(*(part.leave() for part in self.parts))
         if self._leaves_first and self._consumer is not None:
             await each_done(self._consumer.leave())
         await super().on_stop()
@@ -177,15 +185,6 @@ class Application(faust.App):  # type: ignore[misc]
         """A rebalance has assigned these, or nothing, to this worker."""
         if not self.should_stop:  # nothing is taken over any more
             await asyncio.gather(*(part.assign(assignment) for part in self.parts))
-
-    async def positions(self, assignment: set[TP]) -> dict[TP, int]:
-        """Where to read the assigned partitions from, for those that do not follow Faust's commits."""
-        positions: dict[TP, int] = {}
-        if self.should_stop:
-            return positions
-        for offsets in await asyncio.gather(*(part.positions(assignment) for part in self.parts)):
-            positions.update(offsets)
-        return positions
 
     async def before_revoke(self) -> None:
         """A rebalance begins, or the worker ends."""
@@ -205,17 +204,19 @@ class Application(faust.App):  # type: ignore[misc]
         for part in self.parts:
             await part.resume()
         self.rebalanced = True
-        print(f"ready: {self.module} partitions={self.partitions_served}", flush=True)
-
-    def went_back(self, tp: TP) -> None:
-        """The consumer has started over by itself on a partition."""
-        for part in self.parts:
-            part.went_back(tp)
+        logs = "" if self.logs_served is None else f" logs=[{', '.join(self.logs_served)}]"
+        print(f"ready: {self.module} partitions={self.partitions_served}{logs}", flush=True)
 
     @property
     def partitions_served(self) -> list[int]:
         """The partitions that this worker serves."""
         return sorted({partition for part in self.parts for partition in part.partitions_served})
+
+    @property
+    def logs_served(self) -> list[str] | None:
+        """The logs whose commands are decided here; None in an app that owns none."""
+        served = [part.logs_served for part in self.parts if part.logs_served is not None]
+        return [log for logs in served for log in logs] if served else None
 
     @property
     def limits(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Faust's Kafka consumer, where it must be held right: where it resumes, what it commits, how commands are read."""
+"""Faust's Kafka consumer, where it must be held right: its place in the group, what it commits, how hints are read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from aiokafka.errors import KafkaError
@@ -34,26 +34,24 @@ FULL_SECONDS = 0.02
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust's thread around aiokafka, which has the broker keep a request that finds nothing for 1.5 s, and no setting
-    for it. A partition that was full is not in the request that is on its way, and waits as long for its next one."""
+    for it. A partition that was full is not in the request that is on its way, and waits as long for its next one.
+    Where only seats of logs are shared out there is nothing to read, and no hurry."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        consumer._isolation_level = "read_committed"  # a command that was taken back is not decided
+        if transport.app.receivers or transport.app.tables:
+            consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
-    """Resumes where the application says, not where Faust has committed.
+    """Shares out the partitions of Faust's topics, and stays in its group.
 
-    Topics that have a receiver are read past Faust's streams. An owner of commands knows from the journal where it
-    stands, looks into gaps, and lets go of what it has not done; so it needs none of what Faust does for each message
-    (two tasks, an event, a queue, its acknowledgement), which took a quarter of a command's time. Faust still places
-    the partitions, and its rebalances begin and end their reading. What a rebalance may leave on its way from before
-    it does no harm: an owner takes only the offset that is due.
+    Topics that have a receiver are read past Faust's streams: what these do for each message (two tasks, an event, a
+    queue, its acknowledgement) brought hints late. Faust still places the partitions, and its rebalances begin and end
+    their reading. The commands of logs are not read here at all: see `streams.kafka.command_reader`.
     """
 
-    _looked_back = 0.0
     _heartbeat = 0.0
     """When the newest heartbeat was sent that the group's broker has answered well."""
     _group_error = ""
@@ -65,38 +63,20 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._handover = PartitionPump(self._receive, self.crash)
 
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        offsets = dict(await super().seek_to_committed())
-        wanted = await self.app.positions(set(self.assignment()))
-        moved = {tp: offset for tp, offset in wanted.items() if offsets.get(tp) != offset}
-        if moved:
-            await self.seek_wait(moved)
-        offsets.update(wanted)
-        return offsets
-
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        # Also when nothing is assigned, where Faust seeks nothing; and before it recovers tables, which takes a while.
+        # Before Faust recovers tables, which takes a while.
         self._note_heartbeats(self._thread._consumer._coordinator)
         await self.app.before_assigned(assigned)
         await super().on_partitions_assigned(assigned, generation_id)
 
-    async def go_on_from(self, tp: TP, offset: int) -> None:
-        """Read a partition from this offset on, from now on."""
-        await self.seek_wait({tp: offset})
-        # A batch that was on its way has perhaps noted its end: Kafka would seem to have lost what is read again.
-        self._read_offset[tp] = offset or None
-        self._handover.forget(tp)
-
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        # Faust forgets acknowledged offsets before it commits, so what was done since the last commit would
-        # come again; and it waits for every message in work, which has an end only when owners let go.
+        # Faust forgets acknowledged offsets before it commits, so what was done since the last commit would come again.
         await self.app.before_revoke()
         await self._handover.drop()
         await self.commit()
         await super().on_partitions_revoked(revoked)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        generation = self.app.consumer_generation_id
         if full := self._handover.full:
             timeout = FULL_SECONDS
             active_partitions = (self.assignment() if active_partitions is None else active_partitions) - full
@@ -105,8 +85,6 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 return {}
         records = await super()._getmany(active_partitions, timeout)
         if self.flow_active:
-            if generation == self.app.consumer_generation_id:
-                self._find_what_went_back()
             for tp in [tp for tp in records if tp.topic in self.app.receivers]:
                 self._hand_over(TP(*tp), records.pop(tp))
         return records
@@ -137,24 +115,6 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         receiver = self.app.receivers.get(tp.topic)
         offset: int | None = super()._new_offset(tp) if receiver is None else receiver.covered(tp.partition)
         return offset
-
-    def _find_what_went_back(self) -> None:
-        """Once a second: is a partition read from before where it was? So it is when Kafka has its offset no more.
-
-        Faust does not notice: it drops what it has seen, and with it the new messages that stand there.
-        """
-        if (moment := time.monotonic()) - self._looked_back < 1.0:
-            return
-        self._looked_back = moment
-        subscription = self._thread._consumer._subscription.subscription
-        if subscription is None or subscription.assignment is None:
-            return
-        for tp, read in list(self._read_offset.items()):
-            state = subscription.assignment.state_value(tp)
-            # Not `state.position`, which raises where there is none: aiokafka's thread may have come in between.
-            position = None if state is None else state._position
-            if read and position is not None and position < read:
-                self.app.went_back(tp)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         # Faust counts the first message after a gap as part of it, and commits it before it is done.

@@ -25,6 +25,11 @@ class Part:
         return set()
 
     @property
+    def logs_served(self) -> Sequence[str] | None:
+        """The logs whose commands it decides, by name; None where it decides none at all."""
+        return None
+
+    @property
     def limits(self) -> Sequence[str]:
         """What keeps it from serving all that it might, each in one line. None is a trouble: `/health/ready` shows it
         and answers 200."""
@@ -34,20 +39,16 @@ class Part:
         """Prepare, before the worker joins its consumer group."""
 
     async def stop(self) -> None:
-        """End, after `revoke`. An error is logged, and keeps no other part from ending."""
+        """End, after `leave`. An error is logged, and keeps no other part from ending."""
 
     async def assign(self, assignment: set[TP]) -> None:
         """Have these partitions, or none, from now on: a rebalance has assigned them. Cheap to repeat."""
-
-    async def positions(self, assignment: set[TP]) -> dict[TP, int]:
-        """The offsets to read assigned partitions from, of those that do not follow Faust's commits."""
-        return {}
 
     async def resume(self) -> None:
         """Serve: a rebalance is over, and the tables are recovered. Returns when it serves; is repeated on an error."""
 
     async def revoke(self) -> None:
-        """Let go of all partitions: a rebalance begins, or the worker ends."""
+        """A rebalance begins: let go of what cannot go on, whatever is assigned next. Or the worker ends."""
 
-    def went_back(self, tp: TP) -> None:
-        """The consumer has started over by itself on a partition: Kafka has its offset no more."""
+    async def leave(self) -> None:
+        """The worker ends: let go of what a rebalance would have let go on."""

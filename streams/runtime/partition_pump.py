@@ -76,13 +76,6 @@ class PartitionPump:
         if self._waiting.get(tp) is waiting:  # and not what came after a `drop`
             del self._waiting[tp], self._tasks[tp]
 
-    def forget(self, tp: TP) -> None:
-        """Forget what waits behind the batch that is being received, of one partition: it is read again."""
-        if tp in self._waiting:
-            self._waiting[tp].clear()
-        self.full.discard(tp)
-        self.freed.set()
-
     async def drop(self) -> None:
         """Forget what has not been received."""
         tasks, self._tasks, self._waiting = list(self._tasks.values()), {}, {}

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from schemas.registry import SchemaError
 from streams.concurrency.retry import until_it_answers
 from streams.journal.identity import check_identity
-from streams.journal.port import Identity, Journal, JournalIncomplete, JournalMissing, Unavailable
+from streams.journal.layout import first_layout
+from streams.journal.port import Identity, Journal, JournalIncomplete, JournalMissing, Log, Unavailable
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.kafka.topics import Topic, TopicError, ensure_topics, events_topic, look_at_topics
 from streams.registry.client import RegistryError
@@ -52,13 +53,18 @@ def may_create(settings: Settings, url: str = "") -> bool:
 
 
 async def prepare(
-    settings: Settings, journal: Journal, whose: Identity, wanted: Iterable[Topic], own: Sequence[str] = ()
+    settings: Settings,
+    journal: Journal,
+    whose: Identity,
+    wanted: Iterable[Topic],
+    types: Sequence[str],
+    is_owner: bool = True,
 ) -> str:
-    """Make the missing topics, and keyspace and tables if this worker may; open the journal.
+    """Make the missing topics, keyspace and tables if this worker may, and the first layouts; open the journal.
 
     Before anything is made, all that is there is held against one another: the journal is `whose` it has to be, the
-    topics have the right number of partitions, and of the types that are the app's `own` nothing was published that
-    the journal does not have. Waits for servers that are down. Returns the id of the Kafka cluster. Raises
+    topics have the right number of partitions, and of its `types`, where the app is their owner, nothing was published
+    that the journal does not have. Waits for servers that are down. Returns the id of the Kafka cluster. Raises
     `TopicError`, `JournalMissing`, `JournalBehind`, `SettingsError`.
     """
     servers, topics = settings.bootstrap_servers, list(wanted)
@@ -66,7 +72,7 @@ async def prepare(
     ours = replace(whose, cluster=cluster)
     open_it = partial(opened, journal, ours, may_create(settings))
     is_there = await until_it_answers(open_it, "journal", Unavailable)
-    for type in own:
+    for type in types if is_owner else ():
         topic = events_topic(settings.namespace, type)
         published = await until_it_answers(
             partial(last_positions, servers, type, topic, settings.partitions), f"Kafka: looking at {topic}", _KAFKA
@@ -78,8 +84,16 @@ async def prepare(
     if not is_there:
         await until_it_answers(partial(made, journal), "journal: making tables", Unavailable)
     check_identity(await until_it_answers(lambda: journal.claim(ours), "journal", Unavailable), ours)
+    await until_it_answers(partial(lay_out, journal, settings, types), "journal", Unavailable)
     await until_it_answers(lambda: ensure_topics(servers, topics), "Kafka: making topics", _KAFKA)
     return cluster
+
+
+async def lay_out(journal: Log, settings: Settings, types: Iterable[str]) -> None:
+    """Say which logs each of these types begins with, and with which slices, where nobody has. Raises `Unavailable`."""
+    for type in types:
+        if await journal.layout(type) is None:
+            await journal.change_layout(type, first_layout(settings.partitions, settings.logs))
 
 
 async def topics_of_others(settings: Settings, theirs: Sequence[Topic]) -> str:

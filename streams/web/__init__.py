@@ -1,1 +1,1 @@
-"""What every worker answers over HTTP: its health, its partitions, and how operations are described."""
+"""What every worker answers over HTTP: its health, its logs, and how operations are described."""

@@ -24,12 +24,13 @@ class Liveness(TypedDict):
 
 
 class Readiness(TypedDict):
-    """Every partition that is assigned to this worker is served. `limits`, where there are any, say what it serves
-    less of than it might."""
+    """All that is assigned to this worker is served: these partitions, and in an app that decides commands these logs.
+    `limits`, where there are any, say what it serves less of than it might."""
 
     status: Literal["ready"]
     app: str
     partitions: list[int]
+    logs: NotRequired[list[str]]
     limits: NotRequired[list[str]]
 
 
@@ -49,5 +50,6 @@ def add_health(app: Application) -> None:
             detail = "; ".join(troubles) or "a rebalance, a recovery or a takeover is under way"
             return problem_response(503, "Not ready", detail)
         limits = {"limits": app.limits} if app.limits else {}
-        ready = {"status": "ready", "app": app.module, "partitions": app.partitions_served, **limits}
+        logs = {} if app.logs_served is None else {"logs": app.logs_served}
+        ready = {"status": "ready", "app": app.module, "partitions": app.partitions_served, **logs, **limits}
         return json_response(view, ready)

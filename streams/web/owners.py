@@ -1,38 +1,42 @@
-"""`/owners` of a command app: what this worker owns, and how far each partition is."""
+"""`/owners` of a command app: the logs that this worker owns, and how far each is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from streams.ownership.assignment import Assignment
+from streams.journal.port import log_name
 from streams.ownership.owned_log import OwnedLog
 from streams.runtime.application import Application
+from streams.served_type import ServedType
 from streams.web.health import json_response
 
 
-class OwnedPartition(msgspec.Struct, frozen=True):
-    """A partition that is assigned to a worker. Without an `owner` it is not taken over yet.
+class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A log. Without an `owner` it is not taken over yet, or nobody has it.
 
+    seat                      by which it is placed: a partition of the topic of logs
+    slices                    the partitions of commands that it has
     head, indexed, eventful   the newest commit; the newest up to which all is derived; the newest with an event
-    next_offset               the command that is due
+    next_offsets              by slice the command that is due
     aggregates, weight        in the cache: how many, and about how many bytes of CACHE_BYTES they take
     queued, queued_bytes      commands that wait for a commit
     since, takeover_ms        when this worker took over (UTC), and how long reading the head to repair took
     waits                     the reason why it is not served; empty when it is, or when nothing has failed
     """
 
-    partition: int
-    stream: str
+    log: str
+    seat: int
+    slices: tuple[int, ...]
     owner: str | None = None
     epoch: int = 0
     head: int = 0
     indexed: int = 0
     eventful: int = 0
-    next_offset: int = 0
+    next_offsets: Mapping[int, int] = {}
     aggregates: int = 0
     weight: int = 0
     queued: int = 0
@@ -44,27 +48,30 @@ class OwnedPartition(msgspec.Struct, frozen=True):
 
 
 class OwnersAnswer(msgspec.Struct, frozen=True):
-    """The answer of `/owners`: every partition that is assigned to the worker."""
+    """The answer of `/owners`: the logs that are placed in the worker, and the names of all that the app has."""
 
     app: str
-    owners: list[OwnedPartition]
+    owners: list[LogStatus]
+    logs: list[LogStatus]
+    """All logs of the app's types, as far as the layout says what they are: without who owns them."""
 
 
-def owned_partition(log: OwnedLog) -> OwnedPartition:
-    """A partition that is assigned to this worker."""
-    owner, stream, waits = log.owner, log.waiting.stream, log.waiting.reason
+def log_status(log: OwnedLog) -> LogStatus:
+    """A log that is placed in this worker."""
+    owner, span, waits = log.owner, log.span, log.waiting.reason
     if owner is None or owner.head is None:
-        return OwnedPartition(partition=log.partition, stream=stream, waits=waits)
+        return LogStatus(log=log.name, seat=span.seat, slices=span.slices, waits=waits)
     head, cache = owner.head, owner.handler.cache
-    return OwnedPartition(
-        partition=log.partition,
-        stream=stream,
+    return LogStatus(
+        log=log.name,
+        seat=span.seat,
+        slices=span.slices,
         owner=owner.identity,
         epoch=head.epoch,
         head=head.nr,
         indexed=owner.derivation.derived_nr,
         eventful=head.eventful_nr,
-        next_offset=owner.intake.next_offset,
+        next_offsets={slice: intake.next_offset for slice, intake in owner.intakes.items()},
         aggregates=len(cache),
         weight=cache.weight,
         queued=len(owner.queue),
@@ -76,10 +83,15 @@ def owned_partition(log: OwnedLog) -> OwnedPartition:
     )
 
 
-def add_owners(app: Application, ownerships: Iterable[Assignment]) -> None:
+def add_owners(app: Application, types: Iterable[ServedType]) -> None:
     """Serve `/owners` of these aggregate types."""
 
     @app.page("/owners")
     async def owners(view: Any, request: Any) -> Any:
-        logs = [log for ownership in ownerships for _, log in sorted(ownership.logs.items())]
-        return json_response(view, OwnersAnswer(app.module, [owned_partition(log) for log in logs]))
+        placed = [log for type in types for _, log in sorted(type.ownership.logs.items())]
+        every = [
+            LogStatus(log=log_name(type.type, span.number), seat=span.seat, slices=span.slices)
+            for type in types
+            for span in type.layout.layout.open
+        ]
+        return json_response(view, OwnersAnswer(app.module, [log_status(log) for log in placed], every))

@@ -51,13 +51,13 @@ class Start:
     def journal(self) -> Journal:
         return open_journal(self.settings.journal_url, "shared", "boxes")
 
-    async def run(self, own: Sequence[str] = ("box",)) -> None:
+    async def run(self, is_owner: bool = True) -> None:
         journal = self.journal()
         whose = Identity(
             context="boxes", namespace=self.settings.namespace, partitions=self.settings.partitions, cluster=""
         )
         try:
-            await prepare(self.settings, journal, whose, self.topics(), own)
+            await prepare(self.settings, journal, whose, self.topics(), ["box"], is_owner)
         finally:
             await journal.close()
 
@@ -232,7 +232,7 @@ async def test_a_journal_that_is_older_than_its_topics(start: Start) -> None:
     await start.publish(1, "box-1:15:0")
     with pytest.raises(JournalBehind, match="up to 15:0, and the journal ends at commit 2: is JOURNAL_URL"):
         await start.run()
-    await start.run(own=())  # the read side says it of its own accord, and answers
+    await start.run(is_owner=False)  # the read side says it of its own accord, and answers
 
 
 async def test_what_others_have_put_behind_the_last_event(start: Start) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 from faust.types import TP
 
+from streams.journal.layout import LogSpan, first_layout
+from streams.journal.memory import MemoryJournal
+from streams.journal.slice_log import LayoutReader
 from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.served_type import ServedType
@@ -42,6 +45,9 @@ class Steps(Part):
     async def revoke(self) -> None:
         self._step("revoke")
 
+    async def leave(self) -> None:
+        self._step("leave")
+
     async def stop(self) -> None:
         self._step("stop")
 
@@ -62,10 +68,6 @@ class Meeting(Part):
 
     async def assign(self, assignment: set[TP]) -> None:
         await self.together.wait()
-
-    async def positions(self, assignment: set[TP]) -> dict[TP, int]:
-        await self.together.wait()
-        return {}
 
 
 async def test_letting_go_is_done_to_its_end(app: Application, caplog: pytest.LogCaptureFixture) -> None:
@@ -89,7 +91,6 @@ async def test_all_are_revoked_and_assigned_side_by_side(app: Application) -> No
     async with asyncio.timeout(1):
         await app.before_revoke()
         await app.before_assigned(set())
-        await app.positions(set())
 
 
 async def test_resuming_fails(app: Application, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,16 +120,55 @@ async def test_a_rebalance_after_resuming_has_failed(app: Application) -> None:
     assert {} == app.supervisor.troubles
 
 
-async def test_partitions_added_by_hand_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever Kafka assigns, a partition beyond PARTITIONS is not owned, and has no stream."""
-    assigned: list[set[int]] = []
+class Deciding(Part):
+    """A part that decides the commands of logs."""
 
-    async def assign(partitions: set[int]) -> None:
-        assigned.append(partitions)
+    partitions_served = {0, 2}  # noqa: RUF012
+    logs_served = ("order@0", "order@2")
 
-    count = orders.settings.partitions
-    topic = f"{orders.settings.namespace}order-commands"
+
+async def test_logs_are_named(app: Application, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where commands are decided, the line says of which logs; of none, where others have them all."""
+    deciding = Deciding()
+    app.add(Steps())
+    app.add(deciding)
+    await app._resume()
+    deciding.partitions_served, deciding.logs_served = set(), ()
+    await app._resume()
+    assert [
+        "ready: a.test partitions=[0, 2] logs=[order@0, order@2]",
+        "ready: a.test partitions=[] logs=[]",
+    ] == capsys.readouterr().out.splitlines()
+
+
+async def test_logs_are_let_go_first(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the worker ends: before Faust, which takes a second or two, and before its parts are stopped."""
+    steps = Steps()
+    app.add(steps)
+
+    async def ends(self: object) -> None:
+        steps.done.append("Faust ends")
+
+    monkeypatch.setattr("faust.App.on_stop", ends)
+    await app.on_stop()
+    await app._let_go_before_shutdown()
+    assert ["revoke", "leave", "Faust ends", "stop"] == steps.done
+
+
+async def test_seats_are_those_of_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the seats that Kafka assigns those count that a log has; those without one, or beyond PARTITIONS, do not."""
+    assigned: list[list[LogSpan]] = []
+
+    async def assign(spans: Iterable[LogSpan]) -> None:
+        assigned.append(list(spans))
+
+    journal = MemoryJournal()
+    layout = await journal.change_layout("order", first_layout(8, 2))
+    topic = f"{orders.settings.namespace}order-logs"
     [served] = [part for part in orders.parts if isinstance(part, ServedType)]
+    monkeypatch.setattr(served, "layout", LayoutReader(journal, "order"))
+    await served.layout.look()
     monkeypatch.setattr(served.ownership, "assign", assign)
-    await orders.before_assigned({TP(topic, count - 1), TP(topic, count), TP("others", 0)})
-    assert [{count - 1}] == assigned
+    assert [0, 1] == list(orders.open_seats[topic]())
+    await orders.before_assigned({TP(topic, 1), TP(topic, 7), TP(topic, 99), TP("others", 0)})
+    assert [[layout.log(1)]] == assigned

@@ -10,65 +10,8 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import GroupAuthorizationFailedError
-from faust.types import TP
 
 from streams.runtime.consumer import Consumer, _is_member
-
-TP0 = TP("orders", 0)
-
-
-def looking(state: object, read: int) -> Any:
-    """A consumer that has read up to an offset, and what it knows of where its partition is."""
-    assignment = SimpleNamespace(state_value=lambda tp: state)
-    subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
-    went_back: list[TP] = []
-    return SimpleNamespace(
-        _looked_back=-10.0,
-        _thread=SimpleNamespace(_consumer=SimpleNamespace(_subscription=subscription)),
-        _read_offset={TP0: read},
-        app=SimpleNamespace(went_back=went_back.append, found=went_back),
-    )
-
-
-class Reset:
-    """A place that aiokafka's thread takes away between two looks, as it does when Kafka has its offset no more."""
-
-    _position: int | None = None
-    has_valid_position = True
-
-    @property
-    def position(self) -> int:
-        raise AssertionError
-
-
-def test_a_place_that_is_being_reset() -> None:
-    """It is no error, and nothing that went back."""
-    consumer = looking(Reset(), 5)
-    Consumer._find_what_went_back(consumer)
-    assert [] == consumer.app.found
-
-
-def test_a_place_that_went_back() -> None:
-    """It is told."""
-    consumer = looking(SimpleNamespace(_position=3), 5)
-    Consumer._find_what_went_back(consumer)
-    assert [TP0] == consumer.app.found
-
-
-async def test_a_place_that_was_sought() -> None:
-    """A batch that was on its way before does not make it look as if Kafka had lost what is read again."""
-    consumer = looking(SimpleNamespace(_position=3), 3)
-
-    async def seek_wait(places: dict[TP, int]) -> None:
-        consumer._read_offset.update(places)
-        consumer._read_offset[TP0] = 90  # the batch
-
-    consumer.seek_wait, consumer._handover = seek_wait, SimpleNamespace(forget=lambda tp: None)
-    await Consumer.go_on_from(consumer, TP0, 3)
-    Consumer._find_what_went_back(consumer)
-    await Consumer.go_on_from(consumer, TP0, 0)
-    Consumer._find_what_went_back(consumer)
-    assert [] == consumer.app.found
 
 
 async def test_the_group_confirms_a_member() -> None:

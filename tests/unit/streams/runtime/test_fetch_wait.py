@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from streams.runtime.application import Application
 from streams.runtime.consumer import FETCH_WAIT_MS, ConsumerThread
-from streams.shop.orders import app
+from streams.settings import Settings
 
 
 @pytest.mark.asyncio
-async def test_the_broker_does_not_keep_a_request_for_long() -> None:
-    thread = ConsumerThread(app.consumer)
-    consumer = thread._create_worker_consumer(app.transport)
+async def test_the_broker_does_not_keep_a_request_for_long(tmp_path: Path) -> None:
+    """Where there is something to read; where only seats are shared out, it may."""
+    app = Application("a.test", "a-test", Settings(data_dir=tmp_path, partitions=1))
+    app.share_out("order-logs", "logs")
+    consumer = ConsumerThread(app.consumer)._create_worker_consumer(app.transport)
+    assert consumer._fetch_max_wait_ms > FETCH_WAIT_MS
+    receiver: Any = None
+    app.receive("order-commits", receiver, "hints")
+    consumer = ConsumerThread(app.consumer)._create_worker_consumer(app.transport)
     assert FETCH_WAIT_MS == consumer._fetch_max_wait_ms == 100
     assert "_fetch_max_wait_ms" in type(consumer).start.__code__.co_names, "it is read when the consumer starts"
-
-
-@pytest.mark.asyncio
-async def test_what_was_taken_back_is_not_read() -> None:
-    """Commands of a transaction that was aborted are not decided."""
-    consumer = ConsumerThread(app.consumer)._create_worker_consumer(app.transport)
-    assert "read_committed" == consumer._isolation_level
-    assert "_isolation_level" in type(consumer).start.__code__.co_names, "it is read when the consumer starts"

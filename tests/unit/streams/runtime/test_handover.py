@@ -171,17 +171,3 @@ async def test_ended_meanwhile(receiver: Receiver, handover: PartitionPump, capl
     async with asyncio.timeout(1):
         await dropping
     assert [] == [record for record in caplog.records if record.levelno >= logging.ERROR]
-
-
-async def test_forget(receiver: Receiver, handover: PartitionPump) -> None:
-    """Of one partition what waits is forgotten, as it is read again; the batch being received is not."""
-    receiver.busy[P0] = asyncio.Event()
-    for records in (["a"], ["b"]):
-        handover.put(P0, records)
-        await turns()
-    handover.forget(P0)
-    assert set() == handover.full
-    handover.put(P0, ["b again"])
-    receiver.busy[P0].set()
-    await turns()
-    assert [(P0, ["a"]), (P0, ["b again"])] == receiver.received

@@ -1,0 +1,260 @@
+"""Reading the commands of a log: from where its owner stands, and no more than it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError
+
+from streams.concurrency.tasks import cancel
+from streams.kafka import command_reader
+from streams.kafka.command_reader import CommandReader
+
+P0, P3 = TopicPartition("order-commands", 0), TopicPartition("order-commands", 3)
+
+
+class Kafka:
+    """The partitions of a topic, and what was asked of it. Offsets are the records; `first` is what is left of them."""
+
+    def __init__(self) -> None:
+        self.records: dict[TopicPartition, list[int]] = {P0: [], P3: []}
+        self.first: dict[TopicPartition, int] = defaultdict(int)
+        self.came = asyncio.Event()
+        self.polls = 0
+        self.connected = 0
+        self.refuses: list[Exception] = []
+        self.fails: list[Exception] = []
+
+    def put(self, tp: TopicPartition, *offsets: int) -> None:
+        self.records[tp] += offsets
+        self.came.set()
+
+    def consumer(self, **options: Any) -> Consumer:
+        self.options = options
+        return Consumer(self)
+
+
+class Consumer:
+    """As aiokafka's."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self.kafka = kafka
+        self.at: dict[TopicPartition, int] = {}
+        self.is_started = False
+        self._fetcher = SimpleNamespace()
+
+    async def start(self) -> None:
+        if self.kafka.refuses:
+            raise self.kafka.refuses.pop()
+        self.kafka.connected += 1
+        self.is_started = True
+
+    async def stop(self) -> None:
+        self.kafka.connected -= self.is_started
+
+    def assign(self, partitions: Sequence[TopicPartition]) -> None:
+        self.at = dict.fromkeys(partitions, -1)
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        assert tp in self.at
+        self.at[tp] = offset
+
+    async def position(self, tp: TopicPartition) -> int:
+        return self.at[tp]
+
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return {tp: self.kafka.first[tp] for tp in partitions}
+
+    async def getmany(self, timeout_ms: float, max_records: int) -> dict[TopicPartition, list[Any]]:
+        kafka = self.kafka
+        kafka.polls += 1
+        assert kafka.polls < 1_000, "it never waits"
+        if kafka.fails:
+            raise kafka.fails.pop()
+        for tp, at in self.at.items():
+            if not kafka.first[tp] <= at <= max(kafka.records[tp], default=-1) + 1:
+                raise OffsetOutOfRangeError({tp: at})
+        found = {
+            tp: [SimpleNamespace(offset=it) for it in kafka.records[tp] if it >= max(at, kafka.first[tp])][:max_records]
+            for tp, at in self.at.items()
+        }
+        found = {tp: records for tp, records in found.items() if records}
+        if not found:
+            kafka.came.clear()
+            try:
+                async with asyncio.timeout(timeout_ms / 1e3):
+                    await kafka.came.wait()
+            except TimeoutError:
+                pass
+            return {}
+        for tp, records in found.items():
+            self.at[tp] = records[-1].offset + 1
+        return found
+
+
+class Owner:
+    """Takes what comes, when it may."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[int, int]] = []
+        self.back: list[int] = []
+        self.room = asyncio.Event()
+        self.room.set()
+
+    async def deliver(self, slice: int, records: Sequence[Any]) -> None:
+        for record in records:
+            await self.room.wait()
+            self.got.append((slice, record.offset))
+
+    def went_back(self, slice: int) -> None:
+        self.back.append(slice)
+
+
+@pytest.fixture
+def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
+    kafka = Kafka()
+    monkeypatch.setattr(command_reader, "AIOKafkaConsumer", kafka.consumer)
+    monkeypatch.setattr(command_reader, "AGAIN_SECONDS", 0.01)
+    return kafka
+
+
+@pytest.fixture
+async def reader(kafka: Kafka) -> AsyncIterator[CommandReader]:
+    async with CommandReader(["broker:9092"], "order-commands", [0, 3]) as reader:
+        yield reader
+    assert 0 == kafka.connected
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_from_where_its_owner_stands(kafka: Kafka, reader: CommandReader) -> None:
+    """Each slice from its own offset on, those of a slice in their order; nothing that was taken back."""
+    kafka.put(P0, 0, 1, 2)
+    kafka.put(P3, 0, 1)
+    owner = Owner()
+    running = asyncio.create_task(reader.run({0: 1, 3: 0}, owner))
+    await until(lambda: len(owner.got) == 4)
+    kafka.put(P3, 2)
+    await until(lambda: len(owner.got) == 5)
+    assert [(0, 1), (0, 2)] == [it for it in owner.got if it[0] == 0]
+    assert [(3, 0), (3, 1), (3, 2)] == [it for it in owner.got if it[0] == 3]
+    assert [] == owner.back
+    assert ("read_committed", "none") == (kafka.options["isolation_level"], kafka.options["auto_offset_reset"])
+    await cancel(running)
+
+
+async def test_an_owner_that_has_enough(kafka: Kafka, reader: CommandReader) -> None:
+    """No more is taken from Kafka until it has taken what was delivered; then it goes on where it was."""
+    owner = Owner()
+    owner.room.clear()
+    kafka.put(P0, *range(1_000))
+    running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
+    await until(lambda: kafka.polls)
+    await asyncio.sleep(0.02)
+    assert (1, []) == (kafka.polls, owner.got)
+    owner.room.set()
+    await until(lambda: len(owner.got) == 1_000)
+    assert [(0, offset) for offset in range(1_000)] == owner.got
+    await cancel(running)
+
+
+async def test_a_slice_that_waits_keeps_no_other_waiting(kafka: Kafka, reader: CommandReader) -> None:
+    """As while its owner looks into a gap: what came with it for other slices is taken."""
+    owner, gap = Owner(), asyncio.Event()
+    deliver = owner.deliver
+
+    async def slow(slice: int, records: Sequence[Any]) -> None:
+        if slice == 0:
+            await gap.wait()
+        await deliver(slice, records)
+
+    owner.deliver = slow  # type: ignore[method-assign]
+    kafka.put(P0, 0)
+    kafka.put(P3, 0)
+    running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
+    await until(lambda: owner.got)
+    assert [(3, 0)] == owner.got
+    gap.set()
+    await until(lambda: len(owner.got) == 2)
+    await cancel(running)
+
+
+async def test_commands_that_kafka_has_lost(kafka: Kafka, reader: CommandReader) -> None:
+    """The slice whose offset Kafka has no more is read from the first that is there, and its owner is told, again and
+    again while it is behind; the other slice is read as before."""
+    kafka.put(P0, 0, 1)
+    kafka.put(P3, 0)
+    owner = Owner()
+    running = asyncio.create_task(reader.run({0: 5, 3: 0}, owner))
+    await until(lambda: len(owner.back) > 2)
+    assert {0} == set(owner.back)
+    assert [(0, 0), (0, 1), (3, 0)] == sorted(owner.got)
+    kafka.put(P0, *range(2, 6))
+    kafka.put(P3, 1)
+    await until(lambda: (0, 5) in owner.got and (3, 1) in owner.got)
+    await asyncio.sleep(0.03)
+    told = len(owner.back)
+    await asyncio.sleep(0.05)
+    assert told == len(owner.back)
+    await cancel(running)
+
+
+async def test_commands_that_were_removed(kafka: Kafka, reader: CommandReader) -> None:
+    """By retention, before anybody decided them: it goes on at the first one that is left, and nobody is behind."""
+    kafka.put(P0, *range(10))
+    kafka.first[P0] = 7
+    owner = Owner()
+    running = asyncio.create_task(reader.run({0: 2, 3: 0}, owner))
+    await until(lambda: owner.got)
+    assert [(0, 7), (0, 8), (0, 9)] == owner.got
+    assert [] == owner.back
+    await cancel(running)
+
+
+async def test_run_again(kafka: Kafka, reader: CommandReader) -> None:
+    """For the next owner of the log, from where that one stands, by the same connection."""
+    kafka.put(P0, 0, 1)
+    for _ in range(2):
+        owner = Owner()
+        running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
+        await until(lambda owner=owner: len(owner.got) == 2)
+        await cancel(running)
+    assert 1 == kafka.connected
+
+
+async def test_a_broker_that_does_not_answer(kafka: Kafka) -> None:
+    """It is waited for. One who leaves does not wait."""
+    kafka.refuses = [KafkaConnectionError("down")]
+    kafka.put(P0, 0)
+    owner = Owner()
+    async with CommandReader(["broker:9092"], "order-commands", [0, 3]) as reader:
+        running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
+        await until(lambda: owner.got)
+        await cancel(running)
+    kafka.refuses = [KafkaConnectionError("down")] * 100
+    async with asyncio.timeout(1), CommandReader(["broker:9092"], "order-commands", [0, 3]):
+        await asyncio.sleep(0.01)
+    assert 0 == kafka.connected
+
+
+async def test_a_consumer_that_fails(kafka: Kafka, reader: CommandReader) -> None:
+    """Its error is raised, and whoever reads again has another consumer."""
+    kafka.fails = [KafkaError("unexpected")]
+    owner = Owner()
+    with pytest.raises(KafkaError, match="unexpected"):
+        await reader.run({0: 0, 3: 0}, owner)
+    assert 0 == kafka.connected
+    kafka.put(P0, 0)
+    running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
+    await until(lambda: owner.got)
+    await cancel(running)
