@@ -14,6 +14,7 @@ from projections.applying.event_reader import EventReader
 from projections.applying.foreign_events import TopicLog
 from projections.applying.projection_group import ProjectionGroup
 from projections.applying.topic_reader import KafkaTopicReader
+from projections.applying.type_logs import TypeLogs
 from projections.http.problems import ExpectDispatcher, problems
 from projections.publishing.backlog import Backlog
 from projections.publishing.connections import Connections
@@ -35,7 +36,8 @@ from streams.cli import main as command_line
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.foreign_type import ForeignType
-from streams.journal.port import stream_type
+from streams.journal.port import log_name
+from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
@@ -54,7 +56,7 @@ CATCH_UPS_AT_ONCE = 3
 
 
 class ReadSide(Part):
-    """What the views of a projection app need: stores by projection, journals and contexts by type, doors.
+    """What the views of a projection app need: stores by projection; journals, logs and contexts by type; doors.
 
     `contexts` are the types that have a journal: it publishes their events, unless PUBLISH is off and another app does
     (`projections.tail_app`). `foreign` are types of somebody else's, of which it has the topics alone. `name` tells the
@@ -79,6 +81,10 @@ class ReadSide(Part):
         self._connections = Connections(app, contexts, [type.topic for type in foreign])
         self.journals, self.broker = self._connections.journals, self._connections.broker
         self.heads = Heads(self.journals, self._connections.layouts)
+        self.logs = {
+            type: TypeLogs(journal, type, self._connections.layouts[type], self.heads)
+            for type, journal in self.journals.items()
+        }
         self.publisher = Publisher(app, contexts, self._connections) if contexts and settings.publish else None
         self.topic_ends = TopicEnds(self.broker, lambda type: self.sources[type].topic)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
@@ -97,7 +103,7 @@ class ReadSide(Part):
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
         for type_, context in contexts.items():
-            reader = EventReader(context.events, self.journals[type_], context.source)
+            reader = EventReader(context.events, self.journals[type_], self.logs[type_], context.source)
             self._add_source(type_, topics.events_topic(context.settings.namespace, type_), reader)
         for type in foreign:
             self._add_source(type.type, type.topic.name, self._topic_logs[type.type])
@@ -121,10 +127,14 @@ class ReadSide(Part):
             command_line.register(app, contexts, also_set_up=set_up)
 
     def backlog(self, stream: str) -> Backlog:
-        """What of a stream that has a journal is not done yet."""
-        if stream not in self._backlogs:
-            self._backlogs[stream] = Backlog(self.journals[stream_type(stream)], stream)
-        return self._backlogs[stream]
+        """What is not done yet of the log of a stream that has a journal."""
+        type = stream_type(stream)
+        layout = self._connections.layouts[type].layout
+        span = layout.of(stream_slice(stream))
+        log = log_name(type, span.number)
+        if log not in self._backlogs:
+            self._backlogs[log] = Backlog(self.journals[type], type, span, layout.slices)
+        return self._backlogs[log]
 
     def local_rows(self, type: str, projection: str) -> LocalRows:
         """Where a view finds the rows of a projection that is kept in RocksDB. Raises `ValueError`."""
