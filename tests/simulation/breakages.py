@@ -237,7 +237,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(PartitionProcessor._apply, "self._catch_up(self.tables[table.table])", "pass"),
     ),
     "a reader waits for ever on a topic that is another by now": (
-        Edit(EventSource._next, "LOOK_SECONDS if self._offset < self.end else IDLE_SECONDS", "None"),
+        Edit(EventSource._next, "LOOK_SECONDS if self._offset < self.end else _idle_seconds()", "None"),
     ),
     "events are applied after their partition is lost": (
         Edit(
