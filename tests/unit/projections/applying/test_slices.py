@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from projections.applying import event_processor as processor_module
-from projections.applying import event_source, type_logs
+from projections.applying import event_source
 from projections.applying import partition_processor as partition_module
 from projections.applying.partition_processor import PartitionProcessor
+from projections.publishing import type_logs
 from projections.stores.rows import Checkpoint
 from streams.journal.position import BEGINNING
 from tests.unit.boxes import STREAM, Boxes, by_type, put, until
