@@ -21,7 +21,7 @@ from streams.journal.port import Journal, log_name
 from streams.journal.slice_log import LayoutReader
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
-from streams.kafka.command_reader import CommandReader
+from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
@@ -165,8 +165,8 @@ class ServedType(Part):
             follower=follower,
         )
 
-    def new_reader(self, slices: Sequence[int]) -> CommandReader:
-        return CommandReader(self.context.settings.bootstrap_servers, self.context.commands_topic, slices)
+    def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:
+        return KafkaCommandReader(self.context.settings.bootstrap_servers, self.context.commands_topic, slices)
 
     @property
     def covered(self) -> Mapping[int, int]:

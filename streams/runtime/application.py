@@ -17,8 +17,7 @@ from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel, each_done
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
 from streams.runtime.consumer import Transport
-from streams.runtime.log_lines import one_line_each
-from streams.runtime.log_throttle import quieten
+from streams.runtime.log_lines import one_line_each, quieten
 from streams.runtime.membership import Membership
 from streams.runtime.part import Part
 from streams.runtime.partition_pump import RecordHandler
