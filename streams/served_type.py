@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -21,7 +21,7 @@ from streams.journal.port import Journal, log_name
 from streams.journal.slice_log import LayoutReader
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
-from streams.kafka.command_reader import CommandReader
+from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
@@ -119,10 +119,6 @@ class ServedType(Part):
     def logs_served(self) -> list[str]:
         return [log.name for log in self.ownership.served]
 
-    def open_seats(self) -> Collection[int]:
-        """The seats of the logs that there are."""
-        return [span.seat for span in self.layout.layout.open]
-
     async def assign(self, assignment: set[TP]) -> None:
         seats = {tp.partition for tp in assignment if tp.topic == self.context.logs_topic}
         await self.ownership.assign([span for span in self.layout.layout.open if span.seat in seats])
@@ -165,8 +161,8 @@ class ServedType(Part):
             follower=follower,
         )
 
-    def new_reader(self, slices: Sequence[int]) -> CommandReader:
-        return CommandReader(self.context.settings.bootstrap_servers, self.context.commands_topic, slices)
+    def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:
+        return KafkaCommandReader(self.context.settings.bootstrap_servers, self.context.commands_topic, slices)
 
     @property
     def covered(self) -> Mapping[int, int]:

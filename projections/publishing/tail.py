@@ -60,6 +60,8 @@ class Tail:
         self._doubted = False
         self._most = FIRST_COMMITS
         self._remembered = 0.0
+        self._kept = span.after
+        """What the copy beside the journal says, as far as this tail has said it."""
         self._hinted = 0
         self._moved = time.monotonic()
         self._said_limit = ""
@@ -97,6 +99,7 @@ class Tail:
             else:
                 await self._report_hole()
                 await self._look_at_topic()
+                await self._remember()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):  # `wait_for` may lose a cancellation to a hint
                         await self._wake.wait()
@@ -200,11 +203,12 @@ class Tail:
         return True
 
     async def _remember(self) -> None:
-        """Keep beside the journal now and then how far the log is published."""
-        if time.monotonic() - self._remembered > REMEMBER_SECONDS:
+        """Keep beside the journal now and then how far the log is published, and at last when there is no more."""
+        if self.published != self._kept and time.monotonic() - self._remembered > REMEMBER_SECONDS:
             self._remembered = time.monotonic()
             with contextlib.suppress(Unavailable):
                 await self._publication.journal.save_published(self.log, Published(self.published, -1))
+                self._kept = self.published
 
 
 def _next_most(commits: Sequence[Commit]) -> int:

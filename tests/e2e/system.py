@@ -149,7 +149,7 @@ class System:
             if any(not partitions for partitions in found):
                 return False
             lines = [f"ready: {worker.module} partitions={ps}" for worker, ps in zip(workers, found, strict=True)]
-            said = all(line == worker.last_ready for worker, line in zip(workers, lines, strict=True))
+            said = all(line == worker.last_served for worker, line in zip(workers, lines, strict=True))
             return said and sorted(p for ps in found if ps for p in ps) == list(range(PARTITIONS))
 
         await eventually(served, seconds, lambda: "\n".join(worker.tail() for worker in workers))

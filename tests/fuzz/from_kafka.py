@@ -25,13 +25,14 @@ from schemas.wire_format import from_wire
 from streams.deciding.messages import Failure, Message, read_envelope
 from streams.journal.commit_codec import UnreadableCommit, decode_payload, encode_payload
 from streams.journal.event_decoding import NotReadableYet
+from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import RecordedEvent, SliceHead, Unavailable
 from streams.processes.event_meaning import EventMeaning
 from tests.fuzz.hostile import Record, field_names, json_bytes, keyed, moments, mutated, raw, records, scalars, values
 from tests.fuzz.reader import Reader
 from tests.fuzz.worlds import DECIDERS, Decided, commands_of, events_of, samples, schemas_of
-from tests.layouts import logs_of
+from tests.layouts import Known, logs_of
 from tests.simulation.disk import Batch, SimulatedStore
 
 # -- commands ------------------------------------------------------------------------------------------------------
@@ -145,16 +146,20 @@ class _LastRecord:
         return self._record if wanted(self._record) else None
 
 
+LAYOUT = Known(first_layout(1, 1))
+
+
 def _publication(type: str, broker: Any) -> Publication:
     return Publication(
-        type=type, topic="events", source="/source", journal=MemoryJournal(), broker=broker, codec=events_of(type)
-    )
+        type=type, topic="events", source="/source", journal=MemoryJournal(), layout=LAYOUT, broker=broker,
+        codec=events_of(type),
+    )  # fmt: skip
 
 
 def _last_event(given: tuple[str, list[Record]]) -> None:
     type, its = given
     broker: Any = _LastRecord(its[0])
-    asyncio.run(find_resume_point(_publication(type, broker), 0))
+    asyncio.run(find_resume_point(_publication(type, broker), LAYOUT.layout.log(0)))
 
 
 def _hint(data: bytes) -> None:
