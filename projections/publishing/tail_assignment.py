@@ -9,7 +9,7 @@ themselves, once a second.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from projections.publishing.publication import Publication
 from projections.publishing.tail import Tail
@@ -23,8 +23,6 @@ class Tailers:
     def __init__(self, publication: Publication) -> None:
         self.tails: dict[int, Tail] = {}
         """By seat."""
-        self.seats: set[int] = set()
-        """All that this worker has; most have no log."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._covered: dict[int, int] = {}
         self._publication = publication
@@ -36,9 +34,12 @@ class Tailers:
     def covered(self, partition: int) -> int | None:
         return self._covered.get(partition)
 
+    def open_seats(self) -> Collection[int]:
+        """The seats of the logs that there are."""
+        return [span.seat for span in self._publication.layout.layout.open]
+
     def assign(self, seats: set[int]) -> None:
-        """Tail the open logs at exactly these seats. Cheap to repeat."""
-        self.seats = seats
+        """Tail the open logs at exactly these seats, of which most have none. Cheap to repeat."""
         self._covered = {seat: offset for seat, offset in self._covered.items() if seat in seats}
         spans = {span.seat: span for span in self._publication.layout.layout.open if span.seat in seats}
         for seat in self._tasks.keys() - spans.keys():
