@@ -54,7 +54,7 @@ class Publisher(Part):
                 )
             )
             app.receive(context.commits_topic, self._tailers[type_], f"{context.commits_topic}-hints")
-            app.open_seats[context.commits_topic] = self._tailers[type_].open_seats
+            app.layouts[context.commits_topic] = connections.layouts[type_]
 
     @property
     def tails(self) -> Iterable[Tail]:

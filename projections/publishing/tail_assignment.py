@@ -9,7 +9,7 @@ themselves, once a second.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from projections.publishing.publication import Publication
 from projections.publishing.tail import Tail
@@ -33,10 +33,6 @@ class Tailers:
 
     def covered(self, partition: int) -> int | None:
         return self._covered.get(partition)
-
-    def open_seats(self) -> Collection[int]:
-        """The seats of the logs that there are."""
-        return [span.seat for span in self._publication.layout.layout.open]
 
     def assign(self, seats: set[int]) -> None:
         """Tail the open logs at exactly these seats, of which most have none. Cheap to repeat."""
