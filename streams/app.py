@@ -65,7 +65,7 @@ def command_app(
     app.add(_Context(app, served, journal, broker))
     for part in served:
         app.share_out(part.context.logs_topic, f"{name}-{part.type}-logs")
-        app.open_seats[part.context.logs_topic] = part.open_seats
+        app.layouts[part.context.logs_topic] = part.layout
         app.add(part)
     add_health(app)
     add_owners(app, {part.type: (part.ownership, part.layout) for part in served})

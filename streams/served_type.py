@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -118,10 +118,6 @@ class ServedType(Part):
     @property
     def logs_served(self) -> list[str]:
         return [log.name for log in self.ownership.served]
-
-    def open_seats(self) -> Collection[int]:
-        """The seats of the logs that there are."""
-        return [span.seat for span in self.layout.layout.open]
 
     async def assign(self, assignment: set[TP]) -> None:
         seats = {tp.partition for tp in assignment if tp.topic == self.context.logs_topic}

@@ -23,8 +23,6 @@ class Tailers:
     def __init__(self, publication: Publication) -> None:
         self.tails: dict[int, Tail] = {}
         """By seat."""
-        self.seats: set[int] = set()
-        """All that this worker has; most have no log."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._covered: dict[int, int] = {}
         self._publication = publication
@@ -37,8 +35,7 @@ class Tailers:
         return self._covered.get(partition)
 
     def assign(self, seats: set[int]) -> None:
-        """Tail the open logs at exactly these seats. Cheap to repeat."""
-        self.seats = seats
+        """Tail the open logs at exactly these seats, of which most have none. Cheap to repeat."""
         self._covered = {seat: offset for seat, offset in self._covered.items() if seat in seats}
         spans = {span.seat: span for span in self._publication.layout.layout.open if span.seat in seats}
         for seat in self._tasks.keys() - spans.keys():

@@ -53,6 +53,11 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         """The logs that are appended to."""
         return [log for log in self.logs if log.is_open]
 
+    @property
+    def seats(self) -> Sequence[int]:
+        """Those of the open logs."""
+        return [log.seat for log in self.open]
+
     def log(self, number: int) -> LogSpan:
         """The log with this number. Raises `KeyError`."""
         for log in self.logs:

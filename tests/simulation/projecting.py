@@ -12,11 +12,11 @@ from projections.applying.control import Control
 from projections.applying.dead_letters import ProjectionDeadLetters
 from projections.applying.event_reader import EventReader
 from projections.applying.projection_group import ProjectionGroup
-from projections.applying.type_logs import TypeLogs
 from projections.http.problems import NotNow
 from projections.publishing.heads import Heads
 from projections.publishing.publication import Publication
 from projections.publishing.tail_assignment import Tailers
+from projections.publishing.type_logs import TypeLogs
 from projections.routing.cutover import Cutover
 from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table
 from projections.stores.rows import Rows
