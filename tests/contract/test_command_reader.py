@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from streams.concurrency.tasks import cancel
 from streams.kafka.client import KafkaClient
-from streams.kafka.command_reader import KafkaCommandReader
+from streams.kafka.command_reader import KafkaCommandReader, TopicGone
 from streams.settings import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -112,3 +112,19 @@ async def test_what_people_see_of_it(topic: str) -> None:
     assert {0: 5, 2: 8} == {tp.partition: it.offset for tp, it in told.items()}
     await admin.close()
     await client.stop()
+
+
+async def test_a_topic_that_is_deleted(topic: str) -> None:
+    """It is said within seconds, so that nobody reads the next one of that name by the offsets of this one."""
+    await produce(topic, 0)
+    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
+    await admin.start()
+    taker = Taker()
+    async with KafkaCommandReader(SERVERS, topic, SLICES) as reader:
+        running = asyncio.create_task(reader.run({0: 0, 2: 0}, taker))
+        await until(lambda: taker.got[0])
+        await admin.delete_topics([topic])
+        async with asyncio.timeout(15):
+            with pytest.raises(TopicGone, match=topic):
+                await running
+    await admin.close()
