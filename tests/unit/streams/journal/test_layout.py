@@ -60,7 +60,7 @@ def test_a_log_by_its_number() -> None:
 
 
 def test_a_split() -> None:
-    """Two logs are planned, and begin behind the seal of the one that they go on from. Its seat may be one of theirs."""
+    """Two logs are planned, and begin behind the seal of their parent, whose seat may be one of theirs."""
     planned = first_layout(4, 2).split(0, [(0, [0]), (3, [2])])
     assert (2, [0, 1], True, False) == (
         planned.version,
