@@ -20,7 +20,7 @@ from streams.runtime.preparation import may_create, stop_on_user_error
 
 
 class Publisher(Part):
-    """The tails of an app's types in this worker: of the partitions of hints that Kafka gave it.
+    """The tails of an app's types in this worker: of the logs whose partitions of hints Kafka gave it.
 
     A type is to have one app that publishes it. With two, each event is on its topic twice, in order all the same, and
     readers leave out the second; the tails of both show it as a limit.
@@ -42,6 +42,7 @@ class Publisher(Part):
                     topic=topics.events_topic(settings.namespace, type_),
                     source=context.source,
                     journal=journal,
+                    layout=connections.layouts[type_],
                     broker=connections.broker,
                     codec=context.events,
                     framing=framing,
@@ -57,7 +58,8 @@ class Publisher(Part):
 
     @property
     def partitions_served(self) -> set[int]:
-        return {partition for tailers in self._tailers.values() for partition in tailers.tails}
+        """Those of hints, with a log or without."""
+        return {seat for tailers in self._tailers.values() for seat in tailers.seats}
 
     @property
     def limits(self) -> list[str]:

@@ -1,7 +1,11 @@
-"""Where a tail goes on: behind the last event that it, or another worker before it, has published.
+"""Where a tail goes on: in each slice behind the last event that it, or another worker before it, has published.
 
-The events topic itself says which that is: each record carries the position of its event. Where retention has removed
-them all, a copy beside the journal says it.
+Each record of the events topic carries the position of its event, so the last one of a slice says how far that slice
+is. Of a slice that has been still for long it says little: a copy beside the journal says up to which commit all slices
+of the log are out, so nothing before that is read again. That commit says of each slice which was its newest with an
+event. Where a slice's last record is older than that, its topic was made again or has lost its end, and the slice goes
+on from that record. Where a slice has no record, retention has removed them all or the topic was made again: the copy
+alone says where to go on.
 """
 
 from __future__ import annotations
@@ -9,64 +13,125 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from projections.publishing.publication import NOTHING_BEFORE, Publication
-from streams.journal.port import Log, Published, stream_name
-from streams.journal.position import BEGINNING, Position
+from projections.publishing.publication import COMMIT_END, NOTHING_BEFORE, Publication
+from streams.concurrency.tasks import all_of
+from streams.journal.layout import LogSpan
+from streams.journal.port import Commit, Unavailable, log_name
+from streams.journal.position import Place, Position, stream_name
 from streams.kafka.published_through import journal_is_behind, published_place
 
 
-class ResumePoint(NamedTuple):
-    """Up to where a stream is published.
+class SlicePoint(NamedTuple):
+    """Up to where a slice is published.
 
-    published   the last event that is; `Published(0, -1)` for none
-    newest      its position, where that is known to be the one before the event to be published next
-    end         the offset behind its record; None where the topic has none
-    reason      why the log is not the one that it is from; empty when it is
+    done     no event up to this place, and all behind it, are to be published
+    newest   the position of the last event of the stream up to there, where that is known
+    end      the offset behind its last record; None where the topic has none
     """
 
-    published: Published
+    done: Place
     newest: Position | None
     end: int | None
+
+
+class ResumePoint(NamedTuple):
+    """Up to where a log is published.
+
+    nr       all slices have all events up to this commit
+    slices   how far each is
+    reason   why the log is not the one that they are from; empty when it is
+    """
+
+    nr: int
+    slices: Mapping[int, SlicePoint]
     reason: str = ""
 
 
-async def find_resume_point(publication: Publication, partition: int) -> ResumePoint:
+class _Last(NamedTuple):
+    """The last record of a slice: the position of its event, whether that ends its commit, and the offset behind."""
+
+    position: Position
+    ends: bool
+    end: int
+    headers: Mapping[str, bytes]
+
+
+async def find_resume_point(publication: Publication, span: LogSpan) -> ResumePoint:
     """Look at the topic, and then whether the log has what stands there. Raises `Unavailable`, `KafkaError`,
     `TimeoutError`."""
-    journal, stream = publication.journal, stream_name(publication.type, partition)
+    journal, log = publication.journal, log_name(publication.type, span.number)
+    looks = await all_of(_last_record(publication, slice) for slice in span.slices)
+    last = dict(zip(span.slices, looks, strict=True))
+    copy = await journal.published(log)
+    nr = span.after if copy is None else max(copy.nr, span.after)
+    head = await journal.head(log, span.after)
+    ends_at = span.after if head is None else head.nr
+    if reason := await _refusal(publication, log, last, nr, ends_at):
+        return ResumePoint(nr, {}, reason)
+    commit = await _commit(publication, log, nr) if nr > span.after else None
+    if commit is None and nr > span.after:
+        raise Unavailable(f"{log}: commit {nr}, up to which it is published, cannot be read yet")
+    slices = {}
+    for slice, found in last.items():
+        known = commit.slices.get(slice) if commit is not None else None
+        eventful_nr = known.eventful_nr if known is not None else None if nr else 0
+        slices[slice] = _point(stream_name(publication.type, slice), found, nr, eventful_nr)
+    least = min((point.done for point in slices.values()), default=(nr + 1, -1))
+    return ResumePoint(max(least[0] - 1, span.after), slices)
+
+
+def _point(stream: str, last: _Last | None, nr: int, eventful_nr: int | None) -> SlicePoint:
+    """Where a slice goes on, when all slices are said to be out up to commit `nr`, and this one's newest up to there
+    with an event is `eventful_nr`, None where that is not known."""
+    all_out = nr + 1, -1
+    if last is None:
+        return SlicePoint(all_out, Position(stream, *NOTHING_BEFORE) if eventful_nr == 0 else None, None)
+    place = last.position.place
+    is_whole = not eventful_nr or place[0] > eventful_nr or (place[0] == eventful_nr and last.ends)
+    return SlicePoint(max(place, all_out) if is_whole else place, last.position, last.end)
+
+
+async def _last_record(publication: Publication, slice: int) -> _Last | None:
+    stream = stream_name(publication.type, slice)
 
     def is_published(record: Any) -> bool:  # others may write to the topic too
         return published_place(record.headers, stream) is not None
 
-    record = await publication.broker.last_record(publication.topic, partition, is_published)
-    newest, end = None, None
+    record = await publication.broker.last_record(publication.topic, slice, is_published)
     if record is None:
-        published = await journal.published(stream) or Published(*BEGINNING)
-        newest = Position(stream, *NOTHING_BEFORE) if published.nr == 0 else None
-    else:
-        place = published_place(record.headers, stream)
-        assert place is not None, f"{stream}: the record at offset {record.offset} is none of its events"
-        published = Published(*place)
-        end = record.offset + 1
-    head = await journal.head(stream)
-    nr = head.nr if head is not None else 0
-    position, reason = Position(stream, published.nr, published.index), ""
-    if nr < published.nr:
-        reason = journal_is_behind(position, nr)
-    elif record is not None and not await _has(journal, position, dict(record.headers)):
-        reason = (
-            f"{publication.topic} has another event {position} than the journal: is JOURNAL_URL right, was the journal"
-            ' restored? See "What belongs together" in docs/operations.md'
-        )
-    return ResumePoint(published, newest, end, reason)
+        return None
+    place = published_place(record.headers, stream)
+    assert place is not None, f"{stream}: the record at offset {record.offset} is none of its events"
+    return _Last(Position(stream, *place), COMMIT_END in record.headers, record.offset + 1, dict(record.headers))
 
 
-async def _has(journal: Log, position: Position, headers: Mapping[str, bytes]) -> bool:
-    """Whether the log has the event that these headers are of, as far as it can be read."""
-    commits = await journal.commits(position.stream, position.nr - 1, 1)
-    if not commits or commits[0].nr != position.nr:
+async def _refusal(publication: Publication, log: str, last: Mapping[int, _Last | None], nr: int, ends_at: int) -> str:
+    """Why a log that ends at a commit is not the one that was published; empty when it is."""
+    records = [found for found in last.values() if found is not None]
+    said = [Position(log, nr, -1), *(found.position for found in records)]
+    furthest = max(said, key=lambda position: position.place)
+    if furthest.nr > ends_at:
+        return journal_is_behind(furthest, ends_at)
+    for found, is_there in zip(records, await all_of(_has(publication, log, it) for it in records), strict=True):
+        if not is_there:
+            return (
+                f"{publication.topic} has another event {found.position} than the journal: is JOURNAL_URL right, was"
+                ' the journal restored? See "What belongs together" in docs/operations.md'
+            )
+    return ""
+
+
+async def _has(publication: Publication, log: str, last: _Last) -> bool:
+    """Whether the log has the event of a record, as far as it can be read."""
+    commit = await _commit(publication, log, last.position.nr)
+    if commit is None:
         return True
-    events = commits[0].events
-    event = events[position.index] if position.index < len(events) else None
-    origin = headers.get("ce_subject"), headers.get("ce_causationid")
+    index = last.position.index
+    event = commit.events[index] if index < len(commit.events) else None
+    origin = last.headers.get("ce_subject"), last.headers.get("ce_causationid")
     return event is not None and origin == (event.aggregate_id.encode(), event.command_id.encode())
+
+
+async def _commit(publication: Publication, log: str, nr: int) -> Commit | None:
+    commits = await publication.journal.commits(log, nr - 1, 1)
+    return commits[0] if commits and commits[0].nr == nr else None

@@ -1,8 +1,9 @@
-"""Which streams of a type are tailed in this worker, and the hints that wake their tails.
+"""Which logs of a type are tailed in this worker, and the hints that wake their tails.
 
-An owner sends a hint behind each commit. Hints come past Faust's streams, in batches, as commands do: a stream costs
-two tasks and a future for each record, and brought them so late, with some hundreds a second, that the tails saw most
-commits by looking for themselves, once a second.
+An owner sends a hint behind each commit, to the partition of hints that is the seat of its log. Who has been given that
+partition tails the log. Hints come past Faust's streams, in batches: a stream costs two tasks and a future for each
+record, and brought them so late, with some hundreds a second, that the tails saw most commits by looking for
+themselves, once a second.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from streams.runtime.partition_pump import ConsumerRecord
 
 
 class Tailers:
-    """The tails of one aggregate type in this worker: those of the hint partitions that Kafka gave it. It is the
-    receiver of the topic of hints."""
+    """The tails of one aggregate type in this worker: of the logs whose seats Kafka gave it. It is the receiver of the
+    topic of hints."""
 
     def __init__(self, publication: Publication) -> None:
         self.tails: dict[int, Tail] = {}
+        """By seat."""
+        self.seats: set[int] = set()
+        """All that this worker has; most have no log."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._covered: dict[int, int] = {}
         self._publication = publication
@@ -32,20 +36,22 @@ class Tailers:
     def covered(self, partition: int) -> int | None:
         return self._covered.get(partition)
 
-    def assign(self, partitions: set[int]) -> None:
-        """Tail exactly these. Cheap to repeat."""
-        self._covered = {partition: offset for partition, offset in self._covered.items() if partition in partitions}
-        for partition in self._tasks.keys() - partitions:
-            self._tasks.pop(partition).cancel()
-            del self.tails[partition]
-        for partition in partitions - self._tasks.keys():
-            self.tails[partition] = tail = Tail(self._publication, partition)
-            self._tasks[partition] = self._publication.supervisor.keep(f"publishing {tail.stream}", tail.run)
+    def assign(self, seats: set[int]) -> None:
+        """Tail the open logs at exactly these seats. Cheap to repeat."""
+        self.seats = seats
+        self._covered = {seat: offset for seat, offset in self._covered.items() if seat in seats}
+        spans = {span.seat: span for span in self._publication.layout.layout.open if span.seat in seats}
+        for seat in self._tasks.keys() - spans.keys():
+            self._tasks.pop(seat).cancel()
+            del self.tails[seat]
+        for seat in spans.keys() - self._tasks.keys():
+            self.tails[seat] = tail = Tail(self._publication, spans[seat])
+            self._tasks[seat] = self._publication.supervisor.keep(f"publishing {tail.log}", tail.run)
 
-    def wake(self, partition: int, hint: bytes | None) -> None:
+    def wake(self, seat: int, hint: bytes | None) -> None:
         """A hint came; what it says need not be true."""
-        if partition in self.tails:
-            self.tails[partition].wake(int(hint) if hint and hint.isdigit() and len(hint) < 19 else 0)
+        if seat in self.tails:
+            self.tails[seat].wake(int(hint) if hint and hint.isdigit() and len(hint) < 19 else 0)
 
     async def close(self) -> None:
         """Tail nothing any more."""

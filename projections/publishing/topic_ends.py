@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from aiokafka.errors import KafkaError
 
 from projections.publishing.publication import COMMIT_END
-from streams.journal.port import Unavailable, stream_type
-from streams.journal.position import stream_partition
+from streams.journal.port import Unavailable
+from streams.journal.position import stream_slice, stream_type
 from streams.kafka.client import KafkaClient
 from streams.kafka.published_through import published_place
 
@@ -27,7 +27,7 @@ class TopicEnds:
 
     async def of(self, stream: str) -> tuple[int, int]:
         """The newest commit of a stream that its topic has whole, 0 for none; and the offset behind the last record."""
-        topic, partition = self._topic_of(stream_type(stream)), stream_partition(stream)
+        topic, partition = self._topic_of(stream_type(stream)), stream_slice(stream)
         try:
             end = await self._broker.end_offset(topic, partition)
             nr, known = self._ends.get(stream, (0, 0))
@@ -44,7 +44,7 @@ class TopicEnds:
 
     async def age(self, stream: str, offset: int) -> float:
         """Seconds since the event at an offset was written; 0 where there is none."""
-        topic, partition = self._topic_of(stream_type(stream)), stream_partition(stream)
+        topic, partition = self._topic_of(stream_type(stream)), stream_slice(stream)
         try:
             record = await self._broker.first_record(topic, partition, offset)
         except (KafkaError, TimeoutError) as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -18,7 +19,8 @@ LOOK_BACK = 10_000
 STALL_SECONDS = 10.0
 """The longest wait for the next records. All of them may take longer: foreign ones can be many and large."""
 LOOKS_AT_ONCE = 8
-"""The most gaps that are looked at side by side, each by a consumer of its own, which can read only one partition."""
+"""The most records that are looked for side by side, each by a consumer of its own, which can read only one
+partition."""
 
 
 class Probes:
@@ -33,8 +35,10 @@ class Probes:
         self._spawn = spawn
         self._ends: SharedClient[Any] = SharedClient(self._started_for_ends, spawn)
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._due = 0
+        """Looks that wait for a consumer."""
         self._idle: list[AIOKafkaConsumer] = []
-        """The consumers that wait for the next look."""
+        """The consumers that wait for the next look: one, or as many as have looks to make."""
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -55,29 +59,39 @@ class Probes:
     async def last_record(self, tp: TopicPartition, wanted: Callable[[Any], bool]) -> ConsumerRecord[Any, Any] | None:
         """The last record of a partition that is `wanted`, None where there is none. Raises `KafkaError`,
         `TimeoutError`."""
-        consumer = await self._started()
-        try:
-            consumer.assign([tp])
+        async with self._looking(tp) as consumer:
             return await last_wanted(consumer, tp, wanted)
-        finally:
-            await consumer.stop()
 
     async def first_record(self, tp: TopicPartition, start: int) -> ConsumerRecord[Any, Any]:
-        """The first record from `start` on. Raises `KafkaError`, and `TimeoutError` when there is none within 10 s.
+        """The first record from `start` on. Raises `KafkaError`, and `TimeoutError` when there is none within 10 s."""
+        async with self._looking(tp) as consumer:
+            consumer.seek(tp, start)
+            return await asyncio.wait_for(consumer.getone(tp), PROBE_SECONDS)
 
-        Its consumer is kept as long as it answers: a producer that writes in transactions leaves a gap behind each.
-        """
-        async with self._looks:
+    @asynccontextmanager
+    async def _looking(self, tp: TopicPartition) -> AsyncIterator[AIOKafkaConsumer]:
+        """A consumer of one partition. It is kept as long as it answers: a producer that writes in transactions leaves
+        a gap behind each, and a tail looks at the ends of many partitions."""
+        self._due += 1
+        try:
+            await self._looks.acquire()
+        finally:
+            self._due -= 1
+        try:
             consumer = self._idle.pop() if self._idle else await self._started()
             try:
                 consumer.assign([tp])
-                consumer.seek(tp, start)
-                record = await asyncio.wait_for(consumer.getone(tp), PROBE_SECONDS)
+                yield consumer
             except BaseException:
                 self._spawn(let_end(consumer))
                 raise
-            self._idle.append(consumer)
-            return record
+            consumer.pause(tp)  # it would fetch what nobody asks for
+            if len(self._idle) < max(self._due, 1):
+                self._idle.append(consumer)
+            else:
+                self._spawn(let_end(consumer))
+        finally:
+            self._looks.release()
 
     async def _started_for_ends(self) -> AIOKafkaConsumer:
         return await started(AIOKafkaConsumer(bootstrap_servers=self._servers, **self._security))

@@ -18,7 +18,7 @@ from projections.applying.fold import TableFold, _Batch
 from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.projection_group import ProjectionGroup
 from projections.projection import Projection
-from projections.publishing.resume_point import find_resume_point
+from projections.publishing.resume_point import _last_record, _point
 from projections.publishing.tail import Tail
 from projections.routing.cutover import Cutover
 from projections.stores.changelog import is_newer, records_of
@@ -149,18 +149,14 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(
             Tail.wake,
             "self._wake.set()",
-            "self.published = Published(max(nr - 1, self.published.nr), -1)\n    self._wake.set()",
+            "self.published = max(nr - 1, self.published)\n    self._wake.set()",
         ),
     ),
     "the tailer reads only when it gets a hint": (
-        Edit(Tail.run, "await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)", "await self._wake.wait()"),
+        Edit(Tail.run, "asyncio.timeout(POLL_SECONDS)", "asyncio.timeout(None)"),
     ),
     "the tailer resumes behind the commit of the last event": (
-        Edit(
-            find_resume_point,
-            "return ResumePoint(published,",
-            "return ResumePoint(Published(published.nr, -1),",
-        ),
+        Edit(_point, "place = last.position.place", "place = (last.position.nr + 1, -1)"),
     ),
     "an event is applied again": (Edit(_Batch.apply, "if row is not None and event.at <= row.at:", "if False:"),),
     "a late duplicate takes a table back": (
@@ -272,7 +268,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(RocksDBStore._newer, "in ours(records, self.table_name):", "in records:"),
     ),
     "the tailer goes on behind a stranger's record": (
-        Edit(find_resume_point, "partition, is_published)", "partition, lambda record: True)"),
+        Edit(_last_record, "slice, is_published)", "slice, lambda record: True)"),
     ),
     "what is raised over a gap ends the worker": (
         Edit(Owner.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),

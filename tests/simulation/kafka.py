@@ -192,10 +192,11 @@ class SimulatedBroker(KafkaClient):
         if said is not None:
             super().hint(topic, partition, said)
 
-    async def end_offset(self, topic: str, partition: int) -> int:
-        return await self._world.network.ask(
-            "kafka", lambda: len(self._world.kafka.partition(topic, partition).records)
-        )
+    async def end_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        def look() -> dict[int, int]:
+            return {number: len(self._world.kafka.partition(topic, number).records) for number in partitions}
+
+        return await self._world.network.ask("kafka", look)
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True) -> Any:
         def look() -> Any:
