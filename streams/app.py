@@ -64,7 +64,7 @@ def command_app(
         served = [ServedType(app, context, journal, broker, budget, new_follower) for context in contexts]
     app.add(_Context(app, served, journal, broker))
     for part in served:
-        app.share_out(part.context.logs_topic, f"{name}-{part.type}-logs")
+        app.receive(part.context.logs_topic, part.layout, f"{name}-{part.type}-logs")
         app.open_seats[part.context.logs_topic] = part.open_seats
         app.add(part)
     add_health(app)
@@ -99,6 +99,7 @@ class _Context(Part):
         self._tasks.append(supervisor.keep("topics", self._watch_topics))
         self._tasks.append(supervisor.keep("telling Kafka how far commands are", self._offsets.run))
         for part in self._served:
+            self._tasks.append(supervisor.keep(f"the layout of {part.type}", part.follow_layout))
             if part.router is not None:
                 self._tasks.append(supervisor.keep(f"what {part.type} hears", part.router.run))
 
@@ -110,7 +111,7 @@ class _Context(Part):
         for context in contexts:
             await self._journal.save_schemas(context.events.schemas)
         for part in self._served:
-            await until_it_answers(part.layout.look, "journal", Unavailable)
+            await until_it_answers(part.layout.reader.look, "journal", Unavailable)
 
     async def _watch_topics(self) -> None:
         await watch_partitions(self._broker.existing, self._topics, self._app.supervisor)

@@ -192,7 +192,7 @@ class TimerWatch(LogFollower):
         for page in pages:
             # A page from beyond the head is of a log that somebody has put back to an older one.
             is_usable = page is not None and page.version == FORM and page.nr <= self._head
-            saved.append(page.nr if page is not None and is_usable else self._span.after)
+            saved.append(page.nr if page is not None and is_usable else self._span.begins_after)
             if page is not None and is_usable:
                 timers.add_page(page.state)
                 await yield_if_due()

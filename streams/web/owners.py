@@ -92,6 +92,6 @@ def add_owners(app: Application, types: Iterable[ServedType]) -> None:
         every = [
             LogStatus(log=log_name(type.type, span.number), seat=span.seat, slices=span.slices)
             for type in types
-            for span in type.layout.layout.open
+            for span in type.layout.reader.layout.open
         ]
         return json_response(view, OwnersAnswer(app.module, [log_status(log) for log in placed], every))
