@@ -14,6 +14,7 @@ from projections.applying.event_reader import EventReader
 from projections.applying.foreign_events import TopicLog
 from projections.applying.projection_group import ProjectionGroup
 from projections.applying.topic_reader import KafkaTopicReader
+from projections.applying.type_logs import TypeLogs
 from projections.http.problems import ExpectDispatcher, problems
 from projections.publishing.backlog import Backlog
 from projections.publishing.connections import Connections
@@ -35,7 +36,7 @@ from streams.cli import main as command_line
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.foreign_type import ForeignType
-from streams.journal.port import stream_type
+from streams.journal.position import stream_type
 from streams.kafka import topics
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
@@ -54,7 +55,7 @@ CATCH_UPS_AT_ONCE = 3
 
 
 class ReadSide(Part):
-    """What the views of a projection app need: stores by projection, journals and contexts by type, doors.
+    """What the views of a projection app need: stores by projection; journals, logs and contexts by type; doors.
 
     `contexts` are the types that have a journal: it publishes their events, unless PUBLISH is off and another app does
     (`projections.tail_app`). `foreign` are types of somebody else's, of which it has the topics alone. `name` tells the
@@ -79,6 +80,10 @@ class ReadSide(Part):
         self._connections = Connections(app, contexts, [type.topic for type in foreign])
         self.journals, self.broker = self._connections.journals, self._connections.broker
         self.heads = Heads(self.journals, self._connections.layouts)
+        self.logs = {
+            type: TypeLogs(journal, type, self._connections.layouts[type], self.heads)
+            for type, journal in self.journals.items()
+        }
         self.publisher = Publisher(app, contexts, self._connections) if contexts and settings.publish else None
         self.topic_ends = TopicEnds(self.broker, lambda type: self.sources[type].topic)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
@@ -97,7 +102,7 @@ class ReadSide(Part):
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
         for type_, context in contexts.items():
-            reader = EventReader(context.events, self.journals[type_], context.source)
+            reader = EventReader(context.events, self.journals[type_], self.logs[type_], context.source)
             self._add_source(type_, topics.events_topic(context.settings.namespace, type_), reader)
         for type in foreign:
             self._add_source(type.type, type.topic.name, self._topic_logs[type.type])

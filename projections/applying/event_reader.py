@@ -5,23 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+from projections.applying.type_logs import TypeLogs
 from projections.projection import PublishedEvent
-from projections.publishing.publication import COMMIT_END, PREVIOUS, event_headers
+from projections.publishing.publication import COMMIT_END, PREVIOUS, event_headers, events_in
 from schemas.codec import Codec, Undecodable
 from schemas.wire_format import from_wire
 from streams.concurrency.fairness import chunks, yield_if_due
 from streams.journal.event_decoding import decode_event
 from streams.journal.event_view import pieces
-from streams.journal.port import Commit, Journal, Unavailable, stream_type
-from streams.journal.position import BEGINNING, Place, Position, parse_place
+from streams.journal.port import Journal, RecordedEvent, SliceHead, Unavailable
+from streams.journal.position import BEGINNING, Place, Position, parse_place, stream_slice, stream_type
 from streams.kafka.published_through import JournalBehind, journal_is_behind, published_place
 
 log = logging.getLogger(__name__)
 
 EVENTS_AT_ONCE = 1_000
 COMMITS_AT_ONCE = 200
+LOGGED_AT_ONCE = 5_000
+"""About so many events of all slices of a log are read together."""
 FIRST_COMMITS = 5
 """What a commit of a log holds is not known before it is read."""
 
@@ -42,7 +46,7 @@ class EventRecord(Protocol):
 
 
 class Event(NamedTuple):
-    """One stored event: its place in the log, whether it ends its commit, and what it stands for today.
+    """One stored event: its place in its stream, whether it ends its commit there, and what it stands for today.
 
     `follows` is the event before it in its stream, (0, 0) for the first, None where that is not known.
     `origin` is the first of `parts`, or says where it was published from when nothing came of it. `next_offset` is that
@@ -64,12 +68,12 @@ class Event(NamedTuple):
 
     @property
     def complete(self) -> int:
-        """The newest commit that is whole when this event has been applied."""
+        """The newest commit of which the stream has all when this event has been applied."""
         return self.at[0] if self.ends else self.at[0] - 1
 
 
 class _FromLog(NamedTuple):
-    """An event of the log in the form of the record that the tailer makes of it."""
+    """An event of a log in the form of the record that the tailer makes of it."""
 
     key: bytes
     value: bytes
@@ -131,9 +135,10 @@ class EventReader:
     reaches_back = True
     """Whether a log has what the topic lacks. Where none does, tables begin with the first event that the topic has."""
 
-    def __init__(self, codec: Codec, journal: Journal, source: str = "") -> None:
+    def __init__(self, codec: Codec, journal: Journal, logs: TypeLogs, source: str = "") -> None:
         self._codec = codec
         self._journal = journal
+        self._logs = logs
         self._source = source.encode()
         self.passed_over: dict[str, int] = {}
         """By stream the records of its events partition that are no events of it."""
@@ -184,62 +189,61 @@ class EventReader:
     async def from_log(
         self, stream: str, after: Place, before: Place, offset: int = 0
     ) -> AsyncGenerator[Sequence[Event]]:
-        """The events of a log behind one place and before another, in batches.
+        """The events of a stream in its log, behind one place and before another, in batches.
 
         All of them: a read of the log that ends early is not its end. `offset` is for a log that is a topic: events
         before it need not be looked at. Raises what `read` raises, and `JournalBehind` where the log ends before that
         place: what is said to stand there will not come.
         """
+        slice = stream_slice(stream)
+        log_of_slice = self._logs.of(slice)
         last = before[0] if before[1] > 0 else before[0] - 1
         nr, most = max(after[0] - 1, 0), FIRST_COMMITS
         while nr < last:
-            commits = await self._journal.commits(stream, nr, min(most, last - nr))
+            commits = await log_of_slice.commits(nr, min(most, last - nr))
             if not commits:
-                if (head_nr := await self.last_commit(stream)) < last:
-                    raise JournalBehind(journal_is_behind(Position(stream, *before), head_nr))
+                if (head_nr := (await log_of_slice.head())[0]) < last:
+                    said = before[0], max(before[1] - 1, 0)
+                    raise JournalBehind(journal_is_behind(Position(stream, *said), head_nr))
                 raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
-            records = []
+            records: list[EventRecord] = []
             for commit in commits:
                 await yield_if_due()
-                for index, headers, event in event_headers(commit, self._source, self._codec):
-                    if after < (commit.nr, index) < before:
-                        records.append(_FromLog(event.aggregate_id.encode(), event.data, headers))
+                its = events_in(commit, slice, self._logs.slices)
+                found = self._as_published(stream, commit.nr, commit.recorded_at, its)
+                records += [record for index, record in found if after < (commit.nr, index) < before]
             for start in range(0, len(records), EVENTS_AT_ONCE):
                 yield await self.read(records[start : start + EVENTS_AT_ONCE], stream)
             nr = commits[-1].nr
-            most = max(1, min(COMMITS_AT_ONCE, EVENTS_AT_ONCE * len(commits) // max(len(records), 1)))
+            logged = sum(len(commit.events) for commit in commits)
+            most = max(1, min(COMMITS_AT_ONCE, LOGGED_AT_ONCE * len(commits) // max(logged, 1)))
 
-    async def last_commit(self, stream: str) -> int:
-        """The number of the newest commit of a log, 0 for none. Raises `Unavailable`."""
-        head = await self._journal.head(stream)
-        return head.nr if head is not None else 0
+    def _as_published(
+        self, stream: str, nr: int, recorded_at: datetime, events: Sequence[tuple[int, RecordedEvent]]
+    ) -> list[tuple[int, EventRecord]]:
+        """The records of events of a commit, each with its index."""
+        headed = event_headers(stream, nr, recorded_at, events, source=self._source, codec=self._codec)
+        return [(index, _FromLog(event.aggregate_id.encode(), event.data, headers)) for index, headers, event in headed]
+
+    async def head(self, stream: str, since: float | None = None) -> tuple[int, SliceHead]:
+        """The number of the newest commit of the log, and how far the stream is with it; (0, ..) for none. As they were
+        at a time of the loop's clock or later, at the call for None. Raises `Unavailable`."""
+        return await self._logs.of(stream_slice(stream), since).head()
 
     async def of_aggregate(self, stream: str, aggregate_id: str, before: Place) -> AsyncIterator[Sequence[Event]]:
         """The events of one aggregate, whose stream this is, before a place, in pieces of some megabytes.
 
         Raises what `from_log` raises.
         """
-        head = await self._journal.head(stream)
-        indexed = head.derived_nr if head is not None else 0
+        newest = await self._logs.of(stream_slice(stream)).newest()
+        indexed = newest.derived_nr if newest is not None else 0
         async with aclosing(pieces(self._journal, stream_type(stream), aggregate_id)) as found:
             async for rows in found:
                 records: list[EventRecord] = []
                 for row in rows:
                     if row.nr <= indexed and (row.nr, row.index) < before:
-                        commit = Commit(
-                            stream=stream,
-                            nr=row.nr,
-                            epoch=0,
-                            owner="",
-                            topic_id="",
-                            offset=0,
-                            derived_nr=0,
-                            eventful_nr=row.nr,
-                            recorded_at=row.recorded_at,
-                            events=(row.event,),
-                        )
-                        for _, headers, event in event_headers(commit, self._source, self._codec, None, row.index):
-                            records.append(_FromLog(aggregate_id.encode(), event.data, headers))
+                        one = self._as_published(stream, row.nr, row.recorded_at, [(row.index, row.event)])
+                        records += [record for _, record in one]
                 if not records:
                     break
                 yield await self.read(records, stream)

@@ -19,7 +19,7 @@ from projections.applying.fold import MissingEvents
 from projections.applying.progress import Progress
 from projections.applying.topic_reader import TopicReader, TopicReading
 from projections.stores.rows import Checkpoint
-from streams.journal.port import Unavailable
+from streams.journal.port import SliceHead, Unavailable
 from streams.journal.position import BEGINNING, Place, Position
 from streams.kafka.published_through import JournalBehind, journal_is_behind
 from streams.kafka.records import UnreadableRecord
@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
 """So long the topic may take to bring records that are said to be there, and the journal to say where it ends."""
 IDLE_SECONDS = 10.0
-"""When the topic has brought nothing for so long, the journal is asked whether it has more."""
+"""When the topic has brought nothing for so long, the journal is asked whether it has more. An answer that another slice
+of the log has had may be half as old."""
 
 
 class Batch(NamedTuple):
@@ -44,11 +45,15 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedStream:
-    """A stream of the journal, and the partition of an events topic that its events are published to."""
+    """A stream, and the partition of an events topic that its events are published to.
+
+    What was known of the journal before this worker had it, `since` a time of the loop's clock, does not count.
+    """
 
     name: str
     topic: str
     partition: int
+    since: float
     topics: TopicReader
     reader: EventReader
 
@@ -66,6 +71,9 @@ class EventSource:
         self._at = (0, 0)
         """Every event up to here has been handed out."""
         self._complete = 0
+        """Every event of the commits up to this one has been handed out."""
+        self._known_since = stream.since
+        """An answer of the journal may be as old as this at the beginning."""
         self._offset = 0
         self._behind_last = -1
         """The offset behind the event that was handed out last; -1 where that came from the journal."""
@@ -80,6 +88,7 @@ class EventSource:
         Raises `JournalBehind` where the journal ends before that event, or before the last one on the topic: it is not
         the journal that they are from. While nobody can say, what was published counts.
         """
+        self._known_since = max(self._known_since, _now() - IDLE_SECONDS / 2)
         first, self.end = await self._reading.first(), await self._reading.end()
         await self._require_journal(max(newest, await self._last_on_topic(first)))
         if not self._reader.reaches_back:
@@ -102,17 +111,19 @@ class EventSource:
             self.progress.reads_topic = False
 
     async def _require_journal(self, newest: Place) -> None:
-        head = await self._head()
-        if head is not None and head < newest[0]:
-            raise JournalBehind(journal_is_behind(Position(self._stream, *newest), head))
+        head = await self._head(self._known_since)
+        if head is not None and head[0] < newest[0]:
+            head = await self._head()
+        if head is not None and head[0] < newest[0]:
+            raise JournalBehind(journal_is_behind(Position(self._stream, *newest), head[0]))
 
-    async def _head(self) -> int | None:
-        """The number of the newest commit, None when the journal does not answer, or there is none."""
+    async def _head(self, since: float | None = None) -> tuple[int, SliceHead] | None:
+        """As `EventReader.head`, None when the journal does not answer, or there is none."""
         if not self._reader.reaches_back:
             return None
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                return await self._reader.last_commit(self._stream)
+                return await self._reader.head(self._stream, since)
         except (Unavailable, TimeoutError):
             return None
 
@@ -144,7 +155,7 @@ class EventSource:
             async for batch in self._from_journal(journal_to):
                 yield batch
         if not self._joined and self._offset >= self.end:  # there is no event that would name what is missing
-            async for batch in self._rest_of_journal():
+            async for batch in self._rest_of_journal(self._known_since):
                 yield batch
         if self._joined:
             yield self._topic_read_to(self._offset)
@@ -160,7 +171,9 @@ class EventSource:
             # The topic has no more, or has been made anew, or lost its end; or its broker is slow.
             end = await self._reading.end()
             self._show_topic()
-            async for batch in self._rest_of_journal():
+            # Where nothing is strange, slices of one log share their looks at its head.
+            since = _now() - IDLE_SECONDS / 2 if end == self._offset else None
+            async for batch in self._rest_of_journal(since):
                 yield batch
             self.end = self.progress.end = end
             yield self._topic_read_to(end)
@@ -177,6 +190,7 @@ class EventSource:
                     yield batch
             run.append(event)
             self._at, self._behind_last, self._joined = event.at, event.next_offset, True
+            self._complete = max(self._complete, event.complete)
             self._show_topic()
         offset = records[-1].offset + 1
         unreadable = any(isinstance(record, UnreadableRecord) for record in records)
@@ -211,22 +225,27 @@ class EventSource:
             return
         level = logging.WARNING if self._joined else logging.INFO  # that it does not reach back is no news
         log.log(level, "%s: the topic lacks what is before event %d:%d: reading the journal", self._stream, *event.at)
-        async for batch in self._from_journal(event.at):
+        before = event.at if event.follows is None else min(event.at, (event.follows[0], event.follows[1] + 1))
+        async for batch in self._from_journal(before):
             yield batch
         if event.follows is not None and event.follows > self._at:
             text = "{}: the journal lacks what is before event {}:{}".format(self._stream, *event.at)
             raise MissingEvents(text, event.at)
 
-    async def _rest_of_journal(self) -> AsyncGenerator[Batch]:
-        """What the journal has behind the events handed out. When it does not answer, that is an error only where the
-        topic has not brought yet what was published."""
-        head = await self._head()
+    async def _rest_of_journal(self, since: float | None = None) -> AsyncGenerator[Batch]:
+        """What the journal has behind the events handed out, `since` a time or now. Nothing is read where its head says
+        that the slice has no more, however many commits of other slices there are. When it does not answer, that is an
+        error only where the topic has not brought yet what was published."""
+        head = await self._head(since)
         if not self._reader.reaches_back:
             self._joined = True
         elif head is not None:
-            async for batch in self._from_journal((head + 1, 0)):
-                yield batch
-            self._at, self._joined = max(self._at, (head + 1, -1)), True
+            nr, of_slice = head
+            if of_slice.eventful_nr > self._complete:
+                async for batch in self._from_journal((of_slice.eventful_nr + 1, 0)):
+                    yield batch
+            self._at, self._joined = max(self._at, (nr + 1, -1)), True
+            self._complete = max(self._complete, nr)
         elif self._offset < self.end or not self._joined:
             raise Unavailable(f"{self._stream}: the journal does not say where it ends")
 
@@ -237,6 +256,7 @@ class EventSource:
         async for events in self._reader.from_log(self._stream, self._at, before):
             yield Batch(events, None)
             self._at, self._behind_last = events[-1].at, -1
+            self._complete = max(self._complete, events[-1].complete)
             self.progress.in_log(events[-1].at[0], len(events))
 
     async def distance(self, offset: int) -> int:
@@ -244,3 +264,7 @@ class EventSource:
         if self.end <= offset:
             self.end = self.progress.end = await self._reading.end()
         return self.end - offset
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

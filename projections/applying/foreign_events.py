@@ -15,7 +15,7 @@ from schemas.wire_format import from_wire
 from streams.foreign_type import ForeignType
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import Unavailable
-from streams.journal.position import BEGINNING, Place, stream_partition
+from streams.journal.position import BEGINNING, Place, stream_slice
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class TopicLog(EventReader):
         """The records of a partition from an offset on, to the one right before a place or to the end. Raises
         `Unavailable`."""
         last = before[0], before[1] - 1
-        reading = await self._topics.open(self._type.topic.name, stream_partition(stream))
+        reading = await self._topics.open(self._type.topic.name, stream_slice(stream))
         try:
             end = await reading.end()
             offset = max(offset, await reading.first())

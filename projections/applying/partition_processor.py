@@ -30,7 +30,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 NEAR = 1_000
-"""Records between two tables that may still go together: the one that is ahead leaves out what it has."""
+"""Records between two tables that may still go together: the one that is ahead leaves out what it has. As many commits
+of the log may be read to bring them together, of all its slices."""
 BATCH = 500
 """Records that are applied together: few enough that queries need not wait long for their turn."""
 BATCH_BEHIND = 2_000
@@ -258,8 +259,10 @@ class PartitionProcessor:
         self._start(build, self._build(table, build))
 
     async def _build(self, table: PartitionTable, build: EventProcessor) -> None:
-        await build.until_done(lambda: self._bring_near(table, build))
-        await build.until_done(lambda: self._join(table, build))
+        joined = False
+        while not joined:
+            await build.until_done(lambda: self._bring_near(table, build))
+            joined = await build.until_done(lambda: self._join(table, build))
         await self.moved()
 
     async def _bring_near(self, table: PartitionTable, build: EventProcessor) -> None:
@@ -269,17 +272,28 @@ class PartitionProcessor:
             async with build.batches(BATCH_BEHIND) as batches:
                 async for batch in batches:
                     await self._apply(build, batch)
-                    if batch.offset is not None and await build.distance() <= NEAR:
+                    if batch.offset is not None and await build.distance() <= NEAR and self._is_near(table):
                         return
 
-    async def _join(self, table: PartitionTable, build: EventProcessor) -> None:
-        """Let a table that is near go with the others. They wait until it stands where they do."""
+    def _is_near(self, table: PartitionTable) -> bool:
+        """Whether few commits lie between a table and the others. Of a slice in which little happens there may be any
+        number between two events, so it goes on with the topic."""
+        main = self._main
+        return not main.tables or not self.reader.reaches_back or main.at[0] - table.place.nr <= NEAR
+
+    async def _join(self, table: PartitionTable, build: EventProcessor) -> bool:
+        """Let a table that is near go with the others. They wait until it stands where they do. False when they have
+        gone far meanwhile."""
+        if not self._is_near(table):
+            return False
         # Most of the way beforehand, so that the others do not wait for long, nor for its store.
         await self._come_to(self._main, table, build)
         async with self._main_stands() as main:
             if not main.tables:
                 self._start_main([table])
-                return
+                return True
+            if not self._is_near(table):
+                return False
             await self._come_to(main, table, build)
             if table.place.at == main.at and table.place.offset < main.offset:
                 # What it has from the log it need not look for in the topic when it begins again.
@@ -287,6 +301,7 @@ class PartitionProcessor:
                 await table.rows.save(self.number, {table.table: Changes(table.place)})
             main.join(table)
             table.processor = main
+            return True
 
     async def _come_to(self, main: EventProcessor, table: PartitionTable, build: EventProcessor) -> None:
         nr, index = main.at

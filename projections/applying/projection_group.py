@@ -18,7 +18,7 @@ from projections.http.problems import NotNow
 from projections.stores.declaration import Table, version_of
 from projections.stores.rows import Rows
 from streams.concurrency.tasks import cancel, each_done
-from streams.journal.port import stream_name
+from streams.journal.position import stream_name
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +65,20 @@ class ProjectionGroup:
         """Keep the tables of all partitions that this worker has. Where it has raised, it may be called again."""
         async with self._changing:
             await self._close()
+            since = asyncio.get_running_loop().time()
             found = {partition for kept in self.kept for partition in self._here(kept)}
             await self._feed.share(self.topic, found)
             for number in sorted(found):
-                name = stream_name(self.type, number)
+                stream = PublishedStream(
+                    name=stream_name(self.type, number),
+                    topic=self.topic,
+                    partition=number,
+                    since=since,
+                    topics=self._feed,
+                    reader=self._reader,
+                )
                 partition = PartitionProcessor(
-                    PublishedStream(
-                        name=name, topic=self.topic, partition=number, topics=self._feed, reader=self._reader
-                    ),
+                    stream,
                     dead_letters=self._dead_letters,
                     at_once=self._at_once,
                     moved=partial(self._has_moved, number),

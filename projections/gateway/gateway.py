@@ -156,7 +156,7 @@ class Gateway(Part):
             await self._replies.assign(*self._side.doors.assigned())
 
     async def _look(self) -> None:
-        lost = LostReplies(self._pending, self._side.journals)
+        lost = LostReplies(self._pending, self._side.logs)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             await lost.look(now_ms() - int(1_000 * LOOK_SECONDS))

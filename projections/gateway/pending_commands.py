@@ -14,9 +14,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 import msgspec
 
+from projections.applying.type_logs import TypeLogs
 from projections.gateway.command_records import SentCommand, is_reply_to
 from streams.deciding.messages import Reply
-from streams.journal.port import Log, Unavailable, stream_name
+from streams.journal.port import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -86,21 +87,21 @@ class PendingCommands:
 
 
 class LostReplies:
-    """Frees the slots of commands whose replies are lost, as the `journals` of their types tell."""
+    """Frees the slots of commands whose replies are lost, as the `logs` of their types tell."""
 
-    def __init__(self, pending: PendingCommands, journals: Mapping[str, Log]) -> None:
+    def __init__(self, pending: PendingCommands, logs: Mapping[str, TypeLogs]) -> None:
         self._pending = pending
-        self._journals = journals
+        self._logs = logs
         self._past: set[tuple[str, int]] = set()
         """Id and offset of the commands that the log was past at the last look."""
 
     async def look(self, before: int) -> None:
         """Free the slots of commands that were sent before a time (in milliseconds), and that the log is past, at the
         look before this one too."""
-        by_stream: defaultdict[tuple[str, int], list[SentCommand]] = defaultdict(list)
+        by_slice: defaultdict[tuple[str, int], list[SentCommand]] = defaultdict(list)
         for sent in self._pending.sent_before(before):
-            by_stream[sent.aggregate.type, sent.place.partition].append(sent)
-        lists = await asyncio.gather(*(self._past_of(*stream, commands) for stream, commands in by_stream.items()))
+            by_slice[sent.aggregate.type, sent.place.partition].append(sent)
+        lists = await asyncio.gather(*(self._past_of(*slice, commands) for slice, commands in by_slice.items()))
         past = {(sent.command_id, sent.place.offset) for commands in lists for sent in commands}
         lost = past & self._past
         for id, _ in lost:
@@ -109,11 +110,11 @@ class LostReplies:
             log.warning("%d commands have been processed without a reply coming: they do not count any more", len(lost))
         self._past = past - lost
 
-    async def _past_of(self, type: str, partition: int, commands: Collection[SentCommand]) -> list[SentCommand]:
-        if (journal := self._journals.get(type)) is None:
+    async def _past_of(self, type: str, slice: int, commands: Collection[SentCommand]) -> list[SentCommand]:
+        if (logs := self._logs.get(type)) is None:
             return []
         try:
-            head = await journal.head(stream_name(type, partition))
+            _, head = await logs.of(slice).head()
         except Unavailable:
             return []
-        return [] if head is None else [sent for sent in commands if sent.place.offset <= head.offset]
+        return [sent for sent in commands if sent.place.offset <= head.offset]

@@ -7,8 +7,7 @@ from collections.abc import Container, Iterable
 
 from projections.http.etags import read_tag
 from projections.http.problems import HttpProblem
-from streams.journal.port import stream_name, stream_type
-from streams.journal.position import BadPosition, parse_commit, stream_partition
+from streams.journal.position import BadPosition, parse_commit, stream_name, stream_slice, stream_type
 
 DEFAULT_WAIT = 5.0
 LONGEST_WAIT = 60.0
@@ -33,7 +32,7 @@ def read_at_least(text: str, partitions: int, types: Container[str]) -> tuple[st
     tag = read_tag(text.removeprefix("W/").strip('"'))
     try:
         stream, nr = parse_commit(text if tag is None else tag.position)
-        type, partition = stream_type(stream), stream_partition(stream)
+        type, partition = stream_type(stream), stream_slice(stream)
         if type in types and partition < partitions:
             return stream_name(type, partition), nr
     except BadPosition:

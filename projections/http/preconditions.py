@@ -11,8 +11,7 @@ from typing import Any
 
 from projections.http.etags import Entity, read_entities, read_tag
 from projections.http.problems import BadRequest, HttpProblem
-from streams.journal.port import stream_name
-from streams.journal.position import Position
+from streams.journal.position import Position, stream_name
 
 UNEXPECTED_SEQUENCE = "UnexpectedSequence"
 """The type of the error with which the owner rejects a command whose precondition does not hold."""

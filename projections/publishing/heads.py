@@ -22,9 +22,12 @@ APART_SECONDS = 0.5
 class Heads:
     """The heads of all logs of journals. These, and what is known of their layouts, are given by aggregate type."""
 
-    def __init__(self, journals: Mapping[str, Log], layouts: Mapping[str, KnownLayout]) -> None:
+    def __init__(
+        self, journals: Mapping[str, Log], layouts: Mapping[str, KnownLayout], apart: float = APART_SECONDS
+    ) -> None:
         self._journals = journals
         self._layouts = layouts
+        self._apart = apart
         self._began: dict[str, float] = {}
         self._next: dict[str, asyncio.Task[Commit | None]] = {}
         """The readings that have not begun yet."""
@@ -54,7 +57,7 @@ class Heads:
 
     async def _read(self, log: str) -> Commit | None:
         loop = asyncio.get_running_loop()
-        pause = self._began.get(log, float("-inf")) + APART_SECONDS - loop.time()
+        pause = self._began.get(log, float("-inf")) + self._apart - loop.time()
         if pause > 0:
             await asyncio.sleep(pause)
         self._latest[log] = self._next.pop(log)

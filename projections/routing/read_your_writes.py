@@ -20,8 +20,7 @@ from projections.routing.workers import Workers
 from projections.stores.declaration import projection_name
 from projections.stores.rows import Quarantined
 from streams.concurrency.tasks import all_of
-from streams.journal.port import stream_name, stream_type
-from streams.journal.position import parse_place, stream_partition
+from streams.journal.position import parse_place, stream_name, stream_slice, stream_type
 from streams.runtime.web_server import cancelled_with_client, most_outgoing
 from streams.web.health import json_response
 
@@ -65,7 +64,7 @@ class ReadYourWrites:
 
     async def _reached(self, names: Sequence[str], stream: str, nr: int, seconds: float) -> None:
         """Wait until the tables have a commit. Raises `NotNow` when the time is up, or a worker cannot be asked."""
-        workers, partition = self._workers, stream_partition(stream)
+        workers, partition = self._workers, stream_slice(stream)
         if partition in workers.here(names[0]):
             return await self._reached_here(names, stream, nr, seconds)
         url = workers.url_of(names[0], partition)
@@ -79,7 +78,7 @@ class ReadYourWrites:
                     raise NotNow(_detail(await read_answer(response)) or f"{worker} cannot answer now")
 
     async def _reached_here(self, names: Sequence[str], stream: str, nr: int, seconds: float) -> None:
-        source, partition = self._sources[stream_type(stream)], stream_partition(stream)
+        source, partition = self._sources[stream_type(stream)], stream_slice(stream)
         if not await source.wait_for(partition, nr, names, seconds, self._waiting):
             why = source.why_not(partition, names)
             raise NotNow(f"{stream}:{nr} is not applied yet" + (f": {why}" if why else ""))

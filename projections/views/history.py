@@ -19,7 +19,8 @@ from streams.concurrency.fairness import yield_if_due
 from streams.deciding.cache import Aggregate
 from streams.journal.event_decoding import decode_event
 from streams.journal.event_view import entries, learn_for, pieces
-from streams.journal.port import LAST_SEQUENCE, PAGE_BYTES, Aggregates, StoredEvent, stream_name
+from streams.journal.port import LAST_SEQUENCE, PAGE_BYTES, Aggregates, StoredEvent
+from streams.journal.position import stream_name
 from streams.journal.snapshots import form_of
 from streams.web.health import json_response
 from streams.web.operation import describe

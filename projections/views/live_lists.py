@@ -28,8 +28,7 @@ from projections.streaming.sse import EventStream, Frame, FrameReader, read_fram
 from projections.views.listing import ListOfRows
 from projections.views.live_rows import gone_frame
 from streams.concurrency.tasks import until_one_ends
-from streams.journal.port import stream_name
-from streams.journal.position import Place
+from streams.journal.position import Place, stream_name
 
 AT_ONCE = 100
 """Rows that are read and sent together."""

@@ -18,8 +18,7 @@ from projections.stores.local.queries import raw
 from projections.stores.local.tables import LocalRows
 from projections.stores.rows import head_of, is_gone, shown_json
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_place
-from streams.journal.port import stream_name
-from streams.journal.position import Place, parse_place
+from streams.journal.position import Place, parse_place, stream_name
 
 PASSED_ON = ("Last-Event-ID", "At-Least")
 

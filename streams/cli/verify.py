@@ -29,7 +29,7 @@ KAFKA_SECONDS = 10.0
     argument("action", type=click.Choice(["verify"])),
     argument("type"),
     option("--repair", "mend", is_flag=True, help="Make what is derived again from the log.", show_default=False),
-    option("--partition", type=click.IntRange(min=0), metavar="N", help="Of one stream only.", show_default=False),
+    option("--partition", type=click.IntRange(min=0), metavar="N", help="Of one partition only.", show_default=False),
 )
 async def journal(self: TypesCommand, action: str, type: str, mend: bool, partition: int | None) -> int:
     """Hold the journal of a type against itself: the log, and all that is derived from it.
@@ -38,7 +38,7 @@ async def journal(self: TypesCommand, action: str, type: str, mend: bool, partit
     faust -A streams.shop.orders journal verify order
     faust -A streams.shop.orders journal verify order --partition 3 --repair
 
-    Walks the log of every stream, compares the rows by aggregate and the snapshots with it, and prints a line for
+    Walks every log, compares the rows by aggregate and the snapshots with it, and prints a line for
     each disagreement: where, and what. It only reads, and may run while the workers do; what they write meanwhile
     is left for the next run. With --repair every aggregate that disagrees is derived anew from the log, without a
     snapshot, and all is verified once more. The log itself is never touched. It takes about as much disk as the
@@ -77,7 +77,7 @@ async def compare_with_topic(journal: Log, type: AggregateType, partition: int |
         return 0
     wrong = 0
     for position in sorted(published):
-        if partition in (None, position.partition):
+        if partition in (None, position.slice):
             try:
                 await patiently(partial(check_not_behind, journal, [position]))
             except JournalBehind as error:
@@ -102,7 +102,6 @@ async def verify(journal: Journal, type: AggregateType, partition: int | None, m
             journal,
             type.decider,
             type.events,
-            type.settings.partitions,
             type.settings.dedupe_window,
             only=partition,
             progress=progress,

@@ -217,7 +217,8 @@ class Log(Protocol):
 
     async def change_layout(self, type: str, layout: Layout) -> Layout:
         """Write a layout if the one that is there has the version before, or, for version 1, none is there. Returns
-        the one that is there now: of many changes that race one wins. Raises `Unavailable`; ask again then."""
+        it, or the one that is there instead: of many changes that race one wins. Raises `Unavailable`; ask again then,
+        and what is there by then may be one that followed."""
 
 
 class StoredSchemas(Protocol):

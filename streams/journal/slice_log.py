@@ -9,6 +9,14 @@ from streams.journal.layout import Layout, LogSpan
 from streams.journal.port import Commit, Log, SliceHead, Unavailable, log_name
 
 
+class LogReads(Protocol):
+    """The reads of a `Log`, in which those who read at the same time may share."""
+
+    async def head(self, log: str, after: int = 0) -> Commit | None: ...
+
+    async def commits(self, log: str, after: int, limit: int) -> Sequence[Commit]: ...
+
+
 class KnownLayout(Protocol):
     """The layout of a type, as it was when somebody looked."""
 
@@ -46,20 +54,25 @@ class LayoutReader:
 class SliceLog:
     """Reads the commits of a slice. They hold those of other slices of the log as well."""
 
-    def __init__(self, journal: Log, type: str, slice: int, known: KnownLayout) -> None:
+    def __init__(self, journal: LogReads, type: str, slice: int, known: KnownLayout) -> None:
         self.type = type
         self.slice = slice
         self._journal = journal
         self._known = known
 
-    async def head(self) -> tuple[int, SliceHead]:
-        """The number of the newest commit of the log that has the slice, and how far the slice is with it; (0, ..) for
-        none. Linearizable, as far as the layout that is known is the newest one. Raises `Unavailable`."""
+    async def newest(self) -> Commit | None:
+        """The newest commit of the log that has the slice. Linearizable, as far as the layout that is known is the
+        newest one, and as the reads are. Raises `Unavailable`."""
         for span in reversed(self._known.layout.spans(self.slice)):
             commit = await self._journal.head(log_name(self.type, span.number), span.begins_after)
             if commit is not None:
-                return commit.nr, commit.slices.get(self.slice, SliceHead())
-        return 0, SliceHead()
+                return commit
+        return None
+
+    async def head(self) -> tuple[int, SliceHead]:
+        """The number of that commit, and how far the slice is with it; (0, ..) for none. Raises `Unavailable`."""
+        commit = await self.newest()
+        return (0, SliceHead()) if commit is None else (commit.nr, commit.slices.get(self.slice, SliceHead()))
 
     async def commits(self, after: int, limit: int) -> Sequence[Commit]:
         """Up to `limit` commits with a number behind `after`, of one log, none left out. None does not mean the end:

@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from streams.concurrency.retry import until_it_answers
-from streams.concurrency.tasks import all_done, cancel
+from streams.concurrency.tasks import all_done, cancel, until_one_ends
+from streams.journal.port import Unavailable
 from streams.kafka.records import AIOKafkaConsumer
 from streams.kafka.shared import let_end, started
 from streams.limits import MIB
@@ -25,6 +26,10 @@ RECORDS = 200
 WAIT_MS = 60_000
 AGAIN_SECONDS = 1.0
 """What is read again is told this often, until it is where it was."""
+
+
+class TopicGone(Unavailable):
+    """The topic is deleted, or has no leader: it is to be looked at anew."""
 
 
 class Receiver(Protocol):
@@ -60,13 +65,38 @@ class CommandReader:
         await self._disconnect()
 
     async def run(self, start: Mapping[int, int], receiver: Receiver) -> None:
-        """Deliver all from these offsets on, by slice, until it is cancelled. Raises `KafkaError`; may be run again."""
+        """Deliver all from these offsets on, by slice, until it is cancelled. May be run again.
+
+        Raises `KafkaError`, and `TopicGone` where the topic is deleted: one of the same name may be another.
+        """
         connecting = self._connecting = self._connecting or self._begin_to_connect()
         try:
-            await self._read(await asyncio.shield(connecting), start, receiver)
+            consumer = await asyncio.shield(connecting)
+            await until_one_ends(self._read(consumer, start, receiver), self._until_gone(consumer._client.cluster))
         except Exception:
             await self._disconnect()
             raise
+
+    async def _until_gone(self, cluster: Any) -> None:
+        """Raise `TopicGone` when Kafka says that it does not have the topic, which it had.
+
+        A consumer asks for it by name. It would read a topic that was made again in the place of this one, and by the
+        offsets of this one.
+        """
+        known, gone = self._topic in cluster.topics(), asyncio.get_running_loop().create_future()
+
+        def updated(cluster: Any) -> None:
+            nonlocal known
+            present = self._topic in cluster.topics()
+            if known and not present and not gone.done():
+                gone.set_exception(TopicGone(f"Kafka has no topic {self._topic} any more"))
+            known = present
+
+        cluster.add_listener(updated)
+        try:
+            await gone
+        finally:
+            cluster.remove_listener(updated)
 
     async def _read(self, consumer: Any, start: Mapping[int, int], receiver: Receiver) -> None:
         self._behind.clear()

@@ -32,22 +32,25 @@ class AggregateCheck:
         self._window = dedupe_window
         self._counts = counts
 
-    async def check(self, aggregate_id: str, logged: Sequence[StoredEvent], head: LogHead) -> list[Finding]:
-        """All disagreements with the rows that are `logged`, in the order of the log. Raises `Unavailable`."""
+    async def check(
+        self, aggregate_id: str, stream: str, logged: Sequence[StoredEvent], head: LogHead
+    ) -> list[Finding]:
+        """All disagreements of an aggregate of this stream with the rows that are `logged`, in their order in the log
+        with this head. Raises `Unavailable`."""
         # The snapshot is read first: the rows up to it were there when it was written, so they are read behind it.
         snapshot = await self._journal.snapshot(self._decider.type, aggregate_id)
-        repair = partial(rebuild, self._journal, head.stream, aggregate_id, logged, head.lost)
-        findings, unlogged = await self._rows(aggregate_id, logged, head, repair)
+        repair = partial(rebuild, self._journal, head.log, aggregate_id, logged, head.lost)
+        findings, unlogged = await self._rows(aggregate_id, stream, logged, head, repair)
         if any(not finding.note for finding in findings):  # rows that were just being written are there now
             await asyncio.sleep(PAUSE)
-            findings, unlogged = await self._rows(aggregate_id, logged, head, repair)
+            findings, unlogged = await self._rows(aggregate_id, stream, logged, head, repair)
         history = sorted([*logged, *unlogged], key=_place)
         findings += await self._snapshot(aggregate_id, snapshot, history, repair)
         self._counts.aggregates += 1
-        return [*_sequence(aggregate_id, logged, head), *self._repeats(history, head), *findings]
+        return [*_sequence(aggregate_id, stream, logged, head), *self._repeats(stream, history), *findings]
 
     async def _rows(
-        self, name: str, logged: Sequence[StoredEvent], head: LogHead, repair: Repair
+        self, name: str, stream: str, logged: Sequence[StoredEvent], head: LogHead, repair: Repair
     ) -> tuple[list[Finding], list[StoredEvent]]:
         """The disagreements of the rows, and the rows that may stay though the log as it was read lacks them."""
         findings: list[Finding] = []
@@ -57,26 +60,26 @@ class AggregateCheck:
             row = present.pop(_place(due), None)
             if row != due and (row is not None or due.nr <= head.derived_nr):
                 what = f"{name}: row {due.event.sequence} is {'missing' if row is None else 'not what the log has'}"
-                findings.append(Finding(_where(head, due), what, repair))
+                findings.append(Finding(_where(stream, due), what, repair))
         for row in present.values():
             what = f"{name}: row {row.event.sequence}"
             if row.nr in head.lost:
                 unlogged.append(row)
                 what = f"{what} is all that is left of this commit, and stays"
-                findings.append(Finding(_where(head, row), what, note=True))
+                findings.append(Finding(_where(stream, row), what, note=True))
             elif await self._written_since(row.nr, head):
                 unlogged.append(row)
             else:
-                findings.append(Finding(_where(head, row), f"{what} is not in the log", repair))
+                findings.append(Finding(_where(stream, row), f"{what} is not in the log", repair))
         return findings, unlogged
 
     async def _written_since(self, nr: int, head: LogHead) -> bool:
         """Whether the log has grown to this commit since the verification began."""
-        if nr > max(head.nr, head.grown_to) and (newest := await self._journal.head(head.stream)) is not None:
+        if nr > max(head.nr, head.grown_to) and (newest := await self._journal.head(head.log, head.after)) is not None:
             head.grown_to = newest.nr
         return head.nr < nr <= head.grown_to
 
-    def _repeats(self, history: Sequence[StoredEvent], head: LogHead) -> Iterator[Finding]:
+    def _repeats(self, stream: str, history: Sequence[StoredEvent]) -> Iterator[Finding]:
         """No command is accepted twice within the window of remembered ids; beyond it that is a note."""
         accepted: dict[str, int] = {}
         in_order = sorted(history, key=lambda row: (row.nr, row.index))
@@ -85,7 +88,7 @@ class AggregateCheck:
             if id in accepted:
                 ago = number - accepted[id]
                 what = f"accepts command {id} again, {ago} accepted commands after the first time"
-                yield Finding(_where(head, next(rows)), what, note=ago > self._window)
+                yield Finding(_where(stream, next(rows)), what, note=ago > self._window)
             accepted[id] = number
 
     async def _snapshot(
@@ -151,13 +154,13 @@ class _History:
         return await self._journal.schemas()
 
 
-def _sequence(aggregate_id: str, logged: Sequence[StoredEvent], head: LogHead) -> Iterator[Finding]:
+def _sequence(aggregate_id: str, stream: str, logged: Sequence[StoredEvent], head: LogHead) -> Iterator[Finding]:
     """Sequences are dense, except where commits are lost."""
     sequence = 0
     for row in logged:
         due = sequence + row.event.is_event
         if row.event.sequence != due and not (head.lost and row.event.sequence > due):
-            yield Finding(_where(head, row), f"{aggregate_id}: has sequence {row.event.sequence} where {due} is due")
+            yield Finding(_where(stream, row), f"{aggregate_id}: has sequence {row.event.sequence} where {due} is due")
         sequence = row.event.sequence
 
 
@@ -165,5 +168,5 @@ def _place(row: StoredEvent) -> tuple[int, int, int]:
     return row.event.sequence, row.nr, row.index
 
 
-def _where(head: LogHead, row: StoredEvent) -> str:
-    return position_text(head.stream, row.nr, row.index)
+def _where(stream: str, row: StoredEvent) -> str:
+    return position_text(stream, row.nr, row.index)

@@ -12,7 +12,7 @@ Repair = Callable[[], Awaitable[str]]
 class Finding:
     """One disagreement, or a `note`: something worth knowing that is not wrong.
 
-    where   `<stream>:<commit>[:<index>]`, or `<type> <aggregate id>`, or a stream
+    where   a position, or `<log>:<commit>`, or `<type> <aggregate id>`, or a log
     repair  derives anew what disagrees, and returns a line that says what it did: one for all findings of an aggregate.
             None where the log itself is wrong
     """
@@ -36,14 +36,16 @@ class Counts:
 
 @dataclass
 class LogHead:
-    """The head of a stream when the verification began.
+    """The head of a log when the verification began.
 
+    after            the number behind which the log begins
     nr, derived_nr   the newest commit, and the newest up to which all rows were derived
     lost             commits up to nr that are missing or cannot be read
     grown_to         the newest commit that was seen since
     """
 
-    stream: str
+    log: str
+    after: int
     nr: int
     derived_nr: int
     lost: set[int] = field(default_factory=set)

@@ -8,11 +8,11 @@ events.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from streams.journal.port import Commit, StoredEvent
+from streams.journal.port import Commit, RecordedEvent, StoredEvent
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(StoredEvent).decode
@@ -25,20 +25,20 @@ class LogRows:
         self._database = sqlite3.connect("")  # a file of its own, which goes with the connection
         self._database.executescript(
             """PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;
-            CREATE TABLE rows (id, partition, nr, idx, row)"""
+            CREATE TABLE rows (id, log, nr, idx, row)"""
         )
 
     def close(self) -> None:
         """Delete the file."""
         self._database.close()
 
-    def add(self, partition: int, commit: Commit) -> None:
-        """Add the rows of a commit."""
+    def add(self, commit: Commit, events: Iterable[tuple[int, RecordedEvent]]) -> None:
+        """Add rows of a commit, each with its index."""
         self._database.executemany(
             "INSERT INTO rows VALUES (?, ?, ?, ?, ?)",
             (
-                (event.aggregate_id, partition, commit.nr, index, _encode(row))
-                for index, event in enumerate(commit.events)
+                (event.aggregate_id, commit.log, commit.nr, index, _encode(row))
+                for index, event in events
                 for row in (StoredEvent(event, commit.nr, index, commit.recorded_at),)
             ),
         )
@@ -57,7 +57,7 @@ class LogRows:
     def __contains__(self, aggregate_id: str) -> bool:
         return self._database.execute("SELECT 1 FROM rows WHERE id = ?", (aggregate_id,)).fetchone() is not None
 
-    def of(self, aggregate_id: str) -> list[tuple[int, StoredEvent]]:
-        """The rows of an aggregate in the order of the log, each with its partition."""
-        query = "SELECT partition, row FROM rows WHERE id = ? ORDER BY nr, idx"
-        return [(partition, _decode(row)) for partition, row in self._database.execute(query, (aggregate_id,))]
+    def of(self, aggregate_id: str) -> list[tuple[str, StoredEvent]]:
+        """The rows of an aggregate in the order of the log, each with the log that has it."""
+        query = "SELECT log, row FROM rows WHERE id = ? ORDER BY nr, idx"
+        return [(log, _decode(row)) for log, row in self._database.execute(query, (aggregate_id,))]

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streams.journal.port import NOTHING_CONSUMED, Commit
+from streams.journal.layout import LogSpan
+from streams.journal.port import Commit, SliceHead
+from streams.slices import slice_of
 
 
-def broken_rules(before: Commit | None, commit: Commit) -> Iterator[str]:
-    """The rules that a commit breaks behind the one before it, or as the first. Behind a hole only some are checked."""
+def broken_rules(before: Commit | None, commit: Commit, span: LogSpan, slices: int) -> Iterator[str]:
+    """The rules that a commit of a log breaks behind the one before it, or as the first. Behind a hole only some are
+    checked. `slices` is the number of all slices of the type."""
     if before is None:
         before = Commit(
-            stream=commit.stream,
-            nr=0,
+            log=commit.log,
+            nr=span.after,
             epoch=0,
             owner="",
             topic_id="",
-            offset=NOTHING_CONSUMED,
-            derived_nr=0,
-            eventful_nr=0,
+            slices={slice: SliceHead() for slice in commit.slices},
+            derived_nr=span.after,
             recorded_at=commit.recorded_at,
         )
     adjacent = commit.nr == before.nr + 1
     yield from _ownership(before, commit, adjacent)
     yield from _offsets(before, commit, adjacent)
-    yield from _pointers(before, commit, adjacent)
+    yield from _pointers(before, commit, adjacent, slices)
+    if sorted(commit.slices) != list(span.slices):
+        yield f"covers the partitions {sorted(commit.slices)}, and its log has {list(span.slices)}"
 
 
 def _ownership(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
@@ -44,18 +48,23 @@ def _offsets(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
     if commit.topic_id == before.topic_id:
         # The offset stays when a commit holds commands that had waited in the journal. A takeover goes back where the
         # topic had lost its end.
-        if commit.offset < before.offset and commit.epoch == before.epoch:
-            yield f"covers command offset {commit.offset}, commit {before.nr} covers {before.offset} already"
+        for slice, head in commit.slices.items():
+            known = before.slices.get(slice, head)
+            if head.offset < known.offset and commit.epoch == before.epoch:
+                yield (
+                    f"covers command offset {head.offset} of partition {slice}, commit {before.nr} covers"
+                    f" {known.offset} already"
+                )
     elif adjacent and commit.epoch == before.epoch:
         yield f"counts offsets of topic {commit.topic_id}, commit {before.nr} of {before.topic_id}, without a takeover"
 
 
-def _pointers(before: Commit, commit: Commit, adjacent: bool) -> Iterator[str]:
-    if any(event.is_event for event in commit.events):
-        eventful_nr = commit.nr
-    else:
-        eventful_nr = before.eventful_nr if adjacent else commit.eventful_nr
-    if commit.eventful_nr != eventful_nr:
-        yield f"says that commit {commit.eventful_nr} is the newest with an event, it is {eventful_nr}"
+def _pointers(before: Commit, commit: Commit, adjacent: bool, slices: int) -> Iterator[str]:
+    eventful = {slice_of(event.aggregate_id, slices) for event in commit.events if event.is_event}
+    for slice, head in commit.slices.items():
+        due = commit.nr if slice in eventful else before.slices.get(slice, head).eventful_nr if adjacent else None
+        if due not in (None, head.eventful_nr):
+            newest = f"is the newest with an event of partition {slice}"
+            yield f"says that commit {head.eventful_nr} {newest}, it is {due}"
     if not before.derived_nr <= commit.derived_nr < commit.nr:
         yield f"says that all is derived up to commit {commit.derived_nr}, commit {before.nr} said {before.derived_nr}"

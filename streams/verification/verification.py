@@ -1,6 +1,6 @@
 """Verifies a journal: the log against its own rules (`log.py`), and what is derived against the log.
 
-It uses the port alone, only reads, and is safe while owners write. First the log of each stream is read up to the head
+It uses the port alone, only reads, and is safe while owners write. First each log is read up to the head
 that it had at the beginning, and sorted by aggregate (`log_rows.py`). Then the rows and the snapshot of each aggregate
 are compared with it (`aggregate.py`). Rows must be there of commits up to the head's `derived_nr`; those of later
 commits may be. Memory holds one page of commits, and the histories of `AGGREGATES_AT_ONCE` aggregates.
@@ -9,16 +9,17 @@ commits may be. Memory holds one page of commits, and the histories of `AGGREGAT
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from aggregates.decider import Decider
 from schemas.codec import Codec, Undecodable, fingerprint_of
 from streams.journal.commit_codec import UnreadableCommit
-from streams.journal.port import Commit, Journal, RecordedEvent, stream_name
-from streams.journal.position import position_text
-from streams.kafka.client import partition_of
+from streams.journal.layout import Layout, LogSpan
+from streams.journal.port import Commit, Journal, RecordedEvent, log_name
+from streams.journal.position import position_text, stream_name
+from streams.slices import slice_of
 from streams.verification.aggregate import AggregateCheck
 from streams.verification.findings import Counts, Finding, LogHead
 from streams.verification.log_rows import LogRows
@@ -34,14 +35,13 @@ Progress = Callable[[str, int, int], None]
 
 
 class Verification:
-    """One verification of all streams of an aggregate type, or of `only` one partition. Used once."""
+    """One verification of all logs of an aggregate type, or of `only` one partition and its log. Used once."""
 
     def __init__(
         self,
         journal: Journal,
         decider: Decider[Any, Any, Any],
         codec: Codec,
-        partitions: int,
         dedupe_window: int,
         *,
         only: int | None = None,
@@ -50,9 +50,9 @@ class Verification:
         self.counts = Counts()
         self._journal = journal
         self._type = decider.type
-        self._partitions = partitions
         self._only = only
         self._progress = progress
+        self._layout = Layout(version=0, slices=1, logs=())
         self._heads: dict[int, LogHead] = {}
         self._rows = LogRows()
         self._schemas: set[str] = set()
@@ -63,11 +63,16 @@ class Verification:
         """All findings, one by one. Raises `Unavailable` when the journal does not answer for some seconds."""
         try:
             self._schemas = set(await patiently(self._journal.schemas))
-            for partition in range(self._partitions) if self._only is None else [self._only]:
-                if (ahead := await self._begin(partition)) is not None:
+            layout = await patiently(lambda: self._journal.layout(self._type))
+            if layout is None:  # of a journal that nobody has begun
+                return
+            self._layout = layout
+            spans = [span for span in layout.logs if self._only is None or self._only in span.slices]
+            for span in spans:
+                if (ahead := await self._begin(span)) is not None:
                     yield ahead
-            for partition, head in self._heads.items():
-                async for finding in self._walk(partition, head):
+            for span in spans:
+                async for finding in self._walk(span, self._heads[span.number]):
                     yield finding
             for fingerprint, (where, times) in self._unknown.items():
                 yield Finding(where, f"needs schema {fingerprint}, which the journal lacks, as do {times} events")
@@ -76,57 +81,58 @@ class Verification:
         finally:
             self._rows.close()
 
-    async def _begin(self, partition: int) -> Finding | None:
-        """Remember the head of a stream; whether more is said to be published than the log has."""
-        stream = stream_name(self._type, partition)
-        published = await patiently(lambda: self._journal.published(stream))  # before the head, which only moves on
-        head = await patiently(lambda: self._journal.head(stream))
-        end = head.nr if head else 0
-        self._heads[partition] = LogHead(stream, end, head.derived_nr if head else 0)
+    async def _begin(self, span: LogSpan) -> Finding | None:
+        """Remember the head of a log; whether more is said to be published than it has."""
+        log = log_name(self._type, span.number)
+        published = await patiently(lambda: self._journal.published(log))  # before the head, which only moves on
+        head = await patiently(lambda: self._journal.head(log, span.after))
+        end = head.nr if head else span.after
+        self._heads[span.number] = LogHead(log, span.after, end, head.derived_nr if head else span.after)
         if published is None or published.nr <= end:
             return None
         what = f"is said to be published up to commit {published.nr}, but the log ends at {end}"
-        return Finding(stream, what, partial(set_published_back, self._journal, stream, end))
+        return Finding(log, what, partial(set_published_back, self._journal, log, end))
 
     # -- the log ---------------------------------------------------------------------------------------
 
-    async def _walk(self, partition: int, head: LogHead) -> AsyncIterator[Finding]:
-        """Read the log of a stream up to its head, and check each commit."""
-        stream, at = head.stream, 0
+    async def _walk(self, span: LogSpan, head: LogHead) -> AsyncIterator[Finding]:
+        """Read a log up to its head, and check each commit."""
+        log, at = head.log, head.after
         before: Commit | None = None
-        total = sum(head.nr for head in self._heads.values())
+        total = sum(head.nr - head.after for head in self._heads.values())
         while at < head.nr:
             try:
-                commits = await self._commits(stream, at)
+                commits = await self._commits(log, at)
             except UnreadableCommit as error:
                 at += 1
                 head.lost.add(at)
-                yield Finding(f"{stream}:{at}", f"cannot be read: {error}")
+                yield Finding(f"{log}:{at}", f"cannot be read: {error}")
                 continue
             if not commits:
                 end = await self._end_of_hole(head, at + 1)
                 head.lost.update(range(at + 1, end))
                 which = f"commits {at + 1} to {end - 1} are" if end > at + 2 else f"commit {at + 1} is"
                 what = f"{which} missing: the journal lost what it had acknowledged, and tailer and takeover stop here"
-                yield Finding(f"{stream}:{at + 1}", what)
+                yield Finding(f"{log}:{at + 1}", what)
                 at = end - 1
                 continue
             for commit in commits[: head.nr - at]:
-                for what in broken_rules(before, commit):
-                    yield Finding(f"{stream}:{commit.nr}", what)
-                self._add(partition, commit)
+                for what in broken_rules(before, commit, span, self._layout.slices):
+                    yield Finding(f"{log}:{commit.nr}", what)
+                for finding in self._add(span, commit):
+                    yield finding
                 before = commit
             at = min(commits[-1].nr, head.nr)
             self._progress("commits", self.counts.commits, total)
 
-    async def _commits(self, stream: str, after: int) -> Sequence[Commit]:
+    async def _commits(self, log: str, after: int) -> Sequence[Commit]:
         """The next commits, none at a hole. Raises `UnreadableCommit` only for the very next one."""
         commits: Sequence[Commit] = ()
         for _ in range(ATTEMPTS):  # a replica that answers may be a moment behind
             try:
-                commits = await patiently(lambda: self._journal.commits(stream, after, COMMITS_AT_ONCE))
+                commits = await patiently(lambda: self._journal.commits(log, after, COMMITS_AT_ONCE))
             except UnreadableCommit:
-                commits = await patiently(lambda: self._journal.commits(stream, after, 1))
+                commits = await patiently(lambda: self._journal.commits(log, after, 1))
             if commits:
                 break
             await asyncio.sleep(PAUSE)
@@ -136,21 +142,29 @@ class Verification:
         """The first number after `missing` that has a commit; the head has one."""
         for nr in range(missing + 1, head.nr):
             try:
-                if await patiently(partial(self._journal.commits, head.stream, nr - 1, 1)):
+                if await patiently(partial(self._journal.commits, head.log, nr - 1, 1)):
                     return nr
             except UnreadableCommit:
                 return nr
         return head.nr
 
-    def _add(self, partition: int, commit: Commit) -> None:
-        """Add a commit to the expected rows and the counts, and look for the schemas of its events."""
+    def _add(self, span: LogSpan, commit: Commit) -> Iterator[Finding]:
+        """Add a commit to the expected rows and the counts, and look for the schemas of its events. What is found of
+        rows in a log that does not have their slice."""
         self.counts.commits += 1
-        self._rows.add(partition, commit)
-        for index, event in enumerate(commit.events):
+        rows = [(index, event, self._slice(event.aggregate_id)) for index, event in enumerate(commit.events)]
+        rows = [row for row in rows if self._only in (None, row[2])]
+        self._rows.add(commit, [(index, event) for index, event, _ in rows])
+        for index, event, slice in rows:
+            position = position_text(stream_name(self._type, slice), commit.nr, index)
+            if slice not in span.slices:
+                where = f"{commit.log}:{commit.nr}:{index}"
+                what = f"{event.aggregate_id} belongs to partition {slice} of {self._layout.slices}"
+                yield Finding(where, f"{what}, which is not in this log")
             if event.is_event:
                 self.counts.events += 1
                 if (fingerprint := _fingerprint(event)) not in self._schemas:
-                    where, times = self._unknown.get(fingerprint, (position_text(commit.stream, commit.nr, index), 0))
+                    where, times = self._unknown.get(fingerprint, (position, 0))
                     self._unknown[fingerprint] = where, times + 1
 
     # -- what is derived -------------------------------------------------------------------------------
@@ -168,21 +182,21 @@ class Verification:
         for aggregate_id in self._rows.ids():
             yield aggregate_id
         async for aggregate_id in self._journal.aggregate_ids(self._type):
-            if self._home(aggregate_id) in self._heads and aggregate_id not in self._rows:
+            if self._only in (None, self._slice(aggregate_id)) and aggregate_id not in self._rows:
                 yield aggregate_id
 
     async def _check_one(self, aggregate_id: str) -> list[Finding]:
-        rows, home = self._rows.of(aggregate_id), self._home(aggregate_id)
-        for partition, row in rows:
-            if partition != home:
-                where = position_text(stream_name(self._type, partition), row.nr, row.index)
-                return [Finding(where, f"{aggregate_id} belongs to partition {home} of {self._partitions}")]
+        slice = self._slice(aggregate_id)
+        head = self._heads[self._layout.of(slice).number]
+        rows = self._rows.of(aggregate_id)
+        if any(log != head.log for log, _ in rows):
+            return []  # it was found when the log was read
         logged = [row for _, row in rows]
-        return await patiently(lambda: self._check.check(aggregate_id, logged, self._heads[home]))
+        stream = stream_name(self._type, slice)
+        return await patiently(lambda: self._check.check(aggregate_id, stream, logged, head))
 
-    def _home(self, aggregate_id: str) -> int:
-        """The partition that an aggregate belongs to."""
-        return partition_of(aggregate_id.encode(), self._partitions)
+    def _slice(self, aggregate_id: str) -> int:
+        return slice_of(aggregate_id, self._layout.slices)
 
 
 async def _batches(ids: AsyncIterator[str]) -> AsyncIterator[list[str]]:

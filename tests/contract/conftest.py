@@ -14,6 +14,7 @@ import pytest_asyncio
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import NOTHING_CONSUMED, Commit, Journal, RecordedEvent, SliceHead, log_name
 from streams.open_journal import open_journal
+from tests.contract.orders import Orders
 from tests.stores import drop_journals
 
 CONTEXT = "orders"
@@ -128,9 +129,8 @@ def make_commit(log: str) -> Callable[..., Commit]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def orders(journal: Journal):
+async def orders(journal: Journal) -> Orders:
     """A healthy journal with three orders in each of two partitions, by real owners."""
-    from tests.contract.orders import Orders
 
     orders = Orders(journal)
     await orders.write()

@@ -1,4 +1,4 @@
-"""Orders written to a journal by real owners, two partitions of them, so that there is something to verify."""
+"""Orders written to a journal by real owners, in two logs of two slices, so that there is something to verify."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ from streams.deciding.cache import Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
-from streams.journal.port import Commit, Journal, RecordedEvent, StoredEvent, stream_name
-from streams.kafka.client import partition_of
+from streams.journal.layout import first_layout
+from streams.journal.port import Commit, Journal, RecordedEvent, SliceHead, StoredEvent, log_name
+from streams.journal.position import position_text, stream_name
 from streams.limits import Limits
 from streams.ownership.replies import Replies
+from streams.slices import slice_of
 from streams.verification.findings import Finding
 from streams.verification.verification import Verification
 from tests.command_log import Topic
 from tests.owners import RunningOwner
 
-PARTITIONS, WINDOW, EVERY = 2, 10, 4
+LOGS, WINDOW, EVERY = 2, 10, 4
+LAYOUT = first_layout(4, LOGS)
 
 _SCHEMAS = list(Schemas.load("shop", "order"))
 EVENTS = Codec([schema for schema in _SCHEMAS if schema.name not in order.commands], order.events)
@@ -46,13 +49,13 @@ class Nobody(Replies):
     def __init__(self) -> None:
         pass
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
+    async def dead_letters(self, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         raise AssertionError("no command of these fails")
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         pass
 
-    def hint(self, partition: int, nr: int) -> None:
+    def hint(self, seat: int, nr: int) -> None:
         pass
 
 
@@ -64,23 +67,27 @@ class Orders:
     decider: Decider[Any, Any, Any] = field(
         default_factory=lambda: dataclasses.replace(order, type=f"o{uuid.uuid4().hex[:8]}")
     )
-    offsets: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(PARTITIONS), 0))
+    offsets: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(LAYOUT.slices), 0))
+    """Of the next command, by slice."""
 
     @property
     def type(self) -> str:
         return self.decider.type
 
-    def key(self, partition: int, number: int = 0) -> str:
-        """The order of that number in a partition."""
-        keys = (key for n in itertools.count() if partition_of((key := f"o/{n}").encode(), PARTITIONS) == partition)
-        return next(itertools.islice(keys, number, None))
+    def key(self, log: int, number: int = 0) -> str:
+        """The order of that number in a log; its first slice has every other one of them."""
+        slice = LAYOUT.log(log).slices[number % 2]
+        keys = (key for n in itertools.count() if slice_of(key := f"o/{n}", LAYOUT.slices) == slice)
+        return next(itertools.islice(keys, number // 2, None))
 
-    def stream(self, partition: int) -> str:
-        return stream_name(self.type, partition)
+    def name(self, log: int) -> str:
+        """The name of a log."""
+        return log_name(self.type, log)
 
-    def place(self, partition: int, row: StoredEvent) -> str:
-        """Where a row is in the log."""
-        return f"{self.stream(partition)}:{row.nr}:{row.index}"
+    def place(self, row: StoredEvent) -> str:
+        """The position of a row."""
+        slice = slice_of(row.event.aggregate_id, LAYOUT.slices)
+        return position_text(stream_name(self.type, slice), row.nr, row.index)
 
     async def repaired(self, found: list[Finding]) -> list[Finding]:
         """What disagrees after all that can be repaired was."""
@@ -89,15 +96,16 @@ class Orders:
                 assert await disagreement.repair()
         return await self.verify()
 
-    async def log(self, partition: int) -> list[Commit]:
-        """All commits of a stream."""
+    async def log(self, log: int) -> list[Commit]:
+        """All commits of a log."""
         found: list[Commit] = []
-        while read := await self.journal.commits(self.stream(partition), len(found), 1000):
+        while read := await self.journal.commits(self.name(log), len(found), 1000):
             found += read
         return found
 
-    async def owner(self, partition: int, name: str = "a") -> RunningOwner:
-        """One that serves the partition; whoever did before is fenced."""
+    async def owner(self, log: int, name: str = "a") -> RunningOwner:
+        """One that serves the log; whoever did before is fenced."""
+        await self.journal.change_layout(self.type, LAYOUT)
         handler = GroupHandler(
             CommandHandler(
                 decider=self.decider,
@@ -108,39 +116,46 @@ class Orders:
             ),
             journal=self.journal,
             cache=Cache(1_000_000),
-            partition=partition,
-            partition_of=lambda key: partition,
+            log=self.name(log),
+            slices=LAYOUT.slices,
         )
         owner = RunningOwner(
-            topic_id="t1", identity=name, journal=self.journal, handler=handler, replies=Nobody(), commands=Topic()
+            span=LAYOUT.log(log),
+            topic_id="t1",
+            identity=name,
+            journal=self.journal,
+            handler=handler,
+            replies=Nobody(),
+            commands=Topic(),
         )
         await owner.take_over()
-        self.offsets[partition] = owner.next_offset
+        self.offsets.update(owner.covered)
         owner.resume()
         return owner
 
     async def send(self, owner: RunningOwner, key: str, type: str, data: Any = None) -> None:
         """Give the owner a command."""
-        offset = self.offsets[owner.partition]
-        self.offsets[owner.partition] += 1
-        headers = command_headers(f"{owner.stream}-{offset}", type, "/test")
+        slice = slice_of(key, LAYOUT.slices)
+        offset = self.offsets[slice]
+        self.offsets[slice] += 1
+        headers = command_headers(f"{slice}-{offset}", type, "/test")
         value = json.dumps(data or {}).encode()
-        await owner.deliver([Message(offset, key.encode(), value, headers, 1.0)])
+        await owner.deliver(slice, [Message(slice, offset, key.encode(), value, headers, 1.0)])
 
     async def settled(self, owner: RunningOwner) -> None:
         """Wait until commits cover all that the owner was given."""
         async with asyncio.timeout(10):
-            while owner.covered < self.offsets[owner.partition]:
+            while any(owner.covered[slice] < self.offsets[slice] for slice in owner.slices):
                 assert owner.lost is None, owner.why_lost
                 await asyncio.sleep(0.002)
 
     async def write(self) -> None:
-        """In each partition: three orders of eight events and a command without one, by two owners in turn, snapshots;
+        """In each log: three orders of eight events and a command without one, by two owners in turn, snapshots;
         all of it is derived, and the head says so."""
-        for partition in range(PARTITIONS):
-            keys = [self.key(partition, number) for number in range(3)]
+        for log in range(LOGS):
+            keys = [self.key(log, number) for number in range(3)]
             for name in ("a", "b"):
-                owner = await self.owner(partition, name)
+                owner = await self.owner(log, name)
                 commands = [("OpenOrder", OPEN)] if name == "a" else []
                 commands += [("AddLine", {**LINE, "sku": f"{name}{number}"}) for number in range(3)]
                 commands += [("PlaceOrder", None), ("PlaceOrder", None)] if name == "b" else []
@@ -149,7 +164,7 @@ class Orders:
                         await self.send(owner, key, *command)
                 await self.settled(owner)
                 await owner.close()
-            owner = await self.owner(partition, "c")
+            owner = await self.owner(log, "c")
             for _ in range(2):  # each commit says what was derived before it
                 await self.send(owner, keys[0], "AddLine", LINE)  # rejected, so there is nothing to write
                 await self.settled(owner)
@@ -160,7 +175,7 @@ class Orders:
         await self.journal.save_schemas(EVENTS.schemas)
 
     def verification(self, only: int | None = None) -> Verification:
-        return Verification(self.journal, self.decider, EVENTS, PARTITIONS, WINDOW, only=only)
+        return Verification(self.journal, self.decider, EVENTS, WINDOW, only=only)
 
     async def verify(self, only: int | None = None) -> list[Finding]:
         """All that disagrees."""
@@ -171,8 +186,14 @@ def _order_of_a_type_of_its_own() -> Decider[Any, Any, Any]:
     return dataclasses.replace(order, type=f"o{uuid.uuid4().hex[:8]}")
 
 
-def next_commit(head: Commit, *events: RecordedEvent, **changes: Any) -> Commit:
-    """What its owner would append next, but for the changes."""
+def next_commit(head: Commit, *events: RecordedEvent, offset: int = 0, **changes: Any) -> Commit:
+    """What its owner would append next, with one more command of its first slice, but for the changes. `offset` is that
+    of the command, where it is another than the next."""
     nr = head.nr + 1
-    right = replace(head, nr=nr, offset=head.offset + 1, events=events, eventful_nr=nr if events else head.eventful_nr)
-    return replace(right, **changes)
+    slices = dict(head.slices)
+    first = min(slices)
+    slices[first] = SliceHead(offset or slices[first].offset + 1, slices[first].eventful_nr)
+    for event in events:
+        if event.is_event and (slice := slice_of(event.aggregate_id, LAYOUT.slices)) in slices:
+            slices[slice] = SliceHead(slices[slice].offset, nr)
+    return replace(replace(head, nr=nr, slices=slices, events=events), **changes)

@@ -103,7 +103,6 @@ async def test_one_of_many_changes_wins_each_time(journals: Journals, type: str)
     await asyncio.gather(*(change(who, (journals.one, journals.two)[who % 2]) for who in range(6)))
     last = await journals.two.layout(type)
     assert last is not None
-    # One that loses with a version finds that one or a newer one; one that wins is found by somebody, if by itself.
     assert list(range(2, last.version + 1)) == sorted({version for version, _ in won})
     assert len(won) == len({version for version, _ in won})
 

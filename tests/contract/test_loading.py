@@ -15,7 +15,7 @@ from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.cache import Aggregate
 from streams.deciding.loading import load_aggregate
-from streams.journal.port import Commit, Journal, RecordedEvent, Snapshot
+from streams.journal.port import Commit, Journal, RecordedEvent, Snapshot, log_type
 from tests.contract.conftest import Journals
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -64,9 +64,9 @@ async def loaded(journal: Journal, history: History) -> tuple[Any, int, dict[str
 
 
 @pytest.fixture
-def history(make_commit: Make, aggregate: str, stream: str) -> History:
+def history(make_commit: Make, aggregate: str, log: str) -> History:
     """An order with lines; not in any journal yet."""
-    history = History(aggregate, stream.rpartition("-")[0])
+    history = History(aggregate, log_type(log))
     history.add(make_commit, OpenOrder("17850", "sale", opened_at=MOMENT))
     for number in range(LINES):
         history.add(make_commit, AddLine(f"sku-{number}", "HOLDER", 2, Decimal("2.55")))

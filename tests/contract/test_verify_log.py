@@ -26,42 +26,51 @@ def line(orders: Orders, **changes: Any) -> RecordedEvent:
     return replace(event, **changes)
 
 
+def said(commit: Commit, **changes: Any) -> Commit:
+    """The commit with another head of its first slice."""
+    first = min(commit.slices)
+    return replace(commit, slices={**commit.slices, first: replace(commit.slices[first], **changes)})
+
+
 LOG_DAMAGE: list[tuple[str, Callable[[Orders, Commit], Commit], str]] = [
     ("epoch falls", lambda o, head: next_commit(head, epoch=head.epoch - 1), "has epoch 2 after epoch 3"),
     ("epoch skipped", lambda o, head: next_commit(head, epoch=head.epoch + 2), "has epoch 5 right after epoch 3"),
     ("full takeover", lambda o, head: next_commit(head, line(o), epoch=head.epoch + 1), "a takeover writes an empty"),
     ("other owner", lambda o, head: next_commit(head, owner="x"), "is by x, but epoch 3 belongs to c"),
-    ("offset falls", lambda o, head: next_commit(head, offset=3), "covers command offset 3, commit"),
+    ("offset falls", lambda o, head: next_commit(head, offset=3), "covers command offset 3 of partition 0, commit"),
     ("topic changes", lambda o, head: next_commit(head, topic_id="x"), "counts offsets of topic x"),
-    ("eventful wrong", lambda o, head: next_commit(head, eventful_nr=1), "says that commit 1 is the newest"),
+    ("eventful wrong", lambda o, head: said(next_commit(head), eventful_nr=1), "says that commit 1 is the newest"),
+    ("eventful unsaid", lambda o, head: said(next_commit(head, line(o)), eventful_nr=9), "it is "),
+    ("slice left out", lambda o, head: next_commit(head, slices={2: head.slices[2]}), "covers the partitions [2], and"),
     ("indexed falls", lambda o, head: next_commit(head, derived_nr=1), "says that all is derived up to commit 1"),
     ("indexed ahead", lambda o, head: next_commit(head, derived_nr=head.nr + 1), "says that all is derived up to"),
     ("sequence gap", lambda o, head: next_commit(head, line(o, sequence=11)), "has sequence 11 where 9 is due"),
     ("note ahead", lambda o, head: next_commit(head, line(o, type="#x")), "has sequence 9 where 8 is due"),
-    ("stray", lambda o, head: next_commit(head, line(o, aggregate_id=o.key(1, 9))), "belongs to partition 1 of 2"),
+    ("stray", lambda o, head: next_commit(head, line(o, aggregate_id=o.key(1, 9))), "belongs to partition 3 of 4"),
     ("schema", lambda o, head: next_commit(head, line(o, data=b"\xc3\x01" + bytes(9))), "needs schema 0000000000"),
     ("no schema", lambda o, head: next_commit(head, line(o, data=b"{}")), "needs schema (none"),
-    ("again", lambda o, head: next_commit(head, line(o, command_id=f"{o.stream(0)}-0")), "9 accepted commands after"),
+    ("again", lambda o, head: next_commit(head, line(o, command_id="0-0")), "9 accepted commands after"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("damage", "what"), [pytest.param(*it[1:], id=it[0]) for it in LOG_DAMAGE])
 async def test_the_log_is_damaged(orders: Orders, damage: Callable[[Orders, Commit], Commit], what: str) -> None:
     """Found at the commit; there is nothing to repair it from."""
-    head = await orders.journal.head(orders.stream(0))
+    head = await orders.journal.head(orders.name(0))
     assert head is not None
     commit = damage(orders, head)
     await orders.journal.append(commit)
     await orders.journal.derive([commit])
     found = [it for it in await orders.verify() if what in it.what]
-    assert [True] == [it.where.startswith(f"{orders.stream(0)}:{commit.nr}") for it in found]
+    places = f"{orders.name(0)}:{commit.nr}", f"{orders.type}-0:{commit.nr}:0"
+    assert [True] == [it.where.startswith(places) for it in found]
     assert found[0].repair is None
     assert not found[0].note
 
 
 async def test_a_takeover_goes_back(orders: Orders) -> None:
     """Where Kafka had lost the end of the commands, the next owner covers less: nothing is wrong."""
-    head = await orders.journal.head(orders.stream(0))
+    head = await orders.journal.head(orders.name(0))
     assert head is not None
     await orders.journal.append(next_commit(head, epoch=head.epoch + 1, owner="d", offset=3))
     assert [] == await orders.verify()
@@ -69,16 +78,16 @@ async def test_a_takeover_goes_back(orders: Orders) -> None:
 
 async def test_an_id_again_beyond_the_window(orders: Orders) -> None:
     """An id that was forgotten may come again: worth a note."""
-    head = await orders.journal.head(orders.stream(0))
+    head = await orders.journal.head(orders.name(0))
     assert head is not None
     for number in range(WINDOW + 1):
-        id = f"{orders.stream(0)}-0" if number == WINDOW else f"new-{number}"
+        id = "0-0" if number == WINDOW else f"new-{number}"
         head = next_commit(head, line(orders, sequence=9 + number, command_id=id))
         await orders.journal.append(head)
         await orders.journal.derive([head])
     [found] = await orders.verify()
     assert found.note
-    assert f"accepts command {orders.stream(0)}-0 again" in found.what
+    assert "accepts command 0-0 again" in found.what
 
 
 # -- Cassandra only: a log that lost what it had acknowledged -------------------------------------------
@@ -93,7 +102,7 @@ async def in_cassandra(cassandra_journals: Journals) -> Orders:
 
 
 def commit_row(orders: Orders, nr: int) -> str:
-    return f"stream = '{orders.stream(0)}' AND bucket = {nr // COMMITS_PER_BUCKET} AND nr = {nr}"
+    return f"log = '{orders.name(0)}' AND bucket = {nr // COMMITS_PER_BUCKET} AND nr = {nr}"
 
 
 async def test_a_hole_in_the_log(in_cassandra: Orders) -> None:
@@ -105,10 +114,10 @@ async def test_a_hole_in_the_log(in_cassandra: Orders) -> None:
         await execute(orders.journal, f"DELETE FROM {table} WHERE {commit_row(orders, nr)}")
     found = await orders.verify()
     wrong = [it for it in found if not it.note]
-    assert [f"{orders.stream(0)}:3"] == [it.where for it in wrong]
+    assert [f"{orders.name(0)}:3"] == [it.where for it in wrong]
     assert "commits 3 to 4 are missing" in wrong[0].what
     rows = [row for rows in kept.values() for row in rows if row.nr in (lost, also)]
-    assert sorted(orders.place(0, row) for row in rows) == sorted(it.where for it in found if it.note)
+    assert sorted(orders.place(row) for row in rows) == sorted(it.where for it in found if it.note)
     assert found == await orders.repaired(found)
     assert kept == {key: await orders.journal.events(orders.type, key) for key in kept}
 
@@ -122,5 +131,5 @@ async def test_a_commit_that_cannot_be_read(in_cassandra: Orders) -> None:
         values = f"payload = 0x{damaged.hex()}"
         await execute(orders.journal, f"UPDATE {table} SET {values} WHERE {commit_row(orders, nr)}")
     wrong = [it for it in await orders.verify() if not it.note]
-    assert [f"{orders.stream(0)}:{nr}" for nr in (3, 5)] == [it.where for it in wrong]
+    assert [f"{orders.name(0)}:{nr}" for nr in (3, 5)] == [it.where for it in wrong]
     assert all(it.what.startswith("cannot be read") for it in wrong)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from streams.deciding.messages import decode_reply
-from streams.journal.port import NOTHING_CONSUMED, Commit, stream_name
+from streams.journal.port import NOTHING_CONSUMED, Commit, log_name
+from streams.journal.position import stream_name
 from streams.ownership.owner import Owner
+from streams.slices import slice_of
 from tests.simulation import ending, reading
 from tests.simulation.account import TYPE
 from tests.simulation.operator import fact
@@ -43,31 +45,57 @@ class Checks:
 
     def appended(self, wanted: Commit, log: Sequence[Commit]) -> None:
         """After an attempt to append, the log is as before or has one commit more, which follows from the last."""
-        seen = self.log[wanted.stream]
+        seen = self.log[wanted.log]
         if wanted.nr <= len(seen) and log[wanted.nr - 1] is not seen[wanted.nr - 1]:
-            self.fail("a commit never changes", f"{wanted.stream} nr {wanted.nr}")
+            self.fail("a commit never changes", f"{wanted.log} nr {wanted.nr}")
         if len(log) == len(seen):
             return
         last, commit = (seen[-1] if seen else None), log[-1]
         seen.append(commit)
         ids = [event.command_id for event in commit.events]
-        self._world.note("commit", f"{commit.stream}:{commit.nr}", commit.owner, f"to offset {commit.offset}", *ids)
+        offsets = " ".join(f"{slice}:{head.offset}" for slice, head in commit.slices.items())
+        self._world.note("commit", f"{commit.log}:{commit.nr}", commit.owner, f"to offsets {offsets}", *ids)
         if commit.nr != len(log) or len(log) != len(seen):
-            self.fail("numbers are dense", f"{commit.stream} nr {commit.nr} is at place {len(log)}")
-        if last is None:
-            sound = (1, NOTHING_CONSUMED, 0) == (commit.epoch, commit.offset, len(commit.events))
-        elif commit.epoch == last.epoch:
-            sound = commit.offset > last.offset and (commit.topic_id, commit.owner) == (last.topic_id, last.owner)
-        else:
-            begins = commit.offset == (last.offset if commit.topic_id == last.topic_id else NOTHING_CONSUMED)
-            sound = commit.epoch == last.epoch + 1 and begins and not commit.events
-        if not sound:
+            self.fail("numbers are dense", f"{commit.log} nr {commit.nr} is at place {len(log)}")
+        if not self._follows(last, commit):
             self.fail("epochs and offsets rise", f"{_place(last)} is followed by {_place(commit)}")
-        incarnations = self._incarnations[commit.stream]
+        if text := self._heads_are_wrong(last, commit):
+            self.fail("each slice has its own head", f"{_place(commit)}: {text}")
+        incarnations = self._incarnations[commit.log]
         if commit.topic_id not in incarnations:
             incarnations.append(commit.topic_id)
         elif commit.topic_id != incarnations[-1]:
             self.fail("each offset of a topic is covered once", f"{_place(commit)} goes back to an older topic")
+
+    @staticmethod
+    def _follows(last: Commit | None, commit: Commit) -> bool:
+        offsets = {slice: head.offset for slice, head in commit.slices.items()}
+        nothing = dict.fromkeys(offsets, NOTHING_CONSUMED)
+        if last is None:
+            return (1, nothing, 0) == (commit.epoch, offsets, len(commit.events))
+        before = {slice: head.offset for slice, head in last.slices.items()}
+        if commit.epoch == last.epoch:
+            rise = before.keys() == offsets.keys() and all(offsets[slice] >= before[slice] for slice in before)
+            same = (commit.topic_id, commit.owner) == (last.topic_id, last.owner)
+            return rise and offsets != before and same
+        begins = offsets == (before if commit.topic_id == last.topic_id else nothing)
+        return commit.epoch == last.epoch + 1 and begins and not commit.events
+
+    def _heads_are_wrong(self, last: Commit | None, commit: Commit) -> str:
+        """Each commit has all slices of its log, no other, and says of each where its newest event is."""
+        slices = self._world.shape.partitions
+        span = next(it for it in self._world.layout.logs if log_name(TYPE, it.number) == commit.log)
+        if sorted(commit.slices) != sorted(span.slices):
+            return f"it has the slices {sorted(commit.slices)}, and its log {sorted(span.slices)}"
+        rows = {slice_of(event.aggregate_id, slices) for event in commit.events}
+        if not rows <= commit.slices.keys():
+            return f"it holds events of the slices {sorted(rows)}"
+        eventful = {slice_of(event.aggregate_id, slices) for event in commit.events if event.is_event}
+        for slice, head in commit.slices.items():
+            due = commit.nr if slice in eventful else last.slices[slice].eventful_nr if last is not None else 0
+            if head.eventful_nr != due:
+                return f"it says of slice {slice} that commit {head.eventful_nr} has its newest event, and not {due}"
+        return ""
 
     def replied(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """An owner hands over replies: a commit covers each of the commands."""
@@ -78,19 +106,19 @@ class Checks:
                 self.fail("no reply before its commit", f"{reply.command_id} is answered {reply.status}")
 
     def _covered(self, topic_id: str, partition: int, offset: int) -> bool:
-        log = self._world.store.log[stream_name(TYPE, partition)]
-        return any(commit.topic_id == topic_id and commit.offset >= offset for commit in reversed(log))
+        log = reading.log_of(self._world, partition)
+        return any(it.topic_id == topic_id and it.slices[partition].offset >= offset for it in reversed(log))
 
     def bounds(self, owner: Owner) -> None:
         """A queue holds no more than two groups; a cache beyond its limit only what could not be loaded again."""
         limits, cache = self._world.shape.limits, owner.handler.cache
         if len(owner.queue) > 2 * limits.group_commands:
-            self.fail("queues are bounded", f"{owner.stream}: {len(owner.queue)} commands wait")
+            self.fail("queues are bounded", f"{owner.log}: {len(owner.queue)} commands wait")
         if owner.head is not None and cache.weight > cache.limit and not owner.handler.touched:
             # It shrinks with each commit, by what was indexed then.
             idle = [id for id, aggregate in cache._aggregates.items() if aggregate.nr <= owner.head.derived_nr]
             if idle:
-                self.fail("caches are bounded", f"{owner.stream}: {idle} might be out, limit {cache.limit}")
+                self.fail("caches are bounded", f"{owner.log}: {idle} might be out, limit {cache.limit}")
 
     # -- at rest -------------------------------------------------------------------------------------
 
@@ -105,19 +133,20 @@ class Checks:
             return f"no reply to {unanswered}"
         topic = world.kafka.topics[COMMANDS_TOPIC]
         for partition, commands in enumerate(topic.partitions):
-            stream = stream_name(TYPE, partition)
-            log = world.store.log[stream]
-            if not log or log[-1].topic_id != topic.id or log[-1].offset < commands.last_message:
+            stream, span = stream_name(TYPE, partition), world.layout.of(partition)
+            log = reading.log_of(world, partition)
+            covered = log[-1].slices[partition].offset if log and log[-1].topic_id == topic.id else NOTHING_CONSUMED
+            if covered < commands.last_message:
                 return f"{stream}: offset {commands.last_message} of {topic.id} is not covered"
-            owner = self._slot(world.command_group.owners.get(partition))
-            owned = owner.worker.ownership.logs.get(partition) if owner is not None else None
+            owner = self._slot(world.command_group.owners.get(span.seat))
+            owned = owner.worker.ownership.logs.get(span.number) if owner is not None else None
             if owned is None or owned.owner is None:
-                return f"{stream}: nobody owns it"
+                return f"{stream}: nobody owns its log"
             # A zombie may have taken over for a moment: its empty commit has no rows.
             rows_nr = max((commit.nr for commit in log if commit.events), default=0)
             if owned.owner.derivation.derived_nr < rows_nr:
                 return f"{stream}: derived rows are not written"
-            positions = reading.positions(log)
+            positions = reading.positions(reading.happened(world, partition))
             published = reading.published(world.kafka.history(EVENTS_TOPIC, partition))
             if positions and positions[-1] not in published:
                 return f"{stream}: {positions[-1]} is not published"
@@ -135,8 +164,6 @@ class Checks:
             return f"{worker.name} has followed {control.offset + 1} of {len(orders.records)} orders"
         if too_large := self._world.faults.operator.too_large():
             return f"rows of {sorted(too_large)} are aside"
-        if worker.consumer.unacked:
-            return f"hints are in work at {worker.name}"
         if partition not in worker.source.partitions or not worker.ready:
             return f"{worker.name} does not serve it"
         kept = worker.source.partitions[partition]
@@ -198,7 +225,8 @@ class Checks:
 def _place(commit: Commit | None) -> str:
     if commit is None:
         return "nothing"
+    offsets = ", ".join(f"{head.offset} of {slice}" for slice, head in commit.slices.items())
     return (
-        f"{commit.stream}:{commit.nr} (epoch {commit.epoch} of {commit.owner}, {commit.topic_id} to offset "
-        f"{commit.offset}, {len(commit.events)} events)"
+        f"{commit.log}:{commit.nr} (epoch {commit.epoch} of {commit.owner}, {commit.topic_id} to offsets {offsets}, "
+        f"{len(commit.events)} events)"
     )

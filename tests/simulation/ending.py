@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import decode_reply
 from streams.journal.memory import MemoryJournal
+from streams.journal.position import stream_name
+from streams.slices import slice_of
 from tests.simulation import tables
 from tests.simulation.account import EVENTS, TYPE, account
 from tests.simulation.model import Account, Answer, Model
-from tests.simulation.reading import events, logs, positions, published
+from tests.simulation.reading import log_of, logs, positions, published, streams
 from tests.simulation.store import at_once
 from tests.simulation.tables import Readers
 from tests.simulation.topics import DEAD_LETTERS_TOPIC, EVENTS_TOPIC
@@ -25,24 +27,31 @@ if TYPE_CHECKING:
 
 
 def _sequences(world: World, readers: Readers) -> str:
-    for log in logs(world).values():
+    for stream in streams(world).values():
         last: Counter[str] = Counter()
-        for commit, index, event in events(log):
+        for commit, index, event in stream:
             last[event.aggregate_id] += 1
             if event.sequence != last[event.aggregate_id]:
-                return f"{commit.stream}:{commit.nr}:{index} of {event.aggregate_id} has sequence {event.sequence}"
+                return f"{commit.log}:{commit.nr}:{index} of {event.aggregate_id} has sequence {event.sequence}"
     return ""
 
 
 def _decisions(world: World, readers: Readers) -> str:
-    """Every commit holds what the model decides of the commands that it covers, and the replies say so."""
+    """Every commit holds, of each slice, what the model decides of the commands that it covers, and the replies say
+    so."""
     expected: Counter[Answer] = Counter()
     letters: list[str] = []
-    for partition, log in logs(world).items():
-        for commit, wanted in Model(world, partition).replay(log):
-            found = [(row.aggregate_id, row.sequence, row.type, row.data, row.command_id) for row in commit.events]
+    for slice in range(world.shape.partitions):
+        for commit, wanted in Model(world, slice).replay(log_of(world, slice)):
+            found = [
+                (row.aggregate_id, row.sequence, row.type, row.data, row.command_id)
+                for row in commit.events
+                if slice_of(row.aggregate_id, world.shape.partitions) == slice
+            ]
             if wanted.rows != found:
-                return f"{commit.stream}:{commit.nr}: the model has {wanted.rows}, the log {found}"
+                return f"{commit.log}:{commit.nr}: of slice {slice} the model has {wanted.rows}, the log {found}"
+            if wanted.eventful_nr != commit.slices[slice].eventful_nr:
+                return f"{commit.log}:{commit.nr}: slice {slice} has its newest event in {wanted.eventful_nr}"
             expected.update(wanted.answers)
             letters += wanted.letters
     ours = {request.id for request in world.client.requests}
@@ -67,14 +76,16 @@ def _answer(value: bytes) -> Answer:
 def _derived(world: World, readers: Readers) -> str:
     """The rows by aggregate are those of the log; what is loaded from them and the snapshot is the model's state."""
     journal = MemoryJournal(world.store)
-    for partition, log in logs(world).items():
+    for log in logs(world).values():
         rows: dict[str, list[Any]] = {}
         for commit in log:
             for index, event in enumerate(commit.events):
                 rows.setdefault(event.aggregate_id, []).append((event.sequence, commit.nr, index, event))
-        model = Model(world, partition)
-        deque(model.replay(log), maxlen=0)
+        models = {slice: Model(world, slice) for slice in log[-1].slices}
+        for model in models.values():
+            deque(model.replay(log), maxlen=0)
         for aggregate_id, wanted in rows.items():
+            model = models[slice_of(aggregate_id, world.shape.partitions)]
             stored = at_once(journal.events(TYPE, aggregate_id))
             found = [(row.event.sequence, row.nr, row.index, row.event) for row in stored]
             if sorted(wanted, key=lambda row: row[:3]) != found:
@@ -88,17 +99,22 @@ def _derived(world: World, readers: Readers) -> str:
 
 
 def _publication(world: World, readers: Readers) -> str:
-    """The events topic has had the events of the log, in its order but for repeats, and no other."""
-    for partition, log in logs(world).items():
-        committed = {f"{c.stream}:{c.nr}:{i}": (e.aggregate_id, e.data, e.sequence) for c, i, e in events(log)}
+    """Each partition of the events topic has had the events of its slice, in their order but for repeats, each with the
+    one before it, and no other."""
+    for partition, stream in streams(world).items():
+        name = stream_name(TYPE, partition)
+        committed = {f"{name}:{c.nr}:{i}": (e.aggregate_id, e.data, e.sequence) for c, i, e in stream}
+        previous = dict(zip(committed, [f"{name}:0:0", *committed], strict=False))
         records = [record for record in world.kafka.history(EVENTS_TOPIC, partition) if not record.foreign]
         for record in records:
             headers = dict(record.headers)
             key = record.key.decode() if record.key else ""
             if committed.get(headers["ce_id"].decode()) != (key, record.value, int(headers["ce_sequence"])):
                 return f"{headers['ce_id']!r} was published, and is not in the log"
-        if positions(log) != published(records):
-            return f"partition {partition}: committed {positions(log)}, published {published(records)}"
+            if (before := headers.get("ce_previous", b"").decode()) not in ("", previous[headers["ce_id"].decode()]):
+                return f"{headers['ce_id']!r} was published behind {before!r}, which is not the event before it"
+        if positions(stream) != published(records):
+            return f"partition {partition}: committed {positions(stream)}, published {published(records)}"
     return ""
 
 

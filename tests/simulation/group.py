@@ -12,13 +12,17 @@ from faust.types import TP
 
 from streams.runtime.application import HEARTBEAT_SECONDS, SESSION_SECONDS
 from streams.runtime.partition_pump import PartitionPump
+from streams.runtime.seats import spread
 from tests.simulation.kafka import Record
+from tests.simulation.topics import LOGS_TOPIC
 from tests.simulation.wire import read
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 REBALANCE_SECONDS = 60.0
+STAYS = 0.7
+"""The share of rebalances in which logs stay where they are, if they can."""
 COMMIT_SECONDS = 2.8
 FETCH = 5
 
@@ -27,9 +31,10 @@ Place = tuple[str, int]
 
 
 class Group:
-    """The coordinator. All its methods run at the broker."""
+    """The coordinator. All its methods run at the broker. Partitions that are `seats` of logs are placed as the product
+    does it, others anyhow."""
 
-    def __init__(self, world: World, name: str, partitions: int) -> None:
+    def __init__(self, world: World, name: str, partitions: int, seats: bool = False) -> None:
         self.generation = 0
         self.committed: dict[Place, int] = {}
         self.owners: dict[int, str] = {}
@@ -37,6 +42,7 @@ class Group:
         self._world = world
         self._name = name
         self._partitions = partitions
+        self._seats = seats
         self._seen: dict[str, float] = {}
         self._joining: dict[str, asyncio.Future[tuple[int, list[int]]]] = {}
         self._since: float | None = None
@@ -89,7 +95,7 @@ class Group:
         self.generation += 1
         members = list(self._joining)
         self._world.random.shuffle(members)
-        self.owners = {p: members[p % len(members)] for p in range(self._partitions)}
+        self.owners = self._seated(members) if self._seats else self._shared(members)
         self._world.note("assigned", self._name, self.generation, *(f"{p}:{m}" for p, m in self.owners.items()))
         self._world.faults.assigned()
         answers, self._joining = self._joining, {}
@@ -97,52 +103,28 @@ class Group:
             mine = [p for p, owner in self.owners.items() if owner == member]
             self._world.loop.outside(self._world.network.one_way(), _settle, answer, (self.generation, mine))
 
+    def _shared(self, members: Sequence[str]) -> dict[int, str]:
+        return {p: members[p % len(members)] for p in range(self._partitions)}
+
+    def _seated(self, members: Sequence[str]) -> dict[int, str]:
+        """Mostly as before, as far as can be; now and then nobody knows what was before."""
+        world = self._world
+        known = self.owners if world.random.random() < STAYS else self._shared(members)
+        before = {(LOGS_TOPIC, seat): member for seat, member in known.items()}
+        opened = {span.seat for span in world.layout.open}
+        placed = {}
+        for seats in (opened, set(range(self._partitions)) - opened):
+            placed |= spread({LOGS_TOPIC: seats}, {LOGS_TOPIC: members}, before)
+        return {seat: member for (_, seat), member in placed.items()}
+
 
 def _settle(answer: asyncio.Future[Any], result: Any) -> None:
     if not answer.done():
         answer.set_result(result)
 
 
-@dataclass(eq=False)
-class Message:
-    """A record on its way through a consumer. `ack` counts it as done; `discard` stops waiting for it."""
-
-    topic: str
-    partition: int
-    record: Record
-    consumer: Consumer
-    generation: int
-
-    @property
-    def offset(self) -> int:
-        return self.record.offset
-
-    @property
-    def headers(self) -> tuple[tuple[str, bytes], ...]:
-        return self.record.headers
-
-    @property
-    def key(self) -> bytes | None:
-        return self.record.key
-
-    @property
-    def value(self) -> bytes | None:
-        return self.record.value
-
-    def ack(self) -> None:
-        if self.generation == self.consumer.generation:
-            place = self.topic, self.partition
-            self.consumer.acked[place] = max(self.consumer.acked.get(place, 0), self.offset + 1)
-        self.discard()
-
-    def discard(self) -> None:
-        self.consumer.unacked.discard(self)
-        if not self.consumer.unacked:
-            self.consumer.emptied.set()
-
-
 class Receiver(Protocol):
-    """As `streams.runtime.partition_pump.Receiver`, with the records of this world."""
+    """As `streams.runtime.partition_pump.RecordHandler`, with the records of this world."""
 
     async def receive(self, partition: int, records: Sequence[Record]) -> None: ...
 
@@ -151,21 +133,17 @@ class Receiver(Protocol):
 
 @dataclass(eq=False)
 class Consumer:
-    """A member of a group, in a worker. The callbacks are what `streams/runtime` makes of Faust's: messages go
-    one by one to `deliver`, as a stream has them, or in batches to a `receiver`."""
+    """A member of a group, in a worker. The callbacks are what `streams/runtime` makes of Faust's. Records go in
+    batches to a `receiver`; without one nothing is read, and the partitions are seats of logs."""
 
     world: World
     group: Group
     name: str
     topics: tuple[str, ...]
     revoke: Callable[[], Awaitable[None]]
-    positions: Callable[[list[int]], Awaitable[dict[Place, int]]]
-    deliver: Callable[[Message], Awaitable[None]] | None = None
+    assign: Callable[[list[int]], Awaitable[None]]
     receiver: Receiver | None = None
     generation: int = 0
-    acked: dict[Place, int] = field(default_factory=dict)
-    unacked: set[Message] = field(default_factory=set)
-    emptied: asyncio.Event = field(default_factory=asyncio.Event)
     assigned: list[int] = field(default_factory=list)
     _heartbeat: float = -1.0
     _flowing: int = 0
@@ -204,24 +182,18 @@ class Consumer:
 
     async def _before_start(self) -> None:
         """Assignments that come twice, or empty, or while the one before is not done with yet."""
-        if self.receiver is None:
+        if self.receiver is not None:
             return
         match self.world.faults.again():
             case "twice":
-                await self.positions(self.assigned)
+                await self.assign(self.assigned)
             case "empty":
-                await self.positions([])
+                await self.assign([])
             case "overtaken":
-                first = asyncio.create_task(self.positions(self.assigned))
+                first = asyncio.create_task(self.assign(self.assigned))
                 await asyncio.sleep(self.world.random.choice((0.0, 0.005, 0.1)))
                 await self._let_go()
                 await first
-
-    def go_on_from(self, topic: str, partition: int, offset: int) -> None:
-        """Read a partition from there on; what is on its way from before comes nevertheless."""
-        if self._flowing:
-            self._begin(topic, partition, offset)
-            self._handover.forget(TP(topic, partition))
 
     async def leave(self) -> None:
         """Be no member any more."""
@@ -250,30 +222,28 @@ class Consumer:
             await self._commit()
 
     async def _commit(self) -> None:
+        covered = {}
         if self.receiver is not None:
             for topic, partition in [(topic, p) for topic in self.topics for p in self.assigned]:
-                if covered := self.receiver.covered(partition):
-                    self.acked[topic, partition] = covered
-        if self.acked:
-            acked, self.acked = self.acked, {}
-            if self.world.random.random() >= self.world.faults.commits_lost:
-                commit = partial(self.group.commit, self.name, self.generation, acked)
-                await self.world.network.ask("group", commit)
+                if offset := self.receiver.covered(partition):
+                    covered[topic, partition] = offset
+        if covered and self.world.random.random() >= self.world.faults.commits_lost:
+            commit = partial(self.group.commit, self.name, self.generation, covered)
+            await self.world.network.ask("group", commit)
 
     async def _let_go(self) -> None:
         await self.revoke()
         await self._handover.drop()
         self._flowing = 0
         await self._commit()
-        while self.unacked:
-            self.emptied.clear()
-            await self.emptied.wait()
 
     async def _start(self) -> None:
+        await self.assign(self.assigned)
+        if self.receiver is None:
+            return
         places = [(topic, partition) for topic in self.topics for partition in self.assigned]
         committed = await self.world.network.ask("group", lambda: dict(self.group.committed))
         starts = {place: committed.get(place, 0) for place in places}
-        starts.update(await self.positions(self.assigned))
         self._flowing = self.generation
         for (topic, partition), start in starts.items():
             self._begin(topic, partition, start)
@@ -303,17 +273,10 @@ class Consumer:
             if world.kafka.topics.get(topic) is not incarnation:
                 return
             found = read(topic, partition, await world.network.ask("group", partial(log.after, position, FETCH)))
-            if self.receiver is not None:
-                if self._flowing != generation:
-                    return
-                if found:
-                    await self._hand_over(TP(topic, partition), found)
-            for record in found if self.deliver is not None else ():
-                if self._flowing != generation:
-                    return
-                message = Message(topic, partition, record, self, generation)
-                self.unacked.add(message)
-                await self.deliver(message)
+            if self._flowing != generation:
+                return
+            if found:
+                await self._hand_over(TP(topic, partition), found)
             position = found[-1].offset + 1 if found else min(position + FETCH, len(log.records))
 
     async def _hand_over(self, tp: TP, records: Sequence[Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -192,11 +192,11 @@ class SimulatedBroker(KafkaClient):
         if said is not None:
             super().hint(topic, partition, said)
 
-    async def end_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        def look() -> dict[int, int]:
-            return {number: len(self._world.kafka.partition(topic, number).records) for number in partitions}
-
-        return await self._world.network.ask("kafka", look)
+    async def end_offsets(self, topic: str, partitions: Iterable[int]) -> Mapping[int, int]:
+        wanted, kafka = list(partitions), self._world.kafka
+        return await self._world.network.ask(
+            "kafka", lambda: {partition: len(kafka.partition(topic, partition).records) for partition in wanted}
+        )
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool] = lambda record: True) -> Any:
         def look() -> Any:

@@ -1,4 +1,4 @@
-"""The model: what a log must hold, decided again from the command topic, one command after another."""
+"""The model: what the commits of a slice must hold, decided again from the command topic, one command after another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from aggregates.decider import Rejected
-from streams.journal.port import Commit, stream_name
+from streams.journal.port import Commit
+from streams.journal.position import stream_name
 from streams.kafka.client import partition_of
 from tests.simulation import account as domain
 from tests.simulation.account import EVENTS, TYPE, State
@@ -47,47 +48,49 @@ class Account:
 
 @dataclass
 class Expected:
-    """What a commit must hold, the answers to what it covers, and the places of its dead letters."""
+    """What a commit must hold of a slice, the answers to what it covers, and the places of its dead letters."""
 
     rows: list[Row] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     letters: list[str] = field(default_factory=list)
+    eventful_nr: int = 0
 
 
 class Model:
-    """One partition. After `replay` has been read to its end, `accounts` are as the whole log leaves them."""
+    """One slice. After `replay` has been read to its end, `accounts` are as the whole log leaves those of the slice."""
 
-    def __init__(self, world: World, partition: int) -> None:
+    def __init__(self, world: World, slice: int) -> None:
         self.accounts: defaultdict[str, Account] = defaultdict(Account)
         self._world = world
-        self._partition = partition
-        self._stream = stream_name(TYPE, partition)
+        self._slice = slice
+        self._stream = stream_name(TYPE, slice)
         self._eventful = 0
 
     def replay(self, log: Sequence[Commit]) -> Iterator[tuple[Commit, Expected]]:
-        """Commit by commit."""
+        """Commit by commit of the log that has the slice."""
         sent, topic_id, offset = self._world.client.sent, "", -1
         for commit in log:
             if commit.topic_id != topic_id:
                 topic_id, offset = commit.topic_id, -1
             expected = Expected()
-            while offset < commit.offset:
+            while offset < commit.slices[self._slice].offset:
                 offset += 1
-                request = sent.get((topic_id, self._partition, offset))
+                request = sent.get((topic_id, self._slice, offset))
                 if request is None:
                     continue  # a transaction marker
                 if isinstance(request, Stranger):
-                    expected.letters.append(f"{COMMANDS_TOPIC}:{self._partition}:{offset}")
+                    expected.letters.append(f"{COMMANDS_TOPIC}:{self._slice}:{offset}")
                     continue
                 answer = self._decide(request, commit, expected.rows)
                 expected.answers.append(answer)
                 if answer.status == "failed":
-                    expected.letters.append(f"{COMMANDS_TOPIC}:{self._partition}:{offset}")
+                    expected.letters.append(f"{COMMANDS_TOPIC}:{self._slice}:{offset}")
+            expected.eventful_nr = self._eventful
             yield commit, expected
 
     def _decide(self, request: Request, commit: Commit, rows: list[Row]) -> Answer:
         """Adds to `rows`."""
-        if partition_of(request.aggregate.encode(), self._world.shape.partitions) != self._partition:
+        if partition_of(request.aggregate.encode(), self._world.shape.partitions) != self._slice:
             return self._answer(request, "failed", 0, self._eventful, "WrongPartition")
         account = self.accounts[request.aggregate]
         if known := account.outcomes.get(request.id):

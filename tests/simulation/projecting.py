@@ -24,7 +24,7 @@ from streams.concurrency.tasks import cancel
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.disk import Disk, SimulatedRows
 from tests.simulation.feed import SimulatedFeed
-from tests.simulation.group import Consumer, Message, Place
+from tests.simulation.group import Consumer
 from tests.simulation.kafka import SimulatedBroker
 from tests.simulation.read_model import NetworkedRows
 from tests.simulation.topics import CHANGELOG, COMMITS_TOPIC, CONTROL_TOPIC, EVENTS_TOPIC, PROJECTION_LETTERS_TOPIC
@@ -81,8 +81,8 @@ class ProjectionWorker:
             name,
             (COMMITS_TOPIC,),
             self._revoke,
-            self._positions,
-            self._deliver,
+            self._assign,
+            receiver=self._tailers,
         )
 
     def _rows_of(self, kept: Table) -> Rows:
@@ -124,23 +124,18 @@ class ProjectionWorker:
         await self.source.close()
         self.local[TYPE].remove_damaged()
 
-    async def _positions(self, partitions: list[int]) -> dict[Place, int]:
+    async def _assign(self, partitions: list[int]) -> None:
         self.here = partitions
         self.doors.owners = dict(self._world.projection_group.owners)
         self._tailers.assign(set(partitions))
         for partition in partitions:
             await self.local[TYPE].recover(partition)
         self._resuming = self.supervisor.keep("resuming after a rebalance", self._resume)
-        return {}
 
     async def _resume(self) -> None:
         side: Any = self
         await ReadSide.resume(side)
         self.ready = True
-
-    async def _deliver(self, message: Message) -> None:
-        self._tailers.wake(message.partition, message.value)
-        message.ack()
 
 
 class SimulatedDoors:

@@ -1,10 +1,10 @@
-"""What whoever checks reads of the world: logs, what was published of them, and what tables hold."""
+"""What whoever checks reads of the world: logs, what was published of their slices, and what tables hold."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
@@ -23,8 +23,9 @@ from projections.stores.changelog import (
 )
 from projections.stores.declaration import ReadModelRows, Table, projection_name
 from projections.stores.rows import Checkpoint, Quarantined, StoredRow, decode_stored
-from streams.journal.port import Commit, RecordedEvent, stream_name
-from streams.journal.position import Place, parse_place
+from streams.journal.port import Commit, RecordedEvent, log_name
+from streams.journal.position import Place, parse_place, stream_name
+from streams.slices import slice_of
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.topics import CHANGELOG
 
@@ -33,22 +34,42 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
-def logs(world: World) -> dict[int, Sequence[Commit]]:
-    """The log of each partition."""
-    return {p: world.store.log[stream_name(TYPE, p)] for p in range(world.shape.partitions)}
+class Happened(NamedTuple):
+    """An event, and where it stands."""
+
+    commit: Commit
+    index: int
+    event: RecordedEvent
 
 
-def events(log: Iterable[Commit]) -> Iterable[tuple[Commit, int, RecordedEvent]]:
-    """The events of a log, without notes."""
-    for commit in log:
-        for index, event in enumerate(commit.events):
-            if event.is_event:
-                yield commit, index, event
+def logs(world: World) -> dict[str, list[Commit]]:
+    """The commits of each log, by its name."""
+    return {name: world.store.log[name] for name in (log_name(TYPE, it.number) for it in world.layout.logs)}
 
 
-def positions(log: Iterable[Commit]) -> list[Place]:
+def log_of(world: World, slice: int) -> list[Commit]:
+    """The commits of the log that has a slice."""
+    return world.store.log[log_name(TYPE, world.layout.of(slice).number)]
+
+
+def streams(world: World) -> dict[int, list[Happened]]:
+    """The events of each slice, without notes."""
+    return {slice: happened(world, slice) for slice in range(world.shape.partitions)}
+
+
+def happened(world: World, slice: int) -> list[Happened]:
+    """The events of one slice, without notes."""
+    return [
+        Happened(commit, index, event)
+        for commit in log_of(world, slice)
+        for index, event in enumerate(commit.events)
+        if event.is_event and slice_of(event.aggregate_id, world.shape.partitions) == slice
+    ]
+
+
+def positions(stream: Iterable[Happened]) -> list[Place]:
     """Commit number and index of every event."""
-    return [(commit.nr, index) for commit, index, _ in events(log)]
+    return [(commit.nr, index) for commit, index, _ in stream]
 
 
 def published(records: Iterable[Record]) -> list[Place]:
@@ -75,11 +96,11 @@ class TableContents:
     waiting: dict[str, Quarantined] = field(default_factory=dict)
 
 
-def folded(kept: Table, log: Sequence[Commit]) -> TableContents:
-    """What a projection makes of a log, event by event."""
+def folded(kept: Table, slice: int, stream: Sequence[Happened]) -> TableContents:
+    """What a projection makes of the events of a slice, one by one."""
     projection, found = kept.projection, TableContents()
-    for commit, index, stored in events(log):
-        place = (stored.aggregate_id, stored.sequence, "", commit.stream, commit.nr, index)
+    for commit, index, stored in stream:
+        place = (stored.aggregate_id, stored.sequence, "", stream_name(TYPE, slice), commit.nr, index)
         event = PublishedEvent(EVENTS.decode_one(stored.data), stored.type, *place)
         for key in projection.keys(event):
             waits = found.waiting.get(key)
@@ -93,7 +114,7 @@ def folded(kept: Table, log: Sequence[Commit]) -> TableContents:
                     found.rows[key] = StoredRow(event.position, 0 if projection.local else stored.sequence, 0, row)
                     continue
             found.waiting[key] = Quarantined(waits.position, waits.error, waits.events + 1, event.position)
-    if at := positions(log):
+    if at := positions(stream):
         found.place = Checkpoint(*at[-1], at[-1][0])
     return found
 

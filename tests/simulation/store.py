@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from streams.journal.layout import Layout
 from streams.journal.memory import MemoryJournal, MemoryStore
-from streams.journal.port import LAST_SEQUENCE, Commit, Published, Snapshot, StoredEvent
+from streams.journal.port import LAST_SEQUENCE, Commit, Published, Snapshot, StoredEvent, log_type
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -22,7 +23,7 @@ class TransactionalJournal(MemoryJournal):
     async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         await super().append(commit)
         await self.derive([commit])
-        await self.save_snapshots(commit.stream.rpartition("-")[0], snapshots)
+        await self.save_snapshots(log_type(commit.log), snapshots)
 
 
 class JournalLine:
@@ -38,20 +39,26 @@ class JournalLine:
     async def _ask(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return await self._world.network.ask("journal", lambda: at_once(call()))
 
-    async def head(self, stream: str) -> Commit | None:
-        return await self._ask(lambda: self._journal.head(stream))
+    async def head(self, log: str, after: int = 0) -> Commit | None:
+        return await self._ask(lambda: self._journal.head(log, after))
+
+    async def layout(self, type: str) -> Layout | None:
+        return await self._ask(lambda: self._journal.layout(type))
+
+    async def change_layout(self, type: str, layout: Layout) -> Layout:
+        return await self._ask(lambda: self._journal.change_layout(type, layout))
 
     async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         async def append() -> None:
             try:
                 await self._journal.append(commit, snapshots)
             finally:
-                self._world.checks.appended(commit, self._store.log[commit.stream])
+                self._world.checks.appended(commit, self._store.log[commit.log])
 
         await self._ask(append)
 
-    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
-        found = await self._ask(lambda: self._journal.commits(stream, after, limit))
+    async def commits(self, log: str, after: int, limit: int) -> Sequence[Commit]:
+        found = await self._ask(lambda: self._journal.commits(log, after, limit))
         random = self._world.random
         if "journal" in self._world.network.trouble and random.random() < 0.3:
             return found[: random.choice((0, random.randint(0, len(found))))]
@@ -81,11 +88,11 @@ class JournalLine:
     async def schemas(self) -> Mapping[str, str]:
         return await self._ask(self._journal.schemas)
 
-    async def published(self, stream: str) -> Published | None:
-        return await self._ask(lambda: self._journal.published(stream))
+    async def published(self, log: str) -> Published | None:
+        return await self._ask(lambda: self._journal.published(log))
 
-    async def save_published(self, stream: str, published: Published) -> None:
-        await self._ask(lambda: self._journal.save_published(stream, published))
+    async def save_published(self, log: str, published: Published) -> None:
+        await self._ask(lambda: self._journal.save_published(log, published))
 
     def aggregate_ids(self, type: str) -> AsyncIterator[str]:
         return self._journal.aggregate_ids(type)

@@ -11,7 +11,7 @@ from projections.stores.declaration import Indexes, ReadModelRows, Table, projec
 from projections.stores.local import queries
 from projections.stores.rows import Checkpoint, decode_stored
 from tests.simulation.account import KEPT, TYPE
-from tests.simulation.reading import TableContents, folded, in_records, logs, recovered, shared
+from tests.simulation.reading import TableContents, folded, in_records, recovered, shared, streams
 from tests.simulation.topics import PROJECTION_LETTERS_TOPIC
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ Readers = dict[int, "Slot | None"]
 
 def _tables(world: World, readers: Readers) -> str:
     """The tables of whoever keeps them, and what a new worker would recover, are the fold of the log."""
-    for partition, log in logs(world).items():
+    for partition, stream in streams(world).items():
         reader, on_changelog = _reader(readers, partition), recovered(world, partition)
         for kept, tables in _kept(reader, partition):
-            wanted = folded(kept, log)
+            wanted = folded(kept, partition, stream)
             for table in tables:
                 if isinstance(kept.how, ReadModelRows):
                     found = {"read model": shared(world, partition, table)}
@@ -68,7 +68,7 @@ def _difference(wanted: TableContents, found: TableContents) -> str:
 
 def _indexes(world: World, readers: Readers) -> str:
     """What rows are found by is what stands in them: entries, counts and the order of their changes."""
-    for partition in logs(world):
+    for partition in range(world.shape.partitions):
         reader = _reader(readers, partition)
         for kept, tables in _kept(reader, partition):
             for table in tables:
@@ -103,7 +103,7 @@ def _index_difference(store: RocksDBStore, number: int, kept: Table, indexes: In
 
 def _waiting_events(world: World, readers: Readers) -> str:
     """Every event that waits behind a projection is in the dead letters."""
-    for partition, log in logs(world).items():
+    for partition, stream in streams(world).items():
         letters = set()
         for record in world.kafka.topics[PROJECTION_LETTERS_TOPIC].partitions[partition].records:
             headers = {name: value.decode() for name, value in record.headers}
@@ -111,7 +111,7 @@ def _waiting_events(world: World, readers: Readers) -> str:
                 continue  # until its store took more
             letters.add((headers["dl_table"], headers["dl_key"], headers["ce_position"]))
         for kept, tables in _kept(_reader(readers, partition), partition):
-            waiting = folded(kept, log).waiting
+            waiting = folded(kept, partition, stream).waiting
             for table in tables:
                 for key, its in waiting.items():
                     found = {position for of, its_key, position in letters if (table, key) == (of, its_key)}

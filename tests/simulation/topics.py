@@ -6,6 +6,7 @@ from tests.simulation.account import TYPE
 
 COMMANDS_TOPIC = f"{TYPE}-commands"
 COMMITS_TOPIC = f"{TYPE}-commits"
+LOGS_TOPIC = f"{TYPE}-logs"
 EVENTS_TOPIC = f"{TYPE}-events"
 DEAD_LETTERS_TOPIC = f"{TYPE}-dead-letters"
 REPLIES_TOPIC = "answers"
@@ -15,6 +16,7 @@ PROJECTION_LETTERS_TOPIC = "projections-dead-letters"
 PARTITIONED = (
     COMMANDS_TOPIC,
     COMMITS_TOPIC,
+    LOGS_TOPIC,
     EVENTS_TOPIC,
     DEAD_LETTERS_TOPIC,
     REPLIES_TOPIC,

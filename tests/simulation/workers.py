@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
-from streams.deciding.messages import Message, message_of
-from streams.kafka.client import partition_of
-from streams.kafka.command_partition import CommandPartition
+from streams.deciding.messages import Message
+from streams.journal.layout import LogSpan
+from streams.journal.port import log_name
+from streams.kafka.command_reader import CommandReader
+from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
 from streams.ownership.owner import Owner
 from streams.ownership.replies import Replies
 from streams.ownership.waiting import WaitingLog
 from tests.simulation.account import COMMANDS, EVENTS, TYPE, account
-from tests.simulation.group import Consumer, Place
-from tests.simulation.kafka import Record, SimulatedBroker
-from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, DEAD_LETTERS_TOPIC
+from tests.simulation.commands import SimulatedCommandReader
+from tests.simulation.group import Consumer
+from tests.simulation.kafka import SimulatedBroker
+from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, DEAD_LETTERS_TOPIC, LOGS_TOPIC
 
 if TYPE_CHECKING:
     from streams.kafka.client import KafkaClient
@@ -40,8 +43,24 @@ class WatchedReplies(Replies):
         await super().replies(replies)
 
 
+class WatchedOwner(Owner):
+    """An owner whose queue is watched."""
+
+    def __init__(self, world: World, **options: Any) -> None:
+        super().__init__(**options)
+        self._world = world
+
+    async def deliver(self, slice: int, messages: Iterable[Message]) -> None:
+        await super().deliver(slice, self._watched(messages))
+
+    def _watched(self, messages: Iterable[Message]) -> Iterator[Message]:
+        for message in messages:
+            yield message
+            self._world.checks.bounds(self)
+
+
 class CommandWorker:
-    """Owns what its group gives it, and answers."""
+    """Owns the logs whose seats its group gives it, and answers."""
 
     def __init__(self, world: World, name: str) -> None:
         self._world = world
@@ -49,16 +68,9 @@ class CommandWorker:
         self._journal = world.journal()
         self._broker = SimulatedBroker(world, world.shape.partitions)
         self._replies = WatchedReplies(world, self._broker)
+        self._owners = 0
         self.ownership = Assignment(TYPE, self, Supervisor())
-        self._consumer = Consumer(
-            world,
-            world.command_group,
-            name,
-            (COMMANDS_TOPIC,),
-            self.ownership.revoke,
-            self._positions,
-            receiver=self,
-        )
+        self._consumer = Consumer(world, world.command_group, name, (LOGS_TOPIC,), self.ownership.revoke, self._assign)
         self.stopping = asyncio.Event()
 
     async def main(self) -> None:
@@ -68,11 +80,16 @@ class CommandWorker:
         await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             serving.result()
-        await self.ownership.close()
+        await self.ownership.leave()
         await self._consumer.leave()
+        await self.ownership.close()
         serving.cancel()
 
-    def new_owner(self, partition: int, topic_id: str, waiting: WaitingLog) -> Owner:
+    async def _assign(self, seats: list[int]) -> None:
+        """As `ServedType.assign`."""
+        await self.ownership.assign([span for span in self._world.layout.open if span.seat in seats])
+
+    def new_owner(self, span: LogSpan, topic_id: str, waiting: WaitingLog) -> Owner:
         shape = self._world.shape
         handler = GroupHandler(
             CommandHandler(
@@ -84,42 +101,27 @@ class CommandWorker:
             ),
             journal=self._journal,
             cache=Cache(shape.cache_weight),
-            partition=partition,
-            partition_of=lambda key: partition_of(key, shape.partitions),
+            log=log_name(TYPE, span.number),
+            slices=shape.partitions,
         )
-        return Owner(
+        self._owners += 1
+        return WatchedOwner(
+            self._world,
+            span=span,
             topic_id=topic_id,
-            identity=self._name,
+            identity=f"{self._name}/{self._owners}",
             journal=self._journal,
             handler=handler,
             replies=self._replies,
-            commands=CommandPartition(self._broker, COMMANDS_TOPIC, partition),
+            commands=CommandSlices(self._broker, COMMANDS_TOPIC, span.slices),
             waiting=waiting,
         )
+
+    def new_reader(self, slices: Sequence[int]) -> CommandReader:
+        return SimulatedCommandReader(self._world, slices)
 
     async def describe(self) -> TopicMetadata | None:
         return (await self._broker.describe([COMMANDS_TOPIC])).get(COMMANDS_TOPIC)
 
-    async def seek(self, partition: int, offset: int) -> None:
-        self._consumer.go_on_from(COMMANDS_TOPIC, partition, offset)
-
     async def confirmed(self) -> None:
         await self._consumer.confirmed()
-
-    async def _positions(self, partitions: list[int]) -> dict[Place, int]:
-        await self.ownership.assign(set(partitions))
-        owned = await self.ownership.positions()
-        return {(COMMANDS_TOPIC, p): offset for p, offset in owned.items()}
-
-    async def receive(self, partition: int, records: Sequence[Record]) -> None:
-        await self.ownership.deliver(partition, self._messages(partition, records))
-
-    def _messages(self, partition: int, records: Sequence[Record]) -> Iterator[Message]:
-        for record in records:
-            yield message_of(record)
-            log = self.ownership.logs.get(partition)
-            if log is not None and log.owner is not None:
-                self._world.checks.bounds(log.owner)
-
-    def covered(self, partition: int) -> int | None:
-        return self.ownership.covered(partition)

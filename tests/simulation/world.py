@@ -16,10 +16,12 @@ import streams.kafka.records
 import streams.ownership.takeover
 from projections.applying import event_reader, partition_processor
 from projections.stores.local import rocksdb, tables
+from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryStore
 from streams.journal.port import Journal
 from streams.limits import Limits
 from tests.memory_rows import MemoryRows
+from tests.simulation.account import TYPE
 from tests.simulation.checks import Checks
 from tests.simulation.client import Client
 from tests.simulation.disk import Batch
@@ -41,9 +43,10 @@ LOOK_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Shape:
-    """How large the world is."""
+    """How large the world is. `partitions` are the slices, which are in so many `logs`."""
 
     partitions: int
+    logs: int
     command_workers: int
     projection_workers: int
     aggregates: int
@@ -61,7 +64,8 @@ class Shape:
     def of(cls, random: Random) -> Shape:
         """Small, so that every bound is met."""
         return cls(
-            partitions=random.randint(1, 2),
+            partitions=(slices := random.choice((1, 2, 2, 3, 4, 8))),
+            logs=random.randint(1, min(3, slices)),
             command_workers=random.randint(2, 3),
             projection_workers=random.choice((1, 2, 2)),
             aggregates=random.randint(2, 5),
@@ -105,6 +109,7 @@ class World:
         self.network = Network(self.loop, self.random, self.note)
         self.kafka = Kafka()
         self.store = MemoryStore()
+        self.layout = self.store.layouts[TYPE] = first_layout(self.shape.partitions, self.shape.logs)
         self.read_model = MemoryRows()
         for topic in PARTITIONED:
             self.kafka.create(topic, self.shape.partitions)
@@ -112,7 +117,7 @@ class World:
         self.checks = Checks(self)
         self.faults = Faults(self)
         self.client = Client(self)
-        self.command_group = Group(self, "commands", self.shape.partitions)
+        self.command_group = Group(self, "commands", self.shape.partitions, seats=True)
         self.projection_group = Group(self, "projections", self.shape.partitions)
 
     def note(self, kind: str, *what: object) -> None:

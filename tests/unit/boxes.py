@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 from aggregates.decider import Decider
@@ -19,19 +20,21 @@ from projections.applying.event_source import PublishedStream
 from projections.applying.fold import TableFold, evolved
 from projections.applying.partition_processor import PartitionProcessor, TableSpec
 from projections.projection import Projection, PublishedEvent, Row
-from projections.publishing.publication import event_headers
+from projections.publishing.publication import event_headers, events_in
 from schemas.codec import Codec
 from schemas.formats import AVRO
 from schemas.upcasting import Fields, Upcasted, Upcaster, dropped
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit, RecordedEvent, Unavailable
+from streams.journal.port import Commit, RecordedEvent, SliceHead, Unavailable
+from streams.slices import slice_of
 from tests.flat_rows import GONE
 from tests.flat_rows import stored as stored_row
+from tests.layouts import logs_of
 from tests.memory_rows import MemoryRows
 from tests.unit.schemas.test_upcasting import schema
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
-STREAM = "box-0"
+STREAM, LOG = "box-0", "box@0"
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,13 @@ boxes = Projection("boxes", 1, "box", contents)
 by_type = Projection("by-type", 1, "box", counts, lambda published: (published.type,), local=True)
 
 
-def folded(projection: Projection, log: Iterable[Commit]) -> dict[str, Row]:
-    """The rows that a projection makes of a log, event by event; of one that raises, nothing after that."""
+def folded(projection: Projection, log: Iterable[Commit], slices: int = 1) -> dict[str, Row]:
+    """The rows that a projection makes of slice 0 of a log, event by event; of one that raises, nothing after that."""
     rows: dict[str, Row] = {}
     waits: set[str] = set()
     for commit in log:
-        for index, stored in enumerate(commit.events):
-            place = (stored.aggregate_id, stored.sequence, "", commit.stream, commit.nr, index)
+        for index, stored in events_in(commit, 0, slices):
+            place = (stored.aggregate_id, stored.sequence, "", STREAM, commit.nr, index)
             parts = [PublishedEvent(event, type(event).__name__, *place) for event in CODEC.decode(stored.data)]
             keys = [key for part in parts for key in projection.keys(part)] if projection.local else [place[0]]
             for key in dict.fromkeys(keys):
@@ -248,13 +251,23 @@ class Moody(MemoryJournal):
     def __init__(self) -> None:
         super().__init__()
         self.down = False
+        self.read: list[int] = []
+        """The numbers of the commits that were read."""
+        self.heads = 0
+        """How often the head was asked for."""
         self.says: list[int] = []
         """How many commits the next reads give, at most."""
 
-    async def commits(self, stream: str, after: int, limit: int) -> Sequence[Commit]:
+    async def commits(self, log: str, after: int, limit: int) -> Sequence[Commit]:
         if self.down:
             raise Unavailable("the journal in memory is down")
-        return await super().commits(stream, after, min(limit, self.says.pop(0)) if self.says else limit)
+        found = await super().commits(log, after, min(limit, self.says.pop(0)) if self.says else limit)
+        self.read += [commit.nr for commit in found]
+        return found
+
+    async def head(self, log: str, after: int = 0) -> Commit | None:
+        self.heads += 1
+        return await super().head(log, after)
 
 
 @dataclass
@@ -271,20 +284,28 @@ class Letters:
 
 
 class Boxes:
-    """One partition: the log, the topic, a store of rows, and who keeps them up to date."""
+    """Slice 0 of a log: the topic, a store of rows, and who keeps them up to date. Events of the log's other slices, if
+    it has any, are on no topic."""
 
-    def __init__(self) -> None:
+    def __init__(self, slices: int = 1) -> None:
+        self.slices = slices
         self.journal = Moody()
-        self.log: list[Commit] = self.journal._store.log[STREAM]
+        self.log: list[Commit] = self.journal._store.log[LOG]
         self.topic = Topic()
         self.rows = MemoryRows()
         self.letters = Letters()
-        self.reader = EventReader(CODEC, self.journal, "/boxes")
+        self.logs = logs_of(self.journal, "box", slices)
+        self.reader = EventReader(CODEC, self.journal, self.logs, "/boxes")
         self.moved = asyncio.Condition()
         self.names_previous = True
         """As the tailer does, but for the first event after it has begun with an empty topic."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
         self._partitions: list[PartitionProcessor] = []
+
+    def id(self, slice: int = 0, number: int = 0) -> str:
+        """The box of that number in a slice."""
+        ids = (id for n in count() if slice_of(id := str(n), self.slices) == slice)
+        return next(islice(ids, number, None))
 
     async def write(self, *events: tuple[str, Stored], publish: bool = True) -> Commit:
         """Commit events of boxes, all in one, and publish them."""
@@ -293,19 +314,29 @@ class Boxes:
             self._sequences[id] += 1
             recorded.append(RecordedEvent(id, self._sequences[id], type, data, f"c{len(self.log)}"))
         nr = len(self.log) + 1
-        commit = Commit(STREAM, nr, 1, "o", "t", nr, nr, nr, NOW, tuple(recorded))
+        heads = dict(self.log[-1].slices) if self.log else dict.fromkeys(range(self.slices), SliceHead())
+        heads |= {slice_of(event.aggregate_id, self.slices): SliceHead(nr, nr) for event in recorded}
+        commit = Commit(LOG, nr, 1, "o", "t", heads, nr - 1, NOW, tuple(recorded))
         await self.journal.append(commit)
         await self.journal.derive([commit])
         if publish:
             await self.publish(commit)
         return commit
 
+    async def write_beside(self, commits: int) -> None:
+        """So many commits with events of another slice."""
+        for number in range(commits):
+            await self.write((self.id(1), put(str(number))), publish=False)
+
     async def publish(self, commit: Commit) -> None:
         """As the tailer does, and as often as one likes."""
         newest = None
         if self.names_previous:
             newest = "{}:{}:{}".format(STREAM, *max(self.places(commit.nr), default=(0, 0)))
-        for _, headers, event in event_headers(commit, b"/boxes", CODEC, newest):
+        events = events_in(commit, 0, self.slices)
+        for _, headers, event in event_headers(
+            STREAM, commit.nr, NOW, events, source=b"/boxes", codec=CODEC, newest=newest
+        ):
             self.topic.append(event.aggregate_id.encode(), event.data, headers)
         async with self.topic.grown:
             self.topic.grown.notify_all()
@@ -331,7 +362,10 @@ class Boxes:
 
     @property
     def published_stream(self) -> PublishedStream:
-        return PublishedStream(name=STREAM, topic="box-events", partition=0, topics=self.topic, reader=self.reader)
+        since = asyncio.get_running_loop().time()
+        return PublishedStream(
+            name=STREAM, topic="box-events", partition=0, since=since, topics=self.topic, reader=self.reader
+        )
 
     async def _moved(self) -> None:
         async with self.moved:
@@ -342,17 +376,19 @@ class Boxes:
             await partition.close()
 
     def places(self, before: int) -> list[tuple[int, int]]:
-        """Those of the events in the log, in the commits before one."""
-        return [(commit.nr, index) for commit in self.log[: before - 1] for index in range(len(commit.events))]
+        """Those of the events of the slice, in the commits before one."""
+        return [
+            (commit.nr, index) for commit in self.log[: before - 1] for index, _ in events_in(commit, 0, self.slices)
+        ]
 
     @property
     def head(self) -> tuple[int, int]:
-        """The place of the last event in the log."""
+        """The place of the last event of the slice."""
         return self.places(len(self.log) + 1)[-1]
 
     def expected(self, projection: Projection = boxes) -> dict[str, Row]:
-        """The rows that the whole log makes."""
-        return folded(projection, self.log)
+        """The rows that the whole log makes of the slice."""
+        return folded(projection, self.log, self.slices)
 
 
 async def until(condition: Any, seconds: float = 5.0) -> None:

@@ -112,9 +112,11 @@ class CassandraJournal:
     async def change_layout(self, type: str, layout: Layout) -> Layout:
         text = msgspec.json.encode(layout).decode()
         if layout.version == 1:
-            await self._session.run("first_layout", type, 1, text)
+            [[applied, *_]] = await self._session.run("first_layout", type, 1, text)
         else:
-            await self._session.run("change_layout", layout.version, text, type, layout.version - 1)
+            [[applied, *_]] = await self._session.run("change_layout", layout.version, text, type, layout.version - 1)
+        if applied:
+            return layout
         present = await self.layout(type)
         if present is None:
             raise Unavailable(f"the layout of {type} was written, and yet is not there")

@@ -90,7 +90,9 @@ async def test_tables_are_the_same_from_both_forms() -> None:
     """Events are read from the wire format by their own headers, with no registry and whatever the id."""
     rows, plain, wired = MemoryRows(), opened(1, "1"), opened(2, "2")
     wired = wired._replace(value=to_wire(wired.value, 99))
-    events = await EventReader(CODEC, MemoryJournal()).read([plain, wired], "order-0")
+    events = await EventReader(CODEC, MemoryJournal(), logs_of(MemoryJournal(), "order")).read(
+        [plain, wired], "order-0"
+    )
     folded = await TableFold("orders-1", orders, rows, 0).fold(events)
     assert folded is not None
     one, two = folded.changes.rows["1"], folded.changes.rows["2"]

@@ -538,7 +538,7 @@ async def test_a_journal_that_does_not_answer_holds_no_table(here: Boxes, monkey
     await fill(here, 3)
     expected = here.expected()
 
-    async def never(stream: str) -> Any:
+    async def never(log: str, after: int) -> Any:
         await asyncio.sleep(60)
 
     monkeypatch.setattr(here.journal, "head", never)

@@ -16,7 +16,7 @@ from streams.deciding.loading import load_aggregate
 from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.event_view import entries
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit, RecordedEvent, Snapshot
+from streams.journal.port import Commit, RecordedEvent, SliceHead, Snapshot
 from tests.flat_rows import GONE
 from tests.unit.boxes import (
     CODEC,
@@ -47,7 +47,9 @@ async def a_journal(stored: Iterable[Stored] = STORED) -> MemoryJournal:
     journal = MemoryJournal()
     await journal.create()
     commits = [
-        Commit("box-0", nr, 1, "o", "t", nr, 0, nr, NOW, (RecordedEvent("1", nr, type, data, f"c{nr}"),))
+        Commit(
+            "box@0", nr, 1, "o", "t", {0: SliceHead(nr, nr)}, 0, NOW, (RecordedEvent("1", nr, type, data, f"c{nr}"),)
+        )
         for nr, (type, data) in enumerate(stored, 1)
     ]
     for commit in commits:
@@ -226,7 +228,7 @@ async def test_a_newer_event_holds_the_tables_too() -> None:
     version it waits for."""
     here = await written([put("a"), written_as(PUT_3)])
     await here.journal.save_schemas({schema.fingerprint: schema.json for schema in (PUT_2, PUT_3)})
-    reader = EventReader(old_code(), here.journal)
+    reader = EventReader(old_code(), here.journal, here.logs)
     for _ in range(2):
         with pytest.raises(
             NotReadableYet, match=r"version 3, which code that knows only version 1 must not read.*: deploy"

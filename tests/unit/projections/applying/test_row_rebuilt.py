@@ -13,7 +13,7 @@ from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.refolding import fold_key, fold_waiting
 from projections.projection import Projection, PublishedEvent, Row
 from tests.flat_rows import GONE, encoded
-from tests.unit.boxes import Boxes, Put, contents, put, until
+from tests.unit.boxes import STREAM, Boxes, Put, contents, put, until
 
 
 class Fragile:
@@ -54,7 +54,7 @@ class Fragile:
     async def put(self, box: str, *things: str) -> list[str]:
         """One commit; the positions of its events."""
         commit = await self.here.write(*((box, put(thing)) for thing in things))
-        return [f"{commit.stream}:{commit.nr}:{index}" for index in range(len(things))]
+        return [f"{STREAM}:{commit.nr}:{index}" for index in range(len(things))]
 
     def contents(self, box: str) -> list[str]:
         row = self.here.rows.rows("boxes-1").get(box, {"in": []})

@@ -25,8 +25,9 @@ from projections.gateway.command_records import (
 from projections.gateway.pending_commands import LostReplies, PendingCommands
 from streams.deciding.messages import AggregateRef, Error, Reply, encode_reply
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit, Unavailable
+from streams.journal.port import Commit, SliceHead, Unavailable
 from streams.kafka.topics import DAY
+from tests.layouts import logs_of
 
 
 def sent(id: str, at: int, fingerprint: str = "1") -> LogEntry:
@@ -186,12 +187,13 @@ def test_sent_as_json() -> None:
 
 
 async def test_slots_of_lost_replies() -> None:
-    """A command whose reply is lost counts until the log is past it, at two looks; one that is not decided, or whose
-    place nobody knows, goes on counting."""
+    """A command whose reply is lost counts until the log is past it in its slice, at two looks; one that is not
+    decided, or whose place nobody knows, goes on counting."""
     journal, count = MemoryJournal(), PendingCommands()
     await journal.create()
-    await journal.append(Commit("order-1", 1, 1, "o", "t", 5, 0, 0, datetime(2026, 1, 1, tzinfo=UTC)))
-    lost = LostReplies(count, {"order": journal})
+    heads = {0: SliceHead(9), 1: SliceHead(5)}
+    await journal.append(Commit("order@0", 1, 1, "o", "t", heads, 0, datetime(2026, 1, 1, tzinfo=UTC)))
+    lost = LostReplies(count, {"order": logs_of(journal, "order", slices=2)})
     for id, offset in (("done", 5), ("waits", 6), ("new", 4), ("nowhere", NOT_YET)):
         count.add(a_command(id, offset=offset), 9 if id == "new" else 1)
     await lost.look(5)
@@ -209,13 +211,13 @@ async def test_a_journal_that_does_not_answer_frees_nothing() -> None:
     down: Any = SimpleNamespace(head=does_not_answer)
     count = PendingCommands()
     count.add(a_command("a"), 1)
-    lost = LostReplies(count, {"order": down})
+    lost = LostReplies(count, {"order": logs_of(down, "order", slices=2)})
     for _ in range(3):
         await lost.look(5)
     assert "a" in count
 
 
-async def does_not_answer(stream: str) -> None:
+async def does_not_answer(log: str, after: int) -> None:
     """A journal that is down."""
     raise Unavailable("down")
 

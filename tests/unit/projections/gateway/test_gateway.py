@@ -52,7 +52,7 @@ async def test_two_commands_with_one_id_at_once(tmp_path: Path, other: tuple[Any
     the same command again is no other."""
     kafka = Kafka()
     app = SimpleNamespace(settings=Settings(), conf=SimpleNamespace(datadir=tmp_path))
-    side: Any = SimpleNamespace(app=app, broker=kafka, journals={}, doors=None)
+    side: Any = SimpleNamespace(app=app, broker=kafka, logs={}, doors=None)
     gateway = Gateway(side, {"order": order.commands})
     gateway._replies.commands.open("topic-1")
     gateway._replies._active = frozenset(range(8))

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from projections.publishing import heads
-from projections.publishing.heads import Heads
+from projections.publishing.heads import APART_SECONDS, Heads
 from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, SliceHead, Unavailable
@@ -41,8 +40,8 @@ async def write(journal: Journal, nr: int) -> None:
     await journal.append(Commit("box@0", nr, 1, "o", "t", {0: SliceHead(nr, nr)}, nr - 1, NOW))
 
 
-def heads_of(journal: Journal, logs: int = 1) -> Heads:
-    return Heads({"box": journal}, {"box": Known(first_layout(4, logs))})
+def heads_of(journal: Journal, logs: int = 1, apart: float = APART_SECONDS) -> Heads:
+    return Heads({"box": journal}, {"box": Known(first_layout(4, logs))}, apart)
 
 
 async def nr(found: Heads) -> int:
@@ -65,11 +64,10 @@ async def test_many_look() -> None:
     assert {"box@0": 1, "box@1": 2} == journal.asked
 
 
-async def test_no_answer_is_older_than_its_question(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_answer_is_older_than_its_question() -> None:
     """Who asks after something was written sees it, also while an earlier reading is under way, or just over."""
-    monkeypatch.setattr(heads, "APART_SECONDS", 0.05)
     journal = Journal()
-    found = heads_of(journal)
+    found = heads_of(journal, apart=0.05)
     for expected in range(1, 6):
         await write(journal, expected)
         assert expected == await nr(found)
@@ -84,11 +82,10 @@ async def test_no_answer_is_older_than_its_question(monkeypatch: pytest.MonkeyPa
     assert (5, 6) == (await early, await late)
 
 
-async def test_who_looks_all_the_time_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_looks_all_the_time_waits() -> None:
     """However many look, and however often, readings are apart; who looks seldom does not wait."""
-    monkeypatch.setattr(heads, "APART_SECONDS", 0.1)
     journal = Journal()
-    found = heads_of(journal)
+    found = heads_of(journal, apart=0.1)
     loop = asyncio.get_running_loop()
     began = loop.time()
 

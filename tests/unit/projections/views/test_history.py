@@ -128,7 +128,7 @@ class Server:
             RecordedEvent(id, n, "Written", CODEC.encode(Written("x" * size)), f"c{n}") for n in range(1, count + 1)
         ]
         events += [RecordedEvent(id, n, "", b"", f"again-{n}") for n in range(10, count + 1, 10)]
-        await self.journal.derive([Commit(STREAM, 1, 1, "o", "t", 0, 0, 1, NOW, tuple(events))])
+        await self.journal.derive([Commit("note@0", 1, 1, "o", "t", {}, 0, NOW, tuple(events))])
 
     async def get(self, path: str) -> Any:
         async with self.http.get(self.url + path) as response:

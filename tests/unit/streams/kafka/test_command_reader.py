@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeEr
 
 from streams.concurrency.tasks import cancel
 from streams.kafka import command_reader
-from streams.kafka.command_reader import CommandReader
+from streams.kafka.command_reader import CommandReader, TopicGone
 
 P0, P3 = TopicPartition("order-commands", 0), TopicPartition("order-commands", 3)
 
@@ -30,6 +30,7 @@ class Kafka:
         self.connected = 0
         self.refuses: list[Exception] = []
         self.fails: list[Exception] = []
+        self.clusters: list[Cluster] = []
 
     def put(self, tp: TopicPartition, *offsets: int) -> None:
         self.records[tp] += offsets
@@ -40,6 +41,25 @@ class Kafka:
         return Consumer(self)
 
 
+class Cluster:
+    """As aiokafka's: who listens hears of each look at the topics."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self.listeners: list[Callable[[Cluster], None]] = []
+        self.add_listener, self.remove_listener = self.listeners.append, self.listeners.remove
+        self._topics: set[str] = set()
+        kafka.clusters.append(self)
+
+    def topics(self) -> set[str]:
+        return self._topics
+
+    def look(self, *topics: str) -> None:
+        """These there are."""
+        self._topics = set(topics)
+        for listener in list(self.listeners):
+            listener(self)
+
+
 class Consumer:
     """As aiokafka's."""
 
@@ -48,6 +68,7 @@ class Consumer:
         self.at: dict[TopicPartition, int] = {}
         self.is_started = False
         self._fetcher = SimpleNamespace()
+        self._client = SimpleNamespace(cluster=Cluster(kafka))
 
     async def start(self) -> None:
         if self.kafka.refuses:
@@ -258,3 +279,20 @@ async def test_a_consumer_that_fails(kafka: Kafka, reader: CommandReader) -> Non
     running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
     await until(lambda: owner.got)
     await cancel(running)
+
+
+async def test_a_topic_that_is_deleted(kafka: Kafka, reader: CommandReader) -> None:
+    """It is said as soon as Kafka says it: a topic of that name would be read by the offsets of this one. That nothing
+    is known of it yet, before the first look, is no deletion."""
+    owner = Owner()
+    running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
+    await until(lambda: kafka.polls)
+    [cluster] = kafka.clusters
+    cluster.look()
+    cluster.look("order-commands")
+    kafka.put(P0, 0)
+    await until(lambda: owner.got)
+    cluster.look("replies")
+    with pytest.raises(TopicGone, match="no topic order-commands any more"):
+        await running
+    assert [] == cluster.listeners
