@@ -49,7 +49,7 @@ class Tail:
 
     def __init__(self, publication: Publication, span: LogSpan) -> None:
         self.log = log_name(publication.type, span.number)
-        self.published = span.after
+        self.published = span.begins_after
         """All slices have all events up to this commit."""
         self._publication = publication
         self._span = span
@@ -132,8 +132,8 @@ class Tail:
 
     async def _newest(self) -> int:
         """The number of the newest commit of the log. Raises `Unavailable`."""
-        head = await self._publication.journal.head(self.log, self._span.after)
-        return self._span.after if head is None else head.nr
+        head = await self._publication.journal.head(self.log, self._span.begins_after)
+        return self._span.begins_after if head is None else head.nr
 
     async def _look_at_topic(self) -> None:
         """A topic that ends before what was published to it was made again, or has lost its end: it gets that again.

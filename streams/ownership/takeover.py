@@ -47,7 +47,7 @@ async def take_over(
             raise LogSealed(name, old.nr)
         if old is not None and (old.topic_id != topic_id or _lost(old, ends)):
             await check_topic(commands, name, topic_id)
-        if old is None and not parents:
+        if old is None:
             await commands.check_unpublished(log_type(name), span.begins_after)
         commit = first_commit(old, name, span, topic_id, ends, owner, inherited)
         try:
