@@ -36,7 +36,8 @@ from streams.cli import main as command_line
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.foreign_type import ForeignType
-from streams.journal.position import stream_type
+from streams.journal.port import log_name
+from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
@@ -126,10 +127,14 @@ class ReadSide(Part):
             command_line.register(app, contexts, also_set_up=set_up)
 
     def backlog(self, stream: str) -> Backlog:
-        """What of a stream that has a journal is not done yet."""
-        if stream not in self._backlogs:
-            self._backlogs[stream] = Backlog(self.journals[stream_type(stream)], stream)
-        return self._backlogs[stream]
+        """What is not done yet of the log of a stream that has a journal."""
+        type = stream_type(stream)
+        layout = self._connections.layouts[type].layout
+        span = layout.of(stream_slice(stream))
+        log = log_name(type, span.number)
+        if log not in self._backlogs:
+            self._backlogs[log] = Backlog(self.journals[type], type, span, layout.slices)
+        return self._backlogs[log]
 
     def local_rows(self, type: str, projection: str) -> LocalRows:
         """Where a view finds the rows of a projection that is kept in RocksDB. Raises `ValueError`."""

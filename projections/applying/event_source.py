@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
 """So long the topic may take to bring records that are said to be there, and the journal to say where it ends."""
 IDLE_SECONDS = 10.0
-"""When the topic has brought nothing for so long, the journal is asked whether it has more. An answer that another slice
-of the log has had may be half as old."""
+"""When the topic has brought nothing for so long, the journal is asked whether it has more. The answer to another slice
+of the log may be half as old."""
 
 
 class Batch(NamedTuple):

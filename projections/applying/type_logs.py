@@ -38,7 +38,7 @@ class TypeLogs:
         return self._known.layout.slices
 
     def of(self, slice: int, since: float | None = None) -> SliceLog:
-        """The commits of a slice. Its head is as it was at a time of the loop's clock or later, for None at the call."""
+        """The commits of a slice. Its head is as it was at a time of the loop's clock, or later, or now for None."""
         return SliceLog(_Reads(self._pages, self._heads, since), self._type, slice, self._known)
 
 

@@ -1,13 +1,14 @@
 """Exact lag: per stream, how far the journal, the events topic and each table are, in commits, events and seconds.
 
-Commits are counted from the newest one with an event back to what a table has, events by `reach`. Seconds are the age
+Events are counted by `reach`. Commits are those of the log from the newest one with an event of the stream back to what
+a table has; most of them may be of other streams, so they count as no more than there are events. Seconds are the age
 of the oldest event that is not applied, by the clock of the owner that wrote it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -16,14 +17,15 @@ from projections.app import ReadSide
 from projections.http.forwarding import HOP
 from projections.operations.reach import TableReach, WorkerReach, reach_here
 from projections.routing.cutover import first_projection
-from streams.journal.port import Commit, stream_name, stream_type
+from streams.journal.port import Commit, SliceHead
+from streams.journal.position import stream_name, stream_slice, stream_type
 from streams.web.health import json_response
 from streams.web.lag import Lag, StreamLag, TableLag
 from streams.web.operation import describe
 
 
 def add_lag(side: ReadSide) -> None:
-    """Serve `/lag`: `lag` is the number of commits from the newest with an event back to the newest applied."""
+    """Serve `/lag`."""
 
     @side.app.page("/lag")
     @describe("operations", "How far published events and tables are behind the journals, by stream", Lag, reads=True)
@@ -32,17 +34,27 @@ def add_lag(side: ReadSide) -> None:
         if HOP in request.headers:
             return side.doors.part(view, first, await reach_here(side))
         await side.doors.read_your_writes(request, [])
-        heads = {**await side.heads.of(), **dict.fromkeys(_foreign(side))}
+        names = [
+            stream_name(type, number)
+            for type in [*side.journals, *sorted(side.sources.keys() - side.journals.keys())]
+            for number in side.doors.all_partitions
+        ]
+        heads = await heads_of(side, names)
         answers = await side.doors.each(first, "/lag", {}, lambda: reach_here(side))
         workers = [msgspec.convert(answer, WorkerReach) for answer in answers]
-        streams = await asyncio.gather(*(lag_of(side, stream, head, workers) for stream, head in heads.items()))
+        streams = await asyncio.gather(*(lag_of(side, stream, heads[stream], workers) for stream in names))
         return json_response(view, Lag(streams, sum(stream.lag for stream in streams)))
 
 
-def _foreign(side: ReadSide) -> list[str]:
-    """The streams that have no journal here."""
-    types = side.sources.keys() - side.journals.keys()
-    return [stream_name(type, number) for type in sorted(types) for number in side.doors.all_partitions]
+async def heads_of(side: ReadSide, streams: Collection[str]) -> dict[str, Commit | None]:
+    """The newest commit of the log of each stream, None also where it has no journal here. Raises `Unavailable`."""
+    heads = await asyncio.gather(*(_head(side, stream) for stream in streams))
+    return dict(zip(streams, heads, strict=True))
+
+
+async def _head(side: ReadSide, stream: str) -> Commit | None:
+    logs = side.logs.get(stream_type(stream))
+    return None if logs is None else await logs.of(stream_slice(stream)).newest()
 
 
 async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequence[WorkerReach]) -> StreamLag:
@@ -50,7 +62,7 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequ
 
     Of a foreign type all that is known is on its topic: what that has whole counts as the head.
     """
-    type = stream_type(stream)
+    type, slice = stream_type(stream), SliceHead()
     published = next((worker.published[stream] for worker in workers if stream in worker.published), None)
     published_nr, end = (published.nr, published.end) if published else (0, 0)
     tables = [item for worker in workers for item in sorted(worker.applied.get(stream, {}).items())]
@@ -59,32 +71,37 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequ
     unpublished = 0
     if type in side.journals:
         if head is None or furthest > head.nr:  # it may have grown since it was read
-            head = (await side.heads.of([stream]))[stream] if furthest else head
-        newest, eventful = (head.nr, head.eventful_nr) if head else (0, 0)
-        unpublished = await side.backlog(stream).events(published_nr, eventful)
+            head = await _head(side, stream) if furthest else head
+        if head is not None:
+            slice = head.slices.get(stream_slice(stream), slice)
+        newest, eventful = head.nr if head else 0, slice.eventful_nr
+        unpublished = await side.backlog(stream).events(stream_slice(stream), published_nr, eventful)
     declared = side.sources[type].kept
     serving = {side.control.serving(table.name) for table in declared}
     projections = []
     for table, reach in tables:
         # What is applied beyond the newest event is as far as one can be.
-        commits = max(eventful - reach.nr, 0)
-        events = reach.published_to(end).to_go + unpublished if commits else 0
-        seconds = await _age(side, stream, reach) if commits else 0.0
+        behind = max(eventful - reach.nr, 0)
+        events = reach.published_to(end).to_go + unpublished if behind else 0
+        commits = min(behind, max(events, 1))
+        seconds = await _age(side, stream, reach, eventful) if commits else 0.0
         projections.append(TableLag(table, table in serving, reach.nr, commits, events, seconds))
     answering = [table for table in projections if table.serving]
     applied_nr = min((table.applied for table in answering), default=None)
-    # A type of which there is no table is done when its events are on their topic.
-    reached = applied_nr if declared else published_nr
+    if answering:
+        lag = max(table.commits for table in answering)
+    else:  # a type of which there is no table is done when its events are on their topic
+        lag = eventful if declared else min(max(eventful - published_nr, 0), max(unpublished, 1))
     return StreamLag(
         stream=stream,
-        committed_offset=head.offset if head and head.offset >= 0 else None,
+        committed_offset=slice.offset if slice.offset >= 0 else None,
         epoch=head.epoch if head else 0,
         owner=head.owner if head else None,
         head=newest,
         eventful=eventful,
         published=published.nr if published else None,
         applied=applied_nr,
-        lag=eventful - min(reached or 0, eventful),
+        lag=lag,
         ahead=max(furthest - newest, 0) if type in side.journals else 0,
         events=max((table.events for table in answering), default=0),
         seconds=max((table.seconds for table in answering), default=0.0),
@@ -93,8 +110,8 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequ
     )
 
 
-async def _age(side: ReadSide, stream: str, reach: TableReach) -> float:
+async def _age(side: ReadSide, stream: str, reach: TableReach, eventful: int) -> float:
     """Seconds since the first event that is not applied was written."""
     if stream_type(stream) in side.journals:
-        return await side.backlog(stream).age(reach.nr)
+        return await side.backlog(stream).age(stream_slice(stream), reach.nr, eventful)
     return await side.topic_ends.age(stream, reach.done)

@@ -18,19 +18,19 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from projections.app import ReadSide
-from projections.operations.lag import lag_of
+from projections.operations.lag import heads_of, lag_of
 from projections.operations.reach import reach_here
 from streams.web.lag import StreamLag
 from streams.web.operation import Response, describe
 
 STREAM_FIGURES: Mapping[str, tuple[str, str]] = {
-    "stream_head_commit": ("eventful", "The newest commit of a stream that holds an event"),
+    "stream_head_commit": ("eventful", "The newest commit that holds an event of a stream"),
     "stream_published_commit": ("published", "The newest commit whose events are on their topic"),
     "stream_unpublished_events": ("unpublished_events", "Events that are not on their topic yet"),
 }
 TABLE_FIGURES: Mapping[str, tuple[str, str]] = {
     "table_applied_commit": ("applied", "The newest commit that a table has whole"),
-    "table_lag_commits": ("commits", "Commits that a table is behind the journal"),
+    "table_lag_commits": ("commits", "Commits that a table is behind the journal, no more than there are events"),
     "table_lag_events": ("events", "Events that a table is behind the journal"),
     "table_lag_seconds": ("seconds", "Age of the oldest event that is not applied"),
 }
@@ -78,9 +78,7 @@ def add_metrics(side: ReadSide) -> None:
     )
     async def metrics(view: Any, request: Any) -> Any:
         here = await reach_here(side)
-        mine = {*here.published, *here.applied}
-        known = await side.heads.of(mine)
-        heads = {stream: known.get(stream) for stream in sorted(mine)}
+        heads = await heads_of(side, sorted({*here.published, *here.applied}))
         streams = await asyncio.gather(*(lag_of(side, stream, head, [here]) for stream, head in heads.items()))
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)

@@ -37,10 +37,12 @@ from projections.operations.orders import (
     SkipOrder,
 )
 from projections.operations.worker_status import status_here
+from projections.publishing.publication import events_in
 from projections.stores.declaration import Table, projection_name
 from schemas.codec import Undecodable
-from streams.journal.port import Unavailable, stream_name
-from streams.journal.position import BadPosition, Position
+from streams.concurrency.tasks import all_of
+from streams.journal.port import Unavailable
+from streams.journal.position import BadPosition, Position, stream_name
 from streams.kafka.published_through import JournalBehind
 from streams.web.health import json_response
 from streams.web.operation import Response, describe
@@ -186,12 +188,11 @@ class Operations:
         doors = self._side.doors
 
         async def here() -> list[RefoldedRow]:
-            rows: list[RefoldedRow] = []
-            for number in doors.here(name):
-                if declared.projection.local or number == doors.partition(key):
-                    partition = self._partition(source, number)
-                    rows += await partition.while_open(fold_key(partition, name, key))
-            return rows
+            numbers = [n for n in doors.here(name) if declared.projection.local or n == doors.partition(key)]
+            partitions = [self._partition(source, number) for number in numbers]
+            # Side by side, so that those of one log read it together.
+            found = await all_of(partition.while_open(fold_key(partition, name, key)) for partition in partitions)
+            return [row for rows in found for row in rows]
 
         if HOP in request.headers:
             return doors.part(view, name, await here())
@@ -243,7 +244,7 @@ class Operations:
         await self._side.control.wait_for(offset)
         await source.follow()
         if skipped in self._side.control.skips(name):
-            number = Position.parse(skipped).partition
+            number = Position.parse(skipped).slice
             if number in self._side.doors.here(name):
                 partition = self._partition(source, number)
                 return await partition.while_open(fold_waiting(partition, name, skipped))
@@ -285,10 +286,10 @@ class Operations:
                     if position.nr <= nr:
                         return position
                     raise HttpProblem(422, "Not valid", f"{source.type} has no event at {text} yet - at `$.position`")
-                for commit in await self._side.journals[source.type].commits(position.stream, position.nr - 1, 1):
-                    if commit.nr == position.nr and any(
-                        event.is_event for event in commit.events[position.index :][:1]
-                    ):
+                logs = self._side.logs[source.type]
+                for commit in await logs.of(position.slice).commits(position.nr - 1, 1):
+                    events = dict(events_in(commit, position.slice, logs.slices))
+                    if commit.nr == position.nr and position.index in events:
                         return position
         raise HttpProblem(422, "Not valid", f"there is no {source.type} event at {text} - at `$.position`")
 

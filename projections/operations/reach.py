@@ -14,11 +14,12 @@ import msgspec
 from projections.app import ReadSide
 from projections.applying.partition_processor import PartitionProcessor, PartitionTable
 from projections.stores.rows import Checkpoint
-from streams.journal.port import stream_name
+from streams.journal.position import stream_name
 
 
 class TopicReach(msgspec.Struct, frozen=True, array_like=True):
-    """How far a stream is published: the newest commit that is on the topic whole, and the offset behind its end."""
+    """How far a stream is published: a commit up to which all its events are on the topic, and the offset behind its
+    end."""
 
     nr: int
     end: int
@@ -53,17 +54,19 @@ class WorkerReach(msgspec.Struct, frozen=True):
 
 
 async def published_here(side: ReadSide) -> dict[str, TopicReach]:
-    """How far the streams are published whose partitions are here.
+    """How far the streams are published whose tails or whose partitions are here.
 
-    Where another app publishes them, their topics are asked. Raises `Unavailable`.
+    A tail here says it of all slices of its log. Where there is none, in another worker or another app, the topics of
+    the partitions here are asked. Raises `Unavailable`.
     """
     tails = side.publisher.tails if side.publisher is not None else ()
-    published = {tail.stream: TopicReach(tail.published.nr, tail.end) for tail in tails}
+    published = {slice.stream: TopicReach(tail.published, slice.end) for tail in tails for slice in tail.slices}
     others = [
-        stream_name(type, number)
+        stream
         for type, source in side.sources.items()
-        if side.publisher is None or type not in side.journals
+        if source.kept or side.publisher is None or type not in side.journals
         for number in (source.partitions if source.kept else side.partitions_served)
+        if (stream := stream_name(type, number)) not in published
     ]
     ends = await asyncio.gather(*map(side.topic_ends.of, others))
     published.update({stream: TopicReach(*end) for stream, end in zip(others, ends, strict=True)})

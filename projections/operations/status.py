@@ -30,8 +30,7 @@ from projections.operations.worker_status import (
 )
 from projections.routing.cutover import kept_from_answering
 from projections.stores.declaration import projection_name, version_of
-from streams.journal.port import stream_type
-from streams.journal.position import Position
+from streams.journal.position import Position, stream_type
 
 TableState = Literal["serving", "complete", "building", "held", "paused", "frozen", "to drop"]
 """Of a table in all partitions."""

@@ -1,67 +1,110 @@
-"""The events of a log that are not published or not applied yet: how many, and how old the first one is.
+"""The events of a log that are not published or not applied yet, by slice: how many, and how old the first one is.
 
-People, programs and Prometheus ask again and again while the backlog is long. So each commit is read once: it may hold
-hundreds of events, and the worker that serves tables must not spend its time on them.
+People, programs and Prometheus ask again and again while the backlog is long. So each commit is read once, for all
+slices: it may hold hundreds of events, and the worker that serves tables must not spend its time on them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from streams.journal.port import Log
+from streams.concurrency.fairness import yield_if_due
+from streams.journal.layout import LogSpan
+from streams.journal.port import Commit, Log, SliceHead, log_name
+from streams.slices import slice_of
 
 COMMITS_AT_ONCE = 20
 MOST_COMMITS = 5_000
 """At most this many commits are counted; beyond that the figure is a lower bound."""
-MOST_TIMES = 100
-"""Commits whose next event's time is remembered."""
+MOST_TIMES = 1_000
+"""Places whose next event's time is remembered."""
 
 
 class Backlog:
-    """The backlog of one stream. All methods may raise `Unavailable`."""
+    """The backlog of one log. `slices` is the number of all slices of the type. All methods may raise `Unavailable`."""
 
-    def __init__(self, journal: Log, stream: str) -> None:
+    def __init__(self, journal: Log, type: str, span: LogSpan, slices: int) -> None:
         self._journal = journal
-        self._stream = stream
-        self._counts: dict[int, int] = {}
-        self._times: dict[int, datetime] = {}
+        self._log = log_name(type, span.number)
+        self._after = span.after
+        self._slices = slices
+        self._counts: dict[int, Mapping[int, int]] = {}
+        """By commit the events of each slice; without a gap."""
+        self._counted = self._after, self._after
+        """Commits behind the first number, up to the second, are counted."""
+        self._times: dict[tuple[int, int], datetime] = {}
         self._reading = asyncio.Lock()
 
-    async def events(self, after: int, upto: int) -> int:
-        """How many events the commits `after + 1` to `upto` have."""
+    async def events(self, slice: int, after: int, upto: int) -> int:
+        """How many events of a slice the commits `after + 1` to `upto` have."""
+        if upto <= max(after, self._after):
+            return 0
         async with self._reading:
-            for nr in [nr for nr in self._counts if nr <= after]:
-                del self._counts[nr]
-            last = max(self._counts, default=after)
-            if self._counts and min(self._counts) > after + 1:  # the tail has begun anew
-                self._counts, last = {}, after
-            end = min(upto, after + MOST_COMMITS)
-            while last < end:
-                commits = await self._journal.commits(self._stream, last, min(COMMITS_AT_ONCE, end - last))
-                if not commits:
-                    break
-                self._counts.update((commit.nr, sum(event.is_event for event in commit.events)) for commit in commits)
-                last = commits[-1].nr
-            return sum(count for nr, count in self._counts.items() if nr <= upto)
+            await self._count(max(after, self._after), upto)
+            return sum(counts.get(slice, 0) for nr, counts in self._counts.items() if after < nr <= upto)
 
-    async def age(self, after: int) -> float:
-        """Seconds since the first event behind a commit was written; 0 when there is none near."""
+    async def _count(self, after: int, upto: int) -> None:
+        first, last = self._counted
+        if not first <= after <= last:  # the tail has begun anew, or what is asked for is far from what was
+            self._counts, first, last = {}, after, after
+        end = min(upto, after + MOST_COMMITS)
+        while last < end:
+            commits = await self._journal.commits(self._log, last, min(COMMITS_AT_ONCE, end - last))
+            if not commits:
+                break
+            for commit in commits:
+                await yield_if_due()
+                ids = [event.aggregate_id for event in commit.events if event.is_event]
+                self._counts[commit.nr] = Counter(slice_of(id, self._slices) for id in ids)
+            last = commits[-1].nr
+        while len(self._counts) > MOST_COMMITS:
+            first = next(iter(self._counts))
+            del self._counts[first]
+        self._counted = first, last
+
+    async def age(self, slice: int, after: int, upto: int) -> float:
+        """Seconds since the first event of a slice behind commit `after` was written, where commit `upto` has one; 0
+        where that cannot be read."""
+        place = slice, after
         async with self._reading:
-            if after not in self._times:
-                time = await self._first_time(after)
-                if time is None:
+            if place not in self._times:
+                commit = await self._first(slice, max(after, self._after), upto)
+                if commit is None:
                     return 0.0
-                self._times[after] = time
+                self._times[place] = commit.recorded_at
                 while len(self._times) > MOST_TIMES:
                     del self._times[next(iter(self._times))]
-        return max((datetime.now(UTC) - self._times[after]).total_seconds(), 0.0)
+            return max((datetime.now(UTC) - self._times[place]).total_seconds(), 0.0)
 
-    async def _first_time(self, after: int) -> datetime | None:
-        most = 1  # mostly the next commit has one
-        while most <= COMMITS_AT_ONCE and (commits := await self._journal.commits(self._stream, after, most)):
-            for commit in commits:
-                if any(event.is_event for event in commit.events):
-                    return commit.recorded_at
-            after, most = commits[-1].nr, most * 4
-        return None
+    async def _first(self, slice: int, after: int, upto: int) -> Commit | None:
+        """The first commit behind `after` that has an event of a slice. It may be far away, behind commits of other
+        slices; each commit says which was the last one that had."""
+        low, step = after, 1
+        while True:  # mostly the next one
+            nr = min(low + step, upto)
+            if nr <= low or (commit := await self._commit(nr)) is None:
+                return None
+            high = _eventful(commit, slice)
+            if high > after:
+                break
+            low, step = nr, 2 * step
+        while high - low > 1:
+            middle = (low + high) // 2
+            if (commit := await self._commit(middle)) is None:
+                return None
+            if (found := _eventful(commit, slice)) > after:
+                high = found
+            else:
+                low = middle
+        return commit if commit.nr == high else await self._commit(high)
+
+    async def _commit(self, nr: int) -> Commit | None:
+        commits = await self._journal.commits(self._log, nr - 1, 1)
+        return commits[0] if commits and commits[0].nr == nr else None
+
+
+def _eventful(commit: Commit, slice: int) -> int:
+    return commit.slices.get(slice, SliceHead()).eventful_nr

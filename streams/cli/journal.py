@@ -27,10 +27,10 @@ from streams.journal.port import (
 )
 from streams.journal.position import stream_name
 from streams.kafka import topics
-from streams.kafka.client import partition_of
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.runtime.preparation import lay_out, made, opened
 from streams.settings import Settings, SettingsError
+from streams.slices import slice_of
 from streams.text import one_line
 
 OPEN_SECONDS = 9.0
@@ -94,7 +94,7 @@ async def history_of(context: AggregateType, aggregate_id: str) -> list[dict[str
     settings, type = context.settings, context.decider.type
     async with journal_of(context) as journal:
         stored = await read_events(journal, type, aggregate_id)
-        stream = stream_name(type, partition_of(aggregate_id.encode(), settings.partitions))
+        stream = stream_name(type, slice_of(aggregate_id, settings.partitions))
         await learn_for(context.events, journal, stored)
     return list(entries(context.events, stream, stored))
 

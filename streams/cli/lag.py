@@ -29,9 +29,10 @@ async def lag(self: TypesCommand, url: str, tables: bool) -> int:
     faust -A projections.shop.app lag
     until faust -A projections.shop.app lag > /dev/null; do sleep 1; done
 
-    Head is the newest commit of a stream, eventful the newest that holds an event; published is how far its events
-    are on Kafka, applied how far they are in the tables that answer. Lag counts the commits between, events the
-    events; seconds is the age of the oldest event that is not applied.
+    Head is the newest commit of the log that a stream is in, eventful the newest that holds an event of the stream;
+    published is how far its events are on Kafka, applied how far they are in the tables that answer. Lag counts the
+    commits between, no more than there are events, and events the events; seconds is the age of the oldest event
+    that is not applied.
 
     Ahead counts the commits that the topic or a table has and the journal does not have: it is another one.
 
@@ -50,7 +51,7 @@ async def lag(self: TypesCommand, url: str, tables: bool) -> int:
 
 
 def rows(lag: Lag) -> list[list[Any]]:
-    """A row by stream, in order of type and partition, and the total."""
+    """A row by stream, in order of type and slice, and the total."""
     ordered = sorted(lag.streams, key=lambda row: (stream_type(row.stream), stream_slice(row.stream)))
     streams = [[_shown(getattr(row, column)) for column in COLUMNS] for row in ordered]
     total = {"stream": "total", "lag": lag.total}

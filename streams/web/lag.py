@@ -6,7 +6,8 @@ import msgspec
 
 
 class TableLag(msgspec.Struct, frozen=True):
-    """How far a table is behind the journal in one stream, in commits, in events, and in seconds."""
+    """How far a table is behind the journal in one stream, in commits, of which there are no more than events, in
+    events, and in seconds."""
 
     table: str
     serving: bool
@@ -17,9 +18,10 @@ class TableLag(msgspec.Struct, frozen=True):
 
 
 class StreamLag(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream: the newest commit of its journal (`head`), the newest that holds an event (`eventful`), how far its
-    events are on Kafka and in the tables that answer, and `lag`, the commits between. `ahead` are the commits that
-    topic or tables have and the journal does not: then it is not the journal that they are from."""
+    """A stream: the newest commit of its log (`head`), the newest that holds an event of the stream (`eventful`), how
+    far its events are on Kafka and in the tables that answer, and `lag`, the commits between, of which most may be of
+    other streams: no more than there are events. `ahead` are the commits that topic or tables have and the journal does
+    not: then it is not the journal that they are from."""
 
     stream: str
     committed_offset: int | None

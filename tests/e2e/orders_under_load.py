@@ -16,10 +16,13 @@ import aiohttp
 
 from aggregates.shop.order import order
 from projections.applying.event_reader import EventReader
+from projections.applying.type_logs import TypeLogs
 from projections.projection import Row
+from projections.publishing.heads import Heads
 from projections.shop.tables.orders import orders
 from streams.aggregate_type import AggregateType
 from streams.concurrency.tasks import cancel
+from streams.journal.slice_log import LayoutReader
 from streams.settings import Settings
 from tests.e2e.client import PARTITIONS, headers, keys_of
 from tests.e2e.system import System
@@ -142,11 +145,13 @@ async def folded(system: System) -> dict[str, Row]:
     await journal.open()
     rows: dict[str, Any] = {}
     try:
-        reader = EventReader(context.events, journal)
+        known = LayoutReader(journal, "order")
+        await known.look()
+        logs = TypeLogs(journal, "order", known, Heads({"order": journal}, {"order": known}))
+        reader = EventReader(context.events, journal, logs)
         for partition in range(PARTITIONS):
-            async for events in reader.from_log(
-                f"order-{partition}", (0, -1), (await reader.last_commit(f"order-{partition}") + 1, 0)
-            ):
+            stream = f"order-{partition}"
+            async for events in reader.from_log(stream, (0, -1), ((await reader.head(stream))[0] + 1, 0)):
                 for event in events:
                     key = event.origin.aggregate_id
                     row = rows.get(key)

@@ -31,6 +31,7 @@ from streams.processes.event_meaning import EventMeaning
 from tests.fuzz.hostile import Record, field_names, json_bytes, keyed, moments, mutated, raw, records, scalars, values
 from tests.fuzz.reader import Reader
 from tests.fuzz.worlds import DECIDERS, Decided, commands_of, events_of, samples, schemas_of
+from tests.layouts import logs_of
 from tests.simulation.disk import Batch, SimulatedStore
 
 # -- commands ------------------------------------------------------------------------------------------------------
@@ -117,7 +118,8 @@ _published: SearchStrategy[Any] = st.sampled_from(_written).flatmap(
 
 def _read_events(given: tuple[str, list[Record]]) -> None:
     type, its = given
-    reader = event_reader.EventReader(events_of(type), MemoryJournal(), "/source")
+    journal = MemoryJournal()
+    reader = event_reader.EventReader(events_of(type), journal, logs_of(journal, type), "/source")
     asyncio.run(reader.read(its, f"{type}-0"))  # type: ignore[arg-type]
 
 

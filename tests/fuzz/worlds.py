@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from streams.kafka.command_partition import CommandPartition
+
 from aggregates.decider import Decider
 from aggregates.shop.checkout import checkout
 from aggregates.shop.email import email
@@ -17,7 +19,7 @@ from aggregates.shop.product import product
 from aggregates.shop.user import user
 from aggregates.timer import timer
 from projections.applying.event_reader import EventReader
-from projections.publishing.publication import event_headers
+from projections.publishing.publication import event_headers, events_in
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.cache import Aggregate, Cache
@@ -27,12 +29,13 @@ from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Message, decode_reply
 from streams.journal.commit_codec import decode_events, encode_events
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import stream_name
-from streams.kafka.command_partition import CommandPartition
+from streams.journal.port import log_name
+from streams.journal.position import stream_name
 from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.limits import Limits
 from streams.ownership.replies import Replies
 from tests.fuzz.hostile import Record
+from tests.layouts import logs_of
 from tests.owners import RunningOwner
 
 ROOT = Path(__file__).parents[2]
@@ -185,18 +188,21 @@ class Decided:
     async def _read_again(self) -> None:
         """The log, the events that are published of it, and every aggregate, from the log and with its snapshot."""
         codec, decider = events_of(self.type), DECIDERS[self.type]
-        reader = EventReader(codec, self.journal, "/source")
-        commits = await self.journal.commits(stream_name(self.type, 0), 0, 1_000)
+        reader = EventReader(codec, self.journal, logs_of(self.journal, self.type), "/source")
+        stream = stream_name(self.type, 0)
+        commits = await self.journal.commits(log_name(self.type, 0), 0, 1_000)
         for commit in commits:
             if decode_events(encode_events(commit.events)) != commit.events:
                 raise Differs(f"commit {commit.nr}")
             published = [
                 Record("events", 0, index, event.aggregate_id.encode(), event.data, tuple(headers), 0)
-                for index, headers, event in event_headers(commit, b"/source", codec)
+                for index, headers, event in event_headers(
+                    stream, commit.nr, commit.recorded_at, events_in(commit, 0, 1), source=b"/source", codec=codec
+                )
             ]
             for it in published:
                 _check_record(it.key, it.value, it.headers)
-            await reader.read(published, stream_name(self.type, 0))  # type: ignore[arg-type]
+            await reader.read(published, stream)  # type: ignore[arg-type]
         for id, kept in self.cache._aggregates.items():
             self._compare(id, kept, await load_aggregate(self.journal, decider, codec, id, WINDOW))
             await self.journal.remove_snapshot(self.type, id)

@@ -1,8 +1,9 @@
-"""`/lag` and `faust lag`: a journal that does not have what topic and tables have is said."""
+"""`/lag` and `faust lag`: each stream by its slice; a journal that does not have what topic and tables have is said."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -11,26 +12,46 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from projections.operations.lag import lag_of
-from projections.operations.reach import TableReach, TopicReach, WorkerReach
+from projections.applying.type_logs import TypeLogs
+from projections.operations.lag import heads_of, lag_of
+from projections.operations.reach import TableReach, TopicReach, WorkerReach, published_here
+from projections.publishing.backlog import Backlog
 from projections.publishing.heads import Heads
 from streams.cli import lag as lag_client
 from streams.cli.http import Answer, read
+from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit
+from streams.journal.port import Commit, SliceHead
 from streams.web.lag import Lag
+from tests.layouts import Known
+from tests.unit.projections.publishing.test_tail_of_slices import journal_with
 
-STREAM = "order-2"
+STREAM, LOG = "order-2", "order@0"
+SLICES = 3
 
 
 class NothingToDo:
     """The backlog of a stream whose events are all published and applied."""
 
-    async def events(self, after: int, until: int) -> int:
+    async def events(self, slice: int, after: int, until: int) -> int:
         return 0
 
-    async def age(self, nr: int) -> float:
+    async def age(self, slice: int, nr: int, until: int) -> float:
         return 0.0
+
+
+def side_of(journal: MemoryJournal, backlog: Any, kept: Sequence[Any] = ()) -> Any:
+    """The read side of a journal with one log."""
+    known = Known(first_layout(SLICES, 1))
+    journals, heads = {"order": journal}, Heads({"order": journal}, {"order": known})
+    return SimpleNamespace(
+        journals=journals,
+        heads=heads,
+        logs={"order": TypeLogs(journal, "order", known, heads)},
+        sources={"order": SimpleNamespace(kept=kept)},
+        control=SimpleNamespace(serving=lambda name: "orders-1"),
+        backlog=lambda stream: backlog,
+    )
 
 
 async def side_with(*numbers: int) -> Any:
@@ -38,22 +59,17 @@ async def side_with(*numbers: int) -> Any:
     journal = MemoryJournal()
     for nr in numbers:
         await journal.append(commit(nr))
-    return SimpleNamespace(
-        journals={"order": journal},
-        heads=Heads({"order": journal}, 3),
-        sources={"order": SimpleNamespace(kept=[])},
-        control=SimpleNamespace(serving=lambda name: None),
-        backlog=lambda stream: NothingToDo(),
-    )
+    return side_of(journal, NothingToDo())
 
 
 def commit(nr: int) -> Commit:
-    return Commit(STREAM, nr, 1, "o", "t", nr, 0, nr, datetime.now(UTC))
+    return Commit(LOG, nr, 1, "o", "t", {2: SliceHead(nr)}, nr, datetime.now(UTC))
 
 
-def answer(published: int, applied: int) -> WorkerReach:
+def answer(published: int, applied: int, done: int = 0, total: int = 0, stream: str = STREAM) -> WorkerReach:
     """What a worker says of itself."""
-    return WorkerReach({STREAM: TopicReach(published, 0)}, {STREAM: {"orders-1": TableReach(applied, 0, 0, 0)}})
+    reach = TableReach(applied, done, total, total)
+    return WorkerReach({stream: TopicReach(published, total)}, {stream: {"orders-1": reach}})
 
 
 @pytest.mark.parametrize(("published", "applied", "ahead"), [(15, 15, 13), (2, 15, 13), (15, 0, 13), (2, 2, 0)])
@@ -76,19 +92,75 @@ async def test_who_asks_at_once_shares_a_reading(monkeypatch: pytest.MonkeyPatch
     side, reads = await side_with(1, 2), []
     head = MemoryJournal.head
 
-    async def counted(self: MemoryJournal, stream: str) -> Commit | None:
-        reads.append(stream)
-        return await head(self, stream)
+    async def counted(self: MemoryJournal, log: str, after: int = 0) -> Commit | None:
+        reads.append(log)
+        return await head(self, log, after)
 
     monkeypatch.setattr(MemoryJournal, "head", counted)
     found = await asyncio.gather(*(lag_of(side, STREAM, commit(2), [answer(15, 15)]) for _ in range(20)))
-    assert ([13] * 20, [STREAM]) == ([it.ahead for it in found], reads)
+    assert ([13] * 20, [LOG]) == ([it.ahead for it in found], reads)
+    heads = await heads_of(side, [f"order-{slice}" for slice in range(SLICES)])
+    assert ([2] * SLICES, [LOG] * 2) == ([it and it.nr for it in heads.values()], reads)
 
 
 async def test_an_empty_journal() -> None:
     """All that was published is ahead of it."""
     found = await lag_of(await side_with(), STREAM, None, [answer(15, 15)])
     assert 15 == found.ahead
+
+
+# -- streams of one log --------------------------------------------------------------------------------------------
+
+
+async def sales(*commits: Sequence[int]) -> Any:
+    """The read side of a log with commits of an event of each of these slices, and a table."""
+    journal = await journal_with(*commits)
+    span = first_layout(SLICES, 1).log(0)
+    return side_of(journal, Backlog(journal, "order", span, SLICES), [SimpleNamespace(name="orders")])
+
+
+async def test_commits_of_other_streams_are_no_lag() -> None:
+    """A stream whose table has its newest event is not behind, whatever the log has got since; the others are."""
+    side = await sales([0, 1, 2], [1], [1, 0], [1])
+    heads = await heads_of(side, ["order-1", STREAM])
+    found = await lag_of(side, STREAM, heads[STREAM], [answer(4, 1, 1, 1)])
+    assert (4, 1, 0, 1) == (found.head, found.eventful, found.lag, found.committed_offset and 1)
+    found = await lag_of(side, "order-1", heads["order-1"], [answer(4, 1, 1, 4, "order-1")])
+    assert (4, 4, 3, 3) == (found.head, found.eventful, found.lag, found.events)
+    assert 0 < found.seconds < 60
+
+
+async def test_one_event_behind_many_commits_of_others() -> None:
+    """A stream that was still is behind by the commits that it has itself, however far the log went meanwhile."""
+    side = await sales([2], *[[0]] * 500, [2])
+    [head] = (await heads_of(side, [STREAM])).values()
+    found = await lag_of(side, STREAM, head, [answer(502, 1, 1, 2)])
+    assert (502, 1, 1) == (found.eventful, found.lag, found.events)
+    assert 0 < found.seconds < 60
+    found = await lag_of(side, STREAM, head, [answer(501, 1, 1, 1)])
+    assert (1, 1, 1) == (found.lag, found.events, found.unpublished_events)
+
+
+async def test_what_is_published_of_a_stream() -> None:
+    """The tail of a log says it of all its slices; the topic is asked only for what is here and is not tailed here."""
+    asked: list[str] = []
+
+    async def end_of(stream: str) -> tuple[int, int]:
+        asked.append(stream)
+        return 5, 50
+
+    slices = [SimpleNamespace(stream=f"order-{slice}", end=10 * slice) for slice in (0, 1)]
+    side: Any = SimpleNamespace(
+        publisher=SimpleNamespace(tails=[SimpleNamespace(published=7, slices=slices)]),
+        journals={"order": None},
+        sources={"order": SimpleNamespace(kept=["orders"], partitions={1: None, 2: None})},
+        topic_ends=SimpleNamespace(of=end_of),
+        partitions_served={1, 2},
+    )
+    tailed = {"order-0": TopicReach(7, 0), "order-1": TopicReach(7, 10)}
+    assert (tailed | {STREAM: TopicReach(5, 50)}, [STREAM]) == (await published_here(side), asked)
+    side.sources["order"].kept = []
+    assert tailed == await published_here(side)
 
 
 async def test_the_command_line_names_the_streams() -> None:

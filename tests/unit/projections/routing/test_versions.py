@@ -159,6 +159,28 @@ async def test_who_waits_is_told_that_a_table_answers(town: Town) -> None:
             assert await waiting
 
 
+async def test_the_position_of_a_reply_without_events(town: Town) -> None:
+    """A rejected command's reply names the newest commit with an event of its slice: the tables have it, or will,
+    though the log goes on with commits that they never hear of."""
+    town.boxes = boxes = Boxes(slices=2)
+    await boxes.write((boxes.id(), put("a")))
+    await boxes.write_beside(3)
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
+        await it.looked()
+        await boxes.write_beside(3)
+        rejected = boxes.log[-1].slices[0].eventful_nr
+        assert (1, 7) == (rejected, boxes.log[-1].nr)
+        assert await it.source.wait_for(0, rejected, ["boxes"], 60, MostAtOnce(0))
+        last = await boxes.write((boxes.id(), put("b")), (boxes.id(1), put("c")), publish=False)
+        waiting = asyncio.create_task(it.source.wait_for(0, last.slices[0].eventful_nr, ["boxes"], 60, MostAtOnce(1)))
+        await boxes.write_beside(3)
+        assert not waiting.done()
+        await boxes.publish(last)
+        async with asyncio.timeout(5):
+            assert await waiting
+
+
 async def test_who_waits_is_woken_by_the_batch(town: Town) -> None:
     """When the table has the commit, and not before; one more than may wait is told so at once."""
     bound = MostAtOnce(1)

@@ -25,8 +25,6 @@ from streams.journal.port import LAST_SEQUENCE, Commit, RecordedEvent, Snapshot,
 from tests.unit.boxes import NOW
 from tests.unit.schemas.test_upcasting import schema
 
-STREAM = "note-0"
-
 
 @dataclass(frozen=True)
 class Write:
