@@ -14,13 +14,13 @@ from projections.applying.event_reader import EventReader
 from projections.applying.foreign_events import TopicLog
 from projections.applying.projection_group import ProjectionGroup
 from projections.applying.topic_reader import KafkaTopicReader
-from projections.applying.type_logs import TypeLogs
 from projections.http.problems import ExpectDispatcher, problems
 from projections.publishing.backlog import Backlog
 from projections.publishing.connections import Connections
 from projections.publishing.heads import Heads
 from projections.publishing.publisher import Publisher
 from projections.publishing.topic_ends import TopicEnds
+from projections.publishing.type_logs import TypeLogs
 from projections.routing.cutover import Cutover
 from projections.routing.query_router import QueryRouter
 from projections.routing.signature import HopSignature

@@ -21,8 +21,8 @@ from streams.deciding.cache import Budget
 from streams.journal.port import Journal, Unavailable
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
-from streams.kafka.group_offsets import GroupOffsets
 from streams.kafka.topic_watch import watch_partitions
+from streams.ownership.group_offsets import GroupOffsets
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
@@ -65,10 +65,10 @@ def command_app(
     app.add(_Context(app, served, journal, broker))
     for part in served:
         app.receive(part.context.logs_topic, part.layout, f"{name}-{part.type}-logs")
-        app.open_seats[part.context.logs_topic] = part.open_seats
+        app.layouts[part.context.logs_topic] = part.layout.reader
         app.add(part)
     add_health(app)
-    add_owners(app, served)
+    add_owners(app, {part.type: (part.ownership, part.layout.reader) for part in served})
     if any(part.router for part in served):
         _add_inputs(app, served)
     command_line.register(app, {part.type: part.context for part in served}, owners)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -21,7 +21,7 @@ from streams.journal.layout import LogSpan
 from streams.journal.port import Journal, Unavailable, log_name
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
-from streams.kafka.command_reader import CommandReader
+from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
@@ -121,11 +121,6 @@ class ServedType(Part):
     def logs_served(self) -> list[str]:
         return [log.name for log in self.ownership.served]
 
-    def open_seats(self) -> Collection[int]:
-        """The seats of the logs that there are, and of those that are planned."""
-        layout = self.layout.reader.layout
-        return {span.seat for span in (*layout.open, *layout.planned)}
-
     async def assign(self, assignment: set[TP]) -> None:
         self._seats = {tp.partition for tp in assignment if tp.topic == self.context.logs_topic}
         await self.ownership.assign(self._seats, self.layout.reader.layout)
@@ -175,8 +170,8 @@ class ServedType(Part):
             follower=follower,
         )
 
-    def new_reader(self, slices: Sequence[int]) -> CommandReader:
-        return CommandReader(self.context.settings.bootstrap_servers, self.context.commands_topic, slices)
+    def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:
+        return KafkaCommandReader(self.context.settings.bootstrap_servers, self.context.commands_topic, slices)
 
     @property
     def covered(self) -> Mapping[int, int]:

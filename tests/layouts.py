@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from projections.applying.type_logs import TypeLogs
 from projections.publishing.heads import Heads
+from projections.publishing.type_logs import TypeLogs
 from streams.journal.layout import Layout, first_layout
 from streams.journal.port import Log
 

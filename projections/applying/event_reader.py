@@ -8,9 +8,9 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from projections.applying.type_logs import TypeLogs
 from projections.projection import PublishedEvent
 from projections.publishing.publication import COMMIT_END, PREVIOUS, event_headers, events_in
+from projections.publishing.type_logs import TypeLogs
 from schemas.codec import Codec, Undecodable
 from schemas.wire_format import from_wire
 from streams.concurrency.fairness import chunks, yield_if_due

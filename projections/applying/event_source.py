@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
 """So long the topic may take to bring records that are said to be there, and the journal to say where it ends."""
 IDLE_SECONDS = 10.0
-"""When the topic has brought nothing for so long, the journal is asked whether it has more. The answer to another slice
-of the log may be half as old."""
+"""When the topic has brought nothing for so long, or half as long again, the journal is asked whether it has more. The
+answer to another slice of the log may be half as old."""
 
 
 class Batch(NamedTuple):
@@ -165,7 +165,7 @@ class EventSource:
 
     async def _next(self, most: int) -> AsyncGenerator[Batch]:
         try:
-            async with asyncio.timeout(LOOK_SECONDS if self._offset < self.end else IDLE_SECONDS):
+            async with asyncio.timeout(LOOK_SECONDS if self._offset < self.end else _idle_seconds()):
                 records = await self._reading.read(most)
         except TimeoutError:
             # The topic has no more, or has been made anew, or lost its end; or its broker is slow.
@@ -264,6 +264,12 @@ class EventSource:
         if self.end <= offset:
             self.end = self.progress.end = await self._reading.end()
         return self.end - offset
+
+
+def _idle_seconds() -> float:
+    """Until the next look: many partitions that are idle look at the same moments, and so share what they ask."""
+    step = IDLE_SECONDS / 2
+    return IDLE_SECONDS + step - _now() % step
 
 
 def _now() -> float:

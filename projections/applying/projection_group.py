@@ -17,7 +17,7 @@ from projections.applying.waits import MostAtOnce, Waits
 from projections.http.problems import NotNow
 from projections.stores.declaration import Table, version_of
 from projections.stores.rows import Rows
-from streams.concurrency.tasks import cancel, each_done
+from streams.concurrency.tasks import all_of, cancel, each_done
 from streams.journal.position import stream_name
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,8 @@ class ProjectionGroup:
                     moved=partial(self._has_moved, number),
                 )
                 self.partitions[number] = partition
-                await partition.open(self._wanted(number))
+            # Side by side: each asks its stores how far its tables are.
+            await all_of(partition.open(self._wanted(number)) for number, partition in self.partitions.items())
             self._drop_soon()
 
     async def close(self) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -28,9 +28,12 @@ AT_ONCE = 500
 """Records that are unpacked together."""
 BUFFERED, BUFFERED_BYTES = 2_000, 8 << 20
 """Records of a partition that wait for their reader, and the bytes of their values; with more it is not read."""
+ALL_BUFFERED_BYTES = 64 << 20
+"""Of all partitions of a consumer: with many of them each has less."""
 AT_SECONDS = 2.0
 """So long it may take to have one record."""
 ERRORS = (KafkaError, TimeoutError)
+FIRST, END = "first", "end"
 
 
 class ReadingFailed(Exception):
@@ -124,7 +127,11 @@ class _Consumer:
         self.kafka = kafka
         self.topic = topic
         self.error: Exception | None = None
-        tps = [TopicPartition(topic, partition) for partition in partitions]
+        self.buffered_bytes = min(BUFFERED_BYTES, ALL_BUFFERED_BYTES // len(partitions))
+        self._asking = asyncio.Lock()
+        self._next: dict[str, asyncio.Task[Mapping[TopicPartition, int]]] = {}
+        """The requests for offsets that have not begun yet."""
+        self._tps = tps = [TopicPartition(topic, partition) for partition in partitions]
         self.readings = {tp.partition: _KafkaReading(self, tp) for tp in tps}
         kafka.assign(tps)
         kafka.pause(*tps)  # until it is known where to read
@@ -132,7 +139,24 @@ class _Consumer:
 
     async def close(self) -> None:
         await cancel(self._task)
+        for task in self._next.values():
+            await cancel(task)
         await self.kafka.stop()
+
+    async def offset(self, name: str, tp: TopicPartition) -> int:
+        """The first offset of a partition, or its end. Who asks before a request begins shares it: it is for all."""
+        task = self._next.get(name)
+        if task is None:
+            task = self._next[name] = asyncio.create_task(self._ask(name))
+        return (await asyncio.shield(task))[tp]
+
+    async def _ask(self, name: str) -> Mapping[TopicPartition, int]:
+        async with self._asking:
+            del self._next[name]
+            ask = self.kafka.beginning_offsets if name == FIRST else self.kafka.end_offsets
+            what = f"Kafka: the {name} offsets of {self.topic}"
+            found: Mapping[TopicPartition, int] = await until_it_answers(lambda: ask(self._tps), what, ERRORS)
+            return found
 
     async def _read(self) -> None:
         try:
@@ -178,7 +202,7 @@ class _KafkaReading:
         self._waiting.extend(records)
         self._bytes += _size(records)
         self.filled.set()
-        if len(self._waiting) >= BUFFERED or self._bytes >= BUFFERED_BYTES:
+        if len(self._waiting) >= BUFFERED or self._bytes >= self._consumer.buffered_bytes:
             self._pause(True)
 
     def _pause(self, paused: bool) -> None:
@@ -205,21 +229,16 @@ class _KafkaReading:
             await self.filled.wait()
         records = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
         self._bytes -= _size(records)
-        if len(self._waiting) < BUFFERED // 2 and self._bytes < BUFFERED_BYTES // 2:
+        if len(self._waiting) < BUFFERED // 2 and self._bytes < self._consumer.buffered_bytes // 2:
             self._pause(False)
         self._next = records[-1].offset + 1
         return records
 
     async def first(self) -> int:
-        return await self._offset("first", self._consumer.kafka.beginning_offsets)
+        return await self._consumer.offset(FIRST, self._tp)
 
     async def end(self) -> int:
-        return await self._offset("end", self._consumer.kafka.end_offsets)
-
-    async def _offset(self, name: str, ask: Callable[[list[TopicPartition]], Awaitable[Any]]) -> int:
-        what = f"Kafka: the {name} offset of {self._tp.topic}-{self._tp.partition}"
-        found = await until_it_answers(lambda: ask([self._tp]), what, ERRORS)
-        return int(found[self._tp])
+        return await self._consumer.offset(END, self._tp)
 
     async def passed(self) -> int:
         return self._next if self._waiting else int(await self._consumer.kafka.position(self._tp))

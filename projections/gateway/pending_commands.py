@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 import msgspec
 
-from projections.applying.type_logs import TypeLogs
 from projections.gateway.command_records import SentCommand, is_reply_to
+from projections.publishing.type_logs import TypeLogs
 from streams.deciding.messages import Reply
 from streams.journal.port import Unavailable
 

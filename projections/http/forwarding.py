@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from projections.http.problems import HttpProblem, NotNow
-from streams.runtime.log_throttle import RateLimit
+from streams.runtime.log_lines import RateLimit
 
 HOP = "X-Hop"
 """The asker is a worker, and wants these tables to answer: `orders=orders-2,..`, or `1` where it names none."""

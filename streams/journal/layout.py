@@ -77,6 +77,11 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         """The logs that have not begun yet."""
         return [log for log in self.logs if log.after is None]
 
+    @property
+    def seats(self) -> Sequence[int]:
+        """Those of the open logs, and of the planned ones."""
+        return sorted({log.seat for log in (*self.open, *self.planned)})
+
     def log(self, number: int) -> LogSpan:
         """The log with this number. Raises `KeyError`."""
         for log in self.logs:

@@ -11,11 +11,12 @@ from itertools import islice
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber
+from aiokafka.client import CoordinationType
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber, for_code
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.protocol.commit import OffsetCommitRequest
 
 from streams.concurrency.retry import until_it_answers
-from streams.kafka.group_offsets import Offsets, commit_offsets
 from streams.kafka.probes import Probes
 from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
@@ -33,6 +34,9 @@ MADE_TOPICS = 1_000
 BATCH_BYTES = 256 * 1024
 MISNUMBERED = 5
 """The attempts at a batch that came behind a refused one."""
+
+Offsets = Mapping[str, Mapping[int, int]]
+"""By topic and partition the offset of the first record that is not done."""
 
 
 class KafkaClient:
@@ -89,8 +93,15 @@ class KafkaClient:
 
     async def commit_offsets(self, group: str, offsets: Offsets) -> None:
         """Commit offsets of a group that has no members. Raises `KafkaError`."""
+        topics = [(topic, [(partition, at, "") for partition, at in of.items()]) for topic, of in offsets.items()]
+        nobody = OffsetCommitRequest.DEFAULT_GENERATION_ID, "", OffsetCommitRequest.DEFAULT_RETENTION_TIME
         async with self._producers.in_use() as producer:
-            await commit_offsets(producer.client, group, offsets)
+            broker = await producer.client.coordinator_lookup(CoordinationType.GROUP, group)
+            response = await producer.client.send(broker, OffsetCommitRequest(group, *nobody, topics))
+        for _, partitions in response.topics:
+            for _, code in partitions:
+                if code:
+                    raise for_code(code)(group)
 
     # -- records of one partition ------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ class Receiver(Protocol):
         """Kafka does not have the offset that is due, and the slice is read from before it: has it lost commands?"""
 
 
-class CommandReader:
+class KafkaCommandReader:
     """Connects when it is entered, without waiting for it, and disconnects when it is left.
 
     At most `FETCH_BYTES` of each broker, or one batch, wait here until the receiver takes them.
@@ -57,7 +57,7 @@ class CommandReader:
         """The slices that are read from before the offset that was due, which is the value."""
         self._told_at = 0.0
 
-    async def __aenter__(self) -> CommandReader:
+    async def __aenter__(self) -> KafkaCommandReader:
         self._connecting = self._begin_to_connect()
         return self
 

@@ -1,4 +1,4 @@
-"""Keeps a worker to the newest layout of a type: by what is announced on the topic of logs, and by looking now and then.
+"""Keeps a worker to the newest layout of a type: by what is announced on the topic of logs, and by a look now and then.
 
 An announcement only says that there is something to look at. Whoever changes a layout announces it at the seats of all
 logs that there are or will be, so the workers that have them look at once.
@@ -63,5 +63,4 @@ class LayoutWatch:
 async def announce(broker: KafkaClient, topic: str, layout: Layout) -> None:
     """Tell the workers of a type that its layout has changed."""
     record: ProducerRecord = None, b"%d" % layout.version, []
-    seats = {log.seat for log in (*layout.open, *layout.planned)}
-    await asyncio.gather(*(broker.publish(topic, seat, [record]) for seat in sorted(seats)))
+    await asyncio.gather(*(broker.publish(topic, seat, [record]) for seat in layout.seats))

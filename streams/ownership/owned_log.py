@@ -23,7 +23,7 @@ from streams.concurrency.tasks import cancel
 from streams.deciding.messages import message_of
 from streams.journal.layout import LogSpan
 from streams.journal.port import Fenced, Unavailable
-from streams.kafka.command_reader import CommandReader
+from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.owner import TAKE_OVER_SECONDS, Owner
 from streams.ownership.takeover import LogSealed
@@ -43,7 +43,7 @@ class Worker(Protocol):
     def new_owner(self, span: LogSpan, parents: Sequence[LogSpan], topic_id: str, waiting: WaitingLog) -> Owner:
         """An owner of this log, which goes on from its parents, and has not been taken over yet."""
 
-    def new_reader(self, slices: Sequence[int]) -> CommandReader:
+    def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:
         """Who reads the commands of these slices."""
 
     async def describe(self) -> TopicMetadata | None:
@@ -169,7 +169,7 @@ class OwnedLog:
             await self.owner.take_over()
         return self.owner
 
-    async def _serve(self, owner: Owner, reader: CommandReader) -> Exception | None:
+    async def _serve(self, owner: Owner, reader: KafkaCommandReader) -> Exception | None:
         """Read and decide, until ownership is lost, for the reason that is returned; None where `stop` ends it."""
         owner.open()
         self.waiting.end()
@@ -180,7 +180,7 @@ class OwnedLog:
         finally:
             await cancel(reading)
 
-    async def _read(self, owner: Owner, reader: CommandReader) -> None:
+    async def _read(self, owner: Owner, reader: KafkaCommandReader) -> None:
         try:
             await reader.run(owner.covered, _Commands(owner))
         except Exception as error:

@@ -184,7 +184,8 @@ class Owner:
         self.queue.close()
 
     async def seal(self) -> int:
-        """End the log, when `run` has returned: all is derived, then its last commit appended, whose number is returned.
+        """End the log, when `run` has returned: all is derived, then its last commit appended. Returns its number.
+
         Waits for a journal that does not answer. Raises `Fenced`."""
         await self.derivation.finish(None)
         head = self.head

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Any
 
@@ -15,10 +14,10 @@ from yarl import URL
 
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel, each_done
+from streams.journal.slice_log import KnownLayout
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
 from streams.runtime.consumer import Transport
-from streams.runtime.log_lines import one_line_each
-from streams.runtime.log_throttle import quieten
+from streams.runtime.log_lines import one_line_each, quieten
 from streams.runtime.membership import Membership
 from streams.runtime.part import Part
 from streams.runtime.partition_pump import RecordHandler
@@ -81,8 +80,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.parts: list[Part] = []
         self.receivers: dict[str, RecordHandler] = {}
         """By topic: who gets its records, instead of an agent's stream. See `receive`."""
-        self.open_seats: dict[str, Callable[[], Collection[int]]] = {}
-        """By topic whose partitions are seats of logs: those that have one now. See `streams.runtime.seats`."""
+        self.layouts: dict[str, KnownLayout] = {}
+        """By topic whose partitions are seats of logs: which ones have one. See `streams.runtime.seats`."""
         self.rebalanced = False
         self._leaves_first = leaves_first
         self._resuming: asyncio.Task[None] | None = None

@@ -86,7 +86,7 @@ class _Placing:
 
 
 class SeatAssignor(PartitionAssignor):  # type: ignore[misc]
-    """Faust's, which places the topics in the app's `open_seats` as above, and all others as ever.
+    """Faust's, which places the topics in the app's `layouts` as above, and all others as ever.
 
     Seats without a log are spread too, among themselves: a log may begin on one at any time.
     """
@@ -103,7 +103,7 @@ class SeatAssignor(PartitionAssignor):  # type: ignore[misc]
         return super()._perform_assignment(cluster, member_metadata)
 
     def _get_copartitioned_groups(self, topics: set[str], cluster: Any, subscriptions: Any) -> Any:
-        ours = topics & self.app.open_seats.keys()
+        ours = topics & self.app.layouts.keys()
         self._partitions = {topic: cluster.partitions_for_topic(topic) or () for topic in ours}
         return super()._get_copartitioned_groups(topics - ours, cluster, subscriptions)
 
@@ -119,7 +119,8 @@ class SeatAssignor(PartitionAssignor):  # type: ignore[misc]
             for topic in self._partitions
             for seat in assignment.actives.get(topic, ())
         }
-        opened = {topic: set(self.app.open_seats[topic]()) & set(has) for topic, has in self._partitions.items()}
+        layouts = self.app.layouts
+        opened = {topic: set(layouts[topic].layout.seats) & set(has) for topic, has in self._partitions.items()}
         idle = {topic: set(has) - opened[topic] for topic, has in self._partitions.items()}
         for seats in (opened, idle):
             for (topic, seat), member in spread(seats, members, before).items():

@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from faust.web.drivers.aiohttp import Web as FaustWeb
 
-from streams.runtime.log_throttle import RateLimit
+from streams.runtime.log_lines import RateLimit
 
 log = logging.getLogger(__name__)
 log.addFilter(RateLimit(60.0))

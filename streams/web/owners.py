@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from streams.journal.port import log_name
+from streams.journal.slice_log import KnownLayout
+from streams.ownership.assignment import Assignment
 from streams.ownership.owned_log import OwnedLog
 from streams.runtime.application import Application
-from streams.served_type import ServedType
 from streams.web.health import json_response
 
 
@@ -83,15 +84,15 @@ def log_status(log: OwnedLog) -> LogStatus:
     )
 
 
-def add_owners(app: Application, types: Iterable[ServedType]) -> None:
+def add_owners(app: Application, types: Mapping[str, tuple[Assignment, KnownLayout]]) -> None:
     """Serve `/owners` of these aggregate types."""
 
     @app.page("/owners")
     async def owners(view: Any, request: Any) -> Any:
-        placed = [log for type in types for _, log in sorted(type.ownership.logs.items())]
+        placed = [log for ownership, _ in types.values() for _, log in sorted(ownership.logs.items())]
         every = [
-            LogStatus(log=log_name(type.type, span.number), seat=span.seat, slices=span.slices)
-            for type in types
-            for span in type.layout.reader.layout.open
+            LogStatus(log=log_name(type, span.number), seat=span.seat, slices=span.slices)
+            for type, (_, known) in types.items()
+            for span in known.layout.open
         ]
         return json_response(view, OwnersAnswer(app.module, [log_status(log) for log in placed], every))

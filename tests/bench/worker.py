@@ -53,7 +53,8 @@ class Worker:
         """The partitions that it has said last it is ready for; none while it is starting."""
         lines = self.log.read_text(errors="replace").splitlines()
         said = [line for line in lines if line.startswith(f"ready: {self.module} ")]
-        return [int(number) for number in re.findall(r"\d+", said[-1].partition("partitions=")[2])] if said else []
+        partitions = said[-1].partition("partitions=")[2].partition("]")[0] if said else ""
+        return [int(number) for number in re.findall(r"\d+", partitions)]
 
     @property
     def pid(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,14 @@ from aggregates.shop.order import Event, Line, LineAdded, OrderOpened, OrderPlac
 from projections.publishing.publication import Publication
 from projections.publishing.tail_assignment import Tailers
 from streams.aggregate_type import AggregateType
-from streams.journal.port import Commit, RecordedEvent, stream_name
+from streams.journal.layout import LogSpan, first_layout
+from streams.journal.port import Commit, RecordedEvent, SliceHead, log_name
+from streams.journal.position import stream_name
+from streams.journal.slice_log import LayoutReader
 from streams.kafka import topics
-from streams.kafka.client import KafkaClient, partition_of
+from streams.kafka.client import KafkaClient
 from streams.settings import Settings
+from streams.slices import slice_of
 
 EVENTS_A_COMMIT = 100
 LINES = 4
@@ -78,14 +83,18 @@ def one_by_one(orders: int, events: int) -> Iterator[tuple[int, Event]]:
 
 
 class Written:
-    """The log of orders of one namespace, whose only writer this is."""
+    """The logs of orders of one namespace, whose only writer this is."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.context = AggregateType("orders", order, settings, "shop")
         self.topic = topics.events_topic(settings.namespace, "order")
         self.count = 0
-        self._ends: dict[int, list[int]] = {partition: [0] for partition in range(settings.partitions)}
+        self._layout = first_layout(settings.partitions, settings.logs)
+        self._heads: dict[int, Commit] = {}
+        """By log the newest commit."""
+        self._ends: dict[int, list[tuple[int, int]]] = {slice: [(0, 0)] for slice in range(settings.partitions)}
+        """By slice its commits, and how many events there are up to each."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
         self._journal = self.context.journal()
         self._broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
@@ -97,6 +106,7 @@ class Written:
         await topics.ensure_topics(self.settings.bootstrap_servers, wanted)
         await self._journal.create()
         await self._journal.open()
+        await self._journal.change_layout("order", self._layout)
         await self._journal.save_schemas(self.context.events.schemas)
         await self._broker.start()
         try:
@@ -107,37 +117,54 @@ class Written:
 
     def partition(self, number: int) -> int:
         """Where an order is."""
-        return partition_of(order_id(number).encode(), self.settings.partitions)
+        return slice_of(order_id(number), self.settings.partitions)
 
     @property
     def ends(self) -> dict[str, int]:
         """The newest commit of each stream that has one."""
-        return {stream_name("order", p): len(ends) - 1 for p, ends in self._ends.items() if len(ends) > 1}
+        return {stream_name("order", slice): ends[-1][0] for slice, ends in self._ends.items() if len(ends) > 1}
 
     def events_up_to(self, reached: Mapping[str, int]) -> int:
         """The number of events in these streams up to these commits."""
-        return sum(self._ends[p][reached.get(stream_name("order", p), 0)] for p in self._ends)
+        return sum(
+            ends[bisect_right(ends, reached.get(stream_name("order", slice), 0), key=lambda end: end[0]) - 1][1]
+            for slice, ends in self._ends.items()
+        )
 
     async def append(self, events: Iterable[tuple[int, Event]], size: int = EVENTS_A_COMMIT) -> dict[str, list[int]]:
         """Write events in commits of up to `size`; returns the orders in each by position (`<stream>:<commit>`)."""
-        by_partition: defaultdict[int, list[tuple[int, Event]]] = defaultdict(list)
+        by_log: defaultdict[int, list[tuple[int, Event]]] = defaultdict(list)
         for number, event in events:
-            by_partition[self.partition(number)].append((number, event))
-        written = await asyncio.gather(*(self._append(p, of_it, size) for p, of_it in by_partition.items()))
+            by_log[self._layout.of(self.partition(number)).number].append((number, event))
+        written = await asyncio.gather(*(self._append(log, of_it, size) for log, of_it in by_log.items()))
         return {position: numbers for commits in written for position, numbers in commits.items()}
 
-    async def _append(self, partition: int, events: Sequence[tuple[int, Event]], size: int) -> dict[str, list[int]]:
-        stream, ends, commits = stream_name("order", partition), self._ends[partition], {}
+    async def _append(self, log: int, events: Sequence[tuple[int, Event]], size: int) -> dict[str, list[int]]:
+        commits: defaultdict[str, list[int]] = defaultdict(list)
         for start in range(0, len(events), size):
-            part, nr = events[start : start + size], len(ends)
-            recorded = tuple(self._recorded(number, event) for number, event in part)
-            offset = ends[-1] + len(part) - 1
-            commit = Commit(stream, nr, 1, "bench", "bench", offset, 0, nr, datetime.now(UTC), recorded)
+            part = events[start : start + size]
+            commit = self._next(self._layout.log(log), part)
             await self._journal.append(commit)
-            ends.append(ends[-1] + len(part))
+            self._heads[log] = commit
             self.count += len(part)
-            commits[f"{stream}:{nr}"] = [number for number, _ in part]
+            for number, _ in part:
+                slice = self.partition(number)
+                commits[f"{stream_name('order', slice)}:{commit.nr}"].append(number)
+                last, count = self._ends[slice][-1]
+                end = commit.nr, count + 1
+                self._ends[slice][-1:] = [end] if last == commit.nr else [(last, count), end]
         return commits
+
+    def _next(self, span: LogSpan, events: Sequence[tuple[int, Event]]) -> Commit:
+        """The next commit of a log, with events as if each had had a command."""
+        last = self._heads.get(span.number)
+        nr, slices = (last.nr if last is not None else 0) + 1, dict(last.slices if last is not None else {})
+        for number, _ in events:
+            slice = self.partition(number)
+            slices[slice] = SliceHead(slices.get(slice, SliceHead()).offset + 1, nr)
+        whole = {slice: slices.get(slice, SliceHead()) for slice in span.slices}
+        recorded = tuple(self._recorded(number, event) for number, event in events)
+        return Commit(log_name("order", span.number), nr, 1, "bench", "bench", whole, 0, datetime.now(UTC), recorded)
 
     def _recorded(self, number: int, event: Event) -> RecordedEvent:
         id = order_id(number)
@@ -146,25 +173,29 @@ class Written:
         return RecordedEvent(id, sequence, type(event).__name__, data, f"{id}/{sequence}", f"{id}/{sequence}")
 
     def hint(self) -> None:
-        """Tell the tailers, as an owner does, that there is something new."""
-        for partition, ends in self._ends.items():
-            self._broker.hint(self.context.commits_topic, partition, len(ends) - 1)
+        """Tell the tailers, as owners do, that there is something new."""
+        for log, head in self._heads.items():
+            self._broker.hint(self.context.commits_topic, self._layout.log(log).seat, head.nr)
 
     async def publish(self) -> Tailed:
         """Publish all of it here, with the product's own tailer, from the first event on."""
-        source, partitions = f"/{self.settings.namespace}orders", set(self._ends)
+        layout = LayoutReader(self._journal, "order")
+        await layout.look()
         publication = Publication(
-            type="order", topic=self.topic, source=source, journal=self._journal, broker=self._broker,
-            codec=self.context.events,
+            type="order", topic=self.topic, source=f"/{self.settings.namespace}orders", journal=self._journal,
+            layout=layout, broker=self._broker, codec=self.context.events,
         )  # fmt: skip
         tailers = Tailers(publication)
         began, cpu = time.perf_counter(), time.process_time()
-        tailers.assign(partitions)
+        tailers.assign(set(range(self.settings.partitions)))
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
-                while self.events_up_to({t.stream: t.published.nr for t in tailers.tails.values()}) < self.count:
+                while not self._is_out(tailers):
                     await asyncio.sleep(0.005)
         finally:
             await tailers.close()
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         return Tailed(self.count / seconds, cpu / self.count * 1e6)
+
+    def _is_out(self, tailers: Tailers) -> bool:
+        return all(tailers.tails[self._layout.log(log).seat].published >= head.nr for log, head in self._heads.items())

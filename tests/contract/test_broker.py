@@ -17,7 +17,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError
 
 from servers.where import HOST
+from streams.journal.port import Unavailable
 from streams.kafka.client import KafkaClient, RecordTooLarge
+from streams.kafka.command_slices import CommandSlices
 
 SERVERS = [f"{HOST}:9092"]
 LIMIT = 100_000
@@ -166,6 +168,20 @@ async def test_what_a_topic_is_known_not_to_take_is_not_tried(topic: Topic) -> N
         await topic.broker.publish(topic.name, 1, [record("small")])
         producers.append(topic.broker.producer)
     assert 1 == len(set(producers))
+
+
+async def test_a_log_begins_only_where_none_of_its_slices_was_published(topic: Topic) -> None:
+    """The ends of all of them are asked for at once, and of those that are not empty the last event of the journal."""
+    broker, slices = topic.broker, CommandSlices(topic.broker, topic.name, (0, 1), topic.name)
+    assert {0: 0, 1: 0} == await slices.ends()
+    await slices.check_unpublished("order", 0)
+    place: list[tuple[str, bytes]] = [("ce_id", b"order-1:15:0"), ("ce_position", b"order-1:15:0")]
+    await broker.publish(topic.name, 1, [(b"a", b"{}", place), record("of a stranger")])
+    await broker.publish(topic.name, 0, [record("of a stranger")])
+    assert {0: 1, 1: 2} == await slices.ends()
+    with pytest.raises(Unavailable, match="order-1: its events are published up to 15:0, and the journal has nothing"):
+        await slices.check_unpublished("order", 0)
+    await slices.check_unpublished("order", 15)
 
 
 async def test_a_consumer_that_is_broken_is_not_kept(topic: Topic) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +20,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from streams.cli.journal import set_up
 from streams.cli.run import CliError
 from streams.cli.verify import compare_with_topic
-from streams.journal.port import NOTHING_CONSUMED, Commit, Identity, Journal
+from streams.journal.layout import first_layout
+from streams.journal.port import Commit, Identity, Journal, SliceHead
 from streams.kafka.published_through import JournalBehind, last_positions
 from streams.kafka.topics import Topic, TopicError, events_topic, replies_topic, reply_topic, type_topics
 from streams.open_journal import open_journal
-from streams.runtime.preparation import prepare
+from streams.runtime.preparation import lay_out, prepare
 from streams.settings import Settings, SettingsError
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -84,12 +85,23 @@ class Start:
         await producer.send_and_wait(topic, b"event", key=b"A-1", partition=partition, headers=headers)
         await producer.stop()
 
-    async def append(self, stream: str, nr: int) -> None:
+    async def append(self, log: str, nr: int) -> None:
+        """So many commits, which have events of partition 1."""
         journal = self.journal()
         await journal.open()
+        await lay_out(journal, self.settings, ["box"])
         for at in range(1, nr + 1):
-            moment = datetime(2026, 11, 29, tzinfo=UTC)
-            await journal.append(Commit(stream, at, 1, "a", "topic", NOTHING_CONSUMED, 0, at, moment))
+            commit = Commit(
+                log=log,
+                nr=at,
+                epoch=1,
+                owner="a",
+                topic_id="topic",
+                slices={1: SliceHead(eventful_nr=at)},
+                derived_nr=0,
+                recorded_at=datetime(2026, 11, 29, tzinfo=UTC),
+            )
+            await journal.append(commit)
         await journal.close()
 
 
@@ -116,6 +128,20 @@ async def test_the_first_start_makes_the_journal_its_own(start: Start) -> None:
     assert found is not None
     assert (start.settings.namespace, PARTITIONS, "boxes") == (found.namespace, found.partitions, found.context)
     assert found.cluster
+
+
+async def test_the_first_start_lays_out_the_logs(start: Start) -> None:
+    """Of each type of the journal, as many as LOGS says; a later start with another number changes nothing, whoever it
+    is."""
+    await start.run(is_owner=False)
+    start.settings = replace(start.settings, logs=3)
+    await start.run()
+    journal = start.journal()
+    await journal.open()
+    found = await journal.layout("box")
+    await journal.close()
+    assert first_layout(PARTITIONS, 2) == found
+    assert PARTITIONS == (await start.made())[f"{start.settings.namespace}box-logs"]
 
 
 async def test_namespaces_that_share_a_keyspace(start: Start) -> None:
@@ -197,7 +223,7 @@ async def test_workers_that_start_together_for_the_first_time(
         if not (tmp_path / "sharedshop_boxes.db").exists():
             journal = start.journal()
             await journal.create()
-            await start.append("box-1", 2)
+            await start.append("box@1", 2)
         return await last_positions(*arguments)
 
     monkeypatch.setattr("streams.runtime.preparation.last_positions", look)
@@ -226,7 +252,7 @@ async def test_set_up_beside_full_topics(start: Start, tmp_path: Path) -> None:
 async def test_a_journal_that_is_older_than_its_topics(start: Start) -> None:
     """Yesterday's copy is refused; the right one, and one that nothing was published of yet, are taken."""
     await start.run()
-    await start.append("box-1", 2)
+    await start.append("box@1", 2)
     await start.publish(1, "box-1:2:1")
     await start.run()
     await start.publish(1, "box-1:15:0")
@@ -238,7 +264,7 @@ async def test_a_journal_that_is_older_than_its_topics(start: Start) -> None:
 async def test_what_others_have_put_behind_the_last_event(start: Start) -> None:
     """A heartbeat at the end of the topic does not hide a journal that is older than it."""
     await start.run()
-    await start.append("box-1", 2)
+    await start.append("box@1", 2)
     await start.publish(1, "box-1:15:0")
     for _ in range(3):
         await start.publish(1, "")
@@ -259,7 +285,7 @@ async def test_records_that_the_tailer_has_not_written(start: Start) -> None:
 async def test_a_journal_of_an_older_version(start: Start, tmp_path: Path) -> None:
     """The log is there and does not say whose it is: whoever starts first with the new version has it."""
     await start.run()
-    await start.append("box-1", 2)
+    await start.append("box@1", 2)
     await start.publish(1, "box-1:2:0")
     with sqlite3.connect(tmp_path / "sharedshop_boxes.db") as file:
         file.execute("DROP TABLE identity")
@@ -273,7 +299,7 @@ async def test_a_journal_of_an_older_version(start: Start, tmp_path: Path) -> No
 async def test_verify_looks_at_the_topic(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     """`journal verify` prints the streams that end before what was published from them, and counts them as wrong."""
     await start.run()
-    await start.append("box-1", 2)
+    await start.append("box@1", 2)
     await start.publish(1, "box-1:2:0")
     await start.publish(2, "box-2:7:0")
     context: Any = SimpleNamespace(settings=start.settings, decider=SimpleNamespace(type="box"))

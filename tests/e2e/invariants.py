@@ -17,7 +17,7 @@ from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.deciding.quarantine import UNPARKED, is_note
 from streams.journal.port import NOTHING_CONSUMED, Commit, RecordedEvent
-from tests.e2e.client import PARTITIONS, eventually
+from tests.e2e.client import PARTITIONS, eventually, partition_of
 from tests.e2e.load import Load
 from tests.e2e.system import System
 from tests.e2e.worker import Worker
@@ -65,8 +65,9 @@ async def check_all(load: Load, projections: Worker | None = None) -> Counts:
 async def check_log(system: System, type: str, commits: Mapping[int, list[Commit]]) -> dict[str, list[Place]]:
     """Hold a log against its command topic; returns the events by command id.
 
-    Commits dense from 1, epochs rising one by one, every offset in one commit and every event in the commit that
-    covers its command, unless that waited in quarantine; each aggregate's sequence dense from 1, and no command twice.
+    Commits dense from 1, epochs rising one by one, every offset of each slice in one commit and every event in the
+    commit that covers its command, unless that waited in quarantine; each aggregate's sequence dense from 1, and no
+    command twice.
     A topic that was made again, or has lost its end, gives out offsets anew; what it held before can only be seen in
     the log.
     """
@@ -75,27 +76,33 @@ async def check_log(system: System, type: str, commits: Mapping[int, list[Commit
         offsets[dict(record.headers)["ce_id"].decode()].append((record.partition, record.offset))
     ends = await system.ends(f"{type}-commands")
     effects: dict[str, list[Place]] = {}
-    for partition, log in commits.items():
+    for log in commits.values():
         assert list(range(1, len(log) + 1)) == [commit.nr for commit in log]
-        topic_id, before, epoch, sequences = log[0].topic_id, NOTHING_CONSUMED, 0, defaultdict[str, int](int)
-        last_anew = max((b.nr for a, b in pairwise(log) if b.topic_id != a.topic_id or b.offset < a.offset), default=0)
+        nothing = dict.fromkeys(log[0].slices, NOTHING_CONSUMED)
+        topic_id, before, epoch, sequences = log[0].topic_id, nothing, 0, defaultdict[str, int](int)
+        last_anew = max((b.nr for a, b in pairwise(log) if b.topic_id != a.topic_id or _fell(a, b)), default=0)
         waited = {row.command_id for commit in log for row in commit.events if is_note(row)}
         for commit in log:
+            now = {slice: head.offset for slice, head in commit.slices.items()}
+            assert now.keys() == nothing.keys(), "each commit says how far each slice of its log is"
             assert commit.epoch in (epoch, epoch + 1), "an epoch begins with the next number"
             assert commit.epoch == epoch or not commit.events, "a takeover writes an empty commit"
             taken_over, epoch = commit.epoch != epoch, commit.epoch
             if commit.topic_id != topic_id:
                 assert taken_over, "a new topic begins with a takeover"
-                topic_id, before = commit.topic_id, NOTHING_CONSUMED
+                topic_id, before = commit.topic_id, nothing
             if taken_over:
-                before = min(before, commit.offset)
-            releasing = any(row.type == UNPARKED for row in commit.events)
-            assert commit.offset == before if taken_over else commit.offset >= before + (not releasing)
+                before = {slice: min(offset, now[slice]) for slice, offset in before.items()}
+                assert before == now
+            else:
+                releasing = any(row.type == UNPARKED for row in commit.events)
+                assert all(offset <= now[slice] for slice, offset in before.items())
+                assert releasing or before != now
             by_command: defaultdict[str, list[Place]] = defaultdict(list)
             for index, event in enumerate(commit.events):
-                places = [offset for p, offset in offsets[event.command_id] if p == partition]
-                covered = event.command_id in waited or any(before < offset <= commit.offset for offset in places)
-                assert covered or commit.nr < last_anew, (
+                places = [(slice, offset) for slice, offset in offsets[event.command_id] if slice in now]
+                covered = any(before[slice] < offset <= now[slice] for slice, offset in places)
+                assert covered or event.command_id in waited or commit.nr < last_anew, (
                     f"{event.command_id} is in commit {commit.nr}, which does not cover it"
                 )
                 if event.is_event:
@@ -104,9 +111,16 @@ async def check_log(system: System, type: str, commits: Mapping[int, list[Commit
                 assert sequences[event.aggregate_id] == event.sequence
             assert not by_command.keys() & effects.keys(), "a command has an effect in two commits"
             effects.update(by_command)
-            before = commit.offset
-        assert ends[partition] == before + 1, "every command is covered"
+            before = now
+        assert {slice: ends[slice] for slice in before} == {slice: offset + 1 for slice, offset in before.items()}, (
+            "every command is covered"
+        )
     return effects
+
+
+def _fell(before: Commit, after: Commit) -> bool:
+    """Whether a slice is less far than it was: Kafka has lost commands of it."""
+    return any(after.slices[slice].offset < head.offset for slice, head in before.slices.items())
 
 
 def _is_ours(record: Any) -> bool:
@@ -155,14 +169,15 @@ async def check_events(system: System, type: str, commits: Mapping[int, list[Com
                 (int(nr), int(index), record.key.decode(), attributes["ce_type"], attributes["ce_sequence"],
                  attributes["ce_causationid"], record.value)
             )  # fmt: skip
-    for partition, log in commits.items():
-        expected = [
-            (commit.nr, index, event.aggregate_id, event.type, str(event.sequence), event.command_id, event.data)
-            for commit in log
-            for index, event in enumerate(commit.events)
-            if event.is_event
-        ]
-        assert expected == published[partition]
+    for log in commits.values():
+        expected: dict[int, list[tuple[Any, ...]]] = {slice: [] for slice in log[0].slices}
+        for commit in log:
+            for index, it in enumerate(commit.events):
+                if it.is_event:
+                    row = commit.nr, index, it.aggregate_id, it.type, str(it.sequence), it.command_id, it.data
+                    expected[partition_of(it.aggregate_id)].append(row)
+        for slice, events in expected.items():
+            assert events == published[slice]
 
 
 async def check_orders(system: System, projections: Worker, commits: Mapping[int, list[Commit]]) -> None:
@@ -176,7 +191,14 @@ async def check_orders(system: System, projections: Worker, commits: Mapping[int
                 row = rows.get(it.aggregate_id)
                 for event in codec.decode(it.data):
                     published = PublishedEvent(
-                        event, it.type, it.aggregate_id, it.sequence, time, commit.stream, commit.nr, index
+                        event,
+                        it.type,
+                        it.aggregate_id,
+                        it.sequence,
+                        time,
+                        f"order-{partition_of(it.aggregate_id)}",
+                        commit.nr,
+                        index,
                     )
                     row = orders.evolve(row, it.aggregate_id, published)
                 assert row is not None

@@ -16,9 +16,9 @@ import aiohttp
 
 from aggregates.shop.order import order
 from projections.applying.event_reader import EventReader
-from projections.applying.type_logs import TypeLogs
 from projections.projection import Row
 from projections.publishing.heads import Heads
+from projections.publishing.type_logs import TypeLogs
 from projections.shop.tables.orders import orders
 from streams.aggregate_type import AggregateType
 from streams.concurrency.tasks import cancel

@@ -118,7 +118,8 @@ class Pulse:
         clock = time.time() - time.monotonic()
         answers = [(await self.system.get(heir, "/owners"))[1] for heir in heirs]
         owned = [row for answer in answers for row in answer["owners"]]
-        return {row["partition"]: datetime.fromisoformat(row["since"]).timestamp() - clock for row in owned}
+        since = [(row["slices"], datetime.fromisoformat(row["since"]).timestamp() - clock) for row in owned]
+        return {slice: moment for slices, moment in since for slice in slices}
 
     async def _longest(self, since: float, *heirs: Worker) -> dict[int, Beat]:
         """By partition the command that waited longest from this moment until all is served by the heirs."""

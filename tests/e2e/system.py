@@ -21,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import RecordMetadata
 
-from streams.journal.port import Commit
+from streams.journal.port import Commit, log_name
 from streams.kafka.records import AIOKafkaConsumer
 from streams.open_journal import open_journal
 from tests.e2e.client import PARTITIONS, Headers, Inbox, eventually, headers
@@ -149,7 +149,7 @@ class System:
             if any(not partitions for partitions in found):
                 return False
             lines = [f"ready: {worker.module} partitions={ps}" for worker, ps in zip(workers, found, strict=True)]
-            said = all(line == worker.last_ready for worker, line in zip(workers, lines, strict=True))
+            said = all(line == worker.last_served for worker, line in zip(workers, lines, strict=True))
             return said and sorted(p for ps in found if ps for p in ps) == list(range(PARTITIONS))
 
         await eventually(served, seconds, lambda: "\n".join(worker.tail() for worker in workers))
@@ -277,19 +277,22 @@ class System:
     # -- the journal ---------------------------------------------------------------------------------
 
     async def commits(self, context: str, type: str) -> dict[int, list[Commit]]:
-        """The whole log by partition."""
+        """All commits of each log, by its number."""
         journal = open_journal(self.journal_url, self.namespace, context)
         await journal.open()
         try:
-            return {p: await self._log(journal, f"{type}-{p}") for p in range(PARTITIONS)}
+            layout = await journal.layout(type)
+            assert layout is not None, f"nobody has started {type}"
+            return {span.number: await self._log(journal, log_name(type, span.number)) for span in layout.logs}
         finally:
             await journal.close()
 
-    async def _log(self, journal: Any, stream: str) -> list[Commit]:
-        head, log = await journal.head(stream), []
+    async def _log(self, journal: Any, name: str) -> list[Commit]:
+        head = await journal.head(name)
+        log: list[Commit] = []
         while head is not None and (not log or log[-1].nr < head.nr):
-            found = await journal.commits(stream, log[-1].nr if log else 0, 500)
-            assert found, f"{stream}: the log has a head at {head.nr} that cannot be reached"
+            found = await journal.commits(name, log[-1].nr if log else 0, 500)
+            assert found, f"{name}: the log has a head at {head.nr} that cannot be reached"
             log.extend(found)
         return log
 
@@ -300,8 +303,10 @@ class System:
         await journal.open()
 
         async def done() -> bool:
-            heads = {p: await journal.head(f"{type}-{p}") for p in ends}
-            return all(head is not None and head.offset + 1 >= ends[p] for p, head in heads.items())
+            layout = await journal.layout(type)
+            heads = [await journal.head(log_name(type, span.number)) for span in layout.logs] if layout else []
+            covered = {slice: it.offset + 1 for head in heads if head for slice, it in head.slices.items()}
+            return all(covered.get(slice, -1) >= end for slice, end in ends.items())
 
         try:
             await eventually(done, seconds, lambda: "\n".join(w.tail() for w in self.workers if w.running))

@@ -25,7 +25,7 @@ LONGER = 3 * MAX_POLL_SECONDS
 
 
 async def test_a_spare_worker(system: System) -> None:
-    """A worker that gets no partition is ready, says that it has none, and stays so for longer than a consumer may be
+    """A worker that gets no log is ready, says that it has none, and stays so for longer than a consumer may be
     idle; then the other one is killed, and it takes over."""
     first = system.start(MODULE, PARTITIONS="1")
 
@@ -36,8 +36,8 @@ async def test_a_spare_worker(system: System) -> None:
     assert "accepted" == (await system.ask("order", "1", "OpenOrder", ORDER))["status"]
     spare = system.start(MODULE, PARTITIONS="1")
     await eventually(lambda: ready(spare, []), 60, spare.tail)
-    assert f"ready: {ORDERS} partitions=[]" == spare.last_ready
-    assert f"ready: {ORDERS} partitions=[0]" == first.last_ready
+    assert f"ready: {ORDERS} partitions=[] logs=[]" == spare.last_ready
+    assert f"ready: {ORDERS} partitions=[0] logs=[order@0]" == first.last_ready
     until = time.monotonic() + LONGER
     while time.monotonic() < until:
         assert [] == await system.partitions(spare), spare.tail()

@@ -45,6 +45,11 @@ class Worker:
         """The last `ready:` line of its log."""
         return next((line for line in reversed(self.lines) if line.startswith("ready: ")), "")
 
+    @property
+    def last_served(self) -> str:
+        """The same without the logs that a worker of a command app names behind its partitions."""
+        return self.last_ready.partition(" logs=")[0]
+
     def end(self) -> None:
         """Wait until it has ended; it is killed when that takes long."""
         try:

@@ -23,15 +23,16 @@ from projections.stores.local import rocksdb
 from schemas.codec import Undecodable
 from schemas.wire_format import from_wire
 from streams.deciding.messages import Failure, Message, read_envelope
-from streams.journal.commit_codec import UnreadableCommit, decode_events, encode_events
+from streams.journal.commit_codec import UnreadableCommit, decode_payload, encode_payload
 from streams.journal.event_decoding import NotReadableYet
+from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import RecordedEvent, Unavailable
+from streams.journal.port import RecordedEvent, SliceHead, Unavailable
 from streams.processes.event_meaning import EventMeaning
 from tests.fuzz.hostile import Record, field_names, json_bytes, keyed, moments, mutated, raw, records, scalars, values
 from tests.fuzz.reader import Reader
 from tests.fuzz.worlds import DECIDERS, Decided, commands_of, events_of, samples, schemas_of
-from tests.layouts import logs_of
+from tests.layouts import Known, logs_of
 from tests.simulation.disk import Batch, SimulatedStore
 
 # -- commands ------------------------------------------------------------------------------------------------------
@@ -83,7 +84,8 @@ def _decide(given: tuple[str, bool, list[Record]]) -> None:
 
 
 def _envelope(it: Record) -> None:
-    read_envelope(Message(it.offset, it.key, it.value, it.headers, it.timestamp / 1000), "default")  # type: ignore[arg-type]
+    message = Message(0, it.offset, it.key, it.value, it.headers, it.timestamp / 1000)  # type: ignore[arg-type]
+    read_envelope(message, "default")
 
 
 # -- events --------------------------------------------------------------------------------------------------------
@@ -144,16 +146,20 @@ class _LastRecord:
         return self._record if wanted(self._record) else None
 
 
+LAYOUT = Known(first_layout(1, 1))
+
+
 def _publication(type: str, broker: Any) -> Publication:
     return Publication(
-        type=type, topic="events", source="/source", journal=MemoryJournal(), broker=broker, codec=events_of(type)
-    )
+        type=type, topic="events", source="/source", journal=MemoryJournal(), layout=LAYOUT, broker=broker,
+        codec=events_of(type),
+    )  # fmt: skip
 
 
 def _last_event(given: tuple[str, list[Record]]) -> None:
     type, its = given
     broker: Any = _LastRecord(its[0])
-    asyncio.run(find_resume_point(_publication(type, broker), 0))
+    asyncio.run(find_resume_point(_publication(type, broker), LAYOUT.layout.log(0)))
 
 
 def _hint(data: bytes) -> None:
@@ -234,10 +240,11 @@ def _recovered(its: list[Record]) -> None:
 
 _stored = st.sampled_from(_written).flatmap(lambda type: st.tuples(st.just(type), mutated(samples(type)) | raw))
 _rows_of_commits = [
-    encode_events(
-        [RecordedEvent("A-1", 1, "LineAdded", b"data" * 20, "c1", "x"), RecordedEvent("A-1", 1, "", b"1", "c2")]
+    encode_payload(
+        {1: SliceHead(7, 3), 5: SliceHead()},
+        [RecordedEvent("A-1", 1, "LineAdded", b"data" * 20, "c1", "x"), RecordedEvent("A-1", 1, "", b"1", "c2")],
     ),
-    encode_events([]),
+    encode_payload({}, []),
 ]
 
 READERS = [
@@ -261,5 +268,5 @@ READERS = [
         "stored data for people", _stored, lambda it: events_of(it[0]).decode_as_written(it[1]), (Undecodable,), True
     ),
     Reader("data in wire format", raw | mutated([b"\0\0\0\0\1abc"]), lambda it: from_wire(it, {}), (Undecodable,)),
-    Reader("a commit", mutated(_rows_of_commits), decode_events, (UnreadableCommit,), watched=True),
+    Reader("a commit", mutated(_rows_of_commits), decode_payload, (UnreadableCommit,), watched=True),
 ]

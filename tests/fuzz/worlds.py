@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from streams.kafka.command_partition import CommandPartition
-
 from aggregates.decider import Decider
 from aggregates.shop.checkout import checkout
 from aggregates.shop.email import email
@@ -27,13 +25,15 @@ from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Message, decode_reply
-from streams.journal.commit_codec import decode_events, encode_events
+from streams.journal.commit_codec import decode_payload, encode_payload
+from streams.journal.layout import LogSpan
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import log_name
 from streams.journal.position import stream_name
 from streams.kafka.topic_limits import USUAL_LARGEST
 from streams.limits import Limits
 from streams.ownership.replies import Replies
+from tests.command_log import Topic
 from tests.fuzz.hostile import Record
 from tests.layouts import logs_of
 from tests.owners import RunningOwner
@@ -67,7 +67,7 @@ def commands_of(type: str) -> Codec:
 
 
 class Lost(Exception):
-    """An owner has given up its partition over what it was sent."""
+    """An owner has given up its log over what it was sent."""
 
 
 class Differs(Exception):
@@ -112,27 +112,8 @@ def _check_record(key: bytes | None, value: bytes | None, headers: Sequence[tupl
     batch.append(0, timestamp=0, key=key, value=value, headers=list(headers))
 
 
-class _CommandLog(CommandPartition):
-    """The command topic: nothing but what is delivered."""
-
-    def __init__(self) -> None:
-        pass
-
-    async def end(self) -> int:
-        return 1 << 40
-
-    async def topic_id(self) -> str:
-        return "topic"
-
-    async def check_unpublished(self, stream: str) -> None:
-        pass
-
-    async def gap_is_empty(self, start: int, end: int) -> bool:
-        return True
-
-
 class Decided:
-    """An owner of one partition, from its first command to what is read again of all that it has written."""
+    """An owner of one slice, from its first command to what is read again of all that it has written."""
 
     def __init__(self, type: str, quarantine: bool) -> None:
         self.type = type
@@ -156,16 +137,17 @@ class Decided:
             ),
             journal=self.journal,
             cache=self.cache,
-            partition=0,
-            partition_of=lambda key: 0,
+            log=log_name(type, 0),
+            slices=1,
         )
         self.owner = RunningOwner(
+            span=LogSpan(number=0, seat=0, slices=(0,)),
             topic_id="topic",
             identity="me",
             journal=self.journal,
             handler=self.handler,
             replies=Replies(self.sink, "commits", "commands", "letters"),  # type: ignore[arg-type]
-            commands=_CommandLog(),
+            commands=Topic("topic", slices=1),
         )
 
     async def decide(self, records: Sequence[Record]) -> None:
@@ -174,13 +156,13 @@ class Decided:
         self.owner.resume()
         try:
             for offset, it in enumerate(records):
-                message = Message(offset, it.key, it.value, it.headers, it.timestamp / 1000)  # type: ignore[arg-type]
-                await self.owner.deliver([message])
+                message = Message(0, offset, it.key, it.value, it.headers, it.timestamp / 1000)  # type: ignore[arg-type]
+                await self.owner.deliver(0, [message])
             async with asyncio.timeout(MOST_SECONDS):
-                while self.owner.covered < len(records) and self.owner.lost is None:
+                while self.owner.covered[0] < len(records) and self.owner.lost is None:
                     await asyncio.sleep(0)
             if self.owner.lost is not None:
-                raise Lost(f"covered are {self.owner.covered} of {len(records)}: {self.owner.why_lost}")
+                raise Lost(f"covered are {self.owner.covered[0]} of {len(records)}: {self.owner.why_lost}")
         finally:
             await self.owner.close()
         await self._read_again()
@@ -192,7 +174,7 @@ class Decided:
         stream = stream_name(self.type, 0)
         commits = await self.journal.commits(log_name(self.type, 0), 0, 1_000)
         for commit in commits:
-            if decode_events(encode_events(commit.events)) != commit.events:
+            if decode_payload(encode_payload(commit.slices, commit.events)) != (commit.slices, commit.events):
                 raise Differs(f"commit {commit.nr}")
             published = [
                 Record("events", 0, index, event.aggregate_id.encode(), event.data, tuple(headers), 0)

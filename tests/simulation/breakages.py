@@ -29,18 +29,19 @@ from projections.stores.shared.memory import MemoryRows
 from streams.deciding import messages, quarantine_policy
 from streams.deciding.cache import Aggregate, Cache
 from streams.deciding.command_handler import CommandHandler
+from streams.deciding.decided_group import DecidedGroup
 from streams.deciding.loading import load_aggregate
 from streams.deciding.quarantine_policy import QuarantinePolicy
 from streams.journal.memory import MemoryJournal
+from streams.journal.slice_log import SliceLog
 from streams.kafka.client import KafkaClient
+from streams.kafka.command_reader import CommandReader
 from streams.kafka.records import PartitionRecords
-from streams.ownership.assignment import Assignment
 from streams.ownership.derivation import Derivation
 from streams.ownership.owned_log import OwnedLog
 from streams.ownership.owner import Owner
 from streams.ownership.partition_intake import PartitionIntake
 from streams.ownership.takeover import first_commit, take_over
-from streams.runtime.partition_pump import PartitionPump
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Edit:
 
 APPEND = """    await until_it_answers(
         lambda: self._journal.append(commit, snapshots),
-        f"{self.stream}: appending commit {commit.nr}",
+        f"{self.log}: appending commit {commit.nr}",
         Unavailable,
         self._waits,
     )
@@ -79,13 +80,13 @@ WAITING = "        yield key_of(table, QUARANTINED, key), _encode(quarantined)\n
 
 BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "no fence: a later append overwrites": (
-        Edit(MemoryJournal.append, "raise Fenced.by(present, commit)", "log[commit.nr - 1] = commit"),
+        Edit(MemoryJournal.append, "raise Fenced.by(present, commit)", "commits[index] = commit"),
     ),
     "no fence: a later append takes the next free place": (
         Edit(
             MemoryJournal.append,
             "raise Fenced.by(present, commit)",
-            "log.append(__import__('msgspec').structs.replace(commit, nr=len(log) + 1))",
+            "commits.append(__import__('msgspec').structs.replace(commit, nr=commits[-1].nr + 1))",
         ),
     ),
     "takeover: without a commit of its own": (
@@ -107,21 +108,44 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "unknown outcome taken for success": (Edit(Owner._commit_group, APPEND, ONCE),),
     "unknown outcome taken for failure: the next number is tried": (Edit(Owner._commit_group, APPEND, AGAIN),),
-    "no seek: the group's committed offset is trusted": (
-        Edit(
-            Assignment.positions,
-            "return {partition: offset for partition, offset in positions.items() if offset is not None}",
-            "return {}",
-        ),
+    "an owner reads from the beginning, and decides all again": (
+        Edit(OwnedLog._read, "reader.run(owner.covered,", "reader.run(dict.fromkeys(owner.slices, 0),"),
         Edit(PartitionIntake.deliver, "if message.offset >= self.next_offset:", "if True:"),
+    ),
+    "a commit covers the offsets of the wrong slice": (
+        Edit(
+            DecidedGroup.cover,
+            "self.slices[message.partition] = SliceHead(message.offset, self.slices[message.partition].eventful_nr)",
+            "slice = max(self.slices)\n"
+            "    self.slices[slice] = SliceHead(max(message.offset, self.slices[slice].offset), "
+            "self.slices[slice].eventful_nr)",
+        ),
+    ),
+    "a commit says of one slice what it holds of another": (
+        Edit(DecidedGroup.holds_event, "self.slices[slice] = ", "slice = min(self.slices)\n    self.slices[slice] = "),
+    ),
+    "a takeover begins one slice one too far": (
+        Edit(
+            Owner.open,
+            "self.intakes[slice].next_offset = offset",
+            "self.intakes[slice].next_offset = offset + (slice == max(self.slices))",
+        ),
+    ),
+    "a takeover covers one command too many of one slice": (
+        Edit(
+            first_commit,
+            "    return replace(\n        old,",
+            "    slices[max(slices)] = replace(slices[max(slices)], offset=slices[max(slices)].offset + 1)\n"
+            "    return replace(\n        old,",
+        ),
+    ),
+    "a topic of commands that is deleted is waited for": (
+        Edit(CommandReader.run, ", self._until_gone(consumer._client.cluster))", ")"),
     ),
     "a command delivered again is decided again": (
         Edit(PartitionIntake.deliver, "if message.offset >= self.next_offset:", "if True:"),
     ),
     "a gap is not looked into": (Edit(PartitionIntake._check_gap, "if not is_empty and", "if False and"),),
-    "handed over: a batch that waits is forgotten": (
-        Edit(PartitionPump.put, "self._waiting[tp].append(records)", "pass"),
-    ),
     "failures are not kept as dead letters": (
         Edit(Owner._commit_group, "if letters := group.dead_letters:", "if False:"),
     ),
@@ -158,6 +182,16 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "the tailer resumes behind the commit of the last event": (
         Edit(_point, "place = last.position.place", "place = (last.position.nr + 1, -1)"),
     ),
+    "the tailer resumes where the log is published, whatever its slices have": (
+        Edit(_point, "SlicePoint(max(place, all_out) if is_whole else place, last.", "SlicePoint(all_out, last."),
+    ),
+    "the tailer moves on although one slice was not published": (
+        Edit(
+            Tail._publish,
+            "await all_of(slice.send() for slice in self.slices if slice.has_records)",
+            "await all_of(slice.send() for slice in list(self.slices)[:-1] or self.slices if slice.has_records)",
+        ),
+    ),
     "an event is applied again": (Edit(_Batch.apply, "if row is not None and event.at <= row.at:", "if False:"),),
     "a late duplicate takes a table back": (
         Edit(TableFold.fold, "if event.at > newest:", "if True:"),
@@ -178,7 +212,17 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(EventSource._next, "if not self._follows(event):", "if self._joined and not self._follows(event):"),
     ),
     "a topic that has lost its end is not completed from the log": (
-        Edit(EventSource._rest_of_journal, "head = await self._head()", "head = 0"),
+        Edit(EventSource._rest_of_journal, "head = await self._head(since)", "head = 0, SliceHead()"),
+    ),
+    "a reader takes the log's head for the slice's": (
+        Edit(EventSource._rest_of_journal, "if of_slice.eventful_nr > self._complete:", "if False:"),
+    ),
+    "a reader takes another slice's head for its own": (
+        Edit(
+            SliceLog.head,
+            "commit.slices.get(self.slice, SliceHead())",
+            "min(commit.slices.values(), key=lambda head: head.eventful_nr)",
+        ),
     ),
     "events are read from where the first of several tables is": (
         Edit(EventProcessor.batches, "min(places,", "max(places,"),
@@ -193,7 +237,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(PartitionProcessor._apply, "self._catch_up(self.tables[table.table])", "pass"),
     ),
     "a reader waits for ever on a topic that is another by now": (
-        Edit(EventSource._next, "LOOK_SECONDS if self._offset < self.end else IDLE_SECONDS", "None"),
+        Edit(EventSource._next, "LOOK_SECONDS if self._offset < self.end else _idle_seconds()", "None"),
     ),
     "events are applied after their partition is lost": (
         Edit(

@@ -13,14 +13,17 @@ from projections.applying.dead_letters import ProjectionDeadLetters
 from projections.applying.event_reader import EventReader
 from projections.applying.projection_group import ProjectionGroup
 from projections.http.problems import NotNow
+from projections.publishing.heads import Heads
 from projections.publishing.publication import Publication
 from projections.publishing.tail_assignment import Tailers
+from projections.publishing.type_logs import TypeLogs
 from projections.routing.cutover import Cutover
 from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table
 from projections.stores.rows import Rows
 from projections.stores.shared.throttled_checkpoints import ThrottledCheckpoints
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
+from streams.journal.slice_log import LayoutReader
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.disk import Disk, SimulatedRows
 from tests.simulation.feed import SimulatedFeed
@@ -51,9 +54,11 @@ class ProjectionWorker:
         self.local = {TYPE: rows}
         self.shared = ThrottledCheckpoints(NetworkedRows(world, world.read_model))
         self.supervisor = Supervisor()
+        self._layout = LayoutReader(journal, TYPE)
+        logs = TypeLogs(journal, TYPE, self._layout, Heads({TYPE: journal}, {TYPE: self._layout}))
         publication = Publication(
-            type=TYPE, topic=EVENTS_TOPIC, source="/accounts", journal=journal, broker=broker, codec=EVENTS,
-            supervisor=self.supervisor,
+            type=TYPE, topic=EVENTS_TOPIC, source="/accounts", journal=journal, layout=self._layout, broker=broker,
+            codec=EVENTS, supervisor=self.supervisor,
         )  # fmt: skip
         self._tailers = Tailers(publication)
         self.control = Control(CONTROL_TOPIC, feed, broker, self.supervisor)
@@ -65,7 +70,7 @@ class ProjectionWorker:
             here=lambda kept: self.here,
             control=self.control,
             feed=feed,
-            reader=EventReader(EVENTS, journal, "/accounts"),
+            reader=EventReader(EVENTS, journal, logs, "/accounts"),
             dead_letters=ProjectionDeadLetters(PROJECTION_LETTERS_TOPIC, broker),
             at_once=asyncio.Semaphore(world.shape.catch_ups),
         )
@@ -108,6 +113,7 @@ class ProjectionWorker:
         while True:
             try:
                 await self.control.start()
+                await self._layout.look()
                 return
             except Exception as error:
                 self._world.note("not started", self.name, repr(error))

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from streams.kafka.command_partition import CommandPartition
+
 from aggregates.shop.order import order
 from streams.deciding.cache import Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
-from streams.kafka.command_partition import CommandPartition
 from tests.bench.flat.loading import Unheard
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Asked, Site

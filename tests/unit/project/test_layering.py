@@ -29,7 +29,7 @@ ROOMS = """
 aggregates
 schemas
 schemas.release
-streams.text streams.moments streams.limits
+streams.text streams.moments streams.limits streams.slices
 streams.settings
 streams.store_url
 streams.concurrency

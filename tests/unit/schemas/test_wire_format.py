@@ -18,6 +18,7 @@ from schemas.formats import JSON
 from schemas.registry import Schemas
 from schemas.wire_format import avro_fingerprint, from_wire, to_wire
 from streams.journal.memory import MemoryJournal
+from tests.layouts import logs_of
 from tests.memory_rows import MemoryRows
 
 SCHEMAS = [schema for schema in Schemas.load("shop", "order") if schema.name not in order.commands]

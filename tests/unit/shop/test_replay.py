@@ -33,7 +33,7 @@ def test_message() -> None:
     """A command is a CloudEvent in binary mode that the workers read as it was meant."""
     command = Command("order", "C1/é", "replay/C1/open", "OpenOrder", {"user_id": "é"})
     key, value, headers = message(command)
-    envelope = read_envelope(Message(5, key, value, headers, 0.0), "none")
+    envelope = read_envelope(Message(3, 5, key, value, headers, 0.0), "none")
     assert (envelope.aggregate_id, envelope.id, envelope.type) == ("C1/é", "replay/C1/open", "OpenOrder")
     assert ('{"user_id": "é"}'.encode(), "application/json") == (envelope.data, envelope.content_type)
     assert {"ce_specversion": b"1.0", "ce_source": b"/replay"}.items() <= dict(headers).items()

@@ -27,6 +27,7 @@ class Driver:
         self.found: asyncio.Queue[Mapping[TopicPartition, Sequence[Record]] | Exception] = asyncio.Queue()
         self.stopped = False
         self.at = 0
+        self.asked: list[list[TopicPartition]] = []
         self.made.append(self)
 
     async def start(self) -> None: ...
@@ -41,6 +42,11 @@ class Driver:
 
     async def position(self, tp: object) -> int:
         return self.at
+
+    async def end_offsets(self, tps: list[TopicPartition]) -> Mapping[TopicPartition, int]:
+        self.asked.append(tps)
+        await asyncio.sleep(0.01)
+        return {tp: 10 * len(self.asked) + tp.partition for tp in tps}
 
     async def getmany(self, **options: object) -> Mapping[TopicPartition, Sequence[Record]]:
         found = await self.found.get()
@@ -122,3 +128,15 @@ async def test_what_is_passed(kafka: KafkaTopicReader) -> None:
     assert 5 == await reading.passed()
     assert [6] == [record.offset for record in await reading.read(10)]
     assert 9 == await reading.passed()
+
+
+async def test_many_partitions_ask_where_they_end(kafka: KafkaTopicReader) -> None:
+    """One request is for all of them, and no answer is older than its question."""
+    zero, one = [await kafka.open("events", partition) for partition in (0, 1)]
+    driver = Driver.made[0]
+    assert [10, 11, 10] == await asyncio.gather(zero.end(), one.end(), zero.end())
+    early = asyncio.create_task(zero.end())
+    await asyncio.sleep(0.001)
+    late = [asyncio.create_task(reading.end()) for reading in (zero, one)]
+    assert [20, 30, 31] == await asyncio.gather(early, *late)
+    assert [[TopicPartition("events", 0), TopicPartition("events", 1)]] * 3 == driver.asked

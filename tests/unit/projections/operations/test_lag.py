@@ -12,11 +12,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from projections.applying.type_logs import TypeLogs
 from projections.operations.lag import heads_of, lag_of
 from projections.operations.reach import TableReach, TopicReach, WorkerReach, published_here
 from projections.publishing.backlog import Backlog
 from projections.publishing.heads import Heads
+from projections.publishing.type_logs import TypeLogs
 from streams.cli import lag as lag_client
 from streams.cli.http import Answer, read
 from streams.journal.layout import first_layout

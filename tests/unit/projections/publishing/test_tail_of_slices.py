@@ -161,6 +161,26 @@ async def test_partitions_without_a_record(emptied: set[int]) -> None:
         assert (slice not in emptied) == (PREVIOUS in dict(topic.partitions[slice][0][2]))
 
 
+async def test_the_copy_is_right_when_there_is_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept now and then, and once more when a tail has nothing to do; what is kept already is not kept again."""
+    monkeypatch.setattr(tailer, "REMEMBER_SECONDS", 0.05)
+    monkeypatch.setattr(tailer, "POLL_SECONDS", 0.01)
+    kept: list[int] = []
+
+    class Watched(MemoryJournal):
+        async def save_published(self, log: str, published: Published) -> None:
+            kept.append(published.nr)
+
+    journal = Watched((await journal_with([0]))._store)
+    async with tailing(journal, Topic(), Supervisor(), SLICES) as tail:
+        for _ in range(20):
+            tail.wake(await append(journal, 0, 1))
+            await asyncio.sleep(0.001)
+        await until(lambda: kept[-1:] == [21])
+        await asyncio.sleep(0.1)
+    assert (sorted(set(kept)), True) == (kept, len(kept) < 15)
+
+
 async def test_a_slice_that_had_no_event_yet() -> None:
     """Its first event says that nothing was before it, however late it comes."""
     journal, topic = await journal_with([0], [0], [0]), Topic()

@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from streams.cli.owners import get_owners, row
+from streams.cli.owners import get_owners, in_short, offsets_in_short, row
 from streams.cli.run import CliError
 from streams.journal.port import Commit
-from streams.web.owners import OwnedPartition
+from streams.web.owners import LogStatus
 from tests.unit.streams.ownership.test_owner import LINE, OPEN, Bench, stuck, until
 
 
@@ -44,7 +44,7 @@ async def test_kept(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         await owner.suspend(1)
         owner.resume()
-    assert ["order-0: taken over from nobody: epoch 1 at commit 1, next command offset 0"] == said(caplog)
+    assert ["order@0: taken over from nobody: epoch 1 at commit 1"] == said(caplog)
     assert before == owner.since
 
 
@@ -53,19 +53,19 @@ async def test_closed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     owner, _, _ = await bench.owner()
     await owner.close(why="assigned to another worker")
     await owner.close()
-    assert ["order-0: given up: assigned to another worker"] == said(caplog)[1:]
+    assert ["order@0: given up: assigned to another worker"] == said(caplog)[1:]
 
 
 async def test_fenced(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """The line says who has it now; closing what was lost adds none."""
     old, _, _ = await bench.owner()
     await bench.owner()
-    await old.deliver([bench.command("OpenOrder", OPEN)])
+    await old.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: bool(bench.lost))
     await old.close()
     _, taken_over, given_up = said(caplog)
-    assert "order-0: taken over from owner 0" == taken_over
-    assert given_up.startswith("order-0: given up: fenced, another owner has taken over: order-0 nr 2")
+    assert "order@0: taken over from owner 0" == taken_over
+    assert given_up.startswith("order@0: given up: fenced, another owner has taken over: order@0 nr 2")
 
 
 async def test_journal_down(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -73,7 +73,7 @@ async def test_journal_down(bench: Bench, caplog: pytest.LogCaptureFixture) -> N
     owner, _ = await stuck(bench)
     await owner.suspend(0.05)
     await owner.close()
-    assert ["order-0: given up: in the middle of a group, since the journal does not answer"] == said(caplog)[1:]
+    assert ["order@0: given up: in the middle of a group, since the journal does not answer"] == said(caplog)[1:]
 
 
 async def test_what_an_owner_shows(bench: Bench) -> None:
@@ -85,10 +85,10 @@ async def test_what_an_owner_shows(bench: Bench) -> None:
         await go_on.wait()
 
     journal.on_append = slow
-    await owner.deliver([bench.command("OpenOrder", OPEN)])
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: (0, 0) == owner.queued)
     delivery = bench.command("AddLine", LINE)
-    await owner.deliver([delivery])
+    await owner.deliver(0, [delivery])
     assert (1, delivery.size) == owner.queued
     go_on.set()
     await until(lambda: owner.head is not None and owner.head.nr == 3 == owner.derivation.derived_nr)
@@ -99,17 +99,41 @@ async def test_routine_is_no_warning(bench: Bench, caplog: pytest.LogCaptureFixt
     """Taking over, and giving up by a rebalance or at the end, are routine; being fenced asks for a look."""
     old, _, _ = await bench.owner()
     new, _, _ = await bench.owner()
-    await old.deliver([bench.command("OpenOrder", OPEN)])
+    await old.deliver(0, [bench.command("OpenOrder", OPEN)])
     await until(lambda: bool(bench.lost))
     await new.close(why="assigned to another worker")
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert 1 == len(warnings)
-    assert warnings[0].startswith("order-0: given up: fenced")
+    assert warnings[0].startswith("order@0: given up: fenced")
 
 
-def test_a_partition_without_owner() -> None:
+def test_a_log_without_owner() -> None:
     """It is shown as not served, by nobody."""
-    assert ["order", 3, "no", None, 0] == row(OwnedPartition(3, "order-3"))[:5]
+    status = LogStatus(log="order@3", seat=3, slices=(3, 5, 7))
+    assert ["order@3", 3, "3-7/2", "no", None, 0] == row(status)[:6]
+
+
+@pytest.mark.parametrize(
+    ("slices", "shown"),
+    [
+        ((), ""),
+        ((4,), "4"),
+        ((0, 1), "0,1"),
+        (tuple(range(8)), "0-7"),
+        (tuple(range(1, 32, 2)), "1-31/2"),
+        ((0, 2, 4, 5), "0,2,4,5"),
+    ],
+)
+def test_slices_in_short(slices: tuple[int, ...], shown: str) -> None:
+    """As one reads them, however many there are."""
+    assert shown == in_short(slices)
+
+
+def test_offsets_in_short() -> None:
+    """Of the slices that have had commands, the first ones."""
+    assert "" == offsets_in_short({0: 0, 2: 0})
+    assert "0:5 4:7" == offsets_in_short({4: 7, 2: 0, 0: 5})
+    assert "0:1 1:1 2:1 3:1 +28" == offsets_in_short(dict.fromkeys(range(32), 1))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +148,7 @@ def test_a_partition_without_owner() -> None:
     ],
 )
 async def test_who_is_no_command_worker(answer: web.Response, why: str) -> None:
-    """Asked for its owners, it is named; the exit code is 2, as 1 would mean that a partition is not served."""
+    """Asked for its owners, it is named; the exit code is 2, as 1 would mean that a log is not served."""
 
     async def handler(request: Any) -> web.Response:
         return answer

@@ -30,17 +30,18 @@ from streams.deciding.messages import AggregateRef, Message, Reply, encode_reply
 from streams.deciding.quarantine import QuarantineReason, pack
 from streams.journal import event_view
 from streams.journal.memory import MemoryJournal, MemoryStore
-from streams.journal.port import Commit, Identity, RecordedEvent, Snapshot
+from streams.journal.port import Commit, Identity, RecordedEvent, SliceHead, Snapshot
 from streams.kafka.batches import unreadable_record
-from streams.kafka.client import partition_of
 from streams.kafka.topics import TopicError
 from streams.settings import Settings
+from streams.slices import partition_of
 from streams.text import printable
 from streams.web.lag import Lag
 
 PARTITIONS = 4
 AT = datetime(2026, 11, 23, 9, 30, 0, 123000, UTC)
-STREAM = f"order-{partition_of(b'536365', PARTITIONS)}"
+SLICE = partition_of(b"536365", PARTITIONS)
+STREAM = f"order-{SLICE}"
 
 
 class FakeContext:
@@ -71,9 +72,12 @@ async def context() -> FakeContext:
     opened = context.events.encode(OrderOpened("17850", "sale", None, AT))
     added = context.events.encode(LineAdded("85123A", "HÖLDER", 6, Decimal("2.55")))
     commits = [
-        Commit(STREAM, 1, 1, "o", "t", 0, 0, 1, AT, (RecordedEvent("536365", 1, "OrderOpened", opened, "c1", "k1"),)),
         Commit(
-            STREAM, 2, 1, "o", "t", 2, 0, 2, AT,
+            "order@0", 1, 1, "o", "t", {SLICE: SliceHead(0, 1)}, 0, AT,
+            (RecordedEvent("536365", 1, "OrderOpened", opened, "c1", "k1"),),
+        ),
+        Commit(
+            "order@0", 2, 1, "o", "t", {SLICE: SliceHead(2, 2)}, 0, AT,
             (
                 RecordedEvent("536365", 2, "LineAdded", added, "c2", "k2"),
                 RecordedEvent("536365", 2, "", b"2", "c3", "k3"),
@@ -454,13 +458,13 @@ async def test_quarantine_of_an_aggregate(context: FakeContext) -> None:
     """The quarantine of an aggregate is read from its notes, after its snapshot, and shown with all that wait."""
     journal = context.journal()
     reason = msgspec.json.encode(QuarantineReason("DomainError", "Bug: no", AT, 9))
-    message = Message(10, b"536365", b'{"sku": 1}', [("ce_type", b"AddLine")], AT.timestamp())
+    message = Message(SLICE, 10, b"536365", b'{"sku": 1}', [("ce_type", b"AddLine")], AT.timestamp())
     notes = (
         RecordedEvent("536365", 2, "#quarantined", reason, "c9"),
         RecordedEvent("536365", 2, "#parked", pack(message), "c10"),
     )
     assert await quarantine.quarantine_of(journal, "order", "536365") is None
-    commit = Commit(STREAM, 3, 1, "o", "t", 10, 0, 2, AT, notes)
+    commit = Commit("order@0", 3, 1, "o", "t", {SLICE: SliceHead(10, 2)}, 0, AT, notes)
     await journal.append(commit)
     await journal.derive([commit])
     await journal.save_snapshots("order", [Snapshot("536365", 2, 2, 1, b"")])

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeEr
 
 from streams.concurrency.tasks import cancel
 from streams.kafka import command_reader
-from streams.kafka.command_reader import CommandReader, TopicGone
+from streams.kafka.command_reader import KafkaCommandReader, TopicGone
 
 P0, P3 = TopicPartition("order-commands", 0), TopicPartition("order-commands", 3)
 
@@ -146,8 +146,8 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
 
 
 @pytest.fixture
-async def reader(kafka: Kafka) -> AsyncIterator[CommandReader]:
-    async with CommandReader(["broker:9092"], "order-commands", [0, 3]) as reader:
+async def reader(kafka: Kafka) -> AsyncIterator[KafkaCommandReader]:
+    async with KafkaCommandReader(["broker:9092"], "order-commands", [0, 3]) as reader:
         yield reader
     assert 0 == kafka.connected
 
@@ -158,7 +158,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_from_where_its_owner_stands(kafka: Kafka, reader: CommandReader) -> None:
+async def test_from_where_its_owner_stands(kafka: Kafka, reader: KafkaCommandReader) -> None:
     """Each slice from its own offset on, those of a slice in their order; nothing that was taken back."""
     kafka.put(P0, 0, 1, 2)
     kafka.put(P3, 0, 1)
@@ -174,7 +174,7 @@ async def test_from_where_its_owner_stands(kafka: Kafka, reader: CommandReader) 
     await cancel(running)
 
 
-async def test_an_owner_that_has_enough(kafka: Kafka, reader: CommandReader) -> None:
+async def test_an_owner_that_has_enough(kafka: Kafka, reader: KafkaCommandReader) -> None:
     """No more is taken from Kafka until it has taken what was delivered; then it goes on where it was."""
     owner = Owner()
     owner.room.clear()
@@ -189,7 +189,7 @@ async def test_an_owner_that_has_enough(kafka: Kafka, reader: CommandReader) -> 
     await cancel(running)
 
 
-async def test_a_slice_that_waits_keeps_no_other_waiting(kafka: Kafka, reader: CommandReader) -> None:
+async def test_a_slice_that_waits_keeps_no_other_waiting(kafka: Kafka, reader: KafkaCommandReader) -> None:
     """As while its owner looks into a gap: what came with it for other slices is taken."""
     owner, gap = Owner(), asyncio.Event()
     deliver = owner.deliver
@@ -210,7 +210,7 @@ async def test_a_slice_that_waits_keeps_no_other_waiting(kafka: Kafka, reader: C
     await cancel(running)
 
 
-async def test_commands_that_kafka_has_lost(kafka: Kafka, reader: CommandReader) -> None:
+async def test_commands_that_kafka_has_lost(kafka: Kafka, reader: KafkaCommandReader) -> None:
     """The slice whose offset Kafka has no more is read from the first that is there, and its owner is told, again and
     again while it is behind; the other slice is read as before."""
     kafka.put(P0, 0, 1)
@@ -230,7 +230,7 @@ async def test_commands_that_kafka_has_lost(kafka: Kafka, reader: CommandReader)
     await cancel(running)
 
 
-async def test_commands_that_were_removed(kafka: Kafka, reader: CommandReader) -> None:
+async def test_commands_that_were_removed(kafka: Kafka, reader: KafkaCommandReader) -> None:
     """By retention, before anybody decided them: it goes on at the first one that is left, and nobody is behind."""
     kafka.put(P0, *range(10))
     kafka.first[P0] = 7
@@ -242,7 +242,7 @@ async def test_commands_that_were_removed(kafka: Kafka, reader: CommandReader) -
     await cancel(running)
 
 
-async def test_run_again(kafka: Kafka, reader: CommandReader) -> None:
+async def test_run_again(kafka: Kafka, reader: KafkaCommandReader) -> None:
     """For the next owner of the log, from where that one stands, by the same connection."""
     kafka.put(P0, 0, 1)
     for _ in range(2):
@@ -258,17 +258,17 @@ async def test_a_broker_that_does_not_answer(kafka: Kafka) -> None:
     kafka.refuses = [KafkaConnectionError("down")]
     kafka.put(P0, 0)
     owner = Owner()
-    async with CommandReader(["broker:9092"], "order-commands", [0, 3]) as reader:
+    async with KafkaCommandReader(["broker:9092"], "order-commands", [0, 3]) as reader:
         running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
         await until(lambda: owner.got)
         await cancel(running)
     kafka.refuses = [KafkaConnectionError("down")] * 100
-    async with asyncio.timeout(1), CommandReader(["broker:9092"], "order-commands", [0, 3]):
+    async with asyncio.timeout(1), KafkaCommandReader(["broker:9092"], "order-commands", [0, 3]):
         await asyncio.sleep(0.01)
     assert 0 == kafka.connected
 
 
-async def test_a_consumer_that_fails(kafka: Kafka, reader: CommandReader) -> None:
+async def test_a_consumer_that_fails(kafka: Kafka, reader: KafkaCommandReader) -> None:
     """Its error is raised, and whoever reads again has another consumer."""
     kafka.fails = [KafkaError("unexpected")]
     owner = Owner()
@@ -281,7 +281,7 @@ async def test_a_consumer_that_fails(kafka: Kafka, reader: CommandReader) -> Non
     await cancel(running)
 
 
-async def test_a_topic_that_is_deleted(kafka: Kafka, reader: CommandReader) -> None:
+async def test_a_topic_that_is_deleted(kafka: Kafka, reader: KafkaCommandReader) -> None:
     """It is said as soon as Kafka says it: a topic of that name would be read by the offsets of this one. That nothing
     is known of it yet, before the first look, is no deletion."""
     owner = Owner()

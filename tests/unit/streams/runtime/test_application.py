@@ -169,6 +169,6 @@ async def test_seats_are_those_of_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served, "layout", LayoutReader(journal, "order"))
     await served.layout.look()
     monkeypatch.setattr(served.ownership, "assign", assign)
-    assert [0, 1] == list(orders.open_seats[topic]())
+    assert [0, 1] == layout.seats
     await orders.before_assigned({TP(topic, 1), TP(topic, 7), TP(topic, 99), TP("others", 0)})
     assert [[layout.log(1)]] == assigned

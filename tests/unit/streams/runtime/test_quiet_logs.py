@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from streams.runtime.log_throttle import quieten
+from streams.runtime.log_lines import quieten
 
 
 def test_a_message_is_heard_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:

@@ -89,13 +89,13 @@ class Group:
     """A consumer group whose leader is any of its members."""
 
     def __init__(self, **open_seats: Collection[int]) -> None:
-        self.open_seats = {topic.replace("_", "-"): seats for topic, seats in open_seats.items()}
-        self.topics = [*self.open_seats]
+        self.layouts = {topic.replace("_", "-"): SimpleNamespace(seats=seats) for topic, seats in open_seats.items()}
+        self.topics = [*self.layouts]
         self.members: dict[str, SeatAssignor] = {}
 
     def join(self, name: str) -> None:
         app: Any = SimpleNamespace(
-            open_seats={topic: lambda topic=topic: self.open_seats[topic] for topic in self.open_seats},
+            layouts={topic: SimpleNamespace(layout=layout) for topic, layout in self.layouts.items()},
             conf=SimpleNamespace(canonical_url=f"http://{name}"),
             tables=SimpleNamespace(changelog_topics=set(), data={}),
             tracer=None,
@@ -146,7 +146,7 @@ def test_a_log_that_begins_is_where_its_seat_was() -> None:
     before = group.rebalance(cluster)
     idle = next(name for name, has in before.items() if 0 not in has["order-logs"])
     seat = before[idle]["order-logs"][0]
-    group.open_seats["order-logs"] = [0, seat]
+    group.layouts["order-logs"].seats = [0, seat]
     assert seat in group.rebalance(cluster)[idle]["order-logs"]
 
 

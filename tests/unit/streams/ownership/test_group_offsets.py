@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from streams.kafka.group_offsets import GroupOffsets, Offsets
+from streams.kafka.client import Offsets
+from streams.ownership.group_offsets import GroupOffsets
 
 
 @pytest.mark.asyncio

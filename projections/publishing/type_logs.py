@@ -75,6 +75,7 @@ class _Pages:
         for page in reversed(self._kept):
             if page.log == log and page.commits[0].nr <= after + 1 <= page.commits[-1].nr:
                 first = after + 1 - page.commits[0].nr
+                self._keep_on()
                 return page.commits[first : first + limit]
         task = self._reading.get((log, after))
         if task is None:
@@ -93,10 +94,14 @@ class _Pages:
             self._size += page.size
             while self._size > KEPT_BYTES:
                 self._size -= self._kept.popleft().size
-            if self._forgetting is not None:
-                self._forgetting.cancel()
-            self._forgetting = asyncio.get_running_loop().call_later(KEPT_SECONDS, self._forget)
+            self._keep_on()
         return commits
+
+    def _keep_on(self) -> None:
+        """Somebody reads: the pages are kept for a while."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        self._forgetting = asyncio.get_running_loop().call_later(KEPT_SECONDS, self._forget)
 
     def _forget(self) -> None:
         self._kept.clear()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
-from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import KafkaError, for_code
-from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.errors import KafkaError
+
+from streams.kafka.client import Offsets
 
 TELL_SECONDS = 5.0
 ANSWER_SECONDS = 2.0
-
-Offsets = Mapping[str, Mapping[int, int]]
-"""By topic and partition the offset of the first record that is not done."""
 
 
 class GroupOffsets:
@@ -45,15 +42,3 @@ class GroupOffsets:
         except (KafkaError, OSError):
             return
         self._told = covered
-
-
-async def commit_offsets(client: AIOKafkaClient, group: str, offsets: Offsets) -> None:
-    """Commit offsets of a group that has no members. Raises `KafkaError`."""
-    broker = await client.coordinator_lookup(CoordinationType.GROUP, group)
-    topics = [(topic, [(partition, at, "") for partition, at in of.items()]) for topic, of in offsets.items()]
-    nobody = OffsetCommitRequest.DEFAULT_GENERATION_ID, "", OffsetCommitRequest.DEFAULT_RETENTION_TIME
-    response = await client.send(broker, OffsetCommitRequest(group, *nobody, topics))
-    for _, partitions in response.topics:
-        for _, code in partitions:
-            if code:
-                raise for_code(code)(group)

@@ -1,0 +1,114 @@
+"""Reading the commands of a log from a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+
+from streams.concurrency.tasks import cancel
+from streams.kafka.client import KafkaClient
+from streams.kafka.command_reader import KafkaCommandReader
+from streams.settings import Settings
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SERVERS = Settings(kafka_brokers=os.environ.get("KAFKA_BROKERS", "kafka://127.0.0.1:9092")).bootstrap_servers
+SLICES = (0, 2)
+
+
+class Taker:
+    """Notes what comes."""
+
+    def __init__(self) -> None:
+        self.got: dict[int, list[int]] = {slice: [] for slice in SLICES}
+        self.back: list[int] = []
+
+    async def deliver(self, slice: int, records: Sequence[Any]) -> None:
+        self.got[slice] += [record.offset for record in records]
+
+    def went_back(self, slice: int) -> None:
+        self.back.append(slice)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A topic of three partitions."""
+    name = f"{namespace}{abs(hash(request.node.name)) % 10_000}-commands"
+    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, 3, 1)])
+    yield name
+    await admin.delete_topics([name])
+    await admin.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(15):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def produce(topic: str, *partitions: int, aborted: bool = False) -> None:
+    transaction = {"transactional_id": f"{topic}-t"} if aborted else {}
+    producer = AIOKafkaProducer(bootstrap_servers=SERVERS, **transaction)
+    await producer.start()
+    if aborted:
+        await producer.begin_transaction()
+    for partition in partitions:
+        await producer.send_and_wait(topic, b"{}", partition=partition)
+    if aborted:
+        await producer.abort_transaction()
+    await producer.stop()
+
+
+async def test_slices_of_a_log(topic: str) -> None:
+    """Each is read from its own offset on, and nothing of others, or of what was taken back."""
+    await produce(topic, 0, 0, 0, 1, 2, 2)
+    await produce(topic, 2, aborted=True)
+    taker = Taker()
+    async with KafkaCommandReader(SERVERS, topic, SLICES) as reader:
+        running = asyncio.create_task(reader.run({0: 1, 2: 0}, taker))
+        await until(lambda: sum(map(len, taker.got.values())) == 4)
+        await produce(topic, 2, 0)
+        await until(lambda: sum(map(len, taker.got.values())) == 6)
+        await cancel(running)
+    assert {0: [1, 2, 3], 2: [0, 1, 4]} == taker.got
+    assert [] == taker.back
+
+
+async def test_what_kafka_has_no_more(topic: str) -> None:
+    """A slice that ends before the offset that is due is read from its beginning, and that is told; one whose beginning
+    was removed goes on at the first command that is left."""
+    await produce(topic, 0, 0, 2, 2, 2)
+    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
+    await admin.start()
+    await admin.delete_records({TopicPartition(topic, 2): RecordsToDelete(before_offset=2)})
+    await admin.close()
+    taker = Taker()
+    async with KafkaCommandReader(SERVERS, topic, SLICES) as reader:
+        running = asyncio.create_task(reader.run({0: 9, 2: 0}, taker))
+        await until(lambda: taker.got == {0: [0, 1], 2: [2]} and taker.back)
+        await cancel(running)
+    assert {0} == set(taker.back)
+
+
+async def test_what_people_see_of_it(topic: str) -> None:
+    """Offsets that were told are those of a group without members, by partition."""
+    client = KafkaClient(SERVERS, 3)
+    await client.start()
+    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
+    await admin.start()
+    group = f"{topic}-group"
+    for offsets in ({0: 5, 2: 7}, {2: 8}):
+        await client.commit_offsets(group, {topic: offsets})
+    told = await admin.list_consumer_group_offsets(group)
+    assert {0: 5, 2: 8} == {tp.partition: it.offset for tp, it in told.items()}
+    await admin.close()
+    await client.stop()
