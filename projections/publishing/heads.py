@@ -63,7 +63,7 @@ class Heads:
         self._latest[log] = self._next.pop(log)
         self._began[log] = loop.time()
         type = log_type(log)
-        return await self._journals[type].head(log, self._layouts[type].layout.log(log_number(log)).after)
+        return await self._journals[type].head(log, self._layouts[type].layout.log(log_number(log)).begins_after)
 
     def _done(self, task: asyncio.Task[Commit | None]) -> None:
         self._all.discard(task)
