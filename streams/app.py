@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from schemas.formats import AVRO, Format
 from streams.aggregate_type import AggregateType, Kind
 from streams.cli import main as command_line
+from streams.cli.logs import logs
 from streams.cli.owners import owners
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
@@ -71,7 +72,7 @@ def command_app(
     add_owners(app, {part.type: (part.ownership, part.layout.reader) for part in served})
     if any(part.router for part in served):
         _add_inputs(app, served)
-    command_line.register(app, {part.type: part.context for part in served}, owners)
+    command_line.register(app, {part.type: part.context for part in served}, owners, logs)
     return app
 
 
