@@ -22,7 +22,7 @@ def tail_app(module: str, settings: Settings, contexts: Mapping[str, AggregateTy
     app = Application(module, name, settings)
     connections = Connections(app, contexts)
     app.add(connections)
-    app.add(Publisher(app, contexts, connections))
+    app.add(Publisher(app, contexts, connections, alone=True))
     add_health(app)
     command_line.register(app, contexts)
     return app

@@ -24,12 +24,16 @@ class Publisher(Part):
     """The tails of an app's types in this worker: of the logs whose partitions of hints Kafka gave it.
 
     A type is to have one app that publishes it. With two, each event is on its topic twice, in order all the same, and
-    readers leave out the second; the tails of both show it as a limit.
+    readers leave out the second; the tails of both show it as a limit. `alone`: the app has nothing else, so the
+    partitions that it serves are those that its tails publish to.
     """
 
-    def __init__(self, app: Application, contexts: Mapping[str, AggregateType], connections: Connections) -> None:
+    def __init__(
+        self, app: Application, contexts: Mapping[str, AggregateType], connections: Connections, alone: bool = False
+    ) -> None:
         self._app = app
         self._contexts = contexts
+        self._alone = alone
         self._framings: list[RegistryFraming] = []
         self._tailers: dict[str, Tailers] = {}
         self._following: list[asyncio.Task[None]] = []
@@ -61,8 +65,7 @@ class Publisher(Part):
 
     @property
     def partitions_served(self) -> set[int]:
-        """Those of hints, with a log or without."""
-        return {seat for tailers in self._tailers.values() for seat in tailers.seats}
+        return {slice.slice for tail in self.tails for slice in tail.slices} if self._alone else set()
 
     @property
     def limits(self) -> list[str]:

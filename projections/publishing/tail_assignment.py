@@ -28,7 +28,7 @@ class Tailers:
     def __init__(self, publication: Publication) -> None:
         self.tails: dict[int, Tail] = {}
         """By the number of the log."""
-        self.seats: set[int] = set()
+        self._seats: set[int] = set()
         """All that this worker has; most have no log."""
         self._ended: set[int] = set()
         """The logs that are published to their ends."""
@@ -47,7 +47,7 @@ class Tailers:
 
     def assign(self, seats: set[int]) -> None:
         """Tail the logs at exactly these seats, also those that are sealed, to their ends. Cheap to repeat."""
-        self.seats = seats
+        self._seats = seats
         self._covered = {seat: offset for seat, offset in self._covered.items() if seat in seats}
         begun = [span for span in self._publication.layout.layout.logs if span.after is not None]
         spans = {span.number: span for span in begun if span.seat in seats and span.number not in self._ended}
@@ -73,14 +73,14 @@ class Tailers:
                     await self._unknown.wait()
             self._unknown.clear()
             await self._publication.layout.look()
-            self.assign(self.seats)
+            self.assign(self._seats)
 
     def wake(self, seat: int, hint: bytes | None) -> None:
         """A hint came; what it says need not be true."""
         tails = [tail for tail in self.tails.values() if tail.seat == seat]
         for tail in tails:
             tail.wake(int(hint) if hint and hint.isdigit() and len(hint) < 19 else 0)
-        if not tails and seat in self.seats:
+        if not tails and seat in self._seats:
             self._unknown.set()
 
     async def close(self) -> None:

@@ -1,1 +1,1 @@
-"""What a process needs around Faust: the application, reading Kafka past Faust, membership, web server, preparation."""
+"""What a process needs around Faust: the application, where logs are placed, hints past Faust, membership, web server, preparation."""

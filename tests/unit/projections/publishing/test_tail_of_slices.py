@@ -358,7 +358,7 @@ async def test_seats_without_a_log() -> None:
     )  # fmt: skip
     tailers = Tailers(publication)
     tailers.assign({1, 2, 3})
-    assert ({1: "order@1"}, {1, 2, 3}) == ({seat: tail.log for seat, tail in tailers.tails.items()}, tailers.seats)
+    assert {1: "order@1"} == {seat: tail.log for seat, tail in tailers.tails.items()}
     assert [1, 3, 5, 7] == [slice.slice for slice in tailers.tails[1].slices]
     await tailers.receive(1, [SimpleNamespace(offset=4, value=b"9")])
     await tailers.receive(2, [SimpleNamespace(offset=7, value=b"9")])

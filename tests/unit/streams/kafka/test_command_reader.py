@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError
 
 from streams.concurrency.tasks import cancel
@@ -296,3 +297,9 @@ async def test_a_topic_that_is_deleted(kafka: Kafka, reader: KafkaCommandReader)
     with pytest.raises(TopicGone, match="no topic order-commands any more"):
         await running
     assert [] == cluster.listeners
+
+
+def test_no_more_is_asked_for_than_was_taken() -> None:
+    """By a name that aiokafka may change: while records wait, no request goes out."""
+    assert "_prefetch_backoff" in Fetcher._proc_fetch_request.__code__.co_names
+    assert "calculate_backoff" in Fetcher._get_actions_per_node.__code__.co_names

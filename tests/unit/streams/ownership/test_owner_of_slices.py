@@ -131,6 +131,8 @@ async def test_a_key_in_another_slice_of_the_log(it: Slices) -> None:
     The dead letter is where it was sent to."""
     owner, _, sent = await it.owner()
     await owner.deliver(1, [it.put(1, "OpenOrder", OPEN)])
+    await until(lambda: len(sent.replied) == 1)
+    assert KEYS[1][0] in owner.handler.cache
     await owner.deliver(6, [it.put(6, "AddLine", LINE, key=KEYS[1][0])])
     await until(lambda: len(sent.replied) == 2)
     assert "key 'order-6' belongs to partition 1, not 6:" in sent.replied[1]["error"]["message"]

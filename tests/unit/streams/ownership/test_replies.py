@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from streams.deciding.messages import Envelope, Failure, Message
+from streams.deciding.messages import Envelope, Failure, Message, unread_envelope
 from streams.ownership.replies import Replies
 
 
@@ -18,6 +18,8 @@ class Kept:
 
     def __init__(self, most: int = 1_048_588) -> None:
         self.records: list[Any] = []
+        self.partitions: list[int] = []
+        """Of the records."""
         self.most = most
 
     async def largest(self, topic: str) -> int:
@@ -28,6 +30,7 @@ class Kept:
         for offset, (key, value, headers) in enumerate(records):
             assert builder.append(offset, timestamp=0, key=key, value=value, headers=headers) is not None
         self.records += records
+        self.partitions += [partition] * len(records)
         return len(records) - 1
 
 
@@ -49,6 +52,17 @@ async def test_control_headers_are_ours() -> None:
     headers = await kept(Message(3, 7, b"1", b"{", theirs, 1.0), Failure("Unreadable", "no"))
     reason = {"dl_type": b"Unreadable", "dl_message": b"no", "dl_id": b"c9", "dl_position": b"order-commands:3:7"}
     assert [("ce_id", b"\xff"), ("x", None), *reason.items()] == headers
+
+
+async def test_a_letter_is_in_the_partition_of_its_command() -> None:
+    """Those of one group may be of several; each says where its command stood, and those of one are in order."""
+    broker = Kept()
+    outbox = Replies(broker, "order-commits", "order-commands", "order-dead-letters")  # type: ignore[arg-type]
+    messages = [Message(*place, b"1", b"{", [], 1.0) for place in ((3, 7), (5, 1), (3, 8))]
+    await outbox.dead_letters([(unread_envelope(it, "c9"), Failure("Unreadable", "no")) for it in messages])
+    positions = [dict(headers)["dl_position"] for _, _, headers in broker.records]
+    assert [b"order-commands:3:7", b"order-commands:3:8", b"order-commands:5:1"] == positions
+    assert [3, 3, 5] == broker.partitions
 
 
 async def test_what_could_not_be_read_cannot_be_sent_again() -> None:
