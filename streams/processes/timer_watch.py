@@ -135,15 +135,15 @@ class TimerWatch(LogFollower):
         recent = [commit for commit in self._recent if commit.nr > nr]
         if recent and recent[0].nr == nr + 1:
             return recent
-        return await self._read(self._log, nr)
+        return await self._read(self._log, nr, self._head)
 
-    async def _read(self, log: str, nr: int) -> Sequence[Commit]:
-        """The commits of a log that follow `nr`, at least one: it has more."""
+    async def _read(self, log: str, nr: int, last: int) -> Sequence[Commit]:
+        """The commits of a log that follow `nr`, at least one: it has them up to `last`."""
 
         async def read() -> Sequence[Commit]:
             if commits := await self._journal.commits(log, nr, COMMITS_AT_ONCE):
                 return commits
-            raise Unavailable(f"{log}: commit {nr + 1} cannot be read yet")
+            raise Unavailable(f"commit {nr + 1} of {last} cannot be read yet")
 
         return await until_it_answers(read, f"{log}: reading commits for its timers", Unavailable, self._waits)
 
@@ -157,9 +157,10 @@ class TimerWatch(LogFollower):
         former = [log for log in layout.logs if log.sealed is not None] if layout is not None else []
         for span in sorted(former, key=lambda log: log.begins_after):
             its = [nr for (slice, _), nr in saved.items() if slice in span.slices]
-            nr = max(min(its, default=span.sealed or 0), span.begins_after)
-            while nr < (span.sealed or 0):
-                for commit in await self._read(log_name(self._type, span.number), nr):
+            last = span.sealed or 0
+            nr = max(min(its, default=last), span.begins_after)
+            while nr < last:
+                for commit in await self._read(log_name(self._type, span.number), nr, last):
                     await self._follow(commit, timers)
                     nr = commit.nr
 
