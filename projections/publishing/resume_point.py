@@ -60,9 +60,9 @@ async def find_resume_point(publication: Publication, span: LogSpan) -> ResumePo
     """Look at the topic, and then whether the log has what stands there. Raises `Unavailable`, `KafkaError`,
     `TimeoutError`."""
     journal, log = publication.journal, log_name(publication.type, span.number)
+    copy = await journal.published(log)  # first, so that nobody looks at topics while the journal is down
     looks = await all_of(_last_record(publication, slice) for slice in span.slices)
     last = dict(zip(span.slices, looks, strict=True))
-    copy = await journal.published(log)
     nr = span.begins_after if copy is None else max(copy.nr, span.begins_after)
     head = await journal.head(log, span.begins_after)
     ends_at = span.begins_after if head is None else head.nr

@@ -65,6 +65,10 @@ class SliceLog:
         newest one, and as the reads are. Raises `Unavailable`."""
         for span in reversed(self._known.layout.spans(self.slice)):
             commit = await self._journal.head(log_name(self.type, span.number), span.begins_after)
+            if commit is not None and commit.is_seal and span.is_open:
+                version = self._known.layout.version
+                if (await self._known.look()).version != version:
+                    return await self.newest()
             if commit is not None:
                 return commit
         return None

@@ -1,1 +1,2 @@
-"""What a process needs around Faust: the application, where logs are placed, hints past Faust, membership, web server, preparation."""
+"""What a process needs around Faust: the application, where logs are placed, hints, membership, web server,
+preparation."""

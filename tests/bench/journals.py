@@ -9,31 +9,34 @@ import time
 import uuid
 from datetime import UTC, datetime
 
-from streams.journal.port import Commit, Journal, RecordedEvent
+from streams.journal.port import Commit, Journal, RecordedEvent, SliceHead, log_name
 from streams.open_journal import open_journal
 from tests.stores import drop_journals
 
 SECONDS = 4.0
 SIZES = (1, 50, 500)
 EVENT_BYTES = 200
+SLICES = 16
+"""Of a log."""
 MOMENT = datetime(2011, 5, 31, tzinfo=UTC)
 
 
-def commit_of(stream: str, nr: int, size: int) -> Commit:
+def commit_of(log: str, nr: int, size: int) -> Commit:
     """A commit of so many events, of as many aggregates."""
     events = (
-        RecordedEvent(f"{stream}/{n}", nr, "LineAdded", bytes(EVENT_BYTES), f"c{nr}-{n}", f"c{nr}-{n}")
+        RecordedEvent(f"{log}/{n}", nr, "LineAdded", bytes(EVENT_BYTES), f"c{nr}-{n}", f"c{nr}-{n}")
         for n in range(size)
     )
-    return Commit(stream, nr, 1, "bench", "t", nr, nr - 1, nr, MOMENT, tuple(events))
+    heads = dict.fromkeys(range(SLICES), SliceHead(nr, nr))
+    return Commit(log, nr, 1, "bench", "t", heads, nr - 1, MOMENT, tuple(events))
 
 
 async def append_for(journal: Journal, size: int) -> float:
     """Commits a second, derived rows included."""
-    stream, nr, began = f"bench{size}-0", 0, time.perf_counter()
+    log, nr, began = log_name(f"bench{size}", 0), 0, time.perf_counter()
     while time.perf_counter() - began < SECONDS:
         nr += 1
-        commit = commit_of(stream, nr, size)
+        commit = commit_of(log, nr, size)
         await journal.append(commit)
         if not journal.is_transactional:
             await journal.derive([commit])

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from streams.journal.port import stream_name
+from streams.journal.port import log_name
+from streams.journal.position import stream_name
+from streams.journal.slice_log import LayoutReader
 from streams.kafka.topics import commands_topic, commits_topic, events_topic, replies_topic
 from streams.open_journal import open_journal
 from tests.bench.cassandra import cassandra
@@ -66,10 +68,17 @@ async def _rocks(here: Space) -> int:
     """Bytes of the table of orders, when it has all; the tailer has published the events by then."""
     journal = open_journal(here.settings.journal_url, here.settings.namespace, "orders")
     await journal.open()
-    streams = [stream_name("order", partition) for partition in range(here.settings.partitions)]
-    heads = await asyncio.gather(*(journal.head(stream) for stream in streams))
+    layout = LayoutReader(journal, "order")
+    spans = (await layout.look()).open
+    heads = await asyncio.gather(*(journal.head(log_name("order", span.number), span.after) for span in spans))
     await journal.close()
-    ends = {stream: head.eventful_nr for stream, head in zip(streams, heads, strict=True) if head is not None}
+    ends = {
+        stream_name("order", slice): its.eventful_nr
+        for head in heads
+        if head is not None
+        for slice, its in head.slices.items()
+        if its.eventful_nr
+    }
     folder = here.folder()
     with here.worker(TABLE, folder, free_port()) as running:
         async with Door.open(running.url) as door:

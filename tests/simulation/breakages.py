@@ -35,7 +35,7 @@ from streams.deciding.quarantine_policy import QuarantinePolicy
 from streams.journal.memory import MemoryJournal
 from streams.journal.slice_log import SliceLog
 from streams.kafka.client import KafkaClient
-from streams.kafka.command_reader import CommandReader
+from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.records import PartitionRecords
 from streams.ownership.derivation import Derivation
 from streams.ownership.owned_log import OwnedLog
@@ -140,7 +140,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "a topic of commands that is deleted is waited for": (
-        Edit(CommandReader.run, ", self._until_gone(consumer._client.cluster))", ")"),
+        Edit(KafkaCommandReader.run, ", self._until_gone(consumer._client.cluster))", ")"),
     ),
     "a command delivered again is decided again": (
         Edit(PartitionIntake.deliver, "if message.offset >= self.next_offset:", "if True:"),

@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams.concurrency.retry import until_it_answers
-from streams.kafka.command_reader import CommandReader
+from streams.kafka.command_reader import KafkaCommandReader
 from tests.simulation.kafka import Partition, Record
 from tests.simulation.topics import COMMANDS_TOPIC
 from tests.simulation.wire import read
@@ -30,7 +30,7 @@ FETCH = 5
 """Records of a partition that an answer holds at most."""
 
 
-class SimulatedCommandReader(CommandReader):
+class SimulatedCommandReader(KafkaCommandReader):
     """The product's reader with a simulated consumer."""
 
     def __init__(self, world: World, slices: Iterable[int]) -> None:

@@ -13,7 +13,7 @@ from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message
 from streams.journal.layout import LogSpan
 from streams.journal.port import log_name
-from streams.kafka.command_reader import CommandReader
+from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
@@ -117,7 +117,7 @@ class CommandWorker:
             waiting=waiting,
         )
 
-    def new_reader(self, slices: Sequence[int]) -> CommandReader:
+    def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:
         return SimulatedCommandReader(self._world, slices)
 
     async def describe(self) -> TopicMetadata | None:

@@ -21,7 +21,7 @@ CLAIMS = ("loading", "logs", "crowd")
 
 @dataclass(frozen=True)
 class Sizes:
-    """How far things grow: events of an aggregate, commits of a stream, aggregates of a type."""
+    """How far things grow: events of an aggregate, commits of a log, aggregates of a type."""
 
     events: int = 100_000
     commits: int = 1_000_000
@@ -57,8 +57,8 @@ async def _measure_logs(here: Site, lengths: list[int], takeover: Path, tail: Pa
     writer = Writer(here, topic_id)
     await writer.open()
     with Meter("logs: writing them", sum(lengths), "commits") as meter:
-        for partition, length in enumerate(lengths):
-            await writer.write(partition, length, meter)
+        for number, length in enumerate(lengths):
+            await writer.write(number, length, meter)
     return [
         *await measure_takeovers(here, lengths, topic_id, takeover),
         *await measure_tailing(here, writer, lengths, tail),

@@ -23,13 +23,15 @@ from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
+from streams.journal.layout import LogSpan
+from streams.journal.port import log_name
 from streams.ownership.replies import Replies
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Asked, Site
 from tests.command_log import Topic
 from tests.owners import RunningOwner
 
-STREAM, PARTITION = "order-7", 7
+SPAN = LogSpan(number=0, seat=0, slices=(0,))
 STEPS = 12
 STEP = 61
 """Events by which the larger aggregates grow from one step to the next."""
@@ -44,7 +46,7 @@ class Unheard(Replies):
     def __init__(self) -> None:
         pass
 
-    async def dead_letters(self, partition: int, letters: Sequence[tuple[Envelope, Failure]]) -> None:
+    async def dead_letters(self, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         raise AssertionError(f"a command failed: {letters[0][1]}")
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
@@ -102,26 +104,27 @@ async def _decide(site: Site, commands: Iterable[tuple[str, int]], meter: Meter)
         ),
         journal=site.journal,
         cache=Cache(settings.cache_bytes // settings.partitions),
-        partition=PARTITION,
-        partition_of=_partition,
+        log=log_name("order", SPAN.number),
+        slices=1,
     )
     owner = RunningOwner(
+        span=SPAN,
         topic_id="t",
         identity="bench",
         journal=site.journal,
         handler=handler,
         replies=Unheard(),
-        commands=Endless("t"),
+        commands=Endless("t", slices=1),
     )
     await owner.take_over()
     owner.resume()
-    offset = first = owner.next_offset
+    offset = first = owner.next_offsets[0]
     for id, number in commands:
-        await owner.deliver([_message(offset, id, number)])
+        await owner.deliver(0, [_message(offset, id, number)])
         offset += 1
         if offset % 1_000 == 0:
             await asyncio.sleep(0)
-    while owner.covered < offset:
+    while owner.covered[0] < offset:
         assert owner.lost is None, owner.why_lost
         await asyncio.sleep(0.005)
     await owner.close(seconds=30)
@@ -134,10 +137,6 @@ class Endless(Topic):
     length = 1_000_000_000
 
 
-def _partition(key: bytes) -> int:
-    return PARTITION
-
-
 def _message(offset: int, id: str, number: int) -> Message:
     if number == 0:
         type, data = "OpenOrder", b'{"user_id":"17850","kind":"sale","country":"France"}'
@@ -145,7 +144,7 @@ def _message(offset: int, id: str, number: int) -> Message:
         sku = random.randrange(SKUS)
         type, data = "AddLine", b'{"sku":"8512%d","description":"HOLDER","quantity":6,"unit_price":"2.55"}' % sku
     headers = command_headers(str(uuid.uuid4()), type, "/bench")
-    return Message(offset, id.encode(), data, headers, time.time())
+    return Message(0, offset, id.encode(), data, headers, time.time())
 
 
 def _figures(it: Loads) -> list[tuple[str, float]]:

@@ -14,12 +14,14 @@ from msgspec.structs import replace
 from projections.publishing.publication import Publication
 from projections.publishing.tail import Tail
 from streams.concurrency.tasks import cancel
-from streams.journal.port import Published, stream_name
+from streams.journal.layout import first_layout
+from streams.journal.port import Published, log_name
 from streams.kafka.client import ProducerRecord
 from streams.kafka.topics import events_topic
 from tests.bench.flat.logs import Writer
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Site
+from tests.layouts import Known
 
 TIMES = 7
 COMMITS, EVENTS = 400, 50
@@ -29,9 +31,9 @@ SECONDS = 60.0
 
 @dataclass
 class Tails:
-    """Of the stream of a partition."""
+    """Of a log, which has the slice of its number."""
 
-    partition: int
+    number: int
     commits: int
     milliseconds: list[float] = field(default_factory=list)
     """From its start to its first batch."""
@@ -40,13 +42,13 @@ class Tails:
 
 
 async def measure_tailing(site: Site, writer: Writer, lengths: Sequence[int], file: Path) -> list[tuple[str, float]]:
-    """Partition n has a log of `lengths[n]` commits. They are tailed in turn; the figures, and a plot."""
-    streams = [Tails(partition, commits) for partition, commits in enumerate(lengths)]
+    """Log n has `lengths[n]` commits. They are tailed in turn; the figures, and a plot."""
+    streams = [Tails(number, commits) for number, commits in enumerate(lengths)]
     for it in streams:
-        head = await site.journal.head(stream_name("order", it.partition))
+        head = await site.journal.head(log_name("order", it.number))
         assert head is not None
         # As if all of it had been published, and retention had removed that since.
-        await site.journal.save_published(head.stream, Published(head.nr, -1))
+        await site.journal.save_published(head.log, Published(head.nr, -1))
     for number in range(TIMES):
         # Who comes first changes: the one before may have left something to do.
         for it in streams[:: 1 if number % 2 else -1]:
@@ -73,15 +75,15 @@ async def measure_tailing(site: Site, writer: Writer, lengths: Sequence[int], fi
 
 
 async def _append(site: Site, writer: Writer, it: Tails) -> None:
-    head = await site.journal.head(stream_name("order", it.partition))
+    head = await site.journal.head(log_name("order", it.number))
     assert head is not None
-    for commit in writer.commits(head.stream, head.nr + 1, head.nr + 1 + COMMITS, EVENTS):
+    for commit in writer.commits(it.number, head.nr + 1, head.nr + 1 + COMMITS, EVENTS):
         await site.journal.append(replace(commit, epoch=head.epoch, owner=head.owner))
 
 
 async def _tail(site: Site, it: Tails) -> None:
-    stream, namespace = stream_name("order", it.partition), site.settings.namespace
-    head = await site.journal.head(stream)
+    namespace, slices = site.settings.namespace, site.settings.partitions
+    head = await site.journal.head(log_name("order", it.number))
     assert head is not None
     first: list[float] = []
 
@@ -89,16 +91,17 @@ async def _tail(site: Site, it: Tails) -> None:
         first.append(time.perf_counter())
         return records
 
+    layout = first_layout(slices, slices)
     publication = Publication(
         type="order", topic=events_topic(namespace, "order"), source="/bench", journal=site.journal,
-        broker=site.broker, codec=site.context.events, framing=wire,
+        layout=Known(layout), broker=site.broker, codec=site.context.events, framing=wire,
     )  # fmt: skip
-    tail = Tail(publication, it.partition)
+    tail = Tail(publication, layout.log(it.number))
     began = time.perf_counter()
     task = asyncio.create_task(tail.run())
-    while tail.published.nr < head.nr:
+    while tail.published < head.nr:
         if task.done() or time.perf_counter() - began > SECONDS:
-            raise RuntimeError(f"{stream}: published up to {tail.published.nr} of {head.nr}")
+            raise RuntimeError(f"{tail.log}: published up to {tail.published} of {head.nr}")
         await asyncio.sleep(0.001)
     ended = time.perf_counter()
     await cancel(task)

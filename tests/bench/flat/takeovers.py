@@ -1,4 +1,4 @@
-"""A partition is taken over in the same time, however long its log is: head, first commit of the epoch, repair."""
+"""A log is taken over in the same time, however long its log is: head, first commit of the epoch, repair."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from streams.kafka.command_partition import CommandPartition
-
 from aggregates.shop.order import order
 from streams.deciding.cache import Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
+from streams.journal.layout import LogSpan
+from streams.journal.port import log_name
+from streams.kafka.command_slices import CommandSlices
 from tests.bench.flat.loading import Unheard
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Asked, Site
@@ -24,18 +25,18 @@ TIMES = 20
 
 @dataclass
 class Takeovers:
-    """Of the stream of a partition."""
+    """Of a log, which has the slice of its number."""
 
-    partition: int
+    number: int
     commits: int
     milliseconds: list[float] = field(default_factory=list)
     statements: list[int] = field(default_factory=list)
 
 
 async def measure_takeovers(site: Site, lengths: Sequence[int], topic_id: str, file: Path) -> list[tuple[str, float]]:
-    """Partition n has a log of `lengths[n]` commits. They are taken over in turn, each time by a new owner; the
+    """Log n has `lengths[n]` commits. They are taken over in turn, each time by a new owner; the
     figures, and a plot."""
-    streams = [Takeovers(partition, commits) for partition, commits in enumerate(lengths)]
+    streams = [Takeovers(number, commits) for number, commits in enumerate(lengths)]
     for _ in range(TIMES):
         for it in streams:
             await _take_over(site, it, topic_id)
@@ -47,7 +48,7 @@ async def measure_takeovers(site: Site, lengths: Sequence[int], topic_id: str, f
     )
     asked = Line("sent: median", x, [median(it.statements) for it in streams])
     panels = [Panel("ms", [times]), Panel("statements", [asked])]
-    plot(file, "Taking over a partition", "commits in its log", panels)
+    plot(file, "Taking over a log", "commits in it", panels)
     return [
         figure
         for it, much in zip(streams, most, strict=True)
@@ -70,17 +71,18 @@ async def _take_over(site: Site, it: Takeovers, topic_id: str) -> None:
         ),
         journal=site.journal,
         cache=Cache(1),
-        partition=it.partition,
-        partition_of=lambda key: it.partition,
+        log=log_name("order", it.number),
+        slices=settings.partitions,
     )
-    log = CommandPartition(site.broker, context.commands_topic, it.partition)
+    commands = CommandSlices(site.broker, context.commands_topic, [it.number])
     owner = RunningOwner(
+        span=LogSpan(number=it.number, seat=it.number, slices=(it.number,)),
         topic_id=topic_id,
         identity=f"bench {time.monotonic_ns()}",
         journal=site.journal,
         handler=handler,
         replies=Unheard(),
-        commands=log,
+        commands=commands,
     )
     site.session.asked = asked = Asked()
     began = time.perf_counter()
