@@ -314,8 +314,9 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "the tailer goes on behind a stranger's record": (
         Edit(_last_record, "slice, is_published)", "slice, lambda record: True)"),
     ),
-    "what is raised over a gap ends the worker": (
+    "what is raised over a gap ends the reading of a log": (
         Edit(Owner.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),
+        Edit(OwnedLog._read, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),
     "an owner that fails is not begun anew": (
         Edit(OwnedLog._own, "except Exception as error:", "except Unavailable as error:"),
