@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from schemas.formats import AVRO, Format
 from streams.aggregate_type import AggregateType, Kind
 from streams.cli import main as command_line
+from streams.cli.logs import logs
 from streams.cli.owners import owners
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
@@ -64,14 +65,14 @@ def command_app(
         served = [ServedType(app, context, journal, broker, budget, new_follower) for context in contexts]
     app.add(_Context(app, served, journal, broker))
     for part in served:
-        app.share_out(part.context.logs_topic, f"{name}-{part.type}-logs")
-        app.layouts[part.context.logs_topic] = part.layout
+        app.receive(part.context.logs_topic, part.layout, f"{name}-{part.type}-logs")
+        app.layouts[part.context.logs_topic] = part.layout.reader
         app.add(part)
     add_health(app)
-    add_owners(app, {part.type: (part.ownership, part.layout) for part in served})
+    add_owners(app, {part.type: (part.ownership, part.layout.reader) for part in served})
     if any(part.router for part in served):
         _add_inputs(app, served)
-    command_line.register(app, {part.type: part.context for part in served}, owners)
+    command_line.register(app, {part.type: part.context for part in served}, owners, logs)
     return app
 
 
@@ -99,6 +100,7 @@ class _Context(Part):
         self._tasks.append(supervisor.keep("topics", self._watch_topics))
         self._tasks.append(supervisor.keep("telling Kafka how far commands are", self._offsets.run))
         for part in self._served:
+            self._tasks.append(supervisor.keep(f"the layout of {part.type}", part.follow_layout))
             if part.router is not None:
                 self._tasks.append(supervisor.keep(f"what {part.type} hears", part.router.run))
 
@@ -110,7 +112,7 @@ class _Context(Part):
         for context in contexts:
             await self._journal.save_schemas(context.events.schemas)
         for part in self._served:
-            await until_it_answers(part.layout.look, "journal", Unavailable)
+            await until_it_answers(part.layout.reader.look, "journal", Unavailable)
 
     async def _watch_topics(self) -> None:
         await watch_partitions(self._broker.existing, self._topics, self._app.supervisor)

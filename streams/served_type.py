@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import uuid
@@ -17,8 +18,7 @@ from streams.deciding.cache import Budget, Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.journal.layout import LogSpan
-from streams.journal.port import Journal, log_name
-from streams.journal.slice_log import LayoutReader
+from streams.journal.port import Journal, Unavailable, log_name
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.command_reader import KafkaCommandReader
@@ -26,6 +26,7 @@ from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
 from streams.ownership.follower import LogFollower
+from streams.ownership.layout_watch import LayoutWatch
 from streams.ownership.owner import Owner
 from streams.ownership.replies import Replies
 from streams.ownership.waiting import WaitingLog
@@ -59,7 +60,8 @@ class ServedType(Part):
         self.topics = topics.type_topics(settings.namespace, type, settings.partitions)
         self.router: Router | None = None
         self.ownership = Assignment(type, self, app.supervisor)
-        self.layout = LayoutReader(journal, type)
+        self.layout = LayoutWatch(journal, type, broker, context.logs_topic)
+        self._seats: set[int] = set()
         self._app = app
         self._journal = journal
         self._broker = broker
@@ -120,21 +122,27 @@ class ServedType(Part):
         return [log.name for log in self.ownership.served]
 
     async def assign(self, assignment: set[TP]) -> None:
-        seats = {tp.partition for tp in assignment if tp.topic == self.context.logs_topic}
-        await self.ownership.assign([span for span in self.layout.layout.open if span.seat in seats])
+        self._seats = {tp.partition for tp in assignment if tp.topic == self.context.logs_topic}
+        await self.ownership.assign(self._seats, self.layout.reader.layout)
 
     async def resume(self) -> None:
         await self.ownership.all_served()
 
     async def revoke(self) -> None:
         await self.ownership.revoke()
+        with contextlib.suppress(Unavailable):  # the leader is to know the newest layout when it places the seats
+            await self.layout.reader.look()
 
-    async def leave(self) -> None:
-        await self.ownership.leave()
+    async def follow_layout(self) -> None:
+        """Keep to the newest layout, for ever: logs that are to end are sealed, and those that begin are taken over."""
+        await self.layout.follow(lambda layout: self.ownership.assign(self._seats, layout))
+
+    async def note_seal(self, span: LogSpan, nr: int) -> None:
+        await self.layout.note_seal(span, nr)
 
     # -- its logs --------------------------------------------------------------------------------------
 
-    def new_owner(self, span: LogSpan, topic_id: str, waiting: WaitingLog) -> Owner:
+    def new_owner(self, span: LogSpan, parents: Sequence[LogSpan], topic_id: str, waiting: WaitingLog) -> Owner:
         context, settings = self.context, self.context.settings
         follower = None
         if self._new_follower is not None:
@@ -149,6 +157,7 @@ class ServedType(Part):
         )
         return Owner(
             span=span,
+            parents=parents,
             topic_id=topic_id,
             # The fence tells owners apart, not workers.
             identity=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",

@@ -1,8 +1,9 @@
-"""What tests need from the machine besides the servers: a Java compiler, Node, libfaketime."""
+"""What tests need from the machine besides the servers: a Java compiler, Node, a C compiler."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 from servers.tools import apt_install, java
@@ -28,15 +29,15 @@ def node() -> None:
         apt_install("npm", ["npm"])
 
 
-def faketime() -> Path:
-    """The library that gives a process a clock of its own; apt installs it when missing. Raises `ServersError`."""
-    if not (libraries := _find_faketime()):
-        apt_install("libfaketime", ["libfaketime"])
-        libraries = _find_faketime()
-    if not libraries:
-        raise ServersError("no libfaketime.so.1 below /usr/lib: install libfaketime")
-    return libraries[0]
-
-
-def _find_faketime() -> list[Path]:
-    return [*Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), *Path("/usr/lib").glob("faketime/libfaketime.so.1")]
+def stepped_clock(folder: Path) -> Path:
+    """The library that gives a process a wall clock of its own, compiled into a folder: see `chaos/stepped_clock.c`. A
+    missing compiler is installed by apt. Raises `ServersError`."""
+    if shutil.which("cc") is None:
+        apt_install("a C compiler", ["gcc", "libc6-dev"])
+    source, library = Path(__file__).parent / "chaos" / "stepped_clock.c", folder / "stepped_clock.so"
+    made = subprocess.run(
+        ["cc", "-O2", "-Wall", "-shared", "-fPIC", "-o", library, source, "-ldl"], capture_output=True
+    )
+    if made.returncode != 0:
+        raise ServersError(f"{source} cannot be compiled: {made.stderr.decode()}")
+    return library

@@ -29,7 +29,7 @@ class Backlog:
     def __init__(self, journal: Log, type: str, span: LogSpan, slices: int) -> None:
         self._journal = journal
         self._log = log_name(type, span.number)
-        self._after = span.after
+        self._after = span.begins_after
         self._slices = slices
         self._counts: dict[int, Mapping[int, int]] = {}
         """By commit the events of each slice; without a gap."""

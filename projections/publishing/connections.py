@@ -21,6 +21,9 @@ from streams.runtime.part import Part
 from streams.runtime.places import claim_folder
 from streams.runtime.preparation import prepare, stop_on_user_error, topics_of_others
 
+LOOK_SECONDS = 30.0
+"""Between two looks at the layouts of the types."""
+
 
 class Connections(Part):
     """The first part of an app: the others find Kafka and the journals open, and all topics there.
@@ -38,7 +41,7 @@ class Connections(Part):
         self._app = app
         self._contexts = contexts
         self._foreign = foreign
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         await until_it_answers(self.broker.start, "Kafka", KafkaError)
@@ -57,10 +60,19 @@ class Connections(Part):
                 await until_it_answers(layout.look, f"journal: the layout of {type_}", Unavailable)
             claim_folder(self._app.conf.datadir, self._app.conf.id, settings.partitions, cluster)
         supervisor = self._app.supervisor
-        self._watching = supervisor.keep("topics", lambda: watch_partitions(self.broker.existing, watched, supervisor))
+        self._tasks += [
+            supervisor.keep("topics", lambda: watch_partitions(self.broker.existing, watched, supervisor)),
+            supervisor.keep("looking whether logs were split or merged", self._follow_layouts),
+        ]
+
+    async def _follow_layouts(self) -> None:
+        """Look at them now and then: who reads a log to its seal looks at once."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for type_, layout in self.layouts.items():
+                await until_it_answers(layout.look, f"journal: the layout of {type_}", Unavailable)
 
     async def stop(self) -> None:
-        if self._watching is not None:
-            await cancel(self._watching)
+        await each_done(*map(cancel, self._tasks))
         await each_done(self.broker.stop())
         await each_done(*(journal.close() for journal in self.journals.values()))

@@ -63,7 +63,11 @@ class Heads:
         self._latest[log] = self._next.pop(log)
         self._began[log] = loop.time()
         type = log_type(log)
-        return await self._journals[type].head(log, self._layouts[type].layout.log(log_number(log)).after)
+        span = self._layouts[type].layout.log(log_number(log))
+        head = await self._journals[type].head(log, span.begins_after)
+        if head is not None and head.is_seal and span.is_open:
+            await self._layouts[type].look()
+        return head
 
     def _done(self, task: asyncio.Task[Commit | None]) -> None:
         self._all.discard(task)

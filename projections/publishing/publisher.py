@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 from faust.types import TP
@@ -12,7 +13,7 @@ from projections.publishing.registry_framing import RegistryFraming
 from projections.publishing.tail import Tail
 from projections.publishing.tail_assignment import Tailers
 from streams.aggregate_type import AggregateType
-from streams.concurrency.tasks import each_done
+from streams.concurrency.tasks import cancel, each_done
 from streams.kafka import topics
 from streams.runtime.application import Application
 from streams.runtime.part import Part
@@ -35,6 +36,7 @@ class Publisher(Part):
         self._alone = alone
         self._framings: list[RegistryFraming] = []
         self._tailers: dict[str, Tailers] = {}
+        self._following: list[asyncio.Task[None]] = []
         for type_, context in contexts.items():
             settings, journal = context.settings, connections.journals[type_]
             ids = context.schema_ids(may_create(settings, settings.schema_registry_url))
@@ -73,6 +75,9 @@ class Publisher(Part):
         with stop_on_user_error():
             for framing in self._framings:
                 await framing.start()
+        for type_, tailers in self._tailers.items():
+            name = f"the logs of {type_} that are published"
+            self._following.append(self._app.supervisor.keep(name, tailers.follow_layout))
 
     async def assign(self, assignment: set[TP]) -> None:
         """Where to read hints is what Faust has committed; which ones there are says what is to be tailed."""
@@ -82,5 +87,6 @@ class Publisher(Part):
             tailers.assign({tp.partition for tp in assignment if tp.topic == topic and tp.partition < count})
 
     async def stop(self) -> None:
+        await each_done(*map(cancel, self._following))
         await each_done(*(tailers.close() for tailers in self._tailers.values()))
         await each_done(*(framing.close() for framing in self._framings))

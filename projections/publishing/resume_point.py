@@ -63,13 +63,13 @@ async def find_resume_point(publication: Publication, span: LogSpan) -> ResumePo
     copy = await journal.published(log)  # first, so that nobody looks at topics while the journal is down
     looks = await all_of(_last_record(publication, slice) for slice in span.slices)
     last = dict(zip(span.slices, looks, strict=True))
-    nr = span.after if copy is None else max(copy.nr, span.after)
-    head = await journal.head(log, span.after)
-    ends_at = span.after if head is None else head.nr
+    nr = span.begins_after if copy is None else max(copy.nr, span.begins_after)
+    head = await journal.head(log, span.begins_after)
+    ends_at = span.begins_after if head is None else head.nr
     if reason := await _refusal(publication, log, last, nr, ends_at):
         return ResumePoint(nr, {}, reason)
-    commit = await _commit(publication, log, nr) if nr > span.after else None
-    if commit is None and nr > span.after:
+    commit = await _commit(publication, log, nr) if nr > span.begins_after else None
+    if commit is None and nr > span.begins_after:
         raise Unavailable(f"{log}: commit {nr}, up to which it is published, cannot be read yet")
     slices = {}
     for slice, found in last.items():
@@ -77,7 +77,7 @@ async def find_resume_point(publication: Publication, span: LogSpan) -> ResumePo
         eventful_nr = known.eventful_nr if known is not None else None if nr else 0
         slices[slice] = _point(stream_name(publication.type, slice), found, nr, eventful_nr)
     least = min((point.done for point in slices.values()), default=(nr + 1, -1))
-    return ResumePoint(max(least[0] - 1, span.after), slices)
+    return ResumePoint(max(least[0] - 1, span.begins_after), slices)
 
 
 def _point(stream: str, last: _Last | None, nr: int, eventful_nr: int | None) -> SlicePoint:

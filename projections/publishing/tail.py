@@ -7,6 +7,9 @@ The slices of a batch of commits are sent side by side, and the next batch is re
 partition does not take holds up the log, by a trouble that `/health/ready` shows: nobody's events pass it by unnoticed,
 one number says how far the log is, and one batch is all that is held in memory. An outage is mostly that of a broker,
 which slices share; to let the others run ahead would bring readers little, and have to be read twice.
+
+A log that goes on from others is published when these are to their ends, wherever their tails run; the tail of a log
+ends behind its seal.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ REMEMBER_SECONDS = 5.0
 LOOK_AT_TOPIC_SECONDS = 30.0
 """Between two looks whether the topic still has what was published to it, while there is nothing to do."""
 HOLE_SECONDS = 15.0
+PARENT_SECONDS = 0.1
+"""Between two looks whether the logs before this one are published."""
 
 _ERRORS = (Unavailable, KafkaError, TimeoutError)
 
@@ -49,7 +54,8 @@ class Tail:
 
     def __init__(self, publication: Publication, span: LogSpan) -> None:
         self.log = log_name(publication.type, span.number)
-        self.published = span.after
+        self.seat = span.seat
+        self.published = span.begins_after
         """All slices have all events up to this commit."""
         self._publication = publication
         self._span = span
@@ -60,11 +66,12 @@ class Tail:
         self._doubted = False
         self._most = FIRST_COMMITS
         self._remembered = 0.0
-        self._kept = span.after
+        self._kept = span.begins_after
         """What the copy beside the journal says, as far as this tail has said it."""
         self._hinted = 0
         self._moved = time.monotonic()
         self._said_limit = ""
+        self._sealed = span.sealed
 
     @property
     def slices(self) -> Iterable[SliceTail]:
@@ -89,9 +96,10 @@ class Tail:
         self._wake.set()
 
     async def run(self) -> None:
-        """Publish for ever. May be called again after it has raised."""
+        """Publish until the log has ended, if it ever does. May be called again after it has raised."""
+        await self._parents_are_out()
         await self._begin()
-        while True:
+        while self.published != self._sealed:
             if self._doubted and time.monotonic() - self._looked > LOOK_AGAIN_SECONDS:
                 await self._look_at_log()
             if await self._publish():
@@ -104,6 +112,21 @@ class Tail:
                     async with asyncio.timeout(POLL_SECONDS):  # `wait_for` may lose a cancellation to a hint
                         await self._wake.wait()
             self._wake.clear()
+
+    async def _parents_are_out(self) -> None:
+        """Wait until the logs that this one goes on from are published: their events come first."""
+        for number in self._span.parents:
+            parent = self._publication.layout.layout.log(number)
+            name = log_name(self._publication.type, number)
+            while True:
+                copy = await until_it_answers(
+                    lambda name=name: self._publication.journal.published(name),  # type: ignore[misc]
+                    f"{self.log}: how far {name} is published",
+                    Unavailable,
+                )
+                if copy is not None and parent.sealed is not None and copy.nr >= parent.sealed:
+                    break
+                await asyncio.sleep(PARENT_SECONDS)
 
     async def _begin(self) -> None:
         """Find the last published events, and wait for as long as they are not in the log: publishing on behind them
@@ -135,8 +158,8 @@ class Tail:
 
     async def _newest(self) -> int:
         """The number of the newest commit of the log. Raises `Unavailable`."""
-        head = await self._publication.journal.head(self.log, self._span.after)
-        return self._span.after if head is None else head.nr
+        head = await self._publication.journal.head(self.log, self._span.begins_after)
+        return self._span.begins_after if head is None else head.nr
 
     async def _look_at_topic(self) -> None:
         """A topic that ends before what was published to it was made again, or has lost its end: it gets that again.
@@ -199,16 +222,25 @@ class Tail:
                 log.warning("%s", limit)
             self._said_limit = limit
         self.published = commits[-1].nr
-        await self._remember()
+        if commits[-1].is_seal:
+            action = f"{self.log}: noting that it is published to its end"
+            await until_it_answers(self._save, action, Unavailable)
+            self._sealed = self.published
+        else:
+            await self._remember()
         return True
 
     async def _remember(self) -> None:
         """Keep beside the journal now and then how far the log is published, and at last when there is no more."""
         if self.published != self._kept and time.monotonic() - self._remembered > REMEMBER_SECONDS:
-            self._remembered = time.monotonic()
             with contextlib.suppress(Unavailable):
-                await self._publication.journal.save_published(self.log, Published(self.published, -1))
-                self._kept = self.published
+                await self._save()
+
+    async def _save(self) -> None:
+        """Keep beside the journal how far the log is published."""
+        self._remembered = time.monotonic()
+        await self._publication.journal.save_published(self.log, Published(self.published, -1))
+        self._kept = self.published
 
 
 def _next_most(commits: Sequence[Commit]) -> int:

@@ -9,11 +9,16 @@ themselves, once a second.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
+from functools import partial
 
 from projections.publishing.publication import Publication
 from projections.publishing.tail import Tail
 from streams.runtime.partition_pump import ConsumerRecord
+
+LOOK_SECONDS = 30.0
+"""Between two looks at the layout when nothing says that it has changed."""
 
 
 class Tailers:
@@ -22,9 +27,15 @@ class Tailers:
 
     def __init__(self, publication: Publication) -> None:
         self.tails: dict[int, Tail] = {}
-        """By seat."""
+        """By the number of the log."""
+        self._seats: set[int] = set()
+        """All that this worker has; most have no log."""
+        self._ended: set[int] = set()
+        """The logs that are published to their ends."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._covered: dict[int, int] = {}
+        self._unknown = asyncio.Event()
+        """Set where the layout that is known may not be the newest."""
         self._publication = publication
 
     async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
@@ -35,20 +46,42 @@ class Tailers:
         return self._covered.get(partition)
 
     def assign(self, seats: set[int]) -> None:
-        """Tail the open logs at exactly these seats, of which most have none. Cheap to repeat."""
+        """Tail the logs at exactly these seats, also those that are sealed, to their ends. Cheap to repeat."""
+        self._seats = seats
         self._covered = {seat: offset for seat, offset in self._covered.items() if seat in seats}
-        spans = {span.seat: span for span in self._publication.layout.layout.open if span.seat in seats}
-        for seat in self._tasks.keys() - spans.keys():
-            self._tasks.pop(seat).cancel()
-            del self.tails[seat]
-        for seat in spans.keys() - self._tasks.keys():
-            self.tails[seat] = tail = Tail(self._publication, spans[seat])
-            self._tasks[seat] = self._publication.supervisor.keep(f"publishing {tail.log}", tail.run)
+        begun = [span for span in self._publication.layout.layout.logs if span.after is not None]
+        spans = {span.number: span for span in begun if span.seat in seats and span.number not in self._ended}
+        for number in self._tasks.keys() - spans.keys():
+            self._tasks.pop(number).cancel()
+            del self.tails[number]
+        for number in sorted(spans.keys() - self._tasks.keys()):
+            self.tails[number] = tail = Tail(self._publication, spans[number])
+            run = partial(self._run, number, tail)
+            self._tasks[number] = self._publication.supervisor.keep(f"publishing {tail.log}", run)
+
+    async def _run(self, number: int, tail: Tail) -> None:
+        await tail.run()
+        self._ended.add(number)
+        self._unknown.set()
+
+    async def follow_layout(self) -> None:
+        """Keep to the newest layout, for ever: when a log has ended, when a hint is of one that is not known, and now
+        and then. Raises `Unavailable`."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._unknown.wait()
+            self._unknown.clear()
+            await self._publication.layout.look()
+            self.assign(self._seats)
 
     def wake(self, seat: int, hint: bytes | None) -> None:
         """A hint came; what it says need not be true."""
-        if seat in self.tails:
-            self.tails[seat].wake(int(hint) if hint and hint.isdigit() and len(hint) < 19 else 0)
+        tails = [tail for tail in self.tails.values() if tail.seat == seat]
+        for tail in tails:
+            tail.wake(int(hint) if hint and hint.isdigit() and len(hint) < 19 else 0)
+        if not tails and seat in self._seats:
+            self._unknown.set()
 
     async def close(self) -> None:
         """Tail nothing any more."""

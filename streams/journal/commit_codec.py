@@ -49,7 +49,7 @@ def _sized(value: bytes) -> tuple[bytes, bytes]:
     return long(len(value)), value
 
 
-def encode_payload(slices: Mapping[int, SliceHead], events: Sequence[RecordedEvent]) -> bytes:
+def encode_payload(slices: Mapping[int, SliceHead], events: Sequence[RecordedEvent], is_seal: bool = False) -> bytes:
     """The payload of a commit. The same slices, in the same order, and events give the same bytes.
 
     Written here field by field, since every row of every commit goes this way and the library takes three times as
@@ -60,7 +60,7 @@ def encode_payload(slices: Mapping[int, SliceHead], events: Sequence[RecordedEve
         parts.append(long(len(slices)))
     for slice, head in slices.items():
         parts += (long(slice), long(head.offset), long(head.eventful_nr))
-    parts.append(long(0))
+    parts += (long(0), b"\x01" if is_seal else b"\x00")
     if events:
         parts.append(long(len(events)))
     for event in events:
@@ -76,8 +76,8 @@ def encode_payload(slices: Mapping[int, SliceHead], events: Sequence[RecordedEve
     return b"".join(parts)
 
 
-def decode_payload(payload: bytes) -> tuple[dict[int, SliceHead], tuple[RecordedEvent, ...]]:
-    """The slices and the events of a payload. Raises `UnreadableCommit`."""
+def decode_payload(payload: bytes) -> tuple[dict[int, SliceHead], tuple[RecordedEvent, ...], bool]:
+    """The slices and the events of a payload, and whether it is a seal. Raises `UnreadableCommit`."""
     header = payload[:_HEADER]
     schema = _READABLE.get(header)
     if schema is None:
@@ -87,7 +87,7 @@ def decode_payload(payload: bytes) -> tuple[dict[int, SliceHead], tuple[Recorded
     try:
         record: Any = fastavro.schemaless_reader(BytesIO(payload[_HEADER:]), schema, None)
         slices = {it["slice"]: SliceHead(it["offset"], it["eventful_nr"]) for it in record["slices"]}
-        return slices, tuple(RecordedEvent(**event) for event in record["events"])
+        return slices, tuple(RecordedEvent(**event) for event in record["events"]), record["is_seal"]
     except Exception as error:  # whatever the reader stumbles over in bytes that are not what their header says
         raise UnreadableCommit(f"a commit's bytes are damaged: {error!r}") from error
 
@@ -98,7 +98,7 @@ def commit_from(log: str, row: Sequence[Any], recorded_at: datetime) -> Commit:
     Raises `UnreadableCommit`.
     """
     nr, epoch, owner, topic_id, derived_nr, _, payload = row
-    slices, events = decode_payload(payload)
+    slices, events, is_seal = decode_payload(payload)
     return Commit(
         log=log,
         nr=nr,
@@ -109,6 +109,7 @@ def commit_from(log: str, row: Sequence[Any], recorded_at: datetime) -> Commit:
         derived_nr=derived_nr,
         recorded_at=recorded_at,
         events=events,
+        is_seal=is_seal,
     )
 
 

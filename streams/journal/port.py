@@ -119,6 +119,7 @@ class Commit(msgspec.Struct, frozen=True):
     derived_nr     all commits up to this one are known to be in the derived tables (the column is `indexed_nr`)
     recorded_at    wall clock of the owner (UTC), kept to the millisecond; nothing is decided by it
     events         in order; the index of an event is its place in this tuple
+    is_seal        whether it is the last one of its log, whose slices go on in others
     """
 
     log: str
@@ -130,6 +131,7 @@ class Commit(msgspec.Struct, frozen=True):
     derived_nr: int
     recorded_at: datetime
     events: tuple[RecordedEvent, ...] = ()
+    is_seal: bool = False
 
     @property
     def eventful_nr(self) -> int:
@@ -143,7 +145,7 @@ class Commit(msgspec.Struct, frozen=True):
 
     def _written(self) -> tuple[object, ...]:
         offsets = {slice: head.offset for slice, head in self.slices.items()}
-        return self.log, self.nr, self.epoch, self.owner, self.topic_id, offsets, self.events
+        return self.log, self.nr, self.epoch, self.owner, self.topic_id, offsets, self.events, self.is_seal
 
 
 class Snapshot(msgspec.Struct, frozen=True):

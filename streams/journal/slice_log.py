@@ -64,7 +64,11 @@ class SliceLog:
         """The newest commit of the log that has the slice. Linearizable, as far as the layout that is known is the
         newest one, and as the reads are. Raises `Unavailable`."""
         for span in reversed(self._known.layout.spans(self.slice)):
-            commit = await self._journal.head(log_name(self.type, span.number), span.after)
+            commit = await self._journal.head(log_name(self.type, span.number), span.begins_after)
+            if commit is not None and commit.is_seal and span.is_open:
+                version = self._known.layout.version
+                if (await self._known.look()).version != version:
+                    return await self.newest()
             if commit is not None:
                 return commit
         return None
@@ -78,7 +82,11 @@ class SliceLog:
         """Up to `limit` commits with a number behind `after`, of one log, none left out. None does not mean the end:
         see `Log.commits`. Raises `Unavailable`."""
         span = self._span(after)
-        return await self._journal.commits(log_name(self.type, span.number), max(after, span.after), limit)
+        name, start = log_name(self.type, span.number), max(after, span.begins_after)
+        commits = await self._journal.commits(name, start, limit)
+        if commits and commits[-1].is_seal and span.sealed is None:
+            await self._known.look()
+        return commits
 
     def _span(self, after: int) -> LogSpan:
         """The log that has the commit behind a number."""

@@ -93,8 +93,8 @@ async def check_not_behind(journal: Log | None, published: Collection[Position])
             span = layout.of(position.slice)
             log = log_name(type, span.number)
             if log not in heads:
-                commit = await journal.head(log, span.after)
-                heads[log] = span.after if commit is None else commit.nr
+                commit = await journal.head(log, span.begins_after)
+                heads[log] = span.begins_after if commit is None else commit.nr
             head = heads[log]
         if head < position.nr:
             raise JournalBehind(journal_is_behind(position, head))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from streams.concurrency.supervisor import Supervisor
-from streams.journal.layout import LogSpan
+from streams.journal.layout import Layout
 from streams.journal.port import log_name
 from streams.ownership.owned_log import OwnedLog, Worker
 from streams.ownership.waiting import WaitingLog
@@ -43,10 +43,11 @@ class Assignment:
         owners = [log.owner for log in self.logs.values() if log.owner is not None and log.owner.is_owner]
         return {slice: offset for owner in owners for slice, offset in owner.covered.items()}
 
-    # -- a rebalance -----------------------------------------------------------------------------------
+    # -- a rebalance, or a change of the layout --------------------------------------------------------
 
-    async def assign(self, spans: Iterable[LogSpan]) -> None:
-        """Own exactly these from now on; returns before they are taken over. Cheap to repeat.
+    async def assign(self, seats: Collection[int], layout: Layout) -> None:
+        """Own exactly the open logs at these seats from now on; returns before they are taken over. Those that are to
+        end are sealed. Cheap to repeat.
 
         A log that was here before goes on as if nothing had been: if another worker had it in between, the journal says
         so at the next append.
@@ -54,11 +55,15 @@ class Assignment:
         async with self._lock:
             if self._is_closed:
                 return
-            placed = {span.number: span for span in spans}
+            placed = {span.number: span for span in layout.open if span.seat in seats}
             leaving = [self.logs.pop(number) for number in self.logs.keys() - placed.keys()]
             for number in sorted(placed.keys() - self.logs.keys()):
                 waiting = WaitingLog(log_name(self._type, number), self._supervisor, self._changed)
-                self.logs[number] = OwnedLog(placed[number], self._worker, waiting)
+                parents = [layout.log(parent) for parent in placed[number].parents]
+                self.logs[number] = OwnedLog(placed[number], parents, self._worker, waiting)
+            for number, log in self.logs.items():
+                if layout.is_ending(number):
+                    log.end()
             await asyncio.gather(
                 *(log.start() for _, log in sorted(self.logs.items())),
                 *(log.close("assigned to another worker") for log in leaving),

@@ -73,8 +73,8 @@ class Derivation:
             self._changed.notify_all()
             await self._changed.wait_for(lambda: self._ended or len(self._pending) < MOST_PENDING)
 
-    async def finish(self, seconds: float) -> None:
-        """Wait until no commit is pending, at most `seconds`."""
+    async def finish(self, seconds: float | None) -> None:
+        """Wait until no commit is pending, at most `seconds`, None for as long as it takes."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(lambda: self._ended or not self._pending)

@@ -4,6 +4,8 @@ The task takes over, reads the commands of the log's slices from the offsets tha
 until ownership is lost; then it begins again, with growing pauses. So the trouble of one log is its own: no other log
 waits for it, neither in this worker nor, by a rebalance, in the others of its group.
 
+A log ends when others are planned that go on from it: its owner derives what it has committed, and seals it.
+
 A rebalance that leaves the log here does not stop it. While one is under way nobody knows whether it does: an owner
 goes on, for the fence stops one who should not; but nothing is taken over, lest two fence each other in turn.
 """
@@ -24,6 +26,7 @@ from streams.journal.port import Fenced, Unavailable
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.owner import TAKE_OVER_SECONDS, Owner
+from streams.ownership.takeover import LogSealed
 from streams.ownership.waiting import WaitingLog
 
 WIND_UP_SECONDS = 1.5
@@ -37,14 +40,17 @@ CALM_SECONDS = 10.0
 class Worker(Protocol):
     """The worker around the logs of one aggregate type."""
 
-    def new_owner(self, span: LogSpan, topic_id: str, waiting: WaitingLog) -> Owner:
-        """An owner of this log, which has not taken over yet."""
+    def new_owner(self, span: LogSpan, parents: Sequence[LogSpan], topic_id: str, waiting: WaitingLog) -> Owner:
+        """An owner of this log, which goes on from its parents, and has not been taken over yet."""
 
     def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:
         """Who reads the commands of these slices."""
 
     async def describe(self) -> TopicMetadata | None:
         """The command topic as Kafka has it; None while it has no leader. Raises `KafkaError`."""
+
+    async def note_seal(self, span: LogSpan, nr: int) -> None:
+        """Write into the layout that a log ends with commit `nr`, and have the logs begin that go on from it."""
 
     async def confirmed(self) -> None:
         """Return when the consumer group has confirmed, after the call, that this worker is one of its members."""
@@ -62,13 +68,15 @@ class Stage(Enum):
 class OwnedLog:
     """A log in this worker. Its owner outlives the task, so that one that comes back keeps a warm cache."""
 
-    def __init__(self, span: LogSpan, worker: Worker, waiting: WaitingLog) -> None:
+    def __init__(self, span: LogSpan, parents: Sequence[LogSpan], worker: Worker, waiting: WaitingLog) -> None:
         self.span = span
+        self._parents = parents
         self.name = waiting.name
         self.waiting = waiting
         self.owner: Owner | None = None
         self._worker = worker
         self._stage = Stage.IDLE
+        self._is_ending = False
         self._is_placed = asyncio.Event()
         """Set while no rebalance is under way."""
         self._task: asyncio.Task[None] | None = None
@@ -93,6 +101,13 @@ class OwnedLog:
         self._is_placed.clear()
         if self._stage is not Stage.DECIDING:
             await self.suspend()
+
+    def end(self) -> None:
+        """Others are planned that go on from the log: it is to be sealed. Cheap to repeat."""
+        if not self._is_ending:
+            self._is_ending = True
+            if self.owner is not None:
+                self.owner.stop()
 
     async def suspend(self) -> None:
         """Let go of the log: the group in work is finished, if the journal lets it; the rest is read again."""
@@ -123,10 +138,15 @@ class OwnedLog:
                 began = loop.time()
                 try:
                     owner = await self._take_over()
-                    error = await self._serve(owner, reader)
+                    error = None if self._is_ending else await self._serve(owner, reader)
+                    if error is None and self._is_ending and not self._is_stopping:
+                        error = await self._seal(owner)
                     if error is None or self._is_stopping:
                         return
                     await self._give_up(owner, error)
+                except LogSealed as sealed:
+                    await self._note_seal(sealed.nr)
+                    return
                 except Exception as error:
                     self.waiting.begin(error)
                 if loop.time() - began > CALM_SECONDS:
@@ -144,7 +164,7 @@ class OwnedLog:
         if self.owner is not None and not (self.owner.can_go_on and self.owner.topic_id == topic.id):
             await self._drop_owner("the command topic was made again")
         if self.owner is None:
-            self.owner = self._worker.new_owner(self.span, topic.id, self.waiting)
+            self.owner = self._worker.new_owner(self.span, self._parents, topic.id, self.waiting)
         if not self.owner.is_owner:
             await self.owner.take_over()
         return self.owner
@@ -165,6 +185,20 @@ class OwnedLog:
             await reader.run(owner.covered, _Commands(owner))
         except Exception as error:
             owner.lose(error)
+
+    async def _seal(self, owner: Owner) -> Exception | None:
+        """End the log; the error by which ownership was lost before that."""
+        try:
+            nr = await owner.seal()
+        except Exception as error:
+            owner.lose(error)
+            return error
+        await self._note_seal(nr)
+        return None
+
+    async def _note_seal(self, nr: int) -> None:
+        self.waiting.end()
+        await self._worker.note_seal(self.span, nr)
 
     @property
     def _is_stopping(self) -> bool:

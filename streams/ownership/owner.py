@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
@@ -22,6 +24,7 @@ from streams.deciding.messages import Message
 from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, Fenced, Journal, Unavailable
 from streams.kafka.command_slices import CommandSlices
+from streams.moments import now
 from streams.ownership.command_queue import CommandQueue
 from streams.ownership.derivation import Derivation, Dispatch
 from streams.ownership.follower import LogFollower
@@ -39,7 +42,7 @@ CLOSE_SECONDS = 1.5
 
 
 class Owner:
-    """Owns one log, which `span` describes, from `take_over` until it is lost or closed.
+    """Owns one log, which `span` describes and `parents` precede, from `take_over` until it is lost or closed.
 
     `open` has it take messages, and `run` decides them until `stop` or a loss ends it; both may be called again after a
     `stop`, for the owner stays the owner over a rebalance.
@@ -49,6 +52,7 @@ class Owner:
         self,
         *,
         span: LogSpan,
+        parents: Sequence[LogSpan] = (),
         topic_id: str,
         identity: str,
         journal: Journal,
@@ -75,6 +79,7 @@ class Owner:
         self.queue = CommandQueue(handler.limits)
         self.intakes = {slice: PartitionIntake(self.log, slice, commands, self.queue) for slice in span.slices}
         self.derivation = Derivation(self.log, handler.decider.type, journal, dispatch)
+        self._parents = parents
         self._former = "nobody"
         self._ended = False
         self._journal = journal
@@ -111,8 +116,8 @@ class Owner:
         return {slice: head.offset + 1 for slice, head in self.head.slices.items()} if self.head is not None else {}
 
     async def take_over(self) -> None:
-        """Become the owner: from here on the former one cannot append. Raises `Unavailable`, `TimeoutError`, and the
-        errors of the journal; may be tried again, and then goes on with the rest.
+        """Become the owner: from here on the former one cannot append. Raises `Unavailable`, `TimeoutError`,
+        `LogSealed`, and the errors of the journal; may be tried again, and then goes on with the rest.
 
         Then derives the commits that the former owner may not have derived.
         """
@@ -120,7 +125,7 @@ class Owner:
         if self.head is None:
             async with asyncio.timeout(TAKE_OVER_SECONDS):
                 old, self.head = await take_over(
-                    self._journal, self._commands, self.log, self.span, self.topic_id, self.identity
+                    self._journal, self._commands, self.log, self.span, self.topic_id, self.identity, self._parents
                 )
             self._former = f"{old.owner} (epoch {old.epoch})" if old else "nobody"
         commit = self.head
@@ -177,6 +182,26 @@ class Owner:
         """Have `run` return when the group in work is done; the commands that wait are delivered again, here or
         elsewhere."""
         self.queue.close()
+
+    async def seal(self) -> int:
+        """End the log, when `run` has returned: all is derived, then its last commit appended. Returns its number.
+
+        Waits for a journal that does not answer. Raises `Fenced`."""
+        await self.derivation.finish(None)
+        head = self.head
+        assert head is not None
+        if self.derivation.derived_nr < head.nr:
+            raise Unavailable(f"{self.log}: commit {head.nr} is not derived")
+        seal = replace(
+            head, nr=head.nr + 1, derived_nr=head.nr, recorded_at=now(), owner=self.identity, events=(), is_seal=True
+        )
+        action = f"{self.log}: appending the seal"
+        await until_it_answers(lambda: self._journal.append(seal), action, Unavailable, self._waits)
+        self.head = seal
+        self._follower.committed(seal)
+        self._replies.hint(self.span.seat, seal.nr)
+        self._end(f"sealed by commit {seal.nr}: others go on from it", logging.INFO)
+        return seal.nr
 
     def lose(self, error: Exception, reason: str = "") -> None:
         """Decide nothing any more. The trace of a bug is not logged here: the same may end one owner after another."""

@@ -1,39 +1,75 @@
-"""How a log changes hands: an empty commit with the next epoch, which fences the former owner."""
+"""How a log changes hands: an empty commit with the next epoch, which fences the former owner. And how it ends: by a
+seal, a commit behind which nobody appends; the logs that go on from it begin with what the seals say of their slices.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
 from streams.journal.layout import LogSpan
-from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Log, SliceHead, Unavailable, log_type
+from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Log, SliceHead, Unavailable, log_name, log_type
 from streams.kafka.command_slices import CommandSlices
 from streams.moments import now
 
 log = logging.getLogger(__name__)
 
 
-async def take_over(
-    journal: Log, commands: CommandSlices, name: str, span: LogSpan, topic_id: str, owner: str
-) -> tuple[Commit | None, Commit]:
-    """Make `owner` the owner of the log `name`. Returns the former head, and the commit that begins the new epoch.
+class LogSealed(Exception):
+    """The log has ended, with commit `nr`."""
 
-    Reads the head, appends at the next number, and starts again when another owner was faster. Raises `Unavailable`.
+    def __init__(self, name: str, nr: int) -> None:
+        super().__init__(f"{name} is sealed by commit {nr}: others go on from it")
+        self.nr = nr
+
+
+async def take_over(
+    journal: Log,
+    commands: CommandSlices,
+    name: str,
+    span: LogSpan,
+    topic_id: str,
+    owner: str,
+    parents: Sequence[LogSpan] = (),
+) -> tuple[Commit | None, Commit]:
+    """Make `owner` the owner of the log `name`, which goes on from its `parents`. Returns the former head, and the
+    commit that begins the new epoch.
+
+    Reads the head, appends at the next number, and starts again when another owner was faster. Raises `Unavailable`,
+    and `LogSealed`.
     """
+    inherited = await _inherited(journal, log_type(name), span, parents, topic_id)
     while True:
-        old, ends = await journal.head(name, span.after), await commands.ends()
+        old, ends = await journal.head(name, span.begins_after), await commands.ends()
+        if old is not None and old.is_seal:
+            raise LogSealed(name, old.nr)
         if old is not None and (old.topic_id != topic_id or _lost(old, ends)):
             await check_topic(commands, name, topic_id)
         if old is None:
-            await commands.check_unpublished(log_type(name), span.after)
-        commit = first_commit(old, name, span, topic_id, ends, owner)
+            await commands.check_unpublished(log_type(name), span.begins_after)
+        commit = first_commit(old, name, span, topic_id, ends, owner, inherited)
         try:
             await journal.append(commit)
             return old, commit
         except Fenced:
             continue
+
+
+async def _inherited(
+    journal: Log, type: str, span: LogSpan, parents: Sequence[LogSpan], topic_id: str
+) -> dict[int, SliceHead]:
+    """How far the slices of a log are that it has from others, by their seals."""
+    slices: dict[int, SliceHead] = {}
+    for parent in parents:
+        name = log_name(type, parent.number)
+        seal = await journal.head(name, parent.begins_after)
+        if seal is None or not seal.is_seal or seal.nr > span.begins_after:
+            raise Unavailable(f"{name} is not sealed yet, as far as the journal says")
+        moved = {slice: head for slice, head in seal.slices.items() if slice in span.slices}
+        slices |= moved if seal.topic_id == topic_id else _from_the_beginning(name, moved)
+    return slices
 
 
 async def check_topic(commands: CommandSlices, name: str, topic_id: str) -> None:
@@ -47,19 +83,26 @@ async def check_topic(commands: CommandSlices, name: str, topic_id: str) -> None
 
 
 def first_commit(
-    old: Commit | None, name: str, span: LogSpan, topic_id: str, ends: Mapping[int, int], owner: str
+    old: Commit | None,
+    name: str,
+    span: LogSpan,
+    topic_id: str,
+    ends: Mapping[int, int],
+    owner: str,
+    inherited: Mapping[int, SliceHead],
 ) -> Commit:
     """The commit that begins an epoch, behind the head `old`, where the slices of the command topic `topic_id` end at
-    the offsets `ends`."""
+    the offsets `ends`. Without a head the log begins, with what it has `inherited` of its slices."""
     if old is None:
-        return Commit(
+        after = span.begins_after
+        old = Commit(
             log=name,
-            nr=span.after + 1,
-            epoch=1,
+            nr=after,
+            epoch=0,
             owner=owner,
             topic_id=topic_id,
-            slices={slice: SliceHead() for slice in span.slices},
-            derived_nr=span.after,
+            slices={slice: inherited.get(slice, SliceHead()) for slice in span.slices},
+            derived_nr=after,
             recorded_at=now(),
         )
     slices = {slice: old.slices.get(slice, SliceHead()) for slice in span.slices}

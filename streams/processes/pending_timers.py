@@ -1,11 +1,12 @@
-"""The timers of one log that are pending, in the order in which they are to be asked to fire.
+"""The timers of some slices that are pending, in the order in which they are to be asked to fire.
 
 They are rows of a temporary SQLite database, which sorts them and finds them by id: at most `CACHE_KIB` of memory
 however many there are, and beyond that some 200 bytes a timer in a file without a name, which is gone with the process.
 
 What the next owner needs is in the journal: the log, and so that it need not be read from its beginning, `PAGES` pages
-of pending timers, each saved with the number of the commit up to which it is complete. They are made from the log, and
-may be missing or old: who reads the log from the oldest page on has all timers that are pending.
+of pending timers of each slice, each saved with the number of the commit up to which it is complete. They are made from
+the log, and may be missing or old: who reads the log from the oldest page on has all timers that are pending. A slice
+that goes on in another log takes its pages along.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from zlib import crc32
 
 import msgspec
 
-PAGES = 32
-"""Of one log. Which one a timer is in says its id; the number is part of the stored form."""
+from streams.slices import slice_of
+
+PAGES = 4
+"""Of one slice. Which one a timer is in says its id; the number is part of the stored form."""
 CACHE_KIB = 1_024
-FORM = 1
+FORM = 2
 """Of a stored page; pages of any other are left aside, and the log is read instead."""
 
 _TABLES = f"""
@@ -47,13 +50,18 @@ class PendingTimer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     correlation_id: str
 
 
+Page = tuple[int, int]
+"""A slice, and the number of a page of it."""
+
 _decode_page = msgspec.msgpack.Decoder(list[PendingTimer]).decode
 
 
 class PendingTimers:
-    """The pending timers of one log. Each has a time when it is to be asked: at first, when it is due."""
+    """The pending timers of some of the `slices` that there are. Each has a time when it is to be asked: at first, when
+    it is due."""
 
-    def __init__(self) -> None:
+    def __init__(self, slices: int) -> None:
+        self._slices = slices
         self._rows = sqlite3.connect("", isolation_level=None)
         self._rows.executescript(_TABLES)
 
@@ -65,12 +73,12 @@ class PendingTimers:
         """These are pending; one that was already is so at its new time only."""
         self._rows.executemany(
             "REPLACE INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
-            ((_page_of(timer.id), *msgspec.structs.astuple(timer), timer.due) for timer in timers),
+            ((self._page_of(timer.id), *msgspec.structs.astuple(timer), timer.due) for timer in timers),
         )
 
     def end(self, id: str) -> None:
         """This one is pending no more, if it was."""
-        self._rows.execute("DELETE FROM pending WHERE page = ? AND id = ?", (_page_of(id), id))
+        self._rows.execute("DELETE FROM pending WHERE page = ? AND id = ?", (self._page_of(id), id))
 
     # -- who is to be asked ----------------------------------------------------------------------------
 
@@ -102,20 +110,21 @@ class PendingTimers:
     def ask_again(self, timer: PendingTimer, at: str, pause: int) -> None:
         """It was asked, and is to be asked again, after `pause` seconds, `at` this time."""
         self._rows.execute(
-            "UPDATE pending SET ask = ?, pause = ? WHERE page = ? AND id = ?", (at, pause, _page_of(timer.id), timer.id)
+            "UPDATE pending SET ask = ?, pause = ? WHERE page = ? AND id = ?",
+            (at, pause, self._page_of(timer.id), timer.id),
         )
 
     # -- pages -----------------------------------------------------------------------------------------
 
-    def page(self, number: int) -> bytes:
+    def page(self, page: Page) -> bytes:
         """A page, to be stored."""
-        rows = self._rows.execute(f"SELECT {_TIMER} FROM pending WHERE page = ?", (number,))
+        slice, number = page
+        rows = self._rows.execute(f"SELECT {_TIMER} FROM pending WHERE page = ?", (slice * PAGES + number,))
         return msgspec.msgpack.encode(rows.fetchall())
 
     def add_page(self, page: bytes) -> None:
         """Take in a page that was stored."""
         self.schedule(_decode_page(page))
 
-
-def _page_of(id: str) -> int:
-    return crc32(id.encode()) % PAGES
+    def _page_of(self, id: str) -> int:
+        return slice_of(id, self._slices) * PAGES + crc32(id.encode()) % PAGES

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -31,15 +31,15 @@ from streams.journal.snapshots import MOST_BYTES
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.moments import in_utc
 from streams.ownership.follower import LogFollower
-from streams.processes.pending_timers import FORM, PAGES, PendingTimer, PendingTimers
+from streams.processes.pending_timers import FORM, PAGES, Page, PendingTimer, PendingTimers
 from streams.slices import slice_of
 
 log = logging.getLogger(__name__)
 
 PAGE_TYPE = "timer#pending"
-"""Under this type the journal keeps the pages, as snapshots of `<log>/<page>`. No aggregate type has a `#`."""
-ROWS_A_PAGE = 250
-"""Rows of the log between two pages that are saved: a new owner reads 32 times as many at most."""
+"""Under this type the journal keeps the pages, as snapshots of `<stream>/<page>`. No aggregate type has a `#`."""
+ROWS_AROUND = 8_000
+"""Rows of the log in which all pages are saved, one after another: a new owner reads as many at most."""
 COMMITS_AT_ONCE = 100
 RECENT_COMMITS = 64
 """Commits kept in memory for a watch that is busy; what it misses it reads from the journal."""
@@ -77,7 +77,7 @@ class TimerWatch(LogFollower):
         self._head = 0
         """The newest commit that is durable."""
         self._recent: deque[Commit] = deque(maxlen=RECENT_COMMITS)
-        self._too_large: set[int] = set()
+        self._too_large: set[Page] = set()
         """Pages that were too large to save, each said once."""
         self._changed = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -111,18 +111,20 @@ class TimerWatch(LogFollower):
         """Watch until it is cancelled. Begins anew, from the pages, when it is called again."""
         with contextlib.ExitStack() as at_end:
             at_end.callback(self._waits, None)
-            timers = at_end.enter_context(contextlib.closing(PendingTimers()))
+            timers = at_end.enter_context(contextlib.closing(PendingTimers(self._slices)))
             saved = await self._read_pages(timers)
-            nr, rows = min(saved), 0
+            await self._follow_former_logs(saved, timers)
+            nr, rows = max(min(saved.values()), self._span.begins_after), 0
+            rows_a_page = max(1, ROWS_AROUND // len(saved))
             while True:
                 self._changed.clear()
                 while nr < self._head:
                     for commit in await self._commits(nr):
                         await self._follow(commit, timers)
                         nr, rows = commit.nr, rows + max(1, len(commit.events))
-                        for _ in range(min(rows // ROWS_A_PAGE, PAGES)):
+                        for _ in range(min(rows // rows_a_page, len(saved))):
                             await self._save_page(saved, nr, timers)
-                        rows %= ROWS_A_PAGE
+                        rows %= rows_a_page
                 pause = await self._ask(timers)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
@@ -133,18 +135,40 @@ class TimerWatch(LogFollower):
         recent = [commit for commit in self._recent if commit.nr > nr]
         if recent and recent[0].nr == nr + 1:
             return recent
+        return await self._read(self._log, nr, self._head)
+
+    async def _read(self, log: str, nr: int, last: int) -> Sequence[Commit]:
+        """The commits of a log that follow `nr`, at least one: it has them up to `last`."""
 
         async def read() -> Sequence[Commit]:
-            if commits := await self._journal.commits(self._log, nr, COMMITS_AT_ONCE):
+            if commits := await self._journal.commits(log, nr, COMMITS_AT_ONCE):
                 return commits
-            raise Unavailable(f"commit {nr + 1} of {self._head} cannot be read yet")
+            raise Unavailable(f"commit {nr + 1} of {last} cannot be read yet")
 
-        return await until_it_answers(read, f"{self._log}: reading commits for its timers", Unavailable, self._waits)
+        return await until_it_answers(read, f"{log}: reading commits for its timers", Unavailable, self._waits)
+
+    async def _follow_former_logs(self, saved: Mapping[Page, int], timers: PendingTimers) -> None:
+        """Read what the pages lack of the logs that had the slices before."""
+        if not self._span.parents:
+            return
+        layout = await until_it_answers(
+            lambda: self._journal.layout(self._type), f"{self._log}: reading the layout", Unavailable, self._waits
+        )
+        former = [log for log in layout.logs if log.sealed is not None] if layout is not None else []
+        for span in sorted(former, key=lambda log: log.begins_after):
+            its = [nr for (slice, _), nr in saved.items() if slice in span.slices]
+            last = span.sealed or 0
+            nr = max(min(its, default=last), span.begins_after)
+            while nr < last:
+                for commit in await self._read(log_name(self._type, span.number), nr, last):
+                    await self._follow(commit, timers)
+                    nr = commit.nr
 
     async def _follow(self, commit: Commit, timers: PendingTimers) -> None:
+        """Take in the events of the slices that are watched."""
         for index, row in enumerate(commit.events):
             await yield_if_due()
-            if not row.is_event:
+            if not row.is_event or slice_of(row.aggregate_id, self._slices) not in self._span.slices:
                 continue
             for event in await decode_event(self._codec, self._journal, row.data):
                 if isinstance(event, TimerScheduled):
@@ -180,45 +204,47 @@ class TimerWatch(LogFollower):
 
     # -- pages -----------------------------------------------------------------------------------------
 
-    async def _read_pages(self, timers: PendingTimers) -> list[int]:
+    async def _read_pages(self, timers: PendingTimers) -> dict[Page, int]:
         """Take in the pages that the journal has. Returns of each up to which commit it is complete."""
+        wanted = [(slice, number) for slice in self._span.slices for number in range(PAGES)]
         pages = await until_it_answers(
-            lambda: all_of(self._journal.snapshot(PAGE_TYPE, self._page_id(number)) for number in range(PAGES)),
+            lambda: all_of(self._journal.snapshot(PAGE_TYPE, self._page_id(page)) for page in wanted),
             f"{self._log}: reading its pending timers",
             Unavailable,
             self._waits,
         )
-        saved = []
-        for page in pages:
+        saved = {}
+        for place, page in zip(wanted, pages, strict=True):
             # A page from beyond the head is of a log that somebody has put back to an older one.
             is_usable = page is not None and page.version == FORM and page.nr <= self._head
-            saved.append(page.nr if page is not None and is_usable else self._span.after)
+            saved[place] = page.nr if page is not None and is_usable else 0
             if page is not None and is_usable:
                 timers.add_page(page.state)
                 await yield_if_due()
         return saved
 
-    async def _save_page(self, saved: list[int], nr: int, timers: PendingTimers) -> None:
+    async def _save_page(self, saved: dict[Page, int], nr: int, timers: PendingTimers) -> None:
         """Save the oldest page as it is after commit `nr`."""
-        number = saved.index(min(saved))
-        page = Snapshot(self._page_id(number), 0, nr, FORM, timers.page(number))
+        place = min(saved, key=lambda place: saved[place])
+        page = Snapshot(self._page_id(place), 0, nr, FORM, timers.page(place))
         if len(page.state) > MOST_BYTES:
-            if number not in self._too_large:
+            if place not in self._too_large:
                 text = "%s: %d bytes of pending timers are too many to save: the next owner reads more of the log"
                 log.warning(text, page.aggregate_id, len(page.state))
-            self._too_large.add(number)
+            self._too_large.add(place)
             return
-        self._too_large.discard(number)
+        self._too_large.discard(place)
         await until_it_answers(
             lambda: self._journal.save_snapshots(PAGE_TYPE, [page]),
             f"{self._log}: saving its pending timers",
             Unavailable,
             self._waits,
         )
-        saved[number] = nr
+        saved[place] = nr
 
-    def _page_id(self, number: int) -> str:
-        return f"{self._log}/{number}"
+    def _page_id(self, page: Page) -> str:
+        slice, number = page
+        return f"{stream_name(self._type, slice)}/{number}"
 
 
 def fire_timer(timer: PendingTimer, stream: str, source: str) -> ProducerRecord:

@@ -21,6 +21,7 @@ from streams.runtime.log_lines import one_line_each, quieten
 from streams.runtime.membership import Membership
 from streams.runtime.part import Part
 from streams.runtime.partition_pump import RecordHandler
+from streams.runtime.peers import KafkaGroup, Peers
 from streams.runtime.places import check_folder, check_listening
 from streams.runtime.preparation import stop_on_user_error
 from streams.runtime.seats import SeatAssignor
@@ -85,6 +86,7 @@ class Application(faust.App):  # type: ignore[misc]
         self.rebalanced = False
         self._leaves_first = leaves_first
         self._resuming: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         options.setdefault("datadir", str(settings.data_dir / group))
         door = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
         web = dict(options.pop("web_application_options", {}))
@@ -161,7 +163,9 @@ class Application(faust.App):  # type: ignore[misc]
             if self.conf.web_enabled:
                 check_listening(self.conf.web_bind, self.conf.web_port)
         await super().on_first_start()
-        self._membership = Membership(self.conf.datadir / "member", self.settings.bootstrap_servers, self.conf.id)
+        group = KafkaGroup(self.settings.bootstrap_servers, self.conf.id)
+        self._membership = Membership(self.conf.datadir / "member", group)
+        self._peers = Peers(group, self.supervisor)
         with stop_on_user_error():
             await self._membership.succeed(alone=bool(self.tables))  # two cannot have the same tables open
         for part in self.parts:
@@ -177,6 +181,8 @@ class Application(faust.App):  # type: ignore[misc]
 
     async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:
         self.rebalanced = False
+        if self._looking is not None:
+            await each_done(cancel(self._looking), self._peers.close())
         for part in reversed(self.parts):
             await each_done(part.stop())
 
@@ -195,7 +201,11 @@ class Application(faust.App):  # type: ignore[misc]
 
     def on_rebalance_end(self) -> None:
         super().on_rebalance_end()
-        self._membership.record(self.consumer.member_id)
+        member_id = self.consumer.member_id
+        self._membership.record(member_id)
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = self.supervisor.keep("watching the other workers", lambda: self._peers.follow(member_id))
         self._resuming = self.supervisor.keep("resuming after a rebalance", self._resume)
 
     async def _resume(self) -> None:

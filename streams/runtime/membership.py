@@ -13,11 +13,10 @@ import logging
 from pathlib import Path
 from typing import IO
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from aiokafka.protocol.group import LeaveGroupRequest
 
 from streams.concurrency.retry import retried
+from streams.runtime.peers import Group
 from streams.settings import SettingsError
 
 log = logging.getLogger(__name__)
@@ -27,15 +26,14 @@ END_SECONDS, LOOK_SECONDS = 3.0, 0.1
 
 
 class Membership:
-    """The member id of this worker in `group`, kept in `file` for whoever comes after it.
+    """The member id of this worker in its group, kept in `file` for whoever comes after it.
 
     The file is locked for as long as the process lives: one who shares the folder is not taken for dead. Where the
     folder has tables, whoever comes second is refused; elsewhere nothing is written down for it.
     """
 
-    def __init__(self, file: Path, servers: list[str], group: str) -> None:
+    def __init__(self, file: Path, group: Group) -> None:
         self._path = file
-        self._servers = servers
         self._group = group
         self._file: IO[str] | None = None
 
@@ -69,7 +67,7 @@ class Membership:
         if member_id := file.read().strip():
             try:
                 async with asyncio.timeout(LEAVE_SECONDS):
-                    await self._leave(member_id)
+                    await self._group.remove(member_id)
             except (KafkaError, OSError) as error:
                 log.info("the predecessor %s stays in the group until its session ends: %r", member_id, error)
             self.record("")
@@ -84,12 +82,3 @@ class Membership:
             self._file.flush()
         except OSError as error:  # no room on the disk
             log.info("%s: %s", self._path, error)
-
-    async def _leave(self, member_id: str) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
-        await admin.start()
-        try:
-            coordinator = await admin.find_coordinator(self._group)
-            await admin._send_request(LeaveGroupRequest(self._group, member_id), coordinator)
-        finally:
-            await admin.close()

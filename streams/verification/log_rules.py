@@ -15,12 +15,12 @@ def broken_rules(before: Commit | None, commit: Commit, span: LogSpan, slices: i
     if before is None:
         before = Commit(
             log=commit.log,
-            nr=span.after,
+            nr=span.begins_after,
             epoch=0,
             owner="",
             topic_id="",
             slices={slice: SliceHead() for slice in commit.slices},
-            derived_nr=span.after,
+            derived_nr=span.begins_after,
             recorded_at=commit.recorded_at,
         )
     adjacent = commit.nr == before.nr + 1

@@ -85,9 +85,9 @@ class Verification:
         """Remember the head of a log; whether more is said to be published than it has."""
         log = log_name(self._type, span.number)
         published = await patiently(lambda: self._journal.published(log))  # before the head, which only moves on
-        head = await patiently(lambda: self._journal.head(log, span.after))
-        end = head.nr if head else span.after
-        self._heads[span.number] = LogHead(log, span.after, end, head.derived_nr if head else span.after)
+        head = await patiently(lambda: self._journal.head(log, span.begins_after))
+        end = head.nr if head else span.begins_after
+        self._heads[span.number] = LogHead(log, span.begins_after, end, head.derived_nr if head else span.begins_after)
         if published is None or published.nr <= end:
             return None
         what = f"is said to be published up to commit {published.nr}, but the log ends at {end}"

@@ -9,7 +9,7 @@ from projections.views.by_key import add_by_key
 from streams.aggregate_type import AggregateType
 from streams.settings import Settings
 
-settings = Settings.from_environment()
+settings = Settings.from_environment(database="shop")
 contexts = {"order": AggregateType("orders", order, settings, "shop")}
 side = ReadSide(__name__, settings, contexts, [Table(orders)])
 add_lag(side)

@@ -25,7 +25,7 @@ class Space:
     """Where workers of one namespace run, and their files are."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        self.settings = Settings.from_environment(environment)
+        self.settings = Settings.from_environment(environment, database="shop")
         self._environment = environment
         self._folder = folder
         self._number = 0

@@ -101,7 +101,7 @@ async def _bench(orders: int, events: int) -> AsyncIterator[tuple[Bench, Results
     namespace = f"bench{uuid.uuid4().hex[:6]}_"
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "NAMESPACE": namespace, "PARTITIONS": os.environ.get("PARTITIONS", "8")}
-        settings = Settings.from_environment(environment)
+        settings = Settings.from_environment(environment, database="shop")
         written = Written(settings)
         try:
             async with written.open():
@@ -188,19 +188,15 @@ async def _ours(bench: Bench, module: str) -> Applied:
 async def _applied(written: Written, running: Worker, door: Door) -> Applied:
     """From the first progress that can be seen until the tables have all events."""
     deadline = time.monotonic() + LARGE_SECONDS
-    first, began, cpu = 0, 0.0, 0.0
-    while True:
-        count = written.events_up_to(await door.applied())
-        if count and not first:
-            first, began, cpu = count, time.perf_counter(), running.cpu_seconds()
-        if count == written.count:
-            break
+    while not (first := written.events_up_to(await door.applied())):
         running.must_run()
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{running.module} has applied {count:,} of {written.count:,} events")
+            raise RuntimeError(f"{running.module} has applied nothing of {written.count:,} events")
         await asyncio.sleep(LOOK_SECONDS)
+    began, cpu = time.perf_counter(), running.cpu_seconds()
+    await door.all_reached(written.ends, LARGE_SECONDS)
     seconds, cpu = time.perf_counter() - began, running.cpu_seconds() - cpu
-    return Applied((count - first) / seconds, cpu / (count - first) * 1e6)
+    return Applied((written.count - first) / seconds, cpu / (written.count - first) * 1e6)
 
 
 # -- questions, while the tables are there ----------------------------------------------------------------

@@ -63,11 +63,11 @@ async def check_all(load: Load, projections: Worker | None = None) -> Counts:
 
 
 async def check_log(system: System, type: str, commits: Mapping[int, list[Commit]]) -> dict[str, list[Place]]:
-    """Hold a log against its command topic; returns the events by command id.
+    """Hold the logs of a type, by number, against its command topic; returns the events by command id.
 
-    Commits dense from 1, epochs rising one by one, every offset of each slice in one commit and every event in the
-    commit that covers its command, unless that waited in quarantine; each aggregate's sequence dense from 1, and no
-    command twice.
+    Commits dense, from 1 or behind the seals of the logs before, epochs rising one by one, every offset of each slice
+    in one commit and every event in the commit that covers its command, unless that waited in quarantine; each
+    aggregate's sequence dense from 1, and no command twice.
     A topic that was made again, or has lost its end, gives out offsets anew; what it held before can only be seen in
     the log.
     """
@@ -76,10 +76,13 @@ async def check_log(system: System, type: str, commits: Mapping[int, list[Commit
         offsets[dict(record.headers)["ce_id"].decode()].append((record.partition, record.offset))
     ends = await system.ends(f"{type}-commands")
     effects: dict[str, list[Place]] = {}
+    sequences, sealed = defaultdict[str, int](int), dict[int, tuple[int, int]]()
     for log in commits.values():
-        assert list(range(1, len(log) + 1)) == [commit.nr for commit in log]
+        first = max((sealed[slice][0] for slice in log[0].slices if slice in sealed), default=0) + 1
+        assert list(range(first, first + len(log))) == [commit.nr for commit in log]
         nothing = dict.fromkeys(log[0].slices, NOTHING_CONSUMED)
-        topic_id, before, epoch, sequences = log[0].topic_id, nothing, 0, defaultdict[str, int](int)
+        before = {slice: sealed[slice][1] if slice in sealed else NOTHING_CONSUMED for slice in nothing}
+        topic_id, epoch = log[0].topic_id, 0
         last_anew = max((b.nr for a, b in pairwise(log) if b.topic_id != a.topic_id or _fell(a, b)), default=0)
         waited = {row.command_id for commit in log for row in commit.events if is_note(row)}
         for commit in log:
@@ -97,7 +100,7 @@ async def check_log(system: System, type: str, commits: Mapping[int, list[Commit
             else:
                 releasing = any(row.type == UNPARKED for row in commit.events)
                 assert all(offset <= now[slice] for slice, offset in before.items())
-                assert releasing or before != now
+                assert releasing or (before == now) == commit.is_seal
             by_command: defaultdict[str, list[Place]] = defaultdict(list)
             for index, event in enumerate(commit.events):
                 places = [(slice, offset) for slice, offset in offsets[event.command_id] if slice in now]
@@ -112,9 +115,12 @@ async def check_log(system: System, type: str, commits: Mapping[int, list[Commit
             assert not by_command.keys() & effects.keys(), "a command has an effect in two commits"
             effects.update(by_command)
             before = now
-        assert {slice: ends[slice] for slice in before} == {slice: offset + 1 for slice, offset in before.items()}, (
-            "every command is covered"
-        )
+        if log[-1].is_seal:
+            sealed |= {slice: (log[-1].nr, offset) for slice, offset in before.items()}
+        else:
+            assert {slice: ends[slice] for slice in before} == {
+                slice: offset + 1 for slice, offset in before.items()
+            }, "every command is covered"
     return effects
 
 
@@ -169,15 +175,13 @@ async def check_events(system: System, type: str, commits: Mapping[int, list[Com
                 (int(nr), int(index), record.key.decode(), attributes["ce_type"], attributes["ce_sequence"],
                  attributes["ce_causationid"], record.value)
             )  # fmt: skip
-    for log in commits.values():
-        expected: dict[int, list[tuple[Any, ...]]] = {slice: [] for slice in log[0].slices}
-        for commit in log:
-            for index, it in enumerate(commit.events):
-                if it.is_event:
-                    row = commit.nr, index, it.aggregate_id, it.type, str(it.sequence), it.command_id, it.data
-                    expected[partition_of(it.aggregate_id)].append(row)
-        for slice, events in expected.items():
-            assert events == published[slice]
+    expected: dict[int, list[tuple[Any, ...]]] = {p: [] for p in range(PARTITIONS)}
+    for commit in (commit for log in commits.values() for commit in log):
+        for index, it in enumerate(commit.events):
+            if it.is_event:
+                row = commit.nr, index, it.aggregate_id, it.type, str(it.sequence), it.command_id, it.data
+                expected[partition_of(it.aggregate_id)].append(row)
+    assert expected == published
 
 
 async def check_orders(system: System, projections: Worker, commits: Mapping[int, list[Commit]]) -> None:

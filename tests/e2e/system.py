@@ -21,6 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import RecordMetadata
 
+from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, log_name
 from streams.kafka.records import AIOKafkaConsumer
 from streams.open_journal import open_journal
@@ -283,15 +284,17 @@ class System:
         try:
             layout = await journal.layout(type)
             assert layout is not None, f"nobody has started {type}"
-            return {span.number: await self._log(journal, log_name(type, span.number)) for span in layout.logs}
+            begun = [span for span in layout.logs if span.after is not None]
+            return {span.number: await self._log(journal, type, span) for span in begun}
         finally:
             await journal.close()
 
-    async def _log(self, journal: Any, name: str) -> list[Commit]:
-        head = await journal.head(name)
+    async def _log(self, journal: Any, type: str, span: LogSpan) -> list[Commit]:
+        name = log_name(type, span.number)
+        head = await journal.head(name, span.begins_after)
         log: list[Commit] = []
         while head is not None and (not log or log[-1].nr < head.nr):
-            found = await journal.commits(name, log[-1].nr if log else 0, 500)
+            found = await journal.commits(name, log[-1].nr if log else span.begins_after, 500)
             assert found, f"{name}: the log has a head at {head.nr} that cannot be reached"
             log.extend(found)
         return log
@@ -304,7 +307,8 @@ class System:
 
         async def done() -> bool:
             layout = await journal.layout(type)
-            heads = [await journal.head(log_name(type, span.number)) for span in layout.logs] if layout else []
+            spans = layout.open if layout else []
+            heads = [await journal.head(log_name(type, span.number), span.begins_after) for span in spans]
             covered = {slice: it.offset + 1 for head in heads if head for slice, it in head.slices.items()}
             return all(covered.get(slice, -1) >= end for slice, end in ends.items())
 

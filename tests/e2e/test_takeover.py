@@ -75,7 +75,7 @@ async def test_stopped_worker_hands_over(system: System, load: Load, two: tuple[
     ends = await system.ends("order-commands")
 
     async def no_lag() -> bool:
-        return await system.group_offsets("orders", "order-commands") == ends
+        return await system.group_offsets("orders-commands", "order-commands") == ends
 
     await eventually(no_lag, 20, "the consumer group has a lag")
 

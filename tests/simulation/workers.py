@@ -87,9 +87,9 @@ class CommandWorker:
 
     async def _assign(self, seats: list[int]) -> None:
         """As `ServedType.assign`."""
-        await self.ownership.assign([span for span in self._world.layout.open if span.seat in seats])
+        await self.ownership.assign(seats, self._world.layout)
 
-    def new_owner(self, span: LogSpan, topic_id: str, waiting: WaitingLog) -> Owner:
+    def new_owner(self, span: LogSpan, parents: Sequence[LogSpan], topic_id: str, waiting: WaitingLog) -> Owner:
         shape = self._world.shape
         handler = GroupHandler(
             CommandHandler(

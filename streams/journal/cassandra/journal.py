@@ -134,7 +134,7 @@ class CassandraJournal:
             commit.topic_id,
             commit.derived_nr,
             commit.recorded_at,
-            encode_payload(commit.slices, commit.events),
+            encode_payload(commit.slices, commit.events, commit.is_seal),
         )
         if not applied:
             rows = await self._session.run("commit", log, bucket, commit.nr)

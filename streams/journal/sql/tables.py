@@ -152,7 +152,7 @@ def commit_values(commit: Commit) -> Values:
         "topic_id": commit.topic_id,
         "indexed_nr": commit.derived_nr,
         "recorded_at": milliseconds(commit.recorded_at),
-        "payload": encode_payload(commit.slices, commit.events),
+        "payload": encode_payload(commit.slices, commit.events, commit.is_seal),
     }
 
 

@@ -20,9 +20,10 @@ SLICES = {5: SliceHead(41, 7), 0: SliceHead(), 31: SliceHead(2**62, 0)}
 def test_a_round_trip() -> None:
     """All that the slices and the rows hold comes back, in the order in which they were given."""
     rows = (ROW, RecordedEvent("é", 0, "", b"", "c"))
-    slices, events = decode_payload(encode_payload(SLICES, rows))
+    slices, events, is_seal = decode_payload(encode_payload(SLICES, rows))
     assert (list(SLICES.items()), rows) == (list(slices.items()), events)
-    assert ({}, ()) == decode_payload(encode_payload({}, ()))
+    assert not is_seal
+    assert ({}, (), True) == decode_payload(encode_payload({}, (), True))
 
 
 def test_its_schema_is_kept() -> None:
@@ -49,14 +50,17 @@ rows = st.builds(RecordedEvent, texts, numbers, texts, st.binary(max_size=5_000)
 heads = st.dictionaries(st.integers(0, 2**31 - 1), st.builds(SliceHead, numbers, numbers), max_size=70)
 
 
-@given(heads, st.lists(rows, max_size=4))
-def test_the_bytes_are_those_of_the_library(slices: dict[int, SliceHead], events: list[RecordedEvent]) -> None:
+@given(heads, st.lists(rows, max_size=4), st.booleans())
+def test_the_bytes_are_those_of_the_library(
+    slices: dict[int, SliceHead], events: list[RecordedEvent], is_seal: bool
+) -> None:
     """What is written field by field is what fastavro writes, so any Avro library reads it."""
     out = BytesIO()
     record = {
         "slices": [{"slice": n, "offset": head.offset, "eventful_nr": head.eventful_nr} for n, head in slices.items()],
+        "is_seal": is_seal,
         "events": [{name: getattr(row, name) for name in row.__struct_fields__} for row in events],
     }
     fastavro.schemaless_writer(out, commit_codec._VERSIONS[-1][2], record)
-    assert commit_codec._WRITTEN_HEADER + out.getvalue() == encode_payload(slices, events)
-    assert (slices, tuple(events)) == decode_payload(encode_payload(slices, events))
+    assert commit_codec._WRITTEN_HEADER + out.getvalue() == encode_payload(slices, events, is_seal)
+    assert (slices, tuple(events), is_seal) == decode_payload(encode_payload(slices, events, is_seal))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.journal.layout import Layout, LogSpan, first_layout
+from streams.journal.layout import Layout, LayoutError, LogSpan, first_layout
 
 
 @given(st.integers(1, 200), st.integers(-3, 300))
@@ -50,3 +54,88 @@ def test_a_log_by_its_number() -> None:
     assert [0, 1, 2, 3, 4] == [GROWN.log(number).number for number in range(5)]
     with pytest.raises(KeyError):
         GROWN.log(5)
+
+
+# -- changes -------------------------------------------------------------------------------------------
+
+
+def test_a_split() -> None:
+    """Two logs are planned, and begin behind the seal of their parent, whose seat may be one of theirs."""
+    planned = first_layout(4, 2).split(0, [(0, [0]), (3, [2])])
+    assert (2, [0, 1], True, False) == (
+        planned.version,
+        [log.number for log in planned.open],
+        planned.is_ending(0),
+        planned.is_ending(1),
+    )
+    assert [0, 0] == [planned.of(0).number, planned.of(2).number]
+    done = planned.seal(0, 17)
+    assert 3 == done.version
+    assert [(1, 0), (2, 17), (3, 17)] == [(log.number, log.after) for log in done.open]
+    assert [[0, 2], [1], [0, 3]] == [[log.number for log in done.spans(slice)] for slice in range(3)]
+    assert not done.is_ending(0)
+    assert done is done.seal(0, 17)
+
+
+def test_a_merge() -> None:
+    """One log is planned, and begins behind the higher seal, whichever comes first; until both are there, the slices of
+    the first are nobody's."""
+    planned = first_layout(4, 2).merge([1, 0], 1)
+    half = planned.seal(1, 40)
+    assert [0] == [log.number for log in half.open]
+    assert (1, 40) == (half.of(1).number, half.of(1).sealed)
+    done = half.seal(0, 30)
+    assert [(2, 40, (0, 1, 2, 3))] == [(log.number, log.after, log.slices) for log in done.open]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda layout: layout.split(7, [(0, [0]), (3, [2])]), "there is no log 7"),
+        (lambda layout: layout.split(0, [(0, [0]), (3, [1])]), "not its slices"),
+        (lambda layout: layout.split(0, [(0, [0])]), "two parts or more"),
+        (lambda layout: layout.split(0, [(0, [0, 2]), (3, [])]), "each with a slice"),
+        (lambda layout: layout.split(0, [(0, [0]), (0, [2])]), "are not free"),
+        (lambda layout: layout.split(0, [(0, [0]), (1, [2])]), "are not free"),
+        (lambda layout: layout.split(0, [(0, [0]), (4, [2])]), "are not free"),
+        (lambda layout: layout.split(0, [(0, [0]), (3, [2])]).split(0, [(0, [0]), (2, [2])]), "about to end"),
+        (lambda layout: layout.split(0, [(0, [0]), (3, [2])]).split(2, [(0, [0]), (2, [2])]), "is planned"),
+        (lambda layout: layout.split(0, [(0, [0]), (3, [2])]).split(1, [(1, [1]), (3, [3])]), "are not free"),
+        (lambda layout: layout.split(0, [(0, [0]), (3, [2])]).seal(0, 1).merge([0, 1], 0), "is sealed"),
+        (lambda layout: layout.merge([0, 0], 0), "two logs or more"),
+    ],
+)
+def test_what_cannot_be(change: Callable[[Layout], Layout], why: str) -> None:
+    """It is refused, and says why."""
+    with pytest.raises(LayoutError, match=why):
+        change(first_layout(4, 2))
+
+
+@given(st.data())
+def test_any_changes(data: st.DataObject) -> None:
+    """However logs are split, merged and sealed: each slice has one log at each number, its numbers rise without an
+    overlap, and no two logs that are appended to share a seat."""
+    layout, heads = first_layout(8, 2), {0: 5, 1: 7}
+    for _ in range(data.draw(st.integers(0, 12))):
+        ending = [log.number for log in layout.open if layout.is_ending(log.number)]
+        steady = [log for log in layout.open if log.number not in ending]
+        free = sorted({*range(8)} - {log.seat for log in layout.logs if log.sealed is None})
+        if ending and data.draw(st.booleans()):
+            number = data.draw(st.sampled_from(ending))
+            heads[number] += data.draw(st.integers(1, 5))
+            layout = layout.seal(number, heads[number])
+            heads.update({log.number: log.begins_after for log in layout.open if log.number not in heads})
+        elif len(steady) > 1 and data.draw(st.booleans()):
+            pair = data.draw(st.permutations(steady))[:2]
+            layout = layout.merge([log.number for log in pair], pair[0].seat)
+        elif free and (large := [log for log in steady if len(log.slices) > 1]):
+            log = data.draw(st.sampled_from(large))
+            layout = layout.split(log.number, [(log.seat, log.slices[::2]), (free[0], log.slices[1::2])])
+        seats = [log.seat for log in layout.open]
+        assert len({*seats}) == len(seats)
+        for slice in range(8):
+            spans = layout.spans(slice)
+            assert all(one.sealed is not None and one.sealed <= two.begins_after for one, two in pairwise(spans))
+        in_one = [slice for log in layout.open for slice in log.slices]
+        assert len({*in_one}) == len(in_one)
+    assert layout == msgspec.json.decode(msgspec.json.encode(layout), type=Layout)

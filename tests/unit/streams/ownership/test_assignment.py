@@ -15,7 +15,7 @@ from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Message
 from streams.journal.commit_codec import UnreadableCommit
-from streams.journal.layout import LogSpan
+from streams.journal.layout import Layout, LogSpan
 from streams.journal.port import Fenced, JournalMissing, Unavailable
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
@@ -139,7 +139,14 @@ class Rig:
         self.member.set()
         self.ownership = Assignment("order", self, self.supervisor)  # type: ignore[arg-type]
 
-    def new_owner(self, span: LogSpan, topic_id: str, waiting: WaitingLog) -> Any:
+    async def place(self, *numbers: int) -> None:
+        """A rebalance gives the worker the seats of these logs."""
+        await self.ownership.assign(numbers, LAYOUT)
+
+    async def note_seal(self, span: LogSpan, nr: int) -> None:
+        raise AssertionError("none of these logs ends")
+
+    def new_owner(self, span: LogSpan, parents: Sequence[LogSpan], topic_id: str, waiting: WaitingLog) -> Any:
         owner = Candidate(self, span, topic_id)
         self.made.setdefault(span.number, []).append(owner)
         self.waiting[span.number] = waiting
@@ -179,7 +186,7 @@ class Rig:
     async def assigned(self, *numbers: int) -> None:
         """As a rebalance does."""
         await self.ownership.revoke()
-        await self.ownership.assign(map(span, numbers))
+        await self.place(*numbers)
 
     async def serves(self, *numbers: int) -> None:
         """A rebalance, and all is taken over."""
@@ -190,6 +197,9 @@ class Rig:
 def span(number: int) -> LogSpan:
     """A log of two slices."""
     return LogSpan(number=number, seat=number, slices=(number, number + 10))
+
+
+LAYOUT = Layout(version=1, slices=20, logs=tuple(map(span, range(10))))
 
 
 @pytest.fixture
@@ -345,7 +355,7 @@ async def test_fenced_in_the_middle_of_a_rebalance(rig: Rig) -> None:
     await until(lambda: all("close" in rig.made[number][0].calls for number in (0, 1)))
     await asyncio.sleep(0.05)
     assert [1, 1] == [rig.attempts[number] for number in (0, 1)]
-    await rig.ownership.assign([span(1)])
+    await rig.place(1)
     await until(lambda: rig.ownership.ready)
     assert [1, 2] == [rig.attempts[number] for number in (0, 1)]
 
@@ -385,7 +395,7 @@ async def test_revoked_while_it_gives_up(rig: Rig, stays: bool) -> None:
     await until(lambda: rig.ownership.logs[0].waiting.reason == "for a reason")
     await rig.ownership.revoke()
     first.closing.set()
-    await rig.ownership.assign([span(0)] if stays else [])
+    await (rig.place(0) if stays else rig.place())
     await until(lambda: "close" in first.calls)
     assert ["open", "stop", "close"] == first.calls
 
@@ -414,7 +424,7 @@ async def test_a_rebalance_that_leaves_a_log_here(rig: Rig) -> None:
     await rig.serves(0, 1)
     await rig.ownership.revoke()
     assert {0, 1} == rig.served
-    await rig.ownership.assign(map(span, (0, 2)))
+    await rig.place(0, 2)
     await until(lambda: rig.ownership.ready)
     [reader] = rig.readers[0]
     assert (["open"], 1, True) == (rig.made[0][0].calls, len(reader.starts), reader.reads)
@@ -442,7 +452,7 @@ async def test_the_end_of_a_worker(rig: Rig) -> None:
     assert (set(), [["open", "stop"]] * 2) == (rig.served, [rig.made[number][0].calls for number in (0, 1)])
     assert not any(reader.is_open for readers in rig.readers.values() for reader in readers)
     await rig.ownership.close()
-    await rig.ownership.assign([span(0)])
+    await rig.place(0)
     assert ({}, ["open", "stop", "close"]) == (rig.ownership.logs, rig.made[0][0].calls)
 
 
@@ -466,7 +476,7 @@ async def test_revoked_while_taking_over(rig: Rig) -> None:
     await rig.assigned(0)
     await until(lambda: rig.attempts[0])
     await rig.ownership.revoke()
-    await rig.ownership.assign([])
+    await rig.place()
     go_on.set()
     for _ in range(10):
         await asyncio.sleep(0)
@@ -504,5 +514,5 @@ async def test_letting_go_that_was_cut_short(rig: Rig) -> None:
     await asyncio.sleep(0.01)
     await cancel(leaving)
     first.stop = stop
-    await rig.ownership.assign([span(0)])
+    await rig.place(0)
     await until(lambda: rig.ownership.ready)

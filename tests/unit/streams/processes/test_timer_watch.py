@@ -20,7 +20,7 @@ from streams.deciding.cache import Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message, command_headers
-from streams.journal.layout import LogSpan
+from streams.journal.layout import LogSpan, first_layout
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot
 from streams.kafka.client import ProducerRecord
@@ -30,10 +30,10 @@ from streams.moments import in_utc
 from streams.ownership.replies import Replies
 from streams.processes import timer_watch
 from streams.processes.dispatcher import CommandDispatcher
-from streams.processes.pending_timers import PAGES, PendingTimer, PendingTimers
-from streams.processes.timer_watch import FIRST_REPEAT, MOST_ASKED, PAGE_TYPE, ROWS_A_PAGE, TimerWatch
+from streams.processes.pending_timers import FORM, PAGES, PendingTimer, PendingTimers
+from streams.processes.timer_watch import FIRST_REPEAT, MOST_ASKED, PAGE_TYPE, ROWS_AROUND, TimerWatch
 from streams.settings import Settings
-from streams.slices import partition_of
+from streams.slices import partition_of, slice_of
 from tests.command_log import Topic
 from tests.owners import RunningOwner
 
@@ -353,7 +353,7 @@ async def test_a_flood_of_which_some_are_lost(world: World, monkeypatch: pytest.
 async def test_a_log_that_is_old(world: World) -> None:
     """What a new owner reads of the log is bounded: the pages of the pending timers say the rest."""
     await world.schedule(first=NOON + SECOND)
-    for number in range(PAGES * ROWS_A_PAGE // 100 + 20):
+    for number in range(ROWS_AROUND // 100 + 20):
         for index in range(50):
             id = f"t{number}-{index}"
             fields = {"due": in_utc(NOON + 9_000 * SECOND), "to": "order", "id": id, "command": "CancelOrder"}
@@ -361,7 +361,7 @@ async def test_a_log_that_is_old(world: World) -> None:
             world.put(id, b"{}", command_headers(f"c{id}", "CancelTimer", "/test"))
         await world.read()
     await world.decided()
-    await until(lambda: len(world.pages) == PAGES)
+    await until(lambda: len(world.pages) == PAGES * len(SPAN.slices))
     await world.quiet()
     world.kill()
     oldest = min(page.nr for page in world.pages)
@@ -377,12 +377,49 @@ async def test_pages_of_another_log_are_left_aside(world: World) -> None:
     """A page from beyond the head, or of another form, is not believed: the log is."""
     await world.schedule(a=NOON + SECOND)
     world.kill()
-    ghosts = PendingTimers()
+    ghosts = PendingTimers(SLICES)
     ghosts.schedule([PendingTimer("ghost", in_utc(NOON), 1, 0, "")])
-    pages = [Snapshot(f"timer@0/{number}", 0, 1_000, 1, ghosts.page(number)) for number in range(PAGES)]
+    pages = [
+        Snapshot(f"timer-{slice}/{number}", 0, 1_000, FORM, ghosts.page((slice, number)))
+        for slice in SPAN.slices
+        for number in range(PAGES)
+    ]
     ghosts.close()
     await world.journal.save_snapshots(PAGE_TYPE, pages)
     await world.take_over()
     world.now += SECOND
     await world.orders("a")
     assert 1 == len(world.fire_ids)
+
+
+@pytest.mark.parametrize("has_pages", [False, True])
+async def test_logs_that_go_on_from_another(world: World, monkeypatch: pytest.MonkeyPatch, has_pages: bool) -> None:
+    """Each asks the timers of its slices that are pending at the seal, by pages and the former log, and no other."""
+    if has_pages:
+        monkeypatch.setattr(timer_watch, "ROWS_AROUND", 1)
+    keys = [f"t{number}" for number in range(20)]
+    await world.schedule(**dict.fromkeys(keys, NOON + SECOND))
+    await world.tell("t3", "CancelTimer", {})
+    await world.decided()
+    await world.quiet()
+    assert has_pages == bool(world.pages)
+    world.kill()
+    head = world.store.log["timer@0"][-1]
+    await world.journal.append(replace(head, nr=head.nr + 1, events=(), is_seal=True))
+    parts = [(0, SPAN.slices[::2]), (1, SPAN.slices[1::2])]
+    begun = first_layout(SLICES, 1).split(0, parts).seal(0, head.nr + 1)
+    await world.journal.change_layout("timer", first_layout(SLICES, 1))
+    world.store.layouts["timer"] = begun
+    world.holds_back = True
+    world.now += SECOND
+    broker: Any = world
+    for span in begun.open:
+        before = len(world.commands)
+        first = replace(head, log=f"timer@{span.number}", nr=span.begins_after + 1, epoch=1, events=())
+        await world.journal.append(first)
+        watch = TimerWatch(CONTEXT, span, world.journal, broker, world.supervisor, lambda: world.now)
+        watch.taken(first)
+        wanted = {key for key in keys if key != "t3" and slice_of(key, SLICES) in span.slices}
+        await until(lambda: {(it.key or b"").decode() for it in world.commands[before:]} == wanted)  # noqa: B023
+        watch.lost()
+        await world.quiet()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from faust.types import TP
 
-from streams.journal.layout import LogSpan, first_layout
+from streams.journal.layout import Layout, first_layout
 from streams.journal.memory import MemoryJournal
 from streams.journal.slice_log import LayoutReader
 from streams.runtime.application import Application
@@ -156,19 +156,19 @@ async def test_logs_are_let_go_first(app: Application, monkeypatch: pytest.Monke
 
 
 async def test_seats_are_those_of_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the seats that Kafka assigns those count that a log has; those without one, or beyond PARTITIONS, do not."""
-    assigned: list[list[LogSpan]] = []
+    """All seats that Kafka assigns go to the owners, which know from the layout which of them a log has."""
+    assigned: list[tuple[set[int], Layout]] = []
 
-    async def assign(spans: Iterable[LogSpan]) -> None:
-        assigned.append(list(spans))
+    async def assign(seats: set[int], layout: Layout) -> None:
+        assigned.append((seats, layout))
 
     journal = MemoryJournal()
     layout = await journal.change_layout("order", first_layout(8, 2))
     topic = f"{orders.settings.namespace}order-logs"
     [served] = [part for part in orders.parts if isinstance(part, ServedType)]
-    monkeypatch.setattr(served, "layout", LayoutReader(journal, "order"))
-    await served.layout.look()
+    monkeypatch.setattr(served.layout, "reader", LayoutReader(journal, "order"))
+    await served.layout.reader.look()
     monkeypatch.setattr(served.ownership, "assign", assign)
     assert [0, 1] == layout.seats
     await orders.before_assigned({TP(topic, 1), TP(topic, 7), TP(topic, 99), TP("others", 0)})
-    assert [[layout.log(1)]] == assigned
+    assert [({1, 7, 99}, layout)] == assigned

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from streams.runtime.membership import Membership
+from streams.runtime.peers import KafkaGroup
 from streams.settings import SettingsError
 
-NOWHERE = ["127.0.0.1:1"]
+GROUP = KafkaGroup(["127.0.0.1:1"], "group")
 
 
 async def test_the_last_name_is_kept(tmp_path: Path) -> None:
     """Each rebalance may bring another name; a successor finds the last one."""
     file = tmp_path / "member"
-    membership = Membership(file, NOWHERE, "group")
+    membership = Membership(file, GROUP)
     await membership.succeed()
     for name in ("faust-1", "faust-22", "faust-3"):
         membership.record(name)
@@ -26,7 +27,7 @@ async def test_the_last_name_is_kept(tmp_path: Path) -> None:
 async def test_a_folder_shared_by_mistake(tmp_path: Path) -> None:
     """Who comes second takes nobody for dead, and leaves the name of the first alone."""
     file = tmp_path / "member"
-    first, second = Membership(file, NOWHERE, "group"), Membership(file, NOWHERE, "group")
+    first, second = Membership(file, GROUP), Membership(file, GROUP)
     await first.succeed()
     first.record("faust-1")
     await second.succeed()
@@ -38,7 +39,7 @@ async def test_kafka_is_down(tmp_path: Path) -> None:
     """A predecessor that cannot be taken out of the group costs time later, and nothing now."""
     file = tmp_path / "member"
     file.write_text("faust-dead")
-    membership = Membership(file, NOWHERE, "group")
+    membership = Membership(file, GROUP)
     await membership.succeed()
     assert "" == file.read_text()
     membership.record("faust-1")
@@ -48,7 +49,7 @@ async def test_kafka_is_down(tmp_path: Path) -> None:
 async def test_a_folder_with_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes second is refused in one line that names the folder; when the first has ended, it is let in."""
     monkeypatch.setattr("streams.runtime.membership.END_SECONDS", 0.2)
-    first, second = (Membership(tmp_path / "member", NOWHERE, "group") for _ in range(2))
+    first, second = (Membership(tmp_path / "member", GROUP) for _ in range(2))
     await first.succeed(alone=True)
     with pytest.raises(SettingsError, match="in use by another worker") as refused:
         await second.succeed(alone=True)

@@ -1,0 +1,66 @@
+"""Keeps a worker to the newest layout of a type: by what is announced on the topic of logs, and by a look now and then.
+
+An announcement only says that there is something to look at. Whoever changes a layout announces it at the seats of all
+logs that there are or will be, so the workers that have them look at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+
+from streams.journal.layout import Layout, LogSpan
+from streams.journal.port import Log
+from streams.journal.slice_log import LayoutReader
+from streams.kafka.client import KafkaClient, ProducerRecord
+from streams.runtime.partition_pump import ConsumerRecord
+
+LOOK_SECONDS = 30.0
+"""Between two looks when nothing is announced."""
+
+
+class LayoutWatch:
+    """The layout of a type as a worker follows it. It is the receiver of the topic of logs."""
+
+    def __init__(self, journal: Log, type: str, broker: KafkaClient, topic: str) -> None:
+        self.reader = LayoutReader(journal, type)
+        self._journal = journal
+        self._type = type
+        self._broker = broker
+        self._topic = topic
+        self._announced = asyncio.Event()
+        self._covered: dict[int, int] = {}
+
+    async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
+        self._covered[partition] = records[-1].offset + 1
+        self._announced.set()
+
+    def covered(self, partition: int) -> int | None:
+        return self._covered.get(partition)
+
+    async def follow(self, changed: Callable[[Layout], Awaitable[None]]) -> None:
+        """Call `changed` with each new layout, for ever. Raises `Unavailable`, and what `changed` raises."""
+        known = self.reader.layout
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._announced.wait()
+            self._announced.clear()
+            if (layout := await self.reader.look()) != known:
+                await changed(layout)
+                known = layout
+
+    async def note_seal(self, span: LogSpan, nr: int) -> None:
+        """Write into the layout that a log ends with commit `nr`, and announce it. Raises `Unavailable`."""
+        layout = await self.reader.look()
+        while (sealed := layout.seal(span.number, nr)) is not layout:
+            layout = await self._journal.change_layout(self._type, sealed)
+        self._announced.set()
+        await announce(self._broker, self._topic, layout)
+
+
+async def announce(broker: KafkaClient, topic: str, layout: Layout) -> None:
+    """Tell the workers of a type that its layout has changed."""
+    record: ProducerRecord = None, b"%d" % layout.version, []
+    await asyncio.gather(*(broker.publish(topic, seat, [record]) for seat in layout.seats))

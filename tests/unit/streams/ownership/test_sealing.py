@@ -1,0 +1,382 @@
+"""Logs are split and merged while commands come: each command has one effect, and no slice two logs at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from aggregates.shop.order import order
+from streams.concurrency.supervisor import Supervisor
+from streams.deciding.cache import Cache
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.group_handler import GroupHandler
+from streams.deciding.messages import command_headers
+from streams.journal.layout import Layout, LogSpan, first_layout
+from streams.journal.memory import MemoryJournal, MemoryStore
+from streams.journal.port import Commit, Fenced, Unavailable, log_name
+from streams.kafka.topic_metadata import TopicMetadata
+from streams.limits import Limits
+from streams.ownership.assignment import Assignment
+from streams.ownership.layout_watch import LayoutWatch
+from streams.ownership.owner import Owner
+from streams.ownership.waiting import WaitingLog
+from streams.slices import slice_of
+from tests.command_log import Topic
+from tests.contract.orders import _COMMANDS, EVENTS, LINE, OPEN, WINDOW, Nobody
+
+SLICES, LOGS, SECONDS = 4, 2, 20.0
+KEYS = {slice: [f"o{n}" for n in range(200) if slice_of(f"o{n}", SLICES) == slice][:3] for slice in range(SLICES)}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in {"FIRST_PAUSE": 0.001, "LONGEST_PAUSE": 0.01}.items():
+        monkeypatch.setattr(f"streams.ownership.owned_log.{name}", seconds)
+
+
+class Commands:
+    """The command topic, which grows while it is read."""
+
+    def __init__(self) -> None:
+        self.records: dict[int, list[Any]] = {slice: [] for slice in range(SLICES)}
+        self.grown = asyncio.Condition()
+        self.number = itertools.count()
+
+    async def send(self, key: str, type: str, data: Any) -> None:
+        """One more command."""
+        slice, number = slice_of(key, SLICES), next(self.number)
+        value = json.dumps(data).encode()
+        headers = command_headers(f"c{number}", type, "/test")
+        self.records[slice].append(_Record(len(self.records[slice]), key.encode(), value, headers, slice))
+        async with self.grown:
+            self.grown.notify_all()
+
+
+class _Record:
+    timestamp = 1_000
+
+    def __init__(self, offset: int, key: bytes, value: bytes, headers: Sequence[Any], partition: int) -> None:
+        self.offset, self.key, self.value, self.headers, self.partition = offset, key, value, headers, partition
+
+
+class Reader:
+    """Reads slices of it."""
+
+    def __init__(self, commands: Commands, slices: Iterable[int]) -> None:
+        self._commands, self._slices = commands, list(slices)
+
+    async def __aenter__(self) -> Reader:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
+    async def run(self, start: Mapping[int, int], receiver: Any) -> None:
+        at = dict(start)
+        while True:
+            for slice in self._slices:
+                if records := self._commands.records[slice][at[slice] : at[slice] + 3]:
+                    await receiver.deliver(slice, records)
+                    at[slice] += len(records)
+            if all(at[slice] == len(self._commands.records[slice]) for slice in self._slices):
+                async with self._commands.grown:
+                    await self._commands.grown.wait()
+            await asyncio.sleep(0)
+
+
+class Announcements:
+    """What Kafka brings to the workers that have a seat."""
+
+    def __init__(self) -> None:
+        self.watches: list[LayoutWatch] = []
+
+    async def publish(self, topic: str, seat: int, records: Sequence[Any]) -> None:
+        for watch in self.watches:
+            watch._announced.set()
+
+
+class Worker:
+    """One worker, with some seats."""
+
+    def __init__(self, rig: Rig, name: str, journal: MemoryJournal | None = None) -> None:
+        self.rig, self.name, self.journal = rig, name, journal or rig.journal
+        self.seats: set[int] = set()
+        self.supervisor = Supervisor()
+        self.ownership = Assignment("order", self, self.supervisor)  # type: ignore[arg-type]
+        self.watch = LayoutWatch(self.journal, "order", rig.announcements, "order-logs")  # type: ignore[arg-type]
+        self.fails_to_note = 0
+        self.owners: list[Owner] = []
+
+    async def start(self, *seats: int) -> None:
+        """Begin with these seats."""
+        self.seats = set(seats)
+        self.rig.announcements.watches.append(self.watch)
+        await self.ownership.assign(self.seats, await self.watch.reader.look())
+        self._following = self.supervisor.keep("layout", lambda: self.watch.follow(self._follow))
+
+    async def _follow(self, layout: Layout) -> None:
+        await self.ownership.assign(self.seats, layout)
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        self._following.cancel()
+        await self.ownership.close()
+
+    def new_owner(self, span: LogSpan, parents: Sequence[LogSpan], topic_id: str, waiting: WaitingLog) -> Owner:
+        limits = Limits(group_commands=5, group_linger=0.0, snapshot_every=4)
+        handler = GroupHandler(
+            CommandHandler(decider=order, events=EVENTS, commands=_COMMANDS, window=WINDOW, limits=limits),
+            journal=self.journal,
+            cache=Cache(1_000_000),
+            log=log_name("order", span.number),
+            slices=SLICES,
+        )
+        owner = Owner(
+            span=span,
+            parents=parents,
+            topic_id=topic_id,
+            identity=f"{self.name}{len(self.owners)}",
+            journal=self.journal,
+            handler=handler,
+            replies=Nobody(),
+            commands=Topic(slices=SLICES),
+            waiting=waiting,
+        )
+        self.owners.append(owner)
+        return owner
+
+    def new_reader(self, slices: Sequence[int]) -> Reader:
+        return Reader(self.rig.commands, slices)
+
+    async def describe(self) -> TopicMetadata:
+        return TopicMetadata("t1", SLICES)
+
+    async def confirmed(self) -> None:
+        pass
+
+    async def note_seal(self, span: LogSpan, nr: int) -> None:
+        if self.fails_to_note:
+            self.fails_to_note -= 1
+            raise Unavailable("the journal does not answer")
+        await self.watch.note_seal(span, nr)
+
+
+class Rig:
+    """A type with orders of all slices, and workers."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.journal = MemoryJournal(self.store)
+        self.commands = Commands()
+        self.announcements = Announcements()
+        self.stack = AsyncExitStack()
+        self._sending: asyncio.Task[None] | None = None
+
+    async def worker(self, name: str, *seats: int) -> Worker:
+        worker = Worker(self, name)
+        await worker.start(*seats)
+        self.stack.push_async_callback(worker.stop)
+        return worker
+
+    async def change(self, layout: Layout) -> None:
+        """Plan it, and say so."""
+        assert await self.journal.change_layout("order", layout) == layout
+        await self.announcements.publish("order-logs", 0, [])
+
+    def send_for_ever(self) -> None:
+        """An order is opened for each key, and then lines are added to all in turn."""
+        self._sending = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        keys = [key for keys in zip(*KEYS.values(), strict=True) for key in keys]
+        for key in keys:
+            await self.commands.send(key, "OpenOrder", OPEN)
+        for number in itertools.count():
+            for key in keys:
+                await self.commands.send(key, "AddLine", {**LINE, "sku": f"s{number}"})
+            await asyncio.sleep(0.002)
+
+    async def sent(self) -> None:
+        """Send no more, and wait until all is done."""
+        assert self._sending is not None
+        self._sending.cancel()
+        await self.until(lambda: self.covered() == {s: len(its) - 1 for s, its in self.commands.records.items()})
+
+    def covered(self) -> dict[int, int]:
+        """The last offset that is done, by slice."""
+        layout = self.store.layouts["order"]
+        heads = {s: self.log(layout.of(s).number)[-1:] for s in range(SLICES)}
+        return {s: found[0].slices[s].offset for s, found in heads.items() if found}
+
+    def log(self, number: int) -> list[Commit]:
+        return self.store.log[log_name("order", number)]
+
+    async def until(self, condition: Any) -> None:
+        async with asyncio.timeout(SECONDS):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+    def check(self) -> None:
+        """Each command has had one effect; of each slice the numbers rise over all logs, and offsets do not go back."""
+        layout = self.store.layouts["order"]
+        for slice in range(SLICES):
+            commits = [c for span in layout.spans(slice) for c in self.log(span.number)]
+            assert all(one.nr < two.nr for one, two in itertools.pairwise(commits))
+            offsets = [commit.slices[slice].offset for commit in commits]
+            assert offsets == sorted(offsets)
+            caused = [e.command_id for c in commits for e in c.events if slice_of(e.aggregate_id, SLICES) == slice]
+            ids = [dict(record.headers)["ce_id"].decode() for record in self.commands.records[slice]]
+            assert ids == caused, f"slice {slice}"
+            for key in KEYS[slice]:
+                sequences = [e.sequence for c in commits for e in c.events if e.aggregate_id == key]
+                assert sequences == list(range(1, len(sequences) + 1))
+        for span in layout.logs:
+            commits = self.log(span.number)
+            assert [c.nr for c in commits] == list(range(span.begins_after + 1, span.begins_after + 1 + len(commits)))
+            assert [span.sealed] == [c.nr for c in commits if c.is_seal] or (span.is_open and not commits[-1].is_seal)
+            if span.sealed is not None:
+                assert commits[-1].nr == span.sealed
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    rig = Rig()
+    await rig.journal.create()
+    await rig.journal.change_layout("order", first_layout(SLICES, LOGS))
+    async with rig.stack:
+        yield rig
+
+
+def layout_of(rig: Rig) -> Layout:
+    return rig.store.layouts["order"]
+
+
+async def some_commits(rig: Rig, log: int, count: int = 10) -> None:
+    await rig.until(lambda: len(rig.log(log)) > count)
+
+
+async def test_a_split(rig: Rig) -> None:
+    """The parts begin behind the seal, at the workers that have their seats; another log notices nothing of it."""
+    one, two = await rig.worker("one", 0, 1), await rig.worker("two", 2, 3)
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    await rig.change(layout_of(rig).split(0, [(0, [0]), (2, [2])]))
+    await some_commits(rig, 2)
+    await some_commits(rig, 3)
+    await rig.sent()
+    rig.check()
+    assert [[1, 2], [3]] == [sorted(worker.ownership.logs) for worker in (one, two)]
+    assert all(commit.epoch == 1 for commit in (*rig.log(1), *rig.log(2), *rig.log(3)))
+
+
+async def test_a_merge(rig: Rig) -> None:
+    """The heir begins when both are sealed, behind the higher number."""
+    one, two = await rig.worker("one", 0), await rig.worker("two", 1)
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    await some_commits(rig, 1, 5)
+    await rig.change(layout_of(rig).merge([0, 1], 1))
+    await some_commits(rig, 2)
+    await rig.sent()
+    rig.check()
+    assert [[], [2]] == [sorted(worker.ownership.logs) for worker in (one, two)]
+
+
+async def test_again_and_again(rig: Rig) -> None:
+    """Split into single slices and merged again, thrice."""
+    await rig.worker("one", 0, 1), await rig.worker("two", 2, 3)
+    rig.send_for_ever()
+    for _ in range(3):
+        for number in [span.number for span in layout_of(rig).open]:
+            span = layout_of(rig).log(number)
+            first, second = span.slices
+            free = min({*range(SLICES)} - {log.seat for log in layout_of(rig).logs if log.sealed is None})
+            await rig.change(layout_of(rig).split(number, [(span.seat, [first]), (free, [second])]))
+            await rig.until(lambda: not layout_of(rig).planned)
+        for _ in range(2):
+            pair = [span for span in layout_of(rig).open if len(span.slices) == 1][:2]
+            await rig.change(layout_of(rig).merge([span.number for span in pair], pair[0].seat))
+            await rig.until(lambda: not layout_of(rig).planned)
+            await some_commits(rig, len(layout_of(rig).logs) - 1, 3)
+    await rig.sent()
+    rig.check()
+    assert 2 + 3 * (4 + 2) == len(layout_of(rig).logs)
+
+
+async def test_sealed_and_not_noted(rig: Rig) -> None:
+    """The owner seals its log, and dies before the layout says so. Whoever has the seat next notes it."""
+    one, two = await rig.worker("one", 0), await rig.worker("two", 1, 2)
+    one.fails_to_note = 1_000_000
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    await rig.change(layout_of(rig).split(0, [(3, [0]), (2, [2])]))
+    await rig.until(lambda: rig.log(0)[-1].is_seal)
+    assert layout_of(rig).log(0).is_open
+    await one.ownership.close()
+    two.seats |= {0, 3}
+    await two.ownership.assign(two.seats, layout_of(rig))
+    await some_commits(rig, 2)
+    await some_commits(rig, 3)
+    await rig.sent()
+    rig.check()
+
+
+class HeldJournal(MemoryJournal):
+    """Its appends wait, while it is told so: those of a worker that is paused in the middle of one."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.goes = asyncio.Event()
+        self.goes.set()
+
+    async def append(self, commit: Commit, snapshots: Sequence[Any] = ()) -> None:
+        await self.goes.wait()
+        await super().append(commit, snapshots)
+
+
+async def test_an_owner_that_has_not_heard(rig: Rig) -> None:
+    """Who is paused in the middle of an append, while another takes over and seals, is refused where that stands."""
+    held = HeldJournal(rig.store)
+    zombie = Worker(rig, "zombie", held)
+    await zombie.start(0)
+    rig.stack.push_async_callback(zombie.stop)
+    rig.announcements.watches.clear()
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    held.goes.clear()
+    await rig.worker("two", 0, 1, 3)
+    await rig.change(layout_of(rig).split(0, [(0, [0]), (3, [2])]))
+    await rig.until(lambda: not layout_of(rig).planned)
+    [former] = zombie.owners
+    assert former.lost is None
+    held.goes.set()
+    await rig.until(lambda: former.lost is not None)
+    assert isinstance(former.lost, Fenced)
+    await zombie.ownership.close()
+    await some_commits(rig, 2)
+    await rig.sent()
+    rig.check()
+
+
+async def test_taken_over_while_it_is_sealed(rig: Rig) -> None:
+    """A worker that is given the seat in the middle takes over, and ends the log in its turn: one seal stands there."""
+    one, two = await rig.worker("one", 0), await rig.worker("two", 1)
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    await asyncio.gather(
+        rig.change(layout_of(rig).split(0, [(0, [0]), (3, [2])])),
+        two.ownership.assign({0, 1, 3}, layout_of(rig)),
+    )
+    two.seats = {0, 1, 3}
+    one.seats = set()
+    await rig.until(lambda: not layout_of(rig).planned)
+    await one.ownership.assign(set(), layout_of(rig))
+    await some_commits(rig, 2)
+    await rig.sent()
+    rig.check()
