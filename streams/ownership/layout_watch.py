@@ -9,15 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from streams.journal.layout import Layout, LogSpan
 from streams.journal.port import Log
 from streams.journal.slice_log import LayoutReader
 from streams.kafka.client import KafkaClient, ProducerRecord
-from streams.runtime.partition_pump import ConsumerRecord
 
 LOOK_SECONDS = 30.0
 """Between two looks when nothing is announced."""
+
+
+class Announcement(Protocol):
+    """A record of the topic of logs."""
+
+    @property
+    def offset(self) -> int: ...
 
 
 class LayoutWatch:
@@ -32,7 +39,7 @@ class LayoutWatch:
         self._announced = asyncio.Event()
         self._covered: dict[int, int] = {}
 
-    async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
+    async def receive(self, partition: int, records: Sequence[Announcement]) -> None:
         self._covered[partition] = records[-1].offset + 1
         self._announced.set()
 

@@ -15,16 +15,16 @@ from yarl import URL
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel, each_done
 from streams.journal.slice_log import KnownLayout
+from streams.membership.member_file import Membership
+from streams.membership.peers import KafkaGroup, Peers
+from streams.membership.seats import SeatAssignor
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
 from streams.runtime.consumer import Transport
 from streams.runtime.log_lines import one_line_each, quieten
-from streams.runtime.membership import Membership
 from streams.runtime.part import Part
 from streams.runtime.partition_pump import RecordHandler
-from streams.runtime.peers import KafkaGroup, Peers
 from streams.runtime.places import check_folder, check_listening
 from streams.runtime.preparation import stop_on_user_error
-from streams.runtime.seats import SeatAssignor
 from streams.runtime.web_guard import WebGuard, names
 from streams.runtime.web_server import Web
 from streams.settings import Settings
@@ -82,7 +82,7 @@ class Application(faust.App):  # type: ignore[misc]
         self.receivers: dict[str, RecordHandler] = {}
         """By topic: who gets its records, instead of an agent's stream. See `receive`."""
         self.layouts: dict[str, KnownLayout] = {}
-        """By topic whose partitions are seats of logs: which ones have one. See `streams.runtime.seats`."""
+        """By topic whose partitions are seats of logs: which ones have one. See `streams.membership.seats`."""
         self.rebalanced = False
         self._leaves_first = leaves_first
         self._resuming: asyncio.Task[None] | None = None

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from faust.types import TP
 
+from streams.membership.seats import spread
 from streams.runtime.application import HEARTBEAT_SECONDS, SESSION_SECONDS
 from streams.runtime.partition_pump import PartitionPump
-from streams.runtime.seats import spread
 from tests.simulation.kafka import Record
 from tests.simulation.topics import LOGS_TOPIC
 from tests.simulation.wire import read

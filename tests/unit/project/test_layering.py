@@ -36,7 +36,7 @@ streams.concurrency
 streams.journal
 streams.journal.cassandra streams.journal.sql
 streams.open_journal
-streams.kafka streams.registry
+streams.kafka streams.registry streams.membership
 streams.deciding streams.aggregate_type streams.foreign_type
 streams.ownership streams.verification
 streams.processes

@@ -10,8 +10,8 @@ import pytest
 from yarl import URL
 
 from streams.concurrency.supervisor import Supervisor
-from streams.runtime import peers
-from streams.runtime.peers import Peers
+from streams.membership import peers
+from streams.membership.peers import Peers
 
 SECONDS = 5.0
 

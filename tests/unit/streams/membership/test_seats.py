@@ -12,7 +12,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.runtime.seats import SeatAssignor, spread
+from streams.membership.seats import SeatAssignor, spread
 
 TOPICS = {"order-logs": [0, 1, 2, 3], "stock-logs": [0, 1], "checkout-logs": [5]}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.runtime.membership import Membership
-from streams.runtime.peers import KafkaGroup
+from streams.membership.member_file import Membership
+from streams.membership.peers import KafkaGroup
 from streams.settings import SettingsError
 
 GROUP = KafkaGroup(["127.0.0.1:1"], "group")
@@ -48,7 +48,7 @@ async def test_kafka_is_down(tmp_path: Path) -> None:
 
 async def test_a_folder_with_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes second is refused in one line that names the folder; when the first has ended, it is let in."""
-    monkeypatch.setattr("streams.runtime.membership.END_SECONDS", 0.2)
+    monkeypatch.setattr("streams.membership.member_file.END_SECONDS", 0.2)
     first, second = (Membership(tmp_path / "member", GROUP) for _ in range(2))
     await first.succeed(alone=True)
     with pytest.raises(SettingsError, match="in use by another worker") as refused:
