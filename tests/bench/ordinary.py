@@ -10,7 +10,8 @@ A command is due whether or not those before it are answered, and its times coun
 * *followed*: until a client that follows the list of orders has the row; all commands.
 * *processor time* of a command: all that the processes took while there was this load, by the number of commands; so
   with few commands a second it is also what they take when there are none. *Above idle* is the difference to that. The
-  followed list and the queries are in it, the client is not. Pekko's Kafka is nobody's; the client is in its process.
+  followed list and the queries are in it, the client is not. Pekko asks no Kafka, and its client is in its process;
+  its events come seven seconds late, and what it takes to look for the last ones counts.
 * *idle*: what the processes take of a core with no commands, seconds after the last one.
 
 Our workers are started for each round and gone when Pekko has its turn, so that Cassandra does nothing for them then;

@@ -1,4 +1,4 @@
-"""The part `ordinary` of the bench in half a minute: ours, one round of one rate. What is a good figure depends on the
+"""The part `ordinary` of the bench in a minute: ours, one round of one rate. What is a good figure depends on the
 machine and on what else it does; that there is one, and what must hold of it anywhere, does not."""
 
 from __future__ import annotations
