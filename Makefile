@@ -72,7 +72,7 @@ simulate: $(STAMP) ## schedules with faults in a simulated world, each from a se
 fuzz: $(STAMP) ## hostile bytes for everything that reads bytes from outside (MINUTES=60; ARGS="--only 'an event'")
 	python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
-bench: $(STAMP) up ## how fast it is here, beside its rivals: about 18 minutes; ARGS=commands for a part, ARGS=--help
+bench: $(STAMP) up ## how fast it is here, beside its rivals: about 30 minutes; ARGS=commands for a part, ARGS=--help
 	python -m tests.bench $(ARGS)
 
 clean: down ## stop all, delete the servers with their data and every local file; the venv stays

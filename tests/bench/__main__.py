@@ -46,6 +46,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=f"parts:\n{names}\n\nexamples:\n"
         "  python -m tests.bench                               all of it\n"
         "  python -m tests.bench commands --rounds 5 --keep    one part, more rounds, stored\n"
+        "  python -m tests.bench ordinary --rates 50 500 --rounds 1 --idle 10 --alone    in a minute or two\n"
+        "  PARTITIONS=2 python -m tests.bench ordinary --keep  with another setting of the workers\n"
         "  python -m tests.bench tables --only apply --events 100000",
     )
     parser.add_argument("what", nargs="?", choices=[part.name for part in PARTS], help="one part (default: all)")
@@ -62,7 +64,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=TABLES, default=some, help=f"tables: some of it (default {' '.join(some)})"
     )
-    parser.add_argument("--seconds", type=int, default=20, help="latency: at each rate (default 20)")
+    parser.add_argument(
+        "--rates",
+        type=int,
+        nargs="+",
+        default=[50, 500, 2_000],
+        help="ordinary: commands a second (default 50 500 2000)",
+    )
+    parser.add_argument("--seconds", type=int, default=20, help="ordinary: at each rate, a round (default 20)")
+    parser.add_argument("--idle", type=int, default=30, help="ordinary: seconds without commands, a round (default 30)")
+    parser.add_argument("--alone", action="store_true", help="ordinary: without the rival")
     parser.add_argument("--timers", type=int, default=1_000, help="timers: that fire (default 1000)")
     parser.add_argument("--pending", type=int, default=10_000, help="timers: that wait (default 10000)")
     parser.add_argument("--keep", action="store_true", help="store the results of one part too")

@@ -30,9 +30,9 @@ class Cassandra:
     def __init__(self, session: Any) -> None:
         self._session = session
 
-    async def rests(self) -> None:
-        """Return when nothing is compacted any more, after a second at least; after a minute in any case."""
-        deadline = time.monotonic() + MOST_SECONDS
+    async def rests(self, most: float = MOST_SECONDS) -> None:
+        """Return when nothing is compacted any more, after a second at least; after `most` seconds in any case."""
+        deadline = time.monotonic() + most
         await asyncio.sleep(REST_SECONDS)  # what has just been flushed is looked at for compaction meanwhile
         while await self._rows("SELECT * FROM system_views.sstable_tasks") and time.monotonic() < deadline:
             await asyncio.sleep(LOOK_SECONDS)

@@ -16,9 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 import uvloop
 
 from streams.deciding.messages import Reply
-from tests.bench.commands import PEKKO
-from tests.bench.report import Figure, Row, as_rows, table
-from tests.bench.rivals.pekko import measure_pekko_latency
+from tests.bench.report import as_rows, table
 from tests.bench.space import space
 from tests.bench.timed import Timed, TimedLoad, at, milliseconds, row_sequence
 from tests.bench.worker import START_SECONDS, Worker, say
@@ -58,12 +56,14 @@ async def measure_latency(rates: Sequence[float] = RATES, seconds: float = SECON
         await load.send(200, WARM_UP_SECONDS)
         for rate in rates:
             used = commands.cpu_seconds(), tables.cpu_seconds()
-            timed, asked = await _looked_at(load, tables.url, rate, seconds)
+            looks = Looks(load, tables.url)
+            load.on_visible = looks.hold
+            timed = await load.send(rate, seconds, LOOKS)
             late = milliseconds(timed.due, timed.sent)
             figures = {
                 "produce to reply": milliseconds(timed.due, timed.replied),
                 "produce to visible": milliseconds(timed.due, timed.visible),
-                "produce to a query that waits for the reply's position": sorted(asked),
+                "produce to a query that waits for the reply's position": await looks.took(),
                 "the client's own lateness, contained in all": late,
             }
             for what, found in figures.items():
@@ -76,39 +76,33 @@ async def measure_latency(rates: Sequence[float] = RATES, seconds: float = SECON
     return results
 
 
-async def measure_beside_pekko(rates: Sequence[float] = RATES, seconds: float = SECONDS) -> list[Row | Figure]:
-    """The same, and beside it Pekko's time from ask to reply and until its tag query delivers the event."""
-    ours = dict(await measure_latency(rates, seconds))
-    rows: list[Row | Figure] = []
-    for rate in rates:
-        theirs = await measure_pekko_latency(round(rate), round(seconds))
-        for what, its in (("reply", theirs.reply), ("visible", theirs.visible)):
-            for part, ms in (("p50", its.p50), ("p99", its.p99), ("p99.9", its.p999)):
-                name = f"{rate:,.0f} commands/s: produce to {what}, ms, {part}"
-                rows.append(Row(name, [ours.pop(name)], PEKKO, [ms], less=True))
-    return [*rows, *ours.items()]
+class Looks:
+    """Queries for the orders of some of the commands that a load sends; what one may not show is raised."""
 
+    def __init__(self, load: TimedLoad, url: str) -> None:
+        self._url = url
+        self._running: list[asyncio.Task[None]] = []
+        self._took: list[float] = []
+        load.on_reply = lambda *its: self._running.append(asyncio.create_task(self._ask(*its)))
 
-async def _looked_at(load: TimedLoad, url: str, rate: float, seconds: float) -> tuple[Timed, list[float]]:
-    """A run, and the milliseconds until a query showed some of its commands. Raises `RuntimeError` where one does not
-    show what the stream has shown."""
-    asked: list[float] = []
-    looking: list[asyncio.Task[None]] = []
+    async def took(self) -> list[float]:
+        """Milliseconds from when commands were due until a query that waits for the position of the reply has shown
+        them, from the shortest. Raises `RuntimeError` where it shows an older row."""
+        await asyncio.gather(*self._running)
+        return sorted(self._took)
 
-    async def ask(timed: Timed, number: int, reply: Reply) -> None:
-        if await row_sequence(url, reply.aggregate.id, reply.position) < timed.sequences[number]:
+    def hold(self, timed: Timed, number: int, order: str) -> None:
+        """Have a query look whether it shows what the stream has shown."""
+        self._running.append(asyncio.create_task(self._hold(timed.sequences[number], order)))
+
+    async def _ask(self, timed: Timed, number: int, reply: Reply) -> None:
+        if await row_sequence(self._url, reply.aggregate.id, reply.position) < timed.sequences[number]:
             raise RuntimeError(f"a query that waits for {reply.position} shows an older row of {reply.aggregate.id}")
-        asked.append((time.perf_counter() - timed.due[number]) * 1e3)
+        self._took.append((time.perf_counter() - timed.due[number]) * 1e3)
 
-    async def hold(timed: Timed, number: int, order: str) -> None:
-        if await row_sequence(url, order) < timed.sequences[number]:
+    async def _hold(self, sequence: int, order: str) -> None:
+        if await row_sequence(self._url, order) < sequence:
             raise RuntimeError(f"a query shows an older row of {order} than the stream has shown")
-
-    load.on_reply = lambda *its: looking.append(asyncio.create_task(ask(*its)))
-    load.on_visible = lambda *its: looking.append(asyncio.create_task(hold(*its)))
-    timed = await load.send(rate, seconds, LOOKS)
-    await asyncio.gather(*looking)
-    return timed, asked
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ from tests.bench.cold import measure_cold
 from tests.bench.commands import measure_commands, measure_growth
 from tests.bench.flat.claims import measure_flat
 from tests.bench.gateway import measure_gateway
-from tests.bench.latency import measure_beside_pekko
 from tests.bench.memory import measure_memory
 from tests.bench.model import measure_model
+from tests.bench.ordinary import Plan, measure_ordinary
 from tests.bench.report import Figure, Row
 from tests.bench.serialization import measure_serialization
 from tests.bench.sizes import measure_sizes
@@ -69,10 +69,10 @@ PARTS = [
         1,
     ),
     Part(
-        "latency",
-        "from produce to reply, and to visible, at steady rates, beside Pekko",
-        lambda o: measure_beside_pekko(seconds=o.seconds),
-        4,
+        "ordinary",
+        "people who wait, 50 to 2,000 a second, and nobody: until reply and visible, and what it costs, beside Pekko",
+        lambda o: measure_ordinary(Plan(o.rates, o.seconds, o.idle, o.rounds, o.alone)),
+        13,
     ),
     Part("model", "what a command costs whom, by how many share a commit", lambda o: measure_model(o.orders), 2),
     Part("sizes", "bytes of an event in Cassandra, Kafka and RocksDB", lambda o: measure_sizes(o.count, o.orders), 1),

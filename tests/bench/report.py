@@ -7,13 +7,14 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 from servers.where import Where, used_instead
+from streams.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("faust-streaming", "aiokafka", "cassandra-driver", "fastavro", "msgspec", "uvloop", "eventsourcing")
@@ -96,12 +97,19 @@ def machine() -> str:
     where = f"{os.cpu_count()} cores ({_processor()}), {memory:.0f} GB, {platform.system()} {platform.release()}"
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     rival = f"Pekko {_property('pekko')}"
-    return f"{where}; CPython {platform.python_version()}; {packages}; {_servers()}; {rival}; commit {_commit()}."
+    python = f"CPython {platform.python_version()}"
+    return "; ".join([where, python, packages, _servers(), rival, *_settings(), f"commit {_commit()}."])
 
 
 def _processor() -> str:
     found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return found[1] if found else platform.machine()
+
+
+def _settings() -> list[str]:
+    """Those numbers that workers are set to by the environment."""
+    names = (field.name.upper() for field in fields(Settings))
+    return [f"{name}={value}" for name in names if (value := os.environ.get(name, "")).isdigit()]
 
 
 def _servers() -> str:

@@ -28,7 +28,7 @@ from tests.bench.watchers import STREAM
 from tests.e2e.orders import LINE, OPEN
 
 OPENED_AT_ONCE = 500
-WAIT_SECONDS = 60.0
+WAIT_SECONDS, AGAIN_SECONDS = 60.0, 0.05
 
 _ROW = re.compile(rb'^data: \{"id": *"([^"]+)".*"sequence": *(\d+)')
 
@@ -186,16 +186,28 @@ class TimedLoad:
 
 
 async def row_sequence(url: str, order: str, at_least: str = "") -> int:
-    """The sequence of the row of an order, by a query, that waits for a position if one is named; 0 for no row."""
+    """The sequence of the row of an order, by a query, that waits for a position if one is named; 0 for no row.
+
+    It is asked again while the worker answers that it does not have it yet. Raises `TimeoutError` after a minute.
+    """
     reader, writer = await connect(url)
     try:
         asked = request(f"/orders/{order}")
-        writer.write(asked[:-2] + f"At-Least: {at_least}\r\n\r\n".encode() if at_least else asked)
-        status, head = await read_head(reader)
-        body = await reader.readexactly(length_of(head))
+        asked = asked[:-2] + f"At-Least: {at_least}\r\n\r\n".encode() if at_least else asked
+        async with asyncio.timeout(WAIT_SECONDS):
+            status, body = await _answer(reader, writer, asked)
+            while status == 503:
+                await asyncio.sleep(AGAIN_SECONDS)
+                status, body = await _answer(reader, writer, asked)
         return int(json.loads(body)["sequence"]) if status == 200 else 0
     finally:
         writer.close()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: bytes) -> tuple[int, bytes]:
+    writer.write(asked)
+    status, head = await read_head(reader)
+    return status, await reader.readexactly(length_of(head))
 
 
 def milliseconds(begins: Sequence[float], ends: Sequence[float]) -> list[float]:

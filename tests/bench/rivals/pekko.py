@@ -79,13 +79,6 @@ class Pekko:
         return Latency(answer["sent"], Percentiles(**answer["reply"]), Percentiles(**answer["visible"]))
 
 
-async def measure_pekko_latency(rate: int, seconds: int) -> Latency:
-    """Pekko's latency at a rate, with its defaults, in a process of its own that is warm."""
-    async with pekko() as running:
-        await running.round(WARM_UP, orders=5_000)
-        return await running.latency(rate, seconds)
-
-
 @contextlib.asynccontextmanager
 async def pekko() -> AsyncIterator[Pekko]:
     """It runs for the length of a block, on the Cassandra of JOURNAL_URL."""
