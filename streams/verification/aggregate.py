@@ -13,7 +13,8 @@ from schemas.codec import Codec
 from streams.deciding.cache import Aggregate
 from streams.deciding.loading import load_aggregate
 from streams.journal.port import LAST_SEQUENCE, Journal, Snapshot, StoredEvent, StoredSchemas, Unavailable
-from streams.journal.position import position_text
+from streams.journal.position import position_text, stream_name
+from streams.journal.slice_log import SliceLog
 from streams.journal.snapshots import form_of
 from streams.verification.findings import Counts, Finding, LogHead, Repair
 from streams.verification.patience import PAUSE
@@ -33,28 +34,30 @@ class AggregateCheck:
         self._counts = counts
 
     async def check(
-        self, aggregate_id: str, stream: str, logged: Sequence[StoredEvent], head: LogHead
+        self, aggregate_id: str, log: SliceLog, logged: Sequence[StoredEvent], head: LogHead
     ) -> list[Finding]:
-        """All disagreements of an aggregate of this stream with the rows that are `logged`, in their order in the log
-        with this head. Raises `Unavailable`."""
+        """All disagreements of an aggregate of this slice with the rows that are `logged`, in their order in the logs
+        that had it, of which the last one has this head. Raises `Unavailable`."""
+        stream = stream_name(log.type, log.slice)
         # The snapshot is read first: the rows up to it were there when it was written, so they are read behind it.
         snapshot = await self._journal.snapshot(self._decider.type, aggregate_id)
-        repair = partial(rebuild, self._journal, head.log, aggregate_id, logged, head.lost)
-        findings, unlogged = await self._rows(aggregate_id, stream, logged, head, repair)
+        repair = partial(rebuild, self._journal, log, aggregate_id, logged, head.lost)
+        findings, unlogged = await self._rows(aggregate_id, log, logged, head, repair)
         if any(not finding.note for finding in findings):  # rows that were just being written are there now
             await asyncio.sleep(PAUSE)
-            findings, unlogged = await self._rows(aggregate_id, stream, logged, head, repair)
+            findings, unlogged = await self._rows(aggregate_id, log, logged, head, repair)
         history = sorted([*logged, *unlogged], key=_place)
         findings += await self._snapshot(aggregate_id, snapshot, history, repair)
         self._counts.aggregates += 1
         return [*_sequence(aggregate_id, stream, logged, head), *self._repeats(stream, history), *findings]
 
     async def _rows(
-        self, name: str, stream: str, logged: Sequence[StoredEvent], head: LogHead, repair: Repair
+        self, name: str, log: SliceLog, logged: Sequence[StoredEvent], head: LogHead, repair: Repair
     ) -> tuple[list[Finding], list[StoredEvent]]:
         """The disagreements of the rows, and the rows that may stay though the log as it was read lacks them."""
         findings: list[Finding] = []
         unlogged: list[StoredEvent] = []
+        stream = stream_name(log.type, log.slice)
         present = {_place(row): row for row in await self._journal.events(self._decider.type, name)}
         for due in logged:
             row = present.pop(_place(due), None)
@@ -67,15 +70,15 @@ class AggregateCheck:
                 unlogged.append(row)
                 what = f"{what} is all that is left of this commit, and stays"
                 findings.append(Finding(_where(stream, row), what, note=True))
-            elif await self._written_since(row.nr, head):
+            elif await self._written_since(row.nr, log, head):
                 unlogged.append(row)
             else:
                 findings.append(Finding(_where(stream, row), f"{what} is not in the log", repair))
         return findings, unlogged
 
-    async def _written_since(self, nr: int, head: LogHead) -> bool:
+    async def _written_since(self, nr: int, log: SliceLog, head: LogHead) -> bool:
         """Whether the log has grown to this commit since the verification began."""
-        if nr > max(head.nr, head.grown_to) and (newest := await self._journal.head(head.log, head.after)) is not None:
+        if nr > max(head.nr, head.grown_to) and (newest := await log.newest()) is not None:
             head.grown_to = newest.nr
         return head.nr < nr <= head.grown_to
 

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, SliceHead
 from streams.slices import slice_of
 
+BEGINNING_OF_TIME = datetime.fromtimestamp(0, UTC)
 
-def broken_rules(before: Commit | None, commit: Commit, span: LogSpan, slices: int) -> Iterator[str]:
-    """The rules that a commit of a log breaks behind the one before it, or as the first. Behind a hole only some are
-    checked. `slices` is the number of all slices of the type."""
-    if before is None:
-        before = Commit(
-            log=commit.log,
-            nr=span.begins_after,
-            epoch=0,
-            owner="",
-            topic_id="",
-            slices={slice: SliceHead() for slice in commit.slices},
-            derived_nr=span.begins_after,
-            recorded_at=commit.recorded_at,
-        )
+
+def start_of(span: LogSpan, ends: Mapping[int, SliceHead]) -> Commit:
+    """What stands before the first commit of a log: nothing, or what the logs before have made of its slices."""
+    return Commit(
+        log="",
+        nr=span.begins_after,
+        epoch=0,
+        owner="",
+        topic_id="",
+        slices={slice: ends.get(slice, SliceHead()) for slice in span.slices},
+        derived_nr=span.begins_after,
+        recorded_at=BEGINNING_OF_TIME,
+    )
+
+
+def broken_rules(before: Commit, commit: Commit, span: LogSpan, slices: int) -> Iterator[str]:
+    """The rules that a commit of a log breaks behind the one before it, of which few hold behind a hole. `slices`
+    is the number of all slices of the type."""
     adjacent = commit.nr == before.nr + 1
     yield from _ownership(before, commit, adjacent)
     yield from _offsets(before, commit, adjacent)
     yield from _pointers(before, commit, adjacent, slices)
+    if before.is_seal:
+        yield f"stands behind commit {before.nr}, which seals the log"
+    if commit.is_seal and (commit.events or span.sealed not in (None, commit.nr)):
+        yield f"seals the log, which ends with commit {span.sealed}, or holds events"
     if sorted(commit.slices) != list(span.slices):
         yield f"covers the partitions {sorted(commit.slices)}, and its log has {list(span.slices)}"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,13 +18,14 @@ from aggregates.decider import Decider
 from schemas.codec import Codec, Undecodable, fingerprint_of
 from streams.journal.commit_codec import UnreadableCommit
 from streams.journal.layout import Layout, LogSpan
-from streams.journal.port import Commit, Journal, RecordedEvent, log_name
+from streams.journal.port import Commit, Journal, RecordedEvent, SliceHead, log_name
 from streams.journal.position import position_text, stream_name
+from streams.journal.slice_log import LayoutReader, SliceLog
 from streams.slices import slice_of
 from streams.verification.aggregate import AggregateCheck
 from streams.verification.findings import Counts, Finding, LogHead
 from streams.verification.log_rows import LogRows
-from streams.verification.log_rules import broken_rules
+from streams.verification.log_rules import broken_rules, start_of
 from streams.verification.patience import ATTEMPTS, PAUSE, patiently
 from streams.verification.rebuild import set_published_back
 
@@ -53,7 +55,10 @@ class Verification:
         self._only = only
         self._progress = progress
         self._layout = Layout(version=0, slices=1, logs=())
+        self._known = LayoutReader(journal, decider.type)
         self._heads: dict[int, LogHead] = {}
+        self._ends: dict[int, SliceHead] = {}
+        """How far each slice is with the last commit that was read of it."""
         self._rows = LogRows()
         self._schemas: set[str] = set()
         self._unknown: dict[str, tuple[str, int]] = {}
@@ -66,8 +71,9 @@ class Verification:
             layout = await patiently(lambda: self._journal.layout(self._type))
             if layout is None:  # of a journal that nobody has begun
                 return
-            self._layout = layout
-            spans = [span for span in layout.logs if self._only is None or self._only in span.slices]
+            self._layout = await patiently(self._known.look)
+            begun = [span for span in layout.logs if span.after is not None]
+            spans = [span for span in begun if self._only is None or self._only in span.slices]
             for span in spans:
                 if (ahead := await self._begin(span)) is not None:
                     yield ahead
@@ -98,7 +104,7 @@ class Verification:
     async def _walk(self, span: LogSpan, head: LogHead) -> AsyncIterator[Finding]:
         """Read a log up to its head, and check each commit."""
         log, at = head.log, head.after
-        before: Commit | None = None
+        before = start_of(span, self._ends)
         total = sum(head.nr - head.after for head in self._heads.values())
         while at < head.nr:
             try:
@@ -122,6 +128,7 @@ class Verification:
                 for finding in self._add(span, commit):
                     yield finding
                 before = commit
+                self._ends |= commit.slices
             at = min(commits[-1].nr, head.nr)
             self._progress("commits", self.counts.commits, total)
 
@@ -187,13 +194,14 @@ class Verification:
 
     async def _check_one(self, aggregate_id: str) -> list[Finding]:
         slice = self._slice(aggregate_id)
-        head = self._heads[self._layout.of(slice).number]
+        heads = [self._heads[span.number] for span in self._layout.spans(slice)]
         rows = self._rows.of(aggregate_id)
-        if any(log != head.log for log, _ in rows):
+        if {log for log, _ in rows} - {head.log for head in heads}:
             return []  # it was found when the log was read
-        logged = [row for _, row in rows]
-        stream = stream_name(self._type, slice)
-        return await patiently(lambda: self._check.check(aggregate_id, stream, logged, head))
+        # A log that is sealed was derived to its end.
+        head = replace(heads[-1], lost={nr for head in heads for nr in head.lost})
+        log, logged = SliceLog(self._journal, self._type, slice, self._known), [row for _, row in rows]
+        return await patiently(lambda: self._check.check(aggregate_id, log, logged, head))
 
     def _slice(self, aggregate_id: str) -> int:
         return slice_of(aggregate_id, self._layout.slices)

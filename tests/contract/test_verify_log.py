@@ -11,8 +11,10 @@ from msgspec.structs import replace
 
 from streams.journal.cassandra.tables import COMMITS_PER_BUCKET
 from streams.journal.port import Commit, RecordedEvent
+from streams.ownership.takeover import take_over
+from tests.command_log import Topic
 from tests.contract.conftest import Journals
-from tests.contract.orders import EVENTS, WINDOW, Orders, next_commit
+from tests.contract.orders import EVENTS, LAYOUT, WINDOW, Orders, next_commit
 from tests.contract.test_cassandra import execute, keyspace
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -133,3 +135,43 @@ async def test_a_commit_that_cannot_be_read(in_cassandra: Orders) -> None:
     wrong = [it for it in await orders.verify() if not it.note]
     assert [f"{orders.name(0)}:{nr}" for nr in (3, 5)] == [it.where for it in wrong]
     assert all(it.what.startswith("cannot be read") for it in wrong)
+
+
+async def split(orders: Orders) -> Commit:
+    """The first log is sealed, and each of its slices goes on in a log of its own. Returns the seal."""
+    owner = await orders.owner(0, "d")
+    await owner.suspend(5)
+    nr = await owner.seal()
+    await owner.close()
+    planned = LAYOUT.split(0, [(0, LAYOUT.log(0).slices[:1]), (2, LAYOUT.log(0).slices[1:])])
+    await orders.journal.change_layout(orders.type, planned)
+    begun = await orders.journal.change_layout(orders.type, planned.seal(0, nr))
+    for number in (2, 3):
+        span, parents = begun.log(number), [begun.log(0)]
+        await take_over(orders.journal, Topic(), orders.name(number), span, "t1", "e", parents)
+    seal = await orders.journal.head(orders.name(0))
+    assert seal is not None
+    assert seal.is_seal
+    return seal
+
+
+async def test_a_log_that_was_split(orders: Orders) -> None:
+    """An aggregate's rows are those of all logs that had its slice; one that is missing is derived from the log that
+    has it."""
+    await split(orders)
+    assert [] == await orders.verify()
+    key = orders.key(0)
+    rows = await orders.journal.events(orders.type, key)
+    await orders.journal.remove_events(orders.type, rows[2:3])
+    found = await orders.verify()
+    assert found
+    assert [] == await orders.repaired(found)
+    assert rows == await orders.journal.events(orders.type, key)
+
+
+async def test_a_commit_behind_the_seal(orders: Orders) -> None:
+    """Nobody who obeys the fence writes one; it is found, and so is that the layout says otherwise."""
+    seal = await split(orders)
+    await orders.journal.append(replace(seal, nr=seal.nr + 1, is_seal=False))
+    found = [finding.what for finding in await orders.verify()]
+    assert f"stands behind commit {seal.nr}, which seals the log" in found
