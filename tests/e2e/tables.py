@@ -24,6 +24,8 @@ from projections.timers.projection import kept as timers
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.journal.port import Commit
+from streams.journal.position import stream_name
+from tests.e2e.client import partition_of
 from tests.e2e.system import System
 
 Rows = dict[str, StoredRow]
@@ -62,15 +64,26 @@ def tables_of(type: str) -> dict[str, Table]:
     return {table_name(kept.name, kept.projection.version): kept for kept in its}
 
 
-def folded(kept: Table, codec: Codec, log: Sequence[Commit]) -> Rows:
-    """The rows that the log of one partition makes, as JSON has them."""
+def by_slice(commits: Mapping[int, list[Commit]]) -> dict[int, list[Commit]]:
+    """The commits of each partition, by the logs that have had it."""
+    slices: dict[int, list[Commit]] = {}
+    for log in commits.values():
+        for commit in log:
+            for slice in commit.slices:
+                slices.setdefault(slice, []).append(commit)
+    return slices
+
+
+def folded(kept: Table, codec: Codec, log: Sequence[Commit], partition: int) -> Rows:
+    """The rows that the events of one partition in a log make, as JSON has them."""
     projection, rows = kept.projection, dict[str, StoredRow]()
+    stream = stream_name(projection.source, partition)
     for commit in log:
         time = commit.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         for index, it in enumerate(commit.events):
-            if not it.is_event:
+            if not it.is_event or partition_of(it.aggregate_id) != partition:
                 continue
-            place = (it.aggregate_id, it.sequence, time, commit.stream, commit.nr, index)
+            place = (it.aggregate_id, it.sequence, time, stream, commit.nr, index)
             for value in codec.decode(it.data):
                 event = PublishedEvent(value, type(value).__name__, *place, it.correlation_id)
                 for key in projection.keys(event):
@@ -129,8 +142,8 @@ async def check_tables(system: System, type: str, commits: Mapping[int, list[Com
     count = tables = 0
     try:
         for table, kept in tables_of(type).items():
-            for partition, log in commits.items():
-                expected = folded(kept, codec, log)
+            for partition, log in by_slice(commits).items():
+                expected = folded(kept, codec, log, partition)
                 if isinstance(kept.how, ReadModelRows):
                     place = (await model.places(partition)).get(table, Checkpoint())
                     copy = Copy(dict(await model.load(partition, table, list(expected))), place)
@@ -155,8 +168,8 @@ async def check_disk(
         found = on_disk(folder, type, partition)
         for table, kept in tables_of(type).items():
             if isinstance(kept.how, Indexes):
-                at, log = (partition, table), commits[partition]
-                expected, copy = folded(kept, codec, log), found.get((partition, table), Copy({}))
+                at, log = (partition, table), by_slice(commits)[partition]
+                expected, copy = folded(kept, codec, log, partition), found.get((partition, table), Copy({}))
                 if expected != copy.rows:
                     changelog = (await on_the_changelog(system, _changelog(type, "rows"))).get(at, Copy({}))
                     copies = {f"disk of {folder.name}": copy, "changelog": changelog}

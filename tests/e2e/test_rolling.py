@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from streams.journal.layout import first_layout
+from streams.settings import Settings
 from tests.e2e.client import PARTITIONS, eventually, headers, keys_of, partition_of
 from tests.e2e.system import System
 from tests.e2e.worker import Worker
@@ -22,7 +24,6 @@ OLD, NEW, TABLES = (f"tests.rolling.{name}" for name in ("old", "new", "tables")
 PARCELS = [key for partition in range(PARTITIONS) for key in islice(keys_of(partition, "parcel-"), 3)]
 """Three in each partition."""
 SEALED_BY_NEW = PARCELS[0]
-HELD = partition_of(SEALED_BY_NEW)
 
 
 async def weigh(system: System, ids: list[str], grams: int, times: int = 1, **fields: str) -> None:
@@ -49,7 +50,7 @@ async def row(system: System, tables: Worker, id: str, sequence: int) -> Any:
 
 async def test_there_and_back(system: System) -> None:
     """New code reads old events, snapshots and commands; old code reads new events that it may read, and holds the
-    partition of one that it must not, until new code is back: then its command has its one effect."""
+    log of one that it must not, until new code is back: then its command has its one effect."""
     tables = system.start(TABLES)
     old = system.start(OLD, SNAPSHOT_EVERY="2")
     inbox = await system.answers()
@@ -89,12 +90,17 @@ async def test_there_and_back(system: System) -> None:
     await system.all_served(new, again)
     await stop(new)
     await system.all_served(again)
-    others = [id for id in PARCELS[2::3] if partition_of(id) != HELD]
+    layout = first_layout(PARTITIONS, Settings().logs)
+    held = layout.of(partition_of(SEALED_BY_NEW))
+    others = [id for id in PARCELS[2::3] if partition_of(id) not in held.slices]
+    assert others
     await weigh(system, others, 1000)
     id = uuid.uuid4().hex
     await system.send("parcel", SEALED_BY_NEW, b'{"grams": 1}', headers(id, "Weigh", system.topic("answers")))
     await eventually(
-        lambda: [line for line in again.lines if f"parcel-{HELD}: loading" in line and "deploy the version" in line],
+        lambda: [
+            line for line in again.lines if f"parcel@{held.number}: loading" in line and "deploy the version" in line
+        ],
         30,
         again.tail,
     )

@@ -74,4 +74,4 @@ async def test_a_worker_that_is_paused_keeps_its_partitions(system: System) -> N
 
 async def _epochs(system: System, *workers: Worker) -> dict[str, int]:
     answers = [(await system.get(worker, "/owners"))[1] for worker in workers]
-    return {row["stream"]: row["epoch"] for answer in answers for row in answer["owners"]}
+    return {row["log"]: row["epoch"] for answer in answers for row in answer["owners"]}

@@ -18,6 +18,7 @@ HOUR = 3_600_000
 RETENTION = {
     "order-commands": 7 * 24 * HOUR,
     "order-commits": HOUR,
+    "order-logs": HOUR,
     "order-events": -1,
     "order-dead-letters": -1,
     "replies": 24 * HOUR,
