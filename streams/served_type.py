@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -39,6 +40,10 @@ NewFollower = Callable[[AggregateType, LogSpan, Journal, KafkaClient, Supervisor
 """A follower for a new owner of a log."""
 
 
+LOOK_SECONDS = 1.0
+"""A rebalance waits so long for the newest layout."""
+
+
 class ServedType(Part):
     """The aggregate type in this worker: its logs, and for a process manager its router and its dispatcher.
 
@@ -61,7 +66,6 @@ class ServedType(Part):
         self.router: Router | None = None
         self.ownership = Assignment(type, self, app.supervisor)
         self.layout = LayoutWatch(journal, type, broker, context.logs_topic)
-        self._seats: set[int] = set()
         self._app = app
         self._journal = journal
         self._broker = broker
@@ -122,20 +126,22 @@ class ServedType(Part):
         return [log.name for log in self.ownership.served]
 
     async def assign(self, assignment: set[TP]) -> None:
-        self._seats = {tp.partition for tp in assignment if tp.topic == self.context.logs_topic}
-        await self.ownership.assign(self._seats, self.layout.reader.layout)
+        seats = {tp.partition for tp in assignment if tp.topic == self.context.logs_topic}
+        await self.ownership.assign(seats, self.layout.reader.layout)
+        self.layout.look_soon()
 
     async def resume(self) -> None:
         await self.ownership.all_served()
 
     async def revoke(self) -> None:
         await self.ownership.revoke()
-        with contextlib.suppress(Unavailable):  # the leader is to know the newest layout when it places the seats
-            await self.layout.reader.look()
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):  # the leader is to know the newest one when it places the seats
+                await self.layout.reader.look()
 
     async def follow_layout(self) -> None:
         """Keep to the newest layout, for ever: logs that are to end are sealed, and those that begin are taken over."""
-        await self.layout.follow(lambda layout: self.ownership.assign(self._seats, layout))
+        await self.layout.follow(self.ownership.follow)
 
     async def note_seal(self, span: LogSpan, nr: int) -> None:
         await self.layout.note_seal(span, nr)

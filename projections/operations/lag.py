@@ -63,7 +63,9 @@ async def lag_of(side: ReadSide, stream: str, head: Commit | None, workers: Sequ
     Of a foreign type all that is known is on its topic: what that has whole counts as the head.
     """
     type, slice = stream_type(stream), SliceHead()
-    published = next((worker.published[stream] for worker in workers if stream in worker.published), None)
+    # A log that goes on from others is published behind them, by whichever tails: the least of what they say is true.
+    said = [worker.published[stream] for worker in workers if stream in worker.published]
+    published = min(said, key=lambda reach: reach.nr, default=None)
     published_nr, end = (published.nr, published.end) if published else (0, 0)
     tables = [item for worker in workers for item in sorted(worker.applied.get(stream, {}).items())]
     furthest = max([published_nr, *(reach.nr for _, reach in tables)])

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from projections.publishing.publication import COMMIT_END, NOTHING_BEFORE, Publication
+from projections.publishing.publication import COMMIT_END, NOTHING_BEFORE, Publication, events_by_slice
 from streams.concurrency.tasks import all_of
 from streams.journal.layout import LogSpan
-from streams.journal.port import Commit, Unavailable, log_name
+from streams.journal.port import Commit, Published, SliceHead, Unavailable, log_name
 from streams.journal.position import Place, Position, stream_name
+from streams.journal.slice_log import SliceLog
 from streams.kafka.published_through import journal_is_behind, published_place
 
 
@@ -71,13 +72,54 @@ async def find_resume_point(publication: Publication, span: LogSpan) -> ResumePo
     commit = await _commit(publication, log, nr) if nr > span.begins_after else None
     if commit is None and nr > span.begins_after:
         raise Unavailable(f"{log}: commit {nr}, up to which it is published, cannot be read yet")
+    heads = commit.slices if commit is not None else await _inherited(publication, span)
     slices = {}
     for slice, found in last.items():
-        known = commit.slices.get(slice) if commit is not None else None
+        known = heads.get(slice)
         eventful_nr = known.eventful_nr if known is not None else None if nr else 0
-        slices[slice] = _point(stream_name(publication.type, slice), found, nr, eventful_nr)
+        point = _point(stream_name(publication.type, slice), found, nr, eventful_nr)
+        if point.newest is not None and eventful_nr and point.newest.nr < eventful_nr <= span.begins_after:
+            # What the logs before have published is gone: readers are to see that, and have it from the journal.
+            point = point._replace(newest=await _last_event(publication, slice, eventful_nr))
+        slices[slice] = point
     least = min((point.done for point in slices.values()), default=(nr + 1, -1))
     return ResumePoint(max(least[0] - 1, span.begins_after), slices)
+
+
+async def is_out(publication: Publication, span: LogSpan) -> bool:
+    """Whether a log that is sealed is published to its end. Where the copy says less than the topic, it is put right:
+    logs that go on from this one are published when it is out. Raises `Unavailable`, `KafkaError`, `TimeoutError`."""
+    if span.sealed is None:
+        return False
+    log = log_name(publication.type, span.number)
+    copy = await publication.journal.published(log)
+    if copy is not None and copy.nr >= span.sealed:
+        return True
+    looks = await all_of(_last_record(publication, slice) for slice in span.slices)
+    if not any(found is not None and found.position.nr > span.sealed for found in looks):
+        return False
+    await publication.journal.save_published(log, Published(span.sealed, -1))
+    return True
+
+
+async def _inherited(publication: Publication, span: LogSpan) -> dict[int, SliceHead]:
+    """How far the slices of a log are by the seals of those before it."""
+    heads: dict[int, SliceHead] = {}
+    for number in span.parents:
+        parent = publication.layout.layout.log(number)
+        seal = await publication.journal.head(log_name(publication.type, number), parent.begins_after)
+        heads |= seal.slices if seal is not None else {}
+    return heads
+
+
+async def _last_event(publication: Publication, slice: int, nr: int) -> Position | None:
+    """The position of the last event of a slice in commit `nr`, of whichever log; None where that cannot be read."""
+    log = SliceLog(publication.journal, publication.type, slice, publication.layout)
+    for commit in await log.commits(nr - 1, 1):
+        events = events_by_slice(commit, publication.layout.layout.slices).get(slice)
+        if commit.nr == nr and events:
+            return Position(stream_name(publication.type, slice), nr, events[-1][0])
+    return None
 
 
 def _point(stream: str, last: _Last | None, nr: int, eventful_nr: int | None) -> SlicePoint:

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from aiokafka.errors import KafkaError
 
 from projections.publishing.publication import Publication, events_by_slice
-from projections.publishing.resume_point import find_resume_point
+from projections.publishing.resume_point import find_resume_point, is_out
 from projections.publishing.slice_tail import LOOK_AGAIN_SECONDS, SliceTail, stand_still
 from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
@@ -43,6 +43,8 @@ REMEMBER_SECONDS = 5.0
 LOOK_AT_TOPIC_SECONDS = 30.0
 """Between two looks whether the topic still has what was published to it, while there is nothing to do."""
 HOLE_SECONDS = 15.0
+PATIENCE_SECONDS = 5.0
+"""So long the logs before this one may take to be published, before it is a trouble."""
 PARENT_SECONDS = 0.1
 """Between two looks whether the logs before this one are published."""
 
@@ -97,6 +99,12 @@ class Tail:
 
     async def run(self) -> None:
         """Publish until the log has ended, if it ever does. May be called again after it has raised."""
+        ended = await until_it_answers(
+            lambda: is_out(self._publication, self._span), f"{self.log}: whether it is published to its end", _ERRORS
+        )
+        if ended:
+            self.published = self._sealed or 0
+            return
         await self._parents_are_out()
         await self._begin()
         while self.published != self._sealed:
@@ -115,6 +123,7 @@ class Tail:
 
     async def _parents_are_out(self) -> None:
         """Wait until the logs that this one goes on from are published: their events come first."""
+        began = time.monotonic()
         for number in self._span.parents:
             parent = self._publication.layout.layout.log(number)
             name = log_name(self._publication.type, number)
@@ -126,7 +135,11 @@ class Tail:
                 )
                 if copy is not None and parent.sealed is not None and copy.nr >= parent.sealed:
                     break
+                if (waited := time.monotonic() - began) > PATIENCE_SECONDS:
+                    reason = f"{self.log} waits, since {waited:.0f} s, until {name} is published"
+                    self._publication.supervisor.trouble(f"tail {self.log}", reason)
                 await asyncio.sleep(PARENT_SECONDS)
+        self._publication.supervisor.well(f"tail {self.log}")
 
     async def _begin(self) -> None:
         """Find the last published events, and wait for as long as they are not in the log: publishing on behind them

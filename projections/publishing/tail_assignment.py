@@ -72,7 +72,11 @@ class Tailers:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._unknown.wait()
             self._unknown.clear()
-            await self._publication.layout.look()
+            try:
+                await self._publication.layout.look()
+            except BaseException:
+                self._unknown.set()
+                raise
             self.assign(self._seats)
 
     def wake(self, seat: int, hint: bytes | None) -> None:

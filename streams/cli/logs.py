@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
 from faust.cli import argument, option
@@ -17,13 +18,17 @@ from streams.cli.journal import journal_of
 from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
 from streams.cli.owners import in_short
 from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliError, TypesCommand, command, print_table
+from streams.concurrency.retry import retried
 from streams.journal.layout import Layout, LayoutError, LogSpan
-from streams.journal.port import Journal, log_name
+from streams.journal.port import Journal, Unavailable, log_name
 from streams.kafka.client import KafkaClient
 from streams.ownership.layout_watch import announce
 
 COLUMNS = ("log", "seat", "slices", "state", "begins after", "head", "goes on from", "worker")
 LOOK_SECONDS = 0.2
+WRITE_AGAIN = (0.2, 0.5, 1.0)
+"""Pauses in seconds after a write whose outcome is not known: asked again, it tells."""
+_WAIT = ": is a worker of each log up? What is planned goes on by itself: see `logs list`"
 
 Change = tuple[str, Layout]
 """A line that says what is changed, and the layout behind it."""
@@ -190,32 +195,31 @@ async def _change(
 ) -> None:
     """Write the changes, tell the workers, and wait until the logs have begun. Raises `CliError`."""
     name = type.decider.type
-    for _, wanted in changes:
-        if (layout := await journal.change_layout(name, wanted)) != wanted:
-            raise CliError(ERROR, f"somebody else has changed the logs of {name} meanwhile: see `logs list`")
+    # In one write: the first of several would be at work while the others are written.
+    wanted = msgspec.structs.replace(changes[-1][1], version=layout.version + 1)
     broker = KafkaClient(type.settings.bootstrap_servers, type.settings.partitions)
-    async with kafka(type.settings):
-        await broker.start()
-        try:
-            await announce(broker, type.logs_topic, layout)
-        finally:
-            await broker.stop()
-    numbers = [log.number for log in layout.planned]
+    written = layout
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds), kafka(type.settings):
+            await broker.start()
+            written = await retried(lambda: journal.change_layout(name, wanted), WRITE_AGAIN, Unavailable)
+            if written != wanted:
+                raise CliError(ERROR, f"somebody else has changed the logs of {name} meanwhile: see `logs list`")
+            await announce(broker, type.logs_topic, written)
+            layout = written
             while layout.planned:
                 await asyncio.sleep(LOOK_SECONDS)
                 layout = await journal.layout(name) or layout
     except TimeoutError:
-        waiting = ", ".join(log_name(name, log.number) for log in layout.planned)
-        raise CliError(
-            ERROR,
-            f"not within {seconds:g} s: {waiting} wait for the seals of those before; is a worker of {name} up? It goes"
-            " on by itself: see `logs list`",
-        ) from None
-    for number in numbers:
-        log = layout.log(number)
-        click.echo(f"{log_name(name, number)} has slices {in_short(log.slices)}, from commit {log.begins_after + 1}")
+        waiting = ", ".join(log_name(name, log.number) for log in written.planned)
+        raise CliError(ERROR, f"not within {seconds:g} s: {waiting or 'nothing was changed'}{_WAIT}") from None
+    finally:
+        await broker.stop()
+    for planned in written.planned:
+        log = layout.log(planned.number)
+        click.echo(
+            f"{log_name(name, log.number)} has slices {in_short(log.slices)}, from commit {log.begins_after + 1}"
+        )
 
 
 async def _print(journal: Journal, type: str, layout: Layout, workers: Mapping[int, str]) -> None:

@@ -47,8 +47,9 @@ class LayoutReader:
         found = await self._journal.layout(self._type)
         if found is None:
             raise Unavailable(f"the journal has no layout of {self._type}")
-        self._layout = found
-        return found
+        if self._layout is None or found.version > self._layout.version:  # an answer may be older than another one
+            self._layout = found
+        return self._layout
 
 
 class SliceLog:
@@ -63,12 +64,12 @@ class SliceLog:
     async def newest(self) -> Commit | None:
         """The newest commit of the log that has the slice. Linearizable, as far as the layout that is known is the
         newest one, and as the reads are. Raises `Unavailable`."""
-        for span in reversed(self._known.layout.spans(self.slice)):
+        known = self._known.layout
+        for span in reversed(known.spans(self.slice)):
             commit = await self._journal.head(log_name(self.type, span.number), span.begins_after)
-            if commit is not None and commit.is_seal and span.is_open:
-                version = self._known.layout.version
-                if (await self._known.look()).version != version:
-                    return await self.newest()
+            is_new = commit is not None and commit.is_seal and span.is_open
+            if is_new and (await self._known.look()).version != known.version:
+                return await self.newest()
             if commit is not None:
                 return commit
         return None

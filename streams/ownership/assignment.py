@@ -25,7 +25,10 @@ class Assignment:
         self._supervisor = supervisor
         self._changed = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._is_closed = False
+        self._seats: set[int] = set()
+        self._is_held = False
+        """Whether a rebalance is under way, or this worker is leaving."""
+        self._has_left = self._is_closed = False
 
     @property
     def served(self) -> list[OwnedLog]:
@@ -46,28 +49,46 @@ class Assignment:
     # -- a rebalance, or a change of the layout --------------------------------------------------------
 
     async def assign(self, seats: Collection[int], layout: Layout) -> None:
-        """Own exactly the open logs at these seats from now on; returns before they are taken over. Those that are to
-        end are sealed. Cheap to repeat.
+        """A rebalance is over, which has given this worker these seats: own exactly the open logs there from now on.
+        Returns before they are taken over. Those that are to end are sealed. Cheap to repeat.
 
         A log that was here before goes on as if nothing had been: if another worker had it in between, the journal says
         so at the next append.
         """
         async with self._lock:
-            if self._is_closed:
+            if self._is_closed or self._has_left:
                 return
-            placed = {span.number: span for span in layout.open if span.seat in seats}
-            leaving = [self.logs.pop(number) for number in self.logs.keys() - placed.keys()]
-            for number in sorted(placed.keys() - self.logs.keys()):
-                waiting = WaitingLog(log_name(self._type, number), self._supervisor, self._changed)
-                parents = [layout.log(parent) for parent in placed[number].parents]
-                self.logs[number] = OwnedLog(placed[number], parents, self._worker, waiting)
-            for number, log in self.logs.items():
-                if layout.is_ending(number):
-                    log.end()
-            await asyncio.gather(
-                *(log.start() for _, log in sorted(self.logs.items())),
-                *(log.close("assigned to another worker") for log in leaving),
-            )
+            self._seats, self._is_held = set(seats), False
+            await self._own(layout)
+
+    async def follow(self, layout: Layout) -> None:
+        """The layout may have changed. Cheap to repeat. In the middle of a rebalance nothing is taken over."""
+        async with self._lock:
+            if self._is_held:
+                self._end(layout)
+            elif not self._is_closed:
+                await self._own(layout)
+
+    def _end(self, layout: Layout) -> None:
+        """Have those sealed that are to end."""
+        for number, log in self.logs.items():
+            if layout.is_ending(number):
+                log.end()
+
+    async def _own(self, layout: Layout) -> None:
+        placed = {span.number: span for span in layout.open if span.seat in self._seats}
+        leaving = {number: self.logs[number] for number in self.logs.keys() - placed.keys()}
+        for number in sorted(placed.keys() - self.logs.keys()):
+            waiting = WaitingLog(log_name(self._type, number), self._supervisor, self._changed)
+            parents = [layout.log(parent) for parent in placed[number].parents]
+            self.logs[number] = OwnedLog(placed[number], parents, self._worker, waiting)
+        self._end(layout)
+        await asyncio.gather(
+            *(self.logs[number].start() for number in sorted(placed)),
+            *(log.close("assigned to another worker") for log in leaving.values()),
+        )
+        for number in leaving:  # and not before: cut short, they are closed the next time
+            del self.logs[number]
 
     async def all_served(self) -> None:
         """Return when every log that is placed here is served."""
@@ -78,11 +99,13 @@ class Assignment:
     async def revoke(self) -> None:
         """A rebalance begins, after which `assign` says what is left here. What is served goes on meanwhile."""
         async with self._lock:
+            self._is_held = True
             await asyncio.gather(*(log.hold() for log in self.logs.values()))
 
     async def leave(self) -> None:
         """Let go of all logs: groups in work are finished, if the journal lets them; the rest is read again."""
         async with self._lock:
+            self._is_held = self._has_left = True
             await asyncio.gather(*(log.suspend() for log in self.logs.values()))
 
     async def close(self) -> None:

@@ -73,6 +73,11 @@ class Derivation:
             self._changed.notify_all()
             await self._changed.wait_for(lambda: self._ended or len(self._pending) < MOST_PENDING)
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether commits wait to be derived."""
+        return bool(self._pending)
+
     async def finish(self, seconds: float | None) -> None:
         """Wait until no commit is pending, at most `seconds`, None for as long as it takes."""
         with contextlib.suppress(TimeoutError):

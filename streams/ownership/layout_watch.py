@@ -18,6 +18,8 @@ from streams.kafka.client import KafkaClient, ProducerRecord
 
 LOOK_SECONDS = 30.0
 """Between two looks when nothing is announced."""
+LOOK_WHILE_PLANNED_SECONDS = 1.0
+"""Likewise while logs are about to begin: slices may stand still for them."""
 
 
 class Announcement(Protocol):
@@ -47,16 +49,23 @@ class LayoutWatch:
         return self._covered.get(partition)
 
     async def follow(self, changed: Callable[[Layout], Awaitable[None]]) -> None:
-        """Call `changed` with each new layout, for ever. Raises `Unavailable`, and what `changed` raises."""
-        known = self.reader.layout
+        """Call `changed` with the newest layout, for ever, whenever it may be another. Raises `Unavailable`, and what
+        `changed` raises; begun again, it looks at once."""
         while True:
+            planned = bool(self.reader.layout.planned)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(LOOK_WHILE_PLANNED_SECONDS if planned else LOOK_SECONDS):
                     await self._announced.wait()
             self._announced.clear()
-            if (layout := await self.reader.look()) != known:
-                await changed(layout)
-                known = layout
+            try:
+                await changed(await self.reader.look())
+            except BaseException:
+                self._announced.set()
+                raise
+
+    def look_soon(self) -> None:
+        """What was announced may have been heard by somebody else."""
+        self._announced.set()
 
     async def note_seal(self, span: LogSpan, nr: int) -> None:
         """Write into the layout that a log ends with commit `nr`, and announce it. Raises `Unavailable`."""

@@ -13,6 +13,7 @@ goes on, for the fence stops one who should not; but nothing is taken over, lest
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -28,6 +29,8 @@ from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.owner import TAKE_OVER_SECONDS, Owner
 from streams.ownership.takeover import LogSealed
 from streams.ownership.waiting import WaitingLog
+
+log = logging.getLogger(__name__)
 
 WIND_UP_SECONDS = 1.5
 """A log that leaves waits so long, in seconds, for the group in work."""
@@ -93,8 +96,17 @@ class OwnedLog:
         if self._is_stopping:  # a `suspend` was cut short
             await self.suspend()
         self._is_placed.set()
+        if self._task is not None and self._task.done() and self._failed(self._task):
+            self._task = None
         if self._task is None:
             self._task = asyncio.create_task(self._own(), name=f"owning {self.name}")
+
+    def _failed(self, task: asyncio.Task[None]) -> bool:
+        """Whether a task that has ended has done so by an error, which is said."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("%s: its task failed, and begins anew", self.name, exc_info=error)
+        return error is not None
 
     async def hold(self) -> None:
         """A rebalance begins: an owner goes on, and what is being taken over is given up until it is placed."""
@@ -133,10 +145,14 @@ class OwnedLog:
 
     async def _own(self) -> None:
         loop, pause = asyncio.get_running_loop(), FIRST_PAUSE
+        sealed: int | None = None
         async with self._worker.new_reader(self.span.slices) as reader:
             while True:
                 began = loop.time()
                 try:
+                    if sealed is not None:
+                        await self._note_seal(sealed)
+                        return
                     owner = await self._take_over()
                     error = None if self._is_ending else await self._serve(owner, reader)
                     if error is None and self._is_ending and not self._is_stopping:
@@ -144,9 +160,9 @@ class OwnedLog:
                     if error is None or self._is_stopping:
                         return
                     await self._give_up(owner, error)
-                except LogSealed as sealed:
-                    await self._note_seal(sealed.nr)
-                    return
+                except LogSealed as error:  # by an owner that has not said so any more
+                    sealed = error.nr
+                    continue
                 except Exception as error:
                     self.waiting.begin(error)
                 if loop.time() - began > CALM_SECONDS:

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 TAKE_OVER_SECONDS = 15.0
 """An attempt to take over is given up after so many seconds, and made again."""
+SEAL_SECONDS = 2.0
+"""A log that is to end, and cannot be derived, is shown after so many seconds."""
 CLOSE_SECONDS = 1.5
 """So long, in seconds, may the commits that are not derived yet keep an owner that ends."""
 
@@ -187,7 +189,11 @@ class Owner:
         """End the log, when `run` has returned: all is derived, then its last commit appended. Returns its number.
 
         Waits for a journal that does not answer. Raises `Fenced`."""
-        await self.derivation.finish(None)
+        await self.derivation.finish(SEAL_SECONDS)
+        if self.derivation.has_pending:
+            self._waiting.begin(Unavailable("what its commits cause cannot be written: it is not sealed before"))
+            await self.derivation.finish(None)
+            self._waiting.end()
         head = self.head
         assert head is not None
         if self.derivation.derived_nr < head.nr:
@@ -196,7 +202,7 @@ class Owner:
             head, nr=head.nr + 1, derived_nr=head.nr, recorded_at=now(), owner=self.identity, events=(), is_seal=True
         )
         action = f"{self.log}: appending the seal"
-        await until_it_answers(lambda: self._journal.append(seal), action, Unavailable, self._waits)
+        await until_it_answers(lambda: self._journal.append(seal), action, Unavailable)
         self.head = seal
         self._follower.committed(seal)
         self._replies.hint(self.span.seat, seal.nr)

@@ -18,7 +18,7 @@ from aggregates.decider import Decider
 from schemas.codec import Codec, Undecodable, fingerprint_of
 from streams.journal.commit_codec import UnreadableCommit
 from streams.journal.layout import Layout, LogSpan
-from streams.journal.port import Commit, Journal, RecordedEvent, SliceHead, log_name
+from streams.journal.port import Commit, Journal, RecordedEvent, log_name
 from streams.journal.position import position_text, stream_name
 from streams.journal.slice_log import LayoutReader, SliceLog
 from streams.slices import slice_of
@@ -57,8 +57,8 @@ class Verification:
         self._layout = Layout(version=0, slices=1, logs=())
         self._known = LayoutReader(journal, decider.type)
         self._heads: dict[int, LogHead] = {}
-        self._ends: dict[int, SliceHead] = {}
-        """How far each slice is with the last commit that was read of it."""
+        self._ends: dict[int, Commit] = {}
+        """The last commit that was read of each log."""
         self._rows = LogRows()
         self._schemas: set[str] = set()
         self._unknown: dict[str, tuple[str, int]] = {}
@@ -68,10 +68,9 @@ class Verification:
         """All findings, one by one. Raises `Unavailable` when the journal does not answer for some seconds."""
         try:
             self._schemas = set(await patiently(self._journal.schemas))
-            layout = await patiently(lambda: self._journal.layout(self._type))
-            if layout is None:  # of a journal that nobody has begun
+            if await patiently(lambda: self._journal.layout(self._type)) is None:  # nobody has begun it
                 return
-            self._layout = await patiently(self._known.look)
+            layout = self._layout = await patiently(self._known.look)
             begun = [span for span in layout.logs if span.after is not None]
             spans = [span for span in begun if self._only is None or self._only in span.slices]
             for span in spans:
@@ -104,7 +103,7 @@ class Verification:
     async def _walk(self, span: LogSpan, head: LogHead) -> AsyncIterator[Finding]:
         """Read a log up to its head, and check each commit."""
         log, at = head.log, head.after
-        before = start_of(span, self._ends)
+        before = start_of(span, [self._ends[parent] for parent in span.parents if parent in self._ends])
         total = sum(head.nr - head.after for head in self._heads.values())
         while at < head.nr:
             try:
@@ -123,14 +122,15 @@ class Verification:
                 at = end - 1
                 continue
             for commit in commits[: head.nr - at]:
-                for what in broken_rules(before, commit, span, self._layout.slices):
+                for what in broken_rules(before, commit, span, self._layout.slices, self._only):
                     yield Finding(f"{log}:{commit.nr}", what)
                 for finding in self._add(span, commit):
                     yield finding
-                before = commit
-                self._ends |= commit.slices
+                before = self._ends[span.number] = commit
             at = min(commits[-1].nr, head.nr)
             self._progress("commits", self.counts.commits, total)
+        if span.sealed is not None and not (before.is_seal and before.nr == span.sealed):
+            yield Finding(log, f"is sealed by commit {span.sealed}, as the layout says, and ends otherwise")
 
     async def _commits(self, log: str, after: int) -> Sequence[Commit]:
         """The next commits, none at a hole. Raises `UnreadableCommit` only for the very next one."""
