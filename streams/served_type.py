@@ -18,7 +18,7 @@ from streams.deciding.cache import Budget, Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.journal.layout import LogSpan
-from streams.journal.port import Journal, Unavailable, log_name
+from streams.journal.port import Journal, log_name
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.command_reader import KafkaCommandReader
@@ -130,8 +130,8 @@ class ServedType(Part):
 
     async def revoke(self) -> None:
         await self.ownership.revoke()
-        with contextlib.suppress(Unavailable):  # the leader is to know the newest layout when it places the seats
-            await self.layout.reader.look()
+        with contextlib.suppress(Exception):  # the leader is to know the newest layout when it places the seats
+            await self.layout.reader.look()  # if it cannot be read, for whatever reason, the one before does
 
     async def follow_layout(self) -> None:
         """Keep to the newest layout, for ever: logs that are to end are sealed, and those that begin are taken over."""

@@ -1,9 +1,8 @@
-"""Command workers, wired as `command_app` wires them."""
+"""Command workers, wired as `command_app` wires them; what `ServedType` does is called as it stands there."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message
 from streams.journal.layout import LogSpan
-from streams.journal.port import Unavailable, log_name
+from streams.journal.port import log_name
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
@@ -23,6 +22,7 @@ from streams.ownership.layout_watch import LayoutWatch
 from streams.ownership.owner import Owner
 from streams.ownership.replies import Replies
 from streams.ownership.waiting import WaitingLog
+from streams.served_type import ServedType
 from tests.simulation.account import COMMANDS, EVENTS, TYPE, account
 from tests.simulation.commands import SimulatedCommandReader
 from tests.simulation.group import Consumer
@@ -77,10 +77,10 @@ class CommandWorker:
         self._owners = 0
         self._supervisor = Supervisor()
         self.ownership = Assignment(TYPE, self, self._supervisor)
-        self._layout = LayoutWatch(self._journal, TYPE, self._broker, LOGS_TOPIC)
+        self.layout = LayoutWatch(self._journal, TYPE, self._broker, LOGS_TOPIC)
         self._seats: list[int] = []
         self._consumer = Consumer(
-            world, world.command_group, name, (LOGS_TOPIC,), self._revoke, self._assign, receiver=self._layout
+            world, world.command_group, name, (LOGS_TOPIC,), self._revoke, self._assign, receiver=self.layout
         )
         self.stopping = asyncio.Event()
 
@@ -105,7 +105,7 @@ class CommandWorker:
         """A worker that fails at its start ends, and whoever runs it starts it again."""
         while not self.stopping.is_set():
             try:
-                await self._layout.reader.look()
+                await self.layout.reader.look()
                 return
             except Exception as error:
                 self._world.note("not started", self._name, repr(error))
@@ -114,20 +114,18 @@ class CommandWorker:
     async def _assign(self, seats: list[int]) -> None:
         """As `ServedType.assign`."""
         self._seats = seats
-        await self.ownership.assign(seats, self._layout.reader.layout)
+        await self.ownership.assign(seats, self.layout.reader.layout)
 
     async def _revoke(self) -> None:
-        """As `ServedType.revoke`."""
-        await self.ownership.revoke()
-        with contextlib.suppress(Unavailable):
-            await self._layout.reader.look()
+        side: Any = self
+        await ServedType.revoke(side)
 
     async def _follow_layout(self) -> None:
-        """As `ServedType.follow_layout`."""
-        await self._layout.follow(lambda layout: self.ownership.assign(self._seats, layout))
+        side: Any = self
+        await ServedType.follow_layout(side)
 
     async def note_seal(self, span: LogSpan, nr: int) -> None:
-        await self._layout.note_seal(span, nr)
+        await self.layout.note_seal(span, nr)
 
     def new_owner(self, span: LogSpan, parents: Sequence[LogSpan], topic_id: str, waiting: WaitingLog) -> Owner:
         shape = self._world.shape
