@@ -98,6 +98,8 @@ class Tail:
     async def run(self) -> None:
         """Publish until the log has ended, if it ever does. May be called again after it has raised."""
         await self._parents_are_out()
+        if await self._is_out(self._span):
+            return
         await self._begin()
         while self.published != self._sealed:
             if self._doubted and time.monotonic() - self._looked > LOOK_AGAIN_SECONDS:
@@ -112,21 +114,23 @@ class Tail:
                     async with asyncio.timeout(POLL_SECONDS):  # `wait_for` may lose a cancellation to a hint
                         await self._wake.wait()
             self._wake.clear()
+        await until_it_answers(self._save, f"{self.log}: noting that it is published to its end", Unavailable)
 
     async def _parents_are_out(self) -> None:
         """Wait until the logs that this one goes on from are published: their events come first."""
         for number in self._span.parents:
             parent = self._publication.layout.layout.log(number)
-            name = log_name(self._publication.type, number)
             while True:
-                copy = await until_it_answers(
-                    lambda name=name: self._publication.journal.published(name),  # type: ignore[misc]
-                    f"{self.log}: how far {name} is published",
-                    Unavailable,
-                )
-                if copy is not None and parent.sealed is not None and copy.nr >= parent.sealed:
+                if await self._is_out(parent):
                     break
                 await asyncio.sleep(PARENT_SECONDS)
+
+    async def _is_out(self, span: LogSpan) -> bool:
+        """Whether a log is published to its end, as the copy beside the journal says."""
+        name = log_name(self._publication.type, span.number)
+        action = f"{self.log}: how far {name} is published"
+        copy = await until_it_answers(lambda: self._publication.journal.published(name), action, Unavailable)
+        return copy is not None and span.sealed is not None and copy.nr >= span.sealed
 
     async def _begin(self) -> None:
         """Find the last published events, and wait for as long as they are not in the log: publishing on behind them
@@ -138,7 +142,7 @@ class Tail:
                     f"{self.log}: finding the last published events",
                     _ERRORS,
                 )
-                self.published = point.nr
+                self.published, self._sealed = point.nr, point.nr if point.is_end else self._sealed
                 self._looked, self._doubted = time.monotonic(), False
                 self._looked_at_topic = self._looked
                 if not point.reason:
@@ -223,8 +227,6 @@ class Tail:
             self._said_limit = limit
         self.published = commits[-1].nr
         if commits[-1].is_seal:
-            action = f"{self.log}: noting that it is published to its end"
-            await until_it_answers(self._save, action, Unavailable)
             self._sealed = self.published
         else:
             await self._remember()

@@ -183,7 +183,9 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(_point, "place = last.position.place", "place = (last.position.nr + 1, -1)"),
     ),
     "the tailer resumes where the log is published, whatever its slices have": (
-        Edit(_point, "SlicePoint(max(place, all_out) if is_whole else place, last.", "SlicePoint(all_out, last."),
+        Edit(
+            _point, "SlicePoint(max(place, all_out) if last.reaches(eventful_nr) else place, ", "SlicePoint(all_out, "
+        ),
     ),
     "the tailer moves on although one slice was not published": (
         Edit(

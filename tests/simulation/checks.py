@@ -113,6 +113,8 @@ class Checks:
             return f"{worker.name} has followed {control.offset + 1} of {len(orders.records)} orders"
         if too_large := self._world.faults.operator.too_large():
             return f"rows of {sorted(too_large)} are aside"
+        if standing := [name for name in worker.supervisor.troubles if name.startswith("tail ")]:
+            return f"{standing} stand still"
         if partition not in worker.source.partitions or not worker.ready:
             return f"{worker.name} does not serve it"
         kept = worker.source.partitions[partition]

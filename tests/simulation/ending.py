@@ -46,10 +46,9 @@ def _spans(world: World, readers: Readers) -> str:
             return f"slice {slice} has the commits {numbers}"
     for span in world.layout.logs:
         log = world.store.log[log_name(TYPE, span.number)]
-        if [span.sealed] != ([commit.nr for commit in log if commit.is_seal] or [None]):
-            return f"{span} ends with {log[-1]}"
-        if span.sealed is not None and (span.sealed != log[-1].nr or span.after is None):
-            return f"{span} ends with {log[-1]}"
+        seals = [commit.nr for commit in log if commit.is_seal]
+        if seals != ([] if span.sealed is None else [log[-1].nr]) or span.sealed not in (None, log[-1].nr):
+            return f"{span} has the seals {seals}, and ends with {log[-1]}"
     return ""
 
 
