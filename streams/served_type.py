@@ -19,7 +19,7 @@ from streams.deciding.cache import Budget, Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
 from streams.journal.layout import LogSpan
-from streams.journal.port import Journal, Unavailable, log_name
+from streams.journal.port import Journal, log_name
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.command_reader import KafkaCommandReader
@@ -135,7 +135,7 @@ class ServedType(Part):
 
     async def revoke(self) -> None:
         await self.ownership.revoke()
-        with contextlib.suppress(Unavailable, TimeoutError):
+        with contextlib.suppress(Exception):
             async with asyncio.timeout(LOOK_SECONDS):  # the leader is to know the newest one when it places the seats
                 await self.layout.reader.look()
 

@@ -6,17 +6,21 @@ of the log are out, so nothing before that is read again. That commit says of ea
 event. Where a slice's last record is older than that, its topic was made again or has lost its end, and the slice goes
 on from that record. Where a slice has no record, retention has removed them all or the topic was made again: the copy
 alone says where to go on.
+
+A log that goes on from others begins with what their seals say of its slices. Where a slice's last record is older than
+that, a late one of a former tail, the event before its first is not known. And behind a log that is sealed the topic
+may have events of those that go on from it: then it is out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from projections.publishing.publication import COMMIT_END, NOTHING_BEFORE, Publication, events_by_slice
 from streams.concurrency.tasks import all_of
 from streams.journal.layout import LogSpan
-from streams.journal.port import Commit, Published, SliceHead, Unavailable, log_name
+from streams.journal.port import Commit, SliceHead, Unavailable, log_name
 from streams.journal.position import Place, Position, stream_name
 from streams.journal.slice_log import SliceLog
 from streams.kafka.published_through import journal_is_behind, published_place
@@ -41,11 +45,13 @@ class ResumePoint(NamedTuple):
     nr       all slices have all events up to this commit
     slices   how far each is
     reason   why the log is not the one that they are from; empty when it is
+    is_end   whether that commit is the seal
     """
 
     nr: int
     slices: Mapping[int, SlicePoint]
     reason: str = ""
+    is_end: bool = False
 
 
 class _Last(NamedTuple):
@@ -55,6 +61,10 @@ class _Last(NamedTuple):
     ends: bool
     end: int
     headers: Mapping[str, bytes]
+
+    def reaches(self, eventful_nr: int) -> bool:
+        """Whether the slice has all up to the commit with its newest event, 0 for none."""
+        return self.position.nr > eventful_nr or (self.position.nr == eventful_nr and self.ends) or not eventful_nr
 
 
 async def find_resume_point(publication: Publication, span: LogSpan) -> ResumePoint:
@@ -67,49 +77,49 @@ async def find_resume_point(publication: Publication, span: LogSpan) -> ResumePo
     nr = span.begins_after if copy is None else max(copy.nr, span.begins_after)
     head = await journal.head(log, span.begins_after)
     ends_at = span.begins_after if head is None else head.nr
-    if reason := await _refusal(publication, log, last, nr, ends_at):
+    is_sealed = head is not None and head.is_seal
+    its = [found for found in last.values() if found is not None and not (is_sealed and found.position.nr > ends_at)]
+    if reason := await _refusal(publication, log, its, nr, ends_at):
         return ResumePoint(nr, {}, reason)
     commit = await _commit(publication, log, nr) if nr > span.begins_after else None
     if commit is None and nr > span.begins_after:
         raise Unavailable(f"{log}: commit {nr}, up to which it is published, cannot be read yet")
-    heads = commit.slices if commit is not None else await _inherited(publication, span)
+    inherited = await _inherited(publication, span)
     slices = {}
     for slice, found in last.items():
-        known = heads.get(slice)
-        eventful_nr = known.eventful_nr if known is not None else None if nr else 0
-        point = _point(stream_name(publication.type, slice), found, nr, eventful_nr)
-        if point.newest is not None and eventful_nr and point.newest.nr < eventful_nr <= span.begins_after:
+        before = inherited[slice].eventful_nr if slice in inherited else 0
+        eventful_nr = before if commit is None else commit.slices[slice].eventful_nr
+        if found is not None and not found.reaches(before):
             # What the logs before have published is gone: readers are to see that, and have it from the journal.
-            point = point._replace(newest=await _last_event(publication, slice, eventful_nr))
-        slices[slice] = point
+            newest = await _last_event(publication, slice, before)
+            slices[slice] = SlicePoint((span.begins_after + 1, -1), newest, found.end)
+        else:
+            slices[slice] = _point(stream_name(publication.type, slice), found, nr, eventful_nr)
     least = min((point.done for point in slices.values()), default=(nr + 1, -1))
-    return ResumePoint(max(least[0] - 1, span.begins_after), slices)
+    nr = min(max(least[0] - 1, span.begins_after), max(ends_at, nr))
+    return ResumePoint(nr, slices, is_end=is_sealed and nr == ends_at)
 
 
-async def is_out(publication: Publication, span: LogSpan) -> bool:
-    """Whether a log that is sealed is published to its end. Where the copy says less than the topic, it is put right:
-    logs that go on from this one are published when it is out. Raises `Unavailable`, `KafkaError`, `TimeoutError`."""
-    if span.sealed is None:
-        return False
-    log = log_name(publication.type, span.number)
-    copy = await publication.journal.published(log)
-    if copy is not None and copy.nr >= span.sealed:
-        return True
-    looks = await all_of(_last_record(publication, slice) for slice in span.slices)
-    if not any(found is not None and found.position.nr > span.sealed for found in looks):
-        return False
-    await publication.journal.save_published(log, Published(span.sealed, -1))
-    return True
+def _point(stream: str, last: _Last | None, nr: int, eventful_nr: int) -> SlicePoint:
+    """Where a slice goes on, when all slices are said to be out up to commit `nr`, and this one's newest up to there
+    with an event is `eventful_nr`, 0 for none."""
+    all_out = nr + 1, -1
+    if last is None:
+        return SlicePoint(all_out, None if eventful_nr else Position(stream, *NOTHING_BEFORE), None)
+    place = last.position.place
+    return SlicePoint(max(place, all_out) if last.reaches(eventful_nr) else place, last.position, last.end)
 
 
-async def _inherited(publication: Publication, span: LogSpan) -> dict[int, SliceHead]:
-    """How far the slices of a log are by the seals of those before it."""
-    heads: dict[int, SliceHead] = {}
+async def _inherited(publication: Publication, span: LogSpan) -> Mapping[int, SliceHead]:
+    """How far slices were when their log began, by the seals of those before it."""
+    slices: dict[int, SliceHead] = {}
     for number in span.parents:
-        parent = publication.layout.layout.log(number)
-        seal = await publication.journal.head(log_name(publication.type, number), parent.begins_after)
-        heads |= seal.slices if seal is not None else {}
-    return heads
+        parent, name = publication.layout.layout.log(number), log_name(publication.type, number)
+        seal = await publication.journal.head(name, parent.begins_after)
+        if seal is None or not seal.is_seal:
+            raise Unavailable(f"{name} is not sealed yet, as far as the journal says")
+        slices |= seal.slices
+    return slices
 
 
 async def _last_event(publication: Publication, slice: int, nr: int) -> Position | None:
@@ -120,17 +130,6 @@ async def _last_event(publication: Publication, slice: int, nr: int) -> Position
         if commit.nr == nr and events:
             return Position(stream_name(publication.type, slice), nr, events[-1][0])
     return None
-
-
-def _point(stream: str, last: _Last | None, nr: int, eventful_nr: int | None) -> SlicePoint:
-    """Where a slice goes on, when all slices are said to be out up to commit `nr`, and this one's newest up to there
-    with an event is `eventful_nr`, None where that is not known."""
-    all_out = nr + 1, -1
-    if last is None:
-        return SlicePoint(all_out, Position(stream, *NOTHING_BEFORE) if eventful_nr == 0 else None, None)
-    place = last.position.place
-    is_whole = not eventful_nr or place[0] > eventful_nr or (place[0] == eventful_nr and last.ends)
-    return SlicePoint(max(place, all_out) if is_whole else place, last.position, last.end)
 
 
 async def _last_record(publication: Publication, slice: int) -> _Last | None:
@@ -147,9 +146,8 @@ async def _last_record(publication: Publication, slice: int) -> _Last | None:
     return _Last(Position(stream, *place), COMMIT_END in record.headers, record.offset + 1, dict(record.headers))
 
 
-async def _refusal(publication: Publication, log: str, last: Mapping[int, _Last | None], nr: int, ends_at: int) -> str:
+async def _refusal(publication: Publication, log: str, records: Sequence[_Last], nr: int, ends_at: int) -> str:
     """Why a log that ends at a commit is not the one that was published; empty when it is."""
-    records = [found for found in last.values() if found is not None]
     said = [Position(log, nr, -1), *(found.position for found in records)]
     furthest = max(said, key=lambda position: position.place)
     if furthest.nr > ends_at:

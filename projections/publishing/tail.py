@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from aiokafka.errors import KafkaError
 
 from projections.publishing.publication import Publication, events_by_slice
-from projections.publishing.resume_point import find_resume_point, is_out
+from projections.publishing.resume_point import find_resume_point
 from projections.publishing.slice_tail import LOOK_AGAIN_SECONDS, SliceTail, stand_still
 from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
@@ -99,13 +99,9 @@ class Tail:
 
     async def run(self) -> None:
         """Publish until the log has ended, if it ever does. May be called again after it has raised."""
-        ended = await until_it_answers(
-            lambda: is_out(self._publication, self._span), f"{self.log}: whether it is published to its end", _ERRORS
-        )
-        if ended:
-            self.published = self._sealed or 0
-            return
         await self._parents_are_out()
+        if await self._is_out(self._span):
+            return
         await self._begin()
         while self.published != self._sealed:
             if self._doubted and time.monotonic() - self._looked > LOOK_AGAIN_SECONDS:
@@ -120,26 +116,28 @@ class Tail:
                     async with asyncio.timeout(POLL_SECONDS):  # `wait_for` may lose a cancellation to a hint
                         await self._wake.wait()
             self._wake.clear()
+        await until_it_answers(self._save, f"{self.log}: noting that it is published to its end", Unavailable)
 
     async def _parents_are_out(self) -> None:
         """Wait until the logs that this one goes on from are published: their events come first."""
         began = time.monotonic()
         for number in self._span.parents:
             parent = self._publication.layout.layout.log(number)
-            name = log_name(self._publication.type, number)
             while True:
-                copy = await until_it_answers(
-                    lambda name=name: self._publication.journal.published(name),  # type: ignore[misc]
-                    f"{self.log}: how far {name} is published",
-                    Unavailable,
-                )
-                if copy is not None and parent.sealed is not None and copy.nr >= parent.sealed:
+                if await self._is_out(parent):
                     break
-                if (waited := time.monotonic() - began) > PATIENCE_SECONDS:
-                    reason = f"{self.log} waits, since {waited:.0f} s, until {name} is published"
+                if time.monotonic() - began > PATIENCE_SECONDS:
+                    reason = f"{self.log} is published when log {number} is, which has not come to its end yet"
                     self._publication.supervisor.trouble(f"tail {self.log}", reason)
                 await asyncio.sleep(PARENT_SECONDS)
         self._publication.supervisor.well(f"tail {self.log}")
+
+    async def _is_out(self, span: LogSpan) -> bool:
+        """Whether a log is published to its end, as the copy beside the journal says."""
+        name = log_name(self._publication.type, span.number)
+        action = f"{self.log}: how far {name} is published"
+        copy = await until_it_answers(lambda: self._publication.journal.published(name), action, Unavailable)
+        return copy is not None and span.sealed is not None and copy.nr >= span.sealed
 
     async def _begin(self) -> None:
         """Find the last published events, and wait for as long as they are not in the log: publishing on behind them
@@ -151,7 +149,7 @@ class Tail:
                     f"{self.log}: finding the last published events",
                     _ERRORS,
                 )
-                self.published = point.nr
+                self.published, self._sealed = point.nr, point.nr if point.is_end else self._sealed
                 self._looked, self._doubted = time.monotonic(), False
                 self._looked_at_topic = self._looked
                 if not point.reason:
@@ -236,8 +234,6 @@ class Tail:
             self._said_limit = limit
         self.published = commits[-1].nr
         if commits[-1].is_seal:
-            action = f"{self.log}: noting that it is published to its end"
-            await until_it_answers(self._save, action, Unavailable)
             self._sealed = self.published
         else:
             await self._remember()

@@ -46,9 +46,18 @@ class Tailers:
         return self._covered.get(partition)
 
     def assign(self, seats: set[int]) -> None:
-        """Tail the logs at exactly these seats, also those that are sealed, to their ends. Cheap to repeat."""
+        """Tail the logs at exactly these seats, also those that are sealed, to their ends. Cheap to repeat.
+
+        Those that had been published to their ends are looked at again: a former tail elsewhere may have noted since
+        that they are not, and be gone.
+        """
         self._seats = seats
         self._covered = {seat: offset for seat, offset in self._covered.items() if seat in seats}
+        self._ended.clear()
+        self._keep_to_layout()
+
+    def _keep_to_layout(self) -> None:
+        seats = self._seats
         begun = [span for span in self._publication.layout.layout.logs if span.after is not None]
         spans = {span.number: span for span in begun if span.seat in seats and span.number not in self._ended}
         for number in self._tasks.keys() - spans.keys():
@@ -62,6 +71,8 @@ class Tailers:
     async def _run(self, number: int, tail: Tail) -> None:
         await tail.run()
         self._ended.add(number)
+        if self.tails.get(number) is tail:
+            del self.tails[number], self._tasks[number]
         self._unknown.set()
 
     async def follow_layout(self) -> None:
@@ -77,7 +88,7 @@ class Tailers:
             except BaseException:
                 self._unknown.set()
                 raise
-            self.assign(self._seats)
+            self._keep_to_layout()
 
     def wake(self, seat: int, hint: bytes | None) -> None:
         """A hint came; what it says need not be true."""

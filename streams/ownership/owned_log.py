@@ -145,24 +145,12 @@ class OwnedLog:
 
     async def _own(self) -> None:
         loop, pause = asyncio.get_running_loop(), FIRST_PAUSE
-        sealed: int | None = None
         async with self._worker.new_reader(self.span.slices) as reader:
             while True:
                 began = loop.time()
                 try:
-                    if sealed is not None:
-                        await self._note_seal(sealed)
+                    if await self._is_done(reader):
                         return
-                    owner = await self._take_over()
-                    error = None if self._is_ending else await self._serve(owner, reader)
-                    if error is None and self._is_ending and not self._is_stopping:
-                        error = await self._seal(owner)
-                    if error is None or self._is_stopping:
-                        return
-                    await self._give_up(owner, error)
-                except LogSealed as error:  # by an owner that has not said so any more
-                    sealed = error.nr
-                    continue
                 except Exception as error:
                     self.waiting.begin(error)
                 if loop.time() - began > CALM_SECONDS:
@@ -170,6 +158,21 @@ class OwnedLog:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 await self._is_placed.wait()
+
+    async def _is_done(self, reader: KafkaCommandReader) -> bool:
+        """Own the log once, and seal it where it is to end. Returns False where ownership was lost."""
+        try:
+            owner = await self._take_over()
+        except LogSealed as sealed:
+            await self._note_seal(sealed.nr)
+            return True
+        error = None if self._is_ending else await self._serve(owner, reader)
+        if error is None and self._is_ending and not self._is_stopping:
+            error = await self._seal(owner)
+        if error is None or self._is_stopping:
+            return True
+        await self._give_up(owner, error)
+        return False
 
     async def _take_over(self) -> Owner:
         self._stage = Stage.TAKING_OVER

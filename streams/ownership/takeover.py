@@ -45,7 +45,8 @@ async def take_over(
         old, ends = await journal.head(name, span.begins_after), await commands.ends()
         if old is not None and old.is_seal:
             raise LogSealed(name, old.nr)
-        if old is not None and (old.topic_id != topic_id or _lost(old, ends)):
+        covered = old.slices if old is not None else inherited
+        if (old is not None and old.topic_id != topic_id) or _lost(covered, ends):
             await check_topic(commands, name, topic_id)
         if old is None:
             await commands.check_unpublished(log_type(name), span.begins_after)
@@ -108,7 +109,7 @@ def first_commit(
     slices = {slice: old.slices.get(slice, SliceHead()) for slice in span.slices}
     if old.topic_id != topic_id:
         slices = _from_the_beginning(name, slices)
-    elif lost := _lost(old, ends):
+    elif lost := _lost(old.slices, ends):
         slices |= _without_lost(name, lost, ends)
     return replace(
         old,
@@ -122,9 +123,9 @@ def first_commit(
     )
 
 
-def _lost(head: Commit, ends: Mapping[int, int]) -> dict[int, SliceHead]:
-    """The slices that end before an offset which `head` covers."""
-    return {slice: its for slice, its in head.slices.items() if slice in ends and ends[slice] <= its.offset}
+def _lost(covered: Mapping[int, SliceHead], ends: Mapping[int, int]) -> dict[int, SliceHead]:
+    """The slices that end before an offset which is covered."""
+    return {slice: head for slice, head in covered.items() if slice in ends and ends[slice] <= head.offset}
 
 
 def _from_the_beginning(name: str, slices: Mapping[int, SliceHead]) -> dict[int, SliceHead]:

@@ -18,7 +18,7 @@ from projections.applying.fold import TableFold, _Batch
 from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.projection_group import ProjectionGroup
 from projections.projection import Projection
-from projections.publishing.resume_point import _last_record, _point
+from projections.publishing.resume_point import _last_record, _point, find_resume_point
 from projections.publishing.tail import Tail
 from projections.routing.cutover import Cutover
 from projections.stores.changelog import is_newer, records_of
@@ -32,6 +32,7 @@ from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup
 from streams.deciding.loading import load_aggregate
 from streams.deciding.quarantine_policy import QuarantinePolicy
+from streams.journal.layout import Layout
 from streams.journal.memory import MemoryJournal
 from streams.journal.slice_log import SliceLog
 from streams.kafka.client import KafkaClient
@@ -41,7 +42,7 @@ from streams.ownership.derivation import Derivation
 from streams.ownership.owned_log import OwnedLog
 from streams.ownership.owner import Owner
 from streams.ownership.partition_intake import PartitionIntake
-from streams.ownership.takeover import first_commit, take_over
+from streams.ownership.takeover import _inherited, first_commit, take_over
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(_point, "place = last.position.place", "place = (last.position.nr + 1, -1)"),
     ),
     "the tailer resumes where the log is published, whatever its slices have": (
-        Edit(_point, "SlicePoint(max(place, all_out) if is_whole else place, last.", "SlicePoint(all_out, last."),
+        Edit(_point, "max(place, all_out) if last.reaches(eventful_nr) else place", "all_out"),
     ),
     "the tailer moves on although one slice was not published": (
         Edit(
@@ -330,6 +331,65 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "a producer that has lost count goes on": (Edit(KafkaClient.deliver, "self._producers.spent(producer)", "pass"),),
     "what evolve gets is what it returned, not what is kept": (
         Edit(Projection.after, '_require_plain(evolved, row, "")', "pass"),
+    ),
+    "a log begins before the seals of all those before": (
+        Edit(Layout.seal, "None not in ends:", "ends.count(None) < len(ends):"),
+        Edit(_inherited, " or not seal.is_seal or seal.nr > span.begins_after:", ":"),
+    ),
+    "a log is sealed before all is derived": (
+        Edit(Owner.seal, "    await self.derivation.finish(None)\n", ""),
+        Edit(Owner.seal, "if self.derivation.derived_nr < head.nr:", "if False:"),
+    ),
+    "a log begins without the offsets of the seals": (
+        Edit(take_over, "= await _inherited(", "= {} and await _inherited("),
+    ),
+    "a log begins with the offsets of another slice": (
+        Edit(
+            _inherited,
+            "{slice: head for slice, head in seal.slices.items() if slice in span.slices}",
+            "{slice: seal.slices[min(seal.slices)] for slice in seal.slices if slice in span.slices}",
+        ),
+    ),
+    "a layout is written whichever is there": (
+        Edit(
+            MemoryJournal.change_layout,
+            "if layout.version == (present.version + 1 if present is not None else 1):",
+            "if True:",
+        ),
+    ),
+    "a merged log begins behind the lower seal": (
+        Edit(Layout.seal, "after=max(", "after=min("),
+        Edit(_inherited, " or seal.nr > span.begins_after:", ":"),
+    ),
+    "a log is published before those that it goes on from": (Edit(Tail.run, "await self._parents_are_out()", "pass"),),
+    "a tail ends when its log is sealed, published or not": (
+        Edit(
+            Tail.run,
+            "while self.published != self._sealed:",
+            "while self._publication.layout.layout.log(self._span.number).sealed is None:",
+        ),
+    ),
+    "a log that is sealed is taken over": (Edit(take_over, "if old is not None and old.is_seal:", "if False:"),),
+    "a merged log waits for a seal that was noted before": (
+        Edit(
+            Layout.seal,
+            "seals = {log.number: log.sealed for log in logs}",
+            "seals = {log.number: log.sealed if log.number == number else None for log in logs}",
+        ),
+    ),
+    "a seal that is found is noted once, or never": (
+        Edit(
+            OwnedLog._is_done,
+            "await self._note_seal(sealed.nr)",
+            "await __import__('asyncio').gather(self._note_seal(sealed.nr), return_exceptions=True)",
+        ),
+    ),
+    "a former tail's late record is taken for the newest event of the logs before": (
+        Edit(find_resume_point, "not found.reaches(before):", "False:"),
+    ),
+    "what stands on the topic behind a sealed log is held against it": (
+        Edit(find_resume_point, "not (is_sealed and found.position.nr > ends_at)", "True"),
+        Edit(Tail.run, "if await self._is_out(self._span):", "if False:"),
     ),
     "rows stay in the index where they were": (
         Edit(IndexWriter.change, "self._counted[count_prefix(table, name) + before.encode()] -= 1", "pass"),

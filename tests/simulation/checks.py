@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from streams.deciding.messages import decode_reply
-from streams.journal.port import NOTHING_CONSUMED, Commit, log_name
+from streams.journal.port import NOTHING_CONSUMED, log_name
 from streams.journal.position import stream_name
 from streams.ownership.owner import Owner
-from streams.slices import slice_of
 from tests.simulation import ending, reading
 from tests.simulation.account import TYPE
+from tests.simulation.log_checks import LogChecks
 from tests.simulation.operator import fact
 from tests.simulation.topics import COMMANDS_TOPIC, CONTROL_TOPIC, EVENTS_TOPIC
 
@@ -27,8 +26,7 @@ class Checks:
 
     def __init__(self, world: World) -> None:
         self.failed: tuple[str, str] | None = None
-        self.log: defaultdict[str, list[Commit]] = defaultdict(list)
-        self._incarnations: defaultdict[str, list[str]] = defaultdict(list)
+        self.logs = LogChecks(world)
         self.replies: list[bytes] = []
         self._when: dict[str, dict[int, tuple[int, int]]] = {}
         self._serving: dict[str, str] = {}
@@ -42,60 +40,6 @@ class Checks:
             self._world.loop.stop()
 
     # -- after each step -----------------------------------------------------------------------------
-
-    def appended(self, wanted: Commit, log: Sequence[Commit]) -> None:
-        """After an attempt to append, the log is as before or has one commit more, which follows from the last."""
-        seen = self.log[wanted.log]
-        if wanted.nr <= len(seen) and log[wanted.nr - 1] is not seen[wanted.nr - 1]:
-            self.fail("a commit never changes", f"{wanted.log} nr {wanted.nr}")
-        if len(log) == len(seen):
-            return
-        last, commit = (seen[-1] if seen else None), log[-1]
-        seen.append(commit)
-        ids = [event.command_id for event in commit.events]
-        offsets = " ".join(f"{slice}:{head.offset}" for slice, head in commit.slices.items())
-        self._world.note("commit", f"{commit.log}:{commit.nr}", commit.owner, f"to offsets {offsets}", *ids)
-        if commit.nr != len(log) or len(log) != len(seen):
-            self.fail("numbers are dense", f"{commit.log} nr {commit.nr} is at place {len(log)}")
-        if not self._follows(last, commit):
-            self.fail("epochs and offsets rise", f"{_place(last)} is followed by {_place(commit)}")
-        if text := self._heads_are_wrong(last, commit):
-            self.fail("each slice has its own head", f"{_place(commit)}: {text}")
-        incarnations = self._incarnations[commit.log]
-        if commit.topic_id not in incarnations:
-            incarnations.append(commit.topic_id)
-        elif commit.topic_id != incarnations[-1]:
-            self.fail("each offset of a topic is covered once", f"{_place(commit)} goes back to an older topic")
-
-    @staticmethod
-    def _follows(last: Commit | None, commit: Commit) -> bool:
-        offsets = {slice: head.offset for slice, head in commit.slices.items()}
-        nothing = dict.fromkeys(offsets, NOTHING_CONSUMED)
-        if last is None:
-            return (1, nothing, 0) == (commit.epoch, offsets, len(commit.events))
-        before = {slice: head.offset for slice, head in last.slices.items()}
-        if commit.epoch == last.epoch:
-            rise = before.keys() == offsets.keys() and all(offsets[slice] >= before[slice] for slice in before)
-            same = (commit.topic_id, commit.owner) == (last.topic_id, last.owner)
-            return rise and offsets != before and same
-        begins = offsets == (before if commit.topic_id == last.topic_id else nothing)
-        return commit.epoch == last.epoch + 1 and begins and not commit.events
-
-    def _heads_are_wrong(self, last: Commit | None, commit: Commit) -> str:
-        """Each commit has all slices of its log, no other, and says of each where its newest event is."""
-        slices = self._world.shape.partitions
-        span = next(it for it in self._world.layout.logs if log_name(TYPE, it.number) == commit.log)
-        if sorted(commit.slices) != sorted(span.slices):
-            return f"it has the slices {sorted(commit.slices)}, and its log {sorted(span.slices)}"
-        rows = {slice_of(event.aggregate_id, slices) for event in commit.events}
-        if not rows <= commit.slices.keys():
-            return f"it holds events of the slices {sorted(rows)}"
-        eventful = {slice_of(event.aggregate_id, slices) for event in commit.events if event.is_event}
-        for slice, head in commit.slices.items():
-            due = commit.nr if slice in eventful else last.slices[slice].eventful_nr if last is not None else 0
-            if head.eventful_nr != due:
-                return f"it says of slice {slice} that commit {head.eventful_nr} has its newest event, and not {due}"
-        return ""
 
     def replied(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """An owner hands over replies: a commit covers each of the commands."""
@@ -129,6 +73,8 @@ class Checks:
     def what_is_missing(self) -> str:
         """The first thing that is not done yet, or nothing."""
         world = self._world
+        if world.layout.planned:
+            return f"logs are planned: {world.layout.planned}"
         if unanswered := world.client.unanswered():
             return f"no reply to {unanswered}"
         topic = world.kafka.topics[COMMANDS_TOPIC]
@@ -142,8 +88,11 @@ class Checks:
             owned = owner.worker.ownership.logs.get(span.number) if owner is not None else None
             if owned is None or owned.owner is None:
                 return f"{stream}: nobody owns its log"
+            present = world.store.log[log_name(TYPE, span.number)]
+            if not present:
+                return f"{stream}: its log has not begun"
             # A zombie may have taken over for a moment: its empty commit has no rows.
-            rows_nr = max((commit.nr for commit in log if commit.events), default=0)
+            rows_nr = max((commit.nr for commit in present if commit.events), default=0)
             if owned.owner.derivation.derived_nr < rows_nr:
                 return f"{stream}: derived rows are not written"
             positions = reading.positions(reading.happened(world, partition))
@@ -164,6 +113,8 @@ class Checks:
             return f"{worker.name} has followed {control.offset + 1} of {len(orders.records)} orders"
         if too_large := self._world.faults.operator.too_large():
             return f"rows of {sorted(too_large)} are aside"
+        if standing := [name for name in worker.supervisor.troubles if name.startswith("tail ")]:
+            return f"{standing} stand still"
         if partition not in worker.source.partitions or not worker.ready:
             return f"{worker.name} does not serve it"
         kept = worker.source.partitions[partition]
@@ -220,13 +171,3 @@ class Checks:
             if text := check(self._world, readers):
                 self.fail(invariant, text)
                 return
-
-
-def _place(commit: Commit | None) -> str:
-    if commit is None:
-        return "nothing"
-    offsets = ", ".join(f"{head.offset} of {slice}" for slice, head in commit.slices.items())
-    return (
-        f"{commit.log}:{commit.nr} (epoch {commit.epoch} of {commit.owner}, {commit.topic_id} to offsets {offsets}, "
-        f"{len(commit.events)} events)"
-    )

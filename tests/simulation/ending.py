@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import decode_reply
 from streams.journal.memory import MemoryJournal
+from streams.journal.port import log_name
 from streams.journal.position import stream_name
 from streams.slices import slice_of
 from tests.simulation import tables
 from tests.simulation.account import EVENTS, TYPE, account
 from tests.simulation.model import Account, Answer, Model
-from tests.simulation.reading import log_of, logs, positions, published, streams
+from tests.simulation.reading import log_of, positions, published, streams
 from tests.simulation.store import at_once
 from tests.simulation.tables import Readers
 from tests.simulation.topics import DEAD_LETTERS_TOPIC, EVENTS_TOPIC
@@ -33,6 +35,20 @@ def _sequences(world: World, readers: Readers) -> str:
             last[event.aggregate_id] += 1
             if event.sequence != last[event.aggregate_id]:
                 return f"{commit.log}:{commit.nr}:{index} of {event.aggregate_id} has sequence {event.sequence}"
+    return ""
+
+
+def _spans(world: World, readers: Readers) -> str:
+    """Of each slice the numbers of commits rise over all its logs, and each log ends with its seal, if it does."""
+    for slice in range(world.shape.partitions):
+        numbers = [commit.nr for commit in log_of(world, slice)]
+        if any(one >= two for one, two in itertools.pairwise(numbers)):
+            return f"slice {slice} has the commits {numbers}"
+    for span in world.layout.logs:
+        log = world.store.log[log_name(TYPE, span.number)]
+        seals = [commit.nr for commit in log if commit.is_seal]
+        if seals != ([] if span.sealed is None else [log[-1].nr]) or span.sealed not in (None, log[-1].nr):
+            return f"{span} has the seals {seals}, and ends with {log[-1]}"
     return ""
 
 
@@ -76,16 +92,15 @@ def _answer(value: bytes) -> Answer:
 def _derived(world: World, readers: Readers) -> str:
     """The rows by aggregate are those of the log; what is loaded from them and the snapshot is the model's state."""
     journal = MemoryJournal(world.store)
-    for log in logs(world).values():
+    for slice in range(world.shape.partitions):
         rows: dict[str, list[Any]] = {}
-        for commit in log:
+        for commit in log_of(world, slice):
             for index, event in enumerate(commit.events):
-                rows.setdefault(event.aggregate_id, []).append((event.sequence, commit.nr, index, event))
-        models = {slice: Model(world, slice) for slice in log[-1].slices}
-        for model in models.values():
-            deque(model.replay(log), maxlen=0)
+                if slice_of(event.aggregate_id, world.shape.partitions) == slice:
+                    rows.setdefault(event.aggregate_id, []).append((event.sequence, commit.nr, index, event))
+        model = Model(world, slice)
+        deque(model.replay(log_of(world, slice)), maxlen=0)
         for aggregate_id, wanted in rows.items():
-            model = models[slice_of(aggregate_id, world.shape.partitions)]
             stored = at_once(journal.events(TYPE, aggregate_id))
             found = [(row.event.sequence, row.nr, row.index, row.event) for row in stored]
             if sorted(wanted, key=lambda row: row[:3]) != found:
@@ -126,6 +141,7 @@ def _tasks(world: World, readers: Readers) -> str:
 INVARIANTS: dict[str, Callable[[Any, Readers], str]] = {
     "no task dies unseen": _tasks,
     "sequences are dense": _sequences,
+    "logs go on from one another": _spans,
     "one effect, one meaning of a reply": _decisions,
     "derived rows are the log's": _derived,
     "published is what is committed": _publication,

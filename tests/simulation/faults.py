@@ -9,6 +9,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.hostile import Strangers
 from tests.simulation.loop import Process
 from tests.simulation.operator import Operator
+from tests.simulation.planner import Planner
 from tests.simulation.projecting import ProjectionWorker
 from tests.simulation.topic_faults import TopicFaults
 from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC
@@ -98,6 +99,7 @@ class Faults:
         self._healed = False
         self._topics = TopicFaults(world)
         self.operator = Operator(world)
+        self._planner = Planner(world)
         self._strangers = Strangers(world)
         self._again = 0.0
 
@@ -135,6 +137,7 @@ class Faults:
         if self._topics.start():
             self._takeovers_hit = 0.5
         self.operator.start()
+        self._planner.start()
         self._strangers.start()
         self._again = random.choice((0.0, 0.0, 0.3))
 

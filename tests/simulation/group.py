@@ -42,7 +42,7 @@ class Group:
         self._world = world
         self._name = name
         self._partitions = partitions
-        self._seats = seats
+        self.seats = seats
         self._seen: dict[str, float] = {}
         self._joining: dict[str, asyncio.Future[tuple[int, list[int]]]] = {}
         self._since: float | None = None
@@ -95,7 +95,7 @@ class Group:
         self.generation += 1
         members = list(self._joining)
         self._world.random.shuffle(members)
-        self.owners = self._seated(members) if self._seats else self._shared(members)
+        self.owners = self._seated(members) if self.seats else self._shared(members)
         self._world.note("assigned", self._name, self.generation, *(f"{p}:{m}" for p, m in self.owners.items()))
         self._world.faults.assigned()
         answers, self._joining = self._joining, {}
@@ -111,9 +111,9 @@ class Group:
         world = self._world
         known = self.owners if world.random.random() < STAYS else self._shared(members)
         before = {(LOGS_TOPIC, seat): member for seat, member in known.items()}
-        opened = {span.seat for span in world.layout.open}
+        used = set(world.layout.seats)
         placed = {}
-        for seats in (opened, set(range(self._partitions)) - opened):
+        for seats in (used, set(range(self._partitions)) - used):
             placed |= spread({LOGS_TOPIC: seats}, {LOGS_TOPIC: members}, before)
         return {seat: member for (_, seat), member in placed.items()}
 
@@ -182,7 +182,7 @@ class Consumer:
 
     async def _before_start(self) -> None:
         """Assignments that come twice, or empty, or while the one before is not done with yet."""
-        if self.receiver is not None:
+        if not self.group.seats:
             return
         match self.world.faults.again():
             case "twice":

@@ -13,6 +13,7 @@ from tests.simulation.topics import (
     COMMITS_TOPIC,
     CONTROL_TOPIC,
     EVENTS_TOPIC,
+    LOGS_TOPIC,
     REPLIES_TOPIC,
 )
 from tests.simulation.wire import CODEC
@@ -150,7 +151,7 @@ class Strangers:
 
     def _elsewhere(self) -> None:
         world, random = self._world, self._world.random
-        name = random.choice((EVENTS_TOPIC, COMMITS_TOPIC, CHANGELOG, CONTROL_TOPIC, REPLIES_TOPIC))
+        name = random.choice((EVENTS_TOPIC, COMMITS_TOPIC, LOGS_TOPIC, CHANGELOG, CONTROL_TOPIC, REPLIES_TOPIC))
         topic = world.kafka.topics.get(name)
         if topic is not None:
             partition = random.randrange(len(topic.partitions))

@@ -67,7 +67,7 @@ class Model:
         self._eventful = 0
 
     def replay(self, log: Sequence[Commit]) -> Iterator[tuple[Commit, Expected]]:
-        """Commit by commit of the log that has the slice."""
+        """Commit by commit of the logs that have had the slice."""
         sent, topic_id, offset = self._world.client.sent, "", -1
         for commit in log:
             if commit.topic_id != topic_id:

@@ -13,6 +13,7 @@ from projections.applying.dead_letters import ProjectionDeadLetters
 from projections.applying.event_reader import EventReader
 from projections.applying.projection_group import ProjectionGroup
 from projections.http.problems import NotNow
+from projections.publishing.connections import Connections
 from projections.publishing.heads import Heads
 from projections.publishing.publication import Publication
 from projections.publishing.tail_assignment import Tailers
@@ -55,7 +56,8 @@ class ProjectionWorker:
         self.shared = ThrottledCheckpoints(NetworkedRows(world, world.read_model))
         self.supervisor = Supervisor()
         self._layout = LayoutReader(journal, TYPE)
-        logs = TypeLogs(journal, TYPE, self._layout, Heads({TYPE: journal}, {TYPE: self._layout}))
+        self.layouts = {TYPE: self._layout}
+        logs = TypeLogs(journal, TYPE, self._layout, Heads({TYPE: journal}, self.layouts))
         publication = Publication(
             type=TYPE, topic=EVENTS_TOPIC, source="/accounts", journal=journal, layout=self._layout, broker=broker,
             codec=EVENTS, supervisor=self.supervisor,
@@ -101,6 +103,8 @@ class ProjectionWorker:
         tasks = [
             keep("following what was ordered", lambda: ReadSide._follow_orders(side)),
             keep("looking whether tables are complete", self.switching.run),
+            keep("looking whether logs were split or merged", lambda: Connections._follow_layouts(side)),
+            keep("the logs that are published", self._tailers.follow_layout),
         ]
         try:
             await self.consumer.run()

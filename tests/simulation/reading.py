@@ -42,14 +42,9 @@ class Happened(NamedTuple):
     event: RecordedEvent
 
 
-def logs(world: World) -> dict[str, list[Commit]]:
-    """The commits of each log, by its name."""
-    return {name: world.store.log[name] for name in (log_name(TYPE, it.number) for it in world.layout.logs)}
-
-
 def log_of(world: World, slice: int) -> list[Commit]:
-    """The commits of the log that has a slice."""
-    return world.store.log[log_name(TYPE, world.layout.of(slice).number)]
+    """The commits of the logs that have had a slice, one after another."""
+    return [it for span in world.layout.spans(slice) for it in world.store.log[log_name(TYPE, span.number)]]
 
 
 def streams(world: World) -> dict[int, list[Happened]]:

@@ -46,14 +46,21 @@ class JournalLine:
         return await self._ask(lambda: self._journal.layout(type))
 
     async def change_layout(self, type: str, layout: Layout) -> Layout:
-        return await self._ask(lambda: self._journal.change_layout(type, layout))
+        async def change() -> Layout:
+            before = self._store.layouts[type]
+            try:
+                return await self._journal.change_layout(type, layout)
+            finally:
+                self._world.checks.logs.changed(before, self._store.layouts[type])
+
+        return await self._ask(change)
 
     async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
         async def append() -> None:
             try:
                 await self._journal.append(commit, snapshots)
             finally:
-                self._world.checks.appended(commit, self._store.log[commit.log])
+                self._world.checks.logs.appended(commit, self._store.log[commit.log])
 
         await self._ask(append)
 

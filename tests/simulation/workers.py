@@ -1,4 +1,4 @@
-"""Command workers, wired as `command_app` wires them."""
+"""Command workers, wired as `command_app` wires them; what `ServedType` does is called as it stands there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from streams.concurrency.supervisor import Supervisor
+from streams.concurrency.tasks import cancel
 from streams.deciding.cache import Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
@@ -17,18 +18,23 @@ from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
+from streams.ownership.layout_watch import LayoutWatch
 from streams.ownership.owner import Owner
 from streams.ownership.replies import Replies
 from streams.ownership.waiting import WaitingLog
+from streams.served_type import ServedType
 from tests.simulation.account import COMMANDS, EVENTS, TYPE, account
 from tests.simulation.commands import SimulatedCommandReader
 from tests.simulation.group import Consumer
 from tests.simulation.kafka import SimulatedBroker
-from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, DEAD_LETTERS_TOPIC, LOGS_TOPIC
+from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, DEAD_LETTERS_TOPIC, EVENTS_TOPIC, LOGS_TOPIC
 
 if TYPE_CHECKING:
     from streams.kafka.client import KafkaClient
     from tests.simulation.world import World
+
+
+START_AGAIN_SECONDS = 1.0
 
 
 class WatchedReplies(Replies):
@@ -69,12 +75,21 @@ class CommandWorker:
         self._broker = SimulatedBroker(world, world.shape.partitions)
         self._replies = WatchedReplies(world, self._broker)
         self._owners = 0
-        self.ownership = Assignment(TYPE, self, Supervisor())
-        self._consumer = Consumer(world, world.command_group, name, (LOGS_TOPIC,), self.ownership.revoke, self._assign)
+        self._supervisor = Supervisor()
+        self.ownership = Assignment(TYPE, self, self._supervisor)
+        self.layout = LayoutWatch(self._journal, TYPE, self._broker, LOGS_TOPIC)
+        self._seats: list[int] = []
+        self._consumer = Consumer(
+            world, world.command_group, name, (LOGS_TOPIC,), self._revoke, self._assign, receiver=self.layout
+        )
         self.stopping = asyncio.Event()
 
     async def main(self) -> None:
         """Serve until told to stop."""
+        await self._start()
+        if self.stopping.is_set():
+            return
+        following = self._supervisor.keep("the layout", self._follow_layout)
         serving = asyncio.create_task(self._consumer.run())
         stop = asyncio.create_task(self.stopping.wait())
         await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -82,12 +97,35 @@ class CommandWorker:
             serving.result()
         await self.ownership.leave()
         await self._consumer.leave()
+        await cancel(following)
         await self.ownership.close()
         serving.cancel()
 
+    async def _start(self) -> None:
+        """A worker that fails at its start ends, and whoever runs it starts it again."""
+        while not self.stopping.is_set():
+            try:
+                await self.layout.reader.look()
+                return
+            except Exception as error:
+                self._world.note("not started", self._name, repr(error))
+                await asyncio.sleep(START_AGAIN_SECONDS)
+
     async def _assign(self, seats: list[int]) -> None:
         """As `ServedType.assign`."""
-        await self.ownership.assign(seats, self._world.layout)
+        self._seats = seats
+        await self.ownership.assign(seats, self.layout.reader.layout)
+
+    async def _revoke(self) -> None:
+        side: Any = self
+        await ServedType.revoke(side)
+
+    async def _follow_layout(self) -> None:
+        side: Any = self
+        await ServedType.follow_layout(side)
+
+    async def note_seal(self, span: LogSpan, nr: int) -> None:
+        await self.layout.note_seal(span, nr)
 
     def new_owner(self, span: LogSpan, parents: Sequence[LogSpan], topic_id: str, waiting: WaitingLog) -> Owner:
         shape = self._world.shape
@@ -108,12 +146,13 @@ class CommandWorker:
         return WatchedOwner(
             self._world,
             span=span,
+            parents=parents,
             topic_id=topic_id,
             identity=f"{self._name}/{self._owners}",
             journal=self._journal,
             handler=handler,
             replies=self._replies,
-            commands=CommandSlices(self._broker, COMMANDS_TOPIC, span.slices),
+            commands=CommandSlices(self._broker, COMMANDS_TOPIC, span.slices, EVENTS_TOPIC),
             waiting=waiting,
         )
 

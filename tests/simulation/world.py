@@ -13,13 +13,16 @@ from typing import Any
 
 import streams.deciding.group_handler
 import streams.kafka.records
+import streams.ownership.owner
 import streams.ownership.takeover
 from projections.applying import event_reader, partition_processor
+from projections.publishing import tail_assignment
 from projections.stores.local import rocksdb, tables
-from streams.journal.layout import first_layout
+from streams.journal.layout import Layout, first_layout
 from streams.journal.memory import MemoryStore
 from streams.journal.port import Journal
 from streams.limits import Limits
+from streams.ownership import layout_watch
 from tests.memory_rows import MemoryRows
 from tests.simulation.account import TYPE
 from tests.simulation.checks import Checks
@@ -43,7 +46,8 @@ LOOK_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Shape:
-    """How large the world is. `partitions` are the slices, which are in so many `logs`."""
+    """How large the world is. `partitions` are the slices, which are in so many `logs` at first. Workers look at the
+    layout each `look_seconds` when nothing is announced."""
 
     partitions: int
     logs: int
@@ -59,6 +63,7 @@ class Shape:
     near: int
     batch: int
     catch_ups: int
+    look_seconds: float
 
     @classmethod
     def of(cls, random: Random) -> Shape:
@@ -82,6 +87,7 @@ class Shape:
             near=random.choice((0, 2, 1_000)),
             batch=random.choice((1, 4, 1_000)),
             catch_ups=random.choice((1, 4)),
+            look_seconds=random.choice((2.0, 8.0, 30.0)),
         )
 
 
@@ -109,7 +115,7 @@ class World:
         self.network = Network(self.loop, self.random, self.note)
         self.kafka = Kafka()
         self.store = MemoryStore()
-        self.layout = self.store.layouts[TYPE] = first_layout(self.shape.partitions, self.shape.logs)
+        self.store.layouts[TYPE] = first_layout(self.shape.partitions, self.shape.logs)
         self.read_model = MemoryRows()
         for topic in PARTITIONED:
             self.kafka.create(topic, self.shape.partitions)
@@ -119,6 +125,11 @@ class World:
         self.client = Client(self)
         self.command_group = Group(self, "commands", self.shape.partitions, seats=True)
         self.projection_group = Group(self, "projections", self.shape.partitions)
+
+    @property
+    def layout(self) -> Layout:
+        """The newest one."""
+        return self.store.layouts[TYPE]
 
     def note(self, kind: str, *what: object) -> None:
         """Write into the trace."""
@@ -182,6 +193,9 @@ class World:
             (time, "monotonic", self.loop.time),
             (streams.deciding.group_handler, "now", self.now),
             (streams.ownership.takeover, "now", self.now),
+            (streams.ownership.owner, "now", self.now),
+            (layout_watch, "LOOK_SECONDS", shape.look_seconds),
+            (tail_assignment, "LOOK_SECONDS", shape.look_seconds),
             (rocksdb, "WriteBatch", Batch),
             (partition_processor, "NEAR", shape.near),
             (partition_processor, "BATCH", shape.batch),

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from projections.publishing import tail as tailer
 from projections.publishing.publication import COMMIT_END, PREVIOUS, Publication
@@ -21,7 +22,8 @@ from projections.publishing.tail_assignment import Tailers
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit, Published
+from streams.journal.port import Commit, Published, SliceHead
+from streams.journal.position import parse_place
 from streams.kafka.client import ProducerRecord
 from streams.slices import slice_of
 from tests.layouts import Known
@@ -215,6 +217,88 @@ async def test_a_log_behind_another() -> None:
         await until(lambda: tail.published == 13)
     assert [[(7, 0), (11, 0), (12, 1)], [(12, 0)], [(13, 0)]] == [topic.places(slice) for slice in range(SLICES)]
     assert position.decode() == topic.header(topic.partitions[0][1], PREVIOUS)
+
+
+def parts_of(journal: MemoryJournal, topic: Any) -> Publication:
+    """The log is sealed, and has two heirs, of slice 0 and of the others, each with a commit that begins it."""
+    last = journal._store.log[LOG][-1]
+    seal = replace(last, nr=last.nr + 1, events=(), is_seal=True)
+    journal._store.log[LOG].append(seal)
+    layout = first_layout(SLICES, 1).split(0, [(0, [0]), (1, [1, 2])]).seal(0, seal.nr)
+    for span in layout.open:
+        heads = {slice: seal.slices[slice] for slice in span.slices}
+        first = replace(seal, log=f"order@{span.number}", nr=seal.nr + 1, slices=heads, is_seal=False)
+        journal._store.log[first.log].append(first)
+    return Publication(
+        type="order", topic="order-events", source="/orders", journal=journal, layout=Known(layout), broker=topic,
+        codec=CODEC, supervisor=Supervisor(),
+    )  # fmt: skip
+
+
+async def add_to_heir(journal: MemoryJournal, number: int, slice: int) -> int:
+    """One more commit of an heir, with an event; its number."""
+    last = journal._store.log[f"order@{number}"][-1]
+    nr = last.nr + 1
+    heads = {**last.slices, slice: SliceHead(nr, nr)}
+    await journal.append(replace(last, nr=nr, slices=heads, events=(event(IDS[slice], nr, f"c{nr}"),)))
+    return nr
+
+
+async def run_until(tail: Tail, nr: int) -> None:
+    task = asyncio.create_task(tail.run())
+    await until(lambda: tail.published == nr)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("copy", [None, 0, 2])
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_sealed_log_whose_heirs_are_published(copy: int | None, is_known: bool) -> None:
+    """Whoever is given its seat, whether the layout that is known has the seal or not, finds that it is out, and says
+    so to the heirs' tails; even where a former tail has taken that back."""
+    journal, topic = await some_published()
+    publication = parts_of(journal, topic)
+    parent, *heirs = publication.layout.layout.logs
+    async with asyncio.timeout(5):
+        await Tail(publication, parent).run()
+    for heir, slice in zip(heirs, (0, 2), strict=True):
+        await run_until(Tail(publication, heir), await add_to_heir(journal, heir.number, slice))
+    before = whole(topic)
+    journal._store.published.pop(LOG)
+    if copy is not None:
+        await journal.save_published(LOG, Published(copy, -1))
+    async with asyncio.timeout(5):
+        await Tail(publication, parent if is_known else replace(parent, sealed=None)).run()
+    assert parent.sealed == journal._store.published[LOG].nr
+    assert before == whole(topic)
+
+
+async def test_a_late_record_of_the_log_before() -> None:
+    """It is not the event before the first one of an heir, which then names none: readers look themselves."""
+    journal, topic = await some_published()
+    publication = parts_of(journal, topic)
+    parent, heir, _ = publication.layout.layout.logs
+    assert parent.sealed is not None
+    await journal.save_published(LOG, Published(parent.sealed, -1))
+    topic.partitions[0] = topic.partitions[0][:1]
+    nr = await add_to_heir(journal, heir.number, 0)
+    await run_until(Tail(publication, heir), nr)
+    first = topic.partitions[0][1]
+    assert (parse_place(topic.header(first, "ce_position")), PREVIOUS in dict(first[2])) == ((nr, 0), False)
+
+
+async def test_a_log_that_was_published_is_looked_at_again() -> None:
+    """At each assignment, since a former tail, gone by now, may have noted that it is less."""
+    journal, topic = await some_published()
+    publication = parts_of(journal, topic)
+    parent = publication.layout.layout.log(0)
+    tailers = Tailers(publication)
+    tailers.assign({0})
+    await until(lambda: 0 not in tailers.tails)
+    await journal.save_published(LOG, Published(1, -1))
+    tailers.assign({0, 1})
+    await until(lambda: journal._store.published[LOG].nr == parent.sealed)
+    await tailers.close()
 
 
 # -- a log that is not the one of the topic ------------------------------------------------------------------------

@@ -150,3 +150,17 @@ async def test_who_does_not_know_the_topic_as_it_is(lengths: dict[int, int], id:
     head = await journal.head(LOG)
     assert head is not None
     assert 2 == head.nr
+
+
+async def test_a_log_that_begins_behind_a_topic_that_is_another_by_now() -> None:
+    """What the seals cover is not taken for lost where the topic that ends before it was made again."""
+    journal, topic = MemoryJournal(), Topic("t2")
+    _, first = await take_over(MemoryJournal(), Topic(), LOG, SPAN, "t1", "me")
+    heads = {1: SliceHead(11, 2), 4: SliceHead()}
+    await journal.append(replace(first, log="order@0", nr=15, slices=heads, is_seal=True))
+    topic.lengths = {1: 5}
+    parents = [LogSpan(number=0, seat=0, slices=(1, 4), sealed=15)]
+    with pytest.raises(Unavailable, match="made again"):
+        await take_over(journal, topic, LOG, BEHIND, "t1", "you", parents)
+    _, new = await take_over(journal, topic, LOG, BEHIND, "t2", "you", parents)
+    assert (16, {1: SliceHead(NOTHING_CONSUMED, 2), 4: SliceHead()}) == (new.nr, new.slices)
