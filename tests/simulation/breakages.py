@@ -337,7 +337,8 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(_inherited, " or not seal.is_seal or seal.nr > span.begins_after:", ":"),
     ),
     "a log is sealed before all is derived": (
-        Edit(Owner.seal, "    await self.derivation.finish(None)\n", ""),
+        Edit(Owner.seal, "finish(SEAL_SECONDS)", "finish(0)"),
+        Edit(Owner.seal, "if self.derivation.has_pending:", "if False:"),
         Edit(Owner.seal, "if self.derivation.derived_nr < head.nr:", "if False:"),
     ),
     "a log begins without the offsets of the seals": (
