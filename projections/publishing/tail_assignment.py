@@ -88,7 +88,11 @@ class Tailers:
             if not self._unknown.is_set():
                 self._ended.clear()
             self._unknown.clear()
-            await self._publication.layout.look()
+            try:
+                await self._publication.layout.look()
+            except Exception:
+                self._unknown.set()  # whoever calls it again finds it so, and looks at once
+                raise
             self._keep_to_layout()
 
     def wake(self, seat: int, hint: bytes | None) -> None:

@@ -37,6 +37,7 @@ class LayoutWatch:
         self._broker = broker
         self._topic = topic
         self._announced = asyncio.Event()
+        self._followed: Layout | None = None
         self._covered: dict[int, int] = {}
 
     async def receive(self, partition: int, records: Sequence[Announcement]) -> None:
@@ -47,16 +48,20 @@ class LayoutWatch:
         return self._covered.get(partition)
 
     async def follow(self, changed: Callable[[Layout], Awaitable[None]]) -> None:
-        """Call `changed` with each new layout, for ever. Raises `Unavailable`, and what `changed` raises."""
-        known = self.reader.layout
+        """Call `changed` with each new layout, for ever. Raises `Unavailable`, and what `changed` raises; called again,
+        it looks at once."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._announced.wait()
             self._announced.clear()
-            if (layout := await self.reader.look()) != known:
-                await changed(layout)
-                known = layout
+            try:
+                if (layout := await self.reader.look()) != self._followed:
+                    await changed(layout)
+                    self._followed = layout
+            except Exception:
+                self._announced.set()
+                raise
 
     async def note_seal(self, span: LogSpan, nr: int) -> None:
         """Write into the layout that a log ends with commit `nr`, and announce it. Raises `Unavailable`."""

@@ -350,6 +350,35 @@ async def test_a_seal_that_is_found_is_noted_and_announced(rig: Rig) -> None:
     rig.check()
 
 
+async def test_a_layout_that_could_not_be_followed_at_first(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever failed over an announcement, in reading or in doing it, looks again soon, and does it then, though
+    somebody else has read it meanwhile."""
+    one = await rig.worker("one", 0, 1, 2)
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    failures, look, assign = ["look", "assign"], one.watch.reader.look, one.ownership.assign
+
+    async def failing_look() -> Layout:
+        layout = await look()
+        if failures[:1] == ["look"]:
+            raise Unavailable(failures.pop(0))
+        return layout
+
+    async def failing_assign(*args: Any) -> None:
+        if failures[:1] == ["assign"]:
+            raise Unavailable(failures.pop(0))
+        await assign(*args)
+
+    monkeypatch.setattr(one.watch.reader, "look", failing_look)
+    monkeypatch.setattr(one.ownership, "assign", failing_assign)
+    await rig.change(layout_of(rig).split(0, [(0, [0]), (2, [2])]))
+    await some_commits(rig, 2)
+    await some_commits(rig, 3)
+    await rig.sent()
+    rig.check()
+    assert not failures
+
+
 class HeldJournal(MemoryJournal):
     """Its appends wait, while it is told so: those of a worker that is paused in the middle of one."""
 
