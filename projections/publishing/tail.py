@@ -99,9 +99,9 @@ class Tail:
 
     async def run(self) -> None:
         """Publish until the log has ended, if it ever does. May be called again after it has raised."""
-        await self._parents_are_out()
         if await self._is_out(self._span):
             return
+        await self._parents_are_out()
         await self._begin()
         while self.published != self._sealed:
             if self._doubted and time.monotonic() - self._looked > LOOK_AGAIN_SECONDS:

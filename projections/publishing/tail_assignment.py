@@ -48,8 +48,7 @@ class Tailers:
     def assign(self, seats: set[int]) -> None:
         """Tail the logs at exactly these seats, also those that are sealed, to their ends. Cheap to repeat.
 
-        Those that had been published to their ends are looked at again: a former tail elsewhere may have noted since
-        that they are not, and be gone.
+        Those that had been published to their ends are looked at again: see `follow_layout`.
         """
         self._seats = seats
         self._covered = {seat: offset for seat, offset in self._covered.items() if seat in seats}
@@ -77,16 +76,22 @@ class Tailers:
 
     async def follow_layout(self) -> None:
         """Keep to the newest layout, for ever: when a log has ended, when a hint is of one that is not known, and now
-        and then. Raises `Unavailable`."""
+        and then. Raises `Unavailable`.
+
+        Then logs that had been published to their ends are looked at again: a former tail, or a write that came late,
+        may have noted since that they are not. The logs that go on from them would wait for ever.
+        """
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._unknown.wait()
+            if not self._unknown.is_set():
+                self._ended.clear()
             self._unknown.clear()
             try:
                 await self._publication.layout.look()
-            except BaseException:
-                self._unknown.set()
+            except Exception:
+                self._unknown.set()  # whoever calls it again finds it so, and looks at once
                 raise
             self._keep_to_layout()
 

@@ -33,7 +33,7 @@ from streams.ownership.waiting import WaitingLog
 log = logging.getLogger(__name__)
 
 WIND_UP_SECONDS = 1.5
-"""A log that leaves waits so long, in seconds, for the group in work."""
+"""A log that leaves waits so long, in seconds, for the group in work, or for the news of its seal."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Between two attempts to own a log, in seconds: each is twice as long as the one before."""
 CALM_SECONDS = 10.0
@@ -65,6 +65,7 @@ class Stage(Enum):
     IDLE = auto()
     TAKING_OVER = auto()
     DECIDING = auto()
+    NOTING = auto()
     STOPPING = auto()
 
 
@@ -111,7 +112,7 @@ class OwnedLog:
     async def hold(self) -> None:
         """A rebalance begins: an owner goes on, and what is being taken over is given up until it is placed."""
         self._is_placed.clear()
-        if self._stage is not Stage.DECIDING:
+        if self._stage not in (Stage.DECIDING, Stage.NOTING):
             await self.suspend()
 
     def end(self) -> None:
@@ -128,7 +129,7 @@ class OwnedLog:
             return
         if self.owner is not None:
             self.owner.stop()
-        if self._stage in (Stage.DECIDING, Stage.STOPPING):
+        if self._stage in (Stage.DECIDING, Stage.NOTING, Stage.STOPPING):
             self._stage = Stage.STOPPING
             await asyncio.wait({task}, timeout=WIND_UP_SECONDS)
         await cancel(task)
@@ -217,6 +218,8 @@ class OwnedLog:
 
     async def _note_seal(self, nr: int) -> None:
         self.waiting.end()
+        if not self._is_stopping:
+            self._stage = Stage.NOTING
         await self._worker.note_seal(self.span, nr)
 
     @property

@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from projections.publishing import tail as tailer
+from projections.publishing import tail_assignment
 from projections.publishing.publication import COMMIT_END, PREVIOUS, Publication
 from projections.publishing.slice_tail import MANY_STRANGE
 from projections.publishing.tail import Tail
@@ -289,8 +290,9 @@ async def test_a_late_record_of_the_log_before() -> None:
     assert (parse_place(topic.header(first, "ce_position")), topic.header(first, PREVIOUS)) == ((nr, 0), lost)
 
 
-async def test_a_log_that_was_published_is_looked_at_again() -> None:
-    """At each assignment, since a former tail, gone by now, may have noted that it is less."""
+async def test_a_log_that_was_published_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each assignment, and now and then: a former tail, gone by now, may have noted that it is less."""
+    monkeypatch.setattr(tail_assignment, "LOOK_SECONDS", 0.01)
     journal, topic = await some_published()
     publication = parts_of(journal, topic)
     parent = publication.layout.layout.log(0)
@@ -300,6 +302,11 @@ async def test_a_log_that_was_published_is_looked_at_again() -> None:
     await journal.save_published(LOG, Published(1, -1))
     tailers.assign({0, 1})
     await until(lambda: journal._store.published[LOG].nr == parent.sealed)
+    await until(lambda: 0 not in tailers.tails)
+    following = asyncio.create_task(tailers.follow_layout())
+    await journal.save_published(LOG, Published(1, -1))
+    await until(lambda: journal._store.published[LOG].nr == parent.sealed)
+    following.cancel()
     await tailers.close()
 
 

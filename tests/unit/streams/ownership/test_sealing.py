@@ -95,8 +95,12 @@ class Announcements:
 
     def __init__(self) -> None:
         self.watches: list[LayoutWatch] = []
+        self.seconds = 0.0
+        """So long it takes."""
 
     async def publish(self, topic: str, seat: int, records: Sequence[Any]) -> None:
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
         for watch in self.watches:
             watch._announced.set()
 
@@ -325,6 +329,54 @@ async def test_sealed_and_not_noted(rig: Rig) -> None:
     await some_commits(rig, 3)
     await rig.sent()
     rig.check()
+
+
+async def test_a_seal_that_is_found_is_noted_and_announced(rig: Rig) -> None:
+    """Until the journal takes it, and to the end, though the worker itself looks at once, and the log leaves it."""
+    one, two = await rig.worker("one", 0), await rig.worker("two", 1)
+    await rig.worker("three", 2, 3)
+    one.fails_to_note = 1_000_000
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    await rig.change(layout_of(rig).split(0, [(3, [0]), (2, [2])]))
+    await rig.until(lambda: rig.log(0)[-1].is_seal)
+    await one.ownership.close()
+    rig.announcements.seconds, two.fails_to_note = 0.1, 2
+    two.seats |= {0}
+    await two.ownership.assign(two.seats, layout_of(rig))
+    await some_commits(rig, 2)
+    await some_commits(rig, 3)
+    await rig.sent()
+    rig.check()
+
+
+async def test_a_layout_that_could_not_be_followed_at_first(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever failed over an announcement, in reading or in doing it, looks again soon, and does it then, though
+    somebody else has read it meanwhile."""
+    one = await rig.worker("one", 0, 1, 2)
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    failures, look, assign = ["look", "assign"], one.watch.reader.look, one.ownership.assign
+
+    async def failing_look() -> Layout:
+        layout = await look()
+        if failures[:1] == ["look"]:
+            raise Unavailable(failures.pop(0))
+        return layout
+
+    async def failing_assign(*args: Any) -> None:
+        if failures[:1] == ["assign"]:
+            raise Unavailable(failures.pop(0))
+        await assign(*args)
+
+    monkeypatch.setattr(one.watch.reader, "look", failing_look)
+    monkeypatch.setattr(one.ownership, "assign", failing_assign)
+    await rig.change(layout_of(rig).split(0, [(0, [0]), (2, [2])]))
+    await some_commits(rig, 2)
+    await some_commits(rig, 3)
+    await rig.sent()
+    rig.check()
+    assert not failures
 
 
 class HeldJournal(MemoryJournal):
