@@ -75,3 +75,15 @@ async def test_killed_in_the_middle(system: System, load: Load, projections: Wor
     await load.answered(ids)
     await eventually(lambda: all(w.running for w in system.workers if w not in victims), SECONDS, "a worker has ended")
     await check_all(load, projections)
+
+
+async def test_the_read_side_begins_again(system: System, load: Load, projections: Worker) -> None:
+    """A worker that comes after the changes finds the logs that have ended published, and goes on with the others."""
+    projections.signal(signal.SIGTERM)
+    await eventually(lambda: not projections.running, SECONDS, projections.tail)
+    again = system.start(PROJECTIONS)
+    await system.all_served(again)
+    await load.answered(await load.lines(PACE, PACE))
+    await check_all(load, again)
+    status, ready, _ = await system.get(again, "/health/ready")
+    assert 200 == status, ready
