@@ -85,7 +85,8 @@ class PartitionProcessor:
         self._at_once = at_once
         self._main = self._processor([])
         """Of the tables that are up to date."""
-        self._work: set[asyncio.Task[Any]] = set()
+        self._work: dict[asyncio.Task[Any], None] = {}
+        """In order: they are ended in the same one in each run of the simulation."""
         self._following = asyncio.Lock()
         self._closed = False
 
@@ -170,8 +171,8 @@ class PartitionProcessor:
     async def close(self) -> None:
         """Apply nothing any more."""
         self._closed = True
-        processors = {self._main, *(table.processor for table in self.tables.values() if table.processor is not None)}
-        tasks = [processor.task for processor in processors if processor.task is not None]
+        processors = [self._main, *(table.processor for table in self.tables.values() if table.processor is not None)]
+        tasks = [processor.task for processor in dict.fromkeys(processors) if processor.task is not None]
         await asyncio.gather(*map(cancel, [*tasks, *self._work]), return_exceptions=True)
 
     async def _stop(self, table: PartitionTable) -> None:
@@ -191,11 +192,11 @@ class PartitionProcessor:
     async def while_open(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something that `close` breaks off: it raises `Unavailable` then."""
         task = asyncio.create_task(work)
-        self._work.add(task)
+        self._work[task] = None
         try:
             await asyncio.wait([task])
         finally:
-            self._work.discard(task)
+            self._work.pop(task, None)
             task.cancel()
         if task.cancelled():
             raise Unavailable(f"{self.stream} has just moved to another worker")
