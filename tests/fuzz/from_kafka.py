@@ -164,7 +164,7 @@ def _last_event(given: tuple[str, list[Record]]) -> None:
 
 def _hint(data: bytes) -> None:
     tailers = Tailers(_publication("order", None))
-    tailers.tails[0] = SimpleNamespace(wake=lambda nr: nr + 1)  # type: ignore[assignment]
+    tailers.tails[0] = SimpleNamespace(seat=0, wake=lambda nr: nr + 1)  # type: ignore[assignment]
     tailers.wake(0, data)
 
 

@@ -174,7 +174,8 @@ class Decided:
         stream = stream_name(self.type, 0)
         commits = await self.journal.commits(log_name(self.type, 0), 0, 1_000)
         for commit in commits:
-            if decode_payload(encode_payload(commit.slices, commit.events)) != (commit.slices, commit.events):
+            written = commit.slices, commit.events, commit.is_seal
+            if decode_payload(encode_payload(*written)) != written:
                 raise Differs(f"commit {commit.nr}")
             published = [
                 Record("events", 0, index, event.aggregate_id.encode(), event.data, tuple(headers), 0)
