@@ -89,6 +89,7 @@ class Assignment:
         )
         for number in leaving:  # and not before: cut short, they are closed the next time
             del self.logs[number]
+        self._changed.set()
 
     async def all_served(self) -> None:
         """Return when every log that is placed here is served."""

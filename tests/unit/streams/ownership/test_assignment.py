@@ -516,3 +516,16 @@ async def test_letting_go_that_was_cut_short(rig: Rig) -> None:
     first.stop = stop
     await rig.place(0)
     await until(lambda: rig.ownership.ready)
+
+
+async def test_one_that_is_not_served_goes(rig: Rig) -> None:
+    """Whoever waits until all is served waits for it no more."""
+    rig.fails_with(1, Unavailable("no answer"))
+    await rig.serves(0)
+    await rig.assigned(0, 1)
+    waiting = asyncio.create_task(rig.ownership.all_served())
+    await until(lambda: rig.attempts[1] > 2)
+    assert not waiting.done()
+    await rig.place(0)
+    async with asyncio.timeout(5):
+        await waiting
