@@ -121,16 +121,16 @@ class Tail:
     async def _parents_are_out(self) -> None:
         """Wait until the logs that this one goes on from are published: their events come first."""
         began = time.monotonic()
-        for number in self._span.parents:
-            parent = self._publication.layout.layout.log(number)
-            while True:
-                if await self._is_out(parent):
-                    break
-                if time.monotonic() - began > PATIENCE_SECONDS:
-                    reason = f"{self.log} is published when log {number} is, which has not come to its end yet"
-                    self._publication.supervisor.trouble(f"tail {self.log}", reason)
-                await asyncio.sleep(PARENT_SECONDS)
-        self._publication.supervisor.well(f"tail {self.log}")
+        try:
+            for number in self._span.parents:
+                parent = self._publication.layout.layout.log(number)
+                while not await self._is_out(parent):
+                    if time.monotonic() - began > PATIENCE_SECONDS:
+                        reason = f"{self.log} is published when log {number} is, which has not come to its end yet"
+                        self._publication.supervisor.trouble(f"tail {self.log}", reason)
+                    await asyncio.sleep(PARENT_SECONDS)
+        finally:  # also where another worker tails it from now on
+            self._publication.supervisor.well(f"tail {self.log}")
 
     async def _is_out(self, span: LogSpan) -> bool:
         """Whether a log is published to its end, as the copy beside the journal says."""
