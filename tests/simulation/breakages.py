@@ -321,6 +321,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "an owner that fails is not begun anew": (
         Edit(OwnedLog._own, "except Exception as error:", "except Unavailable as error:"),
+        Edit(OwnedLog._failed, "return error is not None", "return False"),  # neither at the next look at the layout
     ),
     "an error that no journal declares ends the indexer unseen": (
         Edit(Owner._derive, "self.lose(", "(lambda *why: None)("),
