@@ -78,4 +78,5 @@ class Door:
         """The newest commit of each stream that is whole in all its tables, be they complete or not; empty while the
         worker does not say it. To ask costs it a look at the heads of all logs."""
         status, body = await self.get("/lag")
-        return {row["stream"]: row["applied"] for row in body["streams"]} if status == 200 else {}
+        streams = body["streams"] if status == 200 else []
+        return {row["stream"]: row["applied"] for row in streams if row["applied"] is not None}
