@@ -107,7 +107,7 @@ class _Context(Part):
 
     async def _prepare(self) -> None:
         settings, contexts = self._app.settings, [part.context for part in self._served]
-        replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions)
+        replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions, topics.WRITE)
         wanted, types = [replies, *self._topics], [part.type for part in self._served]
         await prepare(settings, self._journal, contexts[0].identity(), wanted, types)
         for context in contexts:
@@ -116,7 +116,7 @@ class _Context(Part):
             await until_it_answers(part.layout.reader.look, "journal", Unavailable)
 
     async def _watch_topics(self) -> None:
-        await watch_partitions(self._broker.existing, self._topics, self._app.supervisor)
+        await watch_partitions(self._broker.visible, self._topics, self._app.supervisor)
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))
