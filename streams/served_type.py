@@ -36,6 +36,7 @@ from streams.processes.dispatcher import CommandDispatcher
 from streams.processes.router import Router
 from streams.runtime.application import Application
 from streams.runtime.part import Part
+from streams.security.refusals import TopicForbidden
 
 NewFollower = Callable[[AggregateType, LogSpan, Journal, KafkaClient, Supervisor], LogFollower]
 """A follower for a new owner of a log."""
@@ -190,7 +191,10 @@ class ServedType(Part):
 
     async def describe(self) -> TopicMetadata | None:
         topic = self.context.commands_topic
-        return (await self._broker.describe([topic])).get(topic)
+        described = (await self._broker.describe([topic])).get(topic)
+        if described is not None and described.rights is not None and topics.READ not in described.rights:
+            raise TopicForbidden(topic, "read", topics.READ)  # it would take over again and again
+        return described
 
     async def confirmed(self) -> None:
         await self._app.consumer.confirmed()
