@@ -16,7 +16,8 @@ from tests.simulation.breakages import BREAKAGES, Edit, broken, edited
 from tests.simulation.runner import hunt, run, simulate, traced
 
 ROOT = Path(__file__).parents[2]
-JOBS = os.cpu_count() or 1
+JOBS = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+"""Processes: all cores, but for those on which other tests run beside this."""
 SCHEDULES = 2_000
 MOST_SEEDS = 1_000
 """Within which every breakage is found."""
