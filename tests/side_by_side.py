@@ -11,6 +11,7 @@ This is a plugin: `pytest -p tests.side_by_side -n 2`. Without it tests run one 
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,8 @@ LINE = ("e2e", "autonomy", "chaos", "foreign", "bench", "contract", "compatibili
 WHOLE = "tests/chaos/"
 """Its files share servers of their own, so one process runs them all."""
 
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+"""That run tests now and share the machine."""
 TABLES = pytest.StashKey[dict[str, list[str]]]()
 
 
