@@ -9,13 +9,11 @@ from typing import Any
 
 import click
 import msgspec
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.protocol import ConsumerProtocol
 from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli.journal import journal_of
-from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
+from streams.cli.kafka import kafka, members
 from streams.cli.owners import in_short
 from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliError, TypesCommand, command, print_table
 from streams.concurrency.retry import retried
@@ -170,21 +168,8 @@ def _at(workers: Mapping[int, str], seat: int) -> str:
 
 async def seats_by_worker(type: AggregateType, group: str) -> dict[int, str]:
     """By seat the client that Kafka has placed it at; empty where no worker is up. Raises `CliError`."""
-    async with (
-        kafka(type.settings),
-        connected(AIOKafkaAdminClient(bootstrap_servers=type.settings.bootstrap_servers)) as admin,
-    ):
-        async with asyncio.timeout(REQUEST_SECONDS):
-            [response] = await admin.describe_consumer_groups([group])
-    [described] = response.to_object()["groups"]
-    return {
-        seat: member["member_id"]
-        for member in described["members"]
-        if (data := member["member_assignment"])  # none while it is joining
-        for topic, seats in ConsumerProtocol.ASSIGNMENT.decode(data).assignment
-        if topic == type.logs_topic
-        for seat in seats
-    }
+    found = await members(type.settings, group)
+    return {seat: member.id for member in found for seat in member.assigned.get(type.logs_topic, ())}
 
 
 # -- doing it ----------------------------------------------------------------------------------------------
