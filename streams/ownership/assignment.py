@@ -84,12 +84,17 @@ class Assignment:
             self.logs[number] = OwnedLog(placed[number], parents, self._worker, waiting)
         self._end(layout)
         await asyncio.gather(
-            *(self.logs[number].start() for number in sorted(placed)),
+            *(self._start(self.logs[number], layout) for number in sorted(placed)),
             *(log.close("assigned to another worker") for log in leaving.values()),
         )
         for number in leaving:  # and not before: cut short, they are closed the next time
             del self.logs[number]
         self._changed.set()
+
+    async def _start(self, log: OwnedLog, layout: Layout) -> None:
+        if not layout.is_ending(log.span.number):
+            await log.go_on()
+        await log.start()
 
     async def all_served(self) -> None:
         """Return when every log that is placed here is served."""

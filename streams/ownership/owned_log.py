@@ -4,7 +4,8 @@ The task takes over, reads the commands of the log's slices from the offsets tha
 until ownership is lost; then it begins again, with growing pauses. So the trouble of one log is its own: no other log
 waits for it, neither in this worker nor, by a rebalance, in the others of its group.
 
-A log ends when others are planned that go on from it: its owner derives what it has committed, and seals it.
+A log ends when others are planned that go on from it: its owner derives what it has committed, and seals it. When that
+is taken back before, it goes on.
 
 A rebalance that leaves the log here does not stop it. While one is under way nobody knows whether it does: an owner
 goes on, for the fence stops one who should not; but nothing is taken over, lest two fence each other in turn.
@@ -121,6 +122,12 @@ class OwnedLog:
             self._is_ending = True
             if self.owner is not None:
                 self.owner.stop()
+
+    async def go_on(self) -> None:
+        """The log is not to end after all: what was planned is taken back. `start` comes next. Cheap to repeat."""
+        if self._is_ending:
+            await self.suspend()
+            self._is_ending = False
 
     async def suspend(self) -> None:
         """Let go of the log: the group in work is finished, if the journal lets it; the rest is read again."""
