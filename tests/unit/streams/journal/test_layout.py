@@ -145,8 +145,8 @@ def test_what_cannot_be(change: Callable[[Layout], Layout], why: str) -> None:
 
 @given(st.data())
 def test_any_changes(data: st.DataObject) -> None:
-    """However logs are split, merged and sealed, or that taken back and they sealed all the same: each slice has one log
-    at each number, its numbers rise without an overlap, and no two logs that are appended to share a seat."""
+    """However logs are split, merged and sealed, or that taken back and they sealed all the same: each slice has one
+    log at each number, its numbers rise without an overlap, and no two logs that are appended to share a seat."""
     layout, heads, late = first_layout(8, 2), {0: 5, 1: 7}, set[int]()
     for _ in range(data.draw(st.integers(0, 12))):
         ending = [log.number for log in layout.open if layout.is_ending(log.number)]
