@@ -16,7 +16,6 @@ from tests.growth.rig import Fault, Rig, killed, stopped
 
 LONGEST_SECONDS = 5.0
 """Generous, for a machine that does something else too; `make growth` reports what it was."""
-TIMES = 10
 PROGRAMS = Path(__file__).parent / "programs"
 
 FAULTS: dict[str, list[Fault | None]] = {
@@ -30,10 +29,12 @@ FAULTS: dict[str, list[Fault | None]] = {
 
 @pytest.mark.full
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_split_and_merged(rig: Rig, fault: str, java: Program, node: Program) -> None:
-    """Ten times each. Whoever reads in Java or in Node has every event once, behind the one that it names as the one
+async def test_split_and_merged(
+    rig: Rig, fault: str, java: Program, node: Program, pytestconfig: pytest.Config
+) -> None:
+    """Ten times each, or as often as `--times` says. Whoever reads in Java or in Node has every event once, behind the one that it names as the one
     before it."""
-    changes = await _changed(rig, fault, TIMES)
+    changes = await _changed(rig, fault, pytestconfig.getoption("times"))
     for program, file in ((java, "PrintEvents.java"), (node, "print-events.js")):
         printed = await program(PROGRAMS / file, ",".join(rig.system.servers), rig.system.topic("order-events"))
         assert changes.sent == in_order(printed, "order")
