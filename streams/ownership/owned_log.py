@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from aiokafka.structs import ConsumerRecord
 
 from streams.concurrency.tasks import cancel
+from streams.deciding.cache import Cache
 from streams.deciding.messages import message_of
 from streams.journal.layout import LogSpan
 from streams.journal.port import Fenced, Unavailable
@@ -71,11 +72,22 @@ class Stage(Enum):
 
 
 class OwnedLog:
-    """A log in this worker. Its owner outlives the task, so that one that comes back keeps a warm cache."""
+    """A log in this worker. Its owner outlives the task, so that one that comes back keeps a warm cache.
 
-    def __init__(self, span: LogSpan, parents: Sequence[LogSpan], worker: Worker, waiting: WaitingLog) -> None:
+    `known` are the caches of the logs before it that were sealed here: what nobody can have changed since.
+    """
+
+    def __init__(
+        self,
+        span: LogSpan,
+        parents: Sequence[LogSpan],
+        worker: Worker,
+        waiting: WaitingLog,
+        known: Sequence[Cache] = (),
+    ) -> None:
         self.span = span
         self._parents = parents
+        self._known = known
         self.name = waiting.name
         self.waiting = waiting
         self.owner: Owner | None = None
@@ -90,6 +102,12 @@ class OwnedLog:
     def serves(self) -> bool:
         """Whether commands are decided here, now."""
         return self.owner is not None and self.owner.queue.is_open and not self.waiting.reason
+
+    @property
+    def sealed(self) -> Cache | None:
+        """The cache of the owner that has sealed the log here; None where there is none."""
+        owner = self.owner
+        return owner.handler.cache if owner is not None and owner.head is not None and owner.head.is_seal else None
 
     # -- called by a rebalance -------------------------------------------------------------------------
 
@@ -194,6 +212,9 @@ class OwnedLog:
             self.owner = self._worker.new_owner(self.span, self._parents, topic.id, self.waiting)
         if not self.owner.is_owner:
             await self.owner.take_over()
+            if self.owner.is_first:  # else another one may have changed what was known
+                self.owner.handler.cache.go_on_from(self._known)
+            self._known = ()
         return self.owner
 
     async def _serve(self, owner: Owner, reader: KafkaCommandReader) -> Exception | None:

@@ -32,8 +32,8 @@ FAULTS: dict[str, list[Fault | None]] = {
 async def test_split_and_merged(
     rig: Rig, fault: str, java: Program, node: Program, pytestconfig: pytest.Config
 ) -> None:
-    """Ten times each, or as often as `--times` says. Whoever reads in Java or in Node has every event once, behind the one that it names as the one
-    before it."""
+    """Ten times each, or as often as `--times` says. Whoever reads in Java or in Node has every event once, behind the
+    one that it names as the one before it."""
     changes = await _changed(rig, fault, pytestconfig.getoption("times"))
     for program, file in ((java, "PrintEvents.java"), (node, "print-events.js")):
         printed = await program(PROGRAMS / file, ",".join(rig.system.servers), rig.system.topic("order-events"))

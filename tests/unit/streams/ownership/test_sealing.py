@@ -115,6 +115,7 @@ class Worker:
         self.ownership = Assignment("order", self, self.supervisor)  # type: ignore[arg-type]
         self.watch = LayoutWatch(self.journal, "order", rig.announcements, "order-logs")  # type: ignore[arg-type]
         self.fails_to_note = 0
+        self.sees_the_topic = True
         self.owners: list[Owner] = []
 
     async def start(self, *seats: int) -> None:
@@ -158,8 +159,8 @@ class Worker:
     def new_reader(self, slices: Sequence[int]) -> Reader:
         return Reader(self.rig.commands, slices)
 
-    async def describe(self) -> TopicMetadata:
-        return TopicMetadata("t1", SLICES)
+    async def describe(self) -> TopicMetadata | None:
+        return TopicMetadata("t1", SLICES) if self.sees_the_topic else None
 
     async def confirmed(self) -> None:
         pass
@@ -377,6 +378,70 @@ async def test_a_layout_that_could_not_be_followed_at_first(rig: Rig, monkeypatc
     await rig.sent()
     rig.check()
     assert not failures
+
+
+class CountedJournal(MemoryJournal):
+    """It remembers which aggregates were loaded."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.loaded: list[str] = []
+
+    async def snapshot(self, type: str, aggregate_id: str) -> Any:
+        self.loaded.append(aggregate_id)
+        return await super().snapshot(type, aggregate_id)
+
+
+async def counted(rig: Rig, name: str, *seats: int) -> tuple[Worker, list[str]]:
+    """A worker, and the aggregates that it loads."""
+    journal = CountedJournal(rig.store)
+    worker = Worker(rig, name, journal)
+    await worker.start(*seats)
+    rig.stack.push_async_callback(worker.stop)
+    return worker, journal.loaded
+
+
+async def test_what_is_known_of_a_log_is_known_of_those_that_go_on_from_it(rig: Rig) -> None:
+    """In the same worker nothing is loaded again, after a split, and after a merge whose logs are sealed one after the
+    other; in another worker what comes there is."""
+    _, loaded = await counted(rig, "one", 0, 1, 2)
+    _, elsewhere = await counted(rig, "two", 3)
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    await some_commits(rig, 1)
+    every = sorted(key for keys in KEYS.values() for key in keys)
+    await rig.until(lambda: every == sorted(loaded))
+    await rig.change(layout_of(rig).split(0, [(3, [0]), (2, [2])]))
+    await some_commits(rig, 2)
+    await some_commits(rig, 3)
+    await rig.until(lambda: KEYS[0] == sorted(elsewhere))
+    await rig.change(layout_of(rig).merge([1, 3], 1))
+    await some_commits(rig, 4)
+    await rig.sent()
+    rig.check()
+    assert (every, KEYS[0]) == (sorted(loaded), sorted(elsewhere))
+
+
+async def test_what_is_known_of_a_log_that_somebody_has_had_meanwhile(rig: Rig) -> None:
+    """Another worker has had the log that goes on: what was known before it is of no account."""
+    one, loaded = await counted(rig, "one", 0, 1)
+    two = await rig.worker("two", 2)
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    one.sees_the_topic = False
+    await rig.change(layout_of(rig).split(0, [(0, [0]), (2, [2])]))
+    await rig.until(lambda: 2 in one.ownership.logs)
+    two.seats = {0, 2}
+    await two.ownership.assign(two.seats, await two.watch.reader.look())
+    await some_commits(rig, 2)
+    two.seats = {2}
+    await two.ownership.assign(two.seats, layout_of(rig))
+    loaded.clear()
+    one.sees_the_topic = True
+    await some_commits(rig, 2, len(rig.log(2)) + 3)
+    await rig.sent()
+    rig.check()
+    assert KEYS[0] == sorted(loaded)
 
 
 class LameJournal(MemoryJournal):
