@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from streams.cli.run import DONE, ERROR, FAILED, NO_REPLY, REJECTED, USAGE, CliE
 from streams.deciding.messages import MAX_ID_LENGTH, Reply, command_headers, decode_reply
 from streams.kafka import topics
 from streams.kafka.records import AIOKafkaConsumer
+from streams.membership.group import KafkaGroup, Member
 from streams.settings import Settings
 from streams.text import one_line
 
@@ -73,6 +74,12 @@ async def partitions_by_topic(settings: Settings) -> dict[str, int]:
     async with connected(AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin:
         async with asyncio.timeout(REQUEST_SECONDS):
             return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+
+
+async def members(settings: Settings, group: str) -> Sequence[Member]:
+    """The members of a consumer group as they are now. Raises `CliError`."""
+    async with kafka(settings), asyncio.timeout(REQUEST_SECONDS):
+        return await KafkaGroup(settings.bootstrap_servers, group).members_now()
 
 
 def require_topic(topic: str, type: str, settings: Settings, present: Collection[str], known: Collection[str]) -> None:

@@ -217,6 +217,7 @@ class Cache:
         self._budget = Budget(budget) if isinstance(budget, int) else budget
         self._aggregates: OrderedDict[str, Aggregate] = OrderedDict()
         self._derived_nr = 0
+        self._before: list[Cache] = []
         self._budget.join(self)
 
     def __len__(self) -> int:
@@ -230,12 +231,19 @@ class Cache:
         """The bytes that it may take, as caches come and go."""
         return self._budget.share
 
+    def go_on_from(self, others: Iterable[Cache]) -> None:
+        """Have also what these others have, which nobody else changes any more, until it takes too much."""
+        self._before = list(others)
+        for other in self._before:
+            other._before.clear()
+
     def take(self, aggregate_id: str) -> Aggregate | None:
         """Take an aggregate out, for as long as a group works on it."""
         aggregate = self._aggregates.pop(aggregate_id, None)
         if aggregate is not None:
             self.weight -= aggregate.cached
-        return aggregate
+            return aggregate
+        return next((found for other in self._before if (found := other.take(aggregate_id)) is not None), None)
 
     def put(self, aggregate_id: str, aggregate: Aggregate) -> None:
         """Put it (back) in, as the most recently used."""
@@ -250,6 +258,7 @@ class Cache:
         excess = self.weight - self.limit
         if excess <= 0:
             return
+        self._before.clear()
         # From the oldest on: those that are not indexed yet were used lately, so few stand in the way.
         leaving = []
         for aggregate_id, aggregate in self._aggregates.items():

@@ -15,8 +15,9 @@ from yarl import URL
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel, each_done
 from streams.journal.slice_log import KnownLayout
+from streams.membership.group import KafkaGroup
 from streams.membership.member_file import Membership
-from streams.membership.peers import KafkaGroup, Peers
+from streams.membership.peers import Peers
 from streams.membership.seats import SeatAssignor
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
 from streams.runtime.consumer import Transport
@@ -130,12 +131,9 @@ class Application(faust.App):  # type: ignore[misc]
         self.parts.append(part)
 
     def receive(self, topic: str, receiver: RecordHandler, name: str) -> None:
-        """Have the records of a topic go to `receiver` in batches, past Faust's streams: see `consumer.py`."""
-        self.share_out(topic, name)
+        """Have Kafka share out the partitions of a topic among the workers, and their records go to `receiver` in
+        batches, past Faust's streams: see `consumer.py`."""
         self.receivers[topic] = receiver
-
-    def share_out(self, topic: str, name: str) -> None:
-        """Have Kafka share out the partitions of a topic among the workers. What nobody receives is passed over."""
         channel = self.topic(topic, key_type=bytes, value_type=bytes, partitions=self.settings.partitions)
 
         @self.agent(channel, name=name)
