@@ -4,6 +4,9 @@ aiokafka names all partitions in each request, and the broker answers for each o
 partitions, one of which has a record now and then, spends most of its time on that. In a session the broker remembers
 what was asked, and answers for the partitions alone that have something: Java's consumer does the same.
 
+A consumer to which nothing comes asks less and less often: a broker answers at once when there is something, but for a
+partition that is not in the request, since its records wait here, or that is sought elsewhere meanwhile.
+
 A session is given up whenever it is not certain what the broker knows: the next request names everything again.
 Importing `streams.kafka.records` replaces aiokafka's `Fetcher` by the class below.
 """
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka.consumer.fetcher import Fetcher
@@ -24,11 +27,15 @@ SINCE_VERSION = 7
 FIRST, LAST_EPOCH = 0, 2**31 - 1
 NOT_FOUND = 70
 """The broker's error for a session that it has forgotten."""
+LONGEST_WAIT_MS = 500
+"""So long a broker keeps a request that finds nothing, at the end of a quiet time."""
+MOST_QUIET = 10
 NOTE_SECONDS = 1.0
 """How often it is noted that the partitions were asked for of which nothing came; Faust looks at that."""
 
 Asked = tuple[int, int]
 """From which offset, and how many bytes at most."""
+Wanted = Mapping[TopicPartition, Asked]
 
 
 class FetchSession:
@@ -38,7 +45,11 @@ class FetchSession:
         self.id = 0
         self.epoch = FIRST
         """Of the next request; the first one of a session names everything."""
-        self._known: Mapping[TopicPartition, Asked] = {}
+        self.quiet = 0
+        """How often in a row the same was asked for and nothing came."""
+        self._known: Wanted = {}
+        self.most = 0
+        """The most partitions that a request has wanted since it began."""
 
     def next_request(self, request: FetchRequest) -> SessionRequest:
         """A request for the same, as the session needs it."""
@@ -48,11 +59,9 @@ class FetchSession:
             for partition, offset, most in partitions
         }
         known = {} if self.epoch == FIRST else self._known
-        changed = {tp: asked for tp, asked in wanted.items() if known.get(tp) != asked}
-        moved = [tp for tp in changed if tp in known]
-        forgotten = [tp for tp in known if tp not in wanted]
         self._known = wanted
-        return SessionRequest(request, self, changed, moved, forgotten)
+        self.most = max(self.most, len(wanted))
+        return SessionRequest(request, self, wanted, known)
 
     def answered(self, response: Any) -> None:
         """Go on behind an answer, if the session does."""
@@ -66,21 +75,14 @@ class FetchSession:
 
     def give_up(self, id: int) -> None:
         """Begin another one, in the place of the one with this id, which the broker may have; 0 for none."""
-        self.id, self.epoch = id, FIRST
+        self.id, self.epoch, self.most = id, FIRST, 0
 
 
 class SessionRequest(FetchRequest):  # type: ignore[misc]
-    """A fetch request in a session: the partitions that have `changed`, of which those that have `moved` were in it
-    before, and those that are `forgotten`. A broker of before sessions is asked for everything."""
+    """A fetch request in a session: what is wanted, to a broker that knows what was wanted before. A broker of before
+    sessions is asked for everything."""
 
-    def __init__(
-        self,
-        whole: FetchRequest,
-        session: FetchSession,
-        changed: Mapping[TopicPartition, Asked],
-        moved: Sequence[TopicPartition],
-        forgotten: Sequence[TopicPartition],
-    ) -> None:
+    def __init__(self, whole: FetchRequest, session: FetchSession, wanted: Wanted, known: Wanted) -> None:
         super().__init__(
             whole._max_wait_ms,
             whole._min_bytes,
@@ -90,9 +92,18 @@ class SessionRequest(FetchRequest):  # type: ignore[misc]
             rack_id=whole._rack_id,
         )
         self.session = session
-        self.moved = moved
-        self._changed = changed
-        self._forgotten = forgotten
+        self._changed = {tp: asked for tp, asked in wanted.items() if known.get(tp) != asked}
+        self._forgotten = [tp for tp in known if tp not in wanted]
+        self.moved = [tp for tp in self._changed if tp in known]
+        """The partitions that are read from elsewhere than before."""
+        self.is_new = bool(self._changed or self._forgotten)
+        """Whether something else is wanted than before."""
+        self.leaves_some_out = len(wanted) < session.most
+        """Whether some are not wanted that were, once in this session."""
+
+    def wait(self, at_most: int) -> None:
+        """Have the broker keep it longer while nothing comes, `at_most` so many milliseconds."""
+        self._max_wait_ms = max(self._max_wait_ms, min(self._max_wait_ms << self.session.quiet, at_most))
 
     def build(self, request_struct_class: Any) -> Any:
         if request_struct_class.API_VERSION < SINCE_VERSION:
@@ -133,7 +144,11 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
             # Its first answer came too late for where it is read now, and the broker does not repeat what has no news.
             session.give_up(session.id)
             asked = session.next_request(request)
+        if asked.is_new or self._records or asked.leaves_some_out:
+            session.quiet = 0
+        asked.wait(LONGEST_WAIT_MS)
         has_records = await super()._proc_fetch_request(assignment, node_id, asked)
+        session.quiet = 0 if has_records else min(session.quiet + 1, MOST_QUIET)
         self._note_asked(assignment, request)
         return has_records
 

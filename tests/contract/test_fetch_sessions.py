@@ -134,3 +134,22 @@ async def test_a_consumer_that_is_behind(topic: str) -> None:
                 record = await consumer.getone()
                 found.append((record.partition, record.offset))
     assert [(partition, offset) for partition in range(3) for offset in range(5)] == sorted(found)
+
+
+async def test_a_consumer_to_which_nothing_comes(topic: str) -> None:
+    """It asks less and less often, and has what comes then at once."""
+    async with reading(topic, fetch_max_wait_ms=20) as (consumer, _):
+        await read(consumer, 0)
+        async with asyncio.timeout(15):
+            while not (consumer._fetcher._sessions and session_of(consumer).quiet > 6):
+                await consumer.getmany(timeout_ms=100)
+        began = session_of(consumer).epoch
+        await consumer.getmany(timeout_ms=2_000)
+        assert session_of(consumer).epoch - began <= 5
+        waiting = asyncio.create_task(consumer.getmany(timeout_ms=60_000))
+        await produce(topic, 4)
+        loop = asyncio.get_running_loop()
+        produced = loop.time()
+        assert await waiting
+        assert loop.time() - produced < 0.3
+        assert 0 == session_of(consumer).quiet
