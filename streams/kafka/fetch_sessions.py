@@ -82,6 +82,9 @@ class SessionRequest(FetchRequest):  # type: ignore[misc]
     """A fetch request in a session: what is wanted, to a broker that knows what was wanted before. A broker of before
     sessions is asked for everything."""
 
+    _max_wait_ms: int
+    _topics: Any
+
     def __init__(self, whole: FetchRequest, session: FetchSession, wanted: Wanted, known: Wanted) -> None:
         super().__init__(
             whole._max_wait_ms,

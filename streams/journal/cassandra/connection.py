@@ -76,6 +76,7 @@ class LoopConnection(Connection):  # type: ignore[misc]
     once."""
 
     place: ClassVar[OnLoop]
+    is_closed: bool
     in_buffer_size = 64 * 1024
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
