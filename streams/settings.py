@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 from urllib.parse import SplitResult, urlsplit
@@ -27,6 +27,9 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 _NUMBERS: dict[type, tuple[re.Pattern[str], str]] = {int: (_WHOLE, "a whole number"), float: (_DECIMAL, "seconds")}
 
+SECRETS = ("journal_url", "read_model_url", "schema_registry_url")
+"""May have a password in them: `<NAME>_FILE` names a file that has one instead, and they are not shown."""
+
 JOURNAL_SERVER = "cassandra://127.0.0.1:9042"
 DATABASE = "sourced"
 """Where journals are, and the keyspace that they are in, unless an app or JOURNAL_URL says another."""
@@ -41,17 +44,20 @@ class Settings(Limits):
     """The contract's settings; defaults are right for servers on this machine."""
 
     kafka_brokers: str = "kafka://127.0.0.1:9092"
-    journal_url: str = f"{JOURNAL_SERVER}/{DATABASE}"
+    journal_url: str = field(default=f"{JOURNAL_SERVER}/{DATABASE}", repr=False)
     namespace: str = ""
-    read_model_url: str = ""
+    read_model_url: str = field(default="", repr=False)
     """The database of what projections keep for all workers together; that of the journals, unless set."""
     partitions: Annotated[int, Meta(ge=1, le=4_096)] = 8
     logs: Annotated[int, Meta(ge=1, le=4_096)] = 2
     """The logs that an aggregate type begins with, of which each has its share of the partitions; no more than those.
     Of no effect where the journal has some."""
     data_dir: Path = Path(".data")
-    schema_registry_url: str = ""
+    schema_registry_url: str = field(default="", repr=False)
     schema_registry_ca_file: str = ""
+    schema_registry_token: str = field(default="", repr=False)
+    schema_registry_token_file: str = ""
+    """The file with a token that is renewed."""
     setup: str = "auto"
     """`always`, `never`, or `auto`: make keyspace and tables at start when the journal is on this machine."""
     publish: bool = True
@@ -83,7 +89,7 @@ class Settings(Limits):
             )
         values: dict[str, Any] = {"journal_url": f"{JOURNAL_SERVER}/{database}"}
         for name, hint in get_type_hints(cls, include_extras=True).items():
-            if text := environment.get(name.upper()):
+            if text := environment.get(name.upper()) or (_from_file(name, environment) if name in SECRETS else ""):
                 values[name] = _read(name, hint, _bare(name.upper(), text))
         return cls(**values)
 
@@ -109,7 +115,8 @@ def split_url(url: str, setting: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError as error:
-        raise SettingsError(f"{setting}: {error}") from None
+        text = "it is no URL: write special characters as %2F and the like" if "@" in url else str(error)
+        raise SettingsError(f"{setting}: {text}") from None
 
 
 def without_login(url: str) -> str:
@@ -126,6 +133,21 @@ def host_and_port(place: str, default: str) -> tuple[str, str]:
 def is_port(text: str) -> bool:
     """Whether it is the number of a port that one can connect to."""
     return bool(_WHOLE.fullmatch(text)) and 1 <= int(text) <= 65_535
+
+
+def _from_file(name: str, environment: Mapping[str, str]) -> str:
+    """What stands in the file that `<NAME>_FILE` names; empty where that is not set. Raises `SettingsError`."""
+    setting = f"{name.upper()}_FILE"
+    if not (file := environment.get(setting)):
+        return ""
+    try:
+        text = Path(_bare(setting, file)).expanduser().read_text()
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text, or there is no such user"
+        raise SettingsError(f"{setting}={file}: {reason}") from None
+    if not text.strip():
+        raise SettingsError(f"{setting}={file}: it is empty")
+    return text
 
 
 def _read(name: str, hint: Any, text: str) -> Any:

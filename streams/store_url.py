@@ -5,15 +5,50 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ssl import SSLContext, SSLEOFError, SSLSyscallError, SSLZeroReturnError, create_default_context
+from ssl import SSLContext
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import SplitResult, parse_qsl, unquote
 
 from streams.settings import SettingsError, host_and_port, is_port, split_url
+from streams.tls import client_context
 
-CUT = (SSLEOFError, SSLZeroReturnError, SSLSyscallError)
-"""The other end went away in the middle of a handshake, as a server does that is restarted. This passes; anything else
-that is wrong with TLS is a setting."""
+TLS = ("ssl", "ca", "cert", "key")
+"""The options that every URL of a server has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """Whether and how TLS is spoken, as the options of a URL say.
+
+    ca    the file of the authorities that are trusted; empty: the system's
+    cert  the file of the certificate that is shown, with its private key in `key`, or in the same file; empty: none
+    """
+
+    setting: str = "JOURNAL_URL"
+    """The setting that the URL is from: messages begin with it."""
+    is_on: bool = False
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+    @classmethod
+    def of(cls, options: dict[str, str], setting: str) -> Tls:
+        """Takes its own out of the options of a URL: `ssl=true`, `ssl=false`, or `ssl=FILE`, which is `ca=FILE`; any
+        of the others switches it on. Raises `SettingsError`."""
+        ssl, ca, cert, key = (options.pop(name, "") for name in TLS)
+        if ssl == "false" and (ca or cert or key):
+            raise SettingsError(f"{setting}: ssl=false, and yet ca, cert or key: leave out the one or the others")
+        if ssl not in ("", "true", "false"):
+            if ca:
+                raise SettingsError(f"{setting}: ssl={ssl} and ca={ca} both name the authorities: leave one out")
+            ca = ssl
+        if key and not cert:
+            raise SettingsError(f"{setting}: key={key} without cert: name the file of its certificate, too")
+        return cls(setting=setting, is_on=bool(ca or cert or ssl == "true"), ca=ca, cert=cert, key=key)
+
+    def context(self) -> SSLContext | None:
+        """None without TLS. Raises `SettingsError`."""
+        return client_context(self.setting, ca=self.ca, cert=self.cert, key=self.key) if self.is_on else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,17 +56,21 @@ class StoreUrl:
     """`scheme://[user[:password]@]host[,host][:port]/..[?ssl=..]`; what each kind of store adds is in its subclass."""
 
     hosts: tuple[str, ...]
-    port: int
+    ports: tuple[int, ...]
+    """The port of each host; one that has none in the URL has that of the last."""
     user: str = ""
     password: str = field(default="", repr=False)
-    ssl: str = ""
-    """Empty: no TLS. `true`: TLS, the system's authorities are trusted. Otherwise the file of those trusted."""
-    setting: str = "JOURNAL_URL"
-    """The setting that the URL is from: messages begin with it."""
+    tls: Tls = Tls()
 
-    def tls(self) -> SSLContext | None:
-        """What TLS trusts; None without TLS. Raises `SettingsError`."""
-        return trusting("" if self.ssl == "true" else self.ssl, f"{self.setting}: ssl") if self.ssl else None
+    @property
+    def port(self) -> int:
+        """The port of all hosts, where they have one in common."""
+        return self.ports[-1]
+
+    @property
+    def setting(self) -> str:
+        """The setting that the URL is from."""
+        return self.tls.setting
 
 
 def split_store_url(
@@ -39,36 +78,36 @@ def split_store_url(
 ) -> tuple[dict[str, Any], str, dict[str, str]]:
     """The fields of a `StoreUrl`, the URL's path as it is written there, and those of its `options` that it has.
 
-    `port` is the one that is meant where the URL has none. Raises `SettingsError` for an unknown option; a `port` of 0
+    `port` is the one that is meant where the URL has none. Raises `SettingsError` for an unknown option; a port of 0
     and an empty one among the `hosts` are for the caller to refuse, who knows the right form.
     """
     parts = split_url(url, setting)
     login, _, place = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
-    hosts, port_text = host_and_port(place, str(port))
-    values = dict(parse_qsl(parts.query))
-    known = (*options, "ssl")
-    if unknown := values.keys() - {*known}:
-        names, has = ", ".join(sorted(unknown)), " and ".join(filter(None, [", ".join(known[:-1]), known[-1]]))
-        raise SettingsError(f"{setting}: no option {names}; there {'are' if options else 'is'} {has}")
-    trusted = values.pop("ssl", "")
+    last = host_and_port(place, str(port))[1]
+    servers = [host_and_port(server.strip(), last) for server in place.split(",")]
+    values = url_options(parts, setting, options)
     fields = {
-        "hosts": tuple(host.strip(" []") for host in hosts.split(",")),
-        "port": int(port_text) if is_port(port_text) else 0,
+        "hosts": tuple(host.strip("[]") for host, _ in servers),
+        "ports": tuple(int(text) if is_port(text) else 0 for _, text in servers),
         "user": unquote(user),
         "password": unquote(password),
-        "ssl": "" if trusted == "false" else trusted,
-        "setting": setting,
+        "tls": Tls.of(values, setting),
     }
     return fields, parts.path.strip("/"), values
 
 
-def trusting(file: str, setting: str) -> SSLContext:
-    """TLS that trusts the authorities in a file, the system's when it is empty. Raises `SettingsError`."""
-    try:
-        return create_default_context(cafile=file or None)
-    except OSError as error:
-        raise SettingsError(f"{setting}={file}: {error.strerror or error}") from None
+def url_options(parts: SplitResult, setting: str, options: Sequence[str] = ()) -> dict[str, str]:
+    """What stands behind the `?` of a URL: `options`, and those of TLS. Raises `SettingsError` for others."""
+    if "@" not in parts.netloc and "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        # Behind an unescaped `/`, `?` or `#` of a password, which no message is to show.
+        raise SettingsError(f"{setting}: write the special characters of user, password and files as %2F and the like")
+    values = dict(parse_qsl(parts.query))
+    known = (*options, *TLS)
+    if unknown := values.keys() - {*known}:
+        names = ", ".join(sorted(unknown))
+        raise SettingsError(f"{setting}: no option {names}; there are {', '.join(known[:-1])} and {known[-1]}")
+    return values
 
 
 def database_name(kind: str, longest: int, namespace: str, base: str, context: str, setting: str) -> str:

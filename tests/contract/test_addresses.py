@@ -17,11 +17,14 @@ from streams.open_journal import open_journal
 from streams.registry.client import RegistryAddress
 from streams.runtime.preparation import may_create
 from streams.settings import Settings, SettingsError
+from streams.store_url import Tls
 
 
 def test_the_shortest_address() -> None:
     """One host, the usual port, one copy."""
-    assert CassandraAddress.parse("cassandra://db/shop") == CassandraAddress(hosts=("db",), port=9042, keyspace="shop")
+    assert CassandraAddress.parse("cassandra://db/shop") == CassandraAddress(
+        hosts=("db",), ports=(9042,), keyspace="shop"
+    )
 
 
 def test_the_longest_address() -> None:
@@ -29,10 +32,10 @@ def test_the_longest_address() -> None:
     url = "cassandra://me:p%40ss@[::1],db2:9142/shop?datacenter=dc1&replication=5&ssl=ca.pem"
     assert CassandraAddress.parse(url) == CassandraAddress(
         hosts=("::1", "db2"),
-        port=9142,
+        ports=(9142, 9142),
         user="me",
         password="p@ss",
-        ssl="ca.pem",
+        tls=Tls(is_on=True, ca="ca.pem"),
         keyspace="shop",
         datacenter="dc1",
         replication=5,
@@ -67,7 +70,14 @@ def test_a_data_center_has_three_copies_unless_told() -> None:
         "postgresql://db:x/shop",
         "postgresql://db:0/shop",
         "postgresql://[::1/shop",
-        "postgresql://db,db2/shop",
+        "postgresql://db,/shop",
+        "postgresql://db:5432,db2:x/shop",
+        "cassandra://db:9042,db2:9043/shop",
+        "cassandra://db/shop?name=db",
+        "postgresql://db/shop?name=db&ssl=true",
+        "postgresql://db/shop?ssl=false&cert=me.pem",
+        "postgresql://db/shop?key=me.key",
+        "postgresql://db/shop?ssl=ca.pem&ca=ca.pem",
         "postgresql://db/shop/more",
         "postgresql://db/shop?sslmode=require",
         "sqlite://shop.db",
@@ -89,14 +99,14 @@ def test_an_address_that_cannot_be_used_names_its_setting(url: str) -> None:
 
 def test_an_address_of_postgres() -> None:
     """The shortest and the longest."""
-    short = PostgresAddress(hosts=("db",), port=5432, database="shop", schema="shop_orders")
+    short = PostgresAddress(hosts=("db",), ports=(5432,), database="shop", schema="shop_orders")
     assert short == PostgresAddress.parse("postgresql://db/shop", "", "orders")
     assert PostgresAddress(
         hosts=("::1",),
-        port=5433,
+        ports=(5433,),
         user="me",
         password="p@ss",
-        ssl="ca.pem",
+        tls=Tls(is_on=True, ca="ca.pem"),
         database="shop",
         schema="a_shop_users",
     ) == PostgresAddress.parse("postgresql://me:p%40ss@[::1]:5433/shop?ssl=ca.pem", "a_", "users")
@@ -163,10 +173,8 @@ def test_a_registry_has_an_address_of_its_own() -> None:
     assert RegistryAddress("https://[::1]:81/a/b", "me", "p@s/s") == of(
         Settings(schema_registry_url="https://me:p%40s%2Fs@[::1]:81/a/b/")
     )
-    with_login = RegistryAddress("http://h", "me", "pä:ss").auth
-    assert RegistryAddress("http://h").auth is None
-    assert with_login is not None
-    assert "Basic bWU6cMOkOnNz" == with_login.encode()
+    assert {} == RegistryAddress("http://h").headers()
+    assert {"Authorization": "Basic bWU6cMOkOnNz"} == RegistryAddress("http://h", "me", "pä:ss").headers()
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import socket
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
+from ssl import SSLError
+from typing import Any, ClassVar
 
-from cassandra import ConsistencyLevel, ProtocolVersion
+from cassandra import AuthenticationFailed, ConsistencyLevel, ProtocolVersion
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, DefaultConnection, ExecutionProfile
 from cassandra.policies import (
@@ -24,10 +25,13 @@ from cassandra.query import BatchStatement, BatchType, BoundStatement, tuple_fac
 
 from streams.concurrency.retry import retried
 from streams.journal.cassandra.address import CassandraAddress
-from streams.journal.cassandra.errors import LoginRefused, translated
-from streams.journal.cassandra.hosts import Hosts, contact_point
+from streams.journal.cassandra.errors import LoginFailed, LoginRefused, translated
+from streams.journal.cassandra.hosts import Hosts, Places
 from streams.journal.port import Unavailable
 from streams.settings import SettingsError
+from streams.tls import refusal
+
+log = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
 
@@ -60,6 +64,40 @@ class _Timer:
 
 
 class _Connection(DefaultConnection):  # type: ignore[misc]
+    """A connection of the driver's, whose failures stay what they are, and are said."""
+
+    _refused: SSLError | None = None
+    _said: ClassVar[set[str]] = set()
+    """Of which hosts a handshake has failed, and how."""
+
+    @classmethod
+    def factory(cls, endpoint: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().factory(endpoint, *arguments, **options)
+        except AuthenticationFailed as error:
+            # The driver would never try such a host again, and a login is refused also while the nodes that have the
+            # users are down, or until a password is changed on both sides.
+            raise LoginFailed(str(error), endpoint) from None
+
+    def _initiate_connection(self, sockaddr: Any) -> None:
+        try:
+            super()._initiate_connection(sockaddr)
+        except SSLError as error:
+            self._refused = error
+            raise
+
+    def _connect_socket(self) -> None:
+        try:
+            super()._connect_socket()
+        except OSError:
+            if self._refused is None:
+                raise
+            # The driver's own error would not tell what is wrong. Of a host that is not the only one nobody else does.
+            if (text := f"{self.endpoint}: {refusal(self._refused)}") not in self._said:
+                self._said.add(text)
+                log.warning("Cassandra: no TLS with %s", text)
+            raise self._refused from None
+
     @classmethod
     def create_timer(cls, timeout: float, callback: Callable[[], object]) -> _Timer:
         return _Timer(super().create_timer, timeout, callback)
@@ -88,15 +126,17 @@ class CassandraSession:
             # What fails is raised here, and `Hosts` says which host; the driver would add a trace for each attempt.
             driver.setLevel(logging.CRITICAL)
         address = self.address
+        places = Places(address)
         try:
             cluster = Cluster(
-                [contact_point(host, address.port) for host in address.hosts],
+                places.contact_points(),
                 port=address.port,
+                endpoint_factory=places,
                 connection_class=_Connection,
                 # Spoken by Cassandra 3, 4 and 5. Version 5 only adds checksums, which cost client CPU.
                 protocol_version=ProtocolVersion.V4,
                 auth_provider=PlainTextAuthProvider(address.user, address.password) if address.user else None,
-                ssl_context=address.tls(),
+                ssl_context=address.tls.context(),
                 # Without it a request of 20 KB waits for a delayed acknowledgement: 47 ms instead of 2.
                 sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
                 # The driver's own default waits up to ten minutes and gives a host up after 64 attempts.
@@ -128,7 +168,7 @@ class CassandraSession:
                 text = f"{address.setting}: datacenter={address.datacenter}: the cluster has {names}"
                 raise SettingsError(text) from None
             raise translated(error, address) from None
-        cluster.register_listener(Hosts())
+        cluster.register_listener(Hosts(cluster, places))
         # Which of two `published` or snapshots is newer is told by the servers' clocks, not by those of the workers.
         self._driver.use_client_timestamp = False
         self._cluster = cluster

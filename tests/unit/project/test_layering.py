@@ -31,6 +31,7 @@ schemas
 schemas.release
 streams.text streams.moments streams.limits streams.slices
 streams.settings
+streams.tls
 streams.store_url
 streams.concurrency
 streams.journal
