@@ -39,6 +39,7 @@ from streams.foreign_type import ForeignType
 from streams.journal.port import log_name
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
+from streams.kafka.clients import KafkaClients
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
@@ -89,7 +90,7 @@ class ReadSide(Part):
         self.topic_ends = TopicEnds(self.broker, lambda type: self.sources[type].topic)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)
-        self._feed = KafkaTopicReader(settings.bootstrap_servers)
+        self._feed = KafkaTopicReader(KafkaClients.of(settings))
         names = {it.name for it in kept}
         self.control = Control(self.control_topic.name, self._feed, self.broker, of=names, supervisor=app.supervisor)
         self.local: dict[str, LocalRows] = {}

@@ -22,6 +22,7 @@ from streams.deciding.cache import Budget
 from streams.journal.port import Journal, Unavailable
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
 from streams.kafka.topic_watch import watch_partitions
 from streams.ownership.group_offsets import GroupOffsets
 from streams.runtime import garbage_collector
@@ -59,7 +60,7 @@ def command_app(
         contexts = [AggregateType(name, kind, settings, schema_root, format) for kind in kinds]
         journal = contexts[0].journal()
     app = Application(module, name, settings, leaves_first=True)
-    broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
+    broker = KafkaClient(KafkaClients.of(settings), settings.partitions)
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
         served = [ServedType(app, context, journal, broker, budget, new_follower) for context in contexts]

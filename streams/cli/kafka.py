@@ -11,13 +11,14 @@ from typing import Any
 
 import click
 import msgspec
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError
 
 from streams.cli.run import DONE, ERROR, FAILED, NO_REPLY, REJECTED, USAGE, CliError
 from streams.deciding.messages import MAX_ID_LENGTH, Reply, command_headers, decode_reply
 from streams.kafka import topics
+from streams.kafka.clients import KafkaClients
 from streams.kafka.records import AIOKafkaConsumer
 from streams.settings import Settings
 from streams.text import one_line
@@ -70,7 +71,7 @@ async def connected(client: Any) -> AsyncIterator[Any]:
 
 async def partitions_by_topic(settings: Settings) -> dict[str, int]:
     """All topics and their numbers of partitions; asks in a way that creates none."""
-    async with connected(AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin:
+    async with connected(KafkaClients.of(settings).admin()) as admin:
         async with asyncio.timeout(REQUEST_SECONDS):
             return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
 
@@ -144,11 +145,10 @@ async def send(
         present = await partitions_by_topic(settings)
         require_topic(topic, type, settings, present, known)
         if replies not in present:
-            made = await topics.ensure_topics(
-                settings.bootstrap_servers, [topics.reply_topic(replies, settings.partitions)]
-            )
+            wanted = [topics.reply_topic(replies, settings.partitions)]
+            made = await topics.ensure_topics(KafkaClients.of(settings), wanted)
             present[replies] = made[replies].partitions
-        async with connected(AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers)) as consumer:
+        async with connected(KafkaClients.of(settings).consumer()) as consumer:
             await _listen(consumer, replies, present[replies])
             message = (topic, data, aggregate_id.encode(), command_headers(id, command, SOURCE, replies))
             try:
@@ -181,9 +181,7 @@ async def produce(
     partition: int | None = None,
 ) -> Any:
     """Send one message, where its key belongs unless told otherwise; its metadata when Kafka has it for sure."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.bootstrap_servers, acks="all", enable_idempotence=True, client_id="command-line"
-    )
+    producer = KafkaClients.of(settings).producer(acks="all", enable_idempotence=True, client_id="command-line")
     async with connected(producer), asyncio.timeout(REQUEST_SECONDS):
         return await producer.send_and_wait(topic, value, key=key, partition=partition, headers=headers)
 

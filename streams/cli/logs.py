@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 import msgspec
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
 from faust.cli import argument, option
 
@@ -22,6 +21,7 @@ from streams.concurrency.retry import retried
 from streams.journal.layout import Layout, LayoutError, LogSpan
 from streams.journal.port import Journal, Unavailable, log_name
 from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
 from streams.ownership.layout_watch import announce
 
 COLUMNS = ("log", "seat", "slices", "state", "begins after", "head", "goes on from", "worker")
@@ -172,7 +172,7 @@ async def seats_by_worker(type: AggregateType, group: str) -> dict[int, str]:
     """By seat the client that Kafka has placed it at; empty where no worker is up. Raises `CliError`."""
     async with (
         kafka(type.settings),
-        connected(AIOKafkaAdminClient(bootstrap_servers=type.settings.bootstrap_servers)) as admin,
+        connected(KafkaClients.of(type.settings).admin()) as admin,
     ):
         async with asyncio.timeout(REQUEST_SECONDS):
             [response] = await admin.describe_consumer_groups([group])
@@ -197,7 +197,7 @@ async def _change(
     name = type.decider.type
     # In one write: the first of several would be at work while the others are written.
     wanted = msgspec.structs.replace(changes[-1][1], version=layout.version + 1)
-    broker = KafkaClient(type.settings.bootstrap_servers, type.settings.partitions)
+    broker = KafkaClient(KafkaClients.of(type.settings), type.settings.partitions)
     written = layout
     try:
         async with asyncio.timeout(seconds), kafka(type.settings):

@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 import click
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
 from faust.cli import option
 
@@ -17,6 +16,7 @@ from streams.cli.http import ask, read
 from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table
 from streams.journal.port import log_type
+from streams.kafka.clients import KafkaClients
 from streams.moments import in_utc
 from streams.settings import Settings
 from streams.web.owners import LogStatus, OwnersAnswer
@@ -96,7 +96,7 @@ async def members(settings: Settings, group: str) -> list[str]:
     try:
         async with (
             kafka(settings),
-            connected(AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin,
+            connected(KafkaClients.of(settings).admin()) as admin,
         ):
             async with asyncio.timeout(REQUEST_SECONDS):
                 [response] = await admin.describe_consumer_groups([group])

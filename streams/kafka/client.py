@@ -17,10 +17,10 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.commit import OffsetCommitRequest
 
 from streams.concurrency.retry import until_it_answers
+from streams.kafka.clients import KafkaClients, SharedClient, started
 from streams.kafka.probes import Probes
 from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
-from streams.kafka.shared import SharedClient, started
 from streams.kafka.topic_limits import RecordTooLarge as RecordTooLarge
 from streams.kafka.topic_limits import TopicLimits, ask_largest
 from streams.kafka.topic_metadata import TopicMetadata, existing, read_metadata
@@ -42,9 +42,8 @@ Offsets = Mapping[str, Mapping[int, int]]
 class KafkaClient:
     """Started and stopped with the worker. All sends are idempotent and wait for all replicas."""
 
-    def __init__(self, bootstrap_servers: list[str], partitions: int, security: dict[str, Any] | None = None) -> None:
-        self._servers = bootstrap_servers
-        self._security = security or {}
+    def __init__(self, clients: KafkaClients, partitions: int) -> None:
+        self._clients = clients
         self._partitions = partitions
         self._producers: SharedClient[Any] = SharedClient(self._new_producer, self._spawn)
         self._limits = TopicLimits(self._ask_largest)
@@ -52,7 +51,7 @@ class KafkaClient:
         self._made: deque[float] = deque(maxlen=MADE_TOPICS)
         """The times at which reply topics were made, the latest ones."""
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._probes = Probes(bootstrap_servers, self._security, self._spawn)
+        self._probes = Probes(clients, self._spawn)
 
     @property
     def producer(self) -> AIOKafkaProducer:
@@ -64,15 +63,8 @@ class KafkaClient:
         await self._producers.get()
 
     async def _new_producer(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=0,
-            max_batch_size=BATCH_BYTES,
-            **self._security,
-        )
-        return await started(producer)
+        options = {"acks": "all", "enable_idempotence": True, "linger_ms": 0, "max_batch_size": BATCH_BYTES}
+        return await started(self._clients.producer(**options))
 
     async def stop(self) -> None:
         """Send the waiting records, then disconnect."""
@@ -214,7 +206,7 @@ class KafkaClient:
                 raise TopicError(f"there is no such topic, and {MADE_TOPICS} were made in a day: make it")
             self._made.append(now)
             wanted = [reply_topic(topic, self._partitions)]
-            present = dict(await ensure_topics(self._servers, wanted, **self._security))
+            present = dict(await ensure_topics(self._clients, wanted))
         return present[topic].partitions
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:

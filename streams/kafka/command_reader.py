@@ -13,8 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import all_done, cancel, until_one_ends
 from streams.journal.port import Unavailable
-from streams.kafka.records import AIOKafkaConsumer
-from streams.kafka.shared import let_end, started
+from streams.kafka.clients import KafkaClients, let_end, started
 from streams.limits import MIB
 
 FETCH_WAIT_MS = 500
@@ -48,8 +47,8 @@ class KafkaCommandReader:
     At most `FETCH_BYTES` of each broker, or one batch, wait here until the receiver takes them.
     """
 
-    def __init__(self, servers: Sequence[str], topic: str, slices: Iterable[int]) -> None:
-        self._servers = list(servers)
+    def __init__(self, clients: KafkaClients, topic: str, slices: Iterable[int]) -> None:
+        self._clients = clients
         self._topic = topic
         self._slices = [TopicPartition(topic, slice) for slice in slices]
         self._connecting: asyncio.Task[Any] | None = None
@@ -137,8 +136,7 @@ class KafkaCommandReader:
         return asyncio.create_task(until_it_answers(self._connect, name, (KafkaError, OSError)), name=name)
 
     async def _connect(self) -> Any:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
+        consumer = self._clients.consumer(
             auto_offset_reset="none",
             enable_auto_commit=False,
             isolation_level="read_committed",  # a command that was taken back is not decided

@@ -7,12 +7,12 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from streams.kafka.clients import KafkaClients
 from streams.kafka.topic_metadata import TopicMetadata, cluster_id, read_metadata
 
 log = logging.getLogger(__name__)
@@ -128,16 +128,14 @@ def may_take_replies(topic: str) -> bool:
     )
 
 
-async def ensure_topics(
-    bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any
-) -> Mapping[str, TopicMetadata]:
+async def ensure_topics(clients: KafkaClients, topics: Iterable[Topic]) -> Mapping[str, TopicMetadata]:
     """Make the missing topics, and return the metadata of all of them, once every broker that is asked knows them.
 
     Raises `TopicError` when a topic has another number of partitions, before any topic is made: a key would belong to
     another partition, and an aggregate to another owner.
     """
     wanted = {topic.name: topic for topic in topics}
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
+    admin = clients.admin()
     try:
         await admin.start()
         client = admin._client
@@ -180,15 +178,13 @@ async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
             )
 
 
-async def look_at_topics(
-    bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any
-) -> tuple[str, list[str]]:
+async def look_at_topics(clients: KafkaClients, topics: Iterable[Topic]) -> tuple[str, list[str]]:
     """The id of the cluster, and the topics that it does not have; those that it has are as they must be. Makes none.
 
     Raises `TopicError`, and `KafkaError` while no broker answers.
     """
     wanted = {topic.name: topic for topic in topics}
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
+    admin = clients.admin()
     try:
         await admin.start()
         present = await read_metadata(admin._client, wanted)

@@ -20,7 +20,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
@@ -30,6 +29,7 @@ from yarl import URL
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
+from streams.kafka.clients import KafkaClients
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,8 @@ class Group(Protocol):
 class KafkaGroup:
     """A consumer group, as its broker knows it."""
 
-    def __init__(self, servers: list[str], name: str) -> None:
-        self._servers = servers
+    def __init__(self, clients: KafkaClients, name: str) -> None:
+        self._clients = clients
         self._name = name
 
     async def members(self) -> dict[str, URL]:
@@ -86,7 +86,7 @@ class KafkaGroup:
 
     @contextlib.asynccontextmanager
     async def _admin(self) -> Any:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
+        admin = self._clients.admin()
         await admin.start()
         try:
             yield admin

@@ -15,6 +15,7 @@ from yarl import URL
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel, each_done
 from streams.journal.slice_log import KnownLayout
+from streams.kafka.clients import KafkaClients
 from streams.membership.member_file import Membership
 from streams.membership.peers import KafkaGroup, Peers
 from streams.membership.seats import SeatAssignor
@@ -163,7 +164,7 @@ class Application(faust.App):  # type: ignore[misc]
             if self.conf.web_enabled:
                 check_listening(self.conf.web_bind, self.conf.web_port)
         await super().on_first_start()
-        group = KafkaGroup(self.settings.bootstrap_servers, self.conf.id)
+        group = KafkaGroup(KafkaClients.of(self.settings), self.conf.id)
         self._membership = Membership(self.conf.datadir / "member", group)
         self._peers = Peers(group, self.supervisor)
         with stop_on_user_error():

@@ -37,7 +37,8 @@ streams.concurrency
 streams.journal
 streams.journal.cassandra streams.journal.sql
 streams.open_journal
-streams.kafka streams.registry streams.membership
+streams.kafka streams.registry
+streams.membership
 streams.deciding streams.aggregate_type streams.foreign_type
 streams.ownership streams.verification
 streams.processes
@@ -257,6 +258,23 @@ def test_an_app_knows_no_address(app: Path) -> None:
         assert set() == names & HTTP_CLIENTS
         texts = [it.value for it in ast.walk(tree(file)) if isinstance(it, ast.Constant)]
         assert [] == [text for text in texts if isinstance(text, str) and "://" in text]
+
+
+CLIENTS = re.compile(r"AIOKafka(Client|Producer|Consumer|AdminClient)|create_conn")
+TOOLS = [path.relative_to(ROOT) for folder in ("servers", "examples") for path in (ROOT / folder).rglob("*.py")]
+
+
+@pytest.mark.parametrize("file", [*FILES, *TOOLS], ids=str)
+def test_one_place_makes_clients_of_kafka(file: Path) -> None:
+    """How brokers are spoken to is known there alone; and below each consumer is the net of `streams.kafka.records`."""
+    made = [
+        node.lineno
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Call)
+        and CLIENTS.fullmatch(getattr(node.func, "id", None) or getattr(node.func, "attr", ""))
+    ]
+    assert file.as_posix() == "streams/kafka/clients.py" or not made
+    assert file.name == "records.py" or "aiokafka.AIOKafkaConsumer" not in imports(file)
 
 
 def test_settings_name_servers_only() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -56,10 +57,9 @@ class Driver:
 
 
 @pytest.fixture
-async def kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaTopicReader]:
+async def kafka() -> AsyncIterator[KafkaTopicReader]:
     Driver.made.clear()
-    monkeypatch.setattr(topic_reader, "AIOKafkaConsumer", Driver)
-    kafka = KafkaTopicReader([])
+    kafka = KafkaTopicReader(SimpleNamespace(consumer=Driver))  # type: ignore[arg-type]
     await kafka.share("events", [0, 1])
     yield kafka
     await kafka.share("events", [])

@@ -141,14 +141,18 @@ class Owner:
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     kafka = Kafka()
-    monkeypatch.setattr(command_reader, "AIOKafkaConsumer", kafka.consumer)
     monkeypatch.setattr(command_reader, "AGAIN_SECONDS", 0.01)
     return kafka
 
 
+def command_reader_of(kafka: Kafka) -> KafkaCommandReader:
+    clients: Any = SimpleNamespace(consumer=kafka.consumer)
+    return KafkaCommandReader(clients, "order-commands", [0, 3])
+
+
 @pytest.fixture
 async def reader(kafka: Kafka) -> AsyncIterator[KafkaCommandReader]:
-    async with KafkaCommandReader(["broker:9092"], "order-commands", [0, 3]) as reader:
+    async with command_reader_of(kafka) as reader:
         yield reader
     assert 0 == kafka.connected
 
@@ -259,12 +263,12 @@ async def test_a_broker_that_does_not_answer(kafka: Kafka) -> None:
     kafka.refuses = [KafkaConnectionError("down")]
     kafka.put(P0, 0)
     owner = Owner()
-    async with KafkaCommandReader(["broker:9092"], "order-commands", [0, 3]) as reader:
+    async with command_reader_of(kafka) as reader:
         running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
         await until(lambda: owner.got)
         await cancel(running)
     kafka.refuses = [KafkaConnectionError("down")] * 100
-    async with asyncio.timeout(1), KafkaCommandReader(["broker:9092"], "order-commands", [0, 3]):
+    async with asyncio.timeout(1), command_reader_of(kafka):
         await asyncio.sleep(0.01)
     assert 0 == kafka.connected
 

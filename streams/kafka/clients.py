@@ -1,14 +1,47 @@
-"""A Kafka client that many use at once, and that is replaced when it is broken."""
+"""The clients of Kafka: one place makes them all, and some are used by many at once.
+
+A test holds that no other file makes a producer, a consumer or an administrator of aiokafka.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar
 
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+
+from streams.kafka.records import AIOKafkaConsumer
+from streams.settings import Settings
+
+
+class KafkaClients:
+    """Makes clients of the brokers `servers`, each `host:port`. None of them is connected yet. Options are those of
+    aiokafka, but for the brokers and how they are spoken to."""
+
+    def __init__(self, servers: Sequence[str]) -> None:
+        self.servers = list(servers)
+        self._connection: dict[str, Any] = {"bootstrap_servers": self.servers}
+
+    @staticmethod
+    @lru_cache(maxsize=8)
+    def of(settings: Settings) -> KafkaClients:
+        """The clients of a process with these settings, which are the same at each call. Raises `SettingsError`."""
+        return KafkaClients(settings.bootstrap_servers)
+
+    def producer(self, **options: Any) -> AIOKafkaProducer:
+        return AIOKafkaProducer(**self._connection, **options)
+
+    def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(*topics, **self._connection, **options)
+
+    def admin(self) -> AIOKafkaAdminClient:
+        return AIOKafkaAdminClient(**self._connection)
 
 
 class Client(Protocol):
