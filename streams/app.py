@@ -19,16 +19,17 @@ from streams.cli.owners import owners
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.deciding.cache import Budget
-from streams.journal.port import Journal, Unavailable
+from streams.journal.port import Journal
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.clients import KafkaClients
+from streams.kafka.reply_topics import ReplyTopics
 from streams.kafka.topic_watch import watch_partitions
 from streams.ownership.group_offsets import GroupOffsets
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
-from streams.runtime.preparation import prepare, stop_on_user_error
+from streams.runtime.preparation import journal_answers, prepare, stop_on_user_error
 from streams.served_type import NewFollower, ServedType
 from streams.settings import DATABASE, Settings
 from streams.web.health import add_health, json_response
@@ -60,7 +61,7 @@ def command_app(
         contexts = [AggregateType(name, kind, settings, schema_root, format) for kind in kinds]
         journal = contexts[0].journal()
     app = Application(module, name, settings, leaves_first=True)
-    broker = KafkaClient(KafkaClients.of(settings), settings.partitions)
+    broker = KafkaClient(KafkaClients.of(settings), settings.partitions, ReplyTopics.of(settings))
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
         served = [ServedType(app, context, journal, broker, budget, new_follower) for context in contexts]
@@ -111,9 +112,9 @@ class _Context(Part):
         wanted, types = [replies, *self._topics], [part.type for part in self._served]
         await prepare(settings, self._journal, contexts[0].identity(), wanted, types)
         for context in contexts:
-            await self._journal.save_schemas(context.events.schemas)
+            await journal_answers(partial(self._journal.save_schemas, context.events.schemas))
         for part in self._served:
-            await until_it_answers(part.layout.reader.look, "journal", Unavailable)
+            await journal_answers(part.layout.reader.look)
 
     async def _watch_topics(self) -> None:
         await watch_partitions(self._broker.existing, self._topics, self._app.supervisor)

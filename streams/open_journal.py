@@ -1,10 +1,11 @@
-"""Which journal a URL means."""
+"""Which journal a URL means, and whose database it is."""
 
 from __future__ import annotations
 
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.journal import CassandraJournal
 from streams.journal.cassandra.tables import keyspace_name
+from streams.journal.grants import Database
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Journal
 from streams.journal.sql.journal import SqlJournal
@@ -36,3 +37,18 @@ def open_journal(url: str, namespace: str, context: str) -> Journal:
                 "JOURNAL_URL: use cassandra://host:9042/keyspace, postgresql://host:5432/database, sqlite:///file"
                 " or memory://"
             )
+
+
+def database_of(url: str, namespace: str, name: str, setting: str = "JOURNAL_URL") -> Database | None:
+    """The keyspace or schema of a context, or of a read model; None where the store has no users. Raises
+    `SettingsError`."""
+    match url.partition(":")[0]:
+        case "cassandra":
+            cluster = CassandraAddress.parse(url, setting)
+            keyspace = keyspace_name(namespace, cluster.keyspace, name, setting)
+            return Database("cassandra", setting, f"Cassandra at {cluster}", keyspace)
+        case "postgresql":
+            address = PostgresAddress.parse(url, namespace, name, setting)
+            return Database("postgresql", setting, f"{address}, database {address.database}", address.schema)
+        case _:
+            return None

@@ -21,6 +21,7 @@ _WORDS: dict[str, dict[str, Any]] = {
     "publish": {"on": True, "off": False},
 }
 _BROKERS = "kafka://host:9092, with ; or , between several"
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,47}|")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
@@ -46,6 +47,8 @@ class Settings(Limits):
     kafka_brokers: str = "kafka://127.0.0.1:9092"
     journal_url: str = field(default=f"{JOURNAL_SERVER}/{DATABASE}", repr=False)
     namespace: str = ""
+    reply_topics: str = ""
+    """The beginnings of the topics that commands may name for their replies, separated by commas; empty: any."""
     read_model_url: str = field(default="", repr=False)
     """The database of what projections keep for all workers together; that of the journals, unless set."""
     partitions: Annotated[int, Meta(ge=1, le=4_096)] = 8
@@ -98,6 +101,11 @@ class Settings(Limits):
         """The least (`ge`) and the most (`le`) of each setting that is a number, by its name."""
         hints = get_type_hints(cls, include_extras=True)
         return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+
+    @property
+    def reply_prefixes(self) -> tuple[str, ...]:
+        """What `reply_topics` says."""
+        return tuple(prefix for part in self.reply_topics.split(",") if (prefix := part.strip()))
 
     @property
     def bootstrap_servers(self) -> list[str]:
@@ -166,6 +174,10 @@ def _read(name: str, hint: Any, text: str) -> Any:
         return words[text]
     if name == "kafka_brokers":
         return ";".join(f"kafka://{broker}" for broker in _brokers(text))
+    if name == "reply_topics" and not all(_TOPIC.fullmatch(part.strip()) for part in text.split(",")):
+        raise SettingsError(
+            f"{setting}={text!r}: use the beginnings of topics, as `shop.replies.`, with , between several"
+        )
     if name == "namespace" and not _NAMESPACE.fullmatch(text):
         raise SettingsError(f"{setting}={text!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48")
     return text

@@ -20,7 +20,7 @@ from streams.kafka.topics import Topic, ensure_topics, type_topics
 from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.places import claim_folder
-from streams.runtime.preparation import prepare, stop_on_user_error, topics_of_others
+from streams.runtime.preparation import journal_answers, prepare, stop_on_user_error, topics_of_others
 
 LOOK_SECONDS = 30.0
 """Between two looks at the layouts of the types."""
@@ -58,7 +58,7 @@ class Connections(Part):
                 ensure = partial(ensure_topics, KafkaClients.of(settings), self.own_topics)
                 await until_it_answers(ensure, "Kafka: making topics", (KafkaError, TimeoutError))
             for type_, layout in self.layouts.items():
-                await until_it_answers(layout.look, f"journal: the layout of {type_}", Unavailable)
+                await journal_answers(layout.look, f"journal: the layout of {type_}")
             claim_folder(self._app.conf.datadir, self._app.conf.id, settings.partitions, cluster)
         supervisor = self._app.supervisor
         self._tasks += [

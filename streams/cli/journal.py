@@ -22,6 +22,7 @@ from streams.journal.port import (
     Journal,
     JournalIncomplete,
     JournalMissing,
+    NotPermitted,
     StoredEvent,
     Unavailable,
 )
@@ -43,6 +44,8 @@ async def errors_as_one_line(settings: Settings) -> AsyncIterator[None]:
     help = "is it up (make up), is JOURNAL_URL right?"
     try:
         yield
+    except NotPermitted as error:
+        raise CliError(USAGE, str(error)) from None
     except Unavailable as error:
         raise CliError(ERROR, f"the journal does not answer: {one_line(error)}; {help}") from None
     except TimeoutError:

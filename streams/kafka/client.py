@@ -19,6 +19,7 @@ from aiokafka.protocol.commit import OffsetCommitRequest
 from streams.concurrency.retry import until_it_answers
 from streams.kafka.clients import KafkaClients, SharedClient, started
 from streams.kafka.probes import Probes
+from streams.kafka.reply_topics import ANYWHERE, ReplyTopics
 from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
 from streams.kafka.topic_limits import RecordTooLarge as RecordTooLarge
@@ -42,12 +43,12 @@ Offsets = Mapping[str, Mapping[int, int]]
 class KafkaClient:
     """Started and stopped with the worker. All sends are idempotent and wait for all replicas."""
 
-    def __init__(self, clients: KafkaClients, partitions: int) -> None:
+    def __init__(self, clients: KafkaClients, partitions: int, replies: ReplyTopics = ANYWHERE) -> None:
         self._clients = clients
         self._partitions = partitions
         self._producers: SharedClient[Any] = SharedClient(self._new_producer, self._spawn)
         self._limits = TopicLimits(self._ask_largest)
-        self._sender = Sender(self.send, self._reply_partitions, self._spawn)
+        self._sender = Sender(self.send, self._reply_partitions, self._spawn, replies)
         self._made: deque[float] = deque(maxlen=MADE_TOPICS)
         """The times at which reply topics were made, the latest ones."""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -188,7 +189,7 @@ class KafkaClient:
     async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send replies (topic, key, value) in the background; waits while too many are on their way.
 
-        A topic that does not exist is made. Replies to one that the system itself reads are dropped.
+        A topic that does not exist is made. Replies to one that is not allowed are dropped.
         """
         await self._sender.reply(replies)
 

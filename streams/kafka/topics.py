@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -23,9 +22,6 @@ DAY = 24 * HOUR
 FOREVER = -1
 MAX_REPLICATION = 3
 METADATA_TIMEOUT = 30.0
-
-_RESERVED = re.compile(r"-(commands|logs|commits|events|dead-letters|changelog|control)$")
-_LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
 class TopicError(Exception):
@@ -116,16 +112,6 @@ def reply_topic(name: str, partitions: int) -> Topic:
 def changelog_topic(name: str, partitions: int) -> Topic:
     """A table's changelog: the last value of each key, for ever."""
     return Topic(name, partitions, FOREVER, cleanup="compact")
-
-
-def may_take_replies(topic: str) -> bool:
-    """Whether a client may name this topic for its replies: not one that the system itself reads."""
-    return (
-        bool(_LEGAL.fullmatch(topic))
-        and topic not in (".", "..")
-        and not topic.startswith("__")
-        and not _RESERVED.search(topic)
-    )
 
 
 async def ensure_topics(clients: KafkaClients, topics: Iterable[Topic]) -> Mapping[str, TopicMetadata]:

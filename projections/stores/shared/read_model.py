@@ -10,12 +10,11 @@ from projections.stores.declaration import ReadModelRows, Table, projection_name
 from projections.stores.shared.opening import open_rows
 from projections.stores.shared.throttled_checkpoints import ThrottledCheckpoints
 from streams.cli.run import ERROR, USAGE, CliError
-from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
-from streams.journal.port import Unavailable
+from streams.journal.port import NotPermitted, Unavailable
 from streams.runtime.application import Application
 from streams.runtime.part import Part
-from streams.runtime.preparation import may_create, stop_on_user_error
+from streams.runtime.preparation import journal_answers, may_create, stop_on_user_error
 from streams.settings import SettingsError
 
 log = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ class ReadModel(Part):
 
     async def _open_in_the_end(self) -> None:
         with stop_on_user_error():
-            await until_it_answers(self._open, "read model", Unavailable)
+            await journal_answers(self._open, "read model")
 
     async def stop(self) -> None:
         if self._opening is not None:
@@ -70,6 +69,8 @@ class ReadModel(Part):
         """Make its tables where they are missing. Raises `CliError`."""
         try:
             await self.database.create()
+        except NotPermitted as error:
+            raise CliError(USAGE, str(error)) from None
         except Unavailable as error:
             raise CliError(ERROR, f"the read model does not answer: {error}; is READ_MODEL_URL right?") from None
         except SettingsError as error:

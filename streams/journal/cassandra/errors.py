@@ -54,7 +54,7 @@ def translated(error: Exception, address: CassandraAddress) -> Exception:
         if isinstance(reason, ssl.SSLError):
             return SettingsError(f"{address.setting}: no TLS with Cassandra at {address}: {refusal(reason)}")
         if isinstance(reason, cassandra.Unauthorized) and (right := _NO_RIGHT.search(str(reason))):
-            todo = "have an administrator run what `faust -A <app> grants` prints"
+            todo = "an administrator is to run `faust -A <app> setup`, and what `faust -A <app> grants` prints"
             return NotPermitted(f"{address.setting}: Cassandra at {address}: {right[0]}: {todo}")
         if isinstance(reason, _INVALID) and any(words in str(reason).lower() for words in _MISSING):
             missing = JournalIncomplete if _NO_COLUMN in str(reason).lower() else JournalMissing

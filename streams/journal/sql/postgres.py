@@ -128,7 +128,7 @@ class PostgresAddress(StoreUrl):
         if "rejected SSL upgrade" in str(reason):
             return SettingsError(f"{self.setting}: no TLS with {self}: {reason}")
         if state == _NO_RIGHT:
-            todo = "have an administrator run what `faust -A <app> grants` prints"
+            todo = "an administrator is to run `faust -A <app> setup`, and what `faust -A <app> grants` prints"
             return NotPermitted(f"{self.setting}: {self}: {_text(reason)}: {todo}")
         if state in _MISSING:
             missing = JournalIncomplete if state == _NO_COLUMN else JournalMissing

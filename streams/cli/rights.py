@@ -1,0 +1,82 @@
+"""`acls` and `grants`: what the user of an app's workers is to be allowed, made from the app's wiring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from faust.cli import option
+
+from streams.cli.run import USAGE, CliCommand, CliError, compact
+from streams.journal.grants import statements
+from streams.kafka import acls as kafka_acls
+from streams.kafka.topics import SENDS, type_topics
+from streams.settings import SettingsError
+
+PRINCIPAL = option("--principal", metavar="TYPE:NAME", help="Whose rights; User:<app> without it.", show_default=False)
+CONFIG = option("--command-config", "config", metavar="FILE", default="", help="The administrator's, for kafka-acls.")
+SENDS_TO = option("--sends-to", multiple=True, metavar="TYPE", help="Also send commands to this type; may be repeated.")
+USER = option("--user", metavar="NAME", help="Whose rights; the app's name without it.", show_default=False)
+JSON = option("--json", "as_json", is_flag=True, help="One JSON object a line.", show_default=False)
+
+
+async def acls(self: Any, principal: str | None, config: str, sends_to: tuple[str, ...], as_json: bool) -> None:
+    """Print what Kafka is to allow the workers of this app, as lines for a shell.
+
+    \b
+    faust -A streams.shop.orders acls
+    faust -A streams.shop.orders acls --principal User:CN=orders --command-config admin.properties | sh
+    faust -A streams.timers acls --sends-to order --sends-to user
+    faust -A streams.shop.orders acls --json
+
+    It is all that a worker makes use of, and nothing else: with it no other context can write this one's events, nor
+    this one any other's. Topics are made by `setup`, with the rights of an administrator.
+
+    Timers go to any type: say which with --sends-to.
+    """
+    settings, rights = self.app.settings, self.app.rights
+    types = [topic for type in sends_to for topic in type_topics(settings.namespace, type, settings.partitions, SENDS)]
+    found = kafka_acls.acls([*rights.topics, *types], rights.groups, rights.prefixes)
+    whose = principal or f"User:{self.app.conf.id}"
+    for acl in found:
+        if as_json or self.json:
+            click.echo(compact({"principal": whose, **acl._asdict()}))
+        else:
+            click.echo(kafka_acls.command(acl, whose, settings.bootstrap_servers, config))
+    for type in rights.sends_anywhere:
+        if not sends_to:
+            click.echo(f"{type} sends commands to types that it is told: name them with --sends-to TYPE", err=True)
+
+
+async def grants(self: Any, user: str | None, as_json: bool) -> None:
+    """Print what Cassandra or PostgreSQL is to allow the workers of this app, as statements for cqlsh or psql.
+
+    \b
+    faust -A streams.shop.orders grants
+    faust -A streams.shop.orders grants --user orders_worker
+    faust -A streams.shop.orders grants --json
+
+    Run it after `setup`, which makes the tables with the rights of an administrator: workers write rows, and make
+    nothing. A file of SQLite has no users: its folder is to be the workers' own.
+    """
+    try:
+        by_database = list(statements(self.app.rights.grants, user or self.app.conf.id))
+    except SettingsError as error:
+        raise CliError(USAGE, str(error)) from None
+    if not by_database:
+        click.echo("no database with users: nothing to grant", err=True)
+    for database, lines in by_database:
+        if not (as_json or self.json):
+            click.echo(f"-- {database.setting}: {database.server}")
+        for line in lines:
+            if as_json or self.json:
+                where = {"setting": database.setting, "server": database.server, "database": database.name}
+                click.echo(compact({**where, "statement": line}))
+            else:
+                click.echo(line)
+
+
+def register(app: Any) -> None:
+    """Add both to the commands of an app."""
+    app.command(PRINCIPAL, CONFIG, SENDS_TO, JSON, base=CliCommand)(acls)
+    app.command(USER, JSON, base=CliCommand)(grants)
