@@ -111,7 +111,7 @@ class ReadSide(Part):
         self._connections.own_topics += [
             *(topics.changelog_topic(rows.changelog, settings.partitions) for rows in self._all_local),
             self.control_topic,
-            topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER),
+            topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER, needs=(topics.WRITE,)),
         ]
         changelogs = {it.name: self._placed_with(it).changelog for it in kept}
         self.doors = QueryRouter(app, self.control, changelogs, self.sources)

@@ -23,13 +23,13 @@ from streams.journal.port import Journal
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.clients import KafkaClients
-from streams.kafka.reply_topics import ReplyTopics
 from streams.kafka.topic_watch import watch_partitions
 from streams.ownership.group_offsets import GroupOffsets
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.preparation import journal_answers, prepare, stop_on_user_error
+from streams.security.reply_topics import ReplyTopics
 from streams.served_type import NewFollower, ServedType
 from streams.settings import DATABASE, Settings
 from streams.web.health import add_health, json_response
@@ -61,7 +61,7 @@ def command_app(
         contexts = [AggregateType(name, kind, settings, schema_root, format) for kind in kinds]
         journal = contexts[0].journal()
     app = Application(module, name, settings, leaves_first=True)
-    broker = KafkaClient(KafkaClients.of(settings), settings.partitions, ReplyTopics.of(settings))
+    broker = KafkaClient(KafkaClients.of(settings), settings.partitions, _reply_topics(settings))
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
         served = [ServedType(app, context, journal, broker, budget, new_follower) for context in contexts]
@@ -76,6 +76,12 @@ def command_app(
         _add_inputs(app, served)
     command_line.register(app, {part.type: part.context for part in served}, owners, logs)
     return app
+
+
+def _reply_topics(settings: Settings) -> ReplyTopics:
+    namespace = settings.namespace
+    own = topics.replies_topic(namespace), topics.gateway_replies_topic(namespace)
+    return ReplyTopics(own, settings.reply_prefixes)
 
 
 class _Context(Part):
@@ -108,7 +114,7 @@ class _Context(Part):
 
     async def _prepare(self) -> None:
         settings, contexts = self._app.settings, [part.context for part in self._served]
-        replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions)
+        replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions, topics.WRITE)
         wanted, types = [replies, *self._topics], [part.type for part in self._served]
         await prepare(settings, self._journal, contexts[0].identity(), wanted, types)
         for context in contexts:
@@ -117,7 +123,7 @@ class _Context(Part):
             await journal_answers(part.layout.reader.look)
 
     async def _watch_topics(self) -> None:
-        await watch_partitions(self._broker.existing, self._topics, self._app.supervisor)
+        await watch_partitions(self._broker.visible, self._topics, self._app.supervisor)
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))

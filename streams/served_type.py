@@ -63,7 +63,7 @@ class ServedType(Part):
         settings, type = context.settings, context.decider.type
         self.context = context
         self.type = type
-        self.topics = topics.type_topics(settings.namespace, type, settings.partitions)
+        self.topics = topics.type_topics(settings.namespace, type, settings.partitions, topics.OWNS)
         self.router: Router | None = None
         self.ownership = Assignment(type, self, app.supervisor)
         self.layout = LayoutWatch(journal, type, broker, context.logs_topic)
@@ -99,7 +99,7 @@ class ServedType(Part):
             dead_letters_topic=context.dead_letters_topic,
         )
         for other in process.sends_to:
-            self.topics += topics.type_topics(settings.namespace, other, settings.partitions)
+            self.topics += topics.type_topics(settings.namespace, other, settings.partitions, topics.SENDS)
         if process.hears:
             group = f"{settings.namespace}{context.name}-{self.type}-hears"
             self.router = Router(

@@ -12,13 +12,17 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta
 
+from streams.kafka_access import MECHANISMS, PROTOCOLS, KafkaAccess
 from streams.limits import MIB, Limits
+from streams.secret import NO_SECRET, Secret, SecretUnreadable
 
 KAFKA_PORT = "9092"
 _WORDS: dict[str, dict[str, Any]] = {
     "setup": {"always": "always", "never": "never", "auto": "auto"},
     "quarantine": {"on": True, "off": False},
     "publish": {"on": True, "off": False},
+    "kafka_security": {word: word for word in PROTOCOLS},
+    "kafka_sasl_mechanism": {word: word for word in MECHANISMS},
 }
 _BROKERS = "kafka://host:9092, with ; or , between several"
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -28,7 +32,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 _NUMBERS: dict[type, tuple[re.Pattern[str], str]] = {int: (_WHOLE, "a whole number"), float: (_DECIMAL, "seconds")}
 
-SECRETS = ("journal_url", "read_model_url", "schema_registry_url")
+URLS = ("journal_url", "read_model_url", "schema_registry_url")
 """May have a password in them: `<NAME>_FILE` names a file that has one instead, and they are not shown."""
 
 JOURNAL_SERVER = "cassandra://127.0.0.1:9042"
@@ -41,7 +45,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True)
-class Settings(Limits):
+class Settings(Limits, KafkaAccess):
     """The contract's settings; defaults are right for servers on this machine."""
 
     kafka_brokers: str = "kafka://127.0.0.1:9092"
@@ -58,9 +62,7 @@ class Settings(Limits):
     data_dir: Path = Path(".data")
     schema_registry_url: str = field(default="", repr=False)
     schema_registry_ca_file: str = ""
-    schema_registry_token: str = field(default="", repr=False)
-    schema_registry_token_file: str = ""
-    """The file with a token that is renewed."""
+    schema_registry_token: Secret = NO_SECRET
     setup: str = "auto"
     """`always`, `never`, or `auto`: make keyspace and tables at start when the journal is on this machine."""
     publish: bool = True
@@ -92,7 +94,9 @@ class Settings(Limits):
             )
         values: dict[str, Any] = {"journal_url": f"{JOURNAL_SERVER}/{database}"}
         for name, hint in get_type_hints(cls, include_extras=True).items():
-            if text := environment.get(name.upper()) or (_from_file(name, environment) if name in SECRETS else ""):
+            if hint is Secret:
+                values[name] = _secret(name.upper(), environment)
+            elif text := environment.get(name.upper()) or (_from_file(name, environment) if name in URLS else ""):
                 values[name] = _read(name, hint, _bare(name.upper(), text))
         return cls(**values)
 
@@ -169,18 +173,30 @@ def _read(name: str, hint: Any, text: str) -> Any:
             raise SettingsError(f"{setting}={text!r}: {error}") from None
     if name in _WORDS:
         *others, last = words = _WORDS[name]
-        if text not in words:
+        found = {word.casefold(): value for word, value in words.items()}
+        if text.casefold() not in found:
             raise SettingsError(f"{setting}={text!r}: use {', '.join(others)} or {last}")
-        return words[text]
+        return found[text.casefold()]
     if name == "kafka_brokers":
         return ";".join(f"kafka://{broker}" for broker in _brokers(text))
     if name == "reply_topics" and not all(_TOPIC.fullmatch(part.strip()) for part in text.split(",")):
-        raise SettingsError(
-            f"{setting}={text!r}: use the beginnings of topics, as `shop.replies.`, with , between several"
-        )
+        raise SettingsError(f"{setting}={text!r}: use the beginnings of topics, as `replies.`, with , between several")
     if name == "namespace" and not _NAMESPACE.fullmatch(text):
         raise SettingsError(f"{setting}={text!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48")
     return text
+
+
+def _secret(setting: str, environment: Mapping[str, str]) -> Secret:
+    """A secret as it is, or the file of it, which is to be readable."""
+    value, file = environment.get(setting, ""), environment.get(f"{setting}_FILE", "")
+    if value and file:
+        raise SettingsError(f"{setting}_FILE: {setting} is set too: leave one of them out")
+    secret = Secret(value, file=_bare(f"{setting}_FILE", file) if file else "", setting=setting)
+    try:
+        secret.reveal()
+    except SecretUnreadable as error:
+        raise SettingsError(str(error)) from None
+    return secret
 
 
 def _number(setting: str, text: str, type: type[int] | type[float], range: Meta) -> int | float:

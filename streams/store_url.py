@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ssl import SSLContext
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote
 
+from streams.security.tls import RenewedContext, TlsFiles
 from streams.settings import SettingsError, host_and_port, is_port, split_url
-from streams.tls import client_context
 
 TLS = ("ssl", "ca", "cert", "key")
 """The options that every URL of a server has."""
@@ -46,9 +45,18 @@ class Tls:
             raise SettingsError(f"{setting}: key={key} without cert: name the file of its certificate, too")
         return cls(setting=setting, is_on=bool(ca or cert or ssl == "true"), ca=ca, cert=cert, key=key)
 
-    def context(self) -> SSLContext | None:
+    def context(self) -> RenewedContext | None:
         """None without TLS. Raises `SettingsError`."""
-        return client_context(self.setting, ca=self.ca, cert=self.cert, key=self.key) if self.is_on else None
+        return RenewedContext(_Files(self.setting, self.ca, self.cert, self.key)) if self.is_on else None
+
+
+class _Files(TlsFiles):
+    """Files that are named in a URL."""
+
+    wanted_password = ": store it without a password"
+
+    def named(self, kind: str) -> str:
+        return f"{self.setting}: {kind.lower()}"
 
 
 @dataclass(frozen=True, kw_only=True)

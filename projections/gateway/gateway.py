@@ -137,9 +137,9 @@ class Gateway(Part):
     async def start(self) -> None:
         """Make the topics, and open the file."""
         settings = self._settings
-        wanted = [topics.reply_topic(self._topic, settings.partitions)]
+        wanted = [topics.reply_topic(self._topic, settings.partitions, topics.READ, topics.WRITE)]
         for type in self.accepted:
-            wanted += topics.type_topics(settings.namespace, type, settings.partitions)
+            wanted += topics.type_topics(settings.namespace, type, settings.partitions, topics.SENDS)
         with stop_on_user_error():
             await until_it_answers(
                 lambda: ensure_topics(KafkaClients.of(settings), wanted),

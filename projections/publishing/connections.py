@@ -16,7 +16,7 @@ from streams.journal.slice_log import LayoutReader
 from streams.kafka.client import KafkaClient
 from streams.kafka.clients import KafkaClients
 from streams.kafka.topic_watch import watch_partitions
-from streams.kafka.topics import Topic, ensure_topics, type_topics
+from streams.kafka.topics import READS, Needs, Topic, ensure_topics, type_topics
 from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.places import claim_folder
@@ -39,6 +39,8 @@ class Connections(Part):
         self.own_topics: list[Topic] = []
         """Of the app itself. A changelog that Kafka does not know yet when a worker joins is left out of its
         assignment."""
+        self.needs: Needs = READS
+        """What it needs of the topics of its types; more where it publishes their events."""
         self._app = app
         self._contexts = contexts
         self._foreign = foreign
@@ -50,7 +52,7 @@ class Connections(Part):
         with stop_on_user_error():
             cluster = await topics_of_others(settings, self._foreign)
             for type_, journal in self.journals.items():
-                wanted = type_topics(settings.namespace, type_, settings.partitions)
+                wanted = type_topics(settings.namespace, type_, settings.partitions, self.needs)
                 watched += wanted
                 whose, made = self._contexts[type_].identity(), [*wanted, *self.own_topics]
                 await prepare(settings, journal, whose, made, [type_], is_owner=False)
@@ -62,7 +64,7 @@ class Connections(Part):
             claim_folder(self._app.conf.datadir, self._app.conf.id, settings.partitions, cluster)
         supervisor = self._app.supervisor
         self._tasks += [
-            supervisor.keep("topics", lambda: watch_partitions(self.broker.existing, watched, supervisor)),
+            supervisor.keep("topics", lambda: watch_partitions(self.broker.visible, watched, supervisor)),
             supervisor.keep("looking whether logs were split or merged", self._follow_layouts),
         ]
 

@@ -37,6 +37,7 @@ class Publisher(Part):
         self._framings: list[RegistryFraming] = []
         self._tailers: dict[str, Tailers] = {}
         self._following: list[asyncio.Task[None]] = []
+        connections.needs = topics.PUBLISHES
         for type_, context in contexts.items():
             settings, journal = context.settings, connections.journals[type_]
             ids = context.schema_ids(may_create(settings, settings.schema_registry_url))

@@ -105,7 +105,7 @@ class DeadLetterTopic:
         async with kafka(self._settings):
             headers = retry_headers(record)
             topic = retry_topic(record, self._settings.namespace, self._commands)
-            if topic not in await partitions_by_topic(self._settings):
+            if topic not in await partitions_by_topic(self._settings, topic):
                 raise CliError(
                     ERROR, f"there is no topic {topic}: start the workers that read it first, or drop this one"
                 )
@@ -134,7 +134,7 @@ class DeadLetterTopic:
         """A consumer, and the first offset of each partition with the one behind its last."""
         settings = self._settings
         async with kafka(settings):
-            present = await partitions_by_topic(settings)
+            present = await partitions_by_topic(settings, self._topic)
             require_topic(self._topic, self.type, settings, present, self._known)
             new = KafkaClients.of(settings).consumer(auto_offset_reset="earliest")
             async with connected(new) as consumer:

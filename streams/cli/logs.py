@@ -14,7 +14,7 @@ from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli.journal import journal_of
-from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
+from streams.cli.kafka import describe_group, kafka
 from streams.cli.owners import in_short
 from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliError, TypesCommand, command, print_table
 from streams.concurrency.retry import retried
@@ -170,13 +170,8 @@ def _at(workers: Mapping[int, str], seat: int) -> str:
 
 async def seats_by_worker(type: AggregateType, group: str) -> dict[int, str]:
     """By seat the client that Kafka has placed it at; empty where no worker is up. Raises `CliError`."""
-    async with (
-        kafka(type.settings),
-        connected(KafkaClients.of(type.settings).admin()) as admin,
-    ):
-        async with asyncio.timeout(REQUEST_SECONDS):
-            [response] = await admin.describe_consumer_groups([group])
-    [described] = response.to_object()["groups"]
+    async with kafka(type.settings):
+        described = await describe_group(type.settings, group)
     return {
         seat: member["member_id"]
         for member in described["members"]

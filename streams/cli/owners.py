@@ -13,10 +13,9 @@ from aiokafka.coordinator.protocol import ConsumerProtocol
 from faust.cli import option
 
 from streams.cli.http import ask, read
-from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
+from streams.cli.kafka import describe_group, kafka
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table
 from streams.journal.port import log_type
-from streams.kafka.clients import KafkaClients
 from streams.moments import in_utc
 from streams.settings import Settings
 from streams.web.owners import LogStatus, OwnersAnswer
@@ -94,15 +93,10 @@ async def get_owners(url: str) -> OwnersAnswer:
 async def members(settings: Settings, group: str) -> list[str]:
     """The URLs of the workers in a consumer group, which each gave when it joined. Raises `CliError` with USAGE."""
     try:
-        async with (
-            kafka(settings),
-            connected(KafkaClients.of(settings).admin()) as admin,
-        ):
-            async with asyncio.timeout(REQUEST_SECONDS):
-                [response] = await admin.describe_consumer_groups([group])
+        async with kafka(settings):
+            described = await describe_group(settings, group)
     except CliError as stop:
         raise CliError(USAGE, str(stop)) from None
-    [described] = response.to_object()["groups"]
     urls = sorted(
         json.loads(ConsumerProtocol.METADATA.decode(metadata).user_data)["url"]
         for member in described["members"]

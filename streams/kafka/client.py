@@ -12,20 +12,27 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import CoordinationType
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber, for_code
+from aiokafka.errors import (
+    KafkaError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.commit import OffsetCommitRequest
 
 from streams.concurrency.retry import until_it_answers
 from streams.kafka.clients import KafkaClients, SharedClient, started
 from streams.kafka.probes import Probes
-from streams.kafka.reply_topics import ANYWHERE, ReplyTopics
 from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
 from streams.kafka.topic_limits import RecordTooLarge as RecordTooLarge
 from streams.kafka.topic_limits import TopicLimits, ask_largest
-from streams.kafka.topic_metadata import TopicMetadata, existing, read_metadata
+from streams.kafka.topic_metadata import TopicMetadata, existing, look, read_metadata
 from streams.kafka.topics import DAY, TopicError, ensure_topics, reply_topic
+from streams.security.refusals import TopicForbidden
+from streams.security.reply_topics import ANYWHERE, ReplyTopics
 from streams.slices import partition_of as partition_of
 
 log = logging.getLogger(__name__)
@@ -83,6 +90,11 @@ class KafkaClient:
         """The metadata of existing topics, None for a topic without a leader just now. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
             return await existing(producer.client, topics)
+
+    async def visible(self, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
+        """The same of those topics that this process may look at. Raises `KafkaError`."""
+        async with self._producers.in_use() as producer:
+            return (await look(producer.client, topics))[0]
 
     async def commit_offsets(self, group: str, offsets: Offsets) -> None:
         """Commit offsets of a group that has no members. Raises `KafkaError`."""
@@ -153,13 +165,18 @@ class KafkaClient:
         """The broker's answer to the records that `hand_over` gives to the producer, by `send` or `send_batch`. All
         records are sent in this way. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
-            delivered = await hand_over(producer)
+            try:
+                delivered = await hand_over(producer)
+            except TopicAuthorizationFailedError as error:
+                raise TopicForbidden.of(error) from None
             try:
                 return await delivered
-            except KafkaError:
+            except KafkaError as error:
                 # The producer has counted the records of the batch all the same, and all that it sends to that
                 # partition from now on is refused as out of order: another producer takes its place.
                 self._producers.spent(producer)
+                if isinstance(error, TopicAuthorizationFailedError):
+                    raise TopicForbidden.of(error, "write to", "Write") from None
                 raise
 
     async def largest(self, topic: str) -> int:

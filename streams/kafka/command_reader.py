@@ -15,6 +15,7 @@ from streams.concurrency.tasks import all_done, cancel, until_one_ends
 from streams.journal.port import Unavailable
 from streams.kafka.clients import KafkaClients, let_end, started
 from streams.limits import MIB
+from streams.security.refusals import TopicForbidden
 
 FETCH_WAIT_MS = 500
 """How long a broker keeps a request that finds nothing. All slices are in it, so a command that comes ends it."""
@@ -77,7 +78,8 @@ class KafkaCommandReader:
             raise
 
     async def _until_gone(self, cluster: Any) -> None:
-        """Raise `TopicGone` when Kafka says that it does not have the topic, which it had.
+        """Raise `TopicGone` when Kafka says that it does not have the topic, which it had; `TopicForbidden` when this
+        process may not look at it any more.
 
         A consumer asks for it by name. It would read a topic that was made again in the place of this one, and by the
         offsets of this one.
@@ -87,7 +89,9 @@ class KafkaCommandReader:
         def updated(cluster: Any) -> None:
             nonlocal known
             present = self._topic in cluster.topics()
-            if known and not present and not gone.done():
+            if self._topic in cluster.unauthorized_topics and not gone.done():
+                gone.set_exception(TopicForbidden(self._topic))
+            elif known and not present and not gone.done():
                 gone.set_exception(TopicGone(f"Kafka has no topic {self._topic} any more"))
             known = present
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from streams.kafka.reply_topics import ANYWHERE, ReplyTopics
+from streams.security.reply_topics import ANYWHERE, ReplyTopics
 from streams.slices import partition_of
 
 log = logging.getLogger(__name__)

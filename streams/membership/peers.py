@@ -21,8 +21,8 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka.coordinator.protocol import ConsumerProtocol
-from aiokafka.errors import KafkaError
-from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, for_code
+from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest
 from faust.assignor.client_assignment import ClientMetadata
 from yarl import URL
 
@@ -30,6 +30,8 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
 from streams.kafka.clients import KafkaClients
+from streams.security.refusals import RIGHTS
+from streams.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +72,30 @@ class KafkaGroup:
         self._clients = clients
         self._name = name
 
+    async def check(self) -> None:
+        """Raise `SettingsError` where this process may not be a member, and `KafkaError`, `OSError`."""
+        try:
+            async with self._admin() as admin:
+                coordinator = await admin.find_coordinator(self._name)
+                # Of nobody: who may be a member hears that he is none, and nothing comes of it.
+                answer = await admin._send_request(HeartbeatRequest(self._name, -1, ""), coordinator)
+        except GroupAuthorizationFailedError:
+            code = GroupAuthorizationFailedError.errno
+        else:
+            code = answer.error_code
+        if code == GroupAuthorizationFailedError.errno:
+            raise SettingsError(
+                f"the consumer group {self._name}: this process may not be a member of it: grant Read on the group to"
+                f" its user: see {RIGHTS}"
+            )
+
     async def members(self) -> dict[str, URL]:
         async with self._admin() as admin:
             while True:
                 [response] = await admin.describe_consumer_groups([self._name])
-                [(_, _, state, _, _, members, *_)] = response.groups
+                [(code, _, state, _, _, members, *_)] = response.groups
+                if code:
+                    raise for_code(code)(self._name)
                 if state == _STABLE:
                     return {member_id: _address(metadata) for member_id, _, _, metadata, *_ in members}
                 await asyncio.sleep(ASK_AGAIN_SECONDS)

@@ -89,7 +89,8 @@ class Router:
     @property
     def topics(self) -> list[topics.Topic]:
         """The events topics that it reads; it makes them where the other context was never started."""
-        return [topics.Topic(name, self._settings.partitions, topics.FOREVER) for name in self._meanings]
+        partitions, needs = self._settings.partitions, topics.READS["events"]
+        return [topics.Topic(name, partitions, topics.FOREVER, needs=needs) for name in self._meanings]
 
     def inputs(self) -> list[InputPosition]:
         """How far each partition is that this worker reads."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import ssl
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
@@ -13,10 +12,11 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from streams.secret import NO_SECRET, Secret, SecretUnreadable
+from streams.security.handshakes import refusal
 from streams.settings import Settings, SettingsError, split_url
 from streams.store_url import Tls, url_options
 from streams.text import one_line
-from streams.tls import refusal
 
 REQUEST_SECONDS = 5.0
 
@@ -53,10 +53,8 @@ class RegistryAddress:
     user: str = ""
     password: str = field(default="", repr=False)
     tls: Tls = _TLS
-    token: str = field(default="", repr=False)
+    token: Secret = NO_SECRET
     """A bearer token, in the place of user and password."""
-    token_file: str = ""
-    """The file with a token that is renewed: it is read for each request."""
 
     @classmethod
     def of(cls, settings: Settings) -> RegistryAddress | None:
@@ -73,14 +71,10 @@ class RegistryAddress:
             raise SettingsError(_FORM)
         if ":" in (url.user or ""):
             raise SettingsError(f"{_SETTING}: a user name cannot hold ':' in basic authentication")
-        token, token_file = settings.schema_registry_token, settings.schema_registry_token_file
-        if bool(url.user or url.password) + bool(token) + bool(token_file) > 1:
-            raise SettingsError(
-                f"{_SETTING}, SCHEMA_REGISTRY_TOKEN and SCHEMA_REGISTRY_TOKEN_FILE: say one: a user with a password, a"
-                " token, or the file that has one"
-            )
+        if (url.user or url.password) and settings.schema_registry_token:
+            raise SettingsError(f"SCHEMA_REGISTRY_TOKEN: {_SETTING} has a user as well: leave one of them out")
         bare = str(url.with_user(None)).rstrip("/")
-        address = cls(bare, url.user or "", url.password or "", tls, token, token_file)
+        address = cls(bare, url.user or "", url.password or "", tls, settings.schema_registry_token)
         address.tls.context()  # a file that cannot be used is found out now
         address.headers()
         return address
@@ -93,15 +87,12 @@ class RegistryAddress:
         if self.user or self.password:
             login = base64.b64encode(f"{self.user}:{self.password}".encode())
             return {"Authorization": f"Basic {login.decode()}"}
-        token = self.token
-        if self.token_file:
-            try:
-                token = Path(self.token_file).read_text().strip()
-            except (OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or "it is no text"
-                raise SettingsError(f"SCHEMA_REGISTRY_TOKEN_FILE={self.token_file}: {reason}") from None
-        if token and not (token.isascii() and token.isprintable() and " " not in token):
-            raise SettingsError("SCHEMA_REGISTRY_TOKEN: it has characters that no token has")
+        try:
+            token = self.token.reveal()
+        except SecretUnreadable as error:
+            raise SettingsError(str(error)) from None
+        if not (token.isascii() and token.isprintable()):
+            raise SettingsError("SCHEMA_REGISTRY_TOKEN has characters that no token has")
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     @property
@@ -109,7 +100,7 @@ class RegistryAddress:
         """What it means that the registry does not know who asks."""
         if self.user or self.password:
             return "refuses this user and password"
-        return "refuses this token" if self.token or self.token_file else "wants a user and a password, or a token"
+        return "refuses this token" if self.token else "wants a user and a password, or a token"
 
 
 def _tls(options: dict[str, str], ca_file: str, scheme: str) -> Tls:

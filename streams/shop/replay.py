@@ -29,6 +29,7 @@ from streams.cli.kafka import trouble
 from streams.cli.progress import Meter
 from streams.kafka import client as kafka_client
 from streams.kafka.clients import KafkaClients
+from streams.kafka.topic_metadata import existing
 from streams.settings import Settings, SettingsError
 from streams.shop.generated_sales import generate
 from streams.shop.replay_checkout import Confirmed, wait_for_checkout
@@ -145,6 +146,7 @@ async def _partitions(settings: Settings, topics: dict[str, str]) -> dict[str, i
     try:
         await admin.start()
         found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+        await existing(admin._client, [topic for topic in topics.values() if topic not in found])
     finally:
         await admin.close()
     if absent := [topic for topic in topics.values() if not found.get(topic)]:

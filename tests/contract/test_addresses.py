@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cassandra import AuthenticationFailed
 from cassandra.cluster import NoHostAvailable
+from cassandra.policies import IdentityTranslator
 
+from servers.certificates import Authority
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.errors import translated
+from streams.journal.cassandra.hosts import Places
 from streams.journal.cassandra.tables import create_keyspace, keyspace_name
 from streams.journal.sql.postgres import PostgresAddress, schema_name
 from streams.journal.sql.sqlite import SqliteAddress
@@ -211,6 +215,59 @@ def test_workers_register_schemas_where_they_may(setup: str, expected: bool) -> 
     settings = Settings(setup=setup, journal_url="sqlite:///shop.db")
     assert expected is may_create(settings, "https://me:secret@registry.example/path")
     assert (setup != "never") is may_create(settings, "http://127.0.0.1:8081/path")
+
+
+def test_files_of_a_url(tmp_path: Path) -> None:
+    """One that cannot be used is named in one line, with the setting and the option that it is from."""
+    authority = Authority(tmp_path)
+    me, you = authority.client("me"), authority.client("you")
+    for options, said in [
+        ("ca=none.pem", "JOURNAL_URL: ca=none.pem: No such file"),
+        (f"cert={me.cert}", "JOURNAL_URL: cert="),
+        (f"cert={me.cert}&key={you.key}", "JOURNAL_URL: key="),
+    ]:
+        for scheme in ("cassandra", "postgresql"):
+            with pytest.raises(SettingsError) as caught:
+                open_address(f"{scheme}://db/shop?{options}").tls.context()
+            assert str(caught.value).startswith(said)
+            assert "\n" not in str(caught.value)
+    assert open_address(f"cassandra://db/shop?ca={authority.file}&cert={me.both}").tls.context() is not None
+    assert open_address("postgresql://db/shop?ssl=false").tls.context() is None
+
+
+def open_address(url: str) -> CassandraAddress | PostgresAddress:
+    """The address of a URL."""
+    of_cassandra = url.startswith("cassandra")
+    return CassandraAddress.parse(url) if of_cassandra else PostgresAddress.parse(url, "", "orders")
+
+
+@pytest.mark.parametrize("password", ["se/cret", "se?cret", "se#cret", "s\uff20cret", "[cret"])
+def test_a_password_with_special_characters(password: str) -> None:
+    """Unescaped, it is refused with what to do, and not repeated."""
+    with pytest.raises(SettingsError, match=r"^JOURNAL_URL: ") as caught:
+        open_journal(f"cassandra://me:{password}@db/shop", "", "orders")
+    assert "cret" not in str(caught.value)
+    with pytest.raises(SettingsError, match=r"^SCHEMA_REGISTRY_URL: ") as caught:
+        RegistryAddress.of(Settings(schema_registry_url=f"https://me:{password}@registry"))
+    assert "cret" not in str(caught.value)
+
+
+def test_the_names_of_certificates() -> None:
+    """A peer of Cassandra's is held to the name that the URL has for it, to its address where it has none, or to the
+    one name that all have."""
+    row = {"rpc_address": "10.0.0.7", "native_transport_port": 9042}
+    assert ("10.0.0.7", None) == told(row, "cassandra://localhost/shop?ssl=true")
+    assert ("10.0.0.7", {"server_hostname": "db"}) == told(row, "cassandra://localhost/shop?ssl=true&name=db")
+    here = {"rpc_address": "127.0.0.1", "native_transport_port": 9042}
+    assert "localhost" in str(told(here, "cassandra://localhost/shop?ssl=true"))
+
+
+def told(row: dict[str, object], url: str) -> tuple[str, object]:
+    """Where a host is that the cluster tells of, and what its certificate is to be for."""
+    places = Places(CassandraAddress.parse(url))
+    places.configure(SimpleNamespace(address_translator=IdentityTranslator()))
+    place = places.create(row)
+    return place.address, place.ssl_options
 
 
 def test_keyspaces_are_named_after_namespace_and_context() -> None:

@@ -121,8 +121,8 @@ async def test_plain_text_where_there_is_tls_alone(servers: Secured) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_server_that_is_named(servers: Secured, kind: str, names: Names, namespace: str) -> None:
-    """Its certificate is to be for the name by which it is asked, whatever its address is; or, in Cassandra, for the one
-    that the URL says."""
+    """Its certificate is to be for the name by which it is asked, whatever its address is; or, in Cassandra, for the
+    one that the URL says."""
     names.address = "127.0.0.1"
     assert "another server's" in await refused(url_of(servers, kind, host="db.example"))
     if kind == "cassandra":

@@ -12,9 +12,9 @@ from cassandra.connection import ConnectionException
 
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.port import JournalIncomplete, JournalMissing, NotPermitted, Unavailable
+from streams.security.handshakes import CUT, refusal
 from streams.settings import SettingsError
 from streams.text import with_type
-from streams.tls import CUT, refusal
 
 _NO_ANSWER = (
     cassandra.RequestExecutionException,  # the coordinator gave up: time-outs, too few replicas, failures

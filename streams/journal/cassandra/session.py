@@ -28,8 +28,8 @@ from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.errors import LoginFailed, LoginRefused, translated
 from streams.journal.cassandra.hosts import Hosts, Places
 from streams.journal.port import Unavailable
+from streams.security.handshakes import refusal
 from streams.settings import SettingsError
-from streams.tls import refusal
 
 log = logging.getLogger(__name__)
 

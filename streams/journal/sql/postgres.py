@@ -18,10 +18,10 @@ from sqlalchemy.schema import CreateSchema
 from streams.journal.port import JournalIncomplete, JournalMissing, NotPermitted, Unavailable
 from streams.journal.sql.postgres_servers import Servers
 from streams.journal.sql.session import Engines
+from streams.security.handshakes import CUT, refusal
 from streams.settings import SettingsError
 from streams.store_url import StoreUrl, database_name, split_store_url
 from streams.text import with_type
-from streams.tls import CUT, refusal
 
 REQUEST_TIMEOUT = 2.0
 POOL_SECONDS = 5.0

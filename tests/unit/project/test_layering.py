@@ -29,9 +29,10 @@ ROOMS = """
 aggregates
 schemas
 schemas.release
-streams.text streams.moments streams.limits streams.slices
+streams.text streams.moments streams.limits streams.slices streams.secret
+streams.kafka_access
 streams.settings
-streams.tls
+streams.security
 streams.store_url
 streams.concurrency
 streams.journal
@@ -45,6 +46,7 @@ streams.processes
 streams.runtime
 streams.web
 streams.cli
+streams.permissions
 streams.served_type
 streams.app
 streams.timers
@@ -282,7 +284,13 @@ def test_settings_name_servers_only() -> None:
     the services is."""
     addresses = {name for name in Settings.__dataclass_fields__ if re.search("url|address|host|broker|server", name)}
     addresses -= {"http_allowed_hosts"}  # by which others call this worker: it asks nobody there
-    assert {"kafka_brokers", "journal_url", "read_model_url", "schema_registry_url"} == addresses
+    assert {
+        "kafka_brokers",
+        "journal_url",
+        "read_model_url",
+        "schema_registry_url",
+        "kafka_oauth_token_url",
+    } == addresses
     defaults = (str(field.default) for field in Settings.__dataclass_fields__.values())
     assert {"kafka://127.0.0.1:9092", "cassandra://127.0.0.1:9042/sourced"} == {
         text for text in defaults if "://" in text

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.deciding.messages import Envelope, Failure, Message, check_deadline, command_headers, read_envelope
-from streams.kafka.reply_topics import ANYWHERE, ReplyTopics
+from streams.security.reply_topics import ANYWHERE, ReplyTopics
 from streams.settings import Settings
 
 
@@ -202,12 +202,11 @@ def test_deadline(deadline: str, failure: str | None) -> None:
         ("a-commits", False),
         ("x y", False),
         ("__consumer_offsets", False),
-        ("gateway-replies", True),
         ("other_gateway-replies", False),
     ],
 )
 def test_reply_topics(topic: str, allowed: bool) -> None:
-    """Replies go to no topic that a system of this kind reads, but for this one's gateway."""
+    """Replies go to no topic that a system of this kind reads."""
     assert allowed == ANYWHERE.allow(topic)
 
 
@@ -227,6 +226,6 @@ def test_reply_topics(topic: str, allowed: bool) -> None:
 )
 def test_reply_topics_that_are_allowed(topic: str, refusal: str) -> None:
     """Those with the prefixes of REPLY_TOPICS and this system's own; never one that a system reads, whoever's it is."""
-    settings = Settings.from_environment({"NAMESPACE": "t_", "REPLY_TOPICS": "shop.replies., crm-"})
-    said = ReplyTopics.of(settings).refusal(topic)
+    settings = Settings.from_environment({"REPLY_TOPICS": "shop.replies., crm-"})
+    said = ReplyTopics(("t_replies", "t_gateway-replies"), settings.reply_prefixes).refusal(topic)
     assert (refusal in said) if refusal else not said

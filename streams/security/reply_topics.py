@@ -5,29 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from streams.kafka.topics import gateway_replies_topic, replies_topic
-from streams.settings import Settings
-
-_READ_BY_SYSTEMS = re.compile(r"(-(commands|logs|commits|events|dead-letters|changelog|control)|gateway-replies)$")
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_READ_BY_SYSTEMS = re.compile(r"(-(commands|logs|commits|events|dead-letters|changelog|control)|gateway-replies)$")
 
 
 @dataclass(frozen=True)
 class ReplyTopics:
-    """Those of this system, and those whose names begin with one of the `prefixes`, or any where there are none. Never
-    one that a system of this kind reads, whoever's it is."""
+    """The `own` ones of this system, and those whose names begin with one of the `prefixes`, or any where there are
+    none. Never another one that a system of this kind reads, whoever's it is."""
 
-    namespace: str = ""
+    own: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, settings: Settings) -> ReplyTopics:
-        return cls(settings.namespace, settings.reply_prefixes)
-
-    @property
-    def own(self) -> tuple[str, str]:
-        """Those of the command line and of the gateway."""
-        return replies_topic(self.namespace), gateway_replies_topic(self.namespace)
 
     def allow(self, topic: str) -> bool:
         """Whether replies may go there."""

@@ -9,8 +9,8 @@ from faust.cli import option
 
 from streams.cli.run import USAGE, CliCommand, CliError, compact
 from streams.journal.grants import statements
-from streams.kafka import acls as kafka_acls
 from streams.kafka.topics import SENDS, type_topics
+from streams.permissions import acls as kafka_acls
 from streams.settings import SettingsError
 
 PRINCIPAL = option("--principal", metavar="TYPE:NAME", help="Whose rights; User:<app> without it.", show_default=False)
