@@ -52,6 +52,7 @@ class KafkaClient:
 
     def __init__(self, clients: KafkaClients, partitions: int, replies: ReplyTopics = ANYWHERE) -> None:
         self._clients = clients
+        self._replies = replies
         self._partitions = partitions
         self._producers: SharedClient[Any] = SharedClient(self._new_producer, self._spawn)
         self._limits = TopicLimits(self._ask_largest)
@@ -219,6 +220,8 @@ class KafkaClient:
         `TopicError`."""
         present = await self.describe([topic])
         if topic not in present:
+            if not self._replies.are_made:
+                raise TopicError("there is no such topic, and SETUP=never: make it")
             now = time.monotonic()
             if len(self._made) == MADE_TOPICS and now - self._made[0] < DAY / 1000:
                 raise TopicError(f"there is no such topic, and {MADE_TOPICS} were made in a day: make it")

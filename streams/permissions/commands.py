@@ -36,14 +36,14 @@ async def acls(self: Any, principal: str | None, config: str, sends_to: tuple[st
     """
     settings, rights = self.app.settings, self.app.rights
     types = [topic for type in sends_to for topic in type_topics(settings.namespace, type, settings.partitions, SENDS)]
-    found = kafka_acls.acls([*rights.topics, *types], rights.groups, rights.prefixes)
+    found = kafka_acls.acls([*rights.topics, *rights.others, *types], rights.groups, rights.prefixes)
     whose = principal or f"User:{self.app.conf.id}"
     for acl in found:
         if as_json or self.json:
             click.echo(compact({"principal": whose, **acl._asdict()}))
         else:
             click.echo(kafka_acls.command(acl, whose, settings.bootstrap_servers, config))
-    for type in rights.sends_anywhere:
+    for type in rights.anywhere:
         if not sends_to:
             click.echo(f"{type} sends commands to types that it is told: name them with --sends-to TYPE", err=True)
 

@@ -70,7 +70,7 @@ class Router:
         broker: KafkaClient,
     ) -> None:
         self._settings = settings
-        self._group = group
+        self.group = group
         self._source = source
         self._broker = broker
         self._commands_topic = topics.commands_topic(settings.namespace, manager.type)
@@ -113,7 +113,7 @@ class Router:
         """Route events for ever. May be called again after it has raised."""
         consumer = KafkaClients.of(self._settings).consumer(
             *self._meanings,
-            group_id=self._group,
+            group_id=self.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=SESSION_MS,

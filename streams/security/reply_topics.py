@@ -12,10 +12,12 @@ _READ_BY_SYSTEMS = re.compile(r"(-(commands|logs|commits|events|dead-letters|cha
 @dataclass(frozen=True)
 class ReplyTopics:
     """The `own` ones of this system, and those whose names begin with one of the `prefixes`, or any where there are
-    none. Never another one that a system of this kind reads, whoever's it is."""
+    none. Never another one that a system of this kind reads, whoever's it is. `are_made`: a worker makes those that are
+    missing, if Kafka lets it."""
 
     own: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
+    are_made: bool = True
 
     def allow(self, topic: str) -> bool:
         """Whether replies may go there."""

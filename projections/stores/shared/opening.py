@@ -12,13 +12,16 @@ from streams.journal.sql.postgres import PostgresAddress
 from streams.journal.sql.sqlite import SqliteAddress
 from streams.settings import SettingsError
 
+READ_MODEL = "read_model_2"
+"""With the format of what is kept, so that none of another one is read."""
+
 _in_memory: dict[tuple[str, str, str], MemoryDatabase] = {}
 
 
 def open_rows(
     url: str,
     namespace: str,
-    name: str = "read_model_2",  # with the format of what is kept, so that none of another one is read
+    name: str = READ_MODEL,
     listings: Listings = none_listed,
     setting: str = "READ_MODEL_URL",
 ) -> SharedRows:
