@@ -96,7 +96,7 @@ class Settings(Limits, KafkaAccess):
         for name, hint in get_type_hints(cls, include_extras=True).items():
             if hint is Secret:
                 values[name] = _secret(name.upper(), environment)
-            elif text := environment.get(name.upper()) or (_from_file(name, environment) if name in URLS else ""):
+            elif text := (_from_file(name, environment) if name in URLS else "") or environment.get(name.upper()):
                 values[name] = _read(name, hint, _bare(name.upper(), text))
         return cls(**values)
 
@@ -152,6 +152,8 @@ def _from_file(name: str, environment: Mapping[str, str]) -> str:
     setting = f"{name.upper()}_FILE"
     if not (file := environment.get(setting)):
         return ""
+    if environment.get(name.upper()):
+        raise SettingsError(f"{setting} and {name.upper()} are both set: leave one of them out")
     try:
         text = Path(_bare(setting, file)).expanduser().read_text()
     except (OSError, RuntimeError, UnicodeDecodeError) as error:

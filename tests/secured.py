@@ -37,7 +37,8 @@ class Secured:
 
     def _query(self, options: dict[str, object]) -> str:
         given = {"ca": self.authority.file, **options}
-        return "?" + "&".join(f"{name}={value}" for name, value in given.items() if value)
+        said = "&".join(f"{name}={value}" for name, value in given.items() if value)
+        return f"?{said}" if said else ""
 
 
 def _at(login: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import asyncio
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from servers.certificates import Authority
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.session import CassandraSession
 from streams.journal.grants import Role, journal_grants, statements
-from streams.journal.port import NotPermitted, Unavailable
+from streams.journal.port import NotPermitted
 from streams.open_journal import database_of, open_journal
 from streams.settings import SettingsError
-from tests.contract.test_names import Names
+from tests.contract.grants_in_use import use
+from tests.contract.test_names import Door, Names, _fails, answers
+from tests.e2e.client import eventually
+from tests.e2e.worker import free_port
 from tests.secured import Secured, secured
 
 CONTEXT = "orders"
@@ -45,9 +49,8 @@ def url_of(servers: Secured, kind: str, **options: Any) -> str:
 async def administer(servers: Secured, kind: str, *lines: str) -> None:
     """Run statements as the administrator."""
     if kind == "postgres":
-        connection = await asyncpg.connect(
-            servers.postgres(ca="").replace("?", ""), ssl=_context(servers), database="shop"
-        )
+        context = ssl.create_default_context(cafile=servers.authority.file)
+        connection = await asyncpg.connect(servers.postgres(ca=""), ssl=context)
         for line in lines:
             await connection.execute(line)
         await connection.close()
@@ -57,12 +60,6 @@ async def administer(servers: Secured, kind: str, *lines: str) -> None:
     for line in lines:
         await session.define(line.removesuffix(";"))
     await session.close()
-
-
-def _context(servers: Secured) -> Any:
-    import ssl
-
-    return ssl.create_default_context(cafile=servers.authority.file)
 
 
 async def made(servers: Secured, kind: str, namespace: str) -> None:
@@ -151,32 +148,28 @@ async def test_a_user_by_certificate(servers: Secured, namespace: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("role", Role)
 async def test_a_right_that_is_missing(servers: Secured, kind: str, role: Role, namespace: str) -> None:
-    """With what is granted a journal does its work, and each grant is needed: without it one line says so."""
-    name, login = f"{role.value}_{namespace}".lower(), "secret"
+    """With what is granted a process does its work, and each grant is needed: without it, one line says so."""
+    user, password = f"{role.value}_{namespace}".lower(), "secret"
     await made(servers, kind, namespace)
-    create = f'CREATE ROLE "{name}" WITH {"LOGIN = true AND PASSWORD =" if kind == "cassandra" else "LOGIN PASSWORD"}'
-    await administer(servers, kind, f"{create} '{login}'")
-    url = url_of(servers, kind, login=f"{name}:{login}")
+    login = f"LOGIN = true AND PASSWORD = '{password}'" if kind == "cassandra" else f"LOGIN PASSWORD '{password}'"
+    await administer(servers, kind, f'CREATE ROLE "{user}" WITH {login}')
+    url = url_of(servers, kind, login=f"{user}:{password}")
     database = database_of(url, namespace, CONTEXT)
     assert database is not None
-    [(_, lines)] = statements(journal_grants(database, role), name)
-    await administer(servers, kind, *lines)
-    await works(url, namespace, role)
-    for line in lines:
-        revoke = re.sub(r"^GRANT (.*) TO ", r"REVOKE \1 FROM ", line)
-        await administer(servers, kind, revoke)
-        with pytest.raises(NotPermitted, match=r"`faust -A <app> grants` prints") as caught:
-            await works(url, namespace, role)
-        assert "\n" not in str(caught.value)
-        # Behind that of all tables the others are no news to PostgreSQL.
+    [(_, lines)] = statements(journal_grants(database, role), user)
+    for line in [*lines, ""]:
         await administer(servers, kind, *lines)
-    await works(url, namespace, role)
+        await works(url, namespace, role)
+        if line:
+            await administer(servers, kind, line.replace("GRANT", "REVOKE", 1).replace(" TO ", " FROM ", 1))
+            with pytest.raises(NotPermitted, match=r"`faust -A <app> grants` prints") as caught:
+                await works(url, namespace, role)
+            assert "\n" not in str(caught.value)
+            assert password not in str(caught.value)
 
 
 async def works(url: str, namespace: str, role: Role) -> None:
     """All that a process of this role does with a journal. Raises `NotPermitted`."""
-    from tests.contract.grants_in_use import use
-
     journal = open_journal(url, namespace, CONTEXT)
     try:
         await journal.open()
@@ -185,13 +178,77 @@ async def works(url: str, namespace: str, role: Role) -> None:
         await journal.close()
 
 
-async def test_a_password_that_is_changed(servers: Secured, namespace: str) -> None:
-    """Cassandra's driver would give a host up that refuses a login once: it is tried until it lets us in again."""
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_worker_makes_nothing(servers: Secured, kind: str, namespace: str) -> None:
+    """Where it may not make tables it says so in one line, with what to do."""
+    user = f"maker_{namespace}".lower()
+    login = "LOGIN = true AND PASSWORD = 'secret'" if kind == "cassandra" else "LOGIN PASSWORD 'secret'"
+    await administer(servers, kind, f'CREATE ROLE "{user}" WITH {login}')
+    if kind == "postgres":  # as PostgreSQL's own documentation advises
+        await administer(servers, kind, "REVOKE CREATE ON DATABASE shop FROM PUBLIC")
+    journal = open_journal(url_of(servers, kind, login=f"{user}:secret"), f"{namespace}2", CONTEXT)
+    with pytest.raises(NotPermitted, match=r"run `faust -A <app> setup`"):
+        await journal.create()
+
+
+async def test_a_login_that_is_refused_for_a_while(servers: Secured, namespace: str) -> None:
+    """Cassandra's driver would never try a host again that refuses a login: here it is tried until it lets us in."""
     await made(servers, "cassandra", namespace)
-    await administer(
-        servers, "cassandra", "CREATE ROLE changing WITH LOGIN = true AND PASSWORD = 'before' AND SUPERUSER = true"
-    )
-    journal = open_journal(servers.cassandra(login="changing:before"), namespace, CONTEXT)
+    create = "CREATE ROLE changing WITH LOGIN = true AND SUPERUSER = true AND PASSWORD = '{}'"
+    await administer(servers, "cassandra", create.format("before"))
+    door = Door("127.0.0.2", servers.where.cassandra_port)
+    await door.open()
+    url = servers.cassandra(login="changing:before", host=door.address, name="localhost")
+    journal = open_journal(url, namespace, CONTEXT)
     await journal.open()
-    assert isinstance(Unavailable("x"), Exception)
+    await administer(servers, "cassandra", "ALTER ROLE changing WITH PASSWORD = 'after'")
+    await door.close()
+    await eventually(lambda: _fails(journal), 30, "it answers where nobody is")
+    await door.open()
+    refused_at = len(door.seen)
+    await eventually(lambda: _more(door, refused_at + 3), 30, "it was not tried again")
+    assert await _fails(journal)
+    await administer(servers, "cassandra", "ALTER ROLE changing WITH PASSWORD = 'before'")
+    await eventually(lambda: answers(lambda: journal.head("order@0")), 30, "it is not let in any more")
     await journal.close()
+    await door.close()
+
+
+async def _more(door: Door, count: int) -> bool:
+    return len(door.seen) >= count
+
+
+async def test_all_addresses_are_new(servers: Secured, names: Names, namespace: str) -> None:
+    """A name with several addresses leads to others, all at once: they are found by the name."""
+    await made(servers, "cassandra", namespace)
+    doors = [Door(f"127.0.0.{number}", servers.where.cassandra_port) for number in range(2, 6)]
+    for door in doors[:2]:
+        await door.open()
+    names.addresses = [door.address for door in doors[:2]]
+    journal = open_journal(servers.cassandra(host="db.example", name="localhost"), namespace, CONTEXT)
+    await journal.open()
+    for door in doors[:2]:
+        await door.close()
+    await eventually(lambda: _fails(journal), 30, "it answers where nobody is")
+    for door in doors[2:]:
+        await door.open()
+    names.addresses = [door.address for door in doors[2:]]
+    await eventually(lambda: answers(lambda: journal.head("order@0")), 30, "the new addresses are not found")
+    await journal.close()
+    for door in doors[2:]:
+        await door.close()
+
+
+async def test_the_next_host(servers: Secured, namespace: str) -> None:
+    """Of several hosts of PostgreSQL the one that answers is taken; the others may be silent, or not be there."""
+    await made(servers, "postgres", namespace)
+    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    silence, nobody = silent.sockets[0].getsockname()[1], free_port()
+    here = f"127.0.0.1:{servers.where.postgres_port}"
+    for hosts in (f"127.0.0.1:{silence},{here}", f"127.0.0.1:{nobody},{here}", f"{here},127.0.0.1:{nobody}"):
+        url = servers.postgres().replace(here, hosts)
+        journal = open_journal(url, namespace, CONTEXT)
+        await journal.open()
+        await journal.head("order@0")
+        await journal.close()
+    silent.close()
