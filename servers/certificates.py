@@ -17,10 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from servers.where import HOST
+from servers.where import LOCAL
 
 LIFETIME = timedelta(days=365)
-SERVER_NAMES = ("localhost", HOST)
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,10 @@ class Certificate:
 class Authority:
     """An authority, and the folder of all that it has issued. `file` is what others are to trust."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "ca") -> None:
         self.folder = folder
-        self.file = folder / "ca.pem"
-        key = folder / "ca.key"
+        self.file = folder / f"{name}.pem"
+        key = folder / f"{name}.key"
         if key.exists():
             self._ca = trustme.CA.from_pem(self.file.read_bytes(), key.read_bytes())
         else:
@@ -49,11 +48,19 @@ class Authority:
     def server(self, name: str, *hosts: str, lifetime: timedelta = LIFETIME) -> Certificate:
         """A certificate for these host names and addresses, this machine's if none is given; in the files `name.*`,
         anew at each call."""
-        return self._issued(name, hosts or SERVER_NAMES, lifetime)
+        return self._issued(name, hosts or LOCAL, lifetime)
 
     def client(self, name: str, lifetime: timedelta = LIFETIME) -> Certificate:
         """The certificate of the user `name`, who is its common name; anew at each call."""
         return self._issued(name, (), lifetime)
+
+    def issue(self, name: str, *hosts: str) -> Path:
+        """The one file with key and certificate, for a server at these hosts, or a client of that common name."""
+        return self._issued(name, hosts, LIFETIME).both
+
+    def issue_here(self, name: str) -> Path:
+        """The same for a server of this machine."""
+        return self.issue(name, *LOCAL)
 
     def _issued(self, name: str, hosts: tuple[str, ...], lifetime: timedelta) -> Certificate:
         issued = self._ca.issue_cert(*hosts, common_name=name, not_after=datetime.now(UTC) + lifetime)

@@ -10,6 +10,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from functools import lru_cache
+from ssl import SSLError
 from typing import Any, Generic, Protocol, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -100,14 +101,19 @@ class KafkaClients:
         raise failed
 
     async def _ask(self, host: str, port: int) -> list[tuple[str, int]]:
-        connected = await connect(host, port, request_timeout_ms=CHECK_MS, **self._how)
+        """The brokers that this one knows. A listener of another kind ends the connection, now or at the first request:
+        in doubt it is one that starts."""
         try:
-            known = await connected.send(MetadataRequest([]))
-        except KafkaConnectionError as error:  # as a listener that wants a login does with whoever shows none
+            connected = await connect(host, port, request_timeout_ms=CHECK_MS, **self._how)
+            try:
+                known = await connected.send(MetadataRequest([]))
+            finally:
+                connected.close()
+        except (BrokerRefuses, ConnectionRefusedError):
+            raise
+        except (KafkaConnectionError, ConnectionError, SSLError) as error:
             hint = "is it starting, or is KAFKA_SECURITY not that of this listener?"
-            raise KafkaConnectionError(f"Kafka at {host}:{port} ends the connection: {hint}") from error
-        finally:
-            connected.close()
+            raise KafkaConnectionError(f"{host}:{port} ends the connection: {hint}") from error
         return [(host, port) for _, host, port, *_ in known.brokers]
 
 

@@ -59,7 +59,9 @@ class TopicForbidden(TopicAuthorizationFailedError):  # type: ignore[misc]
         cls, error: TopicAuthorizationFailedError, doing: str = "look at", right: str = "Describe"
     ) -> TopicForbidden:
         """The same in our words: aiokafka has the topic, or a set of some, as the argument of its error."""
-        return error if isinstance(error, cls) else cls(*error.args[:1] or ("a topic",), doing, right)
+        if isinstance(error, cls):
+            return error
+        return cls(error.args[0] if error.args else "a topic", doing, right)
 
     def __str__(self) -> str:
         return str(self.args[0])
