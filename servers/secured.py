@@ -1,8 +1,9 @@
 """A second Kafka broker as companies run theirs: TLS, logins, and nothing that is not granted. For tests, and to try a
-secured system out: `python -m servers.secured up`, and `down`."""
+secured system out: `python -m servers.secured up`, `grant orders Read topic:order-commands`, `down`."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -14,8 +15,12 @@ from pathlib import Path
 
 from servers import kafka, process, tools
 from servers.certificates import Authority
+from servers.grants import OPERATIONS, grant, revoke
 from servers.tokens import AUDIENCE, ISSUER, Issuer
 from servers.where import HOST, ServersError, Where
+from streams.kafka.clients import KafkaClients
+from streams.secret import Secret
+from streams.settings import Settings
 
 PORT = 9094
 """Of the listener with logins; the controller has the next port, the one for certificates the one after that."""
@@ -118,6 +123,12 @@ class SecuredKafka:
         """The file with a user's key and certificate."""
         return self.folder / f"{user}.pem"
 
+    def administrator(self) -> KafkaClients:
+        """Who may do all."""
+        access = {"kafka_user": ADMIN, "kafka_password": Secret(self.password(ADMIN)), "kafka_ca_file": str(self.ca)}
+        how = {"kafka_security": "sasl_ssl", "kafka_sasl_mechanism": "SCRAM-SHA-512"}
+        return KafkaClients.of(Settings(kafka_brokers=f"kafka://{HOST}:{self.port}", **access, **how))  # type: ignore[arg-type]
+
     def prepare(self) -> tuple[Authority, Issuer]:
         """Make authority, certificates, passwords and the key of tokens, anew."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -179,7 +190,7 @@ class SecuredKafka:
 
 
 def main(arguments: list[str]) -> int:
-    """`up` or `down`; the exit code."""
+    """`up`, `down`, `grant` or `revoke`; the exit code."""
     server = SecuredKafka.from_environment()
     match arguments:
         case ["up"]:
@@ -190,8 +201,13 @@ def main(arguments: list[str]) -> int:
             print(f"the authority: {server.ca}; of each user <name>.password and <name>.pem in {server.folder}")
         case ["down"]:
             print(f"secured kafka: {server.stop()}")
+        case ["grant" | "revoke" as change, user, operation, *resources] if operation in OPERATIONS and resources:
+            asyncio.run({"grant": grant, "revoke": revoke}[change](server.administrator(), user, operation, *resources))
         case _:
-            print("use: python -m servers.secured up|down", file=sys.stderr)
+            print(
+                "use: python -m servers.secured up | down | grant USER OPERATION RESOURCE.. | revoke",
+                file=sys.stderr,
+            )
             return 2
     return 0
 

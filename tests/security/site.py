@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from servers.grants import grant, revoke
-from servers.secured import ADMIN, SecuredKafka
+from servers.secured import SecuredKafka
 from servers.tokens import Issuer
 from servers.where import HOST
 from streams.kafka import topics
-from streams.kafka.clients import KafkaClients
-from streams.settings import Settings
 from tests.e2e.system import System
 
 TYPES = ("order", "product", "user", "email", "checkout", "timer")
@@ -26,7 +24,7 @@ class Site:
         self.folder = folder
         self.brokers = f"kafka://{HOST}:{kafka.port}"
         self.mutual = f"kafka://{HOST}:{kafka.mutual_port}"
-        self.admin = KafkaClients.of(Settings.from_environment(self.login(ADMIN)))
+        self.admin = kafka.administrator()
         self.system = System(data, f"sqlite:///{data}/journal", self.brokers, self.admin)
         self.secrets: set[str] = set()
 
@@ -86,7 +84,7 @@ class Site:
                 await self.grant(user, right, f"topic:{type}-{kind}")
 
     async def grant_all(self) -> None:
-        """What the workers need, and no more: docs/security.md has the same as a table."""
+        """What the workers need, and no more."""
         await self.grant_needs("orders", "order", topics.OWNS)
         await self.grant("orders", "Write", "topic:replies", "topic:answers")
         await self.grant("orders", "Write", "topic:gateway-replies")

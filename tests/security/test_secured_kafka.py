@@ -71,7 +71,7 @@ def errors(worker: Worker, text: str) -> list[str]:
 
 
 async def test_a_command_and_a_query(workers: Workers) -> None:
-    """With the rights of the table in docs/security.md and no others, over TLS."""
+    """With the rights that are granted and no others, over TLS."""
     row = await workers.order()
     assert ("o-1", "u1") == (row["id"], row["user_id"])
 
