@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from servers.grants import grant, revoke
-from servers.secured import SecuredKafka
+from servers.secured import ADMIN, SecuredKafka
 from servers.tokens import Issuer
 from servers.where import HOST
 from tests.e2e.system import System
