@@ -124,9 +124,11 @@ class ReadSide(Part):
         for part in (self._connections, self._read_model, self, *([self.publisher] if self.publisher else [])):
             app.add(part)
         add_health(app)
+        set_up = self._read_model.set_up if self._read_model.is_used else None
         if contexts:
-            set_up = self._read_model.set_up if self._read_model.is_used else None
             command_line.register(app, contexts, also_set_up=set_up)
+        else:
+            permissions.register_setup(app, *([set_up] if set_up is not None else []))
         permissions.register(app)
 
     def backlog(self, stream: str) -> Backlog:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import click
 from faust.cli import option
 
+from streams.cli.kafka import kafka, partitions_by_topic
 from streams.cli.run import USAGE, CliCommand, CliError, compact
 from streams.journal.grants import statements
-from streams.kafka.topics import SENDS, type_topics
+from streams.kafka.clients import KafkaClients
+from streams.kafka.topics import SENDS, ensure_topics, type_topics
 from streams.permissions import acls as kafka_acls
 from streams.settings import SettingsError
 
@@ -76,7 +80,32 @@ async def grants(self: Any, user: str | None, as_json: bool) -> None:
                 click.echo(line)
 
 
+async def setup(self: Any) -> None:
+    """Make the topics of this app, and its tables in a read model, where they are missing.
+
+    In production, where SETUP is never or workers may not make topics, it is run once before the workers of this app
+    are started, and again after an update. What is there stays as it is.
+
+    Exit code: 1 when Kafka does not answer or refuses, 2 when a topic has another number of partitions.
+    """
+    settings, wanted = self.app.settings, [replace(topic, needs=()) for topic in self.app.rights.topics]
+    async with kafka(settings):
+        present = await partitions_by_topic(settings)
+        await ensure_topics(KafkaClients.of(settings), wanted)
+    for topic in wanted:
+        click.echo(f"topic {topic.name}: {'found' if topic.name in present else 'made'}")
+    for set_up_more in self.more_set_up:
+        async for line in set_up_more():
+            click.echo(line)
+
+
 def register(app: Any) -> None:
-    """Add both to the commands of an app."""
+    """Add `acls` and `grants` to the commands of an app."""
     app.command(PRINCIPAL, CONFIG, SENDS_TO, JSON, base=CliCommand)(acls)
     app.command(USER, JSON, base=CliCommand)(grants)
+
+
+def register_setup(app: Any, *also: Callable[[], AsyncIterator[str]]) -> None:
+    """Add `setup` to the commands of an app without types of its own. `also` make what else it needs, and yield a line
+    for each."""
+    app.command(base=type("SetupCommand", (CliCommand,), {"abstract": True, "more_set_up": also}))(setup)
