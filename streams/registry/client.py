@@ -14,8 +14,8 @@ from yarl import URL
 
 from streams.secret import NO_SECRET, Secret, SecretUnreadable
 from streams.security.handshakes import refusal
+from streams.security.store_url import Tls, url_options
 from streams.settings import Settings, SettingsError, split_url
-from streams.store_url import Tls, url_options
 from streams.text import one_line
 
 REQUEST_SECONDS = 5.0

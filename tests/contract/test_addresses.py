@@ -20,8 +20,8 @@ from streams.journal.sql.sqlite import SqliteAddress
 from streams.open_journal import open_journal
 from streams.registry.client import RegistryAddress
 from streams.runtime.preparation import may_create
+from streams.security.store_url import Tls
 from streams.settings import Settings, SettingsError
-from streams.store_url import Tls
 
 
 def test_the_shortest_address() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streams.security.store_url import StoreUrl, split_store_url
 from streams.settings import SettingsError
-from streams.store_url import StoreUrl, split_store_url
 
 
 @dataclass(frozen=True, kw_only=True)

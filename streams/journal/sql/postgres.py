@@ -19,8 +19,8 @@ from streams.journal.port import JournalIncomplete, JournalMissing, NotPermitted
 from streams.journal.sql.postgres_servers import Servers
 from streams.journal.sql.session import Engines
 from streams.security.handshakes import CUT, refusal
+from streams.security.store_url import StoreUrl, database_name, split_store_url
 from streams.settings import SettingsError
-from streams.store_url import StoreUrl, database_name, split_store_url
 from streams.text import with_type
 
 REQUEST_TIMEOUT = 2.0

@@ -33,7 +33,6 @@ streams.text streams.moments streams.limits streams.slices streams.secret
 streams.kafka_access
 streams.settings
 streams.security
-streams.store_url
 streams.concurrency
 streams.journal
 streams.journal.cassandra streams.journal.sql
