@@ -38,6 +38,7 @@ from streams.processes.router import Router
 from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.rights import Rights
+from streams.security.refusals import TopicForbidden
 
 NewFollower = Callable[[AggregateType, LogSpan, Journal, KafkaClient, Supervisor], LogFollower]
 """A follower for a new owner of a log."""
@@ -204,7 +205,10 @@ class ServedType(Part):
 
     async def describe(self) -> TopicMetadata | None:
         topic = self.context.commands_topic
-        return (await self._broker.describe([topic])).get(topic)
+        described = (await self._broker.describe([topic])).get(topic)
+        if described is not None and described.rights is not None and topics.READ not in described.rights:
+            raise TopicForbidden(topic, "read", topics.READ)  # it would take over again and again
+        return described
 
     async def confirmed(self) -> None:
         await self._app.consumer.confirmed()

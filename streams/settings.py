@@ -12,9 +12,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta
 
-from streams.kafka_access import MECHANISMS, PROTOCOLS, KafkaAccess
 from streams.limits import MIB, Limits
 from streams.secret import NO_SECRET, Secret, SecretUnreadable
+from streams.security.access import MECHANISMS, PROTOCOLS, KafkaAccess
 
 KAFKA_PORT = "9092"
 _WORDS: dict[str, dict[str, Any]] = {

@@ -19,7 +19,9 @@ from aiokafka.errors import (
 )
 
 from streams.kafka.clients import KafkaClients
-from streams.kafka.topic_metadata import READ, WRITE, TopicMetadata, cluster_id, look
+from streams.kafka.topic_metadata import READ as READ
+from streams.kafka.topic_metadata import WRITE as WRITE
+from streams.kafka.topic_metadata import TopicMetadata, cluster_id, look
 from streams.security.refusals import TopicForbidden
 
 log = logging.getLogger(__name__)

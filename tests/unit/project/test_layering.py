@@ -30,7 +30,7 @@ aggregates
 schemas
 schemas.release
 streams.text streams.moments streams.limits streams.slices streams.secret
-streams.kafka_access
+streams.security.access
 streams.settings
 streams.security
 streams.concurrency
