@@ -40,6 +40,7 @@ from streams.journal.port import log_name
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
 from streams.kafka.clients import KafkaClients
+from streams.permissions import commands as permissions
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
@@ -123,9 +124,12 @@ class ReadSide(Part):
         for part in (self._connections, self._read_model, self, *([self.publisher] if self.publisher else [])):
             app.add(part)
         add_health(app)
+        set_up = self._read_model.set_up if self._read_model.is_used else None
         if contexts:
-            set_up = self._read_model.set_up if self._read_model.is_used else None
             command_line.register(app, contexts, also_set_up=set_up)
+        else:
+            permissions.register_setup(app, *([set_up] if set_up is not None else []))
+        permissions.register(app)
 
     def backlog(self, stream: str) -> Backlog:
         """What is not done yet of the log of a stream that has a journal."""

@@ -61,6 +61,7 @@ from streams.kafka.clients import KafkaClients
 from streams.kafka.topics import ensure_topics
 from streams.runtime.part import Part
 from streams.runtime.preparation import stop_on_user_error
+from streams.runtime.rights import Rights
 from streams.web.health import json_response
 
 PRODUCE_SECONDS = 5.0
@@ -134,15 +135,21 @@ class Gateway(Part):
         self._looking: asyncio.Task[None] | None = None
         self._is_open = False
 
-    async def start(self) -> None:
-        """Make the topics, and open the file."""
+    @property
+    def rights(self) -> Rights:
         settings = self._settings
         wanted = [topics.reply_topic(self._topic, settings.partitions, topics.READ, topics.WRITE)]
-        for type in self.accepted:
-            wanted += topics.type_topics(settings.namespace, type, settings.partitions, topics.SENDS)
+        for type, commands in self.accepted.items():
+            needs = topics.SENDS if commands else {}
+            wanted += topics.type_topics(settings.namespace, type, settings.partitions, needs)
+        return Rights(tuple(wanted))
+
+    async def start(self) -> None:
+        """Make the topics, and open the file."""
+        settings, wanted = self._settings, self.rights.topics
         with stop_on_user_error():
             await until_it_answers(
-                lambda: ensure_topics(KafkaClients.of(settings), wanted),
+                lambda: ensure_topics(KafkaClients.of(settings), wanted, settings.setup != "never"),
                 "Kafka: making topics",
                 (KafkaError, TimeoutError),
             )

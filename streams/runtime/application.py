@@ -29,6 +29,7 @@ from streams.runtime.part import Part
 from streams.runtime.partition_pump import RecordHandler
 from streams.runtime.places import check_folder, check_listening
 from streams.runtime.preparation import stop_on_user_error
+from streams.runtime.rights import Rights
 from streams.runtime.web_guard import WebGuard, names
 from streams.runtime.web_server import Web
 from streams.security.refusals import REFUSALS
@@ -113,6 +114,7 @@ class Application(faust.App):  # type: ignore[misc]
             value_serializer="raw",
             topic_partitions=settings.partitions,
             topic_disable_leader=True,
+            topic_allow_declare=False,  # who may make topics has made them before
             table_standby_replicas=1,
             broker_heartbeat_interval=HEARTBEAT_SECONDS,
             broker_session_timeout=SESSION_SECONDS,
@@ -133,6 +135,11 @@ class Application(faust.App):  # type: ignore[misc]
     @cached_property
     def flow_control(self) -> FlowControl:
         return FlowControl(self)
+
+    @property
+    def rights(self) -> Rights:
+        """What a worker needs of the servers."""
+        return Rights.of_all([Rights(groups=(self.conf.id,)), *(part.rights for part in self.parts)])
 
     def add(self, part: Part) -> None:
         """Have a part start, stop, and take part in rebalances."""

@@ -95,6 +95,10 @@ class System:
         }
         return {**os.environ, **ours, **settings}
 
+    def program(self, module: str) -> list[str]:
+        """What is run for a worker of this app."""
+        return ["-m", "faust"]
+
     def start(self, module: str, folder: Path | None = None, level: str = "warn", **settings: str) -> Worker:
         """Start a worker, with these settings besides, and do not wait for it. `folder`: where it keeps its tables, a
         new one by default. `level`: of its log."""
@@ -103,9 +107,10 @@ class System:
         log = self.data / f"{name}.log"
         folder = folder or self.data / name
         command = ["worker", "--web-port", str(port), "--datadir", str(folder), "-l", level]
+        program = self.program(module)
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "faust", "-A", module, *command],
+                [sys.executable, *program, "-A", module, *command],
                 cwd=self.data,
                 env=self.environment(**settings),
                 stdin=subprocess.DEVNULL,

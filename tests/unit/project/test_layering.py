@@ -33,7 +33,6 @@ streams.text streams.moments streams.limits streams.slices streams.secret
 streams.security.access
 streams.settings
 streams.security
-streams.store_url
 streams.concurrency
 streams.journal
 streams.journal.cassandra streams.journal.sql
@@ -46,6 +45,7 @@ streams.processes
 streams.runtime
 streams.web
 streams.cli
+streams.permissions
 streams.served_type
 streams.app
 streams.timers
