@@ -52,6 +52,7 @@ class Publisher(Part):
                     broker=connections.broker,
                     codec=context.events,
                     framing=framing,
+                    hints=context.commits_topic,
                     supervisor=app.supervisor,
                 )
             )

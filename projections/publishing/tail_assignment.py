@@ -15,6 +15,8 @@ from functools import partial
 
 from projections.publishing.publication import Publication
 from projections.publishing.tail import Tail
+from streams.concurrency.fairness import yield_if_due
+from streams.journal.commit_hint import read_hint
 from streams.runtime.partition_pump import ConsumerRecord
 
 LOOK_SECONDS = 30.0
@@ -40,7 +42,22 @@ class Tailers:
 
     async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
         self._covered[partition] = records[-1].offset + 1
-        self.wake(partition, records[-1].value)  # the newest commit number covers the others
+        tails = [tail for tail in self.tails.values() if tail.seat == partition]
+        if not tails and partition in self._seats:
+            self._unknown.set()
+        key = self._publication.layout.layout.hint_key
+        newest: dict[Tail, int] = {}
+        for record in records:
+            await yield_if_due()
+            nr, carried = read_hint(record.value, key)  # what it says need not be true
+            for tail in tails:
+                if carried is None:
+                    newest[tail] = nr
+                elif carried.commit.log == tail.log:
+                    tail.carried.put(carried, record.offset)
+                    newest[tail] = nr
+        for tail, nr in newest.items():
+            tail.wake(nr)
 
     def covered(self, partition: int) -> int | None:
         return self._covered.get(partition)
@@ -94,14 +111,6 @@ class Tailers:
                 self._unknown.set()  # whoever calls it again finds it so, and looks at once
                 raise
             self._keep_to_layout()
-
-    def wake(self, seat: int, hint: bytes | None) -> None:
-        """A hint came; what it says need not be true."""
-        tails = [tail for tail in self.tails.values() if tail.seat == seat]
-        for tail in tails:
-            tail.wake(int(hint) if hint and hint.isdigit() and len(hint) < 19 else 0)
-        if not tails and seat in self._seats:
-            self._unknown.set()
 
     async def close(self) -> None:
         """Tail nothing any more."""

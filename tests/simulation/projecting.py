@@ -60,7 +60,7 @@ class ProjectionWorker:
         logs = TypeLogs(journal, TYPE, self._layout, Heads({TYPE: journal}, self.layouts))
         publication = Publication(
             type=TYPE, topic=EVENTS_TOPIC, source="/accounts", journal=journal, layout=self._layout, broker=broker,
-            codec=EVENTS, supervisor=self.supervisor,
+            codec=EVENTS, supervisor=self.supervisor, hints=COMMITS_TOPIC,
         )  # fmt: skip
         self._tailers = Tailers(publication)
         self.control = Control(CONTROL_TOPIC, feed, broker, self.supervisor)
