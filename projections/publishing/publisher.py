@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
+from aiokafka import TopicPartition
 from faust.types import TP
 
 from projections.publishing.connections import Connections
+from projections.publishing.hint_reader import HintReader
 from projections.publishing.publication import Publication
 from projections.publishing.registry_framing import RegistryFraming
 from projections.publishing.tail import Tail
@@ -32,9 +34,10 @@ class Publisher(Part):
         self, app: Application, contexts: Mapping[str, AggregateType], connections: Connections, alone: bool = False
     ) -> None:
         self._app = app
-        self._contexts = contexts
         self._alone = alone
         self._framings: list[RegistryFraming] = []
+        self._hints_of: dict[str, Tailers] = {}
+        """By the topic of their hints."""
         self._tailers: dict[str, Tailers] = {}
         self._following: list[asyncio.Task[None]] = []
         for type_, context in contexts.items():
@@ -56,8 +59,10 @@ class Publisher(Part):
                     supervisor=app.supervisor,
                 )
             )
-            app.receive(context.commits_topic, self._tailers[type_], f"{context.commits_topic}-hints")
+            app.place(context.commits_topic, f"{context.commits_topic}-hints")
+            self._hints_of[context.commits_topic] = self._tailers[type_]
             app.layouts[context.commits_topic] = connections.layouts[type_]
+        self._hints = HintReader(app.settings.bootstrap_servers, self._hints_of)
 
     @property
     def tails(self) -> Iterable[Tail]:
@@ -76,16 +81,18 @@ class Publisher(Part):
         with stop_on_user_error():
             for framing in self._framings:
                 await framing.start()
+        self._following.append(self._app.supervisor.keep("hints", self._hints.run))
         for type_, tailers in self._tailers.items():
             name = f"the logs of {type_} that are published"
             self._following.append(self._app.supervisor.keep(name, tailers.follow_layout))
 
     async def assign(self, assignment: set[TP]) -> None:
-        """Where to read hints is what Faust has committed; which ones there are says what is to be tailed."""
+        """The seats of a type say which of its logs are tailed here."""
         count = self._app.settings.partitions
-        for type_, tailers in self._tailers.items():
-            topic = self._contexts[type_].commits_topic
-            tailers.assign({tp.partition for tp in assignment if tp.topic == topic and tp.partition < count})
+        seats = {tp for tp in assignment if tp.topic in self._hints_of and tp.partition < count}
+        for topic, tailers in self._hints_of.items():
+            tailers.assign({tp.partition for tp in seats if tp.topic == topic})
+        self._hints.assign([TopicPartition(*tp) for tp in seats])
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._following))

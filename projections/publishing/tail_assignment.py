@@ -1,9 +1,7 @@
 """Which logs of a type are tailed in this worker, and the hints that wake their tails.
 
 An owner sends a hint behind each commit, to the partition of hints that is the seat of its log. Who has been given that
-partition tails the log. Hints come past Faust's streams, in batches: a stream costs two tasks and a future for each
-record, and brought them so late, with some hundreds a second, that the tails saw most commits by looking for
-themselves, once a second.
+partition tails the log.
 """
 
 from __future__ import annotations
@@ -24,8 +22,7 @@ LOOK_SECONDS = 30.0
 
 
 class Tailers:
-    """The tails of one aggregate type in this worker: of the logs whose seats Kafka gave it. It is the receiver of the
-    topic of hints."""
+    """The tails of one aggregate type in this worker: of the logs whose seats Kafka gave it."""
 
     def __init__(self, publication: Publication) -> None:
         self.tails: dict[int, Tail] = {}
@@ -35,13 +32,12 @@ class Tailers:
         self._ended: set[int] = set()
         """The logs that are published to their ends."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._covered: dict[int, int] = {}
         self._unknown = asyncio.Event()
         """Set where the layout that is known may not be the newest."""
         self._publication = publication
 
     async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
-        self._covered[partition] = records[-1].offset + 1
+        """Take the next hints of a seat."""
         tails = [tail for tail in self.tails.values() if tail.seat == partition]
         if not tails and partition in self._seats:
             self._unknown.set()
@@ -59,16 +55,12 @@ class Tailers:
         for tail, nr in newest.items():
             tail.wake(nr)
 
-    def covered(self, partition: int) -> int | None:
-        return self._covered.get(partition)
-
     def assign(self, seats: set[int]) -> None:
         """Tail the logs at exactly these seats, also those that are sealed, to their ends. Cheap to repeat.
 
         Those that had been published to their ends are looked at again: see `follow_layout`.
         """
         self._seats = seats
-        self._covered = {seat: offset for seat, offset in self._covered.items() if seat in seats}
         self._ended.clear()
         self._keep_to_layout()
 

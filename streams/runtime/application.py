@@ -36,8 +36,7 @@ SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 0.3
 """By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
 STREAM_BUFFER = 128
-"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery. Hints come past them: see
-`streams.runtime.consumer`."""
+"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery."""
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
@@ -81,6 +80,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.parts: list[Part] = []
         self.receivers: dict[str, RecordHandler] = {}
         """By topic: who gets its records, instead of an agent's stream. See `receive`."""
+        self.unread: set[str] = set()
+        """The topics that are shared out, and not read by Faust. See `place`."""
         self.layouts: dict[str, KnownLayout] = {}
         """By topic whose partitions are seats of logs: which ones have one. See `streams.membership.seats`."""
         self.rebalanced = False
@@ -133,6 +134,11 @@ class Application(faust.App):  # type: ignore[misc]
         """Have the records of a topic go to `receiver` in batches, past Faust's streams: see `consumer.py`."""
         self.share_out(topic, name)
         self.receivers[topic] = receiver
+
+    def place(self, topic: str, name: str) -> None:
+        """Have Kafka share out the partitions of a topic, and Faust read nothing of it: somebody else does."""
+        self.share_out(topic, name)
+        self.unread.add(topic)
 
     def share_out(self, topic: str, name: str) -> None:
         """Have Kafka share out the partitions of a topic among the workers. What nobody receives is passed over."""
@@ -201,6 +207,7 @@ class Application(faust.App):  # type: ignore[misc]
 
     def on_rebalance_end(self) -> None:
         super().on_rebalance_end()
+        self.consumer.rest()
         member_id = self.consumer.member_id
         self._membership.record(member_id)
         if self._looking is not None:
