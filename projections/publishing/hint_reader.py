@@ -47,7 +47,8 @@ class HintReader:
 
     async def run(self) -> None:
         """Read for ever."""
-        consumer = self._consumer = await until_it_answers(self._connect, "Kafka: reading hints", (KafkaError, OSError))
+        consumer: Any = await until_it_answers(self._connect, "Kafka: reading hints", (KafkaError, OSError))
+        self._consumer = consumer
         try:
             consumer.assign(sorted(self._seats))
             while True:
