@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from faust.types import TP
 
 from projections.publishing.connections import Connections
-from projections.publishing.hint_reader import HintReader
+from projections.publishing.hints.hint_reader import HintReader
 from projections.publishing.publication import Publication
 from projections.publishing.registry_framing import RegistryFraming
 from projections.publishing.tail import Tail

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 
 from aiokafka.errors import KafkaError
 
-from projections.publishing.carried_commits import CarriedCommits
+from projections.publishing.hints.carried_commits import CarriedCommits
 from projections.publishing.publication import Publication, events_by_slice
 from projections.publishing.resume_point import find_resume_point
 from projections.publishing.slice_tail import LOOK_AGAIN_SECONDS, SliceTail, stand_still

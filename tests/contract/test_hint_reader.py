@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from projections.publishing.hint_reader import HintReader
+from projections.publishing.hints.hint_reader import HintReader
 from servers.where import HOST
 from streams.kafka.client import KafkaClient
 

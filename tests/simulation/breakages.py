@@ -18,7 +18,7 @@ from projections.applying.fold import TableFold, _Batch
 from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.projection_group import ProjectionGroup
 from projections.projection import Projection
-from projections.publishing.carried_commits import CarriedCommits
+from projections.publishing.hints.carried_commits import CarriedCommits
 from projections.publishing.resume_point import _last_record, _point, find_resume_point
 from projections.publishing.tail import Tail
 from projections.routing.cutover import Cutover

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from projections.publishing import carried_commits
 from projections.publishing import tail as tailer
-from projections.publishing.carried_commits import CarriedCommits
+from projections.publishing.hints import carried_commits
+from projections.publishing.hints.carried_commits import CarriedCommits
 from projections.publishing.publication import Publication
 from projections.publishing.tail import Tail
 from projections.publishing.tail_assignment import Tailers
