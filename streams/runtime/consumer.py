@@ -236,7 +236,7 @@ def _is_member(coordinator: Any) -> bool:
 
 
 def _pause(consumer: Any, tps: set[TP]) -> None:
-    consumer.pause(*(tps & consumer.assignment()))
+    consumer.pause(*(tp for tp in consumer.assignment() if tp in tps))  # it takes none of Faust's own kind
 
 
 class Transport(driver.Transport):  # type: ignore[misc]
