@@ -138,6 +138,9 @@ class ReadSide(Part):
         span = layout.of(stream_slice(stream))
         log = log_name(type, span.number)
         if log not in self._backlogs:
+            ended = [log_name(type, span.number) for span in layout.logs if span.sealed is not None]
+            for name in ended:
+                self._backlogs.pop(name, None)
             self._backlogs[log] = Backlog(self.journals[type], type, span, layout.slices)
         return self._backlogs[log]
 

@@ -42,8 +42,7 @@ SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 0.3
 """By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
 STREAM_BUFFER = 128
-"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery. Hints come past them: see
-`streams.runtime.consumer`."""
+"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery."""
 REFUSALS_SECONDS = 1.0
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
@@ -90,6 +89,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.parts: list[Part] = []
         self.receivers: dict[str, RecordHandler] = {}
         """By topic: who gets its records, instead of an agent's stream. See `receive`."""
+        self.unread: set[str] = set()
+        """The topics that are shared out, and not read by Faust. See `place`."""
         self.layouts: dict[str, KnownLayout] = {}
         """By topic whose partitions are seats of logs: which ones have one. See `streams.membership.seats`."""
         self.rebalanced = False
@@ -149,6 +150,14 @@ class Application(faust.App):  # type: ignore[misc]
         """Have Kafka share out the partitions of a topic among the workers, and their records go to `receiver` in
         batches, past Faust's streams: see `consumer.py`."""
         self.receivers[topic] = receiver
+        self._share_out(topic, name)
+
+    def place(self, topic: str, name: str) -> None:
+        """Have Kafka share out the partitions of a topic, and Faust read nothing of it: somebody else does."""
+        self.unread.add(topic)
+        self._share_out(topic, name)
+
+    def _share_out(self, topic: str, name: str) -> None:
         channel = self.topic(topic, key_type=bytes, value_type=bytes, partitions=self.settings.partitions)
 
         @self.agent(channel, name=name)
@@ -228,6 +237,7 @@ class Application(faust.App):  # type: ignore[misc]
 
     def on_rebalance_end(self) -> None:
         super().on_rebalance_end()
+        self.consumer.rest()
         member_id = self.consumer.member_id
         self._membership.record(member_id)
         if self._looking is not None:
