@@ -33,6 +33,7 @@ streams.text streams.moments streams.limits streams.slices
 streams.settings
 streams.store_url
 streams.concurrency
+streams.access
 streams.journal
 streams.journal.cassandra streams.journal.sql
 streams.open_journal
