@@ -23,6 +23,7 @@ from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
 from projections.stores.changes import TooSlow
 from projections.streaming.sse import BEAT_SECONDS, EVENT_STREAM, HEADERS, EventStream, Gone
+from streams.access.principal import current
 from streams.concurrency.tasks import until_one_ends
 from streams.journal.port import Unavailable
 from streams.runtime.web_guard import problem_response
@@ -46,6 +47,12 @@ def _count(streams: Mapping[EventStream, asyncio.Task[None]]) -> int:
         if not stream.is_connected:
             task.cancel()
     return sum(stream.is_connected for stream in streams)
+
+
+def _seconds_left() -> float | None:
+    """For so long the proof of who a client is holds; None: for ever."""
+    who = current()
+    return None if who is None or who.until is None else max(who.until - time.time(), 0.0)
 
 
 class EventStreams:
@@ -74,8 +81,8 @@ class EventStreams:
             until_one_ends(self._begin(stream, work, streams is self._clients), stream.beat())
         )
         try:
-            await asyncio.wait([task])
-            error = None if task.cancelled() else task.exception()
+            await asyncio.wait([task], timeout=_seconds_left())
+            error = None if not task.done() or task.cancelled() else task.exception()
         finally:
             del streams[stream]
             task.cancel()
@@ -132,7 +139,7 @@ class EventStreams:
         if self._session is None:
             # A session of its own: other queries must not wait for connections of streams.
             timeout = aiohttp.ClientTimeout(connect=HOP_SECONDS, sock_connect=HOP_SECONDS, sock_read=SILENT_SECONDS)
-            self._session = new_session(timeout, max(most_outgoing() // 2, 1))
+            self._session = new_session(timeout, max(most_outgoing() // 2, 1), self._doors.tls)
         headers = self._doors.signed("GET", url, {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on})
         try:
             async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:

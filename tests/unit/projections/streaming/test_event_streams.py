@@ -39,6 +39,7 @@ class Doors:
     """What streams ask of them."""
 
     others = 2
+    tls = None
 
     def hop(self, tables: Tables) -> dict[str, str]:
         return hop(tables)
