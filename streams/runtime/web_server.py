@@ -273,10 +273,10 @@ class Web(FaustWeb):  # type: ignore[misc]
 
     def _new_transport_tcp(self) -> web.BaseSite:
         conf = self.app.conf
-        return _Site(self._runner, conf.web_bind, conf.web_port, ssl_context=conf.web_ssl_context)
+        return TlsSite(self._runner, conf.web_bind, conf.web_port, ssl_context=conf.web_ssl_context)
 
 
-class _Site(web.TCPSite):
+class TlsSite(web.TCPSite):
     """Gives a handshake as long as the head of a request."""
 
     async def start(self) -> None:
