@@ -122,7 +122,9 @@ class ReadSide(Part):
         with stop_on_user_error():
             self.doors.tls = client_context(settings)
         self.doors.add_views()
-        self.event_streams = EventStreams(self.doors, settings.sse_clients, settings.sse_seconds)
+        self.event_streams = EventStreams(
+            self.doors, settings.sse_clients, settings.sse_seconds, settings.http_client_streams
+        )
         self.switching = Cutover(self.sources, self.control, self.doors)
         self.switching.add_view(app)
         self.control.changed = self._have_changed

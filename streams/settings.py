@@ -88,6 +88,8 @@ class Settings(Limits):
     """The bearer token with which the command line asks workers."""
     http_insecure: bool = False
     """Whether a worker may listen beyond this machine although nobody need say who he is."""
+    http_client_streams: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    """The most streams of events of one user, or of one address where nobody need say who he is."""
     http_client_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
     """The most connections of one address; that of this machine may have as many as there may be."""
     http_pending: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000

@@ -27,7 +27,7 @@ from streams.access.principal import current
 from streams.concurrency.tasks import until_one_ends
 from streams.journal.port import Unavailable
 from streams.runtime.web_guard import problem_response
-from streams.runtime.web_server import most_outgoing
+from streams.runtime.web_server import address_of_client, most_outgoing
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +55,20 @@ def _seconds_left() -> float | None:
     return None if who is None or who.until is None else max(who.until - time.time(), 0.0)
 
 
-class EventStreams:
-    """Serves at most `most` clients. Each has `seconds` to take what is sent."""
+def _client(request: Any) -> str:
+    """Who a client is, or the address it comes from; empty where neither is known, or it is this machine."""
+    who = current()
+    return address_of_client(request) if who is None else str(who.principal)
 
-    def __init__(self, doors: QueryRouter, most: int, seconds: float) -> None:
+
+class EventStreams:
+    """Serves at most `most` streams, of one client at most `most_of_one`. Each client has `seconds` to take what is
+    sent."""
+
+    def __init__(self, doors: QueryRouter, most: int, seconds: float, most_of_one: int) -> None:
         self._doors = doors
         self._most = most
+        self._most_of_one = most_of_one
         self._seconds = seconds
         self._clients: dict[EventStream, asyncio.Task[None]] = {}
         self._workers: dict[EventStream, asyncio.Task[None]] = {}
@@ -77,6 +85,9 @@ class EventStreams:
         if _count(streams) >= most:
             return problem_response(503, "Too many streams", f"this worker has {most} of them: ask another")
         stream = EventStream(request, self._seconds)
+        stream.client = "" if of_worker else _client(request)
+        if stream.client and sum(other.client == stream.client for other in streams) >= self._most_of_one:
+            return problem_response(429, "Too many streams", f"{stream.client} has {self._most_of_one} of them here")
         task = streams[stream] = asyncio.create_task(
             until_one_ends(self._begin(stream, work, streams is self._clients), stream.beat())
         )

@@ -183,6 +183,11 @@ def _address_of(transport: asyncio.BaseTransport) -> str:
     return "" if address == "::1" or address.startswith(("127.", "::ffff:127.")) else address
 
 
+def address_of_client(request: Any) -> str:
+    """The address that a request comes from; empty for this machine."""
+    return str(getattr(request.protocol, "address", ""))
+
+
 class OpenConnections:
     """All of a worker: at most so many, and of one address at most `most_of_one`."""
 

@@ -79,7 +79,14 @@ class Operation:
         """All statuses that it answers with problem details."""
         reads = {400, 503} if self.reads or self.stream else set()
         known = {401, 403, 503} if self.role is not None else set()
-        return {*self.problems, *reads, *known, *({400, 403, 408, 413, 415, 422} if self.body is not None else ())}
+        streams = {429} if self.stream else set()
+        return {
+            *self.problems,
+            *reads,
+            *streams,
+            *known,
+            *({400, 403, 408, 413, 415, 422} if self.body is not None else ()),
+        }
 
     @property
     def answers(self) -> dict[int, Response]:

@@ -83,7 +83,7 @@ def test_headers_of_reads(shop: Any) -> None:
     row = shop["paths"]["/orders/{id}"]["get"]
     asked = {it.get("name") or it["$ref"].rpartition("/")[2] for it in row["parameters"]}
     assert {"id", "At-Least", "Prefer", "If-None-Match", "Last-Event-ID"} == asked
-    assert {"200", "304", "400", "401", "403", "404", "421", "503"} == set(row["responses"])
+    assert {"200", "304", "400", "401", "403", "404", "421", "429", "503"} == set(row["responses"])
     assert {"application/json", "text/event-stream"} == set(row["responses"]["200"]["content"])
     for status in ("200", "304"):
         assert {"ETag", "Position", "Sequence"} == set(row["responses"][status]["headers"])
