@@ -85,6 +85,15 @@ class Issuer:
             "cut": self.token()[:-8],
             "another alg": self.unsigned("HS256"),
             "no token": "abc",
+            "no text": "\udcff.\udcff.\udcff",
+            "nested": f"{_base64(b'[' * 3_000)}.{_base64(b'{}')}.",
+            "a list": f"{_part([])}.{_part([])}.",
+            "kid is a list": f"{_part({'alg': 'RS256', 'kid': ['a']})}.{_part({})}.",
+            "alg is a list": f"{_part({'alg': ['RS256'], 'kid': self.newest})}.{_part({})}.",
+            "not detached": f"{_part({'alg': 'RS256', 'kid': self.newest, 'b64': False, 'crit': ['b64']})}..",
+            "unprintable": self.token(sub="alice\n"),
+            "half a letter": self.token(sub="alice\ud800"),
+            "no end at all": self.token(exp=float("inf")),
             "empty parts": "..",
             "too long": self.token(more="a" * 20_000),
             "with a key of its own": jwt.encode(
@@ -95,6 +104,10 @@ class Issuer:
             ),
             "kid is a path": self.token(kid="../../dev/null", key=key),
         }
+
+    def sendable_bad_tokens(self) -> dict[str, str]:
+        """Those that a client can put into a header."""
+        return {what: token for what, token in self.bad_tokens().items() if token.isascii() and len(token) < 8_000}
 
     def unsigned(self, algorithm: str | None) -> str:
         """A token that says that it need not be signed."""

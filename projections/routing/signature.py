@@ -104,6 +104,9 @@ def _user(headers: Mapping[str, str]) -> Identified | None:
 def _sign(secret: bytes, method: str, path: str, headers: Mapping[str, str], at: str) -> str:
     # Clients and proxies may write the same path in different ways: what it means is signed.
     meant = unquote_to_bytes(path.replace("+", "%20").encode(errors="surrogateescape"))
-    parts = [method.encode(), meant, *(headers.get(name, "").encode() for name in _SIGNED), at.encode()]
+    parts = [method.encode(), meant, headers.get(HOP, "").encode(), headers.get(SEEN, "").encode()]
+    # Left out where they are not there: then a version that knows nothing of them understands the signature.
+    parts += [f"{name}={headers[name]}".encode() for name in (USER, DIGEST) if name in headers]
+    parts.append(at.encode())
     text = b"".join(b"%d:%s" % (len(part), part) for part in parts)
     return hmac.new(secret, text, "sha256").hexdigest()

@@ -69,6 +69,7 @@ class Oidc:
         self._read_at = -OLDEST_SECONDS
         self._asked_at = -AGAIN_SECONDS
         self._asking = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
 
     async def identify(self, token: str) -> Identified:
         """Whose token it is. Raises `NotKnown`, and `NotKnownNow` while there are no keys."""
@@ -88,16 +89,18 @@ class Oidc:
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError) as error:  # no token at all
             raise NotKnown(f"the token does not hold: {error}") from None
         return Identified(_principal(claims), float(claims["exp"]) + LEEWAY_SECONDS)
 
     async def _key(self, kid: object) -> _Key:
         """The key of this name; the only one, for a token that names none. Raises `NotKnown`, `NotKnownNow`."""
         key = self._find(kid)
-        if key is None or self._age > FRESH_SECONDS:
+        if key is None or self._age > OLDEST_SECONDS:
             await self._read_keys()
             key = self._find(kid)
+        elif self._age > FRESH_SECONDS and not self._asking.locked():  # nobody need wait for an issuer that is slow
+            self._reading = asyncio.create_task(self._read_keys())
         if self._age > OLDEST_SECONDS:
             raise NotKnownNow(f"the keys of {self._issuer} cannot be read")
         if key is None:
@@ -171,10 +174,14 @@ def _usable(found: _KeySet) -> Mapping[str, _Key]:
 
 def _principal(claims: Mapping[str, Any]) -> Principal:
     sub, groups = claims["sub"], claims.get("groups", ())
-    if not isinstance(sub, str) or not sub:
+    if not _is_name(sub):
         raise NotKnown("the token names nobody")
-    names = [group for group in groups if isinstance(group, str)] if isinstance(groups, list | tuple) else []
-    return Principal("oidc", sub, tuple(names))
+    names = groups if isinstance(groups, list | tuple) else []
+    return Principal("oidc", sub, tuple(name for name in names if _is_name(name)))
+
+
+def _is_name(text: object) -> bool:
+    return isinstance(text, str) and text != "" and text.isprintable()
 
 
 def _check_url(name: str, url: str) -> None:

@@ -65,7 +65,7 @@ def new_token(name: str, until: datetime | None = None) -> tuple[str, str]:
 
 
 def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
 def _seconds(text: str = "") -> float | None:

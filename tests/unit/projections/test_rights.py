@@ -5,6 +5,7 @@ The worker has no Kafka behind it here: whoever may ask is told that it cannot a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,8 +103,7 @@ async def test_everybody(world: World) -> None:
 
 async def test_nobody(world: World) -> None:
     """Without a token, and with one that does not hold, the answer is 401, but for what is for whoever comes."""
-    bad = {"no token": None, "unknown": "sst_unknown", **world.issuer.bad_tokens()}
-    del bad["too long"]  # which is no request at all
+    bad = {"no token": None, "unknown": "sst_unknown", **world.issuer.sendable_bad_tokens()}
     wrong = []
     for asked in operations(await world.told()):
         for what, token in bad.items():
@@ -111,6 +111,16 @@ async def test_nobody(world: World) -> None:
             if (found == 401) != bool(asked.needs):
                 wrong.append((asked, what, found))
     assert [] == wrong
+
+
+async def test_bytes_that_are_no_text(world: World) -> None:
+    """They are no token, and nothing fails."""
+    host, _, port = world.url.removeprefix("http://").partition(":")
+    for given in (b"Bearer \xff", b"Bearer sst_\xff", b"\xff", b"Bearer \xff.\xff.\xff", b"Bearer"):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /orders HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: %s\r\n\r\n" % given)
+        assert b"HTTP/1.1 401 " == (await asyncio.wait_for(reader.read(1_000), 5))[:13], given
+        writer.close()
 
 
 async def test_what_is_for_whoever_comes(world: World) -> None:
