@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,18 +21,23 @@ import pytest
 import pytest_asyncio
 import trustme
 
+from streams.access.tokens import new_token
 from tests.e2e.client import eventually
 from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PROJECTIONS, Worker, free_port
 from tests.issuer import AUDIENCE, Issuer
-from tests.rights import everybody, may, operations, status
+from tests.rights import ROLES, everybody, may, operations, status
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
 
+HOOKS = Path(__file__).with_name("openapi_hooks.py")
+CONFIG = HOOKS.with_suffix(".toml")
 REFUSED = (401, 403)
 ORDERS_OF_ALICE = [f"alice-{number}" for number in range(8)]
-LIMITED = """
+LIMITED = (
+    "".join(f'[[grants]]\nto = ["token:all"]\nrole = "{role}"\ncontexts = ["*"]\n' for role in ROLES)
+    + """
 [[grants]]
 to = ["oidc:alice"]
 role = "commander"
@@ -54,6 +61,7 @@ to = ["token:new"]
 role = "auditor"
 contexts = ["*"]
 """
+)
 
 
 class Guarded(NamedTuple):
@@ -78,7 +86,8 @@ async def guarded(system: System, tmp_path_factory: pytest.TempPathFactory) -> A
     issued.cert_chain_pems[0].write_to_path(folder / "server.crt")
     servers.cert_pem.write_to_path(folder / "ca.crt")
     clients.cert_pem.write_to_path(folder / "clients.crt")
-    (folder / "tokens").write_text("\n".join(line for _, line, _ in known.values()) + "\n")
+    all, line_of_all = new_token("all")
+    (folder / "tokens").write_text("\n".join([line_of_all, *(line for _, line, _ in known.values())]) + "\n")
     (folder / "grants").write_text("\n".join(grant for _, _, grant in known.values()) + LIMITED)
     settings = {
         "HTTP_TOKENS_FILE": str(folder / "tokens"),
@@ -96,7 +105,7 @@ async def guarded(system: System, tmp_path_factory: pytest.TempPathFactory) -> A
     doors = system.start(PROJECTIONS, **settings), system.start(PROJECTIONS, **settings)
     await asyncio.gather(system.all_served(orders), system.all_served(*doors))
     tokens = {who: token for who, (token, _, _) in known.items()}
-    yield Guarded(orders, doors, tokens, issuer, folder, settings, clients)
+    yield Guarded(orders, doors, tokens | {"all": all}, issuer, folder, settings, clients)
     await issuer.stop()
 
 
@@ -151,6 +160,8 @@ async def test_every_operation_as_everybody(system: System, guarded: Guarded, at
     worker, wrong = guarded.doors[at], []
     for asked in operations(await told(system, worker)):
         for who, token in guarded.tokens.items():
+            if who == "all":
+                continue
             found = await status(system.http, worker.url, asked, token)
             if (found not in REFUSED) != may(who, asked) or found >= 500:
                 wrong.append((asked, who, found))
@@ -167,6 +178,33 @@ async def test_every_operation_as_nobody(system: System, guarded: Guarded) -> No
             if (found == 401) != bool(asked.needs):
                 wrong.append((asked, what, found))
     assert [] == wrong
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["anonymous", "known"])
+async def test_whatever_is_sent(guarded: Guarded, is_known: bool) -> None:
+    """Whatever a client sends, and whether it is known or not: an answer that is described, and never a server error.
+    Where one must be known, nobody is who is not."""
+    values = {"projections.name": ["orders"], "only": ["users"], "At-Least": ["order-0:1"]}
+    options = ["--header", f"Authorization: Bearer {guarded.tokens['all']}"] if is_known else []
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"),
+        *(
+            "--tls-verify",
+            guarded.settings["HTTP_CA_FILE"],
+            "--exclude-method",
+            "POST",
+            "--phases",
+            "examples,coverage",
+        ),
+        *("--checks", checks + (",ignored_auth" if is_known else ""), *options),
+        guarded.doors[0].url + "/openapi.json",
+        env={**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS), "OPENAPI_KNOWN": json.dumps(values)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert 0 == process.returncode, output.decode()
 
 
 async def test_workers_that_decide(system: System, guarded: Guarded) -> None:
