@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -20,7 +20,6 @@ from aiokafka.errors import (
     KafkaTimeoutError,
     NoBrokersAvailable,
     NodeNotReadyError,
-    for_code,
 )
 
 from streams.cli.run import DONE, ERROR, FAILED, NO_REPLY, REJECTED, USAGE, CliError
@@ -29,6 +28,7 @@ from streams.kafka import topics
 from streams.kafka.clients import KafkaClients, why
 from streams.kafka.records import AIOKafkaConsumer
 from streams.kafka.topic_metadata import existing
+from streams.membership.group import KafkaGroup, Member
 from streams.security.refusals import BrokerRefuses, TopicForbidden
 from streams.settings import Settings
 from streams.text import one_line
@@ -98,15 +98,10 @@ async def partitions_by_topic(settings: Settings, *needed: str) -> dict[str, int
             return present
 
 
-async def describe_group(settings: Settings, group: str) -> Mapping[str, Any]:
-    """A consumer group as its broker knows it. Raises `KafkaError`, `TimeoutError`."""
-    async with connected(KafkaClients.of(settings).admin()) as admin, asyncio.timeout(REQUEST_SECONDS):
-        [response] = await admin.describe_consumer_groups([group])
-    [described] = response.to_object()["groups"]
-    if described["error_code"]:
-        raise for_code(described["error_code"])(group)
-    found: Mapping[str, Any] = described
-    return found
+async def members(settings: Settings, group: str) -> Sequence[Member]:
+    """The members of a consumer group as they are now. Raises `CliError`."""
+    async with kafka(settings), asyncio.timeout(REQUEST_SECONDS):
+        return await KafkaGroup(KafkaClients.of(settings), group).members_now()
 
 
 def require_topic(topic: str, type: str, settings: Settings, present: Collection[str], known: Collection[str]) -> None:

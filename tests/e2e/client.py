@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import murmur2
 
 from streams.kafka.clients import KafkaClients
+from tests.side_by_side import PROCESSES
 
 PARTITIONS = 4
 PAUSE = 0.05
@@ -24,8 +25,9 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 async def eventually(probe: Callable[[], Any], seconds: float, what: Callable[[], str] | str) -> Any:
-    """The first true result of `probe`, asked again and again; fails with `what` when there is none in time."""
-    deadline = time.monotonic() + seconds
+    """The first true result of `probe`, asked again and again; fails with `what` when there is none in `seconds`, which
+    are those of a machine that runs one test at a time."""
+    deadline = time.monotonic() + seconds * PROCESSES
     while True:
         found = probe()
         if inspect.isawaitable(found):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from streams.kafka.clients import KafkaClients
+from streams.membership.group import KafkaGroup
 from streams.membership.member_file import Membership
-from streams.membership.peers import KafkaGroup
 from streams.settings import SettingsError
 
 GROUP = KafkaGroup(KafkaClients(["127.0.0.1:1"]), "group")
