@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka.coordinator.protocol import ConsumerProtocol
-from aiokafka.errors import GroupAuthorizationFailedError, for_code
+from aiokafka.errors import GroupAuthorizationFailedError, GroupCoordinatorNotAvailableError, for_code
 from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest
 from faust.assignor.client_assignment import ClientMetadata
 from yarl import URL
 
+from streams.concurrency.retry import retried
 from streams.kafka.clients import KafkaClients
 from streams.security.refusals import RIGHTS
 from streams.settings import SettingsError
 
 ASK_AGAIN_SECONDS = 0.1
+NEW_CLUSTER_PAUSES = (0.1,) * 30
 _STABLE = "Stable"
 
 
@@ -55,7 +58,8 @@ class KafkaGroup:
         """Raise `SettingsError` where this process may not be a member, and `KafkaError`, `OSError`."""
         try:
             async with self._admin() as admin:
-                coordinator = await admin.find_coordinator(self._name)
+                find = partial(admin.find_coordinator, self._name)  # which a new cluster is about to have
+                coordinator = await retried(find, NEW_CLUSTER_PAUSES, GroupCoordinatorNotAvailableError)
                 # Of nobody: who may be a member hears that he is none, and nothing comes of it.
                 answer = await admin._send_request(HeartbeatRequest(self._name, -1, ""), coordinator)
         except GroupAuthorizationFailedError:

@@ -10,7 +10,7 @@ import pytest_asyncio
 from servers.secured import ADMIN, SecuredKafka
 from servers.where import Where
 from tests.chaos.servers import server_port
-from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, USERS
+from tests.e2e.worker import ORDERS, PROJECTIONS
 from tests.security.site import Site
 
 
@@ -24,7 +24,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     site = Site(kafka, issuer, folder, tmp_path_factory.mktemp("system"))
     try:
         await site.system.open()
-        for app in (ORDERS, PRODUCTS, USERS, CHECKOUT, "streams.timers", PROJECTIONS):
+        for app in (ORDERS, PROJECTIONS):
             ended = await site.system.run("-A", app, "setup", **site.login(ADMIN))
             assert 0 == ended.returncode, ended.stdout + ended.stderr
         await site.grant_all()

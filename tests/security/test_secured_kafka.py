@@ -213,11 +213,18 @@ async def test_tokens_that_end(site: Site, workers: Workers) -> None:
     worker = site.system.start(PROJECTIONS, **site.bearer(workers.token))
     both = workers.projections, worker
     deadline = asyncio.get_running_loop().time() + 2.5 * TOKEN_SECONDS
+
+    async def renew() -> None:
+        while True:
+            site.write_token(workers.token, "projections", TOKEN_SECONDS)
+            await asyncio.sleep(TOKEN_SECONDS / 5)
+
+    renewing = asyncio.create_task(renew())
     while asyncio.get_running_loop().time() < deadline:
-        site.write_token(workers.token, "projections", TOKEN_SECONDS)
-        await asyncio.sleep(TOKEN_SECONDS / 5)
+        await workers.order()
+        await asyncio.sleep(1)
+    renewing.cancel()
     assert [] == [line for it in both for line in errors(it, "does not take the token")]
-    await workers.order()
 
     async def shown() -> bool:
         found = await asyncio.gather(*map(workers.health, both))
