@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import importlib
+import math
 import time
 from pathlib import Path
 from urllib.parse import quote_plus
@@ -79,7 +80,23 @@ class FileTokens(AbstractTokenProvider):  # type: ignore[misc]
             raise TokenRefused(f"{self._named}: {reason}") from None
         if not text or len(text.split()) != 1:
             raise TokenRefused(f"{self._named}: it is {'no token' if text else 'empty'}")
+        if time.time() >= _ends_at(text):
+            raise TokenRefused(f"{self._named}: its token has ended: renew it")
         return text
+
+
+class _Claims(msgspec.Struct):
+    exp: float = math.inf
+
+
+def _ends_at(token: str) -> float:
+    """The time, in seconds since 1970, at which a JSON Web Token ends; infinite for one that does not say. A broker may
+    take one that has just ended, and end its session at once."""
+    try:
+        _, claims, _ = token.split(".")
+        return msgspec.json.decode(base64.urlsafe_b64decode(claims + "=="), type=_Claims).exp
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        return math.inf
 
 
 class _Granted(msgspec.Struct):

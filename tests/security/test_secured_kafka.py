@@ -129,7 +129,7 @@ MISTAKES: dict[str, tuple[Callable[[Site], dict[str, str]], str]] = {
         lambda site: site.certified(Authority(site.folder / "stranger").issue("orders")),
         "does not take the certificate of this process",
     ),
-    "token": (lambda site: with_token(site, -60), "does not take the token of this process: "),
+    "token": (lambda site: with_token(site, -60), "its token has ended: renew it"),
     "group": (lambda site: site.login("nobody"), "the consumer group"),
 }
 
@@ -232,11 +232,11 @@ async def test_tokens_that_end(site: Site, workers: Workers) -> None:
     while asyncio.get_running_loop().time() < deadline:
         await eventually(workers.ordered, 30, worker.tail)
     renewing.cancel()
-    assert [] == [line for it in both for line in errors(it, "does not take the token")]
+    assert [] == [line for it in both for line in errors(it, "its token has ended")]
 
     async def shown() -> bool:
         found = await asyncio.gather(*map(workers.health, both))
-        return any(status == 503 and "does not take the token of this process" in text for status, text in found)
+        return any(status == 503 and "its token has ended" in text for status, text in found)
 
     await eventually(shown, 4 * TOKEN_SECONDS, worker.tail)
     site.write_token(workers.token, "projections", 3_600)

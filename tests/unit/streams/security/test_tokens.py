@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -158,3 +159,19 @@ async def test_a_broker_that_refuses_a_token(tmp_path: Path, answer: bytes, said
     with pytest.raises(SaslAuthenticationFailed, match=said):
         await login.step(answer)
     assert await login.step(b"") is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "ended"), [({"exp": 1}, True), ({"exp": 1e11}, False), ({}, False), ({"exp": "x"}, False)]
+)
+async def test_a_token_that_has_ended(tmp_path: Path, claims: dict[str, Any], ended: bool) -> None:
+    """It is not sent: a broker may take it, and end the session at once. What does not say when it ends is."""
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    (tmp_path / "token").write_text(f"head.{body}.canary")
+    source = FileTokens(str(tmp_path / "token"), "KAFKA_OAUTH_TOKEN_FILE")
+    if not ended:
+        assert f"head.{body}.canary" == await source.token()
+        return
+    with pytest.raises(TokenRefused, match="its token has ended: renew it") as error:
+        await source.token()
+    assert "canary" not in str(error.value)
