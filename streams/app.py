@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from schemas.formats import AVRO, Format
+from streams.access.principal import Role
 from streams.aggregate_type import AggregateType, Kind
 from streams.cli import main as command_line
 from streams.cli.logs import logs
@@ -35,6 +36,7 @@ from streams.security.reply_topics import ReplyTopics
 from streams.served_type import NewFollower, ServedType
 from streams.settings import DATABASE, Settings
 from streams.web.health import add_health, json_response
+from streams.web.operation import describe
 from streams.web.owners import add_owners
 
 YOUNG_OBJECTS = 50_000
@@ -63,6 +65,7 @@ def command_app(
         contexts = [AggregateType(name, kind, settings, schema_root, format) for kind in kinds]
         journal = contexts[0].journal()
     app = Application(module, name, settings, leaves_first=True)
+    app.contexts = {context.decider.type: name for context in contexts}
     broker = KafkaClient(KafkaClients.of(settings), settings.partitions, _reply_topics(settings))
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
@@ -151,6 +154,7 @@ def _add_inputs(app: Application, served: Sequence[ServedType]) -> None:
     """Serve `/inputs`: how far the events are routed that this worker's process managers hear."""
 
     @app.page("/inputs")
+    @describe("operations", "How far the events are routed that are heard here", dict[str, Any], role=Role.AUDITOR)
     async def inputs(view: Any, request: Any) -> Any:
         positions = [position for part in served if part.router is not None for position in part.router.inputs()]
         return json_response(view, {"app": app.module, "inputs": positions})

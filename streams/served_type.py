@@ -78,7 +78,13 @@ class ServedType(Part):
         self._budget = budget
         self._new_follower = new_follower
         self._events_topic = topics.events_topic(settings.namespace, type)
-        self._replies = Replies(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
+        self._replies = Replies(
+            broker,
+            context.commits_topic,
+            context.commands_topic,
+            context.dead_letters_topic,
+            hint_key=lambda: self.layout.reader.layout.hint_key,
+        )
         self._dispatcher: CommandDispatcher | None = None
         if context.process is not None:
             self._add_process(context.process)

@@ -23,6 +23,7 @@ _WORDS: dict[str, dict[str, Any]] = {
     "publish": {"on": True, "off": False},
     "kafka_security": {word: word for word in PROTOCOLS},
     "kafka_sasl_mechanism": {word: word for word in MECHANISMS},
+    "http_insecure": {"yes": True, "no": False},
 }
 _BROKERS = "kafka://host:9092, with ; or , between several"
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -78,7 +79,30 @@ class Settings(Limits, KafkaAccess):
     http_allowed_hosts: str = ""
     """Names by which a worker is asked besides its own, separated by commas: `name` or `name:port`."""
     http_allowed_origins: str = ""
-    """Sites whose pages may give orders, separated by commas: `https://name[:port]`."""
+    """Sites whose pages may ask and give orders, separated by commas: `https://name[:port]`."""
+    http_tokens_file: str = ""
+    """The bearer tokens of those who may ask, hashed. See `streams.access.tokens`."""
+    http_oidc_issuer: str = ""
+    """The issuer of tokens, `https://..`, exactly as it calls itself."""
+    http_oidc_audience: str = ""
+    """For whom its tokens are to be."""
+    http_grants_file: str = ""
+    """Who may do what. See `streams.access.grants`."""
+    http_tls_cert_file: str = ""
+    """The certificate of a worker's web port, with what stands between it and its authority. Without it, no TLS."""
+    http_tls_key_file: str = ""
+    http_client_ca_file: str = ""
+    """Who shows a certificate of these authorities has said who he is."""
+    http_ca_file: str = ""
+    """The authorities of workers' certificates, and of the issuer's, besides the system's."""
+    http_token_file: str = ""
+    """The bearer token with which the command line asks workers."""
+    http_insecure: bool = False
+    """Whether a worker may listen beyond this machine although nobody need say who he is."""
+    http_client_streams: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    """The most streams of events of one user, or of one address where nobody need say who he is."""
+    http_client_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
+    """The most connections of one address; that of this machine may have as many as there may be."""
     http_pending: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
     """The most commands of an aggregate type that came over HTTP and have no reply yet, and of requests that wait."""
 

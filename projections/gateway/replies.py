@@ -40,7 +40,8 @@ from streams.kafka.topics import DAY
 
 log = logging.getLogger(__name__)
 
-FETCH_WAIT_MS = 100
+FETCH_WAIT_MS = 5_000
+"""How long a broker keeps a request that finds nothing. All partitions are in it, so a record that comes ends it."""
 AT_ONCE = 500
 """Records that are written at once, while nothing else is done."""
 PAUSE = 1.0

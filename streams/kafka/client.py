@@ -211,9 +211,9 @@ class KafkaClient:
         """
         await self._sender.reply(replies)
 
-    def hint(self, topic: str, partition: int, nr: int) -> None:
+    def hint(self, topic: str, partition: int, value: bytes) -> None:
         """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
-        self._sender.hint(topic, partition, nr)
+        self._sender.hint(topic, partition, value)
 
     async def _reply_partitions(self, topic: str) -> int:
         """The number of partitions of a reply topic, which is made if it is missing. Raises `KafkaError`,

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 MAX_PENDING = 20_000
 """The most replies on their way to Kafka; owners wait when there are more."""
 MAX_PENDING_BYTES = 64 * 1024 * 1024
+MAX_HINTS = 16
+"""The most hints of a log that wait."""
 MAX_REPLY_TOPICS = 1_000
 """The most reply topics whose partitions are known; the one without a reply for the longest time is looked up again."""
 LOOKED_UP_AT_ONCE = 16
@@ -85,11 +87,12 @@ class Sender:
         async with self._drained:
             await self._drained.wait_for(lambda: self.pending < MAX_PENDING and self.pending_bytes < MAX_PENDING_BYTES)
 
-    def hint(self, topic: str, partition: int, nr: int) -> None:
+    def hint(self, topic: str, partition: int, value: bytes) -> None:
         """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
         queue = self._queue(topic, partition, counted=False)
-        queue.clear()  # the newest says it all
-        queue.append((None, str(nr).encode(), []))
+        if len(queue) >= MAX_HINTS:
+            queue.clear()  # the newest names the newest commit
+        queue.append((None, value, []))
 
     def _put(self, topic: str, partitions: int, record: ProducerRecord) -> None:
         self._queue(topic, partition_of(record[0] or b"", partitions), counted=True).append(record)

@@ -13,6 +13,9 @@ from faust.types import TP
 from mode.utils.queues import FlowControlEvent
 from yarl import URL
 
+from streams.access.access import Access, check_reach, is_loopback
+from streams.access.principal import Need, Role
+from streams.access.tls import server_context
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel, each_done
@@ -23,6 +26,7 @@ from streams.membership.member_file import Membership
 from streams.membership.peers import Peers
 from streams.membership.seats import SeatAssignor
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
+from streams.runtime.access_guard import AccessGuard, log_changes
 from streams.runtime.consumer import Transport
 from streams.runtime.log_lines import one_line_each, quieten
 from streams.runtime.part import Part
@@ -42,14 +46,13 @@ SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 0.3
 """By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
 STREAM_BUFFER = 128
-"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery. Hints come past them: see
-`streams.runtime.consumer`."""
+"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery."""
 REFUSALS_SECONDS = 1.0
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
 LOOPBACK, WEB_PORT = "127.0.0.1", 6066
-"""Where a worker listens unless told otherwise on its command line: there is no authentication."""
+"""Where a worker listens unless told otherwise on its command line."""
 
 
 class FlowControl(FlowControlEvent):  # type: ignore[misc]
@@ -83,6 +86,11 @@ class Application(faust.App):  # type: ignore[misc]
         self, name: str, group: str, settings: Settings, *, leaves_first: bool = False, **options: Any
     ) -> None:
         self.module = name
+        self.context = group
+        self.contexts: dict[str, str] = {}
+        """By aggregate type the context that it is of: where somebody must have a role. See `streams.access`."""
+        self.access: Access | None = None
+        """Who may do what; known when the worker starts. None: whoever comes may do everything."""
         self.settings = settings
         with stop_on_user_error():
             self.clients = KafkaClients.of(settings)
@@ -90,6 +98,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.parts: list[Part] = []
         self.receivers: dict[str, RecordHandler] = {}
         """By topic: who gets its records, instead of an agent's stream. See `receive`."""
+        self.unread: set[str] = set()
+        """The topics that are shared out, and not read by Faust. See `place`."""
         self.layouts: dict[str, KnownLayout] = {}
         """By topic whose partitions are seats of logs: which ones have one. See `streams.membership.seats`."""
         self.rebalanced = False
@@ -97,9 +107,10 @@ class Application(faust.App):  # type: ignore[misc]
         self._resuming: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         options.setdefault("datadir", str(settings.data_dir / group))
-        door = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
+        self.guard = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
+        rights = AccessGuard(lambda: self.access, self.need_of)
         web = dict(options.pop("web_application_options", {}))
-        web["middlewares"] = [door.middleware, *web.get("middlewares", ())]
+        web["middlewares"] = [self.guard.middleware, *web.get("middlewares", ()), rights.middleware]
         super().__init__(
             settings.namespace + group,
             broker=[URL(f"kafka://{broker}") for broker in self.clients.servers],
@@ -149,6 +160,14 @@ class Application(faust.App):  # type: ignore[misc]
         """Have Kafka share out the partitions of a topic among the workers, and their records go to `receiver` in
         batches, past Faust's streams: see `consumer.py`."""
         self.receivers[topic] = receiver
+        self._share_out(topic, name)
+
+    def place(self, topic: str, name: str) -> None:
+        """Have Kafka share out the partitions of a topic, and Faust read nothing of it: somebody else does."""
+        self.unread.add(topic)
+        self._share_out(topic, name)
+
+    def _share_out(self, topic: str, name: str) -> None:
         channel = self.topic(topic, key_type=bytes, value_type=bytes, partitions=self.settings.partitions)
 
         @self.agent(channel, name=name)
@@ -174,7 +193,7 @@ class Application(faust.App):  # type: ignore[misc]
         with stop_on_user_error():
             check_folder(self.conf.datadir)
             if self.conf.web_enabled:
-                check_listening(self.conf.web_bind, self.conf.web_port)
+                self._open_port()
         await super().on_first_start()
         with stop_on_user_error():
             await until_it_answers(self.clients.check, "Kafka", (KafkaError, OSError, TimeoutError))
@@ -197,6 +216,27 @@ class Application(faust.App):  # type: ignore[misc]
             else:
                 self.supervisor.well("Kafka")
             await asyncio.sleep(REFUSALS_SECONDS)
+
+    def _open_port(self) -> None:
+        """Know who may ask, and how. Raises `SettingsError`."""
+        self.access = Access.of(self.settings)
+        check_reach(self.settings, self.conf.web_bind, self.access)
+        self.conf.web_ssl_context = server_context(self.settings)
+        check_listening(self.conf.web_bind, self.conf.web_port)
+        if self.access is not None:
+            log_changes()
+            if self.conf.web_ssl_context is None and not is_loopback(self.conf.web_bind):
+                log.warning(
+                    "tokens come to this port in the clear, unless a proxy before it has TLS: HTTP_TLS_CERT_FILE"
+                )
+
+    def need_of(self, view: Any, method: str) -> Need:
+        """The right that one method of a view needs: as it says itself, else that of an operator."""
+        handler = view.methods["get" if method == "HEAD" else method.lower()]
+        described = getattr(handler, "described", None)
+        if described is None:
+            return Need(Role.OPERATOR, (self.context,))
+        return Need(described.role, tuple(self.contexts.get(type, type) for type in described.of) or (self.context,))
 
     async def on_stop(self) -> None:
         # Owners let go first: Faust takes a second or two for the rest, in which nobody would serve their logs.
@@ -228,6 +268,7 @@ class Application(faust.App):  # type: ignore[misc]
 
     def on_rebalance_end(self) -> None:
         super().on_rebalance_end()
+        self.consumer.rest()
         member_id = self.consumer.member_id
         self._membership.record(member_id)
         if self._looking is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 USER_ERROR = 2
+HINT_KEY_BYTES = 16
 
 _KAFKA = (KafkaError, TimeoutError)
 
@@ -116,10 +118,14 @@ async def prepare(
 
 
 async def lay_out(journal: Log, settings: Settings, types: Iterable[str]) -> None:
-    """Say which logs each of these types begins with, and with which slices, where nobody has. Raises `Unavailable`."""
+    """Say which logs each of these types begins with, and with which slices, where nobody has; and make the key of its
+    hints, which journals of older versions lack. Raises `Unavailable`."""
     for type in types:
-        if await journal.layout(type) is None:
-            await journal.change_layout(type, first_layout(settings.partitions, settings.logs))
+        key, layout = secrets.token_hex(HINT_KEY_BYTES), await journal.layout(type)
+        if layout is None:
+            await journal.change_layout(type, first_layout(settings.partitions, settings.logs, key))
+        elif not layout.hint_key:
+            await journal.change_layout(type, layout.with_hint_key(key))
 
 
 async def topics_of_others(settings: Settings, theirs: Sequence[Topic]) -> str:

@@ -15,6 +15,7 @@ from aggregates.shop.order import Event, Line, LineAdded, OrderOpened, OrderPlac
 from projections.publishing.publication import Publication
 from projections.publishing.tail_assignment import Tailers
 from streams.aggregate_type import AggregateType
+from streams.journal.commit_hint import encode_hint
 from streams.journal.layout import LogSpan, first_layout
 from streams.journal.port import Commit, RecordedEvent, SliceHead, log_name
 from streams.journal.position import stream_name
@@ -166,7 +167,7 @@ class Written:
     def hint(self) -> None:
         """Tell the tailers, as owners do, that there is something new."""
         for log, head in self._heads.items():
-            self._broker.hint(self.context.commits_topic, self._layout.log(log).seat, head.nr)
+            self._broker.hint(self.context.commits_topic, self._layout.log(log).seat, encode_hint(head))
 
     async def publish(self) -> Tailed:
         """Publish all of it here, with the product's own tailer, from the first event on."""

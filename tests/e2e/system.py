@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -59,6 +60,12 @@ class System:
             acks="all", enable_idempotence=True, linger_ms=2, max_request_size=1 << 21
         )
         await self.producer.start()
+
+    async def trust(self, authority: Path) -> None:
+        """Ask workers with TLS from now on, whose certificates are of this authority."""
+        await self.http.close()
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=authority))
+        self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), connector=connector)
 
     async def close(self, keep_journal: bool = False) -> None:
         """Stop what this has started, and leave nothing on the servers, or only what the journal holds."""
@@ -117,7 +124,8 @@ class System:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        worker = Worker(module, port, log, folder, process)
+        scheme = "https" if "HTTP_TLS_CERT_FILE" in settings else "http"
+        worker = Worker(module, port, log, folder, process, scheme)
         self.workers.append(worker)
         return worker
 

@@ -34,6 +34,7 @@ streams.security.access
 streams.settings
 streams.security
 streams.concurrency
+streams.access
 streams.journal
 streams.journal.cassandra streams.journal.sql
 streams.open_journal
