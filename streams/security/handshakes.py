@@ -35,7 +35,7 @@ def refusal(error: ssl.SSLError) -> str:
     if code:
         return f"its certificate does not hold: {_verified(error)}"
     if _ALERT in reason and _VERSION not in reason:
-        return f"it does not take this process: does it want another certificate, see cert=FILE and key=FILE? ({reason})"
+        return f"it does not take this process: does it want another certificate: cert=FILE, key=FILE? ({reason})"
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
         return f"it does not speak TLS there ({reason})"
     return reason or str(error)
