@@ -155,19 +155,27 @@ async def test_a_right_that_is_missing(servers: Secured, kind: str, role: Role, 
     database = database_of(url, namespace, CONTEXT)
     assert database is not None
     [(_, lines)] = statements(journal_grants(database, role), user)
-    await administer(servers, kind, *lines)
+    # The identity is written once. Without the `logs` of Cassandra the newest commit is only found more slowly.
+    once = [line for line in lines if ".identity TO" in line]
+    needed = [line for line in lines if line not in once and ".logs TO" not in line]
+    await administer(servers, kind, *needed)
+    if once:
+        await lacks(url, namespace, role)
+        await administer(servers, kind, *once)
     await works(url, namespace, role)
-    for line in lines:
-        if ".logs TO" in line:  # without it the newest commit is only found more slowly
-            continue
-        revoke = line.replace("GRANT", "REVOKE", 1).replace(" TO ", " FROM ", 1)
-        await administer(servers, kind, f"TRUNCATE TABLE {database.name}.identity", revoke)
-        with pytest.raises(NotPermitted, match=r"`faust -A <app> grants` prints") as caught:
-            await works(url, namespace, role)
-        assert "\n" not in str(caught.value)
-        assert password not in str(caught.value)
+    for line in needed:
+        await administer(servers, kind, line.replace("GRANT", "REVOKE", 1).replace(" TO ", " FROM ", 1))
+        await lacks(url, namespace, role)
         await administer(servers, kind, line)
     await works(url, namespace, role)
+
+
+async def lacks(url: str, namespace: str, role: Role) -> None:
+    """A right is missing, and one line says so."""
+    with pytest.raises(NotPermitted, match=r"`faust -A <app> grants` prints") as caught:
+        await works(url, namespace, role)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 async def works(url: str, namespace: str, role: Role) -> None:
