@@ -15,6 +15,8 @@ ONCE ?=
 SEEDS ?= 2000
 FIRST ?= 0
 MINUTES ?= 10
+# All tests run in two processes, of which one waits while the other computes: see tests/side_by_side.py.
+SIDE_BY_SIDE := -p tests.side_by_side -n 2
 # The original "Online Retail" file, for tests that use it beside generated sales: `make test SALES=retail.csv.gz`.
 SALES ?=
 export SALES
@@ -53,7 +55,7 @@ demo: $(STAMP) ## a month of sales replayed, the answers printed (DATA=file.csv[
 	@python -m examples.demo $(if $(DATA),--data '$(DATA)') $(if $(ALL),--all) $(if $(ONCE),--once)
 
 test: $(STAMP) servers lint ## all tests, on real servers; ARGS="tests/unit -x" for some
-	python -m pytest $(ARGS)
+	python -m pytest $(or $(ARGS),$(SIDE_BY_SIDE))
 
 chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some
 	python -m pytest tests/chaos --full --report $(REPORT) -o faulthandler_timeout=600 $(ARGS)

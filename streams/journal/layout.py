@@ -64,11 +64,14 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     version    rises by one with each change, from 1
     slices     their number, fixed for ever
     logs       by number
+    hint_key   by which hints that bring commits are known to be from somebody who has this journal; empty before
+               anybody has made one
     """
 
     version: int
     slices: int
     logs: tuple[LogSpan, ...]
+    hint_key: str = ""
 
     @property
     def open(self) -> Sequence[LogSpan]:
@@ -174,14 +177,18 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return 1 + max(log.number for log in self.logs)
 
     def _next(self, logs: Iterable[LogSpan]) -> Layout:
-        return Layout(version=self.version + 1, slices=self.slices, logs=tuple(logs))
+        return msgspec.structs.replace(self, version=self.version + 1, logs=tuple(logs))
+
+    def with_hint_key(self, key: str) -> Layout:
+        """With a key for hints."""
+        return msgspec.structs.replace(self, version=self.version + 1, hint_key=key)
 
 
-def first_layout(slices: int, logs: int) -> Layout:
+def first_layout(slices: int, logs: int, hint_key: str = "") -> Layout:
     """The layout that a type begins with: `logs` logs, each with as many slices as the others, or one more."""
     logs = max(1, min(logs, slices))
     spans = [LogSpan(number=number, seat=number, slices=tuple(range(number, slices, logs))) for number in range(logs)]
-    return Layout(version=1, slices=slices, logs=tuple(spans))
+    return Layout(version=1, slices=slices, logs=tuple(spans), hint_key=hint_key)
 
 
 def _with_heirs(logs: Sequence[LogSpan], slices: int, number: int) -> Sequence[LogSpan]:

@@ -7,11 +7,15 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
-from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.errors import GroupAuthorizationFailedError, for_code
+from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest
 from faust.assignor.client_assignment import ClientMetadata
 from yarl import URL
+
+from streams.kafka.clients import KafkaClients
+from streams.security.refusals import RIGHTS
+from streams.settings import SettingsError
 
 ASK_AGAIN_SECONDS = 0.1
 _STABLE = "Stable"
@@ -43,9 +47,26 @@ class Group(Protocol):
 class KafkaGroup:
     """A consumer group of Kafka."""
 
-    def __init__(self, servers: Sequence[str], name: str) -> None:
-        self._servers = list(servers)
+    def __init__(self, clients: KafkaClients, name: str) -> None:
+        self._clients = clients
         self._name = name
+
+    async def check(self) -> None:
+        """Raise `SettingsError` where this process may not be a member, and `KafkaError`, `OSError`."""
+        try:
+            async with self._admin() as admin:
+                coordinator = await admin.find_coordinator(self._name)
+                # Of nobody: who may be a member hears that he is none, and nothing comes of it.
+                answer = await admin._send_request(HeartbeatRequest(self._name, -1, ""), coordinator)
+        except GroupAuthorizationFailedError:
+            code = GroupAuthorizationFailedError.errno
+        else:
+            code = answer.error_code
+        if code == GroupAuthorizationFailedError.errno:
+            raise SettingsError(
+                f"the consumer group {self._name}: this process may not be a member of it: grant Read on the group to"
+                f" its user: see {RIGHTS}"
+            )
 
     async def members(self) -> Sequence[Member]:
         async with self._admin() as admin:
@@ -69,6 +90,8 @@ class KafkaGroup:
     async def _describe(self, admin: Any) -> tuple[str, Sequence[Member]]:
         [response] = await admin.describe_consumer_groups([self._name])
         [group] = response.to_object()["groups"]
+        if group["error_code"]:
+            raise for_code(group["error_code"])(self._name)
         return group["state"], [
             Member(it["member_id"], _address(it["member_metadata"]), _assigned(it["member_assignment"]))
             for it in group["members"]
@@ -76,7 +99,7 @@ class KafkaGroup:
 
     @contextlib.asynccontextmanager
     async def _admin(self) -> Any:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
+        admin = self._clients.admin()
         try:
             await admin.start()
             yield admin
