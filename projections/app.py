@@ -36,9 +36,10 @@ from streams.cli import main as command_line
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.foreign_type import ForeignType
-from streams.journal.port import log_name
+from streams.journal.port import log_name, log_type
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
+from streams.kafka.clients import KafkaClients
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
@@ -89,7 +90,7 @@ class ReadSide(Part):
         self.topic_ends = TopicEnds(self.broker, lambda type: self.sources[type].topic)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)
-        self._feed = KafkaTopicReader(settings.bootstrap_servers)
+        self._feed = KafkaTopicReader(KafkaClients.of(settings))
         names = {it.name for it in kept}
         self.control = Control(self.control_topic.name, self._feed, self.broker, of=names, supervisor=app.supervisor)
         self.local: dict[str, LocalRows] = {}
@@ -110,7 +111,7 @@ class ReadSide(Part):
         self._connections.own_topics += [
             *(topics.changelog_topic(rows.changelog, settings.partitions) for rows in self._all_local),
             self.control_topic,
-            topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER),
+            topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER, needs=(topics.WRITE,)),
         ]
         changelogs = {it.name: self._placed_with(it).changelog for it in kept}
         self.doors = QueryRouter(app, self.control, changelogs, self.sources)
@@ -133,9 +134,9 @@ class ReadSide(Part):
         span = layout.of(stream_slice(stream))
         log = log_name(type, span.number)
         if log not in self._backlogs:
-            ended = [log_name(type, span.number) for span in layout.logs if span.sealed is not None]
-            for name in ended:
-                self._backlogs.pop(name, None)
+            are_open = {log_name(type, span.number) for span in layout.open}
+            for ended in [name for name in self._backlogs if log_type(name) == type and name not in are_open]:
+                del self._backlogs[ended]
             self._backlogs[log] = Backlog(self.journals[type], type, span, layout.slices)
         return self._backlogs[log]
 

@@ -22,6 +22,7 @@ from streams.deciding.cache import Budget
 from streams.journal.port import Journal, Unavailable
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
 from streams.kafka.topic_watch import watch_partitions
 from streams.ownership.group_offsets import GroupOffsets
 from streams.runtime import garbage_collector
@@ -59,7 +60,7 @@ def command_app(
         contexts = [AggregateType(name, kind, settings, schema_root, format) for kind in kinds]
         journal = contexts[0].journal()
     app = Application(module, name, settings, leaves_first=True)
-    broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
+    broker = KafkaClient(KafkaClients.of(settings), settings.partitions)
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
         served = [ServedType(app, context, journal, broker, budget, new_follower) for context in contexts]
@@ -106,7 +107,7 @@ class _Context(Part):
 
     async def _prepare(self) -> None:
         settings, contexts = self._app.settings, [part.context for part in self._served]
-        replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions)
+        replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions, topics.WRITE)
         wanted, types = [replies, *self._topics], [part.type for part in self._served]
         await prepare(settings, self._journal, contexts[0].identity(), wanted, types)
         for context in contexts:
@@ -115,7 +116,7 @@ class _Context(Part):
             await until_it_answers(part.layout.reader.look, "journal", Unavailable)
 
     async def _watch_topics(self) -> None:
-        await watch_partitions(self._broker.existing, self._topics, self._app.supervisor)
+        await watch_partitions(self._broker.visible, self._topics, self._app.supervisor)
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))

@@ -22,6 +22,7 @@ from streams.journal.layout import LogSpan
 from streams.journal.port import Journal, log_name
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
@@ -35,6 +36,7 @@ from streams.processes.dispatcher import CommandDispatcher
 from streams.processes.router import Router
 from streams.runtime.application import Application
 from streams.runtime.part import Part
+from streams.security.refusals import TopicForbidden
 
 NewFollower = Callable[[AggregateType, LogSpan, Journal, KafkaClient, Supervisor], LogFollower]
 """A follower for a new owner of a log."""
@@ -62,7 +64,7 @@ class ServedType(Part):
         settings, type = context.settings, context.decider.type
         self.context = context
         self.type = type
-        self.topics = topics.type_topics(settings.namespace, type, settings.partitions)
+        self.topics = topics.type_topics(settings.namespace, type, settings.partitions, topics.OWNS)
         self.router: Router | None = None
         self.ownership = Assignment(type, self, app.supervisor)
         self.layout = LayoutWatch(journal, type, broker, context.logs_topic)
@@ -104,7 +106,7 @@ class ServedType(Part):
             dead_letters_topic=context.dead_letters_topic,
         )
         for other in process.sends_to:
-            self.topics += topics.type_topics(settings.namespace, other, settings.partitions)
+            self.topics += topics.type_topics(settings.namespace, other, settings.partitions, topics.SENDS)
         if process.hears:
             group = f"{settings.namespace}{context.name}-{self.type}-hears"
             self.router = Router(
@@ -183,7 +185,7 @@ class ServedType(Part):
         )
 
     def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:
-        return KafkaCommandReader(self.context.settings.bootstrap_servers, self.context.commands_topic, slices)
+        return KafkaCommandReader(KafkaClients.of(self.context.settings), self.context.commands_topic, slices)
 
     @property
     def covered(self) -> Mapping[int, int]:
@@ -195,7 +197,10 @@ class ServedType(Part):
 
     async def describe(self) -> TopicMetadata | None:
         topic = self.context.commands_topic
-        return (await self._broker.describe([topic])).get(topic)
+        described = (await self._broker.describe([topic])).get(topic)
+        if described is not None and described.rights is not None and topics.READ not in described.rights:
+            raise TopicForbidden(topic, "read", topics.READ)  # it would take over again and again
+        return described
 
     async def confirmed(self) -> None:
         await self._app.consumer.confirmed()

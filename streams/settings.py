@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 from urllib.parse import SplitResult, urlsplit
@@ -13,12 +13,16 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Meta
 
 from streams.limits import MIB, Limits
+from streams.secret import Secret, SecretUnreadable
+from streams.security.access import MECHANISMS, PROTOCOLS, KafkaAccess
 
 KAFKA_PORT = "9092"
 _WORDS: dict[str, dict[str, Any]] = {
     "setup": {"always": "always", "never": "never", "auto": "auto"},
     "quarantine": {"on": True, "off": False},
     "publish": {"on": True, "off": False},
+    "kafka_security": {word: word for word in PROTOCOLS},
+    "kafka_sasl_mechanism": {word: word for word in MECHANISMS},
 }
 _BROKERS = "kafka://host:9092, with ; or , between several"
 _NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,47}|")
@@ -37,20 +41,20 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True)
-class Settings(Limits):
+class Settings(Limits, KafkaAccess):
     """The contract's settings; defaults are right for servers on this machine."""
 
     kafka_brokers: str = "kafka://127.0.0.1:9092"
-    journal_url: str = f"{JOURNAL_SERVER}/{DATABASE}"
+    journal_url: str = field(default=f"{JOURNAL_SERVER}/{DATABASE}", repr=False)
     namespace: str = ""
-    read_model_url: str = ""
+    read_model_url: str = field(default="", repr=False)
     """The database of what projections keep for all workers together; that of the journals, unless set."""
     partitions: Annotated[int, Meta(ge=1, le=4_096)] = 8
     logs: Annotated[int, Meta(ge=1, le=4_096)] = 2
     """The logs that an aggregate type begins with, of which each has its share of the partitions; no more than those.
     Of no effect where the journal has some."""
     data_dir: Path = Path(".data")
-    schema_registry_url: str = ""
+    schema_registry_url: str = field(default="", repr=False)
     schema_registry_ca_file: str = ""
     setup: str = "auto"
     """`always`, `never`, or `auto`: make keyspace and tables at start when the journal is on this machine."""
@@ -83,7 +87,9 @@ class Settings(Limits):
             )
         values: dict[str, Any] = {"journal_url": f"{JOURNAL_SERVER}/{database}"}
         for name, hint in get_type_hints(cls, include_extras=True).items():
-            if text := environment.get(name.upper()):
+            if hint is Secret:
+                values[name] = _secret(name.upper(), environment)
+            elif text := environment.get(name.upper()):
                 values[name] = _read(name, hint, _bare(name.upper(), text))
         return cls(**values)
 
@@ -139,14 +145,28 @@ def _read(name: str, hint: Any, text: str) -> Any:
             raise SettingsError(f"{setting}={text!r}: {error}") from None
     if name in _WORDS:
         *others, last = words = _WORDS[name]
-        if text not in words:
+        found = {word.casefold(): value for word, value in words.items()}
+        if text.casefold() not in found:
             raise SettingsError(f"{setting}={text!r}: use {', '.join(others)} or {last}")
-        return words[text]
+        return found[text.casefold()]
     if name == "kafka_brokers":
         return ";".join(f"kafka://{broker}" for broker in _brokers(text))
     if name == "namespace" and not _NAMESPACE.fullmatch(text):
         raise SettingsError(f"{setting}={text!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48")
     return text
+
+
+def _secret(setting: str, environment: Mapping[str, str]) -> Secret:
+    """A secret as it is, or the file of it, which is to be readable."""
+    value, file = environment.get(setting, ""), environment.get(f"{setting}_FILE", "")
+    if value and file:
+        raise SettingsError(f"{setting}_FILE: {setting} is set too: leave one of them out")
+    secret = Secret(value, file=_bare(f"{setting}_FILE", file) if file else "", setting=setting)
+    try:
+        secret.reveal()
+    except SecretUnreadable as error:
+        raise SettingsError(str(error)) from None
+    return secret
 
 
 def _number(setting: str, text: str, type: type[int] | type[float], range: Meta) -> int | float:

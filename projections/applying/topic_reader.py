@@ -19,6 +19,7 @@ from projections.applying.event_reader import EventRecord
 from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
+from streams.kafka.clients import KafkaClients
 from streams.kafka.records import AIOKafkaConsumer
 from streams.runtime.consumer import FETCH_WAIT_MS
 
@@ -83,8 +84,8 @@ class TopicReader(Protocol):
 class KafkaTopicReader:
     """Reads from Kafka: a topic's partitions by one consumer, where they have been shared, others by one each."""
 
-    def __init__(self, servers: list[str]) -> None:
-        self._servers = servers
+    def __init__(self, clients: KafkaClients) -> None:
+        self._clients = clients
         self._shared: dict[str, _Consumer] = {}
 
     async def share(self, topic: str, partitions: Collection[int]) -> None:
@@ -106,8 +107,7 @@ class KafkaTopicReader:
 
     async def _started(self, topic: str, partitions: Collection[int]) -> _Consumer:
         async def start() -> _Consumer:
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._servers,
+            consumer = self._clients.consumer(
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=FETCH_WAIT_MS,

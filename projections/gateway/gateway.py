@@ -57,6 +57,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Reply
 from streams.kafka import topics
+from streams.kafka.clients import KafkaClients
 from streams.kafka.topics import ensure_topics
 from streams.runtime.part import Part
 from streams.runtime.preparation import stop_on_user_error
@@ -119,7 +120,7 @@ class Gateway(Part):
             # Only a worker that starts knows its folder, and two systems may have the same one.
             CommandLog(lambda: Path(side.app.conf.datadir) / f"{settings.namespace}commands.sqlite"),
             self._waiters,
-            servers=settings.bootstrap_servers,
+            clients=KafkaClients.of(settings),
             topic=self._topic,
             partitions=settings.partitions,
         )
@@ -136,12 +137,12 @@ class Gateway(Part):
     async def start(self) -> None:
         """Make the topics, and open the file."""
         settings = self._settings
-        wanted = [topics.reply_topic(self._topic, settings.partitions)]
+        wanted = [topics.reply_topic(self._topic, settings.partitions, topics.READ, topics.WRITE)]
         for type in self.accepted:
-            wanted += topics.type_topics(settings.namespace, type, settings.partitions)
+            wanted += topics.type_topics(settings.namespace, type, settings.partitions, topics.SENDS)
         with stop_on_user_error():
             await until_it_answers(
-                lambda: ensure_topics(settings.bootstrap_servers, wanted),
+                lambda: ensure_topics(KafkaClients.of(settings), wanted),
                 "Kafka: making topics",
                 (KafkaError, TimeoutError),
             )

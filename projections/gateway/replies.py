@@ -34,6 +34,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Reply
 from streams.kafka.client import KafkaClient, partition_of
+from streams.kafka.clients import KafkaClients
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.kafka.topics import DAY
 
@@ -59,7 +60,7 @@ class GatewayReplies:
         commands: CommandLog,
         waiters: ReplyWaiters,
         *,
-        servers: list[str],
+        clients: KafkaClients,
         topic: str,
         partitions: int,
     ) -> None:
@@ -67,7 +68,7 @@ class GatewayReplies:
         self.waiters = waiters
         self.commands = commands
         self._broker = broker
-        self._servers = servers
+        self._clients = clients
         self._topic = topic
         self._partitions = partitions
         self._active: frozenset[int] = frozenset()
@@ -184,8 +185,7 @@ class GatewayReplies:
 
     @contextlib.asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
+        consumer = self._clients.consumer(
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,

@@ -14,8 +14,9 @@ from streams.concurrency.tasks import cancel, each_done
 from streams.journal.port import Journal, Unavailable
 from streams.journal.slice_log import LayoutReader
 from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
 from streams.kafka.topic_watch import watch_partitions
-from streams.kafka.topics import Topic, ensure_topics, type_topics
+from streams.kafka.topics import READS, Needs, Topic, ensure_topics, type_topics
 from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.places import claim_folder
@@ -34,10 +35,12 @@ class Connections(Part):
     def __init__(self, app: Application, contexts: Mapping[str, AggregateType], foreign: Sequence[Topic] = ()) -> None:
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
         self.layouts = {type_: LayoutReader(journal, type_) for type_, journal in self.journals.items()}
-        self.broker = KafkaClient(app.settings.bootstrap_servers, app.settings.partitions)
+        self.broker = KafkaClient(KafkaClients.of(app.settings), app.settings.partitions)
         self.own_topics: list[Topic] = []
         """Of the app itself. A changelog that Kafka does not know yet when a worker joins is left out of its
         assignment."""
+        self.needs: Needs = READS
+        """What it needs of the topics of its types; more where it publishes their events."""
         self._app = app
         self._contexts = contexts
         self._foreign = foreign
@@ -49,19 +52,19 @@ class Connections(Part):
         with stop_on_user_error():
             cluster = await topics_of_others(settings, self._foreign)
             for type_, journal in self.journals.items():
-                wanted = type_topics(settings.namespace, type_, settings.partitions)
+                wanted = type_topics(settings.namespace, type_, settings.partitions, self.needs)
                 watched += wanted
                 whose, made = self._contexts[type_].identity(), [*wanted, *self.own_topics]
                 await prepare(settings, journal, whose, made, [type_], is_owner=False)
             if not self.journals:
-                ensure = partial(ensure_topics, settings.bootstrap_servers, self.own_topics)
+                ensure = partial(ensure_topics, KafkaClients.of(settings), self.own_topics)
                 await until_it_answers(ensure, "Kafka: making topics", (KafkaError, TimeoutError))
             for type_, layout in self.layouts.items():
                 await until_it_answers(layout.look, f"journal: the layout of {type_}", Unavailable)
             claim_folder(self._app.conf.datadir, self._app.conf.id, settings.partitions, cluster)
         supervisor = self._app.supervisor
         self._tasks += [
-            supervisor.keep("topics", lambda: watch_partitions(self.broker.existing, watched, supervisor)),
+            supervisor.keep("topics", lambda: watch_partitions(self.broker.visible, watched, supervisor)),
             supervisor.keep("looking whether logs were split or merged", self._follow_layouts),
         ]
 

@@ -42,6 +42,7 @@ class Publisher(Part):
         """By the topic of their hints."""
         self._tailers: dict[str, Tailers] = {}
         self._following: list[asyncio.Task[None]] = []
+        connections.needs = topics.PUBLISHES
         for type_, context in contexts.items():
             settings, journal = context.settings, connections.journals[type_]
             ids = context.schema_ids(may_create(settings, settings.schema_registry_url))
@@ -63,8 +64,8 @@ class Publisher(Part):
             app.place(context.commits_topic, f"{context.commits_topic}-hints")
             self._hints_of[context.commits_topic] = self._tailers[type_]
             app.layouts[context.commits_topic] = connections.layouts[type_]
-        self._hints = HintReader(app.settings.bootstrap_servers, self._hints_of)
-        self._first_hints = HintReader(app.settings.bootstrap_servers, self._hints_of)
+        self._hints = HintReader(app.clients, self._hints_of)
+        self._first_hints = HintReader(app.clients, self._hints_of)
         """Of logs that are not known yet. The more partitions a request has, the more it costs, there and here."""
 
     @property

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from streams.kafka.topics import may_take_replies
+from streams.security.refusals import TopicForbidden
 from streams.slices import partition_of
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ MAX_HINTS = 16
 MAX_REPLY_TOPICS = 1_000
 """The most reply topics whose partitions are known; the one without a reply for the longest time is looked up again."""
 LOOKED_UP_AT_ONCE = 16
+SAY_AGAIN_SECONDS = 60.0
 
 ProducerRecord = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 """Key, value and headers of a record that is sent."""
@@ -41,6 +44,8 @@ class Sender:
         self._spawn = spawn
         self._topics: OrderedDict[str, int] = OrderedDict()
         self._refused: set[str] = set()
+        self._say_again: dict[str, float] = {}
+        """By topic when it is said again that nothing may be sent there."""
         self._waiting: dict[str, list[ProducerRecord]] = {}
         self._queues: dict[tuple[str, int], list[ProducerRecord]] = {}
         self._drained = asyncio.Condition()
@@ -128,7 +133,7 @@ class Sender:
                     await self._send(*place, records)
                 except Exception as error:
                     self._topics.pop(place[0], None)
-                    log.warning("%d messages to %s are lost: %r", len(records), place[0], error)
+                    self._say_lost(place[0], len(records), error)
                 finally:
                     if counted:
                         await self._settled(records)
@@ -136,6 +141,17 @@ class Sender:
             del self._queues[place]
             if counted and queue:
                 await self._settled(queue)
+
+    def _say_lost(self, topic: str, count: int, error: Exception) -> None:
+        """What may not be sent is said now and then: it is so for as long as nobody grants the right."""
+        now = time.monotonic()
+        if isinstance(error, TopicForbidden):
+            if now < self._say_again.get(topic, 0.0):
+                return
+            self._say_again[topic] = now + SAY_AGAIN_SECONDS
+            log.error("messages to it are lost: %s", error)
+        else:
+            log.warning("%d messages to %s are lost: %r", count, topic, error)
 
     async def _settled(self, records: Sequence[ProducerRecord]) -> None:
         self.pending -= len(records)

@@ -75,6 +75,8 @@ class Owner:
         self.since: datetime | None = None
         """When it took over; None before."""
         self.takeover_seconds = 0.0
+        self.is_first = False
+        """Whether nobody has had the log before it."""
         self.lost: Exception | None = None
         """The reason for which ownership was lost."""
         self.why_lost = ""
@@ -131,6 +133,7 @@ class Owner:
                 old, self.head = await take_over(
                     self._journal, self._commands, self.log, self.span, self.topic_id, self.identity, self._parents
                 )
+            self.is_first = old is None
             self._former = f"{old.owner} (epoch {old.epoch})" if old else "nobody"
         commit = self.head
         await self.derivation.repair(commit)

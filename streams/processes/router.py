@@ -26,6 +26,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.journal.event_decoding import NotReadableYet
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge
+from streams.kafka.clients import KafkaClients
 from streams.kafka.records import AIOKafkaConsumer
 from streams.ownership.replies import AROUND_BYTES, fitting
 from streams.processes.event_meaning import EventMeaning
@@ -88,7 +89,8 @@ class Router:
     @property
     def topics(self) -> list[topics.Topic]:
         """The events topics that it reads; it makes them where the other context was never started."""
-        return [topics.Topic(name, self._settings.partitions, topics.FOREVER) for name in self._meanings]
+        partitions, needs = self._settings.partitions, topics.READS["events"]
+        return [topics.Topic(name, partitions, topics.FOREVER, needs=needs) for name in self._meanings]
 
     def inputs(self) -> list[InputPosition]:
         """How far each partition is that this worker reads."""
@@ -109,9 +111,8 @@ class Router:
 
     async def run(self) -> None:
         """Route events for ever. May be called again after it has raised."""
-        consumer = AIOKafkaConsumer(
+        consumer = KafkaClients.of(self._settings).consumer(
             *self._meanings,
-            bootstrap_servers=self._settings.bootstrap_servers,
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -10,17 +10,21 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
 import streams.kafka.records  # noqa: F401  (the net below what Faust reads)
 from streams.runtime.partition_pump import ConsumerRecord, PartitionPump
+from streams.security.refusals import TopicForbidden
 
 log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 1.0
+FORBIDDEN_SECONDS = 1.0
+"""Between two attempts to read what may not be read."""
+READING = "reading what the group has shared out"
 LOOK_AFTER_SECONDS = 1.0
 CONFIRMED_SECONDS = 0.1
 """A heartbeat that is waited for is looked for this often."""
@@ -88,13 +92,24 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             if not active_partitions:
                 await self._some_are_free(timeout)
                 return {}
-        records = await super()._getmany(active_partitions, timeout)
+        try:
+            records = await super()._getmany(active_partitions, timeout)
+        except TopicAuthorizationFailedError as error:
+            self._say_forbidden(TopicForbidden.of(error, "read", "Read"))
+            await self.sleep(FORBIDDEN_SECONDS)
+            return {}
+        self.app.supervisor.well(READING)
         for tp in [tp for tp in records if tp.topic in self.app.unread]:  # fetched before it was left alone
             del records[tp]
         if self.flow_active:
             for tp in [tp for tp in records if tp.topic in self.app.receivers]:
                 self._hand_over(TP(*tp), records.pop(tp))
         return records
+
+    def _say_forbidden(self, error: TopicForbidden) -> None:
+        """Say it once, and have health show it; Faust would end the worker."""
+        if self.app.supervisor.trouble(READING, str(error)):
+            log.error("Kafka: %s", error)
 
     async def _some_are_free(self, seconds: float) -> None:
         self._handover.freed.clear()

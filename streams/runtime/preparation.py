@@ -17,6 +17,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.journal.identity import check_identity
 from streams.journal.layout import first_layout
 from streams.journal.port import Identity, Journal, JournalIncomplete, JournalMissing, Log, Unavailable
+from streams.kafka.clients import KafkaClients
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.kafka.topics import Topic, TopicError, ensure_topics, events_topic, look_at_topics
 from streams.registry.client import RegistryError
@@ -69,15 +70,15 @@ async def prepare(
     that the journal does not have. Waits for servers that are down. Returns the id of the Kafka cluster. Raises
     `TopicError`, `JournalMissing`, `JournalBehind`, `SettingsError`.
     """
-    servers, topics = settings.bootstrap_servers, list(wanted)
-    cluster, _ = await until_it_answers(lambda: look_at_topics(servers, topics), "Kafka", _KAFKA)
+    clients, topics = KafkaClients.of(settings), list(wanted)
+    cluster, _ = await until_it_answers(lambda: look_at_topics(clients, topics), "Kafka", _KAFKA)
     ours = replace(whose, cluster=cluster)
     open_it = partial(opened, journal, ours, may_create(settings))
     is_there = await until_it_answers(open_it, "journal", Unavailable)
     for type in types if is_owner else ():
         topic = events_topic(settings.namespace, type)
         published = await until_it_answers(
-            partial(last_positions, servers, type, topic, settings.partitions), f"Kafka: looking at {topic}", _KAFKA
+            partial(last_positions, clients, type, topic, settings.partitions), f"Kafka: looking at {topic}", _KAFKA
         )
         if published and not is_there:  # another worker may have made it since, and published
             is_there = await until_it_answers(open_it, "journal", Unavailable)
@@ -87,7 +88,7 @@ async def prepare(
         await until_it_answers(partial(made, journal), "journal: making tables", Unavailable)
     check_identity(await until_it_answers(lambda: journal.claim(ours), "journal", Unavailable), ours)
     await until_it_answers(partial(lay_out, journal, settings, types), "journal", Unavailable)
-    await until_it_answers(lambda: ensure_topics(servers, topics), "Kafka: making topics", _KAFKA)
+    await until_it_answers(lambda: ensure_topics(clients, topics), "Kafka: making topics", _KAFKA)
     return cluster
 
 
@@ -109,7 +110,7 @@ async def topics_of_others(settings: Settings, theirs: Sequence[Topic]) -> str:
     """
 
     async def there() -> str:
-        cluster, missing = await look_at_topics(settings.bootstrap_servers, theirs)
+        cluster, missing = await look_at_topics(KafkaClients.of(settings), theirs)
         if missing:
             raise NotMadeYet(f"there is no topic {missing[0]} yet, which the app that owns it makes")
         return cluster

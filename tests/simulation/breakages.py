@@ -377,6 +377,9 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "while self._publication.layout.layout.log(self._span.number).sealed is None:",
         ),
     ),
+    "a log that is sealed though its end was taken back has no heir": (
+        Edit(Layout.seal, "_with_heirs(opened, self.slices, self._first_free)", "opened"),
+    ),
     "a log that is sealed is taken over": (Edit(take_over, "if old is not None and old.is_seal:", "if False:"),),
     "a merged log waits for a seal that was noted before": (
         Edit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from streams.concurrency.supervisor import Supervisor
@@ -17,6 +18,7 @@ from streams.journal.port import log_name
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
+from streams.limits import Limits
 from streams.ownership.assignment import Assignment
 from streams.ownership.layout_watch import LayoutWatch
 from streams.ownership.owner import Owner
@@ -42,6 +44,12 @@ if TYPE_CHECKING:
 
 
 START_AGAIN_SECONDS = 1.0
+
+
+@cache
+def _handler(window: int, limits: Limits) -> CommandHandler:
+    """One of these for all owners, as `ServedType` has it: it keeps nothing of what it decides."""
+    return CommandHandler(decider=account, events=EVENTS, commands=COMMANDS, window=window, limits=limits)
 
 
 class WatchedReplies(Replies):
@@ -137,13 +145,7 @@ class CommandWorker:
     def new_owner(self, span: LogSpan, parents: Sequence[LogSpan], topic_id: str, waiting: WaitingLog) -> Owner:
         shape = self._world.shape
         handler = GroupHandler(
-            CommandHandler(
-                decider=account,
-                events=EVENTS,
-                commands=COMMANDS,
-                window=shape.dedupe_window,
-                limits=shape.limits,
-            ),
+            _handler(shape.dedupe_window, shape.limits),
             journal=self._journal,
             cache=Cache(shape.cache_weight),
             log=log_name(TYPE, span.number),

@@ -13,8 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.concurrency.retry import until_it_answers
-from streams.kafka.records import AIOKafkaConsumer
-from streams.kafka.shared import let_end, started
+from streams.kafka.clients import KafkaClients, let_end, started
 
 WAIT_MS = 5_000
 """How long a broker keeps a request that finds nothing, and how long the next records are waited for."""
@@ -32,11 +31,11 @@ class HintReader:
     """Brings hints to the `receivers` of their topics: those that are sent from now on. One that is older is of no use:
     a tail begins with a look at its log."""
 
-    def __init__(self, servers: list[str], receivers: Mapping[str, HintReceiver]) -> None:
-        self._servers = servers
+    def __init__(self, clients: KafkaClients, receivers: Mapping[str, HintReceiver]) -> None:
+        self._clients = clients
         self._receivers = receivers
         self._seats: frozenset[TopicPartition] = frozenset()
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: Any = None
 
     def assign(self, seats: Collection[TopicPartition]) -> None:
         """Read those of exactly these seats. Cheap to repeat."""
@@ -64,8 +63,7 @@ class HintReader:
             await let_end(consumer)
 
     async def _connect(self) -> Any:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
+        consumer = self._clients.consumer(
             enable_auto_commit=False,
             auto_offset_reset="latest",
             fetch_max_wait_ms=WAIT_MS,

@@ -92,9 +92,6 @@ expire rows here. payload: Avro single-object encoding, its schema is in the tab
         ) WITH comment = 'How far the events of a log were published, in case the topic does not say it.'""",
 }
 
-ADDED_COLUMNS = (("events", "command", "text"),)
-"""Table, name and type of the columns that tables of an older version lack."""
-
 
 def keyspace_name(namespace: str, keyspace: str, context: str, setting: str = "JOURNAL_URL") -> str:
     """The keyspace of a context: `<namespace><keyspace>_<context>`. Raises `SettingsError`."""

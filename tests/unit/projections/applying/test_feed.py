@@ -59,10 +59,9 @@ class Driver:
 
 
 @pytest.fixture
-async def kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaTopicReader]:
+async def kafka() -> AsyncIterator[KafkaTopicReader]:
     Driver.made.clear()
-    monkeypatch.setattr(topic_reader, "AIOKafkaConsumer", Driver)
-    kafka = KafkaTopicReader([])
+    kafka = KafkaTopicReader(SimpleNamespace(consumer=Driver))  # type: ignore[arg-type]
     await kafka.share("events", [0, 1])
     yield kafka
     await kafka.share("events", [])

@@ -16,9 +16,8 @@ from streams.settings import Settings
 
 @pytest.mark.asyncio
 async def test_the_broker_does_not_keep_a_request_for_long(tmp_path: Path) -> None:
-    """Where there is something to read; where only seats are shared out, it may."""
+    """Where there is something to read; where nothing is, it may."""
     app = Application("a.test", "a-test", Settings(data_dir=tmp_path, partitions=1))
-    app.share_out("order-logs", "logs")
     consumer = ConsumerThread(app.consumer)._create_worker_consumer(app.transport)
     assert consumer._fetch_max_wait_ms > FETCH_WAIT_MS
     receiver: Any = None
