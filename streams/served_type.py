@@ -18,6 +18,7 @@ from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Budget, Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
+from streams.journal.grants import Role
 from streams.journal.layout import LogSpan
 from streams.journal.port import Journal, log_name
 from streams.kafka import topics
@@ -36,6 +37,7 @@ from streams.processes.dispatcher import CommandDispatcher
 from streams.processes.router import Router
 from streams.runtime.application import Application
 from streams.runtime.part import Part
+from streams.runtime.rights import Rights
 from streams.security.refusals import TopicForbidden
 
 NewFollower = Callable[[AggregateType, LogSpan, Journal, KafkaClient, Supervisor], LogFollower]
@@ -64,7 +66,9 @@ class ServedType(Part):
         settings, type = context.settings, context.decider.type
         self.context = context
         self.type = type
-        self.topics = topics.type_topics(settings.namespace, type, settings.partitions, topics.OWNS)
+        sends_itself = new_follower is not None or (context.process is not None and bool(context.process.hears))
+        needs = {**topics.OWNS, **topics.SENDS_ITSELF} if sends_itself else topics.OWNS
+        self.topics = topics.type_topics(settings.namespace, type, settings.partitions, needs)
         self.router: Router | None = None
         self.ownership = Assignment(type, self, app.supervisor)
         self.layout = LayoutWatch(journal, type, broker, context.logs_topic)
@@ -118,6 +122,16 @@ class ServedType(Part):
                 broker=self._broker,
             )
             self.topics += self.router.topics
+
+    @property
+    def rights(self) -> Rights:
+        process = self.context.process
+        return Rights(
+            tuple(self.topics),
+            groups=() if self.router is None else (self.router.group,),
+            grants=frozenset(self.context.grants(Role.OWNER)),
+            anywhere=(self.type,) if process is not None and not process.sends_to else (),
+        )
 
     # -- a rebalance -----------------------------------------------------------------------------------
 

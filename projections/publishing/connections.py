@@ -11,16 +11,18 @@ from aiokafka.errors import KafkaError
 from streams.aggregate_type import AggregateType
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
+from streams.journal.grants import Role
 from streams.journal.port import Journal, Unavailable
 from streams.journal.slice_log import LayoutReader
 from streams.kafka.client import KafkaClient
 from streams.kafka.clients import KafkaClients
 from streams.kafka.topic_watch import watch_partitions
-from streams.kafka.topics import READS, Needs, Topic, ensure_topics, type_topics
+from streams.kafka.topics import PUBLISHES, READS, Needs, Topic, ensure_topics, type_topics
 from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.places import claim_folder
-from streams.runtime.preparation import prepare, stop_on_user_error, topics_of_others
+from streams.runtime.preparation import journal_answers, prepare, stop_on_user_error, topics_of_others
+from streams.runtime.rights import Rights
 
 LOOK_SECONDS = 30.0
 """Between two looks at the layouts of the types."""
@@ -46,21 +48,32 @@ class Connections(Part):
         self._foreign = foreign
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def rights(self) -> Rights:
+        of_types = [t for type in self._contexts for t in self._type_topics(type)]
+        role = Role.TAIL if self.needs is PUBLISHES else Role.READER
+        grants = frozenset(grant for context in self._contexts.values() for grant in context.grants(role))
+        return Rights((*of_types, *self.own_topics), tuple(self._foreign), grants=grants)
+
+    def _type_topics(self, type: str) -> list[Topic]:
+        settings = self._app.settings
+        return type_topics(settings.namespace, type, settings.partitions, self.needs)
+
     async def start(self) -> None:
         await until_it_answers(self.broker.start, "Kafka", KafkaError)
         settings, watched = self._app.settings, [*self.own_topics, *self._foreign]
         with stop_on_user_error():
             cluster = await topics_of_others(settings, self._foreign)
             for type_, journal in self.journals.items():
-                wanted = type_topics(settings.namespace, type_, settings.partitions, self.needs)
+                wanted = self._type_topics(type_)
                 watched += wanted
                 whose, made = self._contexts[type_].identity(), [*wanted, *self.own_topics]
                 await prepare(settings, journal, whose, made, [type_], is_owner=False)
             if not self.journals:
-                ensure = partial(ensure_topics, KafkaClients.of(settings), self.own_topics)
+                ensure = partial(ensure_topics, KafkaClients.of(settings), self.own_topics, settings.setup != "never")
                 await until_it_answers(ensure, "Kafka: making topics", (KafkaError, TimeoutError))
             for type_, layout in self.layouts.items():
-                await until_it_answers(layout.look, f"journal: the layout of {type_}", Unavailable)
+                await journal_answers(layout.look, f"journal: the layout of {type_}")
             claim_folder(self._app.conf.datadir, self._app.conf.id, settings.partitions, cluster)
         supervisor = self._app.supervisor
         self._tasks += [

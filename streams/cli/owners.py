@@ -10,7 +10,7 @@ from typing import Any
 import click
 from faust.cli import option
 
-from streams.cli.http import ask, read
+from streams.cli.http import Door, ask, read
 from streams.cli.kafka import members
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table
 from streams.journal.port import log_type
@@ -43,7 +43,9 @@ async def owners(self: TypesCommand, urls: tuple[str, ...]) -> int:
     Exit code: 0 when every log is served, with --url every one that these workers have; 1 when not; 2 wrong use, or
     somebody does not answer.
     """
-    answers = await asyncio.gather(*map(get_owners, urls or await workers(self.settings, self.app.conf.id)))
+    answers = await asyncio.gather(
+        *(get_owners(Door(url, self.settings)) for url in urls or await workers(self.settings, self.app.conf.id))
+    )
     shown = [log for answer in answers for log in answer.owners]
     if not urls:
         placed = {log.log for log in shown}
@@ -82,9 +84,9 @@ def offsets_in_short(offsets: Mapping[int, int]) -> str:
     return " ".join([*begun[:OFFSETS_SHOWN], *([f"+{more}"] if more > 0 else [])])
 
 
-async def get_owners(url: str) -> OwnersAnswer:
+async def get_owners(door: Door | str) -> OwnersAnswer:
     """The answer of a worker. Raises `CliError` with USAGE, since 1 means that a log is not served."""
-    answer = await ask(url, "/owners", "is this worker up, and is it one of a command app?")
+    answer = await ask(door, "/owners", "is this worker up, and is it one of a command app?")
     return read(answer, OwnersAnswer, "the /owners of a worker of a command app")
 
 

@@ -32,6 +32,7 @@ from streams.kafka.topic_limits import TopicLimits, ask_largest
 from streams.kafka.topic_metadata import TopicMetadata, existing, look, read_metadata
 from streams.kafka.topics import DAY, TopicError, ensure_topics, reply_topic
 from streams.security.refusals import TopicForbidden
+from streams.security.reply_topics import ANYWHERE, ReplyTopics
 from streams.slices import partition_of as partition_of
 
 log = logging.getLogger(__name__)
@@ -49,12 +50,13 @@ Offsets = Mapping[str, Mapping[int, int]]
 class KafkaClient:
     """Started and stopped with the worker. All sends are idempotent and wait for all replicas."""
 
-    def __init__(self, clients: KafkaClients, partitions: int) -> None:
+    def __init__(self, clients: KafkaClients, partitions: int, replies: ReplyTopics = ANYWHERE) -> None:
         self._clients = clients
+        self._replies = replies
         self._partitions = partitions
         self._producers: SharedClient[Any] = SharedClient(self._new_producer, self._spawn)
         self._limits = TopicLimits(self._ask_largest)
-        self._sender = Sender(self.send, self._reply_partitions, self._spawn)
+        self._sender = Sender(self.send, self._reply_partitions, self._spawn, replies)
         self._made: deque[float] = deque(maxlen=MADE_TOPICS)
         """The times at which reply topics were made, the latest ones."""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -205,7 +207,7 @@ class KafkaClient:
     async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send replies (topic, key, value) in the background; waits while too many are on their way.
 
-        A topic that does not exist is made. Replies to one that the system itself reads are dropped.
+        A topic that does not exist is made. Replies to one that is not allowed are dropped.
         """
         await self._sender.reply(replies)
 
@@ -218,6 +220,8 @@ class KafkaClient:
         `TopicError`."""
         present = await self.describe([topic])
         if topic not in present:
+            if not self._replies.are_made:
+                raise TopicError("there is no such topic, and SETUP=never: make it")
             now = time.monotonic()
             if len(self._made) == MADE_TOPICS and now - self._made[0] < DAY / 1000:
                 raise TopicError(f"there is no such topic, and {MADE_TOPICS} were made in a day: make it")

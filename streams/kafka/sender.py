@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from streams.kafka.topics import may_take_replies
 from streams.security.refusals import TopicForbidden
+from streams.security.reply_topics import ANYWHERE, ReplyTopics
 from streams.slices import partition_of
 
 log = logging.getLogger(__name__)
@@ -36,9 +36,17 @@ class Sender:
 
     `send` sends records of one partition in order. `find` returns the number of partitions of a reply topic, which it
     makes if it is missing. An error of either concerns that topic alone. `spawn` runs a task in the background.
+    `allowed` are the topics to which replies may go.
     """
 
-    def __init__(self, send: Send, find: Find, spawn: Callable[[Coroutine[Any, Any, Any]], object]) -> None:
+    def __init__(
+        self,
+        send: Send,
+        find: Find,
+        spawn: Callable[[Coroutine[Any, Any, Any]], object],
+        allowed: ReplyTopics = ANYWHERE,
+    ) -> None:
+        self._allowed = allowed
         self._send = send
         self._find = find
         self._spawn = spawn
@@ -57,7 +65,7 @@ class Sender:
     async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send replies (topic, key, value) in the background; waits while too many are on their way.
 
-        A topic that does not exist is made. Replies to one that the system itself reads are dropped.
+        A topic that does not exist is made. Replies to one that is not allowed are dropped.
         """
         for topic, key, value in replies:
             name = key.encode()
@@ -68,7 +76,7 @@ class Sender:
                 self._put(topic, partitions, record)
             elif topic in self._waiting:
                 self._waiting[topic].append(record)
-            elif may_take_replies(topic):
+            elif self._allowed.allow(topic):
                 self._waiting[topic] = [record]
                 self._spawn(self._look_up(topic))
             else:
@@ -94,7 +102,7 @@ class Sender:
             if len(self._refused) >= MAX_REPLY_TOPICS:
                 self._refused.clear()
             self._refused.add(topic)
-            log.warning("no replies to %r: it is not a legal name, or the system itself reads it", topic)
+            log.warning("no replies to %r: %s", topic, self._allowed.refusal(topic))
 
     async def _look_up(self, topic: str) -> None:
         partitions = None

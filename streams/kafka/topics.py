@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from streams.kafka.clients import KafkaClients
 from streams.kafka.topic_metadata import READ as READ
@@ -28,9 +33,6 @@ FOREVER = -1
 MAX_REPLICATION = 3
 METADATA_TIMEOUT = 30.0
 
-_RESERVED = re.compile(r"-(commands|logs|commits|events|dead-letters|changelog|control)$")
-_LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-
 
 Needs = Mapping[str, tuple[str, ...]]
 """Rights by the kind of topic, as `commands`."""
@@ -42,6 +44,8 @@ OWNS: Needs = {
     "dead-letters": (WRITE,),
 }
 """What a worker needs that decides the commands of a type."""
+SENDS_ITSELF: Needs = {"commands": (READ, WRITE)}
+"""And more of one that also sends commands to its own type, as one does that hears events."""
 PUBLISHES: Needs = {"commits": (READ,), "events": (READ, WRITE)}
 SENDS: Needs = {"commands": (WRITE,)}
 READS: Needs = {"events": (READ,)}
@@ -147,22 +151,14 @@ def changelog_topic(name: str, partitions: int) -> Topic:
     return Topic(name, partitions, FOREVER, cleanup="compact", needs=(READ, WRITE))
 
 
-def may_take_replies(topic: str) -> bool:
-    """Whether a client may name this topic for its replies: not one that the system itself reads."""
-    return (
-        bool(_LEGAL.fullmatch(topic))
-        and topic not in (".", "..")
-        and not topic.startswith("__")
-        and not _RESERVED.search(topic)
-    )
-
-
-async def ensure_topics(clients: KafkaClients, topics: Iterable[Topic]) -> Mapping[str, TopicMetadata]:
+async def ensure_topics(
+    clients: KafkaClients, topics: Iterable[Topic], make: bool = True
+) -> Mapping[str, TopicMetadata]:
     """Make the missing topics, and return the metadata of all of them, once every broker that is asked knows them.
 
-    Raises `TopicError` when a topic has another number of partitions, before any topic is made: a key would belong to
-    another partition, and an aggregate to another owner. Likewise where this process lacks a right; what it does not
-    need, and may not look at, is left out.
+    Raises `TopicError` when one is missing and none is to be made, and when a topic has another number of partitions,
+    before any topic is made: a key would belong to another partition, and an aggregate to another owner. Likewise where
+    this process lacks a right; what it does not need, and may not look at, is left out.
     """
     wanted = _by_name(topics)
     admin = clients.admin()
@@ -172,6 +168,9 @@ async def ensure_topics(clients: KafkaClients, topics: Iterable[Topic]) -> Mappi
         client = admin._client
         present = await _present(client, wanted)
         missing = [topic for name, topic in wanted.items() if name not in present]
+        if missing and not make:
+            names = ", ".join(sorted(topic.name for topic in missing))
+            raise TopicError(f"there is no topic {names}, and SETUP=never: run `faust -A <app> setup`")
         if missing:
             replication = min(MAX_REPLICATION, len(client.cluster.brokers()))
             await _create(admin, missing, replication)
@@ -267,5 +266,8 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: 
     )
     for name, code, *rest in response.topic_errors:
         error = for_code(code)
+        if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+            may_not = "this process may not make it: an administrator is to run `faust -A <app> setup`"
+            raise TopicError(f"there is no topic {name}, and {may_not}")
         if code and error is not TopicAlreadyExistsError:
             raise TopicError(f"topic {name} cannot be made: {error.__name__} {rest[0] if rest and rest[0] else ''}")

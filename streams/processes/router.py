@@ -70,7 +70,7 @@ class Router:
         broker: KafkaClient,
     ) -> None:
         self._settings = settings
-        self._group = group
+        self.group = group
         self._source = source
         self._broker = broker
         self._commands_topic = topics.commands_topic(settings.namespace, manager.type)
@@ -113,7 +113,7 @@ class Router:
         """Route events for ever. May be called again after it has raised."""
         consumer = KafkaClients.of(self._settings).consumer(
             *self._meanings,
-            group_id=self._group,
+            group_id=self.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=SESSION_MS,
@@ -122,7 +122,7 @@ class Router:
             isolation_level="read_committed",
         )
         try:
-            await until_it_answers(consumer.start, f"Kafka: joining {self._group}", (KafkaError, TimeoutError))
+            await until_it_answers(consumer.start, f"Kafka: joining {self.group}", (KafkaError, TimeoutError))
             self._consumer = consumer
             await self._follow(consumer)
         finally:
@@ -181,7 +181,7 @@ class Router:
         ids = {name: text.decode() for name, text in headers if name in ("ce_id", "ce_type", "ce_causationid")}
         log.error(
             "%s: %s for %r, which event %s means, goes to %s: %s",
-            self._group,
+            self.group,
             ids["ce_type"],
             key,
             ids["ce_causationid"],
@@ -200,7 +200,7 @@ class Router:
 
     def _hold(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int, reason: str) -> None:
         if tp not in self._held or self._held[tp][1] != reason:
-            log.error("%s: %s-%d stands still at offset %d: %s", self._group, tp.topic, tp.partition, offset, reason)
+            log.error("%s: %s-%d stands still at offset %d: %s", self.group, tp.topic, tp.partition, offset, reason)
         self._held[tp] = time.monotonic() + RETRY_SECONDS, reason
         self._next[tp] = offset
         consumer.seek(tp, offset)
@@ -221,4 +221,4 @@ class Router:
             if mine:
                 await consumer.commit(mine)
         except (KafkaError, TimeoutError) as error:
-            log.info("%s: not committed: %r", self._group, error)
+            log.info("%s: not committed: %r", self.group, error)

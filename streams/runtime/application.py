@@ -13,6 +13,9 @@ from faust.types import TP
 from mode.utils.queues import FlowControlEvent
 from yarl import URL
 
+from streams.access.access import Access, check_reach, is_loopback
+from streams.access.principal import Need, Role
+from streams.access.tls import server_context
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel, each_done
@@ -23,12 +26,14 @@ from streams.membership.member_file import Membership
 from streams.membership.peers import Peers
 from streams.membership.seats import SeatAssignor
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
+from streams.runtime.access_guard import AccessGuard, log_changes
 from streams.runtime.consumer import Transport
 from streams.runtime.log_lines import one_line_each, quieten
 from streams.runtime.part import Part
 from streams.runtime.partition_pump import RecordHandler
 from streams.runtime.places import check_folder, check_listening
 from streams.runtime.preparation import stop_on_user_error
+from streams.runtime.rights import Rights
 from streams.runtime.web_guard import WebGuard, names
 from streams.runtime.web_server import Web
 from streams.security.refusals import REFUSALS
@@ -47,7 +52,7 @@ CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
 LOOPBACK, WEB_PORT = "127.0.0.1", 6066
-"""Where a worker listens unless told otherwise on its command line: there is no authentication."""
+"""Where a worker listens unless told otherwise on its command line."""
 
 
 class FlowControl(FlowControlEvent):  # type: ignore[misc]
@@ -81,6 +86,11 @@ class Application(faust.App):  # type: ignore[misc]
         self, name: str, group: str, settings: Settings, *, leaves_first: bool = False, **options: Any
     ) -> None:
         self.module = name
+        self.context = group
+        self.contexts: dict[str, str] = {}
+        """By aggregate type the context that it is of: where somebody must have a role. See `streams.access`."""
+        self.access: Access | None = None
+        """Who may do what; known when the worker starts. None: whoever comes may do everything."""
         self.settings = settings
         with stop_on_user_error():
             self.clients = KafkaClients.of(settings)
@@ -97,9 +107,10 @@ class Application(faust.App):  # type: ignore[misc]
         self._resuming: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         options.setdefault("datadir", str(settings.data_dir / group))
-        door = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
+        self.guard = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
+        rights = AccessGuard(lambda: self.access, self.need_of)
         web = dict(options.pop("web_application_options", {}))
-        web["middlewares"] = [door.middleware, *web.get("middlewares", ())]
+        web["middlewares"] = [self.guard.middleware, *web.get("middlewares", ()), rights.middleware]
         super().__init__(
             settings.namespace + group,
             broker=[URL(f"kafka://{broker}") for broker in self.clients.servers],
@@ -114,6 +125,7 @@ class Application(faust.App):  # type: ignore[misc]
             value_serializer="raw",
             topic_partitions=settings.partitions,
             topic_disable_leader=True,
+            topic_allow_declare=False,  # who may make topics has made them before
             table_standby_replicas=1,
             broker_heartbeat_interval=HEARTBEAT_SECONDS,
             broker_session_timeout=SESSION_SECONDS,
@@ -134,6 +146,11 @@ class Application(faust.App):  # type: ignore[misc]
     @cached_property
     def flow_control(self) -> FlowControl:
         return FlowControl(self)
+
+    @property
+    def rights(self) -> Rights:
+        """What a worker needs of the servers."""
+        return Rights.of_all([Rights(groups=(self.conf.id,)), *(part.rights for part in self.parts)])
 
     def add(self, part: Part) -> None:
         """Have a part start, stop, and take part in rebalances."""
@@ -176,7 +193,7 @@ class Application(faust.App):  # type: ignore[misc]
         with stop_on_user_error():
             check_folder(self.conf.datadir)
             if self.conf.web_enabled:
-                check_listening(self.conf.web_bind, self.conf.web_port)
+                self._open_port()
         await super().on_first_start()
         with stop_on_user_error():
             await until_it_answers(self.clients.check, "Kafka", (KafkaError, OSError, TimeoutError))
@@ -199,6 +216,27 @@ class Application(faust.App):  # type: ignore[misc]
             else:
                 self.supervisor.well("Kafka")
             await asyncio.sleep(REFUSALS_SECONDS)
+
+    def _open_port(self) -> None:
+        """Know who may ask, and how. Raises `SettingsError`."""
+        self.access = Access.of(self.settings)
+        check_reach(self.settings, self.conf.web_bind, self.access)
+        self.conf.web_ssl_context = server_context(self.settings)
+        check_listening(self.conf.web_bind, self.conf.web_port)
+        if self.access is not None:
+            log_changes()
+            if self.conf.web_ssl_context is None and not is_loopback(self.conf.web_bind):
+                log.warning(
+                    "tokens come to this port in the clear, unless a proxy before it has TLS: HTTP_TLS_CERT_FILE"
+                )
+
+    def need_of(self, view: Any, method: str) -> Need:
+        """The right that one method of a view needs: as it says itself, else that of an operator."""
+        handler = view.methods["get" if method == "HEAD" else method.lower()]
+        described = getattr(handler, "described", None)
+        if described is None:
+            return Need(Role.OPERATOR, (self.context,))
+        return Need(described.role, tuple(self.contexts.get(type, type) for type in described.of) or (self.context,))
 
     async def on_stop(self) -> None:
         # Owners let go first: Faust takes a second or two for the rest, in which nobody would serve their logs.

@@ -33,6 +33,11 @@ class TlsFiles:
     key: str = ""
     key_password: Secret = NO_SECRET
 
+    @property
+    def wanted_password(self) -> str:
+        """What to do about a key that is encrypted."""
+        return f": set {self.setting}_KEY_PASSWORD"
+
     def stamp(self) -> Stamp:
         """What changes with any of the files. Raises `OSError`."""
         stats = [os.stat(file) for file in (self.ca, self.cert, self.key) if file]
@@ -43,7 +48,7 @@ class TlsFiles:
         try:
             context = ssl.create_default_context(cafile=self.ca or None)
         except OSError as error:
-            raise SettingsError(f"{self.setting}_CA_FILE={self.ca}: {_reason(error)}") from None
+            raise SettingsError(f"{self.named('CA')}={self.ca}: {_reason(error)}") from None
         if self.cert:
             try:
                 context.load_cert_chain(self.cert, self.key or None, self._password)
@@ -53,14 +58,18 @@ class TlsFiles:
                 raise SettingsError(self._of_pair(error)) from None
         return context
 
+    def named(self, kind: str) -> str:
+        """The setting of a file: CA, CERT or KEY."""
+        return f"{self.setting}_{kind}_FILE"
+
     def _password(self) -> str:
         if not self.key_password:
-            raise SecretUnreadable(f"{self.setting}_KEY_FILE: the key is encrypted: set {self.setting}_KEY_PASSWORD")
+            raise SecretUnreadable(f"{self.named('KEY')}: the key is encrypted{self.wanted_password}")
         return self.key_password.reveal()
 
     def _of_pair(self, error: OSError) -> str:
         """Which of the two files it is about."""
-        cert, key = f"{self.setting}_CERT_FILE={self.cert}", f"{self.setting}_KEY_FILE={self.key or self.cert}"
+        cert, key = f"{self.named('CERT')}={self.cert}", f"{self.named('KEY')}={self.key or self.cert}"
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
             return f"{key}: it is not the key of {cert}"
         for file, named in ((self.cert, cert), (self.key, key)):
@@ -75,7 +84,7 @@ class TlsFiles:
 
 
 class RenewedContext(ssl.SSLContext):
-    """A context for asyncio's connections that is made anew when a file has changed. It trusts nobody by itself.
+    """A context for connections that is made anew when a file has changed. It trusts nobody by itself.
 
     Files that do not fit one another, as while they are being renewed, are left aside and said once: connections are
     made by those before. It may be used by several threads. Raises `SettingsError` when it is made.
@@ -99,6 +108,10 @@ class RenewedContext(ssl.SSLContext):
     def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
         """As asyncio and uvloop begin each connection."""
         return self._now().wrap_bio(*arguments, **options)
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        """As a thread begins each connection."""
+        return self._now().wrap_socket(*arguments, **options)
 
     def _now(self) -> ssl.SSLContext:
         try:

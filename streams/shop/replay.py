@@ -27,6 +27,7 @@ from faust.cli import AppCommand, argument, option
 
 from streams.cli.kafka import trouble
 from streams.cli.progress import Meter
+from streams.cli.run import CliError
 from streams.kafka import client as kafka_client
 from streams.kafka.clients import KafkaClients
 from streams.kafka.topic_metadata import existing
@@ -104,7 +105,7 @@ async def replay(
     if not (wait or confirmed):
         await _send(settings, summary)
         return summary
-    async with Door(url) as door:
+    async with Door(url, settings) as door:
         await door.get("/lag")  # better to learn now that nobody is in
         began = time.monotonic()
         sent = await _send(settings, summary)
@@ -287,7 +288,7 @@ async def _guarded(work: Awaitable[T]) -> T:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its errors reach the user as one sentence instead
     try:
         return await work
-    except (SalesError, SettingsError) as error:
+    except (SalesError, SettingsError, CliError) as error:
         _stop(2, str(error))
     except ReplayError as error:
         _stop(1, str(error))

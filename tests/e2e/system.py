@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -60,6 +61,12 @@ class System:
         )
         await self.producer.start()
 
+    async def trust(self, authority: Path) -> None:
+        """Ask workers with TLS from now on, whose certificates are of this authority."""
+        await self.http.close()
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=authority))
+        self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), connector=connector)
+
     async def close(self, keep_journal: bool = False) -> None:
         """Stop what this has started, and leave nothing on the servers, or only what the journal holds."""
         for worker in self.workers:
@@ -95,6 +102,10 @@ class System:
         }
         return {**os.environ, **ours, **settings}
 
+    def program(self, module: str) -> list[str]:
+        """What is run for a worker of this app."""
+        return ["-m", "faust"]
+
     def start(self, module: str, folder: Path | None = None, level: str = "warn", **settings: str) -> Worker:
         """Start a worker, with these settings besides, and do not wait for it. `folder`: where it keeps its tables, a
         new one by default. `level`: of its log."""
@@ -103,16 +114,18 @@ class System:
         log = self.data / f"{name}.log"
         folder = folder or self.data / name
         command = ["worker", "--web-port", str(port), "--datadir", str(folder), "-l", level]
+        program = self.program(module)
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "faust", "-A", module, *command],
+                [sys.executable, *program, "-A", module, *command],
                 cwd=self.data,
                 env=self.environment(**settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        worker = Worker(module, port, log, folder, process)
+        scheme = "https" if "HTTP_TLS_CERT_FILE" in settings else "http"
+        worker = Worker(module, port, log, folder, process, scheme)
         self.workers.append(worker)
         return worker
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from servers.grants import grant, revoke
-from servers.secured import SecuredKafka
+from servers.secured import ADMIN, SecuredKafka
 from servers.tokens import Issuer
 from servers.where import HOST
-from streams.kafka import topics
 from tests.e2e.system import System
+from tests.e2e.worker import ORDERS, PROJECTIONS
 
-TYPES = ("order", "product", "user", "email", "checkout", "timer")
 SCRAM = "SCRAM-SHA-512"
 
 
@@ -77,21 +77,17 @@ class Site:
         kind, _, name = resource.partition(":")
         return f"{kind}:{self.system.namespace}{name}"
 
-    async def grant_needs(self, user: str, type: str, needs: topics.Needs) -> None:
-        """What is needed of the topics of a type."""
-        for kind, rights in needs.items():
-            for right in rights:
-                await self.grant(user, right, f"topic:{type}-{kind}")
+    async def grant_printed(self, user: str, app: str) -> None:
+        """What the app prints that its workers need, and no more."""
+        replies = self.system.topic("answers")
+        printed = await self.system.run("-A", app, "acls", "--json", **self.login(ADMIN, REPLY_TOPICS=replies))
+        assert 0 == printed.returncode, printed.stderr
+        for acl in map(json.loads, printed.stdout.splitlines()):
+            resource = f"{acl['resource']}:{acl['name']}{'*' if acl['pattern'] == 'prefixed' else ''}"
+            for operation in acl["operations"]:
+                await grant(self.admin, user, operation, resource)
 
     async def grant_all(self) -> None:
         """What the workers need, and no more."""
-        await self.grant_needs("orders", "order", topics.OWNS)
-        await self.grant("orders", "Write", "topic:replies", "topic:answers")
-        await self.grant("orders", "Write", "topic:gateway-replies")
-        await self.grant("orders", "Read", "group:orders*")
-        for type in TYPES:
-            await self.grant_needs("projections", type, topics.PUBLISHES)
-            await self.grant_needs("projections", type, topics.SENDS)
-        for right in ("Read", "Write", "Create"):
-            await self.grant("projections", right, "topic:projections*", "topic:gateway-replies")
-        await self.grant("projections", "Read", "group:projections*")
+        await self.grant_printed("orders", ORDERS)
+        await self.grant_printed("projections", PROJECTIONS)

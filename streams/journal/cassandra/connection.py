@@ -9,12 +9,19 @@ again what failed. So nothing here may wait, and what these threads write goes t
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import threading
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from cassandra import AuthenticationFailed
 from cassandra.connection import Connection, ConnectionShutdown
+
+from streams.journal.cassandra.errors import LoginFailed
+from streams.security.handshakes import refusal
+
+log = logging.getLogger(__name__)
 
 _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -73,10 +80,13 @@ class Timer:
 
 class LoopConnection(Connection):  # type: ignore[misc]
     """A connection that reads and writes on the loop of `place`. All that is written in one turn of it goes out at
-    once."""
+    once. Its failures stay what they are, and are said."""
 
     place: ClassVar[OnLoop]
     is_closed: bool
+    _refused: ssl.SSLError | None = None
+    _said: ClassVar[set[str]] = set()
+    """Of which hosts a handshake has failed, and how."""
     in_buffer_size = 64 * 1024
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -87,6 +97,34 @@ class LoopConnection(Connection):  # type: ignore[misc]
         self._socket.setblocking(False)
         self.place.call(self._begin)
         self._send_options_message()
+
+    @classmethod
+    def factory(cls, endpoint: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().factory(endpoint, *arguments, **options)
+        except AuthenticationFailed as error:
+            # The driver would never try such a host again, and a login is refused also while the nodes that have the
+            # users are down, or until a password is changed on both sides.
+            raise LoginFailed(str(error), endpoint) from None
+
+    def _initiate_connection(self, sockaddr: Any) -> None:
+        try:
+            super()._initiate_connection(sockaddr)
+        except ssl.SSLError as error:
+            self._refused = error
+            raise
+
+    def _connect_socket(self) -> None:
+        try:
+            super()._connect_socket()
+        except OSError:
+            if self._refused is None:
+                raise
+            # The driver's own error would not tell what is wrong. Of a host that is not the only one nobody else does.
+            if (text := f"{self.endpoint}: {refusal(self._refused)}") not in self._said:
+                self._said.add(text)
+                log.warning("Cassandra: no TLS with %s", text)
+            raise self._refused from None
 
     @classmethod
     def create_timer(cls, timeout: float, callback: Callable[[], object]) -> Timer:

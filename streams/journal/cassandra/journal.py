@@ -103,6 +103,8 @@ class CassandraJournal:
         return Identity(**dict(zip(Identity.__struct_fields__, rows[0], strict=True))) if rows else None
 
     async def claim(self, identity: Identity) -> Identity:
+        if (present := await self.identity()) is not None:  # who may only read asks as well
+            return present
         await self._session.run("claim", *msgspec.structs.astuple(identity))
         claimed = await self.identity()
         if claimed is None:
@@ -285,7 +287,8 @@ class CassandraJournal:
         await self._session.run("remove_snapshot", type, aggregate_id)
 
     async def save_schemas(self, schemas: Mapping[str, str]) -> None:
-        await all_done(self._session.run("save_schema", *item) for item in schemas.items())
+        missing = schemas.keys() - (await self.schemas()).keys()  # who may only read has none to add
+        await all_done(self._session.run("save_schema", name, schemas[name]) for name in missing)
 
     async def schemas(self) -> Mapping[str, str]:
         return dict(await self._session.run("schemas"))

@@ -25,7 +25,7 @@ from streams.concurrency.retry import retried
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.connection import OnLoop, connection_on
 from streams.journal.cassandra.errors import LoginRefused, translated
-from streams.journal.cassandra.hosts import Hosts, contact_point
+from streams.journal.cassandra.hosts import Hosts, Places
 from streams.journal.port import Unavailable
 from streams.settings import SettingsError
 
@@ -62,15 +62,17 @@ class CassandraSession:
             # What fails is raised here, and `Hosts` says which host; the driver would add a trace for each attempt.
             driver.setLevel(logging.CRITICAL)
         address = self.address
+        places = Places(address)
         try:
             cluster = Cluster(
-                [contact_point(host, address.port) for host in address.hosts],
+                places.contact_points(),
                 port=address.port,
+                endpoint_factory=places,
                 connection_class=connection_on(place),
                 # Spoken by Cassandra 3, 4 and 5. Version 5 only adds checksums, which cost client CPU.
                 protocol_version=ProtocolVersion.V4,
                 auth_provider=PlainTextAuthProvider(address.user, address.password) if address.user else None,
-                ssl_context=address.tls(),
+                ssl_context=address.tls.context(),
                 # Without it a request of 20 KB waits for a delayed acknowledgement: 47 ms instead of 2.
                 sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
                 # The driver's own default waits up to ten minutes and gives a host up after 64 attempts.
@@ -102,7 +104,7 @@ class CassandraSession:
                 text = f"{address.setting}: datacenter={address.datacenter}: the cluster has {names}"
                 raise SettingsError(text) from None
             raise translated(error, address) from None
-        cluster.register_listener(Hosts())
+        cluster.register_listener(Hosts(cluster, places))
         # Which of two `published` or snapshots is newer is told by the servers' clocks, not by those of the workers.
         self._driver.use_client_timestamp = False
         self._cluster = cluster

@@ -7,7 +7,7 @@ nothing and nothing expires, so there are no tombstones, and repair and compacti
 
 from __future__ import annotations
 
-from streams.store_url import database_name
+from streams.security.store_url import database_name
 
 COMMITS_PER_BUCKET = 1000
 """Rows of a partition of `commits`: at 100 KB each they are 100 MB, which is as large as a partition should be."""

@@ -33,8 +33,8 @@ streams.text streams.moments streams.limits streams.slices streams.secret
 streams.security.access
 streams.settings
 streams.security
-streams.store_url
 streams.concurrency
+streams.access
 streams.journal
 streams.journal.cassandra streams.journal.sql
 streams.open_journal
@@ -46,6 +46,7 @@ streams.processes
 streams.runtime
 streams.web
 streams.cli
+streams.permissions
 streams.served_type
 streams.app
 streams.timers
