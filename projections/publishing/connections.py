@@ -65,7 +65,7 @@ class Connections(Part):
             cluster = await topics_of_others(settings, self._foreign)
             for type_, journal in self.journals.items():
                 wanted = self._type_topics(type_)
-                watched += wanted
+                watched += [topic for topic in wanted if topic.needs]
                 whose, made = self._contexts[type_].identity(), [*wanted, *self.own_topics]
                 await prepare(settings, journal, whose, made, [type_], is_owner=False)
             if not self.journals:
