@@ -41,6 +41,8 @@ from streams.foreign_type import ForeignType
 from streams.journal.port import log_name
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
+from streams.kafka.clients import KafkaClients
+from streams.permissions import commands as permissions
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
@@ -94,7 +96,7 @@ class ReadSide(Part):
         self.topic_ends = TopicEnds(self.broker, lambda type: self.sources[type].topic)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)
-        self._feed = KafkaTopicReader(settings.bootstrap_servers)
+        self._feed = KafkaTopicReader(KafkaClients.of(settings))
         names = {it.name for it in kept}
         self.control = Control(self.control_topic.name, self._feed, self.broker, of=names, supervisor=app.supervisor)
         self.local: dict[str, LocalRows] = {}
@@ -115,7 +117,7 @@ class ReadSide(Part):
         self._connections.own_topics += [
             *(topics.changelog_topic(rows.changelog, settings.partitions) for rows in self._all_local),
             self.control_topic,
-            topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER),
+            topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER, needs=(topics.WRITE,)),
         ]
         changelogs = {it.name: self._placed_with(it).changelog for it in kept}
         self.doors = QueryRouter(app, self.control, changelogs, self.sources)
@@ -131,9 +133,12 @@ class ReadSide(Part):
         for part in (self._connections, self._read_model, self, *([self.publisher] if self.publisher else [])):
             app.add(part)
         add_health(app)
+        set_up = self._read_model.set_up if self._read_model.is_used else None
         if contexts:
-            set_up = self._read_model.set_up if self._read_model.is_used else None
             command_line.register(app, contexts, also_set_up=set_up)
+        else:
+            permissions.register_setup(app, *([set_up] if set_up is not None else []))
+        permissions.register(app)
 
     def backlog(self, stream: str) -> Backlog:
         """What is not done yet of the log of a stream that has a journal."""
@@ -142,6 +147,9 @@ class ReadSide(Part):
         span = layout.of(stream_slice(stream))
         log = log_name(type, span.number)
         if log not in self._backlogs:
+            ended = [log_name(type, span.number) for span in layout.logs if span.sealed is not None]
+            for name in ended:
+                self._backlogs.pop(name, None)
             self._backlogs[log] = Backlog(self.journals[type], type, span, layout.slices)
         return self._backlogs[log]
 

@@ -58,10 +58,12 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Reply
 from streams.kafka import topics
+from streams.kafka.clients import KafkaClients
 from streams.kafka.topics import ensure_topics
 from streams.runtime.access_guard import is_of_worker, may_command, note
 from streams.runtime.part import Part
 from streams.runtime.preparation import stop_on_user_error
+from streams.runtime.rights import Rights
 from streams.web.health import json_response
 
 PRODUCE_SECONDS = 5.0
@@ -121,7 +123,7 @@ class Gateway(Part):
             # Only a worker that starts knows its folder, and two systems may have the same one.
             CommandLog(lambda: Path(side.app.conf.datadir) / f"{settings.namespace}commands.sqlite"),
             self._waiters,
-            servers=settings.bootstrap_servers,
+            clients=KafkaClients.of(settings),
             topic=self._topic,
             partitions=settings.partitions,
         )
@@ -135,15 +137,21 @@ class Gateway(Part):
         self._looking: asyncio.Task[None] | None = None
         self._is_open = False
 
+    @property
+    def rights(self) -> Rights:
+        settings = self._settings
+        wanted = [topics.reply_topic(self._topic, settings.partitions, topics.READ, topics.WRITE)]
+        for type, commands in self.accepted.items():
+            needs = topics.SENDS if commands else {}
+            wanted += topics.type_topics(settings.namespace, type, settings.partitions, needs)
+        return Rights(tuple(wanted))
+
     async def start(self) -> None:
         """Make the topics, and open the file."""
-        settings = self._settings
-        wanted = [topics.reply_topic(self._topic, settings.partitions)]
-        for type in self.accepted:
-            wanted += topics.type_topics(settings.namespace, type, settings.partitions)
+        settings, wanted = self._settings, self.rights.topics
         with stop_on_user_error():
             await until_it_answers(
-                lambda: ensure_topics(settings.bootstrap_servers, wanted),
+                lambda: ensure_topics(KafkaClients.of(settings), wanted, settings.setup != "never"),
                 "Kafka: making topics",
                 (KafkaError, TimeoutError),
             )

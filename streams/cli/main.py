@@ -142,7 +142,7 @@ async def setup(self: TypesCommand) -> None:
 
     Exit code: 1 when a server does not answer or refuses, 2 when a topic has another number of partitions.
     """
-    async for line in set_up(self.types):
+    async for line in set_up(self.types, self.app.rights.topics):
         click.echo(line)
     for set_up_more in self.more_set_up:
         async for line in set_up_more():

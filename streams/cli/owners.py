@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import click
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.protocol import ConsumerProtocol
 from faust.cli import option
 
 from streams.cli.http import Door, ask, read
-from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
+from streams.cli.kafka import members
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table
 from streams.journal.port import log_type
 from streams.moments import in_utc
@@ -47,7 +44,7 @@ async def owners(self: TypesCommand, urls: tuple[str, ...]) -> int:
     somebody does not answer.
     """
     answers = await asyncio.gather(
-        *(get_owners(Door(url, self.settings)) for url in urls or await members(self.settings, self.app.conf.id))
+        *(get_owners(Door(url, self.settings)) for url in urls or await workers(self.settings, self.app.conf.id))
     )
     shown = [log for answer in answers for log in answer.owners]
     if not urls:
@@ -93,23 +90,12 @@ async def get_owners(door: Door | str) -> OwnersAnswer:
     return read(answer, OwnersAnswer, "the /owners of a worker of a command app")
 
 
-async def members(settings: Settings, group: str) -> list[str]:
+async def workers(settings: Settings, group: str) -> list[str]:
     """The URLs of the workers in a consumer group, which each gave when it joined. Raises `CliError` with USAGE."""
     try:
-        async with (
-            kafka(settings),
-            connected(AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin,
-        ):
-            async with asyncio.timeout(REQUEST_SECONDS):
-                [response] = await admin.describe_consumer_groups([group])
+        urls = sorted(str(member.address) for member in await members(settings, group) if member.address)
     except CliError as stop:
         raise CliError(USAGE, str(stop)) from None
-    [described] = response.to_object()["groups"]
-    urls = sorted(
-        json.loads(ConsumerProtocol.METADATA.decode(metadata).user_data)["url"]
-        for member in described["members"]
-        if (metadata := member["member_metadata"])  # none while it is joining
-    )
     if not urls:
         raise CliError(
             USAGE, f"the consumer group {group} has no members: no worker is up, or a rebalance is under way"

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode.utils.queues import FlowControlEvent
 from yarl import URL
@@ -15,11 +16,14 @@ from yarl import URL
 from streams.access.access import Access, check_reach, is_loopback
 from streams.access.principal import Need, Role
 from streams.access.tls import server_context
+from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel, each_done
 from streams.journal.slice_log import KnownLayout
+from streams.kafka.clients import KafkaClients
+from streams.membership.group import KafkaGroup
 from streams.membership.member_file import Membership
-from streams.membership.peers import KafkaGroup, Peers
+from streams.membership.peers import Peers
 from streams.membership.seats import SeatAssignor
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
 from streams.runtime.access_guard import AccessGuard, log_changes
@@ -29,8 +33,10 @@ from streams.runtime.part import Part
 from streams.runtime.partition_pump import RecordHandler
 from streams.runtime.places import check_folder, check_listening
 from streams.runtime.preparation import stop_on_user_error
+from streams.runtime.rights import Rights
 from streams.runtime.web_guard import WebGuard, names
 from streams.runtime.web_server import Web
+from streams.security.refusals import REFUSALS
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,8 +46,8 @@ SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 0.3
 """By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
 STREAM_BUFFER = 128
-"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery. Hints come past them: see
-`streams.runtime.consumer`."""
+"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery."""
+REFUSALS_SECONDS = 1.0
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
@@ -86,10 +92,14 @@ class Application(faust.App):  # type: ignore[misc]
         self.access: Access | None = None
         """Who may do what; known when the worker starts. None: whoever comes may do everything."""
         self.settings = settings
+        with stop_on_user_error():
+            self.clients = KafkaClients.of(settings)
         self.supervisor = Supervisor()
         self.parts: list[Part] = []
         self.receivers: dict[str, RecordHandler] = {}
         """By topic: who gets its records, instead of an agent's stream. See `receive`."""
+        self.unread: set[str] = set()
+        """The topics that are shared out, and not read by Faust. See `place`."""
         self.layouts: dict[str, KnownLayout] = {}
         """By topic whose partitions are seats of logs: which ones have one. See `streams.membership.seats`."""
         self.rebalanced = False
@@ -103,7 +113,8 @@ class Application(faust.App):  # type: ignore[misc]
         web["middlewares"] = [self.guard.middleware, *web.get("middlewares", ()), rights.middleware]
         super().__init__(
             settings.namespace + group,
-            broker=[URL(f"kafka://{broker}") for broker in settings.bootstrap_servers],
+            broker=[URL(f"kafka://{broker}") for broker in self.clients.servers],
+            broker_credentials=self.clients.faust_credentials,
             env={},  # Faust would take BROKER_URL, WEB_PORT and a hundred others from whoever they are meant for
             debug=False,
             blocking_timeout=None,
@@ -114,6 +125,7 @@ class Application(faust.App):  # type: ignore[misc]
             value_serializer="raw",
             topic_partitions=settings.partitions,
             topic_disable_leader=True,
+            topic_allow_declare=False,  # who may make topics has made them before
             table_standby_replicas=1,
             broker_heartbeat_interval=HEARTBEAT_SECONDS,
             broker_session_timeout=SESSION_SECONDS,
@@ -135,17 +147,27 @@ class Application(faust.App):  # type: ignore[misc]
     def flow_control(self) -> FlowControl:
         return FlowControl(self)
 
+    @property
+    def rights(self) -> Rights:
+        """What a worker needs of the servers."""
+        return Rights.of_all([Rights(groups=(self.conf.id,)), *(part.rights for part in self.parts)])
+
     def add(self, part: Part) -> None:
         """Have a part start, stop, and take part in rebalances."""
         self.parts.append(part)
 
     def receive(self, topic: str, receiver: RecordHandler, name: str) -> None:
-        """Have the records of a topic go to `receiver` in batches, past Faust's streams: see `consumer.py`."""
-        self.share_out(topic, name)
+        """Have Kafka share out the partitions of a topic among the workers, and their records go to `receiver` in
+        batches, past Faust's streams: see `consumer.py`."""
         self.receivers[topic] = receiver
+        self._share_out(topic, name)
 
-    def share_out(self, topic: str, name: str) -> None:
-        """Have Kafka share out the partitions of a topic among the workers. What nobody receives is passed over."""
+    def place(self, topic: str, name: str) -> None:
+        """Have Kafka share out the partitions of a topic, and Faust read nothing of it: somebody else does."""
+        self.unread.add(topic)
+        self._share_out(topic, name)
+
+    def _share_out(self, topic: str, name: str) -> None:
         channel = self.topic(topic, key_type=bytes, value_type=bytes, partitions=self.settings.partitions)
 
         @self.agent(channel, name=name)
@@ -173,13 +195,27 @@ class Application(faust.App):  # type: ignore[misc]
             if self.conf.web_enabled:
                 self._open_port()
         await super().on_first_start()
-        group = KafkaGroup(self.settings.bootstrap_servers, self.conf.id)
+        with stop_on_user_error():
+            await until_it_answers(self.clients.check, "Kafka", (KafkaError, OSError, TimeoutError))
+        self.supervisor.keep("looking whether Kafka refuses", self._watch_refusals)
+        group = KafkaGroup(self.clients, self.conf.id)
+        with stop_on_user_error():
+            await until_it_answers(group.check, "Kafka: the consumer group", (KafkaError, OSError, TimeoutError))
         self._membership = Membership(self.conf.datadir / "member", group)
         self._peers = Peers(group, self.supervisor)
         with stop_on_user_error():
             await self._membership.succeed(alone=bool(self.tables))  # two cannot have the same tables open
         for part in self.parts:
             await part.start()
+
+    async def _watch_refusals(self) -> None:
+        """Have health show a broker that refuses connections, for as long as it does. The log has it already."""
+        while True:
+            if reason := REFUSALS.reason:
+                self.supervisor.trouble("Kafka", reason)
+            else:
+                self.supervisor.well("Kafka")
+            await asyncio.sleep(REFUSALS_SECONDS)
 
     def _open_port(self) -> None:
         """Know who may ask, and how. Raises `SettingsError`."""
@@ -232,6 +268,7 @@ class Application(faust.App):  # type: ignore[misc]
 
     def on_rebalance_end(self) -> None:
         super().on_rebalance_end()
+        self.consumer.rest()
         member_id = self.consumer.member_id
         self._membership.record(member_id)
         if self._looking is not None:

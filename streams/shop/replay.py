@@ -21,7 +21,6 @@ from typing import Any, NoReturn, TypeVar
 import click
 import faust
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.cli import AppCommand, argument, option
@@ -30,6 +29,8 @@ from streams.cli.kafka import trouble
 from streams.cli.progress import Meter
 from streams.cli.run import CliError
 from streams.kafka import client as kafka_client
+from streams.kafka.clients import KafkaClients
+from streams.kafka.topic_metadata import existing
 from streams.settings import Settings, SettingsError
 from streams.shop.generated_sales import generate
 from streams.shop.replay_checkout import Confirmed, wait_for_checkout
@@ -121,8 +122,7 @@ async def _send(settings: Settings, summary: Summary) -> Sent:
     try:
         topics = {type: f"{settings.namespace}{type}-commands" for type in TYPES}
         partitions = await _partitions(settings, topics)
-        producer = AIOKafkaProducer(
-            bootstrap_servers=settings.bootstrap_servers,
+        producer = KafkaClients.of(settings).producer(
             acks="all",
             enable_idempotence=True,
             linger_ms=5,
@@ -143,10 +143,11 @@ async def _send(settings: Settings, summary: Summary) -> Sent:
 
 async def _partitions(settings: Settings, topics: dict[str, str]) -> dict[str, int]:
     """The number of partitions of each type's command topic; asks in a way that creates no topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    admin = KafkaClients.of(settings).admin()
     try:
         await admin.start()
         found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+        await existing(admin._client, [topic for topic in topics.values() if topic not in found])
     finally:
         await admin.close()
     if absent := [topic for topic in topics.values() if not found.get(topic)]:

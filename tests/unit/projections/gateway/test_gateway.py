@@ -118,7 +118,6 @@ async def after(milliseconds: int | None) -> None:
         (Moment(None, None), 0.3, HttpProblem),
         (Moment(10, 300, fails=True), 3_600, HttpProblem),
     ],
-    ids=repr,
 )
 async def test_how_long_it_waits(
     moment: Moment, seconds: float, expected: Any, monkeypatch: pytest.MonkeyPatch
