@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install upgrade up servers down start demo test chaos autonomy lint simulate fuzz bench clean
+.PHONY: help install upgrade up servers down start demo test chaos autonomy growth lint simulate fuzz bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -62,6 +62,9 @@ chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 m
 
 autonomy: $(STAMP) servers ## each context, the broker, and each pair of them down while orders are placed; ARGS="-k broker" for some
 	python -m pytest tests/autonomy/test_matrix.py --full --report .servers/autonomy.md -o faulthandler_timeout=600 $(ARGS)
+
+growth: $(STAMP) servers ## logs split and merged under load, workers killed and stopped meanwhile; ARGS="-k nothing" for some
+	python -m pytest tests/growth --full --report .servers/growth.md -o faulthandler_timeout=600 $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas would break somebody
 	ruff check .

@@ -1,7 +1,8 @@
 """The tail of a log: publishes its commits as events, in order, without a gap, each slice to its partition.
 
-The log of commits is dense, so reading nr + 1 until it is there can miss nothing. Hints only wake the tail. Where it
-goes on: `resume_point`. A record that is sent twice has the same position.
+The log of commits is dense, so reading nr + 1 until it is there can miss nothing. Hints only wake the tail, and may
+bring what it would read next: see `streams.journal.commit_hint`. Where it goes on: `resume_point`. A record that is
+sent twice has the same position.
 
 The slices of a batch of commits are sent side by side, and the next batch is read when all of them are out. So what one
 partition does not take holds up the log, by a trouble that `/health/ready` shows: nobody's events pass it by unnoticed,
@@ -22,6 +23,7 @@ from collections.abc import Iterable, Sequence
 
 from aiokafka.errors import KafkaError
 
+from projections.publishing.hints.carried_commits import CarriedCommits
 from projections.publishing.publication import Publication, events_by_slice
 from projections.publishing.resume_point import find_resume_point
 from projections.publishing.slice_tail import LOOK_AGAIN_SECONDS, SliceTail, stand_still
@@ -59,6 +61,8 @@ class Tail:
         self.seat = span.seat
         self.published = span.begins_after
         """All slices have all events up to this commit."""
+        self.carried = CarriedCommits()
+        """What hints have brought."""
         self._publication = publication
         self._span = span
         self._all_slices = publication.layout.layout.slices
@@ -106,16 +110,18 @@ class Tail:
         while self.published != self._sealed:
             if self._doubted and time.monotonic() - self._looked > LOOK_AGAIN_SECONDS:
                 await self._look_at_log()
+            self._wake.clear()
             if await self._publish():
                 self._moved = time.monotonic()
+                if self.published != self._hinted:  # there may be more
+                    continue
             else:
                 await self._report_hole()
                 await self._look_at_topic()
                 await self._remember()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):  # `wait_for` may lose a cancellation to a hint
-                        await self._wake.wait()
-            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_until_next_look()):  # `wait_for` may lose a cancellation to a hint
+                    await self._wake.wait()
         await until_it_answers(self._save, f"{self.log}: noting that it is published to its end", Unavailable)
 
     async def _parents_are_out(self) -> None:
@@ -144,6 +150,7 @@ class Tail:
         would mix two histories."""
         try:
             while True:
+                self.carried.begin(await self._end_of_hints())
                 point = await until_it_answers(
                     lambda: find_resume_point(self._publication, self._span),
                     f"{self.log}: finding the last published events",
@@ -159,6 +166,14 @@ class Tail:
             self._publication.supervisor.well(f"tail {self.log}")
         for number, slice in self._slices.items():
             slice.resume(point.slices[number])
+
+    async def _end_of_hints(self) -> int | None:
+        """The offset of the next hint; None where the commits that hints bring do not count, or while Kafka does not
+        say."""
+        with contextlib.suppress(KafkaError, TimeoutError):
+            if self._publication.hints:
+                return (await self._publication.broker.end_offsets(self._publication.hints, [self.seat]))[self.seat]
+        return None
 
     async def _look_at_log(self) -> None:
         """A commit was said to be new that is not behind those published: the hint came late, or the log is another."""
@@ -215,14 +230,9 @@ class Tail:
 
     async def _publish(self) -> bool:
         """Publish the next commits. Returns whether there were any."""
-        commits = await until_it_answers(
-            lambda: self._publication.journal.commits(self.log, self.published, self._most),
-            f"{self.log}: reading",
-            Unavailable,
-        )
+        commits = self.carried.take(EVENTS_AT_ONCE) or await self._read()
         if not commits:
             return False
-        self._most = _next_most(commits)
         for commit in commits:
             await yield_if_due()
             for slice, events in events_by_slice(commit, self._all_slices).items():
@@ -239,6 +249,18 @@ class Tail:
             await self._remember()
         return True
 
+    async def _read(self) -> Sequence[Commit]:
+        """The next commits in the journal, where there are any."""
+        commits = await until_it_answers(
+            lambda: self._publication.journal.commits(self.log, self.published, self._most),
+            f"{self.log}: reading",
+            Unavailable,
+        )
+        if commits:
+            self._most = _next_most(commits)
+            self.carried.follow(commits)
+        return commits
+
     async def _remember(self) -> None:
         """Keep beside the journal now and then how far the log is published, and at last when there is no more."""
         if self.published != self._kept and time.monotonic() - self._remembered > REMEMBER_SECONDS:
@@ -250,6 +272,12 @@ class Tail:
         self._remembered = time.monotonic()
         await self._publication.journal.save_published(self.log, Published(self.published, -1))
         self._kept = self.published
+
+
+def _until_next_look() -> float:
+    """Seconds until a tail looks at the journal whether it was woken or not: all tails of a worker in the same moment,
+    for it is the waking up that costs, here and there."""
+    return POLL_SECONDS - asyncio.get_running_loop().time() % POLL_SECONDS
 
 
 def _next_most(commits: Sequence[Commit]) -> int:

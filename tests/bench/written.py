@@ -15,12 +15,14 @@ from aggregates.shop.order import Event, Line, LineAdded, OrderOpened, OrderPlac
 from projections.publishing.publication import Publication
 from projections.publishing.tail_assignment import Tailers
 from streams.aggregate_type import AggregateType
+from streams.journal.commit_hint import encode_hint
 from streams.journal.layout import LogSpan, first_layout
 from streams.journal.port import Commit, RecordedEvent, SliceHead, log_name
 from streams.journal.position import stream_name
 from streams.journal.slice_log import LayoutReader
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
 from streams.settings import Settings
 from streams.slices import slice_of
 
@@ -96,13 +98,13 @@ class Written:
         """By slice its newest commit."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
         self._journal = self.context.journal()
-        self._broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
+        self._broker = KafkaClient(KafkaClients.of(settings), settings.partitions)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Written]:
         """Make topics and tables, and connect."""
         wanted = topics.type_topics(self.settings.namespace, "order", self.settings.partitions)
-        await topics.ensure_topics(self.settings.bootstrap_servers, wanted)
+        await topics.ensure_topics(KafkaClients.of(self.settings), wanted)
         await self._journal.create()
         await self._journal.open()
         await self._journal.change_layout("order", self._layout)
@@ -165,7 +167,7 @@ class Written:
     def hint(self) -> None:
         """Tell the tailers, as owners do, that there is something new."""
         for log, head in self._heads.items():
-            self._broker.hint(self.context.commits_topic, self._layout.log(log).seat, head.nr)
+            self._broker.hint(self.context.commits_topic, self._layout.log(log).seat, encode_hint(head))
 
     async def publish(self) -> Tailed:
         """Publish all of it here, with the product's own tailer, from the first event on."""

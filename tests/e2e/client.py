@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import murmur2
 
+from streams.kafka.clients import KafkaClients
 from tests.side_by_side import PROCESSES
 
 PARTITIONS = 4
@@ -71,9 +72,9 @@ class Inbox:
     consumer: AIOKafkaConsumer | None = None
     task: asyncio.Task[None] | None = None
 
-    async def open(self, servers: list[str], topic: str, partitions: int) -> None:
+    async def open(self, clients: KafkaClients, topic: str, partitions: int) -> None:
         """Begin to read."""
-        self.consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest")
+        self.consumer = clients.consumer(auto_offset_reset="earliest")
         await self.consumer.start()
         self.consumer.assign([TopicPartition(topic, p) for p in range(partitions)])
         self.task = asyncio.create_task(self._read())

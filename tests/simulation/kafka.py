@@ -187,8 +187,8 @@ class SimulatedBroker(KafkaClient):
     async def _ask_largest(self, topic: str) -> int:
         return await self._world.network.ask("kafka", lambda: self._world.kafka.largest(topic))
 
-    def hint(self, topic: str, partition: int, nr: int) -> None:
-        said = self._world.faults.hint(nr)
+    def hint(self, topic: str, partition: int, value: bytes) -> None:
+        said = self._world.faults.hint(value)
         if said is not None:
             super().hint(topic, partition, said)
 

@@ -29,7 +29,14 @@ from tests.simulation.account import COMMANDS, EVENTS, TYPE, account
 from tests.simulation.commands import SimulatedCommandReader
 from tests.simulation.group import Consumer
 from tests.simulation.kafka import SimulatedBroker
-from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, DEAD_LETTERS_TOPIC, EVENTS_TOPIC, LOGS_TOPIC
+from tests.simulation.topics import (
+    COMMANDS_TOPIC,
+    COMMITS_TOPIC,
+    DEAD_LETTERS_TOPIC,
+    EVENTS_TOPIC,
+    HINT_KEY,
+    LOGS_TOPIC,
+)
 
 if TYPE_CHECKING:
     from streams.kafka.client import KafkaClient
@@ -49,7 +56,7 @@ class WatchedReplies(Replies):
     """The worker's replies; whoever watches sees the replies as the owner hands them over."""
 
     def __init__(self, world: World, broker: KafkaClient) -> None:
-        super().__init__(broker, COMMITS_TOPIC, COMMANDS_TOPIC, DEAD_LETTERS_TOPIC)
+        super().__init__(broker, COMMITS_TOPIC, COMMANDS_TOPIC, DEAD_LETTERS_TOPIC, lambda: HINT_KEY)
         self._world = world
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:

@@ -6,13 +6,16 @@ from projections.stores.listings import Listings, SharedRows, none_listed
 from projections.stores.shared.memory import MemoryDatabase, MemoryRows
 from streams.settings import SettingsError
 
+READ_MODEL = "read_model_2"
+"""With the format of what is kept, so that none of another one is read."""
+
 _in_memory: dict[tuple[str, str, str], MemoryDatabase] = {}
 
 
 def open_rows(
     url: str,
     namespace: str,
-    name: str = "read_model_2",  # with the format of what is kept, so that none of another one is read
+    name: str = READ_MODEL,
     listings: Listings = none_listed,
     setting: str = "READ_MODEL_URL",
 ) -> SharedRows:
