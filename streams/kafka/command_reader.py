@@ -53,6 +53,8 @@ class KafkaCommandReader:
         self._topic = topic
         self._slices = [TopicPartition(topic, slice) for slice in slices]
         self._connecting: asyncio.Task[Any] | None = None
+        self._consumer: Any = None
+        """While it is read from."""
         self._behind: dict[TopicPartition, int] = {}
         """The slices that are read from before the offset that was due, which is the value."""
         self._told_at = 0.0
@@ -76,6 +78,18 @@ class KafkaCommandReader:
         except Exception:
             await self._disconnect()
             raise
+
+    def hold(self, slice: int) -> None:
+        """Deliver no more of a slice until it is to `go_on`, but for what has been fetched. The others go on."""
+        if self._consumer is not None:
+            self._consumer.pause(TopicPartition(self._topic, slice))
+
+    def go_on(self, slice: int, offset: int) -> None:
+        """Deliver a slice again, from this offset on."""
+        if self._consumer is not None:
+            tp = TopicPartition(self._topic, slice)
+            self._consumer.seek(tp, offset)
+            self._consumer.resume(tp)
 
     async def _until_gone(self, cluster: Any) -> None:
         """Raise `TopicGone` when Kafka says that it does not have the topic, which it had.
@@ -103,6 +117,13 @@ class KafkaCommandReader:
         consumer.assign(self._slices)
         for tp in self._slices:
             consumer.seek(tp, start[tp.partition])
+        self._consumer = consumer
+        try:
+            await self._deliver(consumer, receiver)
+        finally:
+            self._consumer = None
+
+    async def _deliver(self, consumer: Any, receiver: Receiver) -> None:
         while True:
             wait = AGAIN_SECONDS * 1e3 if self._behind else WAIT_MS
             try:

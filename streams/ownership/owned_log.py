@@ -90,6 +90,11 @@ class OwnedLog:
         """Whether commands are decided here, now."""
         return self.owner is not None and self.owner.queue.is_open and not self.waiting.reason
 
+    @property
+    def slices_served(self) -> set[int]:
+        """The slices of a log that is served but for those that are held."""
+        return {*self.span.slices} - {*(self.owner.held.slices if self.owner is not None else ())}
+
     # -- called by a rebalance -------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -191,7 +196,7 @@ class OwnedLog:
 
     async def _serve(self, owner: Owner, reader: KafkaCommandReader) -> Exception | None:
         """Read and decide, until ownership is lost, for the reason that is returned; None where `stop` ends it."""
-        owner.open()
+        owner.open(reader)
         self.waiting.end()
         self._stage = Stage.DECIDING
         reading = asyncio.create_task(self._read(owner, reader), name=f"reading the commands of {self.name}")

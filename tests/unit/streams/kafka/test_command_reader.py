@@ -67,6 +67,7 @@ class Consumer:
     def __init__(self, kafka: Kafka) -> None:
         self.kafka = kafka
         self.at: dict[TopicPartition, int] = {}
+        self.paused: set[TopicPartition] = set()
         self.is_started = False
         self._fetcher = SimpleNamespace()
         self._client = SimpleNamespace(cluster=Cluster(kafka))
@@ -82,6 +83,14 @@ class Consumer:
 
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
         self.at = dict.fromkeys(partitions, -1)
+        self.paused.clear()
+
+    def pause(self, tp: TopicPartition) -> None:
+        self.paused.add(tp)
+
+    def resume(self, tp: TopicPartition) -> None:
+        self.paused.remove(tp)
+        self.kafka.came.set()
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         assert tp in self.at
@@ -105,6 +114,7 @@ class Consumer:
         found = {
             tp: [SimpleNamespace(offset=it) for it in kafka.records[tp] if it >= max(at, kafka.first[tp])][:max_records]
             for tp, at in self.at.items()
+            if tp not in self.paused
         }
         found = {tp: records for tp, records in found.items() if records}
         if not found:
@@ -208,6 +218,32 @@ async def test_a_slice_that_waits_keeps_no_other_waiting(kafka: Kafka, reader: K
     assert [(3, 0)] == owner.got
     gap.set()
     await until(lambda: len(owner.got) == 2)
+    await cancel(running)
+
+
+async def test_a_slice_that_is_held(kafka: Kafka, reader: KafkaCommandReader) -> None:
+    """Nothing of it is brought, and the other slice is read as before; it goes on where its owner says. Whoever reads
+    anew has all slices."""
+    reader.hold(0)  # before anybody reads
+    owner = Owner()
+    running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
+    kafka.put(P0, 0, 1, 2)
+    await until(lambda: len(owner.got) == 3)
+    reader.hold(0)
+    kafka.put(P0, 3)
+    kafka.put(P3, 0)
+    await until(lambda: len(owner.got) == 4)
+    assert (3, 0) == owner.got[-1]
+    reader.go_on(0, 1)
+    await until(lambda: len(owner.got) == 7)
+    assert [(0, 1), (0, 2), (0, 3)] == owner.got[-3:]
+    reader.hold(0)
+    await cancel(running)
+    reader.go_on(0, 0)  # nobody reads
+    owner = Owner()
+    running = asyncio.create_task(reader.run({0: 3, 3: 1}, owner))
+    await until(lambda: owner.got)
+    assert [(0, 3)] == owner.got
     await cancel(running)
 
 

@@ -62,7 +62,7 @@ class Candidate:
             await trouble()
         self.head, self.is_owner = "a commit", True
 
-    def open(self) -> None:
+    def open(self, source: Any) -> None:
         self.calls.append("open")
         self.queue.is_open = True
         self.ended.clear()
