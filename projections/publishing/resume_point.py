@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from projections.publishing.publication import COMMIT_END, NOTHING_BEFORE, Publication, events_by_slice
 from streams.concurrency.tasks import all_of
 from streams.journal.layout import LogSpan
-from streams.journal.port import Commit, SliceHead, Unavailable, log_name
+from streams.journal.port import Commit, Unavailable, log_name
 from streams.journal.position import Place, Position, stream_name
-from streams.journal.slice_log import SliceLog
+from streams.journal.slice_log import SliceLog, seals_before
 from streams.kafka.published_through import journal_is_behind, published_place
 
 
@@ -84,7 +84,9 @@ async def find_resume_point(publication: Publication, span: LogSpan) -> ResumePo
     commit = await _commit(publication, log, nr) if nr > span.begins_after else None
     if commit is None and nr > span.begins_after:
         raise Unavailable(f"{log}: commit {nr}, up to which it is published, cannot be read yet")
-    inherited = await _inherited(publication, span)
+    parents = [publication.layout.layout.log(number) for number in span.parents]
+    seals = await seals_before(journal, publication.type, span, parents)
+    inherited = {slice: head for seal in seals for slice, head in seal.slices.items()}
     slices = {}
     for slice, found in last.items():
         before = inherited[slice].eventful_nr if slice in inherited else 0
@@ -108,18 +110,6 @@ def _point(stream: str, last: _Last | None, nr: int, eventful_nr: int) -> SliceP
         return SlicePoint(all_out, None if eventful_nr else Position(stream, *NOTHING_BEFORE), None)
     place = last.position.place
     return SlicePoint(max(place, all_out) if last.reaches(eventful_nr) else place, last.position, last.end)
-
-
-async def _inherited(publication: Publication, span: LogSpan) -> Mapping[int, SliceHead]:
-    """How far slices were when their log began, by the seals of those before it."""
-    slices: dict[int, SliceHead] = {}
-    for number in span.parents:
-        parent, name = publication.layout.layout.log(number), log_name(publication.type, number)
-        seal = await publication.journal.head(name, parent.begins_after)
-        if seal is None or not seal.is_seal:
-            raise Unavailable(f"{name} is not sealed yet, as far as the journal says")
-        slices |= seal.slices
-    return slices
 
 
 async def _last_event(publication: Publication, slice: int, nr: int) -> Position | None:

@@ -30,11 +30,12 @@ from streams.deciding import messages, quarantine_policy
 from streams.deciding.cache import Aggregate, Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup
+from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.quarantine_policy import QuarantinePolicy
 from streams.journal.layout import Layout
 from streams.journal.memory import MemoryJournal
-from streams.journal.slice_log import SliceLog
+from streams.journal.slice_log import SliceLog, seals_before
 from streams.kafka.client import KafkaClient
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.records import PartitionRecords
@@ -128,8 +129,8 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "a takeover begins one slice one too far": (
         Edit(
             Owner.open,
-            "self.intakes[slice].next_offset = offset",
-            "self.intakes[slice].next_offset = offset + (slice == max(self.slices))",
+            "self.intakes[slice].open(offset)",
+            "self.intakes[slice].open(offset + (slice == max(self.slices)))",
         ),
     ),
     "a takeover covers one command too many of one slice": (
@@ -139,6 +140,25 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "    slices[max(slices)] = replace(slices[max(slices)], offset=slices[max(slices)].offset + 1)\n"
             "    return replace(\n        old,",
         ),
+    ),
+    "an event that cannot be read holds the whole log": (
+        Edit(
+            GroupHandler._load,
+            "self._unreadable[aggregate_id] = error",
+            "raise Unavailable(str(error)) from None",
+        ),
+    ),
+    "what follows a command that has to wait is decided": (
+        Edit(GroupHandler._is_held, "if message.partition in group.held:", "if False:"),
+    ),
+    "a slice that was held goes on behind the command that had to wait": (
+        Edit(Owner._go_on, "intake.open(intake.next_offset)", "intake.open(intake.next_offset + 1)"),
+    ),
+    "what waits in the queue when its slice is held stays there": (
+        Edit(PartitionIntake.hold, "self._queue.forget(self._slice)", "pass"),
+    ),
+    "a slice that was held is not read again": (
+        Edit(Owner._go_on, "self._source.go_on(slice, intake.next_offset)", "pass"),
     ),
     "a topic of commands that is deleted is waited for": (
         Edit(KafkaCommandReader.run, ", self._until_gone(consumer._client.cluster))", ")"),
@@ -335,16 +355,14 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a log begins before the seals of all those before": (
         Edit(Layout.seal, "None not in ends:", "ends.count(None) < len(ends):"),
-        Edit(_inherited, " or not seal.is_seal or seal.nr > span.begins_after:", ":"),
+        Edit(seals_before, " or not seal.is_seal or seal.nr > span.begins_after:", ":"),
     ),
     "a log is sealed before all is derived": (
         Edit(Owner.seal, "finish(SEAL_SECONDS)", "finish(0)"),
         Edit(Owner.seal, "if self.derivation.has_pending:", "if False:"),
         Edit(Owner.seal, "if self.derivation.derived_nr < head.nr:", "if False:"),
     ),
-    "a log begins without the offsets of the seals": (
-        Edit(take_over, "= await _inherited(", "= {} and await _inherited("),
-    ),
+    "a log begins without the offsets of the seals": (Edit(take_over, "= _inherited(", "= {} and _inherited("),),
     "a log begins with the offsets of another slice": (
         Edit(
             _inherited,
@@ -361,7 +379,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a merged log begins behind the lower seal": (
         Edit(Layout.seal, "after=max(", "after=min("),
-        Edit(_inherited, " or seal.nr > span.begins_after:", ":"),
+        Edit(seals_before, " or seal.nr > span.begins_after:", ":"),
     ),
     "a log is published before those that it goes on from": (Edit(Tail.run, "await self._parents_are_out()", "pass"),),
     "a tail ends when its log is sealed, published or not": (

@@ -11,6 +11,7 @@ from tests.simulation.loop import Process
 from tests.simulation.operator import Operator
 from tests.simulation.planner import Planner
 from tests.simulation.projecting import ProjectionWorker
+from tests.simulation.stuck import StuckSlice
 from tests.simulation.topic_faults import TopicFaults
 from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC
 from tests.simulation.workers import CommandWorker
@@ -101,6 +102,7 @@ class Faults:
         self.operator = Operator(world)
         self._planner = Planner(world)
         self._strangers = Strangers(world)
+        self.stuck = StuckSlice(world)
         self._again = 0.0
 
     def start(self) -> None:
@@ -140,6 +142,7 @@ class Faults:
         self._planner.start()
         self._strangers.start()
         self._again = random.choice((0.0, 0.0, 0.3))
+        self.stuck.start()
 
     def heal(self) -> None:
         """Nothing fails any more; whoever is dead is started, whoever is stopped goes on."""
@@ -150,6 +153,7 @@ class Faults:
         self._world.command_group.unheard.clear()
         self._world.projection_group.unheard.clear()
         self._topics.heal()
+        self.stuck.heal()
         for slot in self.slots:
             slot.process.fuse = 0
             slot.resume()

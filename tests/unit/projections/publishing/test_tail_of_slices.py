@@ -21,6 +21,7 @@ from projections.publishing.slice_tail import MANY_STRANGE
 from projections.publishing.tail import Tail
 from projections.publishing.tail_assignment import Tailers
 from streams.concurrency.supervisor import Supervisor
+from streams.journal import layout_follower
 from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, Published, SliceHead
@@ -292,7 +293,8 @@ async def test_a_late_record_of_the_log_before() -> None:
 
 async def test_a_log_that_was_published_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """At each assignment, and now and then: a former tail, gone by now, may have noted that it is less."""
-    monkeypatch.setattr(tail_assignment, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(tail_assignment, "LOOK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(layout_follower, "LOOK_SECONDS", 0.01)
     journal, topic = await some_published()
     publication = parts_of(journal, topic)
     parent = publication.layout.layout.log(0)
