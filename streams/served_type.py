@@ -119,7 +119,7 @@ class ServedType(Part):
 
     @property
     def partitions_served(self) -> set[int]:
-        return {slice for log in self.ownership.served for slice in log.slices_served}
+        return {slice for log in self.ownership.served for slice in log.span.slices}
 
     @property
     def logs_served(self) -> list[str]:

@@ -29,7 +29,7 @@ AGAIN_SECONDS = 1.0
 
 
 class TopicGone(Unavailable):
-    """The topic is deleted, or has no leader: it is to be looked at anew."""
+    """The topic is deleted: it is to be looked at anew."""
 
 
 class Receiver(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -107,10 +107,12 @@ class _TopicIdsRequest(Request[_MetadataRequest_v12]):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class TopicMetadata:
-    """The metadata of a topic. `id` changes when the topic is deleted and made again."""
+    """The metadata of a topic. `id` changes when the topic is deleted and made again. The partitions `without_leader`
+    can be neither read nor written just now, as while their brokers start."""
 
     id: str
     partitions: int
+    without_leader: frozenset[int] = frozenset()
 
 
 async def cluster_id(client: Any) -> str:
@@ -121,18 +123,21 @@ async def cluster_id(client: Any) -> str:
 
 
 async def read_metadata(client: Any, topics: Iterable[str]) -> dict[str, TopicMetadata]:
-    """The `topics` that exist and have a leader of each partition, from any broker, through an AIOKafkaClient."""
+    """The `topics` that exist, as any broker says, through an AIOKafkaClient."""
     return {name: topic for name, topic in (await existing(client, topics)).items() if topic is not None}
 
 
 async def existing(client: Any, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
-    """The `topics` that exist; None where a partition has no leader just now, as while a broker starts."""
+    """The `topics` that exist; None where Kafka cannot say yet what it is, as just after it was made."""
     node = client.get_random_node()
     response = (await client.send(node, _TopicIdsRequest(topics))).to_object()
     return {
-        topic["topic"]: TopicMetadata(topic["topic_id"].hex, len(topic["partitions"]))
-        if topic["error_code"] == 0 and all(p["leader"] >= 0 for p in topic["partitions"])
-        else None
+        topic["topic"]: _of(topic["topic_id"].hex, topic["partitions"]) if topic["error_code"] == 0 else None
         for topic in response["topics"]
         if topic["error_code"] in (0, LeaderNotAvailableError.errno)
     }
+
+
+def _of(id: str, partitions: Sequence[Mapping[str, Any]]) -> TopicMetadata:
+    without = frozenset(partition["partition"] for partition in partitions if partition["leader"] < 0)
+    return TopicMetadata(id, len(partitions), without)

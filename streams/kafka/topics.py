@@ -131,12 +131,14 @@ def may_take_replies(topic: str) -> bool:
 async def ensure_topics(
     bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any
 ) -> Mapping[str, TopicMetadata]:
-    """Make the missing topics, and return the metadata of all of them, once every broker that is asked knows them.
+    """Make the missing topics, and return the metadata of all of them. Those that are made have leaders by then; of the
+    others a partition may have none just now: its trouble is its own.
 
     Raises `TopicError` when a topic has another number of partitions, before any topic is made: a key would belong to
     another partition, and an aggregate to another owner.
     """
     wanted = {topic.name: topic for topic in topics}
+    missing: list[Topic] = []
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
     try:
         await admin.start()
@@ -148,12 +150,12 @@ async def ensure_topics(
             replication = min(MAX_REPLICATION, len(client.cluster.brokers()))
             await _create(admin, missing, replication)
             async with asyncio.timeout(METADATA_TIMEOUT):
-                while len(present) < len(wanted):
+                while not _are_led(missing, present):
                     await asyncio.sleep(0.05)
                     present = await read_metadata(client, wanted)
         await _look_at_times(admin, [name for name in wanted if name.endswith(commands_topic("", ""))])
     except TimeoutError:
-        names = ", ".join(sorted(wanted.keys() - present.keys()))
+        names = ", ".join(topic.name for topic in missing if not _are_led([topic], present))
         raise TopicError(
             f"Kafka has no leader for {names} after {METADATA_TIMEOUT:.0f} s: look at the brokers"
         ) from None
@@ -161,6 +163,11 @@ async def ensure_topics(
         await admin.close()
     _check(wanted, present)
     return present
+
+
+def _are_led(topics: Iterable[Topic], present: Mapping[str, TopicMetadata]) -> bool:
+    """Whether all partitions of these topics have leaders."""
+    return all(topic.name in present and not present[topic.name].without_leader for topic in topics)
 
 
 async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:

@@ -50,7 +50,7 @@ class Worker(Protocol):
         """Who reads the commands of these slices."""
 
     async def describe(self) -> TopicMetadata | None:
-        """The command topic as Kafka has it; None while it has no leader. Raises `KafkaError`."""
+        """The command topic as Kafka has it; None where there is none. Raises `KafkaError`."""
 
     async def note_seal(self, span: LogSpan, nr: int) -> None:
         """Write into the layout that a log ends with commit `nr`, and have the logs begin that go on from it."""
@@ -89,11 +89,6 @@ class OwnedLog:
     def serves(self) -> bool:
         """Whether commands are decided here, now."""
         return self.owner is not None and self.owner.queue.is_open and not self.waiting.reason
-
-    @property
-    def slices_served(self) -> set[int]:
-        """The slices of a log that is served but for those that are held."""
-        return {*self.span.slices} - {*(self.owner.held.slices if self.owner is not None else ())}
 
     # -- called by a rebalance -------------------------------------------------------------------------
 
@@ -185,7 +180,7 @@ class OwnedLog:
         async with asyncio.timeout(TAKE_OVER_SECONDS):
             topic = await self._worker.describe()
         if topic is None:
-            raise Unavailable("the command topic has no leader")
+            raise Unavailable("there is no command topic just now")
         if self.owner is not None and not (self.owner.can_go_on and self.owner.topic_id == topic.id):
             await self._drop_owner("the command topic was made again")
         if self.owner is None:

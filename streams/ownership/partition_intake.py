@@ -95,8 +95,10 @@ class PartitionIntake:
             return
         due = self.next_offset
         try:
-            end = (await self._source.ends())[self._slice]
+            end = (await self._source.ends()).get(self._slice)
         except Unavailable:
+            end = None
+        if end is None:
             return  # the next group looks again, or the consumer, which says once a second that it went back
         self._went_back = False
         if not self._queue.is_open:
