@@ -18,7 +18,9 @@ from projections.applying.fold import TableFold, _Batch
 from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.projection_group import ProjectionGroup
 from projections.projection import Projection
-from projections.publishing.resume_point import _last_record, _point, find_resume_point
+from projections.publishing.left_behind import LeftBehind
+from projections.publishing.resume_point import _last_record, _point, find_resume_point, with_leader
+from projections.publishing.slice_tails import SliceTails
 from projections.publishing.tail import Tail
 from projections.routing.cutover import Cutover
 from projections.stores.changelog import is_newer, records_of
@@ -38,6 +40,7 @@ from streams.journal.memory import MemoryJournal
 from streams.journal.slice_log import SliceLog, seals_before
 from streams.kafka.client import KafkaClient
 from streams.kafka.command_reader import KafkaCommandReader
+from streams.kafka.command_slices import CommandSlices
 from streams.kafka.records import PartitionRecords
 from streams.ownership.derivation import Derivation
 from streams.ownership.owned_log import OwnedLog
@@ -194,11 +197,11 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(
             Tail.wake,
             "self._wake.set()",
-            "self.published = max(nr - 1, self.published)\n    self._wake.set()",
+            "self._tails.stand(max(nr - 1, self._tails.read))\n    self._wake.set()",
         ),
     ),
     "the tailer reads only when it gets a hint": (
-        Edit(Tail.run, "asyncio.timeout(POLL_SECONDS)", "asyncio.timeout(None)"),
+        Edit(Tail._publish_all, "asyncio.timeout(POLL_SECONDS)", "asyncio.timeout(None)"),
     ),
     "the tailer resumes behind the commit of the last event": (
         Edit(_point, "place = last.position.place", "place = (last.position.nr + 1, -1)"),
@@ -208,11 +211,17 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "the tailer moves on although one slice was not published": (
         Edit(
-            Tail._publish,
-            "await all_of(slice.send() for slice in self.slices if slice.has_records)",
-            "await all_of(slice.send() for slice in list(self.slices)[:-1] or self.slices if slice.has_records)",
+            SliceTails.publish,
+            "for slice in taking.values() if slice.has_records",
+            "for slice in list(taking.values())[:-1] or taking.values() if slice.has_records",
         ),
     ),
+    "a partition that takes nothing holds its whole log": (Edit(SliceTails._send, "timeout=TAKEN_SECONDS, ", ""),),
+    "a partition without a leader holds the tail of its log": (Edit(with_leader, "if slice not in without", ""),),
+    "a slice that was left behind is taken along before it has come": (
+        Edit(LeftBehind.catch_up, "while self.nr < goal():", "while False:"),
+    ),
+    "a takeover waits for the leader of each slice": (Edit(CommandSlices._ends, "if slice not in without", ""),),
     "an event is applied again": (Edit(_Batch.apply, "if row is not None and event.at <= row.at:", "if False:"),),
     "a late duplicate takes a table back": (
         Edit(TableFold.fold, "if event.at > newest:", "if True:"),
@@ -384,7 +393,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "a log is published before those that it goes on from": (Edit(Tail.run, "await self._parents_are_out()", "pass"),),
     "a tail ends when its log is sealed, published or not": (
         Edit(
-            Tail.run,
+            Tail._publish_all,
             "while self.published != self._sealed:",
             "while self._publication.layout.layout.log(self._span.number).sealed is None:",
         ),

@@ -138,7 +138,7 @@ class SimulatedConsumer:
         if topic is None:
             return "none", {}, starts, ends, {}
         for tp, at in self._at.items():
-            if tp in self._paused:
+            if tp in self._paused or (tp.topic, tp.partition) in self._world.kafka.without_leader:
                 continue
             log = topic.partitions[tp.partition]
             if not log.first <= at <= len(log.records):

@@ -139,10 +139,11 @@ class Faults:
         if self._topics.start():
             self._takeovers_hit = 0.5
         self.operator.start()
-        self._planner.start()
+        self.stuck.start()
+        if not self.stuck.keeps_heirs_waiting:
+            self._planner.start()
         self._strangers.start()
         self._again = random.choice((0.0, 0.0, 0.3))
-        self.stuck.start()
 
     def heal(self) -> None:
         """Nothing fails any more; whoever is dead is started, whoever is stopped goes on."""

@@ -9,15 +9,19 @@ from streams.journal.port import LAST_SEQUENCE, StoredEvent
 from streams.slices import slice_of
 from tests.newer_code import of_tomorrow
 from tests.simulation.store import JournalLine
+from tests.simulation.topics import COMMANDS_TOPIC, EVENTS_TOPIC
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 STUCK_SECONDS = 3.0, 8.0
+UNREADABLE = "unreadable"
+KINDS = UNREADABLE, UNREADABLE, COMMANDS_TOPIC, EVENTS_TOPIC
 
 
 class StuckSlice:
-    """The slice whose events some command workers cannot read: these run older code than that which wrote them.
+    """One slice. Its events cannot be read by some command workers, which run older code than that which wrote them; or
+    its partition of commands or of events has no leader.
 
     In some runs it stays so, for all workers, until all the other slices have come to rest.
     """
@@ -26,6 +30,7 @@ class StuckSlice:
         self.slices: frozenset[int] = frozenset()
         """The slice, while it is stuck."""
         self._world = world
+        self._kind = ""
         self._is_patient = False
         self._old: set[str] = set()
         """The places of the workers with older code."""
@@ -34,6 +39,7 @@ class StuckSlice:
         """Draw whether it happens, where and when."""
         world, random = self._world, self._world.random
         if random.random() < 0.3:
+            self._kind = random.choice(KINDS)
             slice, begin = random.randrange(world.shape.partitions), random.uniform(0.5, 12)
             self._is_patient = random.random() < 0.5
             places = [f"commands-{number}" for number in range(world.shape.command_workers)]
@@ -42,9 +48,21 @@ class StuckSlice:
             if not self._is_patient:
                 world.loop.outside(begin + random.choice(STUCK_SECONDS), self.end)
 
+    @property
+    def keeps_heirs_waiting(self) -> bool:
+        """Whether logs that go on from that of the slice wait for it: they are published when it is to its end."""
+        return self._is_patient and self._kind == EVENTS_TOPIC
+
+    @property
+    def keeps_tables_waiting(self) -> bool:
+        """Whether a new build of a table waits for the slice: it answers when it is complete in all of them."""
+        return bool(self.slices) and self._kind == EVENTS_TOPIC
+
     def _begin(self, slice: int) -> None:
-        self._world.note("cannot read", slice, *sorted(self._old))
+        self._world.note("stuck", self._kind, slice, *sorted(self._old))
         self.slices = frozenset({slice})
+        if self._kind != UNREADABLE:
+            self._world.kafka.without_leader.add((self._kind, slice))
 
     def heal(self) -> None:
         """It goes on, unless it is to wait for the others."""
@@ -54,13 +72,18 @@ class StuckSlice:
     def end(self) -> None:
         """It goes on."""
         if self.slices:
-            self._world.note("can read again", *self.slices)
+            self._world.note("goes on", self._kind, *self.slices)
             self.slices = frozenset()
+            self._world.kafka.without_leader.clear()
+            for topic in self._world.kafka.topics.values():
+                for partition in topic.partitions:
+                    partition.wake()
 
     def is_unreadable(self, worker: str, aggregate_id: str) -> bool:
         """Whether a worker cannot read the events of an aggregate."""
-        place = worker.partition(".")[0]
-        return place in self._old and slice_of(aggregate_id, self._world.shape.partitions) in self.slices
+        if self._kind != UNREADABLE or worker.partition(".")[0] not in self._old:
+            return False
+        return slice_of(aggregate_id, self._world.shape.partitions) in self.slices
 
 
 class JournalOfVersion(JournalLine):
