@@ -125,6 +125,8 @@ class Checks:
             return f"{standing} stand still"
         if partition not in worker.source.partitions or not worker.ready:
             return f"{worker.name} does not serve it"
+        if self._world.faults.stuck.keeps_tables_waiting:
+            return ""
         kept = worker.source.partitions[partition]
         wanted = {it.table for it in worker.source._wanted(partition)}
         if kept.tables.keys() != wanted:
@@ -132,8 +134,6 @@ class Checks:
         for name, table in kept.tables.items():
             if not kept.is_current(name) or table.place.at < newest:
                 return f"{name} is at {table.place}, and not at {newest}"
-        if self._world.faults.stuck.keeps_tables_waiting:
-            return ""
         for name, wanted_table in worker.source.newest().items():
             if control.serving(name) != wanted_table:
                 return f"{control.serving(name)} answers, and not {wanted_table}"

@@ -55,7 +55,8 @@ class StuckSlice:
 
     @property
     def keeps_tables_waiting(self) -> bool:
-        """Whether a new build of a table waits for the slice: it answers when it is complete in all of them."""
+        """Whether tables wait for the slice: a new build answers when it is complete in all of them, and only some
+        catch up at once."""
         return bool(self.slices) and self._kind == EVENTS_TOPIC
 
     def _begin(self, slice: int) -> None:
