@@ -1,8 +1,8 @@
 """The slices of one log on their way out, side by side.
 
 A batch of commits is sent when those before it are out. A slice of which Kafka takes nothing in some seconds, for want
-of a leader or of enough replicas, or since a record is too large, is left behind: it comes to where the others are by
-itself, see `left_behind`. While Kafka takes nothing of anybody, a batch is tried now and then.
+of a leader or of enough replicas, or since a record is too large, is left behind. It keeps the events that it was about to send, and no more; when Kafka takes these,
+it reads the log again from there, until it is where the others are. While Kafka takes nothing of anybody, a batch is tried now and then.
 """
 
 from __future__ import annotations
@@ -13,19 +13,93 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 
-from projections.publishing.left_behind import LeftBehind
-from projections.publishing.publication import Publication, events_by_slice
-from projections.publishing.resume_point import ResumePoint
-from projections.publishing.slice_tail import SliceTail
+from aiokafka.errors import KafkaError
+
+from projections.publishing.publication import Publication, events_by_slice, events_in
+from projections.publishing.resume_point import ResumePoint, find_resume_point
+from projections.publishing.slice_tail import SliceTail, stand_still
 from streams.concurrency.fairness import yield_if_due
+from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import end_all
 from streams.journal.layout import LogSpan
-from streams.journal.port import Commit, log_name
+from streams.journal.port import Commit, Unavailable, log_name, next_page
 
 log = logging.getLogger(__name__)
 
+ERRORS = (Unavailable, KafkaError, TimeoutError)
+"""What a tail waits for."""
+FIRST_COMMITS = 5
+"""What a commit of a log holds is not known before it is read."""
+COMMITS_AT_ONCE = 50
+EVENTS_AT_ONCE = 2_000
+"""About so many are read and published together: while they are made, nobody else in this worker has a turn."""
 TAKEN_SECONDS = 5.0
 """A slice of which Kafka takes nothing for so long is left behind."""
+READ_AGAIN_SECONDS = 0.1
+"""A commit that the tail has read may not be found for a moment."""
+
+
+def next_most(commits: Sequence[Commit]) -> int:
+    """How many commits to read next, when these were the last ones: few where they are large, in events or in bytes."""
+    events = sum(len(commit.events) for commit in commits)
+    size = sum(len(event.data) for commit in commits for event in commit.events)
+    most = EVENTS_AT_ONCE * len(commits) // max(events, 1)
+    return max(1, min(COMMITS_AT_ONCE, most, next_page(size, len(commits))))
+
+
+class LeftBehind:
+    """One slice on its own way behind the tail of its log, of which it has all events up to commit `nr`."""
+
+    def __init__(self, publication: Publication, span: LogSpan, slice: SliceTail, nr: int) -> None:
+        self.nr = nr
+        self._publication = publication
+        self._span = span
+        self._slice = slice
+        self._log = log_name(publication.type, span.number)
+        self._all_slices = publication.layout.layout.slices
+
+    async def send(self, sending: Awaitable[None], nr: int) -> None:
+        """Wait until what was to be sent is: then the slice has all up to commit `nr`."""
+        await sending
+        self.nr = nr
+
+    async def begin(self) -> None:
+        """Find out how far the slice is, which could not be seen when its tail began."""
+        span, slice = self._span, self._slice.slice
+        while True:
+            point = await until_it_answers(
+                lambda: find_resume_point(self._publication, span, [slice]),
+                f"{self._slice.stream}: finding the last published events",
+                ERRORS,
+            )
+            if not point.reason:
+                break
+            await stand_still(self._publication, self._slice.stream, point.reason)
+        self._publication.supervisor.well(f"tail {self._slice.stream}")
+        self._slice.resume(point.slices[slice])
+        self.nr = point.nr
+
+    async def catch_up(self, goal: Callable[[], int]) -> None:
+        """Publish what the log has of the slice up to commit `goal()`, which may rise meanwhile."""
+        count = FIRST_COMMITS
+        while self.nr < goal():
+            limit = min(count, goal() - self.nr)
+            commits = await until_it_answers(
+                lambda limit=limit: self._publication.journal.commits(self._log, self.nr, limit),  # type: ignore[misc]
+                f"{self._slice.stream}: reading",
+                Unavailable,
+            )
+            if not commits:
+                await asyncio.sleep(READ_AGAIN_SECONDS)
+                continue
+            count = next_most(commits)
+            for commit in commits:
+                await yield_if_due()
+                if events := events_in(commit, self._slice.slice, self._all_slices):
+                    self._slice.add(commit, events)
+            if self._slice.has_records:
+                await self._slice.send()
+            self.nr = commits[-1].nr
 
 
 class SliceTails:

@@ -21,12 +21,10 @@ from collections.abc import Iterable
 
 from aiokafka.errors import KafkaError
 
-from projections.publishing.left_behind import ERRORS
-from projections.publishing.pages import FIRST_COMMITS, next_most
 from projections.publishing.publication import Publication
 from projections.publishing.resume_point import find_resume_point, with_leader
 from projections.publishing.slice_tail import LOOK_AGAIN_SECONDS, SliceTail, stand_still
-from projections.publishing.slice_tails import SliceTails
+from projections.publishing.slice_tails import ERRORS, FIRST_COMMITS, SliceTails, next_most
 from streams.concurrency.retry import until_it_answers
 from streams.journal.layout import LogSpan
 from streams.journal.port import Published, Unavailable, log_name

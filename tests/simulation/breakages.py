@@ -18,9 +18,8 @@ from projections.applying.fold import TableFold, _Batch
 from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.projection_group import ProjectionGroup
 from projections.projection import Projection
-from projections.publishing.left_behind import LeftBehind
 from projections.publishing.resume_point import _last_record, _point, find_resume_point, with_leader
-from projections.publishing.slice_tails import SliceTails
+from projections.publishing.slice_tails import LeftBehind, SliceTails
 from projections.publishing.tail import Tail
 from projections.routing.cutover import Cutover
 from projections.stores.changelog import is_newer, records_of

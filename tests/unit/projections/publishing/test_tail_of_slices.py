@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from projections.publishing import pages, slice_tails, tail_assignment
+from projections.publishing import slice_tails, tail_assignment
 from projections.publishing import tail as tailer
 from projections.publishing.publication import COMMIT_END, PREVIOUS, Publication
 from projections.publishing.slice_tail import MANY_STRANGE
@@ -502,11 +502,11 @@ async def test_large_commits_are_read_one_by_one(monkeypatch: pytest.MonkeyPatch
     """Where commits are large few are read together, and where they are small many."""
     journal = Counted((await journal_with(*[[0, 1]] * 200))._store)
     await published_until(journal, Topic(), 200)
-    assert (pages.FIRST_COMMITS, pages.COMMITS_AT_ONCE) == (journal.limits[0], max(journal.limits))
-    monkeypatch.setattr(pages, "next_page", lambda size, rows: max(1, 3 * len(DATA) * rows // size))
+    assert (slice_tails.FIRST_COMMITS, slice_tails.COMMITS_AT_ONCE) == (journal.limits[0], max(journal.limits))
+    monkeypatch.setattr(slice_tails, "next_page", lambda size, rows: max(1, 3 * len(DATA) * rows // size))
     large = Counted(journal._store)
     await published_until(large, Topic(), 200)
-    assert {pages.FIRST_COMMITS, 1} == {*large.limits, 1}
+    assert {slice_tails.FIRST_COMMITS, 1} == {*large.limits, 1}
 
 
 async def test_seats_without_a_log() -> None:
